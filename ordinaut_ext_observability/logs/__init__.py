@@ -1,0 +1,1 @@
+"""JSON log lines: their encoding and the thread that writes them."""

@@ -1,0 +1,101 @@
+"""The access line: one JSON line per request, most of it laid out before the request comes.
+
+What is fixed for a level and for a method, route and status is text already; a request adds its time, its ids (which
+need no escaping: see `ids.match_client_id`) and its duration.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ordinaut_ext_observability.context import RequestIds
+from ordinaut_ext_observability.logs.line import Timestamps, json_text
+from ordinaut_ext_observability.logs.writer import LogWriter
+
+LOGGER_NAME = "orchestrator.api"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLogOptions:
+    """Which requests are logged. Failed requests (status 500 and above) and slow ones always are."""
+
+    enabled: bool = True
+    sample_ratio: float = 1.0
+    """The share of the other requests that is logged, 0 to 1."""
+    slow_seconds: float = 1.0
+    """From this duration on a request is slow and its line a WARNING."""
+
+
+class AccessLog:
+    """Writes access lines."""
+
+    def __init__(self, writer: LogWriter, options: AccessLogOptions) -> None:
+        self._writer = writer
+        self._timestamps = Timestamps()
+        self.enabled = options.enabled
+        self._sample_ratio = options.sample_ratio
+        self._slow_seconds = options.slow_seconds
+        self._process_id = 0
+        self._heads: dict[str, str] = {}
+
+    def layout(self, method: str, path: str, status_code: int) -> str:
+        """The part of the line that is the same for every request of a method, route and status."""
+        return (
+            f'","method":{json_text(method)},"path":{json_text(path)},"status_code":{status_code},"duration_ms":'
+        )
+
+    def level(self, status_code: int, duration_seconds: float, *, quiet: bool) -> str | None:
+        """The level of a request's line, or None when it gets no line.
+
+        `quiet` requests get one only when they failed or were slow.
+        """
+        if status_code >= 500:
+            return "ERROR"
+        if duration_seconds >= self._slow_seconds:
+            return "WARNING"
+        if quiet or (self._sample_ratio < 1.0 and random.random() >= self._sample_ratio):  # noqa: S311
+            return None
+        return "INFO"
+
+    def emit(
+        self, level: str, layout: str, ended_at: float, duration_seconds: float, ids: RequestIds, details: str
+    ) -> None:
+        """Write the line of one request.
+
+        `ended_at` is in seconds since 1970; `details` is text appended inside the object, empty or starting with a
+        comma.
+        """
+        correlation_id, trace_id, span_id, _ = ids
+        self._writer.write(
+            f'{{"timestamp":"{self._timestamps.format(ended_at)}{self._head(level)}{correlation_id}'
+            f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
+            f"{layout}{duration_seconds * 1000:.3f}{details}}}",
+            urgent=level == "ERROR",
+        )
+
+    def before_writing(self, callback: Callable[[], None]) -> None:
+        """Call this in the writer's thread before it writes: lines may be made then."""
+        self._writer.before_writing(callback)
+
+    def wake(self) -> None:
+        """Have the writer's thread call back and write soon."""
+        if self.enabled:
+            self._writer.wake()
+
+    def _head(self, level: str) -> str:
+        process_id = os.getpid()
+        if self._process_id != process_id:  # a fork: the heads name the parent
+            self._heads = {name: self._lay_out_head(name, process_id) for name in ("INFO", "WARNING", "ERROR")}
+            self._process_id = process_id
+        return self._heads[level]
+
+    def _lay_out_head(self, level: str, process_id: int) -> str:
+        code = AccessLog.emit.__code__
+        return (
+            f'","level":"{level}","logger":"{LOGGER_NAME}","message":"request","event_type":"api_request"'
+            f',"module":"access","function":"{code.co_name}","line":{code.co_firstlineno}'
+            f',"process":{process_id},"correlation_id":"'
+        )

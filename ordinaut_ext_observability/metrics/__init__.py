@@ -1,0 +1,1 @@
+"""Counting and rendering: families of series, the registry that holds them, the text they are scraped as."""

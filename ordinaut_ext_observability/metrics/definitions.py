@@ -1,0 +1,248 @@
+"""Every metric this package exposes: name, type, labels, help and, for histograms, why these buckets."""
+
+from __future__ import annotations
+
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
+from ordinaut_ext_observability.metrics.registry import Registry
+
+# From a cached answer to the point where clients give up; the rules of Ordinaut ask for 0.5, 1 and 2 seconds.
+REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+# Connections and streams live from one exchange to a working day.
+CONNECTION_SECONDS = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
+
+# A pipeline is one simulated step of under a millisecond or a run of hours.
+PIPELINE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+
+# A scrape is due within the scraper's timeout of 10 s and should take a small part of it.
+SCRAPE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """The families, each an attribute, on a registry of their own."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        budgets: LabelBudgets | None = None,
+        *,
+        request_seconds: tuple[float, ...] = REQUEST_SECONDS,
+    ) -> None:
+        self.registry = registry
+        self._budgets = budgets or LabelBudgets()
+        self._define_self()
+        self._define_http(request_seconds)
+        self._define_long_lived()
+        self._define_tasks()
+        self._define_process()
+
+    def count_internal_error(self, component: str) -> None:
+        """Count a failure inside this package that was kept from the host."""
+        self.internal_errors.labels(component).inc()
+
+    def _define_self(self) -> None:
+        # First: the families below report their overflows here.
+        self.label_overflow = self.registry.register(
+            Counter(
+                "ordinaut_observability_label_overflow_total",
+                "New label values counted as __other__ because the label's budget was used up; "
+                "an empty label means the metric's limit of series.",
+                ("metric", "label"),
+                budgets=LabelBudgets(default=1000),
+            )
+        )
+        self.internal_errors = self._counter(
+            "ordinaut_observability_internal_errors_total",
+            "Failures inside the observability extension, none of which reached the host.",
+            "component",
+        )
+        self.overhead_seconds = self._counter(
+            "ordinaut_observability_overhead_seconds_total",
+            "Time the extension took from the host: for middleware on the event loop (one request in 64 is timed "
+            "and counted for all), for scrape and log_writer in CPU.",
+            "component",
+        )
+        self.build_info = self._gauge(
+            "ordinaut_observability_build_info",
+            "Always 1; the labels say what runs.",
+            "version",
+            "python_version",
+            "environment",
+            "host_version",
+        )
+        self.settings_problems = self._gauge(
+            "ordinaut_observability_settings_problems",
+            "Settings that could not be used and were replaced by their defaults.",
+        )
+        self.scrape_seconds = self._histogram(
+            "ordinaut_observability_scrape_duration_seconds",
+            "Time from the start of rendering a scrape to its last byte, pauses for other requests included.",
+            "format",
+            bounds=SCRAPE_SECONDS,
+        )
+        self.scrape_bytes = self._gauge(
+            "ordinaut_observability_scrape_size_bytes", "Size of the previous scrape, before compression.", "format"
+        )
+        self.scrape_series = self._gauge(
+            "ordinaut_observability_series",
+            "Label sets held in memory; a histogram's label set is rendered as several lines.",
+        )
+        self.metric_clashes = self._counter(
+            "ordinaut_observability_metric_clashes_total",
+            "Metrics of prometheus_client's default registry left out of the scrape because their names are ours.",
+            "metric",
+        )
+        self.log_lines = self._counter(
+            "ordinaut_observability_log_lines_total",
+            "Log lines handed to the log writer, by what became of them: written or dropped.",
+            "outcome",
+        )
+        self.request_ids_rejected = self._counter(
+            "ordinaut_observability_request_ids_rejected_total",
+            "Correlation ids of clients that were replaced, by reason.",
+            "reason",
+        )
+        self.operator_refusals = self._counter(
+            "ordinaut_observability_access_refused_total",
+            "Requests to protected endpoints that were turned away.",
+            "tier",
+            "reason",
+        )
+
+    def _define_http(self, request_seconds: tuple[float, ...]) -> None:
+        self.http_requests = self._counter(
+            "orchestrator_http_requests_total",
+            "HTTP requests answered, by method, route template and status code; 499: the client went away first.",
+            "method",
+            "endpoint",
+            "status_code",
+        )
+        self.http_request_seconds = self._histogram(
+            "orchestrator_http_request_duration_seconds",
+            "Time from the arrival of a request to the last byte of its response.",
+            "method",
+            "endpoint",
+            bounds=request_seconds,
+        )
+        self.http_in_progress = self._gauge(
+            "orchestrator_http_requests_in_progress",
+            "HTTP requests whose response is not complete; server-sent events are counted apart.",
+            "method",
+        )
+        self.http_exceptions = self._counter(
+            "orchestrator_http_exceptions_total",
+            "Exceptions that left the host's application unhandled, background tasks included.",
+            "method",
+            "endpoint",
+            "exception_type",
+        )
+        self.http_request_bytes = self._counter(
+            "orchestrator_http_request_body_bytes_total",
+            "Bytes of request bodies as read by the application.",
+            "method",
+            "endpoint",
+        )
+        self.http_response_bytes = self._counter(
+            "orchestrator_http_response_body_bytes_total",
+            "Bytes of response bodies as sent.",
+            "method",
+            "endpoint",
+        )
+        self.plugin_requests = self._counter(
+            "orchestrator_plugin_http_requests_total",
+            "HTTP requests answered under /ext/<plugin_id>/.",
+            "plugin_id",
+            "status_code",
+        )
+        self.plugin_request_seconds = self._histogram(
+            "orchestrator_plugin_http_request_duration_seconds",
+            "Time from the arrival of a request under /ext/<plugin_id>/ to the last byte of its response.",
+            "plugin_id",
+            bounds=request_seconds,
+        )
+
+    def _define_long_lived(self) -> None:
+        self.streams_open = self._gauge(
+            "orchestrator_http_streams_open", "Server-sent event streams that are open.", "endpoint"
+        )
+        self.stream_seconds = self._histogram(
+            "orchestrator_http_stream_duration_seconds",
+            "How long server-sent event streams lasted.",
+            "endpoint",
+            bounds=CONNECTION_SECONDS,
+        )
+        self.stream_messages = self._counter(
+            "orchestrator_http_stream_messages_total",
+            "Pieces sent on server-sent event streams that have ended.",
+            "endpoint",
+        )
+        self.websockets_open = self._gauge(
+            "orchestrator_websocket_connections_open", "WebSocket connections that are open.", "endpoint"
+        )
+        self.websockets = self._counter(
+            "orchestrator_websocket_connections_total",
+            "WebSocket connections that have ended, by close code; 403: refused before they were accepted.",
+            "endpoint",
+            "close_code",
+        )
+        self.websocket_seconds = self._histogram(
+            "orchestrator_websocket_connection_duration_seconds",
+            "How long accepted WebSocket connections lasted.",
+            "endpoint",
+            bounds=CONNECTION_SECONDS,
+        )
+        self.websocket_messages = self._counter(
+            "orchestrator_websocket_messages_total",
+            "WebSocket messages on connections that have ended.",
+            "endpoint",
+            "direction",
+        )
+        self.websocket_bytes = self._counter(
+            "orchestrator_websocket_message_bytes_total",
+            "Payload of WebSocket messages on connections that have ended; text as UTF-8.",
+            "endpoint",
+            "direction",
+        )
+
+    def _define_tasks(self) -> None:
+        self.task_executions = self._counter(
+            "orchestrator_task_executions_total",
+            "Executions that ended, by outcome: success, error or cancelled.",
+            "status",
+            "task_type",
+        )
+        self.pipeline_seconds = self._histogram(
+            "orchestrator_pipeline_duration_seconds",
+            "How long executions took.",
+            "task_id",
+            "pipeline_type",
+            bounds=PIPELINE_SECONDS,
+        )
+
+    def _define_process(self) -> None:
+        self.event_loop_lag = self._gauge(
+            "orchestrator_process_event_loop_lag_seconds",
+            "How late the host's event loop last ran a timer; while it is blocked, for how long it has been.",
+            "process",
+        )
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return self.registry.register(
+            Counter(name, documentation, labels, budgets=self._budgets, on_overflow=self._overflow)
+        )
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return self.registry.register(
+            Gauge(name, documentation, labels, budgets=self._budgets, on_overflow=self._overflow)
+        )
+
+    def _histogram(self, name: str, documentation: str, *labels: str, bounds: tuple[float, ...]) -> Histogram:
+        return self.registry.register(
+            Histogram(
+                name, documentation, labels, bounds=bounds, budgets=self._budgets, on_overflow=self._overflow
+            )
+        )
+
+    def _overflow(self, metric: str, label: str) -> None:
+        self.label_overflow.labels(metric, label).inc()

@@ -1,0 +1,121 @@
+"""`monitor_execution`: count and time the runs of a function."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, overload
+
+from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.metrics.definitions import Metrics
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class ExecutionMonitor:
+    """Makes the decorator; the metrics are looked up at each call, since functions are decorated at import."""
+
+    def __init__(self, metrics: Callable[[], Metrics | None]) -> None:
+        """`metrics` returns None where measuring is off; it is called once per run and must be cheap."""
+        self._metrics = metrics
+
+    @overload
+    def __call__(self, metric_name: FunctionT) -> FunctionT: ...
+    @overload
+    def __call__(self, metric_name: str | None = None) -> Callable[[FunctionT], FunctionT]: ...
+
+    def __call__(
+        self, metric_name: FunctionT | str | None = None
+    ) -> FunctionT | Callable[[FunctionT], FunctionT]:
+        """Decorate a function: `@monitor_execution`, `@monitor_execution()` or `@monitor_execution("nightly")`.
+
+        Each run is counted in `orchestrator_task_executions_total` and timed in
+        `orchestrator_pipeline_duration_seconds`, under the given name, else the function's. An argument called
+        `task_id`, by keyword or by position, becomes that label. Results and exceptions pass unchanged.
+
+        Raises:
+            TypeError: what is decorated is a generator, whose run has no single end.
+        """
+        if metric_name is None or isinstance(metric_name, str):
+            return lambda function: self._decorate(function, metric_name or function.__name__)
+        return self._decorate(metric_name, metric_name.__name__)
+
+    def _decorate(self, function: FunctionT, name: str) -> FunctionT:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"monitor_execution takes functions and coroutine functions, {name!r} is a generator")
+        position = _position_of_task_id(function)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def monitored(*args: Any, **kwargs: Any) -> Any:
+                with _Execution(self._metrics, name, _task_id(args, kwargs, position)):
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def monitored(*args: Any, **kwargs: Any) -> Any:
+                with _Execution(self._metrics, name, _task_id(args, kwargs, position)):
+                    return function(*args, **kwargs)
+
+        return cast("FunctionT", monitored)
+
+
+class _Execution:
+    """One run."""
+
+    __slots__ = ("_metrics", "_name", "_started", "_task_id")
+
+    def __init__(self, metrics: Callable[[], Metrics | None], name: str, task_id: str) -> None:
+        self._metrics = metrics
+        self._name = name
+        self._task_id = task_id
+
+    def __enter__(self) -> None:
+        self._started = monotonic_seconds()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        seconds = monotonic_seconds() - self._started
+        metrics = self._metrics()
+        if metrics is None:
+            return
+        try:
+            metrics.task_executions.labels(_status(kind), self._name).inc()
+            metrics.pipeline_seconds.labels(self._task_id, self._name).observe(seconds)
+        except Exception:  # noqa: BLE001 - a run must not fail because it could not be counted
+            metrics.count_internal_error("monitor_execution")
+
+
+def _status(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "success"
+    return "cancelled" if issubclass(kind, asyncio.CancelledError) else "error"
+
+
+def _position_of_task_id(function: Callable[..., Any]) -> int | None:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    for position, parameter in enumerate(parameters):
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            return None
+        if parameter.name == "task_id":
+            return position
+    return None
+
+
+def _task_id(args: tuple[Any, ...], kwargs: dict[str, Any], position: int | None) -> str:
+    """The task id as text; empty where the call has none, or one that cannot be printed."""
+    task_id = kwargs.get("task_id")
+    if task_id is None and position is not None and position < len(args):
+        task_id = args[position]
+    if task_id is None:
+        return ""
+    try:
+        return str(task_id)
+    except Exception:  # noqa: BLE001 - a caller's __str__ must not fail the caller's run
+        return ""

@@ -1,0 +1,254 @@
+"""Rendering families as Prometheus text 0.0.4 and OpenMetrics 1.0, in pieces short enough to share an event loop.
+
+A block of series has one template: everything but the numbers is escaped and laid out once, when the block's series
+are known. A scrape fills in the numbers. The text is byte for byte what `prometheus_client.generate_latest` prints for
+the same state: the HELP and TYPE lines come from the installed `prometheus_client` itself, whose versions differ.
+
+Sources: https://prometheus.io/docs/instrumenting/exposition_formats/,
+https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Protocol
+
+from prometheus_client import generate_latest as generate_text
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.utils import floatToGoString as format_value
+
+from ordinaut_ext_observability.metrics.family import (
+    AnyFamily,
+    Counter,
+    CounterChild,
+    Exemplar,
+    Gauge,
+    GaugeChild,
+    Histogram,
+    HistogramChild,
+)
+
+OPENMETRICS_END = "# EOF\n"
+
+# From here on `prometheus_client` prints an exponent, as Go does; below it, Python's own notation is the same text.
+_PLAIN_BELOW = 1e6
+
+
+class Collector(Protocol):
+    """What `prometheus_client` can render."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+class FixedCollector:
+    """A collector of metrics that are already there."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool) -> str:
+    """What the installed `prometheus_client` prints for these metrics, without OpenMetrics' end line."""
+    collector = FixedCollector(metrics)
+    if not openmetrics:
+        return generate_text(collector).decode()  # type: ignore[arg-type]
+    return generate_openmetrics(collector).decode().removesuffix(OPENMETRICS_END)
+
+
+class FamilyRenderer:
+    """Renders one family, keeping the templates of its blocks."""
+
+    def __init__(self, family: AnyFamily) -> None:
+        self._family = family
+        self._headers = {
+            openmetrics: render_with_client([describe(family)], openmetrics=openmetrics)
+            for openmetrics in (False, True)
+        }
+        self._templates: list[_BlockTemplate] = []
+        self._generation = family.generation
+
+    def pieces(self, *, openmetrics: bool) -> Iterator[str]:
+        """The family's text: the header lines first, then a piece per block."""
+        yield self._headers[openmetrics]
+        if self._generation != self._family.generation:
+            self._generation = self._family.generation
+            self._templates.clear()
+        for index, block in enumerate(self._family.blocks):
+            if index == len(self._templates):
+                self._templates.append(_block_template(self._family))
+            yield self._templates[index].render(block, openmetrics=openmetrics)
+
+
+def describe(family: AnyFamily) -> Metric:
+    """The family as a `prometheus_client` metric without samples."""
+    name = family.name.removesuffix("_total") if isinstance(family, Counter) else family.name
+    return Metric(name, family.documentation, family.kind)
+
+
+def collect(family: AnyFamily) -> Metric:
+    """The family with its samples, for `prometheus_client`."""
+    metric = describe(family)
+    for child in family.children():
+        labels = dict(zip(family.label_names, child.label_values, strict=True))
+        if isinstance(child, HistogramChild):
+            _add_histogram_samples(metric, child, labels, family)
+        else:
+            metric.add_sample(family.name, labels, child.value)
+    return metric
+
+
+def _add_histogram_samples(
+    metric: Metric, child: HistogramChild, labels: dict[str, str], family: AnyFamily
+) -> None:
+    from prometheus_client.samples import Exemplar as ClientExemplar
+
+    assert isinstance(family, Histogram)
+    exemplars: Sequence[Exemplar | None] = child.exemplars or [None] * len(child.counts)
+    cumulative = child.cumulative()
+    for bound, count, exemplar in zip(_bound_texts(family), cumulative, exemplars, strict=True):
+        client_exemplar = exemplar and ClientExemplar(
+            {"trace_id": exemplar.trace_id}, exemplar.value, exemplar.timestamp_seconds
+        )
+        metric.add_sample(f"{family.name}_bucket", {**labels, "le": bound}, count, exemplar=client_exemplar)
+    metric.add_sample(f"{family.name}_count", labels, cumulative[-1])
+    metric.add_sample(f"{family.name}_sum", labels, child.sum)
+
+
+def _bound_texts(family: Histogram) -> list[str]:
+    return [format_value(bound) for bound in (*family.bounds, float("inf"))]
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _line(name: str, labels: dict[str, str], place: str) -> str:
+    """One line as a `%` template: the series laid out, a place for its number."""
+    if not labels:
+        return f"{name} {place}\n"
+    pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{pairs.replace('%', '%%')}}} {place}\n"
+
+
+class _BlockTemplate(Protocol):
+    def render(self, block: list[object], *, openmetrics: bool) -> str: ...
+
+
+def _block_template(family: AnyFamily) -> _BlockTemplate:
+    if isinstance(family, Histogram):
+        return _HistogramTemplate(family)  # type: ignore[return-value]
+    return _NumberTemplate(family)  # type: ignore[return-value]
+
+
+class _NumberTemplate:
+    """Counters and gauges: one line per child."""
+
+    def __init__(self, family: Counter | Gauge) -> None:
+        self._family = family
+        self._laid_out = 0
+        self._template = ""
+
+    def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
+        """The block's lines; both formats are the same here."""
+        del openmetrics
+        children = block[:]  # the list may grow meanwhile in another thread
+        if len(children) > self._laid_out:
+            self._lay_out(children[self._laid_out :])
+        values = [child.value for child in children]
+        if _all_plain(values):
+            return self._template % tuple(values)
+        return self._template % tuple(map(format_value, values))
+
+    def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> None:
+        names = self._family.label_names
+        self._template += "".join(
+            _line(self._family.name, dict(zip(names, child.label_values, strict=True)), "%s")
+            for child in children
+        )
+        self._laid_out += len(children)
+
+
+class _HistogramTemplate:
+    """Histograms: a line per bucket, then the count and the sum."""
+
+    def __init__(self, family: Histogram) -> None:
+        self._family = family
+        self._bounds = _bound_texts(family)
+        self._lines_per_child = len(self._bounds) + 2
+        self._laid_out = 0
+        self._template = ""
+        self._counts_are_plain = True
+
+    def render(self, block: list[HistogramChild], *, openmetrics: bool) -> str:
+        """The block's lines, with exemplars where the format has them."""
+        children = block[:]
+        if len(children) > self._laid_out:
+            self._lay_out(children[self._laid_out :])
+        text = self._fill_in(children)
+        if openmetrics and any(child.exemplars for child in children):
+            return self._with_exemplars(text, children)
+        return text
+
+    def _fill_in(self, children: list[HistogramChild]) -> str:
+        values: list[float] = []
+        sums = []
+        largest = 0
+        for child in children:
+            cumulative = list(accumulate(child.counts))
+            count = cumulative[-1]
+            if count > largest:
+                largest = count
+            total = child.sum
+            sums.append(total)
+            values += cumulative
+            values.append(count)
+            values.append(total)
+        if self._counts_are_plain and largest >= _PLAIN_BELOW:
+            self._counts_are_plain = False
+            # Exact: a line break stands only at the end of a line, so this is never part of a label value.
+            self._template = self._template.replace(" %d.0\n", " %s\n")
+        if self._counts_are_plain and _all_plain(sums):
+            return self._template % tuple(values)
+        template = self._template.replace(" %d.0\n", " %s\n")
+        return template % tuple(map(format_value, values))
+
+    def _lay_out(self, children: Sequence[HistogramChild]) -> None:
+        count_place = "%d.0" if self._counts_are_plain else "%s"
+        name = self._family.name
+        lines = []
+        for child in children:
+            labels = dict(zip(self._family.label_names, child.label_values, strict=True))
+            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, count_place) for bound in self._bounds]
+            lines.append(_line(f"{name}_count", labels, count_place))
+            lines.append(_line(f"{name}_sum", labels, "%s"))
+        self._template += "".join(lines)
+        self._laid_out += len(children)
+
+    def _with_exemplars(self, text: str, children: list[HistogramChild]) -> str:
+        lines = text.split("\n")
+        for position, child in enumerate(children):
+            for offset, exemplar in enumerate(child.exemplars or ()):
+                if exemplar is not None:
+                    lines[position * self._lines_per_child + offset] += _exemplar_text(exemplar)
+        return "\n".join(lines)
+
+
+def _exemplar_text(exemplar: Exemplar) -> str:
+    value = format_value(exemplar.value)
+    return f' # {{trace_id="{_escape(exemplar.trace_id)}"}} {value} {exemplar.timestamp_seconds}'
+
+
+def _all_plain(values: Sequence[float]) -> bool:
+    """Whether Python's notation of every value is the exposition format's: finite, and without an exponent."""
+    if not values:
+        return True
+    total = sum(values)
+    # The sum is finite only if every value is: NaN and infinities carry through.
+    return total - total == 0.0 and max(values) < _PLAIN_BELOW
+
+

@@ -1,0 +1,268 @@
+"""Storage: a family is one metric, a child is one of its series.
+
+Children are found once and kept by the caller (a route, a check); `inc`, `set` and `observe` on a child are the only
+calls on hot paths. Rendering reads the children block by block, see `exposition`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from ordinaut_ext_observability.errors import MetricDefinitionError
+from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
+
+BLOCK_SERIES = 200
+"""Series rendered without a pause; a family is cut into blocks of this many."""
+
+_VALID_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_VALID_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class Exemplar(NamedTuple):
+    """One observation that stands for its bucket, with the trace in which it was made."""
+
+    trace_id: str
+    value: float
+    timestamp_seconds: float
+
+
+class CounterChild:
+    """A number that only grows."""
+
+    __slots__ = ("_lock", "label_values", "value")
+
+    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock) -> None:
+        self.label_values = label_values
+        self.value = 0.0
+        self._lock = lock
+
+    def inc(self, amount: float = 1.0) -> None:
+        """Add a finite amount of zero or more.
+
+        Raises:
+            ValueError: the amount is negative or not finite.
+        """
+        if not 0.0 <= amount < math.inf:
+            raise ValueError(f"a counter takes finite amounts of zero or more, got {amount!r}")
+        with self._lock:
+            self.value += amount
+
+
+class GaugeChild:
+    """A number that goes up and down."""
+
+    __slots__ = ("_lock", "label_values", "value")
+
+    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock) -> None:
+        self.label_values = label_values
+        self.value = 0.0
+        self._lock = lock
+
+    def set(self, value: float) -> None:
+        self.value = float(value)
+
+    def inc(self, amount: float = 1.0) -> None:
+        with self._lock:
+            self.value += amount
+
+    def dec(self, amount: float = 1.0) -> None:
+        with self._lock:
+            self.value -= amount
+
+
+class HistogramChild:
+    """Observations counted in buckets. `counts` holds each bucket's own count, the last one above every bound."""
+
+    __slots__ = ("_bounds", "_lock", "counts", "exemplars", "label_values", "sum")
+
+    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock, bounds: tuple[float, ...]) -> None:
+        self.label_values = label_values
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.exemplars: list[Exemplar | None] | None = None
+        self._bounds = bounds
+        self._lock = lock
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        index = bisect_left(self._bounds, value)
+        with self._lock:
+            self.counts[index] += 1
+            self.sum += value
+
+    def exemplify(self, exemplar: Exemplar) -> None:
+        """Let an observation already counted stand for its bucket."""
+        with self._lock:
+            if self.exemplars is None:
+                self.exemplars = [None] * len(self.counts)
+            self.exemplars[bisect_left(self._bounds, exemplar.value)] = exemplar
+
+    def cumulative(self) -> list[int]:
+        """Observations at or below each bound; the last is the number of all."""
+        return list(accumulate(self.counts))
+
+
+ChildT = TypeVar("ChildT", CounterChild, GaugeChild, HistogramChild)
+
+
+class Family(ABC, Generic[ChildT]):
+    """One metric: its name, its help, its label names and a child per set of label values."""
+
+    kind: ClassVar[str]
+    reserved_labels: ClassVar[tuple[str, ...]] = ()
+    starts_at_zero: ClassVar[bool] = True
+    """Whether a metric without labels shows before its first use. A gauge does not: 0 would be a claim."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label_names: tuple[str, ...] = (),
+        *,
+        budgets: LabelBudgets | None = None,
+        on_overflow: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """
+        Raises:
+            MetricDefinitionError: the name or a label name is not one Prometheus accepts.
+        """
+        if not _VALID_NAME.fullmatch(name):
+            raise MetricDefinitionError(f"{name!r} is not a metric name")
+        for label in label_names:
+            if not _VALID_LABEL.fullmatch(label) or label in self.reserved_labels:
+                raise MetricDefinitionError(f"{label!r} is not a label name {self.kind} {name!r} can have")
+        self.name = name
+        self.documentation = documentation
+        self.label_names = label_names
+        self.blocks: list[list[ChildT]] = []
+        self.generation = 0
+        self._children: dict[tuple[str, ...], ChildT] = {}
+        self._lock = threading.Lock()
+        self._creation_lock = threading.RLock()
+        notify = on_overflow or (lambda _name, _label: None)
+        self._guard = LabelGuard(label_names, budgets or LabelBudgets(), lambda label: notify(name, label))
+        self._prepare()
+        if self.starts_at_zero and not label_names:
+            self.labels()
+
+    def labels(self, *values: str) -> ChildT:
+        """The child with these label values, in the order of the label names, made when it is new.
+
+        Past a label's budget this is the child that counts under `__other__`.
+
+        Raises:
+            MetricDefinitionError: there are more or fewer values than label names.
+        """
+        child = self._children.get(values)
+        return child if child is not None else self._add(values)
+
+    def remove(self, *values: str) -> None:
+        """Forget one series: what it stood for is gone. Its label values keep their place in the budget."""
+        with self._creation_lock:
+            child = self._children.pop(values, None)
+            if child is not None:
+                kept = [other for block in self.blocks for other in block if other is not child]
+                self._reblock(kept)
+
+    def clear(self) -> None:
+        """Forget every series."""
+        with self._creation_lock:
+            self._children.clear()
+            self._guard.forget()
+            self._reblock([])
+
+    def children(self) -> Iterator[ChildT]:
+        """Every series, in the order of creation."""
+        for block in list(self.blocks):
+            yield from list(block)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def _prepare(self) -> None:
+        """Check what is particular to this type of metric."""
+
+    @abstractmethod
+    def _make(self, values: tuple[str, ...]) -> ChildT:
+        """A new child."""
+
+    def _add(self, values: tuple[str, ...]) -> ChildT:
+        if len(values) != len(self.label_names):
+            raise MetricDefinitionError(f"{self.name} has labels {self.label_names}, got {len(values)} values")
+        with self._creation_lock:
+            admitted = self._guard.admit(tuple(map(str, values)), len(self._children))
+            child = self._children.get(admitted)
+            if child is None:
+                child = self._make(admitted)
+                self._children[admitted] = child
+                if not self.blocks or len(self.blocks[-1]) >= BLOCK_SERIES:
+                    self.blocks.append([])
+                self.blocks[-1].append(child)
+            return child
+
+    def _reblock(self, children: list[ChildT]) -> None:
+        self.blocks = [children[start : start + BLOCK_SERIES] for start in range(0, len(children), BLOCK_SERIES)]
+        self.generation += 1
+
+
+class Counter(Family[CounterChild]):
+    """A metric that only grows; its name ends in `_total`."""
+
+    kind = "counter"
+
+    def _prepare(self) -> None:
+        if not self.name.endswith("_total"):
+            raise MetricDefinitionError(f"the name of counter {self.name!r} must end in _total")
+
+    def _make(self, values: tuple[str, ...]) -> CounterChild:
+        return CounterChild(values, self._lock)
+
+
+class Gauge(Family[GaugeChild]):
+    """A metric that goes up and down."""
+
+    kind = "gauge"
+    starts_at_zero = False
+
+    def _make(self, values: tuple[str, ...]) -> GaugeChild:
+        return GaugeChild(values, self._lock)
+
+
+class Histogram(Family[HistogramChild]):
+    """A metric that counts observations in buckets."""
+
+    kind = "histogram"
+    reserved_labels = ("le",)
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label_names: tuple[str, ...] = (),
+        *,
+        bounds: tuple[float, ...],
+        budgets: LabelBudgets | None = None,
+        on_overflow: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`bounds` are the upper bounds of the buckets, ascending and finite; the bucket above them all is implied.
+
+        Raises:
+            MetricDefinitionError: the name, a label name or the bounds are not usable.
+        """
+        if not bounds or not all(map(math.isfinite, bounds)) or list(bounds) != sorted(set(bounds)):
+            raise MetricDefinitionError(f"{name}: bounds must be finite and ascending, got {bounds}")
+        self.bounds = tuple(map(float, bounds))
+        super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+
+    def _make(self, values: tuple[str, ...]) -> HistogramChild:
+        return HistogramChild(values, self._lock, self.bounds)
+
+
+AnyFamily = Counter | Gauge | Histogram

@@ -1,0 +1,1 @@
+"""The HTTP face: measuring the host's requests, and our own endpoints."""

@@ -1,0 +1,49 @@
+"""Lists of client addresses: who may set ids, who may scrape."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+_MAX_REMEMBERED_HOSTS = 1024
+
+
+@dataclass(slots=True)
+class AddressList:
+    """Whether a client's address is in one of some networks; answers are remembered for 1024 addresses."""
+
+    networks: tuple[Network, ...]
+    _remembered: dict[str, bool] = field(default_factory=dict)
+
+    def holds(self, client: tuple[str, int] | None) -> bool:
+        """False for a client without an address, such as one on a Unix socket, unless every address is in."""
+        if self.networks == EVERYWHERE:
+            return True
+        host = client[0] if client else ""
+        known = self._remembered.get(host)
+        if known is None:
+            if len(self._remembered) >= _MAX_REMEMBERED_HOSTS:
+                self._remembered.clear()
+            known = self._remembered[host] = self._look_up(host)
+        return known
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network or address in network for network in self.networks)
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Networks from CIDR notation or single addresses.
+
+    Raises:
+        ValueError: a text is neither.
+    """
+    return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts)

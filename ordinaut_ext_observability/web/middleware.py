@@ -1,0 +1,54 @@
+"""The outermost ASGI layer: ids on every request, time and outcome of every response.
+
+One exchange object holds a request's state. Whatever fails in here is counted and kept from the host: its responses
+are what they would have been, our headers aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ordinaut_ext_observability.context import request_ids
+from ordinaut_ext_observability.web.exchange import Observer
+from ordinaut_ext_observability.web.http_exchange import HttpExchange
+from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
+
+
+class ObservabilityMiddleware:
+    """Wraps the host's whole middleware stack."""
+
+    def __init__(
+        self, app: ASGIApp, observer: Observer, on_first_request: Callable[[], None] | None = None
+    ) -> None:
+        self.app = app  # under this name other instrumentation looks for the next layer
+        self._observer = observer
+        self._on_first_request = on_first_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: HttpExchange | WebSocketExchange | None = None
+        try:
+            kind = scope["type"]
+            if kind == "http":
+                exchange = HttpExchange(self._observer, scope, receive, send)
+            elif kind == "websocket":
+                exchange = WebSocketExchange(self._observer, scope, receive, send)
+            if self._on_first_request is not None:
+                self._on_first_request()
+                self._on_first_request = None
+        except Exception:  # noqa: BLE001 - see the module's docstring
+            self._observer.internal_error()
+        if exchange is None:
+            await self.app(scope, receive, send)
+            return
+        token = request_ids.set(exchange.ids)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            await exchange.failed(error)
+            raise
+        finally:
+            if not exchange.finished:
+                exchange.finish()
+            request_ids.reset(token)

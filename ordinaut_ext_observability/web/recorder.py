@@ -1,0 +1,236 @@
+"""What finished requests mean: their endpoint, their series, their access line.
+
+Requests are recorded some at a time, which costs a third of recording each at its end: the code and the data stay in
+the processor's caches. At most `BATCH_REQUESTS` wait, for at most as long as the log writer gathers lines; a scrape
+records them first.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from ordinaut_ext_observability.clock import monotonic_seconds, wall_seconds
+from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.logs.line import json_text
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import Exemplar
+from ordinaut_ext_observability.web.endpoints import UNMATCHED, plugin_of
+from ordinaut_ext_observability.web.http_exchange import METHODS, OTHER_METHOD, HttpExchange, Unusual
+from ordinaut_ext_observability.web.request_ids import RequestIdReader
+
+_MAX_REMEMBERED = 4096
+
+
+class RequestSeries:
+    """All that the requests of a method, endpoint and status code share.
+
+    Only the recorder writes these series, and one thread at a time: so it does without their locks.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_plugin_requests",
+        "_plugin_seconds",
+        "_request_bytes",
+        "_requests",
+        "_response_bytes",
+        "_seconds",
+    )
+
+    def __init__(self, metrics: Metrics, method: str, endpoint: str, status_code: str) -> None:
+        self._bounds = metrics.http_request_seconds.bounds
+        self._requests = metrics.http_requests.labels(method, endpoint, status_code)
+        self._seconds = metrics.http_request_seconds.labels(method, endpoint)
+        self._request_bytes = metrics.http_request_bytes.labels(method, endpoint)
+        self._response_bytes = metrics.http_response_bytes.labels(method, endpoint)
+        plugin = plugin_of(endpoint)
+        self._plugin_requests = metrics.plugin_requests.labels(plugin, status_code) if plugin else None
+        self._plugin_seconds = metrics.plugin_request_seconds.labels(plugin) if plugin else None
+
+    def add(self, exchange: HttpExchange) -> None:
+        """Count one request and its time."""
+        self._requests.value += 1.0
+        self._response_bytes.value += exchange.response_bytes
+        self._request_bytes.value += exchange.request_bytes
+        if self._plugin_requests is not None:
+            self._plugin_requests.value += 1.0
+        if exchange.unusual is not None and exchange.unusual.stream_endpoint is not None:
+            return
+        seconds = exchange.seconds
+        child = self._seconds
+        child.counts[bisect_left(self._bounds, seconds)] += 1
+        child.sum += seconds
+        if self._plugin_seconds is not None:
+            self._plugin_seconds.observe(seconds)
+
+    def exemplify(self, exchange: HttpExchange, ended_at: float) -> None:
+        """Let the request stand for its bucket: its trace is recorded somewhere."""
+        _, trace_id, _, _ = exchange.ids
+        self._seconds.exemplify(Exemplar(trace_id, exchange.seconds, round(ended_at, 3)))
+
+
+@dataclass(slots=True)
+class EndpointRecord:
+    """How the requests of a method, endpoint and status code are recorded."""
+
+    endpoint: str
+    series: RequestSeries | None
+    quiet: bool
+    access_layout: str
+
+
+class RequestRecorder:
+    """Records finished requests. Safe from any thread: one records at a time."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        access_log: AccessLog,
+        id_reader: RequestIdReader,
+        *,
+        own_prefix: str,
+        measured: bool,
+        excluded_endpoints: tuple[str, ...],
+        quiet_endpoints: tuple[str, ...],
+    ) -> None:
+        """`own_prefix` is where our own endpoints are; the endpoint lists hold shell patterns: `/health/*`."""
+        self.in_progress: set[HttpExchange] = set()
+        self.waiting: deque[HttpExchange] = deque()
+        self.wake = access_log.wake
+        self._metrics = metrics
+        self._access_log = access_log
+        self._id_reader = id_reader
+        self._own_prefix = own_prefix
+        self._measured = measured
+        self._excluded_endpoints = excluded_endpoints
+        self._quiet_endpoints = quiet_endpoints
+        self._records: dict[tuple[str, str, int], EndpointRecord] = {}
+        # By the identity of the route that the router left in the scope, which is kept so that no other gets its id.
+        self._by_route: dict[tuple[int, str, int], tuple[EndpointRecord, object]] = {}
+        self._recording = threading.Lock()
+        self._overhead = metrics.overhead_seconds.labels("recorder")
+        metrics.registry.refresh_with(self.refresh)
+        access_log.before_writing(self.record_waiting)
+
+    def record_waiting(self) -> None:
+        """Record what waits, unless another thread is at it."""
+        if not self._recording.acquire(blocking=False):
+            return
+        try:
+            self._record_waiting()
+        finally:
+            self._recording.release()
+
+    def refresh(self) -> None:
+        """Bring the metrics up to date for a scrape."""
+        self.record_waiting()
+        if self._measured:
+            self._count_in_progress()
+
+    def _record_waiting(self) -> None:
+        waiting = self.waiting
+        started = monotonic_seconds()
+        # Durations are of one clock, instants of another; the difference is read once per batch.
+        wall_offset = wall_seconds() - started
+        while waiting:
+            exchange = waiting.popleft()
+            try:
+                self._record(exchange, wall_offset)
+            except Exception:  # noqa: BLE001 - telemetry never breaks the host
+                self._metrics.count_internal_error("recorder")
+        self._overhead.inc(monotonic_seconds() - started)
+
+    def _record(self, exchange: HttpExchange, wall_offset: float) -> None:
+        status = exchange.outcome()
+        record = self._find_record(exchange, status)
+        series = record.series
+        if series is not None:
+            series.add(exchange)
+        seconds = exchange.seconds
+        ids = exchange.ids
+        if self._access_log.enabled:
+            level = self._access_log.level(status, seconds, quiet=record.quiet)
+            if level is not None:
+                details = self._details(exchange, record.endpoint)
+                ended_at = wall_offset + exchange.started + seconds
+                self._access_log.emit(level, record.access_layout, ended_at, seconds, ids, details)
+        if ids[3] and series is not None:
+            series.exemplify(exchange, wall_offset + exchange.started + seconds)
+        if exchange.unusual is not None and exchange.unusual.stream_endpoint is not None:
+            self._measure_stream(exchange.seconds, exchange.unusual, exchange.unusual.stream_endpoint)
+
+    def _find_record(self, exchange: HttpExchange, status: int) -> EndpointRecord:
+        """The record of the request's method, endpoint and status: for most requests, that of its route object."""
+        scope = exchange.scope
+        route = scope["route"] if "route" in scope else None
+        if "fastapi" in scope and "effective_route_context" in scope["fastapi"]:
+            route = scope["fastapi"]["effective_route_context"]
+        simple = route is not None and "app_root_path" not in scope  # and no mount was entered
+        if simple:
+            key = (id(route), scope["method"], status)
+            found = self._by_route.get(key)
+            if found is not None:
+                return found[0]
+        method = exchange.known_method()
+        endpoint = exchange.endpoint()
+        record = self._records.get((method, endpoint, status))
+        if record is None:
+            record = self._add_record(method, endpoint, status)
+        if simple:
+            if len(self._by_route) >= _MAX_REMEMBERED:
+                self._by_route.clear()
+            self._by_route[key] = (record, route)
+        return record
+
+    def _count_in_progress(self) -> None:
+        """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
+        requests = dict.fromkeys((*sorted(METHODS), OTHER_METHOD), 0)
+        for exchange in list(self.in_progress):
+            streams = exchange.unusual is not None and exchange.unusual.stream_endpoint is not None
+            if not streams and not exchange.scope["path"].startswith(self._own_prefix):
+                requests[exchange.known_method()] += 1
+        for method, number in requests.items():
+            self._metrics.http_in_progress.labels(method).set(number)
+
+    def _measure_stream(self, seconds: float, stream: Unusual, endpoint: str) -> None:
+        metrics = self._metrics
+        metrics.streams_open.labels(endpoint).dec()
+        metrics.stream_seconds.labels(endpoint).observe(seconds)
+        metrics.stream_messages.labels(endpoint).inc(stream.stream_messages)
+
+    def _details(self, exchange: HttpExchange, endpoint: str) -> str:
+        """The fields after the duration."""
+        details = f',"response_bytes":{exchange.response_bytes}'
+        if exchange.request_bytes:
+            details = f',"request_bytes":{exchange.request_bytes}{details}'
+        if endpoint is UNMATCHED:
+            details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
+        if self._id_reader.distrusts:
+            parent_id = self._id_reader.parent_id(exchange.scope)
+            if parent_id is not None:
+                details = f'{details},"parent_request_id":"{parent_id}"'
+        if exchange.unusual is not None and exchange.unusual.exception_type:
+            details = f'{details},"exception_type":{json_text(exchange.unusual.exception_type)}'
+        return details
+
+    def _add_record(self, method: str, endpoint: str, status_code: int) -> EndpointRecord:
+        excluded = _matches(endpoint, self._excluded_endpoints)
+        measured = self._measured and not excluded
+        record = EndpointRecord(
+            endpoint=endpoint,
+            series=RequestSeries(self._metrics, method, endpoint, str(status_code)) if measured else None,
+            quiet=excluded or _matches(endpoint, self._quiet_endpoints),
+            access_layout=self._access_log.layout(method, endpoint, status_code),
+        )
+        if len(self._records) >= _MAX_REMEMBERED:
+            self._records.clear()
+        self._records[method, endpoint, status_code] = record
+        return record
+
+
+def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(endpoint, pattern) for pattern in patterns)

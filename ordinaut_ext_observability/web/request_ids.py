@@ -1,0 +1,77 @@
+"""The ids of a request: taken from its headers where they may be, else made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+from ordinaut_ext_observability.context import RequestIds
+from ordinaut_ext_observability.ids import MAX_ID_LENGTH, match_client_id, random_ids
+from ordinaut_ext_observability.traceparent import parse_traceparent
+from ordinaut_ext_observability.web.addresses import EVERYWHERE, AddressList
+
+_ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
+_take_digits = random_ids.take_pooled
+
+
+class RequestIdReader:
+    """Reads ids from request headers.
+
+    `X-Request-ID` wins over `X-Correlation-ID`. An id is accepted when it has 1 to 128 of `A-Za-z0-9._-` and comes
+    from a trusted address; else the request gets a new one.
+    """
+
+    def __init__(self, trusted: AddressList, on_rejected: Callable[[str, int], None]) -> None:
+        """`on_rejected` is told the reason and the length of an id that was replaced."""
+        self.distrusts = trusted.networks != EVERYWHERE
+        self._trusted = trusted
+        self._on_rejected = on_rejected
+
+    def read(self, scope: Scope) -> RequestIds:
+        """The request's ids, with a span id of our own."""
+        try:
+            digits = _take_digits()
+        except IndexError:
+            digits = random_ids.refill()
+        trace_id = digits[:32]
+        headers = scope["headers"]
+        for name, _ in headers:
+            if name in _ID_HEADERS:
+                return self._continue(trace_id, digits[32:], headers, scope)
+        return (trace_id, trace_id, digits[32:], False)
+
+    def parent_id(self, scope: Scope) -> str | None:
+        """The well-formed id of a caller that was not trusted to set it."""
+        if self._trusted.holds(scope.get("client")):
+            return None
+        headers = dict(scope["headers"])
+        offered = headers.get(b"x-request-id") or headers.get(b"x-correlation-id") or b""
+        return offered.decode("ascii") if match_client_id(offered) else None
+
+    def _continue(
+        self, trace_id: str, span_id: str, headers: list[tuple[bytes, bytes]], scope: Scope
+    ) -> RequestIds:
+        """The ids with what the caller gave put in their place."""
+        named = dict(headers)
+        correlation_id = trace_id
+        sampled = False
+        traceparent = named.get(b"traceparent")
+        if traceparent is not None and sum(name == b"traceparent" for name, _ in headers) == 1:
+            caller = parse_traceparent(traceparent)
+            if caller is not None:
+                trace_id, _, sampled = caller
+        offered = named.get(b"x-request-id") or named.get(b"x-correlation-id")
+        if offered is not None and self._accepts(offered, scope):
+            correlation_id = offered.decode("ascii")
+        return (correlation_id, trace_id, span_id, sampled)
+
+    def _accepts(self, offered: bytes, scope: Scope) -> bool:
+        if match_client_id(offered) is None:
+            self._on_rejected("too_long" if len(offered) > MAX_ID_LENGTH else "characters", len(offered))
+            return False
+        if not self._trusted.holds(scope.get("client")):
+            self._on_rejected("untrusted_address", len(offered))
+            return False
+        return True
+
