@@ -1,0 +1,46 @@
+"""In-app observability for Ordinaut.
+
+Importing this package imports nothing else; each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
+    from ordinaut_ext_observability.extension import get_extension
+    from ordinaut_ext_observability.runtime.current import current_runtime, monitor_execution
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "current_correlation_id",
+    "current_runtime",
+    "current_traceparent",
+    "get_extension",
+    "monitor_execution",
+]
+
+_HOMES = {
+    "current_correlation_id": "context",
+    "current_runtime": "runtime.current",
+    "current_traceparent": "context",
+    "get_extension": "extension",
+    "monitor_execution": "runtime.current",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -103,7 +103,7 @@ class Metrics:
             "Correlation ids of clients that were replaced, by reason.",
             "reason",
         )
-        self.operator_refusals = self._counter(
+        self.access_refused = self._counter(
             "ordinaut_observability_access_refused_total",
             "Requests to protected endpoints that were turned away.",
             "tier",

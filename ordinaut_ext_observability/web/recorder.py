@@ -92,19 +92,20 @@ class RequestRecorder:
         access_log: AccessLog,
         id_reader: RequestIdReader,
         *,
-        own_prefix: str,
+        own_paths: tuple[str, ...],
         measured: bool,
         excluded_endpoints: tuple[str, ...],
         quiet_endpoints: tuple[str, ...],
     ) -> None:
-        """`own_prefix` is where our own endpoints are; the endpoint lists hold shell patterns: `/health/*`."""
+        """`own_paths` are where paths of our own endpoints begin; the endpoint lists hold shell patterns: `/health/*`."""
         self.in_progress: set[HttpExchange] = set()
+        self._counted_in_progress = {"GET": 0}
         self.waiting: deque[HttpExchange] = deque()
         self.wake = access_log.wake
         self._metrics = metrics
         self._access_log = access_log
         self._id_reader = id_reader
-        self._own_prefix = own_prefix
+        self._own_paths = own_paths
         self._measured = measured
         self._excluded_endpoints = excluded_endpoints
         self._quiet_endpoints = quiet_endpoints
@@ -188,12 +189,14 @@ class RequestRecorder:
 
     def _count_in_progress(self) -> None:
         """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
-        requests = dict.fromkeys((*sorted(METHODS), OTHER_METHOD), 0)
+        counted = self._counted_in_progress
+        counted.update(dict.fromkeys(counted, 0))
         for exchange in list(self.in_progress):
             streams = exchange.unusual is not None and exchange.unusual.stream_endpoint is not None
-            if not streams and not exchange.scope["path"].startswith(self._own_prefix):
-                requests[exchange.known_method()] += 1
-        for method, number in requests.items():
+            if not streams and not exchange.scope["path"].startswith(self._own_paths):
+                method = exchange.known_method()
+                counted[method] = counted.get(method, 0) + 1
+        for method, number in counted.items():
             self._metrics.http_in_progress.labels(method).set(number)
 
     def _measure_stream(self, seconds: float, stream: Unusual, endpoint: str) -> None:

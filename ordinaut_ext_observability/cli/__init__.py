@@ -1,0 +1,1 @@
+"""The `ordinaut-observability` command."""

@@ -1,0 +1,68 @@
+"""`serve`: the extension in a stand-in for the Ordinaut host, without any other server."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from enum import Enum
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
+from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.extension import EXTENSION_ID, ObservabilityExtension
+from ordinaut_ext_observability.settings import Settings, load_settings, with_operator_token
+
+
+class HostShape(Enum):
+    """Ordinaut's two applications."""
+
+    LEAN = "lean"
+    FULL = "full"
+
+
+def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) -> int:
+    """Serve until interrupted; the exit status of the command."""
+    console = Console(stderr=False, highlight=False)
+    try:
+        listener = socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        console.print(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.")
+        return 1
+    port = listener.getsockname()[1]
+    settings = load_settings()
+    configured = settings.access.operator_token
+    token = configured.get_secret_value() if configured else secrets.token_urlsafe(24)
+    app = _create_app(shape, with_operator_token(settings, token), lazy=lazy)
+    _print_urls(console, f"http://{_for_url(host)}:{port}", token)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    return 0
+
+
+def _create_app(shape: HostShape, settings: Settings, *, lazy: bool) -> FastAPI:
+    create = create_full_app if shape is HostShape.FULL else create_lean_app
+    spec = ExtensionSpec(EXTENSION_ID, lambda: ObservabilityExtension(settings), eager=not lazy)
+    return create(extra_specs=[spec])
+
+
+def _print_urls(console: Console, base: str, token: str) -> None:
+    mount = f"{base}/ext/{EXTENSION_ID}"
+    rows = (
+        ("metrics", f"{mount}/metrics"),
+        ("health", f"{mount}/health"),
+        ("probes", f"{mount}/health/live  …/ready  …/startup"),
+        ("operator index", f"{mount}/".replace("://", f"://operator:{token}@", 1)),
+        ("a host request", f"{base}/extensions"),
+    )
+    console.print("Ordinaut stand-in host with the observability extension (Ctrl-C stops it)\n")
+    for name, url in rows:
+        console.print(f"  {name:15} {url}", soft_wrap=True)
+    console.print(f'\n  curl -H "Authorization: Bearer {token}" {mount}/config\n', soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _for_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,64 @@
+"""Whether the host's event loop still runs, seen from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ordinaut_ext_observability.clock import Clock
+
+BEAT_SECONDS = 0.25
+"""How often the loop is asked to show a sign of life."""
+
+
+class LoopWatch:
+    """A timer on the watched loop that notes when it runs; everybody else reads how long ago that was."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0
+        self._lag_seconds = 0.0
+
+    @property
+    def watching(self) -> bool:
+        """Whether there is a loop to judge."""
+        return self._loop is not None and not self._loop.is_closed()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch this loop, from its own thread. Watching the same loop again does nothing."""
+        if self._loop is loop and self._timer is not None:
+            return
+        self.stop()
+        self._loop = loop
+        self._schedule()
+
+    def stop(self) -> None:
+        """Watch nothing. Safe without `start`, and from any thread once the loop has stopped."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._loop = None
+        self._lag_seconds = 0.0
+
+    def lag_seconds(self) -> float:
+        """How late the timer is now, or was when it last ran: 0 for a loop that keeps up."""
+        if not self.watching:
+            return 0.0
+        overdue = self._clock.monotonic() - self._due_at
+        return max(overdue, self._lag_seconds, 0.0) if overdue > 0.0 else self._lag_seconds
+
+    def blocked_seconds(self) -> float:
+        """For how long the loop has not run although it should have; 0 while nothing is watched."""
+        if not self.watching:
+            return 0.0
+        return max(0.0, self._clock.monotonic() - self._due_at)
+
+    def _schedule(self) -> None:
+        if self._loop is not None:
+            self._due_at = self._clock.monotonic() + BEAT_SECONDS
+            self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        self._lag_seconds = max(0.0, self._clock.monotonic() - self._due_at)
+        self._schedule()

@@ -1,0 +1,48 @@
+"""The process's runtime: the one object that is process-wide."""
+
+from __future__ import annotations
+
+import threading
+
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
+from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.settings import Settings, load_settings
+
+_current: Runtime | None = None
+_current_lock = threading.Lock()
+
+
+def current_runtime() -> Runtime:
+    """The process's runtime, made on first use: what decorated functions record into."""
+    global _current  # noqa: PLW0603 - the one object that is process-wide
+    if _current is None:
+        with _current_lock:
+            if _current is None:
+                _current = Runtime(load_settings())
+    return _current
+
+
+def runtime_for_mount(settings: Settings | None = None) -> Runtime:
+    """A runtime for an application: the process's own if no other application has it, else a new one.
+
+    With settings given, the process's runtime is made with them if nothing has asked for it yet.
+    """
+    global _current  # noqa: PLW0603
+    with _current_lock:
+        if _current is None:
+            _current = Runtime(settings or load_settings())
+            return _current
+        if _current.mounted or settings is not None:
+            return Runtime(settings or load_settings())
+        return _current
+
+
+def _current_metrics() -> Metrics | None:
+    runtime = current_runtime()
+    return None if runtime.settings.general.disabled else runtime.metrics
+
+
+monitor_execution = ExecutionMonitor(_current_metrics)
+"""Decorator: count and time the runs of a function; see `ExecutionMonitor`."""
+

@@ -1,0 +1,177 @@
+"""The HTTP face of a runtime: the layer around the host's application, and the router it includes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
+
+from ordinaut_ext_observability import __version__
+from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.web.access import AccessControl
+from ordinaut_ext_observability.web.addresses import AddressList
+from ordinaut_ext_observability.web.endpoints import EndpointResolver
+from ordinaut_ext_observability.web.exchange import Observer
+from ordinaut_ext_observability.web.management import ManagementServer
+from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
+from ordinaut_ext_observability.web.mounting import Mounting
+from ordinaut_ext_observability.web.recorder import RequestRecorder
+from ordinaut_ext_observability.web.request_ids import RequestIdReader
+from ordinaut_ext_observability.web.router import Surface, build_router, protected_metrics_endpoint
+from ordinaut_ext_observability.web.scrape import ScrapeService
+
+_ID_WARNING_SECONDS = 60.0
+ROOT_METRICS_PATH = "/metrics"
+
+
+class HttpFace:
+    """One application measured, and its endpoints."""
+
+    def __init__(self, runtime: Runtime, app: FastAPI, mount_path: str) -> None:
+        """Nothing is attached to the application yet."""
+        self._runtime = runtime
+        self._mount_path = mount_path
+        self._id_warning_due_at = 0.0
+        self._observer = self._make_observer(app)
+        self._mounting = Mounting(
+            app,
+            self._wrap,
+            on_start=self._start,
+            on_started=runtime.lifecycle.mark_started,
+            on_stop=self._stop,
+        )
+        self._access = AccessControl(
+            runtime.settings.access, runtime.metrics, runtime.clock, self._on_security_event
+        )
+        self._surface = self._make_surface()
+
+    def router(self) -> APIRouter:
+        """A router with all our endpoints, for the host to include under the mount path."""
+        return build_router(self._surface, operator=True)
+
+    def attach(self) -> None:
+        """Take our place around the application. Called once, when everything else has succeeded."""
+        runtime = self._runtime
+        management = runtime.settings.management
+        if management.management_port is not None:
+            runtime.serve_management(
+                ManagementServer(
+                    lambda: build_router(self._make_surface(), operator=False),
+                    host=management.management_host,
+                    port=management.management_port,
+                    mount_path=self._mount_path,
+                )
+            )
+        self._mounting.attach()
+        if runtime.settings.metrics.root_metrics:
+            self._mounting.serve_at_root(ROOT_METRICS_PATH, protected_metrics_endpoint(self._surface))
+        if self._mounting.late:
+            runtime.start()
+            runtime.lifecycle.mark_started()
+        runtime.mounted = True
+
+    async def shut_down(self) -> None:
+        """The host says it is going down; it may also never say so."""
+        await self._stop()
+
+    def _wrap(self, inner: ASGIApp) -> ASGIApp:
+        return ObservabilityMiddleware(inner, self._observer, on_first_request=self._first_request)
+
+    def _first_request(self) -> None:
+        """Start where the server sent no lifespan; a host that answers requests has started."""
+        self._runtime.start()
+        self._runtime.lifecycle.mark_started()
+
+    async def _start(self) -> None:
+        try:
+            self._runtime.start()
+        except Exception as error:  # noqa: BLE001 - our failure must not keep the host from starting
+            self._runtime.metrics.count_internal_error("start")
+            self._runtime.event("ERROR", "start failed", event_type="lifecycle", exception_type=type(error).__name__)
+
+    async def _stop(self) -> None:
+        self._runtime.lifecycle.mark_stopping()
+        # In a thread: it waits for threads, and the host's loop has its own things to end.
+        await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
+
+    def _make_observer(self, app: FastAPI) -> Observer:
+        runtime = self._runtime
+        http = runtime.settings.http
+        id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), self._on_id_rejected)
+        access_log: AccessLog = runtime.make_access_log()
+        own_endpoints = (f"{self._mount_path}/*", ROOT_METRICS_PATH)
+        recorder = RequestRecorder(
+            runtime.metrics,
+            access_log,
+            id_reader,
+            own_paths=(f"{self._mount_path}/", ROOT_METRICS_PATH),
+            measured=http.http_metrics,
+            excluded_endpoints=http.exclude_endpoints + (() if http.include_own_endpoints else own_endpoints),
+            quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
+        )
+        return Observer(
+            metrics=runtime.metrics,
+            id_reader=id_reader,
+            endpoints=EndpointResolver(app),
+            recorder=recorder,
+            in_progress=recorder.in_progress,
+            waiting=recorder.waiting,
+        )
+
+    def _make_surface(self) -> Surface:
+        """What a router answers from; its scrapes belong to the loop that serves it."""
+        runtime = self._runtime
+        return Surface(
+            lifecycle=runtime.lifecycle,
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor()),
+            access=self._access,
+            health=runtime.health,
+            config=runtime.config,
+            overview=self._overview,
+            on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
+        )
+
+    def _overview(self) -> dict[str, Any]:
+        settings = self._runtime.settings
+        if not settings.metrics.root_metrics:
+            root_metrics = "off: ORDINAUT_OBS_ROOT_METRICS is false"
+        elif self._mounting.serves_root:
+            root_metrics = "on"
+        else:
+            root_metrics = "off: the host serves that path itself"
+        return {
+            "version": __version__,
+            "mount_path": self._mount_path,
+            "health": self._runtime.health()["status"],
+            "loaded": "lazily: requests before the first to this path were not measured"
+            if self._mounting.late
+            else "eagerly",
+            "root_metrics": root_metrics,
+            "management_port": self._runtime.management_note(),
+            "settings_problems": [asdict(problem) for problem in settings.problems],
+        }
+
+    def _on_id_rejected(self, reason: str, length: int) -> None:
+        runtime = self._runtime
+        runtime.metrics.request_ids_rejected.labels(reason).inc()
+        now = runtime.clock.monotonic()
+        if reason != "untrusted_address" and now >= self._id_warning_due_at:
+            self._id_warning_due_at = now + _ID_WARNING_SECONDS
+            runtime.event(
+                "WARNING", "request id replaced", event_type="request_id_rejected", reason=reason, length=length
+            )
+
+    def _on_security_event(self, event_type: str, tier: str, reason: str, address: str) -> None:
+        self._runtime.event(
+            "WARNING",
+            "access refused",
+            event_type=event_type,
+            security_event=True,
+            tier=tier,
+            reason=reason,
+            client_address=address,
+        )

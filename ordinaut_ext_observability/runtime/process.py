@@ -1,0 +1,171 @@
+"""The parts every process has of us, with or without an HTTP server, and their start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ordinaut_ext_observability import __version__
+from ordinaut_ext_observability.clock import Clock, SystemClock
+from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.health.lifecycle import Lifecycle
+from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.line import event_line
+from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.settings import Settings, effective_values
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.management import ManagementServer
+
+LOGGER_NAME = "orchestrator.observability"
+
+
+class Runtime:
+    """What one process has of us: registry, log writer, threads. At most one host application has it mounted."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.registry = Registry()
+        self.metrics = Metrics(
+            self.registry,
+            LabelBudgets(
+                default=settings.metrics.label_budget,
+                by_label=settings.metrics.label_budgets,
+                max_series=settings.metrics.series_limit,
+            ),
+            request_seconds=settings.http.http_buckets,
+        )
+        self.log_writer = self._make_log_writer()
+        self.loop_watch = LoopWatch(self.clock)
+        self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds)
+        self.foreign = ForeignMetrics(
+            reserved_names=self.registry.names,
+            on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
+            on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
+        )
+        self._management: ManagementServer | None = None
+        self._management_note = "off: ORDINAUT_OBS_MANAGEMENT_PORT is not set"
+        self._executor: ThreadPoolExecutor | None = None
+        self.mounted = False
+        self._started = False
+        self._describe_build()
+        self.registry.refresh_with(self._refresh)
+
+    def event(self, level: str, message: str, **fields: Any) -> None:
+        """Log something that happened to us."""
+        self.log_writer.write(event_line(level, LOGGER_NAME, message, **fields), urgent=level in ("ERROR", "WARNING"))
+
+    def executor(self) -> ThreadPoolExecutor:
+        """Threads of ours, so that the host's pool is neither starved nor able to starve us."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="observability")
+        return self._executor
+
+    def start(self) -> None:
+        """Begin watching the running event loop and open the management port. Starting again does nothing."""
+        with contextlib.suppress(RuntimeError):  # no running loop: it is watched from the first request on
+            self.loop_watch.start(asyncio.get_running_loop())
+        if self._started:
+            return
+        self._started = True
+        atexit.register(self.stop)
+        for problem in self.settings.problems:
+            self.event("WARNING", "setting not used", event_type="settings_problem", **asdict(problem))
+        self._start_management()
+
+    def stop(self) -> None:
+        """End every thread and write what is queued. Safe without `start`, and more than once."""
+        if not self._started:
+            return
+        self._started = False
+        atexit.unregister(self.stop)
+        self.loop_watch.stop()
+        if self._management is not None:
+            self._management.stop()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+        self.log_writer.close()
+
+    def serve_management(self, server: ManagementServer) -> None:
+        """Start this server with the runtime."""
+        self._management = server
+
+    def management_note(self) -> str:
+        """Whether the management port is open, and where or why not."""
+        address = self._management.address if self._management is not None else None
+        return f"http://{address[0]}:{address[1]}" if address else self._management_note
+
+    def health(self) -> dict[str, Any]:
+        """Names and states: no error text."""
+        live = self.lifecycle.live()
+        settings_ok = not self.settings.problems
+        checks = {
+            "event_loop": "healthy" if live.status == "ok" else "unhealthy",
+            "settings": "healthy" if settings_ok else "degraded",
+        }
+        worst = max(checks.values(), key=("healthy", "degraded", "unhealthy").index)
+        return {"status": worst, "checks": [{"name": name, "status": status} for name, status in checks.items()]}
+
+    def config(self) -> dict[str, Any]:
+        """The settings in effect and what was wrong with those that are not."""
+        return {
+            "settings": effective_values(self.settings),
+            "problems": [asdict(problem) for problem in self.settings.problems],
+        }
+
+    def _make_log_writer(self) -> LogWriter:
+        lines = self.metrics.log_lines
+        written, dropped = lines.labels("written"), lines.labels("dropped")
+        cpu = self.metrics.overhead_seconds.labels("log_writer")
+        return LogWriter(
+            1 if self.settings.logs.log_destination == "stdout" else 2,
+            on_written=written.inc,
+            on_dropped=dropped.inc,
+            on_cpu_seconds=cpu.inc,
+        )
+
+    def make_access_log(self) -> AccessLog:
+        """The access log that the settings describe."""
+        logs = self.settings.logs
+        return AccessLog(
+            self.log_writer,
+            AccessLogOptions(
+                enabled=logs.access_log,
+                sample_ratio=logs.access_log_sample_ratio,
+                slow_seconds=logs.slow_request_seconds,
+            ),
+        )
+
+    def _start_management(self) -> None:
+        if self._management is None:
+            return
+        try:
+            self._management.start()
+        except AddressInUseError as error:
+            self._management_note = f"off: {error}"
+            self.event("WARNING", "management port not opened", event_type="management_port", reason=str(error))
+        else:
+            self.event("INFO", "management port open", event_type="management_port", url=self.management_note())
+
+    def _describe_build(self) -> None:
+        general = self.settings.general
+        self.metrics.build_info.labels(
+            __version__, platform.python_version(), general.environment, general.version
+        ).set(1)
+        self.metrics.settings_problems.labels().set(len(self.settings.problems))
+
+    def _refresh(self) -> None:
+        if self.loop_watch.watching:
+            self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())

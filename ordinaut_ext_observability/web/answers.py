@@ -1,0 +1,69 @@
+"""JSON answers: errors in one shape, and a route class that gives every failure that shape.
+
+Errors are returned, never raised through the host: its handler for FastAPI's HTTPException crashes and makes a
+plain-text 500 of whatever it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ordinaut_ext_observability.context import current_correlation_id
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """Raised in a dependency to answer the request with an error."""
+
+    def __init__(
+        self, status_code: int, error: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.response = error_response(status_code, error, message, headers)
+
+
+def error_response(
+    status_code: int, error: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """`error` is a class a program can act on, `message` says what was wrong and what to do."""
+    body = {"error": error, "message": message, "request_id": current_correlation_id()}
+    return JSONResponse(body, status_code, {"Cache-Control": "no-store", **(headers or {})})
+
+
+def route_class(on_error: Callable[[], None]) -> type[APIRoute]:
+    """The class of our routes; `on_error` is told of failures that are ours."""
+
+    class ObservabilityRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def answer(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except Refusal as refusal:
+                    return refusal.response
+                except RequestValidationError as error:
+                    return error_response(422, "invalid_request", _first_problem(error))
+                except HTTPException as error:  # of the host's dependency on scopes
+                    return error_response(error.status_code, "refused_by_host", str(error.detail))
+                except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
+                    on_error()
+                    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
+
+            return answer
+
+    return ObservabilityRoute
+
+
+def _first_problem(error: RequestValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}"

@@ -1,0 +1,113 @@
+"""The management port: metrics and probes on a thread, a socket and an event loop of their own.
+
+Scrapers and probes reach it whatever the host's event loop, trusted-host check, IP bans or scopes do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+
+from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.web.answers import error_response
+
+_START_TIMEOUT_SECONDS = 5.0
+_STOP_TIMEOUT_SECONDS = 3.0
+_BACKLOG = 128
+_MAX_CONNECTIONS = 64
+
+
+class ManagementServer:
+    """Serves a router on a port of its own, under the mount path and at the root."""
+
+    def __init__(self, make_router: Callable[[], APIRouter], *, host: str, port: int, mount_path: str) -> None:
+        """`make_router` is called in the server's thread, so that what it makes belongs to that loop."""
+        self._make_router = make_router
+        self._host = host
+        self._port = port
+        self._mount_path = mount_path
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port it listens on, or None."""
+        return (self._host, self._port) if self._thread is not None else None
+
+    def start(self) -> None:
+        """Listen and serve. Starting again does nothing.
+
+        Raises:
+            AddressInUseError: the address cannot be listened on.
+        """
+        if self._thread is not None:
+            return
+        listener = self._listen()
+        self._port = listener.getsockname()[1]
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._serve, args=(listener, ready), name="observability-management", daemon=True
+        )
+        self._thread.start()
+        ready.wait(_START_TIMEOUT_SECONDS)
+
+    def stop(self) -> None:
+        """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
+        thread, server = self._thread, self._server
+        if thread is None:
+            return
+        if server is not None:
+            server.should_exit = True
+        thread.join(_STOP_TIMEOUT_SECONDS)
+        self._thread = self._server = None
+
+    def _listen(self) -> socket.socket:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, protocol)
+        except OSError as error:
+            raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror}") from error
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise AddressInUseError(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+        return listener
+
+    def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        router = self._make_router()
+        app.include_router(router, prefix=self._mount_path)
+        app.include_router(router)
+        app.add_exception_handler(
+            404, lambda request, _: error_response(404, "not_found", f"No {request.url.path} on the management port.")
+        )
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            lifespan="off",
+            access_log=False,
+            log_config=None,  # logging is the host's
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+
+        async def serve() -> None:
+            asyncio.get_running_loop().call_soon(ready.set)
+            await self._server.serve(sockets=[listener])  # type: ignore[union-attr]
+
+        try:
+            asyncio.run(serve())
+        finally:
+            listener.close()

@@ -1,0 +1,133 @@
+"""Getting around the host's application: outermost, without `add_middleware`, started and stopped with it.
+
+Three ways lead there, since each alone fails somewhere:
+- when our lifespan begins, the built middleware stack is wrapped (before that, OpenTelemetry's instrumentation of the
+  application may still want to rebuild it, and insists on finding Starlette's own outermost layer);
+- when the application has already started (a lazily loaded extension), it is wrapped at once;
+- where the server sends no lifespan, the stack is wrapped as it is built, in a shape OpenTelemetry accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+Wrap = Callable[[ASGIApp], ASGIApp]
+
+
+class _OutermostLayer(ServerErrorMiddleware):
+    """Our layer, dressed as the layer Starlette puts outermost.
+
+    OpenTelemetry takes such a layer apart by these attributes and builds it anew around its own.
+    """
+
+    def __init__(self, inner: ASGIApp, wrap: Wrap) -> None:
+        super().__init__(
+            getattr(inner, "app", inner), getattr(inner, "handler", None), bool(getattr(inner, "debug", False))
+        )
+        self.inner = inner
+        self._ours = wrap(inner)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._ours(scope, receive, send)
+
+
+class Mounting:
+    """One application with our layer around it."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        wrap: Wrap,
+        *,
+        on_start: Callable[[], Awaitable[None]],
+        on_started: Callable[[], None],
+        on_stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_start` runs before the host's own start-up, `on_started` after it, `on_stop` after its shutdown."""
+        self._app = app
+        self._wrap = wrap
+        self._on_start = on_start
+        self._on_started = on_started
+        self._on_stop = on_stop
+        self._root_route: Route | None = None
+        self._layer: ASGIApp | None = None
+        self._late = False
+
+    @property
+    def late(self) -> bool:
+        """Whether the application had started before we came: its lifespan passed without us."""
+        return self._late
+
+    def attach(self) -> None:
+        """Take our place. Called once."""
+        self._late = self._app.middleware_stack is not None
+        if self._late:
+            self._wrap_built_stack()
+            return
+        self._wrap_stack_building()
+        self._wrap_lifespan()
+
+    def serve_at_root(self, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        """Serve a path of the host's root once the host has registered its own, unless one of those is it."""
+        self._root_route = Route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
+        if self._late:
+            self._add_root_route()
+
+    @property
+    def serves_root(self) -> bool:
+        """Whether the path given to `serve_at_root` is served by us."""
+        return self._root_route is not None and self._root_route in self._app.router.routes
+
+    def _wrap_built_stack(self) -> None:
+        stack = self._app.middleware_stack
+        if stack is not None and stack is not self._layer:
+            # Where the stack was wrapped as it was built, OpenTelemetry may have taken our layer off again.
+            inner = stack.inner if isinstance(stack, _OutermostLayer) else stack
+            self._layer = self._wrap(inner)
+            self._app.middleware_stack = self._layer
+
+    def _wrap_stack_building(self) -> None:
+        build = self._app.build_middleware_stack
+
+        def build_wrapped() -> ASGIApp:
+            self._add_root_route()
+            return _OutermostLayer(build(), self._wrap)
+
+        self._app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
+
+    def _wrap_lifespan(self) -> None:
+        original = self._app.router.lifespan_context
+
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[Any]:
+            self._add_root_route()
+            self._wrap_built_stack()
+            await self._on_start()
+            try:
+                async with original(app) as state:
+                    self._on_started()
+                    yield state
+            finally:
+                await self._on_stop()
+
+        self._app.router.lifespan_context = lifespan
+
+    def _add_root_route(self) -> None:
+        route = self._root_route
+        if route is None or route in self._app.router.routes:
+            return
+        scope = {"type": "http", "method": "GET", "path": route.path, "root_path": "", "headers": []}
+        for other in self._app.router.routes:
+            if other.matches(dict(scope))[0] is Match.FULL:
+                self._root_route = None
+                return
+        self._app.router.routes.append(route)

@@ -1,0 +1,148 @@
+"""Serving a scrape: rendered in pieces that let other requests through, once for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds
+from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
+from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
+from ordinaut_ext_observability.metrics.negotiation import Format
+
+SLICE_SECONDS = 0.001
+"""How long rendering holds the event loop before it lets others run."""
+
+MAX_RENDERINGS = 8
+"""Scrapes with different filters or formats that are rendered at the same time."""
+
+FOREIGN_TIMEOUT_SECONDS = 5.0
+"""How long a scrape waits for metrics of other code before it goes without."""
+
+_COMPRESS_BYTES = 64 * 1024
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the lowest is the fastest
+
+
+class TooManyScrapesError(ObservabilityError):
+    """Too many scrapes are being rendered; try again in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeRequest:
+    """What a scraper asks for; equal requests share one rendering."""
+
+    format: Format
+    gzip: bool
+    names: frozenset[str] | None
+    """Family and sample names to render, or None for all."""
+
+
+class ScrapeService:
+    """Renders scrapes on one event loop. Make one per loop; they may share the executor."""
+
+    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, executor: Executor) -> None:
+        """The executor compresses: it lets go of the interpreter while it does, so the loop goes on."""
+        self._metrics = metrics
+        self._foreign = foreign
+        self._executor = executor
+        self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
+        self._hanging: threading.Thread | None = None
+
+    async def scrape(self, request: ScrapeRequest) -> bytes:
+        """The body of the response.
+
+        Raises:
+            TooManyScrapesError: `MAX_RENDERINGS` others are under way.
+        """
+        rendering = self._renderings.get(request)
+        if rendering is None:
+            if len(self._renderings) >= MAX_RENDERINGS:
+                raise TooManyScrapesError
+            rendering = asyncio.create_task(self._render(request))
+            self._renderings[request] = rendering
+            rendering.add_done_callback(lambda _: self._renderings.pop(request, None))
+        # A scraper that gives up must not take the rendering from the others.
+        return await asyncio.shield(rendering)
+
+    async def _render(self, request: ScrapeRequest) -> bytes:
+        metrics = self._metrics
+        started = monotonic_seconds()
+        metrics.registry.refresh()
+        metrics.scrape_series.labels().set(metrics.registry.series_count())
+        size = 0
+        body: list[bytes] = []
+        compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW) if request.gzip else None
+        async for piece in self._pieces(request):
+            size += len(piece)
+            body.append(await self._run(compressor.compress, piece) if compressor else piece)
+        if compressor is not None:
+            body.append(compressor.flush())
+        format_label = request.format.name.lower()
+        metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)
+        metrics.scrape_bytes.labels(format_label).set(size)
+        return b"".join(body)
+
+    async def _pieces(self, request: ScrapeRequest) -> AsyncIterator[bytes]:
+        """The text, in pieces worth compressing; between slices of time the loop runs what else is due."""
+        openmetrics = request.format is Format.OPENMETRICS
+        cpu_seconds = self._metrics.overhead_seconds.labels("scrape")
+        gathered: list[str] = []
+        gathered_length = 0
+        slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
+        for text in self._metrics.registry.pieces(openmetrics=openmetrics, only=request.names):
+            gathered.append(text)
+            gathered_length += len(text)
+            if gathered_length >= _COMPRESS_BYTES:
+                yield "".join(gathered).encode()
+                gathered.clear()
+                gathered_length = 0
+            if monotonic_seconds() - slice_started > SLICE_SECONDS:
+                cpu_seconds.inc(thread_cpu_seconds() - cpu_started)
+                await asyncio.sleep(0)
+                slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
+        gathered += await self._foreign_pieces(openmetrics=openmetrics, names=request.names)
+        if openmetrics:
+            gathered.append(OPENMETRICS_END)
+        yield "".join(gathered).encode()
+
+    async def _foreign_pieces(self, *, openmetrics: bool, names: frozenset[str] | None) -> list[str]:
+        """What other code registered; without it where its collectors hang or fail."""
+        if self._hanging is not None and self._hanging.is_alive():
+            self._metrics.count_internal_error("foreign_metrics")
+            return []
+        loop = asyncio.get_running_loop()
+        rendered: asyncio.Future[list[str]] = loop.create_future()
+
+        def deliver(pieces: list[str]) -> None:
+            if not rendered.done():
+                rendered.set_result(pieces)
+
+        def render() -> None:
+            try:
+                pieces = self._foreign.render(openmetrics=openmetrics, only=names)
+            except Exception:  # noqa: BLE001 - foreign code may raise anything
+                self._metrics.count_internal_error("foreign_metrics")
+                pieces = []
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                loop.call_soon_threadsafe(deliver, pieces)
+
+        # A daemon, unlike an executor's thread: a collector that never returns must not keep the host from ending.
+        thread = threading.Thread(target=render, name="observability-foreign-metrics", daemon=True)
+        thread.start()
+        try:
+            return await asyncio.wait_for(rendered, FOREIGN_TIMEOUT_SECONDS)
+        except TimeoutError:
+            self._hanging = thread
+            self._metrics.count_internal_error("foreign_metrics")
+            return []
+
+    async def _run(self, compress: Callable[[bytes], bytes], piece: bytes) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, piece)
