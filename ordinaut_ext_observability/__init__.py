@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
     from ordinaut_ext_observability.extension import get_extension
     from ordinaut_ext_observability.runtime.current import current_runtime, monitor_execution
-
-__version__ = "0.1.0"
+    from ordinaut_ext_observability.version import __version__
 
 __all__ = [
     "__version__",
@@ -25,6 +24,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "__version__": "version",
     "current_correlation_id": "context",
     "current_runtime": "runtime.current",
     "current_traceparent": "context",

@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from ordinaut_ext_observability import __version__
 from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
 from ordinaut_ext_observability.runtime.current import runtime_for_mount
 from ordinaut_ext_observability.runtime.http import HttpFace
 from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.version import __version__
 
 EXTENSION_ID = "observability"
 

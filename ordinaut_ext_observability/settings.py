@@ -94,9 +94,7 @@ class GeneralSettings(_Part):
         validation_alias="ENVIRONMENT",
         description="The host's variable; shown as a label of `ordinaut_observability_build_info`.",
     )
-    version: str = Field(
-        default="", validation_alias="VERSION", description="The host's variable; shown likewise."
-    )
+    version: str = Field(default="", validation_alias="VERSION", description="The host's variable; shown likewise.")
 
 
 class HttpSettings(_Part):
@@ -132,11 +130,12 @@ class MetricsSettings(_Part):
         le=100_000,
         description="Distinct values a label may take per metric; later ones are counted as `__other__`.",
     )
-    label_budgets: Limits = Field(
-        default={}, description='The same for single labels, as JSON: `{"endpoint": 300}`.'
-    )
+    label_budgets: Limits = Field(default={}, description='The same for single labels, as JSON: `{"endpoint": 300}`.')
     series_limit: int = Field(
-        default=10_000, ge=10, le=10_000_000, description="Label sets a metric may have; later ones count as `__other__`."
+        default=10_000,
+        ge=10,
+        le=10_000_000,
+        description="Label sets a metric may have; later ones count as `__other__`.",
     )
     root_metrics: bool = Field(
         default=True, description="Serve `/metrics` at the root as well, unless the host has that path."
@@ -198,7 +197,7 @@ class ManagementSettings(_Part):
         default=5.0,
         gt=0.0,
         le=3600.0,
-        description="When the host's event loop has been blocked longer, `/health/live` on the management port says 503.",
+        description="When the host's event loop has been blocked longer, `/health/live` on the management port is 503.",
     )
 
 

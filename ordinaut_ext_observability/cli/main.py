@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ordinaut_ext_observability import __version__
 from ordinaut_ext_observability.cli.serve import HostShape, serve_standin_host
+from ordinaut_ext_observability.version import __version__
 
 app = typer.Typer(
     name="ordinaut-observability",
@@ -25,6 +25,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback sign
 
 @app.callback()
 def main(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -38,6 +39,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     shape: Annotated[HostShape, typer.Option(help="Which of Ordinaut's two hosts to stand in for.")] = HostShape.LEAN,
+    *,
     lazy: Annotated[
         bool, typer.Option("--lazy", help="Load the extension with the first request to it, not at start.")
     ] = False,

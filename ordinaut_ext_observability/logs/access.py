@@ -43,9 +43,7 @@ class AccessLog:
 
     def layout(self, method: str, path: str, status_code: int) -> str:
         """The part of the line that is the same for every request of a method, route and status."""
-        return (
-            f'","method":{json_text(method)},"path":{json_text(path)},"status_code":{status_code},"duration_ms":'
-        )
+        return f'","method":{json_text(method)},"path":{json_text(path)},"status_code":{status_code},"duration_ms":'
 
     def level(self, status_code: int, duration_seconds: float, *, quiet: bool) -> str | None:
         """The level of a request's line, or None when it gets no line.

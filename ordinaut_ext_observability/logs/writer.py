@@ -42,9 +42,20 @@ class LogWriter:
         self._on_dropped = on_dropped
         self._on_cpu_seconds = on_cpu_seconds
         self._before_writing: list[Callable[[], None]] = []
-        self._start_lock = threading.Lock()
-        self._reset()
+        self._begin()
         _writers.add(self)
+
+    def _begin(self) -> None:
+        """The state of a writer that has written nothing; a forked child begins anew."""
+        self._queue: deque[str] = deque()
+        self._thread: threading.Thread | None = None
+        self._start_lock = threading.Lock()
+        self._wake_event = threading.Event()
+        self._hurry = threading.Event()
+        self._flushed = threading.Event()
+        self._awake = False
+        self._writing = False
+        self._closing = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
         """Queue one line, without its line break. `urgent` lines are kept when others are dropped."""
@@ -93,24 +104,12 @@ class LogWriter:
         self._thread = None
         self._closing = False
 
-    def _reset(self) -> None:
-        self._queue: deque[str] = deque()
-        self._awake = False
-        self._writing = False
-        self._closing = False
-        self._wake_event = threading.Event()
-        self._hurry = threading.Event()
-        self._flushed = threading.Event()
-        self._thread: threading.Thread | None = None
-
     def _start(self) -> None:
         if self._thread is None:
             with self._start_lock:
                 if self._thread is None:
                     self._hurry.clear()
-                    self._thread = threading.Thread(
-                        target=self._run, name="observability-log-writer", daemon=True
-                    )
+                    self._thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
                     self._thread.start()
 
     def _run(self) -> None:
@@ -152,8 +151,7 @@ _writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 
 def _reset_after_fork() -> None:
     for writer in list(_writers):
-        writer._start_lock = threading.Lock()  # noqa: SLF001 - same module
-        writer._reset()  # noqa: SLF001
+        writer._begin()  # noqa: SLF001 - same module
 
 
 os.register_at_fork(after_in_child=_reset_after_fork)

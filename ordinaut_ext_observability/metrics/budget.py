@@ -33,9 +33,7 @@ class LabelGuard:
 
     __slots__ = ("_budgets", "_label_names", "_on_overflow", "_seen")
 
-    def __init__(
-        self, label_names: tuple[str, ...], budgets: LabelBudgets, on_overflow: Callable[[str], None]
-    ) -> None:
+    def __init__(self, label_names: tuple[str, ...], budgets: LabelBudgets, on_overflow: Callable[[str], None]) -> None:
         self._label_names = label_names
         self._budgets = budgets
         self._on_overflow = on_overflow

@@ -239,9 +239,7 @@ class Metrics:
 
     def _histogram(self, name: str, documentation: str, *labels: str, bounds: tuple[float, ...]) -> Histogram:
         return self.registry.register(
-            Histogram(
-                name, documentation, labels, bounds=bounds, budgets=self._budgets, on_overflow=self._overflow
-            )
+            Histogram(name, documentation, labels, bounds=bounds, budgets=self._budgets, on_overflow=self._overflow)
         )
 
     def _overflow(self, metric: str, label: str) -> None:

@@ -26,9 +26,7 @@ class ExecutionMonitor:
     @overload
     def __call__(self, metric_name: str | None = None) -> Callable[[FunctionT], FunctionT]: ...
 
-    def __call__(
-        self, metric_name: FunctionT | str | None = None
-    ) -> FunctionT | Callable[[FunctionT], FunctionT]:
+    def __call__(self, metric_name: FunctionT | str | None = None) -> FunctionT | Callable[[FunctionT], FunctionT]:
         """Decorate a function: `@monitor_execution`, `@monitor_execution()` or `@monitor_execution("nightly")`.
 
         Each run is counted in `orchestrator_task_executions_total` and timed in

@@ -10,14 +10,15 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.utils import floatToGoString as format_value
+from prometheus_client.samples import Exemplar as ClientExemplar
+from prometheus_client.utils import floatToGoString
 
 from ordinaut_ext_observability.metrics.family import (
     AnyFamily,
@@ -31,6 +32,8 @@ from ordinaut_ext_observability.metrics.family import (
 )
 
 OPENMETRICS_END = "# EOF\n"
+
+format_value: Callable[[float], str] = floatToGoString
 
 # From here on `prometheus_client` prints an exponent, as Go does; below it, Python's own notation is the same text.
 _PLAIN_BELOW = 1e6
@@ -57,7 +60,8 @@ def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool) -> str:
     collector = FixedCollector(metrics)
     if not openmetrics:
         return generate_text(collector).decode()  # type: ignore[arg-type]
-    return generate_openmetrics(collector).decode().removesuffix(OPENMETRICS_END)
+    text: str = generate_openmetrics(collector).decode()  # type: ignore[no-untyped-call]
+    return text.removesuffix(OPENMETRICS_END)
 
 
 class FamilyRenderer:
@@ -93,21 +97,20 @@ def describe(family: AnyFamily) -> Metric:
 def collect(family: AnyFamily) -> Metric:
     """The family with its samples, for `prometheus_client`."""
     metric = describe(family)
-    for child in family.children():
-        labels = dict(zip(family.label_names, child.label_values, strict=True))
-        if isinstance(child, HistogramChild):
-            _add_histogram_samples(metric, child, labels, family)
-        else:
-            metric.add_sample(family.name, labels, child.value)
+    if isinstance(family, Histogram):
+        for child in family.children():
+            _add_histogram_samples(metric, child, _labels(family, child.label_values), family)
+        return metric
+    for number in family.children():
+        metric.add_sample(family.name, _labels(family, number.label_values), number.value)
     return metric
 
 
-def _add_histogram_samples(
-    metric: Metric, child: HistogramChild, labels: dict[str, str], family: AnyFamily
-) -> None:
-    from prometheus_client.samples import Exemplar as ClientExemplar
+def _labels(family: AnyFamily, values: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(family.label_names, values, strict=True))
 
-    assert isinstance(family, Histogram)
+
+def _add_histogram_samples(metric: Metric, child: HistogramChild, labels: dict[str, str], family: Histogram) -> None:
     exemplars: Sequence[Exemplar | None] = child.exemplars or [None] * len(child.counts)
     cumulative = child.cumulative()
     for bound, count, exemplar in zip(_bound_texts(family), cumulative, exemplars, strict=True):
@@ -136,13 +139,12 @@ def _line(name: str, labels: dict[str, str], place: str) -> str:
 
 
 class _BlockTemplate(Protocol):
-    def render(self, block: list[object], *, openmetrics: bool) -> str: ...
+    def render(self, block: Any, *, openmetrics: bool) -> str:
+        """The block's lines; the block is one of the family the template was made for."""
 
 
 def _block_template(family: AnyFamily) -> _BlockTemplate:
-    if isinstance(family, Histogram):
-        return _HistogramTemplate(family)  # type: ignore[return-value]
-    return _NumberTemplate(family)  # type: ignore[return-value]
+    return _HistogramTemplate(family) if isinstance(family, Histogram) else _NumberTemplate(family)
 
 
 class _NumberTemplate:
@@ -165,10 +167,8 @@ class _NumberTemplate:
         return self._template % tuple(map(format_value, values))
 
     def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> None:
-        names = self._family.label_names
         self._template += "".join(
-            _line(self._family.name, dict(zip(names, child.label_values, strict=True)), "%s")
-            for child in children
+            _line(self._family.name, _labels(self._family, child.label_values), "%s") for child in children
         )
         self._laid_out += len(children)
 
@@ -201,8 +201,7 @@ class _HistogramTemplate:
         for child in children:
             cumulative = list(accumulate(child.counts))
             count = cumulative[-1]
-            if count > largest:
-                largest = count
+            largest = max(largest, count)
             total = child.sum
             sums.append(total)
             values += cumulative
@@ -222,7 +221,7 @@ class _HistogramTemplate:
         name = self._family.name
         lines = []
         for child in children:
-            labels = dict(zip(self._family.label_names, child.label_values, strict=True))
+            labels = _labels(self._family, child.label_values)
             lines += [_line(f"{name}_bucket", {**labels, "le": bound}, count_place) for bound in self._bounds]
             lines.append(_line(f"{name}_count", labels, count_place))
             lines.append(_line(f"{name}_sum", labels, "%s"))
@@ -250,5 +249,3 @@ def _all_plain(values: Sequence[float]) -> bool:
     total = sum(values)
     # The sum is finite only if every value is: NaN and infinities carry through.
     return total - total == 0.0 and max(values) < _PLAIN_BELOW
-
-

@@ -45,4 +45,3 @@ def _current_metrics() -> Metrics | None:
 
 monitor_execution = ExecutionMonitor(_current_metrics)
 """Decorator: count and time the runs of a function; see `ExecutionMonitor`."""
-

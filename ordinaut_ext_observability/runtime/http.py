@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from ordinaut_ext_observability import __version__
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.endpoints import EndpointResolver
@@ -44,9 +44,7 @@ class HttpFace:
             on_started=runtime.lifecycle.mark_started,
             on_stop=self._stop,
         )
-        self._access = AccessControl(
-            runtime.settings.access, runtime.metrics, runtime.clock, self._on_security_event
-        )
+        self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, self._on_security_event)
         self._surface = self._make_surface()
 
     def router(self) -> APIRouter:

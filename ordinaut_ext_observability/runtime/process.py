@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability import __version__
 from ordinaut_ext_observability.clock import Clock, SystemClock
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
@@ -23,6 +22,7 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.settings import Settings, effective_values
+from ordinaut_ext_observability.version import __version__
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.web.management import ManagementServer

@@ -94,12 +94,10 @@ class AccessControl:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
         refusals = self._count_refusal(address)
-        if refusals == 1 or refusals == REFUSALS_PER_MINUTE:
+        if refusals in (1, REFUSALS_PER_MINUTE):
             self._on_event("access_refused", tier, reason, address)
         if refusals > REFUSALS_PER_MINUTE:
-            return Refusal(
-                429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"}
-            )
+            return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
         headers = _CHALLENGE if status_code == 401 else None
         error = "unauthorized" if status_code == 401 else "forbidden"
         return Refusal(status_code, error, message, headers)

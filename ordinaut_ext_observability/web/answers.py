@@ -23,9 +23,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """Raised in a dependency to answer the request with an error."""
 
-    def __init__(
-        self, status_code: int, error: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status_code: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.response = error_response(status_code, error, message, headers)
 

@@ -128,9 +128,7 @@ def _belongs(context: Any, route: Any) -> bool:
     return context.original_route is route or context.starlette_route is route or _template_of(route) is None
 
 
-def _by_endpoint(
-    endpoint: object, scope: Scope, prefix: str, routes: Iterable[BaseRoute]
-) -> tuple[str, bool]:
+def _by_endpoint(endpoint: object, scope: Scope, prefix: str, routes: Iterable[BaseRoute]) -> tuple[str, bool]:
     """Before Starlette 0.50 only the function, or the mounted application, is in the scope: find what leads to it."""
     found = [
         (route, template)

@@ -125,7 +125,7 @@ class HttpExchange:
                 self.response_bytes += len(message["body"])
             if self.unusual is not None:
                 self.unusual.stream_messages += 1
-            if "more_body" in message and message["more_body"]:
+            if message.get("more_body", False):
                 return
         elif message["type"] != "http.response.pathsend":
             return

@@ -19,9 +19,7 @@ from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
 class ObservabilityMiddleware:
     """Wraps the host's whole middleware stack."""
 
-    def __init__(
-        self, app: ASGIApp, observer: Observer, on_first_request: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, observer: Observer, on_first_request: Callable[[], None] | None = None) -> None:
         self.app = app  # under this name other instrumentation looks for the next layer
         self._observer = observer
         self._on_first_request = on_first_request

@@ -19,7 +19,7 @@ from ordinaut_ext_observability.logs.line import json_text
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
 from ordinaut_ext_observability.web.endpoints import UNMATCHED, plugin_of
-from ordinaut_ext_observability.web.http_exchange import METHODS, OTHER_METHOD, HttpExchange, Unusual
+from ordinaut_ext_observability.web.http_exchange import HttpExchange, Unusual
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
 
 _MAX_REMEMBERED = 4096
@@ -97,7 +97,7 @@ class RequestRecorder:
         excluded_endpoints: tuple[str, ...],
         quiet_endpoints: tuple[str, ...],
     ) -> None:
-        """`own_paths` are where paths of our own endpoints begin; the endpoint lists hold shell patterns: `/health/*`."""
+        """`own_paths`: how paths of our own endpoints begin; the endpoint lists hold shell patterns: `/health/*`."""
         self.in_progress: set[HttpExchange] = set()
         self._counted_in_progress = {"GET": 0}
         self.waiting: deque[HttpExchange] = deque()
@@ -167,7 +167,7 @@ class RequestRecorder:
     def _find_record(self, exchange: HttpExchange, status: int) -> EndpointRecord:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
         scope = exchange.scope
-        route = scope["route"] if "route" in scope else None
+        route = scope.get("route")
         if "fastapi" in scope and "effective_route_context" in scope["fastapi"]:
             route = scope["fastapi"]["effective_route_context"]
         simple = route is not None and "app_root_path" not in scope  # and no mount was entered

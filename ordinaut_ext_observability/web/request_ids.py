@@ -49,9 +49,7 @@ class RequestIdReader:
         offered = headers.get(b"x-request-id") or headers.get(b"x-correlation-id") or b""
         return offered.decode("ascii") if match_client_id(offered) else None
 
-    def _continue(
-        self, trace_id: str, span_id: str, headers: list[tuple[bytes, bytes]], scope: Scope
-    ) -> RequestIds:
+    def _continue(self, trace_id: str, span_id: str, headers: list[tuple[bytes, bytes]], scope: Scope) -> RequestIds:
         """The ids with what the caller gave put in their place."""
         named = dict(headers)
         correlation_id = trace_id
@@ -74,4 +72,3 @@ class RequestIdReader:
             self._on_rejected("untrusted_address", len(offered))
             return False
         return True
-

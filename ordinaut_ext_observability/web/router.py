@@ -87,13 +87,9 @@ def metrics_endpoint(surface: Surface) -> Callable[[Request], Any]:
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         scrape_format = choose_format(request.headers.get("accept", ""))
         try:
-            body = await surface.scrapes.scrape(
-                ScrapeRequest(scrape_format, gzip, frozenset(names) if names else None)
-            )
+            body = await surface.scrapes.scrape(ScrapeRequest(scrape_format, gzip, frozenset(names) if names else None))
         except TooManyScrapesError:
-            return error_response(
-                503, "too_many_scrapes", "Too many scrapes are being rendered.", {"Retry-After": "1"}
-            )
+            return error_response(503, "too_many_scrapes", "Too many scrapes are being rendered.", {"Retry-After": "1"})
         headers = {"Vary": "Accept, Accept-Encoding", **_NO_STORE}
         if gzip:
             headers["Content-Encoding"] = "gzip"

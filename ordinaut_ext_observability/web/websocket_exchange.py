@@ -74,9 +74,7 @@ class WebSocketExchange:
         if isinstance(error, asyncio.CancelledError):
             return
         try:
-            self._observer.metrics.http_exceptions.labels(
-                "WEBSOCKET", self._endpoint(), type(error).__name__
-            ).inc()
+            self._observer.metrics.http_exceptions.labels("WEBSOCKET", self._endpoint(), type(error).__name__).inc()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -82,6 +83,12 @@ def _in_directory(directory: Path) -> Iterator[ExtensionSpec]:
 
 
 def _in_entry_points(environ: Mapping[str, str]) -> Iterator[ExtensionSpec]:
+    # JSON of another shape than the documented one ends the search without a word, as in the host.
+    with suppress(AttributeError, TypeError):
+        yield from _configured_entry_points(environ)
+
+
+def _configured_entry_points(environ: Mapping[str, str]) -> Iterator[ExtensionSpec]:
     grants, eager = _entry_point_settings(environ)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         plugin_id = entry_point.name.replace(" ", "_")
@@ -101,10 +108,10 @@ def _entry_point_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], d
     """The grants and the eagerness by id, as far as they could be read."""
     grants: dict[str, Any] = {}
     eager: dict[str, Any] = {}
-    # One block for both, as in the host: grants that are not JSON silently discard the eagerness too.
+    # One block for both, as in the host: grants that are not JSON (or empty) silently discard the eagerness too.
     try:
-        grants = json.loads(environ.get("ORDINAUT_EXT_ENTRY_GRANTS") or "{}")
-        eager = json.loads(environ.get("ORDINAUT_EXT_ENTRY_EAGER") or "{}")
+        grants = json.loads(environ.get("ORDINAUT_EXT_ENTRY_GRANTS", "{}"))
+        eager = json.loads(environ.get("ORDINAUT_EXT_ENTRY_EAGER", "{}"))
     except ValueError:
         pass
     return grants, eager

@@ -44,10 +44,10 @@ class EventsFacade:
         name: str,
         *,
         group: str,
-        consumer: str,
-        count: int = 10,
-        block_ms: int = 5000,
-        create_group: bool = True,
+        consumer: str,  # noqa: ARG002
+        count: int = 10,  # noqa: ARG002
+        block_ms: int = 5000,  # noqa: ARG002
+        create_group: bool = True,  # noqa: ARG002
         namespace: str | None = None,
     ) -> AsyncIterator[Message]:
         """Every event of the stream that the group has not been given yet; never ends by itself.

@@ -15,16 +15,12 @@ from ordinaut_ext_observability.cli.standin_host.loader import ExtensionLoader
 from ordinaut_ext_observability.cli.standin_host.status_routes import build_status_router
 from ordinaut_ext_observability.clock import monotonic_seconds
 
-_TITLE = "Ordinaut stand-in (lean)"
-
 
 def create_lean_app(*, extra_specs: Iterable[ExtensionSpec] = (), environ: Mapping[str, str] | None = None) -> FastAPI:
     """An app with its eager extensions loaded; the process environment is read unless `environ` is given."""
     # Event handlers run only in an app without a lifespan of its own, and Starlette 1 has none.
-    if hasattr(FastAPI, "add_event_handler"):
-        app = FastAPI(title=_TITLE)
-    else:
-        app = FastAPI(title=_TITLE, lifespan=_run_hooks)
+    lifespan = None if hasattr(FastAPI, "add_event_handler") else _run_hooks
+    app = FastAPI(title="Ordinaut stand-in (lean)", lifespan=lifespan)
     loader = ExtensionLoader(app, extra_specs=extra_specs, environ=environ)
     app.state.extension_loader = loader
 
