@@ -10,12 +10,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
+from ordinaut_ext_observability.manifest import DESCRIPTION, EXTENSION_ID, NAME
 from ordinaut_ext_observability.runtime.current import runtime_for_mount
 from ordinaut_ext_observability.runtime.http import HttpFace
 from ordinaut_ext_observability.settings import Settings
 from ordinaut_ext_observability.version import __version__
-
-EXTENSION_ID = "observability"
 
 _STATE_ATTRIBUTE = "ordinaut_observability"
 
@@ -29,12 +28,7 @@ class ObservabilityExtension:
 
     def info(self) -> ExtensionInfo:
         """Who we are; the manifests say the same."""
-        return ExtensionInfo(
-            id=EXTENSION_ID,
-            name="Observability",
-            version=__version__,
-            description="Request metrics, correlation ids, health and logs for Ordinaut",
-        )
+        return ExtensionInfo(id=EXTENSION_ID, name=NAME, version=__version__, description=DESCRIPTION)
 
     def requested_capabilities(self) -> set[Capability]:
         """Routes alone: we need neither the host's tools nor its events nor its task supervisor."""

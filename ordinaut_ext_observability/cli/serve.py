@@ -13,7 +13,8 @@ from rich.console import Console
 
 from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
-from ordinaut_ext_observability.extension import EXTENSION_ID, ObservabilityExtension
+from ordinaut_ext_observability.extension import ObservabilityExtension
+from ordinaut_ext_observability.manifest import EXTENSION_ID
 from ordinaut_ext_observability.settings import Settings, load_settings, with_operator_token
 
 

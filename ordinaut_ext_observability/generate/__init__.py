@@ -1,0 +1,1 @@
+"""Files derived from what the code defines: manifests, and tables in the documentation."""

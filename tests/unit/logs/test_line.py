@@ -1,0 +1,110 @@
+"""Pieces of a log line: instants, texts, whole lines for events."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from ordinaut_ext_observability.logs.line import MAX_TEXT_LENGTH, Timestamps, event_line, json_text
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (0.5, "1970-01-01T00:00:00.500Z"),
+        (1.25, "1970-01-01T00:00:01.250Z"),
+        (seconds("2026-11-23T22:19:04") + 0.125, "2026-11-23T22:19:04.125Z"),
+        (seconds("2024-02-29T23:59:59") + 0.9990234375, "2024-02-29T23:59:59.999Z"),
+        (seconds("2100-01-01T00:00:00"), "2100-01-01T00:00:00.000Z"),
+    ],
+)
+def test_instants_are_in_utc_with_milliseconds(instant: float, text: str) -> None:
+    assert Timestamps().format(instant) == text
+
+
+def test_the_last_instant_of_a_second_is_not_rounded_into_the_next() -> None:
+    assert Timestamps().format(1763936344.9999998) == "2025-11-23T22:19:04.999Z"
+
+
+def test_seconds_roll_over_forwards_and_back() -> None:
+    """The text of the second is kept; the clock may also be set back."""
+    timestamps = Timestamps()
+    second = seconds("2026-12-31T23:59:59")
+    texts = [timestamps.format(instant) for instant in (second, second + 0.75, second + 1.25, second + 0.5)]
+    assert texts == [
+        "2026-12-31T23:59:59.000Z",
+        "2026-12-31T23:59:59.750Z",
+        "2027-01-01T00:00:00.250Z",
+        "2026-12-31T23:59:59.500Z",
+    ]
+
+
+def test_texts_sort_as_their_instants_do() -> None:
+    timestamps = Timestamps()
+    start = seconds("2026-11-23T22:19:04")
+    texts = [timestamps.format(start + step / 64) for step in range(300)]
+    assert texts == sorted(texts)
+
+
+@pytest.mark.parametrize("text", ["", "plain", 'a"b', "a\\b", "a\nb\r\t\x00\x1f", "</script>", "é日本😀", "\u2028\x7f"])
+def test_a_text_is_one_json_string_that_reads_back(text: str) -> None:
+    encoded = json_text(text)
+    assert json.loads(encoded) == text
+    assert "\n" not in encoded
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"), [("\ud800", "\\ud800"), ("a\udcffb", "a\\udcffb"), ("é\udfff😀", "é\\udfff😀")]
+)
+def test_lone_surrogates_are_replaced(text: str, readable: str) -> None:
+    assert json.loads(json_text(text)) == readable
+
+
+def test_long_text_is_cut() -> None:
+    assert json.loads(json_text("x" * MAX_TEXT_LENGTH)) == "x" * MAX_TEXT_LENGTH
+    assert json.loads(json_text("x" * (MAX_TEXT_LENGTH + 1))) == "x" * MAX_TEXT_LENGTH + "…"
+    assert json.loads(json_text("é😀" * 100_000)) == "é😀" * (MAX_TEXT_LENGTH // 2) + "…"
+
+
+def test_long_text_with_a_lone_surrogate_is_cut_and_reads_back() -> None:
+    text = json.loads(json_text("\ud800" + "x" * 3000))
+    assert text.startswith("\\ud800xxx")
+    assert text.endswith("x…")
+
+
+def test_an_events_line_is_one_json_object_with_its_fields_in_order() -> None:
+    line = event_line("WARNING", "orchestrator.observability", 'What "happened"\n', event_type="note", count=3, ratio=0.5)
+    assert "\n" not in line
+    assert list(json.loads(line).items())[1:] == [
+        ("level", "WARNING"),
+        ("logger", "orchestrator.observability"),
+        ("message", 'What "happened"\n'),
+        ("event_type", "note"),
+        ("count", 3),
+        ("ratio", 0.5),
+    ]
+    assert re.fullmatch(r'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",.*', line)
+
+
+def test_an_events_line_leaves_out_what_is_unknown() -> None:
+    assert set(json.loads(event_line("INFO", "l", "m", path=None, zero=0, empty=""))) == {
+        "timestamp", "level", "logger", "message", "zero", "empty",
+    }  # fmt: skip
+
+
+def test_other_objects_in_an_events_line_become_text() -> None:
+    assert json.loads(event_line("INFO", "l", "m", error=ValueError("v")))["error"] == "v"
+
+
+@pytest.mark.xfail(reason="bug: event_line raises over a lone surrogate, e.g. of a setting's value", raises=TypeError)
+@pytest.mark.parametrize("fields", [{"message": "\udcff"}, {"message": "m", "value": "a\udcff"}])
+def test_lone_surrogates_in_an_events_line_are_replaced(fields: dict[str, str]) -> None:
+    assert json.loads(event_line("INFO", "l", **fields))

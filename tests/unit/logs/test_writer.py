@@ -1,0 +1,437 @@
+"""The log writer on real pipes: order, back-pressure, drops, closing, forks."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ordinaut_ext_observability.logs.writer import GATHER_SECONDS, LogWriter
+
+TIMEOUT_SECONDS = 10.0
+
+
+class Pipe:
+    """A pipe with a log writer on one end, and what became of the lines."""
+
+    def __init__(self, **options: Any) -> None:
+        self.reader, self.file_descriptor = os.pipe()
+        self.written = 0
+        self.dropped = 0
+        self.writer = LogWriter(
+            self.file_descriptor, on_written=self._count_written, on_dropped=self._count_dropped, **options
+        )
+        self._data = b""
+
+    def _count_written(self, lines: int) -> None:
+        self.written += lines
+
+    def _count_dropped(self, lines: int) -> None:
+        self.dropped += lines
+
+    def fill(self) -> int:
+        """Fill the pipe, so that the next write to it blocks; the number of bytes it took."""
+        os.set_blocking(self.file_descriptor, False)
+        size = 0
+        try:
+            while True:
+                size += os.write(self.file_descriptor, b"#" * 4096)
+        except BlockingIOError:
+            os.set_blocking(self.file_descriptor, True)
+        return size
+
+    def skip(self, size: int) -> None:
+        """Read what `fill` wrote."""
+        while size:
+            size -= len(self._read(size))
+
+    def read_lines(self, count: int) -> list[str]:
+        """The next lines, waiting for them; fewer where they do not come."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self._data.count(b"\n") < count and time.monotonic() < deadline:
+            self._data += self._read(65536)
+        *lines, self._data = self._data.split(b"\n", count)
+        return [line.decode() for line in lines]
+
+    def more_comes_within(self, seconds: float) -> bool:
+        return bool(self._data) or bool(select.select([self.reader], [], [], seconds)[0])
+
+    def _read(self, size: int) -> bytes:
+        ready, _, _ = select.select([self.reader], [], [], TIMEOUT_SECONDS)
+        return os.read(self.reader, size) if ready else b""
+
+    def close(self) -> None:
+        """End the writer whatever it waits for: without a reader its write fails."""
+        os.close(self.reader)
+        self.writer.close(TIMEOUT_SECONDS)
+        os.close(self.file_descriptor)
+
+
+@pytest.fixture
+def make_pipe() -> Iterator[Callable[..., Pipe]]:
+    pipes: list[Pipe] = []
+
+    def make(**options: Any) -> Pipe:
+        pipes.append(Pipe(**options))
+        return pipes[-1]
+
+    yield make
+    for pipe in pipes:
+        pipe.close()
+
+
+@pytest.fixture
+def pipe(make_pipe: Callable[..., Pipe]) -> Pipe:
+    return make_pipe()
+
+
+class Gate:
+    """Holds a writer's thread before it takes queued lines, until it is opened. Only in this process."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+        self._process_id = os.getpid()
+        pipe.writer.before_writing(self._wait)
+
+    def _wait(self) -> None:
+        if os.getpid() == self._process_id:
+            self.reached.set()
+            self._open.wait(TIMEOUT_SECONDS)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def ends_in_time(work: Callable[[], object], timeout_seconds: float = TIMEOUT_SECONDS) -> bool:
+    """Whether the work, done in a thread, ends."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    return not thread.is_alive()
+
+
+def test_a_line_arrives_without_asking_for_it(pipe: Pipe) -> None:
+    pipe.writer.write("hello")
+    assert pipe.read_lines(1) == ["hello"]
+
+
+def test_lines_arrive_in_order(pipe: Pipe) -> None:
+    """Several batches of them."""
+    lines = [f"line {number}" for number in range(4500)]
+    for line in lines:
+        pipe.writer.write(line)
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert pipe.read_lines(4500) == lines
+    assert (pipe.written, pipe.dropped) == (4500, 0)
+
+
+def test_more_than_the_pipe_holds_arrives_in_order(pipe: Pipe) -> None:
+    lines = [f"{number:05d} {'x' * 200}" for number in range(3000)]
+    for line in lines:
+        pipe.writer.write(line)
+    assert pipe.read_lines(3000) == lines
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert pipe.written == 3000
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_lines_of_several_threads_arrive_whole_and_each_threads_in_order(pipe: Pipe) -> None:
+    def write(name: str) -> None:
+        for number in range(400):
+            pipe.writer.write(f"{name} {number}")
+
+    threads = [threading.Thread(target=write, args=(name,), daemon=True) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    lines = pipe.read_lines(2400)
+    assert len(lines) == 2400
+    for name in "abcdef":
+        assert [line for line in lines if line.startswith(name)] == [f"{name} {number}" for number in range(400)]
+
+
+def test_unicode_arrives_as_utf_8_and_lone_surrogates_readable(pipe: Pipe) -> None:
+    pipe.writer.write("é日本😀")
+    pipe.writer.write("a\udcffb")
+    assert pipe.read_lines(2) == ["é日本😀", "a\\udcffb"]
+
+
+def test_a_full_pipe_that_nobody_reads_never_blocks_the_caller(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(max_queued_lines=10)
+    size = pipe.fill()
+
+    def write() -> None:
+        for number in range(1000):
+            pipe.writer.write(f"line {number}")
+
+    assert ends_in_time(write)
+    assert pipe.dropped >= 1000 - 2 * 10
+    assert pipe.written == 0
+    pipe.skip(size)
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert pipe.written + pipe.dropped == 1000
+    assert pipe.read_lines(pipe.written)[0] == "line 0"
+
+
+def test_lines_past_the_limit_are_dropped_and_counted(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(max_queued_lines=10)
+    gate = Gate(pipe)
+    for number in range(25):
+        pipe.writer.write(str(number))
+    assert pipe.dropped == 15
+    gate.open()
+    assert pipe.read_lines(10) == [str(number) for number in range(10)]
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert (pipe.written, pipe.dropped) == (10, 15)
+
+
+def test_urgent_lines_are_kept_when_others_are_dropped_up_to_twice_the_limit(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(max_queued_lines=10)
+    gate = Gate(pipe)
+    for number in range(15):
+        pipe.writer.write(f"line {number}")
+        pipe.writer.write(f"urgent {number}", urgent=True)
+    pipe.writer.write("line", urgent=False)
+    assert pipe.dropped == 31 - 20
+    gate.open()
+    expected = [f"{kind} {number}" for number in range(5) for kind in ("line", "urgent")]
+    expected += [f"urgent {number}" for number in range(5, 15)]
+    assert pipe.read_lines(20) == expected
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert (pipe.written, pipe.dropped) == (20, 11)
+
+
+def test_lines_are_taken_again_once_the_pipe_is_read(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(max_queued_lines=2)
+    gate = Gate(pipe)
+    for number in range(5):
+        pipe.writer.write(str(number))
+    gate.open()
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    pipe.writer.write("later")
+    assert pipe.read_lines(3) == ["0", "1", "later"]
+
+
+def test_flush_says_when_it_took_too_long(pipe: Pipe) -> None:
+    size = pipe.fill()
+    pipe.writer.write("late")
+    assert pipe.writer.flush(0.05) is False
+    pipe.skip(size)
+    assert pipe.writer.flush(TIMEOUT_SECONDS) is True
+    assert pipe.read_lines(1) == ["late"]
+
+
+def test_flush_waits_until_the_lines_are_in_the_pipe(pipe: Pipe) -> None:
+    for number in range(20):
+        pipe.writer.write(str(number))
+        assert pipe.writer.flush(TIMEOUT_SECONDS)
+        assert pipe.more_comes_within(0)
+        assert pipe.read_lines(1) == [str(number)]
+
+
+def test_flush_and_close_have_nothing_to_do_on_a_writer_never_used(pipe: Pipe) -> None:
+    assert pipe.writer.flush(0) is True
+    pipe.writer.close(0)
+    assert not pipe.more_comes_within(0)
+
+
+def test_close_writes_what_is_queued_and_ends_the_thread(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe()
+    threads: set[threading.Thread] = set()
+    pipe.writer.before_writing(lambda: threads.add(threading.current_thread()))
+    for number in range(1500):
+        pipe.writer.write(str(number))
+    pipe.writer.close(TIMEOUT_SECONDS)
+    assert pipe.written == 1500
+    assert pipe.read_lines(1500)[-1] == "1499"
+    assert [thread.is_alive() for thread in threads] == [False]
+
+
+def test_lines_after_close_start_the_thread_again(pipe: Pipe) -> None:
+    for number in range(3):
+        pipe.writer.write(str(number))
+        pipe.writer.close(TIMEOUT_SECONDS)
+    pipe.writer.write("last")
+    assert pipe.read_lines(4) == ["0", "1", "2", "last"]
+
+
+def test_close_of_a_blocked_writer_ends_in_time_and_the_lines_come_when_the_pipe_is_read(pipe: Pipe) -> None:
+    size = pipe.fill()
+    pipe.writer.write("late")
+    assert ends_in_time(lambda: pipe.writer.close(0.05))
+    pipe.skip(size)
+    assert pipe.read_lines(1) == ["late"]
+
+
+@pytest.mark.parametrize("again", ["close", "flush"])
+@pytest.mark.xfail(reason="bug: close, or flush, after a close that timed out writes in the caller: it blocks", strict=True)
+def test_after_a_close_that_took_too_long_the_caller_still_never_blocks(pipe: Pipe, again: str) -> None:
+    """An application closes at shutdown, and once more at exit: the process would never end."""
+    pipe.fill()
+    for number in range(1500):
+        pipe.writer.write(str(number))
+    pipe.writer.close(0.05)
+    assert ends_in_time(lambda: getattr(pipe.writer, again)(0.05), 1.0)
+
+
+@pytest.mark.xfail(reason="bug: after a close that timed out two threads write: lines are torn and out of order", strict=True)
+def test_after_a_close_that_took_too_long_lines_still_arrive_whole_and_in_order(pipe: Pipe) -> None:
+    size = pipe.fill()
+    lines = [f"{number:05d} {'x' * 100}" for number in range(4000)]
+    gate = Gate(pipe)
+    for line in lines[:2000]:
+        pipe.writer.write(line)
+    assert gate.reached.wait(TIMEOUT_SECONDS)
+    gate.open()
+    pipe.writer.close(0.05)
+    for line in lines[2000:]:
+        pipe.writer.write(line)
+    time.sleep(3 * GATHER_SECONDS)  # until the lines have been gathered, the pipe stays full
+    pipe.skip(size)
+    assert pipe.read_lines(4000) == lines
+
+
+@pytest.mark.xfail(reason="bug: a line written while close ends the thread leaves the writer asleep for good", strict=True)
+def test_lines_written_while_the_writer_closes_and_later_arrive(make_pipe: Callable[..., Pipe]) -> None:
+    """The thread has written all, and has not yet seen that it should end, when another thread writes a line."""
+    at_the_end = threading.Event()
+    go_on = threading.Event()
+
+    def pause(_seconds: float) -> None:
+        at_the_end.set()
+        go_on.wait(TIMEOUT_SECONDS)
+
+    pipe = make_pipe(on_cpu_seconds=pause)
+    pipe.writer.write("before")
+    assert at_the_end.wait(TIMEOUT_SECONDS)
+    closer = threading.Thread(target=pipe.writer.close, args=(TIMEOUT_SECONDS,), daemon=True)
+    closer.start()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not pipe.writer._closing and time.monotonic() < deadline:  # noqa: SLF001 - nothing public says so
+        time.sleep(0.001)
+    pipe.writer.write("meanwhile")
+    go_on.set()
+    closer.join(TIMEOUT_SECONDS)
+    pipe.writer.write("after")
+    assert pipe.read_lines(1) == ["before"]
+    assert pipe.more_comes_within(10 * GATHER_SECONDS)
+    assert pipe.read_lines(2) == ["meanwhile", "after"]
+
+
+def test_lines_to_a_closed_descriptor_are_counted_as_dropped() -> None:
+    reader, file_descriptor = os.pipe()
+    os.close(reader)
+    os.close(file_descriptor)
+    dropped: list[int] = []
+    written: list[int] = []
+    writer = LogWriter(file_descriptor, on_dropped=dropped.append, on_written=written.append)
+    for _ in range(3):
+        writer.write("lost")
+    assert writer.flush(TIMEOUT_SECONDS)
+    writer.close(TIMEOUT_SECONDS)
+    assert (sum(dropped), written) == (3, [])
+
+
+def test_lines_to_a_pipe_without_a_reader_are_counted_as_dropped_and_the_thread_lives_on() -> None:
+    reader, file_descriptor = os.pipe()
+    os.close(reader)
+    dropped: list[int] = []
+    writer = LogWriter(file_descriptor, on_dropped=dropped.append)
+    for times in (1, 2, 3):
+        writer.write("lost")
+        assert writer.flush(TIMEOUT_SECONDS)
+        assert sum(dropped) == times
+    writer.close(TIMEOUT_SECONDS)
+    os.close(file_descriptor)
+
+
+def test_a_full_pipe_that_does_not_block_gets_whole_lines_or_none(pipe: Pipe) -> None:
+    """A terminal or pipe shared with another program may have been set so."""
+    size = pipe.fill()
+    os.set_blocking(pipe.file_descriptor, False)
+    pipe.writer.write("lost")
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert (pipe.written, pipe.dropped) == (0, 1)
+    pipe.skip(size)
+    pipe.writer.write("kept")
+    assert pipe.read_lines(1) == ["kept"]
+
+
+@pytest.mark.xfail(reason="bug: a batch written in part to a non-blocking descriptor tears a line into the next", strict=True)
+def test_after_a_batch_that_fitted_in_part_the_next_line_is_whole(pipe: Pipe) -> None:
+    os.set_blocking(pipe.file_descriptor, False)
+    for number in range(900):
+        pipe.writer.write(f"{number:05d} {'x' * 200}")
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    taken = os.read(pipe.reader, 1 << 20)
+    pipe.writer.write("next")
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    taken += os.read(pipe.reader, 1 << 20)
+    assert taken.decode().splitlines()[-1] == "next"
+
+
+def test_lines_made_just_before_writing_are_written_too(pipe: Pipe) -> None:
+    made = iter(["made first", "made second"])
+
+    def make() -> None:
+        line = next(made, None)
+        if line is not None:
+            pipe.writer.write(line)
+
+    pipe.writer.before_writing(make)
+    pipe.writer.write("queued")
+    assert pipe.read_lines(3) == ["queued", "made first", "made second"]
+
+
+def test_waking_calls_back_though_nothing_is_queued(pipe: Pipe) -> None:
+    gate = Gate(pipe)
+    gate.open()
+    pipe.writer.wake()
+    assert gate.reached.wait(TIMEOUT_SECONDS)
+
+
+def test_the_threads_cpu_time_is_reported(make_pipe: Callable[..., Pipe]) -> None:
+    reported: list[float] = []
+    told = threading.Event()
+    pipe = make_pipe(on_cpu_seconds=lambda seconds: (reported.append(seconds), told.set()))
+    pipe.writer.write("line")
+    assert told.wait(TIMEOUT_SECONDS)
+    assert reported[0] >= 0.0
+
+
+def test_no_thread_runs_before_the_first_line(make_pipe: Callable[..., Pipe]) -> None:
+    before = threading.active_count()
+    pipe = make_pipe()
+    assert threading.active_count() == before
+    pipe.writer.write("line")
+    assert threading.active_count() == before + 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_writes_its_own_lines_only_and_the_parent_its_own(
+    pipe: Pipe, in_forked_child: Callable[[Callable[[], bytes]], bytes]
+) -> None:
+    gate = Gate(pipe)
+    pipe.writer.write("parent 1")
+    pipe.writer.write("parent 2")
+    assert gate.reached.wait(TIMEOUT_SECONDS)  # its lines are queued, its thread is there, when it forks
+
+    def write_in_child() -> bytes:
+        pipe.writer.write("child 1")
+        pipe.writer.write("child 2")
+        return b"flushed" if pipe.writer.flush(5) else b"not flushed"
+
+    assert in_forked_child(write_in_child) == b"flushed"
+    assert pipe.read_lines(2) == ["child 1", "child 2"]
+    assert not pipe.more_comes_within(0)
+    gate.open()
+    pipe.writer.write("parent 3")
+    assert pipe.read_lines(3) == ["parent 1", "parent 2", "parent 3"]
+    assert pipe.writer.flush(TIMEOUT_SECONDS)
+    assert not pipe.more_comes_within(0)
+    assert pipe.written == 3
