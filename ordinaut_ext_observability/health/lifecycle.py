@@ -36,6 +36,10 @@ class Lifecycle:
         self._started = False
         self._stopping = False
 
+    def mark_starting(self) -> None:
+        """The host begins to start, perhaps after having been shut down."""
+        self._stopping = False
+
     def mark_started(self) -> None:
         """The host has finished starting. This latches: a started process never counts as starting again."""
         self._started = True

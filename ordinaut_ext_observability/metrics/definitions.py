@@ -31,6 +31,8 @@ class Metrics:
     ) -> None:
         self.registry = registry
         self._budgets = budgets or LabelBudgets()
+        self.uncounted_errors = 0
+        """Failures that could not even be counted."""
         self._define_self()
         self._define_http(request_seconds)
         self._define_long_lived()
@@ -39,7 +41,10 @@ class Metrics:
 
     def count_internal_error(self, component: str) -> None:
         """Count a failure inside this package that was kept from the host."""
-        self.internal_errors.labels(component).inc()
+        try:
+            self.internal_errors.labels(component).inc()
+        except Exception:  # noqa: BLE001 - called where failures are kept from the host: this one must be, too
+            self.uncounted_errors += 1
 
     def _define_self(self) -> None:
         # First: the families below report their overflows here.
@@ -59,8 +64,8 @@ class Metrics:
         )
         self.overhead_seconds = self._counter(
             "ordinaut_observability_overhead_seconds_total",
-            "Time the extension took from the host: for middleware on the event loop (one request in 64 is timed "
-            "and counted for all), for scrape and log_writer in CPU.",
+            "Time the extension took from the host: recorder on the event loop (what is done for finished requests), "
+            "scrape and log_writer in CPU.",
             "component",
         )
         self.build_info = self._gauge(

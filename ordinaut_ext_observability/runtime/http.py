@@ -86,6 +86,7 @@ class HttpFace:
 
     async def _start(self) -> None:
         try:
+            self._runtime.lifecycle.mark_starting()
             self._runtime.start()
         except Exception as error:  # noqa: BLE001 - our failure must not keep the host from starting
             self._runtime.metrics.count_internal_error("start")
@@ -93,6 +94,7 @@ class HttpFace:
 
     async def _stop(self) -> None:
         self._runtime.lifecycle.mark_stopping()
+        self._runtime.loop_watch.stop()  # here, on the loop that it watches
         # In a thread: it waits for threads, and the host's loop has its own things to end.
         await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
 
@@ -125,7 +127,7 @@ class HttpFace:
         runtime = self._runtime
         return Surface(
             lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor()),
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor),
             access=self._access,
             health=runtime.health,
             config=runtime.config,

@@ -95,15 +95,15 @@ class HttpExchange:
             return self._send_body(message)
         try:
             self.status = status = message["status"]
-            headers = message["headers"]
+            headers = list(message.get("headers", ()))
             named = dict(headers)  # names are in lower case, as ASGI asks
             own_id = self.ids[0].encode("ascii")
             if b"x-correlation-id" in named:
                 headers = [header for header in headers if header[0] != b"x-correlation-id"]
-            if b"x-request-id" in named:
-                message["headers"] = [*headers, (b"x-correlation-id", own_id)]
-            else:
-                message["headers"] = [*headers, (b"x-request-id", own_id), (b"x-correlation-id", own_id)]
+            if b"x-request-id" not in named:
+                headers.append((b"x-request-id", own_id))
+            headers.append((b"x-correlation-id", own_id))
+            message["headers"] = headers
             if b"content-type" in named and named[b"content-type"].startswith(b"text/event-stream"):
                 self._becomes_stream()
             if status == _TEMPORARY_REDIRECT:

@@ -33,8 +33,8 @@ class ObservabilityMiddleware:
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._observer, scope, receive, send)
             if self._on_first_request is not None:
-                self._on_first_request()
-                self._on_first_request = None
+                start, self._on_first_request = self._on_first_request, None
+                start()
         except Exception:  # noqa: BLE001 - see the module's docstring
             self._observer.internal_error()
         if exchange is None:

@@ -48,8 +48,8 @@ class ScrapeRequest:
 class ScrapeService:
     """Renders scrapes on one event loop. Make one per loop; they may share the executor."""
 
-    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, executor: Executor) -> None:
-        """The executor compresses: it lets go of the interpreter while it does, so the loop goes on."""
+    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, executor: Callable[[], Executor]) -> None:
+        """The executor is asked for at each use; compressing in it lets the loop go on."""
         self._metrics = metrics
         self._foreign = foreign
         self._executor = executor
@@ -145,4 +145,4 @@ class ScrapeService:
             return []
 
     async def _run(self, compress: Callable[[bytes], bytes], piece: bytes) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, piece)
+        return await asyncio.get_running_loop().run_in_executor(self._executor(), compress, piece)
