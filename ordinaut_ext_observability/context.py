@@ -6,7 +6,10 @@ creator, and a change in one never shows in another.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 
 RequestIds = tuple[str, str, str, bool]
 """Correlation id, W3C trace id (32 hex digits), span id (16), and whether the caller records the trace.
@@ -17,6 +20,37 @@ Source of the trace fields: https://www.w3.org/TR/trace-context/#traceparent-hea
 
 request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", default=None)
 """The ids of the request the running code belongs to."""
+
+
+WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
+"""The ids of the work at hand, in the order of the log line."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", default=_NOTHING)
+"""The known ones of `WORK_FIELDS`. The mapping is never changed, only replaced."""
+
+
+@contextmanager
+def bound(**ids: str | None) -> Iterator[None]:
+    """Work under these ids (of `WORK_FIELDS`) until the block ends; None leaves an id as it is."""
+    token = work_ids.set(with_ids(ids))
+    try:
+        yield
+    finally:
+        work_ids.reset(token)
+
+
+def with_ids(ids: Mapping[str, str | None]) -> Mapping[str, str]:
+    """The current work ids with the given ones put in their place.
+
+    Raises:
+        TypeError: an id is not one of `WORK_FIELDS`.
+    """
+    unknown = ids.keys() - set(WORK_FIELDS)
+    if unknown:
+        raise TypeError(f"no such id: {', '.join(sorted(unknown))}; there are {', '.join(WORK_FIELDS)}")
+    return {**work_ids.get(), **{name: value for name, value in ids.items() if value}}
 
 
 def current_correlation_id() -> str | None:

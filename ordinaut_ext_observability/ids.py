@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 
+from ordinaut_ext_observability.fork import forget_after_fork
+
 _BYTES_PER_REQUEST = 24  # 16 for the trace id, 8 for the span id
 _HEX_PER_REQUEST = 2 * _BYTES_PER_REQUEST
 _REQUESTS_PER_REFILL = 256
@@ -26,7 +28,7 @@ class RandomIds:
     Safe from any thread. A forked child starts with an empty pool, so it never repeats its parent's ids.
     """
 
-    __slots__ = ("_pool", "take_pooled")
+    __slots__ = ("__weakref__", "_pool", "take_pooled")
 
     def __init__(self) -> None:
         self._pool: list[str] = []
@@ -52,4 +54,4 @@ class RandomIds:
 
 
 random_ids = RandomIds()
-os.register_at_fork(after_in_child=random_ids.forget)
+forget_after_fork(random_ids)

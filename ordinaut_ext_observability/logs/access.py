@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ordinaut_ext_observability.context import RequestIds
+from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.logs.line import Timestamps, json_text
 from ordinaut_ext_observability.logs.writer import LogWriter
 
@@ -38,8 +39,8 @@ class AccessLog:
         self.enabled = options.enabled
         self._sample_ratio = options.sample_ratio
         self._slow_seconds = options.slow_seconds
-        self._process_id = 0
-        self._heads: dict[str, str] = {}
+        self.forget()
+        forget_after_fork(self)
 
     def layout(self, method: str, path: str, status_code: int) -> str:
         """The part of the line that is the same for every request of a method, route and status."""
@@ -68,7 +69,7 @@ class AccessLog:
         """
         correlation_id, trace_id, span_id, _ = ids
         self._writer.write(
-            f'{{"timestamp":"{self._timestamps.format(ended_at)}{self._head(level)}{correlation_id}'
+            f'{{"timestamp":"{self._timestamps.format(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
             f"{layout}{duration_seconds * 1000:.3f}{details}}}",
             urgent=level == "ERROR",
@@ -83,17 +84,15 @@ class AccessLog:
         if self.enabled:
             self._writer.wake()
 
-    def _head(self, level: str) -> str:
-        process_id = os.getpid()
-        if self._process_id != process_id:  # a fork: the heads name the parent
-            self._heads = {name: self._lay_out_head(name, process_id) for name in ("INFO", "WARNING", "ERROR")}
-            self._process_id = process_id
-        return self._heads[level]
+    def forget(self) -> None:
+        """Lay the heads of lines out anew: they name the process."""
+        self._heads = {level: _lay_out_head(level) for level in ("INFO", "WARNING", "ERROR")}
 
-    def _lay_out_head(self, level: str, process_id: int) -> str:
-        code = AccessLog.emit.__code__
-        return (
-            f'","level":"{level}","logger":"{LOGGER_NAME}","message":"request","event_type":"api_request"'
-            f',"module":"access","function":"{code.co_name}","line":{code.co_firstlineno}'
-            f',"process":{process_id},"correlation_id":"'
-        )
+
+def _lay_out_head(level: str) -> str:
+    code = AccessLog.emit.__code__
+    return (
+        f'","level":"{level}","logger":"{LOGGER_NAME}","message":"request","event_type":"api_request"'
+        f',"module":"access","function":"{code.co_name}","line":{code.co_firstlineno}'
+        f',"process":{os.getpid()},"correlation_id":"'
+    )

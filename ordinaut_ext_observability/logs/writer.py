@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 
 from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds
+from ordinaut_ext_observability.fork import forget_after_fork
 
 GATHER_SECONDS = 0.02
 """How long lines are gathered before one write; at most this much is lost with a killed process."""
@@ -42,11 +42,11 @@ class LogWriter:
         self._on_dropped = on_dropped
         self._on_cpu_seconds = on_cpu_seconds
         self._before_writing: list[Callable[[], None]] = []
-        self._begin()
-        _writers.add(self)
+        self.forget()
+        forget_after_fork(self)
 
-    def _begin(self) -> None:
-        """The state of a writer that has written nothing; a forked child begins anew."""
+    def forget(self) -> None:
+        """Begin as a writer that has written nothing."""
         self._queue: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
@@ -144,14 +144,3 @@ class LogWriter:
             self._on_dropped(lines)
         else:
             self._on_written(lines)
-
-
-_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
-
-
-def _reset_after_fork() -> None:
-    for writer in list(_writers):
-        writer._begin()  # noqa: SLF001 - same module
-
-
-os.register_at_fork(after_in_child=_reset_after_fork)

@@ -14,6 +14,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     max_examples=150,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")

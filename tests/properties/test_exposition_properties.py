@@ -29,7 +29,10 @@ label_values = st.one_of(hard_texts, st.tuples(hard_texts, any_texts, hard_texts
 hard_numbers = st.sampled_from([0.0, 5e-324, 1e-7, 0.1, 999999.0, 999999.9999999999, 1e6, 1234567.5, 1e16, 1e21, 1e308])
 amounts = st.one_of(hard_numbers, st.floats(min_value=0.0, allow_infinity=False, allow_nan=False))
 gauge_values = st.one_of(
-    hard_numbers, hard_numbers.map(lambda number: -number), st.sampled_from([math.inf, -math.inf, math.nan]), st.floats()
+    hard_numbers,
+    hard_numbers.map(lambda number: -number),
+    st.sampled_from([math.inf, -math.inf, math.nan]),
+    st.floats(),
 )
 observations = st.one_of(st.sampled_from([-1.0, 0.0, 0.1, 0.5, 2.5, 1e6, 1e21]), st.floats(allow_nan=False))
 trace_ids = st.one_of(st.just("4bf92f3577b34da6a3ce929d0e0e4736"), label_values)
@@ -89,7 +92,7 @@ class Exposition(RuleBasedStateMachine):
     def exemplify(self, z: str, trace_id: str, value: float, at: float) -> None:
         self.histogram.labels(z, "").exemplify(Exemplar(trace_id, value, at))
 
-    @rule(series=st.integers(1, 210))
+    @rule(series=st.sampled_from([1, 2, 199, 200, 201]))
     def grow(self, series: int) -> None:
         for number in range(self.grown, self.grown + series):
             self.counter.labels(str(number), "%d.0").inc(number)

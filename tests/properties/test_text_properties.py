@@ -24,7 +24,18 @@ header_parts = st.sampled_from(
 headers = st.one_of(all_texts, st.lists(header_parts, max_size=40).map("".join))
 
 hex_parts = st.sampled_from(
-    [b"00", b"01", b"ff", b"-", b"0" * 32, b"0" * 16, b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7", b"A", b"\n"]
+    [
+        b"00",
+        b"01",
+        b"ff",
+        b"-",
+        b"0" * 32,
+        b"0" * 16,
+        b"4bf92f3577b34da6a3ce929d0e0e4736",
+        b"00f067aa0ba902b7",
+        b"A",
+        b"\n",
+    ]
 )
 traceparents = st.one_of(
     st.binary(max_size=600),
@@ -103,4 +114,6 @@ def test_timestamps_name_the_millisecond_that_has_begun(instant: float) -> None:
 @given(st.lists(st.floats(min_value=0, max_value=4e9), max_size=20))
 def test_timestamps_do_not_depend_on_what_was_formatted_before(instants: list[float]) -> None:
     timestamps = Timestamps()
-    assert [timestamps.format(instant) for instant in instants] == [Timestamps().format(instant) for instant in instants]
+    assert [timestamps.format(instant) for instant in instants] == [
+        Timestamps().format(instant) for instant in instants
+    ]

@@ -81,7 +81,9 @@ def test_long_text_with_a_lone_surrogate_is_cut_and_reads_back() -> None:
 
 
 def test_an_events_line_is_one_json_object_with_its_fields_in_order() -> None:
-    line = event_line("WARNING", "orchestrator.observability", 'What "happened"\n', event_type="note", count=3, ratio=0.5)
+    line = event_line(
+        "WARNING", "orchestrator.observability", 'What "happened"\n', event_type="note", count=3, ratio=0.5
+    )
     assert "\n" not in line
     assert list(json.loads(line).items())[1:] == [
         ("level", "WARNING"),

@@ -269,7 +269,9 @@ def test_close_of_a_blocked_writer_ends_in_time_and_the_lines_come_when_the_pipe
 
 
 @pytest.mark.parametrize("again", ["close", "flush"])
-@pytest.mark.xfail(reason="bug: close, or flush, after a close that timed out writes in the caller: it blocks", strict=True)
+@pytest.mark.xfail(
+    reason="bug: close, or flush, after a close that timed out writes in the caller: it blocks", strict=True
+)
 def test_after_a_close_that_took_too_long_the_caller_still_never_blocks(pipe: Pipe, again: str) -> None:
     """An application closes at shutdown, and once more at exit: the process would never end."""
     pipe.fill()
@@ -279,7 +281,9 @@ def test_after_a_close_that_took_too_long_the_caller_still_never_blocks(pipe: Pi
     assert ends_in_time(lambda: getattr(pipe.writer, again)(0.05), 1.0)
 
 
-@pytest.mark.xfail(reason="bug: after a close that timed out two threads write: lines are torn and out of order", strict=True)
+@pytest.mark.xfail(
+    reason="bug: after a close that timed out two threads write: lines are torn and out of order", strict=True
+)
 def test_after_a_close_that_took_too_long_lines_still_arrive_whole_and_in_order(pipe: Pipe) -> None:
     size = pipe.fill()
     lines = [f"{number:05d} {'x' * 100}" for number in range(4000)]
@@ -296,7 +300,9 @@ def test_after_a_close_that_took_too_long_lines_still_arrive_whole_and_in_order(
     assert pipe.read_lines(4000) == lines
 
 
-@pytest.mark.xfail(reason="bug: a line written while close ends the thread leaves the writer asleep for good", strict=True)
+@pytest.mark.xfail(
+    reason="bug: a line written while close ends the thread leaves the writer asleep for good", strict=True
+)
 def test_lines_written_while_the_writer_closes_and_later_arrive(make_pipe: Callable[..., Pipe]) -> None:
     """The thread has written all, and has not yet seen that it should end, when another thread writes a line."""
     at_the_end = threading.Event()
@@ -362,7 +368,9 @@ def test_a_full_pipe_that_does_not_block_gets_whole_lines_or_none(pipe: Pipe) ->
     assert pipe.read_lines(1) == ["kept"]
 
 
-@pytest.mark.xfail(reason="bug: a batch written in part to a non-blocking descriptor tears a line into the next", strict=True)
+@pytest.mark.xfail(
+    reason="bug: a batch written in part to a non-blocking descriptor tears a line into the next", strict=True
+)
 def test_after_a_batch_that_fitted_in_part_the_next_line_is_whole(pipe: Pipe) -> None:
     os.set_blocking(pipe.file_descriptor, False)
     for number in range(900):

@@ -269,7 +269,9 @@ def test_the_openmetrics_text_parses_back_to_the_same_samples(registry: Registry
     assert [exemplar.labels for exemplar in exemplars] == [{"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}]
 
 
-@pytest.mark.xfail(reason="bug: a lone surrogate in a label value makes every scrape from then on fail", raises=UnicodeError)
+@pytest.mark.xfail(
+    reason="bug: a lone surrogate in a label value makes every scrape from then on fail", raises=UnicodeError
+)
 def test_a_lone_surrogate_in_a_label_value_does_not_keep_the_text_from_being_encoded(registry: Registry) -> None:
     """Such text comes from the environment (`surrogateescape`), or from a task id."""
     registry.register(Gauge("a", "Help.", ("x",))).labels("\udcff").set(1)

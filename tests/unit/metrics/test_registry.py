@@ -100,9 +100,7 @@ def test_series_count_counts_label_sets(registry: Registry) -> None:
         (set(), set()),
     ],
 )
-def test_only_families_with_a_wanted_name_are_printed(
-    registry: Registry, only: set[str], families: set[str]
-) -> None:
+def test_only_families_with_a_wanted_name_are_printed(registry: Registry, only: set[str], families: set[str]) -> None:
     text = text_of(registry, only=frozenset(only))
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")} == families
 

@@ -1,0 +1,32 @@
+"""The handler that puts records into the log writer's queue."""
+
+from __future__ import annotations
+
+import logging
+
+from ordinaut_ext_observability.logs.formatter import JsonFormatter
+from ordinaut_ext_observability.logs.writer import LogWriter
+
+
+class JsonHandler(logging.Handler):
+    """Writes records as JSON lines without making the caller wait."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.setFormatter(JsonFormatter())
+
+    def createLock(self) -> None:  # noqa: N802 - the name is the standard library's
+        """None: the writer's queue takes lines from any thread."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line; those of errors are written first when there are too many."""
+        try:
+            self._writer.write(self.format(record), urgent=record.levelno >= logging.ERROR)
+        except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until what is queued has been written."""
+        self._writer.flush()

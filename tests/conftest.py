@@ -1,0 +1,336 @@
+"""What the tests on sockets need: applications on a real uvicorn, child processes, and a process without our leftovers.
+
+An application is served in a thread of this process, so that a test can look at its runtime; what has to be a process
+of its own (a host's command line, signals) is a child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TIMEOUT_SECONDS = 10.0
+"""Longest wait for something that is bound to happen; only a failing test waits this long."""
+
+MOUNT_PATH = "/ext/observability"
+PREFIX = "ORDINAUT_OBS_"
+OF_THE_HOST = ("ENVIRONMENT", "VERSION")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The host's pinned Starlette does not close the streams of its BaseHTTPMiddleware when a request fails."""
+    config.addinivalue_line("filterwarnings", "ignore:Unclosed <MemoryObject:ResourceWarning")
+
+
+def eventually(check: Callable[[], bool], timeout_seconds: float = TIMEOUT_SECONDS) -> bool:
+    """Whether the check comes true in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def exchange_raw(port: int, request: bytes) -> bytes:
+    """All that a server answers to these bytes until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
+        connection.sendall(request)
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    return answer
+
+
+class LogFile:
+    """Where a log writer's lines go instead of stderr."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def all_lines(self) -> list[dict[str, Any]]:
+        """Every complete line so far; each must be a JSON object."""
+        text = self.path.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def lines(self, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
+        """The lines with these fields, once there are at least `count` of them."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.all_lines() if fields.items() <= line.items()]
+
+        assert eventually(lambda: len(found()) >= count), f"no {count} lines with {fields} among {self.all_lines()}"
+        return found()
+
+    def line(self, **fields: Any) -> dict[str, Any]:
+        """The only line with these fields."""
+        (line,) = self.lines(1, **fields)
+        return line
+
+
+class ServedApp:
+    """An application on a uvicorn of its own, in a thread."""
+
+    def __init__(self, app: Any, face: Any, log: LogFile | None, options: Mapping[str, Any]) -> None:
+        import httpx
+        import uvicorn
+
+        self.app = app
+        self.face = face
+        self.runtime = face._runtime if face is not None else None
+        self.log = log
+        # The protocol is named, since asyncio sets TCP_NODELAY only then: else each answer takes another 40 ms.
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(2048)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, **{"lifespan": "on", "timeout_graceful_shutdown": 1, **options}
+        )
+
+        class PromptServer(uvicorn.Server):
+            """Notices that it should exit within milliseconds instead of a tenth of a second."""
+
+            async def main_loop(self) -> None:
+                await self.on_tick(0)
+                while not self.should_exit:
+                    await asyncio.sleep(0.005)
+
+        self._server = PromptServer(config)
+        self._thread = threading.Thread(target=self._run, name="server under test", daemon=True)
+        self._thread.start()
+        assert eventually(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started, "the server did not start"
+
+    def _run(self) -> None:
+        async def serve() -> None:
+            self.loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[self._listener])
+
+        asyncio.run(serve())
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.client.get(path, **options)
+
+    def post(self, path: str, **options: Any) -> Any:
+        return self.client.post(path, **options)
+
+    def raw(self, request: bytes) -> bytes:
+        """The server's answer, byte for byte; ask it to close the connection."""
+        return exchange_raw(self.port, request)
+
+    def on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What the coroutine returns, run on the server's event loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(TIMEOUT_SECONDS)
+
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """The samples of this name, each with its labels."""
+        return [
+            (dict(sample.labels), sample.value)
+            for metric in self.runtime.registry.collect()
+            for sample in metric.samples
+            if sample.name == name
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name with these labels."""
+        return sum(value for held, value in self.samples(name) if labels.items() <= held.items())
+
+    def expect(self, name: str, value: float, **labels: str) -> None:
+        """Wait until the samples add up to this value."""
+        assert eventually(lambda: self.value(name, **labels) == value, 4.0), (
+            f"{name}{labels} is {self.value(name, **labels)}, not {value}: {self.samples(name)}"
+        )
+
+    def requests(self) -> dict[tuple[str, str, str], float]:
+        """Requests counted, by method, endpoint and status."""
+        return {
+            (labels["method"], labels["endpoint"], labels["status_code"]): value
+            for labels, value in self.samples("orchestrator_http_requests_total")
+        }
+
+    def expect_requests(self, expected: Mapping[tuple[str, str, str], float]) -> None:
+        """Wait until exactly these requests are counted."""
+        assert eventually(lambda: self.requests() == expected, 4.0), f"{self.requests()} is not {expected}"
+
+    def internal_errors(self) -> dict[str, float]:
+        """Our own failures, by component."""
+        return {
+            labels["component"]: value
+            for labels, value in self.samples("ordinaut_observability_internal_errors_total")
+        }
+
+    def stop(self) -> None:
+        """End the server as a signal would, and wait for it."""
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(TIMEOUT_SECONDS)
+        assert not self._thread.is_alive(), "the server did not stop"
+        self._listener.close()
+
+
+@pytest.fixture
+def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No settings in the environment and no runtime of an earlier test; the runtime made meanwhile is stopped."""
+    from ordinaut_ext_observability.runtime import current
+
+    for variable in os.environ:
+        if variable.startswith("ORDINAUT_") or variable in OF_THE_HOST:
+            monkeypatch.delenv(variable)
+    monkeypatch.setattr(current, "_current", None)
+    yield monkeypatch
+    if current._current is not None:
+        current._current.stop()
+
+
+@pytest.fixture
+def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, LogFile | None]]]:
+    """Sets up the extension in an application, with settings given by their names without the prefix."""
+    from ordinaut_ext_observability.extension import ObservabilityExtension
+
+    with contextlib.ExitStack() as stack:
+
+        def run(app: Any, **settings: str) -> tuple[Any, LogFile | None]:
+            for name, value in settings.items():
+                clean_process.setenv(name if name in OF_THE_HOST else f"{PREFIX}{name}", value)
+            router = ObservabilityExtension().setup(app=app, mount_path=MOUNT_PATH)
+            if router is None:
+                return None, None
+            app.include_router(router, prefix=MOUNT_PATH)
+            face = app.state.ordinaut_observability
+            log = LogFile(tmp_path / f"log-{len(list(tmp_path.iterdir()))}")
+            stack.callback(os.close, log.file_descriptor)
+            stack.callback(face._runtime.stop)
+            face._runtime.log_writer._file_descriptor = log.file_descriptor
+            return face, log
+
+        yield run
+
+
+@pytest.fixture
+def serve(set_up: Callable[..., tuple[Any, LogFile | None]]) -> Iterator[Callable[..., ServedApp]]:
+    """Serves an application with the extension set up in it; `options` are uvicorn's."""
+    with contextlib.ExitStack() as stack:
+
+        def run(app: Any, options: Mapping[str, Any] | None = None, **settings: str) -> ServedApp:
+            face, log = set_up(app, **settings)
+            served = ServedApp(app, face, log, options or {})
+            stack.callback(served.stop)
+            return served
+
+        yield run
+
+
+@pytest.fixture
+def serve_bare() -> Iterator[Callable[..., ServedApp]]:
+    """Serves an application as it is."""
+    with contextlib.ExitStack() as stack:
+
+        def run(app: Any, options: Mapping[str, Any] | None = None) -> ServedApp:
+            served = ServedApp(app, getattr(app.state, "ordinaut_observability", None), None, options or {})
+            stack.callback(served.stop)
+            return served
+
+        yield run
+
+
+class Child:
+    """A child process, its output in files."""
+
+    def __init__(self, command: list[str], folder: Path, environ: Mapping[str, str], cwd: Path | None) -> None:
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ORDINAUT_", "PYTEST_")) and name not in OF_THE_HOST
+        }
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=cwd or folder,
+                env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def log_lines(self, **fields: Any) -> list[dict[str, Any]]:
+        """The JSON lines on stderr with these fields."""
+        lines = [json.loads(line) for line in self.err.splitlines() if line.startswith('{"timestamp"')]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    def answers(self, port: int) -> bool:
+        """Whether it listens; fails when it has ended instead."""
+        assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.out}\n{self.err}"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return True
+        return False
+
+    def wait_for_port(self, port: int) -> None:
+        assert eventually(lambda: self.answers(port), 30.0), f"nothing on port {port}: {self.out}\n{self.err}"
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Send a signal; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(TIMEOUT_SECONDS)
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(TIMEOUT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Child]]:
+    """Starts Python with these arguments; what still runs at the end of the module is killed."""
+    children: list[Child] = []
+
+    def run(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Child:
+        folder = tmp_path_factory.mktemp("child")
+        children.append(Child([sys.executable, *arguments], folder, environ or {}, cwd))
+        return children[-1]
+
+    yield run
+    for child in children:
+        child.clean_up()
+
+
+@pytest.fixture(scope="session", name="eventually")
+def _eventually() -> Callable[..., bool]:
+    return eventually
+
+
+@pytest.fixture(scope="session", name="free_port")
+def _free_port() -> Callable[[], int]:
+    return free_port

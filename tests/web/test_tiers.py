@@ -1,0 +1,299 @@
+"""Who may see what: public, scrape and operator tier, and what a refusal looks like."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+
+MOUNT = "/ext/observability"
+TOKEN = "an-operators-token-0123456789"
+SCRAPE_TOKEN = "a-scrapers-token-0123456789"
+PUBLIC = {"/health/live", "/health/ready", "/health/startup"}
+OPERATOR_PATHS = ("/", "/config")
+SCRAPE_PATHS = (f"{MOUNT}/metrics", f"{MOUNT}/health", "/metrics")
+
+
+def basic(password: str, user: str = "operator") -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def routes_of(face: Any) -> Iterator[APIRoute]:
+    for route in face.router().routes:
+        assert isinstance(route, APIRoute), route
+        yield route
+
+
+def calls_of(route: APIRoute) -> list[Any]:
+    return [dependant.call for dependant in route.dependant.dependencies]
+
+
+def test_every_route_that_is_not_a_public_probe_carries_a_check(set_up: Any) -> None:
+    face, _ = set_up(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    access = face._access
+    unguarded = {
+        route.path
+        for route in routes_of(face)
+        if access.scraper not in calls_of(route) and access.operator not in calls_of(route)
+    }
+    assert unguarded == PUBLIC
+
+
+def test_scrape_tier_is_metrics_and_health(set_up: Any) -> None:
+    face, _ = set_up(FastAPI())
+    assert {route.path for route in routes_of(face) if face._access.scraper in calls_of(route)} == {
+        "/metrics",
+        "/health",
+    }
+
+
+@pytest.mark.parametrize("probe", sorted(PUBLIC))
+def test_probes_are_public_and_say_a_status_only(serve: Any, probe: str) -> None:
+    served = serve(FastAPI(), SCRAPE_TOKEN=SCRAPE_TOKEN, SCRAPE_ALLOW="10.0.0.0/8")
+    response = served.get(f"{MOUNT}{probe}")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert served.client.head(f"{MOUNT}{probe}").status_code == 200
+
+
+@pytest.mark.parametrize("path", OPERATOR_PATHS)
+def test_operator_endpoints_are_off_without_a_token(serve: Any, path: str) -> None:
+    served = serve(FastAPI())
+    for headers in ({}, bearer("anything-at-all-0123"), basic("")):
+        response = served.get(f"{MOUNT}{path}", headers=headers)
+        assert response.status_code == 404
+        assert response.json()["error"] == "not_found"
+        assert "ORDINAUT_OBS_OPERATOR_TOKEN" in response.json()["message"]
+
+
+@pytest.mark.parametrize("path", OPERATOR_PATHS)
+def test_operator_passes_with_the_token(serve: Any, path: str) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    for headers in (bearer(TOKEN), basic(TOKEN), basic(TOKEN, "anyone"), basic(TOKEN, "")):
+        assert served.get(f"{MOUNT}{path}", headers=headers).status_code == 200
+
+
+def test_scheme_is_not_case_sensitive(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    assert served.get(f"{MOUNT}/config", headers={"Authorization": f"bEARER {TOKEN}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "missing_token"),
+        (bearer("wrong"), "wrong_token"),
+        (bearer(TOKEN[:-1]), "wrong_token"),
+        (bearer(TOKEN + "x"), "wrong_token"),
+        (basic("wrong"), "wrong_token"),
+        ({"Authorization": "Basic !!!"}, "missing_token"),
+        ({"Authorization": "Basic"}, "wrong_token"),
+        ({"Authorization": f"Digest {TOKEN}"}, "missing_token"),
+        ({"Authorization": TOKEN}, "missing_token"),
+        (bearer(SCRAPE_TOKEN), "wrong_token"),
+        ({"Authorization": b"Bearer \xff\xfe\xe9"}, "wrong_token"),
+        ({"Authorization": b"Basic " + base64.b64encode(b"\xff\xfe:\xff")}, "missing_token"),
+    ],
+)
+def test_operator_refusal_is_answered_counted_and_logged(serve: Any, headers: dict[str, Any], reason: str) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
+    response = served.get(f"{MOUNT}/config", headers=headers)
+    assert response.status_code == 401
+    assert "Bearer" in response.headers["www-authenticate"]
+    assert "Basic" in response.headers["www-authenticate"]
+    body = response.json()
+    assert set(body) == {"error", "message", "request_id"}
+    assert body["error"] == "unauthorized"
+    assert body["request_id"] == response.headers["x-correlation-id"]
+    served.expect("ordinaut_observability_access_refused_total", 1, tier="operator", reason=reason)
+    event = served.log.line(event_type="access_refused")
+    assert event["level"] == "WARNING"
+    assert event["security_event"] is True
+    assert (event["tier"], event["reason"], event["client_address"]) == ("operator", reason, "127.0.0.1")
+
+
+def test_tokens_appear_in_no_log_line_and_no_answer(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
+    answers = [
+        served.get(f"{MOUNT}/config", headers=headers).text
+        for headers in (bearer(TOKEN), basic(TOKEN), bearer("a-wrong-token-0123456789"), {})
+    ]
+    answers.append(served.get(f"{MOUNT}/", headers=bearer(TOKEN)).text)
+    served.log.lines(1, event_type="access_refused")
+    told = "".join(answers) + served.log.path.read_text()
+    for secret in (TOKEN, SCRAPE_TOKEN, "a-wrong-token-0123456789"):
+        assert secret not in told
+
+
+def test_many_refusals_are_429_and_logged_twice(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    statuses = [served.get(f"{MOUNT}/config", headers=bearer("wrong")).status_code for _ in range(30)]
+    assert statuses == [401] * 20 + [429] * 10
+    last = served.get(f"{MOUNT}/config", headers=bearer("wrong"))
+    assert last.json()["error"] == "too_many_refusals"
+    assert int(last.headers["retry-after"]) > 0
+    served.expect("ordinaut_observability_access_refused_total", 31, tier="operator", reason="wrong_token")
+    assert len(served.log.lines(2, event_type="access_refused")) == 2
+
+
+def test_right_token_passes_while_others_are_refused(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    for _ in range(25):
+        served.get(f"{MOUNT}/config", headers=bearer("wrong"))
+    assert served.get(f"{MOUNT}/config", headers=bearer(TOKEN)).status_code == 200
+
+
+def test_scrape_is_open_by_default(serve: Any) -> None:
+    served = serve(FastAPI())
+    assert [served.get(path).status_code for path in SCRAPE_PATHS] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("path", SCRAPE_PATHS)
+def test_scrape_token_is_asked_for(serve: Any, path: str) -> None:
+    served = serve(FastAPI(), SCRAPE_TOKEN=SCRAPE_TOKEN)
+    assert served.get(path).status_code == 401
+    assert served.get(path, headers=bearer("wrong")).status_code == 401
+    assert served.get(path, headers=bearer(SCRAPE_TOKEN)).status_code == 200
+    assert served.get(path, headers=basic(SCRAPE_TOKEN)).status_code == 200
+    served.expect("ordinaut_observability_access_refused_total", 2, tier="scrape")
+
+
+@pytest.mark.parametrize(("networks", "status"), [("127.0.0.0/8", 200), ("10.0.0.0/8,::1", 403), ("127.0.0.1", 200)])
+def test_scrape_allow_list(serve: Any, networks: str, status: int) -> None:
+    served = serve(FastAPI(), SCRAPE_ALLOW=networks)
+    for path in SCRAPE_PATHS:
+        response = served.get(path)
+        assert response.status_code == status
+        if status == 403:
+            assert response.json()["error"] == "forbidden"
+
+
+def test_scrape_token_does_not_help_an_address_outside_the_list(serve: Any) -> None:
+    served = serve(FastAPI(), SCRAPE_TOKEN=SCRAPE_TOKEN, SCRAPE_ALLOW="10.0.0.0/8")
+    assert served.get(f"{MOUNT}/metrics", headers=bearer(SCRAPE_TOKEN)).status_code == 403
+    served.expect("ordinaut_observability_access_refused_total", 1, tier="scrape", reason="address")
+
+
+def test_health_names_states_only(serve: Any) -> None:
+    response = serve(FastAPI()).get(f"{MOUNT}/health")
+    assert response.json() == {
+        "status": "healthy",
+        "checks": [{"name": "event_loop", "status": "healthy"}, {"name": "settings", "status": "healthy"}],
+    }
+
+
+def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    index = served.get(f"{MOUNT}/", headers=bearer(TOKEN)).json()
+    listed = {endpoint["path"] for endpoint in index["endpoints"]}
+    assert listed == {route.path for route in routes_of(served.face)}
+    for endpoint in index["endpoints"]:
+        assert endpoint["enabled"] is True
+        assert served.get(f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN)).status_code == 200
+
+
+def test_config_shows_settings_with_masked_secrets(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN, LABEL_BUDGET="77")
+    settings = served.get(f"{MOUNT}/config", headers=bearer(TOKEN)).json()["settings"]
+    assert settings["ORDINAUT_OBS_LABEL_BUDGET"] == 77
+    assert settings["ORDINAUT_OBS_OPERATOR_TOKEN"] == "set"
+    assert settings["ORDINAUT_OBS_SCRAPE_TOKEN"] == "set"
+
+
+@pytest.fixture
+def guarded(set_up: Any, serve_bare: Any) -> Any:
+    """An application whose POST /change is in the operator tier, since none of ours changes anything yet."""
+    from ordinaut_ext_observability.web.answers import route_class
+
+    app = FastAPI()
+    app.router.route_class = route_class(lambda: None)
+    face, log = set_up(app, OPERATOR_TOKEN=TOKEN)
+    app.add_api_route("/change", lambda: "changed", methods=["POST"], dependencies=[Depends(face._access.operator)])
+    served = serve_bare(app)
+    served.log = log
+    return served
+
+
+@pytest.mark.parametrize(
+    "browser",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"},
+    ],
+)
+def test_change_from_another_origin_with_basic_is_refused(guarded: Any, browser: dict[str, str]) -> None:
+    response = guarded.post("/change", headers={**basic(TOKEN), **browser})
+    assert response.status_code == 403
+    assert response.json()["error"] == "forbidden"
+    guarded.expect("ordinaut_observability_access_refused_total", 1, tier="operator", reason="cross_origin")
+    assert guarded.log.line(event_type="access_refused")["reason"] == "cross_origin"
+
+
+@pytest.mark.parametrize("browser", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}])
+def test_change_from_the_same_origin_with_basic_passes(guarded: Any, browser: dict[str, str]) -> None:
+    assert guarded.post("/change", headers={**basic(TOKEN), **browser}).status_code == 200
+
+
+def test_change_with_the_servers_own_origin_passes(guarded: Any) -> None:
+    assert guarded.post("/change", headers={**basic(TOKEN), "Origin": guarded.url}).status_code == 200
+
+
+def test_change_with_bearer_needs_no_origin(guarded: Any) -> None:
+    headers = {**bearer(TOKEN), "Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
+    assert guarded.post("/change", headers=headers).status_code == 200
+
+
+def test_failure_of_ours_says_nothing_about_itself(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a secret in the text")
+
+    served.runtime.registry.pieces = fail
+    response = served.get(f"{MOUNT}/metrics")
+    assert response.status_code == 500
+    assert response.json()["error"] == "internal_error"
+    assert "secret" not in response.text
+    assert served.internal_errors() == {"endpoint": 1}
+
+
+def test_failure_of_ours_at_the_root_is_answered_alike(serve: Any) -> None:
+    """The host's own handlers must not see an exception of ours."""
+    app = FastAPI()
+    seen: list[Exception] = []
+
+    @app.exception_handler(Exception)
+    async def handle(_: Any, error: Exception) -> Any:
+        from starlette.responses import PlainTextResponse
+
+        seen.append(error)
+        return PlainTextResponse("the host's handler", 500)
+
+    served = serve(app)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a secret in the text")
+
+    served.runtime.registry.pieces = fail
+    response = served.get("/metrics")
+    assert seen == []
+    assert response.status_code == 500
+    assert response.json()["error"] == "internal_error"
+    assert served.internal_errors() == {"endpoint": 1}
+
+
+def test_hosts_openapi_document_has_unique_operation_ids(serve: Any) -> None:
+    """FastAPI warns about duplicates whenever the document is made; where warnings are errors it is a 500."""
+    document = serve(FastAPI()).get("/openapi.json").json()
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(set(ids)) == len(ids)
