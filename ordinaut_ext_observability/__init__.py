@@ -11,25 +11,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
     from ordinaut_ext_observability.extension import get_extension
-    from ordinaut_ext_observability.runtime.current import current_runtime, monitor_execution
+    from ordinaut_ext_observability.logs.request_context import RequestContext
+    from ordinaut_ext_observability.runtime.current import (
+        configure_logging,
+        current_runtime,
+        get_logger,
+        monitor_execution,
+        restore_logging,
+    )
     from ordinaut_ext_observability.version import __version__
 
 __all__ = [
+    "RequestContext",
     "__version__",
+    "configure_logging",
     "current_correlation_id",
     "current_runtime",
     "current_traceparent",
     "get_extension",
+    "get_logger",
     "monitor_execution",
+    "restore_logging",
 ]
 
 _HOMES = {
+    "RequestContext": "logs.request_context",
     "__version__": "version",
+    "configure_logging": "runtime.current",
     "current_correlation_id": "context",
     "current_runtime": "runtime.current",
     "current_traceparent": "context",
     "get_extension": "extension",
+    "get_logger": "runtime.current",
     "monitor_execution": "runtime.current",
+    "restore_logging": "runtime.current",
 }
 
 

@@ -33,6 +33,7 @@ class RandomIds:
     def __init__(self) -> None:
         self._pool: list[str] = []
         self.take_pooled = self._pool.pop
+        forget_after_fork(self)
         """The digits of one request; raises IndexError when the pool is empty. A call less per request."""
 
     def take(self) -> str:
@@ -54,4 +55,3 @@ class RandomIds:
 
 
 random_ids = RandomIds()
-forget_after_fork(random_ids)

@@ -31,6 +31,10 @@ def _split(value: object) -> object:
     return value
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 def _networks(value: object) -> object:
     parts = _split(value)
     if isinstance(parts, list):
@@ -54,6 +58,7 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
 
 
 TextList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 NetworkList = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 Limits = Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], NoDecode, BeforeValidator(_json_object)]
 Bounds = Annotated[
@@ -143,8 +148,17 @@ class MetricsSettings(_Part):
 
 
 class LogSettings(_Part):
-    """The access line."""
+    """Log lines: how much, where to, and whose."""
 
+    log_level: LogLevel = Field(
+        default="INFO",
+        validation_alias="LOG_LEVEL",
+        description="The host's variable: DEBUG, INFO, WARNING, ERROR or CRITICAL; the least level written.",
+    )
+    configure_logging: bool = Field(
+        default=False,
+        description="At start, write what the host, uvicorn and structlog log as JSON lines too.",
+    )
     access_log: bool = Field(default=True, description="Write one JSON line per request.")
     access_log_sample_ratio: float = Field(
         default=1.0,

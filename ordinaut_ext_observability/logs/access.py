@@ -6,6 +6,8 @@ need no escaping: see `ids.match_client_id`) and its duration.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import random
 from collections.abc import Callable
@@ -21,13 +23,15 @@ LOGGER_NAME = "orchestrator.api"
 
 @dataclass(frozen=True, slots=True)
 class AccessLogOptions:
-    """Which requests are logged. Failed requests (status 500 and above) and slow ones always are."""
+    """Which requests are logged. Failed requests (status 500 and above) and slow ones always are, if of that level."""
 
     enabled: bool = True
     sample_ratio: float = 1.0
     """The share of the other requests that is logged, 0 to 1."""
     slow_seconds: float = 1.0
     """From this duration on a request is slow and its line a WARNING."""
+    least_level: str = "INFO"
+    """A line's level at least; failed requests are ERROR, slow ones WARNING, the others INFO."""
 
 
 class AccessLog:
@@ -37,8 +41,10 @@ class AccessLog:
         self._writer = writer
         self._timestamps = Timestamps()
         self.enabled = options.enabled
-        self._sample_ratio = options.sample_ratio
-        self._slow_seconds = options.slow_seconds
+        least = logging.getLevelName(options.least_level)
+        self._writes_errors = least <= logging.ERROR
+        self._slow_seconds = options.slow_seconds if least <= logging.WARNING else math.inf
+        self._sample_ratio = options.sample_ratio if least <= logging.INFO else 0.0
         self.forget()
         forget_after_fork(self)
 
@@ -52,7 +58,7 @@ class AccessLog:
         `quiet` requests get one only when they failed or were slow.
         """
         if status_code >= 500:
-            return "ERROR"
+            return "ERROR" if self._writes_errors else None
         if duration_seconds >= self._slow_seconds:
             return "WARNING"
         if quiet or (self._sample_ratio < 1.0 and random.random() >= self._sample_ratio):  # noqa: S311

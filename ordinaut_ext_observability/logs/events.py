@@ -46,7 +46,7 @@ class EventLog:
         """Lay the fixed parts of lines out anew: they name the process."""
         self._heads: dict[tuple[str, str], tuple[str, str] | None] = {}
 
-    def emit(self, level: str, message: str, event_type: str, **fields: object) -> None:
+    def emit(self, level: str, message: str, event_type: str, /, **fields: object) -> None:
         """Write one event; a field of None is left out. Never raises.
 
         `level` is a name of the standard library's levels. Fields whose names are taken get the suffix `_`.

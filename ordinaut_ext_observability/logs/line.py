@@ -1,18 +1,18 @@
-"""The log line: one flat JSON object, its fields in the order the documentation gives."""
+"""Pieces of a log line: instants and texts."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
-
-from ordinaut_ext_observability.clock import wall_seconds
 
 MAX_TEXT_LENGTH = 2000
 """Longest text kept in a field, in characters."""
 
-_MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
+# An instant that is a whole millisecond is a little less as a binary float: what is added makes up for that. The last
+# entry is for what then comes to a thousand.
+_MILLISECONDS = (*(f".{millisecond:03d}Z" for millisecond in range(1000)), ".999Z")
+_FLOAT_ERROR = 0.0005
 
 
 class Timestamps:
@@ -30,7 +30,7 @@ class Timestamps:
         if second != known:
             text = _format_second(second)
             self._current = (second, text)
-        return text + _MILLISECONDS[int((instant_seconds - second) * 1000)]
+        return text + _MILLISECONDS[int((instant_seconds - second) * 1000 + _FLOAT_ERROR)]
 
 
 def _format_second(second: int) -> str:
@@ -45,13 +45,3 @@ def json_text(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:
         return orjson.dumps(text.encode("utf-8", "backslashreplace").decode()).decode()
-
-
-_timestamps = Timestamps()
-
-
-def event_line(level: str, logger: str, message: str, **fields: Any) -> str:
-    """A line for an event of this package: plain values only, None left out."""
-    line = {"timestamp": _timestamps.format(wall_seconds()), "level": level, "logger": logger, "message": message}
-    line.update((name, value) for name, value in fields.items() if value is not None)
-    return orjson.dumps(line, default=str).decode()

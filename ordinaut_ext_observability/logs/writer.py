@@ -6,7 +6,9 @@ returns. Lines that do not fit are dropped and counted, those of errors last.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +21,8 @@ GATHER_SECONDS = 0.02
 
 MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
+
+_LINES_PER_WRITE = 1000
 
 
 class LogWriter:
@@ -35,12 +39,15 @@ class LogWriter:
         on_written: Callable[[int], None] = lambda _lines: None,
         on_dropped: Callable[[int], None] = lambda _lines: None,
         on_cpu_seconds: Callable[[float], None] = lambda _seconds: None,
+        on_error: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
+        """`on_error` is told what another callback raised; like the others it is called in the writer's thread."""
         self._file_descriptor = file_descriptor
         self._max_queued_lines = max_queued_lines
         self._on_written = on_written
         self._on_dropped = on_dropped
         self._on_cpu_seconds = on_cpu_seconds
+        self._on_error = on_error
         self._before_writing: list[Callable[[], None]] = []
         self.forget()
         forget_after_fork(self)
@@ -48,14 +55,17 @@ class LogWriter:
     def forget(self) -> None:
         """Begin as a writer that has written nothing."""
         self._queue: deque[str] = deque()
-        self._thread: threading.Thread | None = None
-        self._start_lock = threading.Lock()
+        self._awake = False
         self._wake_event = threading.Event()
         self._hurry = threading.Event()
-        self._flushed = threading.Event()
-        self._awake = False
-        self._writing = False
-        self._closing = False
+        self._state = threading.Condition()
+        # What the condition guards. The thread ends only when it is asked to and nothing is queued.
+        self._thread: threading.Thread | None = None
+        self._ending = False
+        self._rounds_begun = 0
+        self._rounds_done = 0
+        self._rounds_wanted = 0
+        self._torn = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
         """Queue one line, without its line break. `urgent` lines are kept when others are dropped."""
@@ -65,7 +75,8 @@ class LogWriter:
             self._on_dropped(1)
             return
         queue.append(line)
-        self.wake()
+        if not self._awake:
+            self.wake()
 
     def wake(self) -> None:
         """Have the thread write soon."""
@@ -75,72 +86,123 @@ class LogWriter:
             self._wake_event.set()
 
     def before_writing(self, callback: Callable[[], None]) -> None:
-        """Call this in the thread before it takes the queued lines: more may be queued then. It must not raise."""
+        """Call this in the thread before it takes the queued lines: more may be queued then."""
         self._before_writing.append(callback)
 
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until what is queued now has been written; False if that took too long."""
-        if self._thread is None or not self._thread.is_alive():
-            self._write_queued()
-            return not self._queue
-        deadline = monotonic_seconds() + timeout_seconds
+        if self._thread is None and not self._queue and not self._before_writing:
+            return True
+        with self._state:
+            wanted = self._rounds_wanted = self._rounds_begun + 1
+        self._start()
         self._hurry.set()
         self._wake_event.set()
-        while self._queue or self._writing:
-            if monotonic_seconds() > deadline:
-                return False
-            self._flushed.wait(0.005)
-        return True
+        with self._state:
+            return self._state.wait_for(lambda: self._rounds_done >= wanted, timeout_seconds)
 
     def close(self, timeout_seconds: float = 1.0) -> None:
-        """Write what is queued and end the thread. Lines written later start it again."""
+        """Write what is queued and end the thread. Lines written later start it again.
+
+        A thread whose destination takes nothing is left to itself; it ends when it could write all.
+        """
+        deadline = monotonic_seconds() + timeout_seconds
         self.flush(timeout_seconds)
-        thread = self._thread
-        self._closing = True
-        self._hurry.set()
+        with self._state:
+            thread = self._thread
+            self._ending = True
         self._wake_event.set()
         if thread is not None:
-            thread.join(timeout_seconds)
-        self._thread = None
-        self._closing = False
+            thread.join(max(0.0, deadline - monotonic_seconds()))
 
     def _start(self) -> None:
-        if self._thread is None:
-            with self._start_lock:
-                if self._thread is None:
-                    self._hurry.clear()
-                    self._thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
-                    self._thread.start()
+        """Start the thread unless it runs. While the interpreter ends there are no new threads: then write here."""
+        if self._thread is not None:
+            return
+        with self._state:
+            if self._thread is not None:
+                return
+            self._ending = False
+            self._hurry.clear()
+            thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._awake = False
+                self._round()
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._has_ended():
             self._wake_event.wait()
-            self._hurry.wait(GATHER_SECONDS)
+            if not self._ending:
+                self._hurry.wait(GATHER_SECONDS)
             self._hurry.clear()
             self._wake_event.clear()
             self._awake = False  # before the queue is emptied: a line added from here on wakes the thread again
             started = thread_cpu_seconds()
-            self._write_queued()
-            self._on_cpu_seconds(thread_cpu_seconds() - started)
+            self._round()
+            self._call(self._on_cpu_seconds, thread_cpu_seconds() - started)
 
-    def _write_queued(self) -> None:
-        self._writing = True
-        try:
-            for callback in self._before_writing:
-                callback()
-            while self._queue:
-                lines = [self._queue.popleft() for _ in range(min(len(self._queue), 1000))]
-                self._write_out("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), len(lines))
-        finally:
-            self._writing = False
-            self._flushed.set()
-            self._flushed.clear()
+    def _has_ended(self) -> bool:
+        with self._state:
+            if self._ending:
+                self._awake = False  # before the queue is looked at: a line added from here on starts a new thread
+                if not self._queue and self._rounds_done >= self._rounds_wanted:
+                    self._thread = None
+                    return True
+                self._wake_event.set()
+            return False
+
+    def _round(self) -> None:
+        """Write what is queued."""
+        with self._state:
+            self._rounds_begun += 1
+            this_round = self._rounds_begun
+        for callback in self._before_writing:
+            self._call(callback)
+        while self._queue:
+            lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
+            self._write_out("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), len(lines))
+        with self._state:
+            self._rounds_done = this_round
+            self._state.notify_all()
 
     def _write_out(self, data: bytes, lines: int) -> None:
+        rest = memoryview(b"\n" + data if self._torn else data)
         try:
-            while data:
-                data = data[os.write(self._file_descriptor, data) :]
-        except OSError:
-            self._on_dropped(lines)
+            while rest:
+                try:
+                    rest = rest[os.write(self._file_descriptor, rest) :]
+                except BlockingIOError:
+                    _wait_until_writable(self._file_descriptor)
+        except (OSError, ValueError):
+            # Lines that arrived whole are written; where the last one broke off, the next begins on a line of its own.
+            sent = len(data) - len(rest)
+            written = data[: max(sent, 0)].count(b"\n")
+            self._torn = (self._torn and sent < 0) or (sent > 0 and data[sent - 1 : sent] != b"\n")
+            self._count(written, lines - written)
         else:
-            self._on_written(lines)
+            self._torn = False
+            self._count(lines, 0)
+
+    def _count(self, written: int, dropped: int) -> None:
+        if written:
+            self._call(self._on_written, written)
+        if dropped:
+            self._call(self._on_dropped, dropped)
+
+    def _call(self, callback: Callable[..., None], *arguments: float) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
+            with contextlib.suppress(Exception):
+                self._on_error(error)
+
+
+def _wait_until_writable(file_descriptor: int) -> None:
+    """A destination shared with another program may have been set not to block."""
+    with selectors.PollSelector() as selector:
+        selector.register(file_descriptor, selectors.EVENT_WRITE)
+        selector.select(1.0)

@@ -40,13 +40,16 @@ class LabelGuard:
         self._seen: tuple[set[str], ...] = tuple(set() for _ in label_names)
 
     def admit(self, values: tuple[str, ...], existing_series: int) -> tuple[str, ...]:
-        """The label values under which a series not seen before is kept, given how many series the metric has."""
+        """The label values under which a series not seen before is kept, given how many series the metric has.
+
+        The values are of `MAX_VALUE_LENGTH` at most.
+        """
         if existing_series >= self._budgets.max_series:
             self._on_overflow("")
             return (OVERFLOW_VALUE,) * len(values)
         admitted = []
         for name, seen, value in zip(self._label_names, self._seen, values, strict=True):
-            kept = value[:MAX_VALUE_LENGTH]
+            kept = value
             if kept not in seen and kept != OVERFLOW_VALUE:
                 if len(seen) >= self._budgets.limit(name):
                     self._on_overflow(name)

@@ -37,8 +37,8 @@ class ExecutionMonitor:
             TypeError: what is decorated is a generator, whose run has no single end.
         """
         if metric_name is None or isinstance(metric_name, str):
-            return lambda function: self._decorate(function, metric_name or function.__name__)
-        return self._decorate(metric_name, metric_name.__name__)
+            return lambda function: self._decorate(function, metric_name or _name_of(function))
+        return self._decorate(metric_name, _name_of(metric_name))
 
     def _decorate(self, function: FunctionT, name: str) -> FunctionT:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -77,14 +77,22 @@ class _Execution:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = monotonic_seconds() - self._started
-        metrics = self._metrics()
-        if metrics is None:
-            return
+        metrics = None
         try:
+            metrics = self._metrics()
+            if metrics is None:
+                return
             metrics.task_executions.labels(_status(kind), self._name).inc()
             metrics.pipeline_seconds.labels(self._task_id, self._name).observe(seconds)
         except Exception:  # noqa: BLE001 - a run must not fail because it could not be counted
-            metrics.count_internal_error("monitor_execution")
+            if metrics is not None:
+                metrics.count_internal_error("monitor_execution")
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _status(kind: type[BaseException] | None) -> str:

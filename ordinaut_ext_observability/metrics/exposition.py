@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
@@ -65,7 +65,7 @@ def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool) -> str:
 
 
 class FamilyRenderer:
-    """Renders one family, keeping the templates of its blocks."""
+    """Renders one family, keeping the templates of its blocks. Renderings may overlap, in one thread or several."""
 
     def __init__(self, family: AnyFamily) -> None:
         self._family = family
@@ -73,19 +73,26 @@ class FamilyRenderer:
             openmetrics: render_with_client([describe(family)], openmetrics=openmetrics)
             for openmetrics in (False, True)
         }
-        self._templates: list[_BlockTemplate] = []
-        self._generation = family.generation
+        self._layout = _Layout(family.blocks, {})
 
     def pieces(self, *, openmetrics: bool) -> Iterator[str]:
         """The family's text: the header lines first, then a piece per block."""
         yield self._headers[openmetrics]
-        if self._generation != self._family.generation:
-            self._generation = self._family.generation
-            self._templates.clear()
-        for index, block in enumerate(self._family.blocks):
-            if index == len(self._templates):
-                self._templates.append(_block_template(self._family))
-            yield self._templates[index].render(block, openmetrics=openmetrics)
+        blocks = self._family.blocks
+        layout = self._layout
+        if layout.blocks is not blocks:
+            # Series were removed. A rendering that is under way keeps the blocks and the templates it began with.
+            self._layout = layout = _Layout(blocks, {})
+        for index, block in enumerate(blocks):
+            template = layout.templates.get(index) or layout.templates.setdefault(index, _block_template(self._family))
+            yield template.render(block, openmetrics=openmetrics)
+
+
+class _Layout(NamedTuple):
+    """The templates of a family's blocks, by the block's place."""
+
+    blocks: Sequence[Sequence[object]]
+    templates: dict[int, _BlockTemplate]
 
 
 def describe(family: AnyFamily) -> Metric:
@@ -152,25 +159,23 @@ class _NumberTemplate:
 
     def __init__(self, family: Counter | Gauge) -> None:
         self._family = family
-        self._laid_out = 0
-        self._template = ""
+        self._laid_out = (0, "")
 
     def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
         """The block's lines; both formats are the same here."""
         del openmetrics
-        children = block[:]  # the list may grow meanwhile in another thread
-        if len(children) > self._laid_out:
-            self._lay_out(children[self._laid_out :])
+        known, template = self._laid_out
+        children = block[:]  # taken after the template, so never shorter: the list may grow meanwhile
+        if len(children) > known:
+            template += self._lay_out(children[known:])
+            self._laid_out = (len(children), template)
         values = [child.value for child in children]
         if _all_plain(values):
-            return self._template % tuple(values)
-        return self._template % tuple(map(format_value, values))
+            return template % tuple(values)
+        return template % tuple(map(format_value, values))
 
-    def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> None:
-        self._template += "".join(
-            _line(self._family.name, _labels(self._family, child.label_values), "%s") for child in children
-        )
-        self._laid_out += len(children)
+    def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> str:
+        return "".join(_line(self._family.name, _labels(self._family, child.label_values), "%s") for child in children)
 
 
 class _HistogramTemplate:
@@ -180,53 +185,29 @@ class _HistogramTemplate:
         self._family = family
         self._bounds = _bound_texts(family)
         self._lines_per_child = len(self._bounds) + 2
-        self._laid_out = 0
-        self._template = ""
-        self._counts_are_plain = True
+        self._laid_out = (0, "")
 
     def render(self, block: list[HistogramChild], *, openmetrics: bool) -> str:
         """The block's lines, with exemplars where the format has them."""
+        known, template = self._laid_out
         children = block[:]
-        if len(children) > self._laid_out:
-            self._lay_out(children[self._laid_out :])
-        text = self._fill_in(children)
+        if len(children) > known:
+            template += self._lay_out(children[known:])
+            self._laid_out = (len(children), template)
+        text = _fill_in(template, children)
         if openmetrics and any(child.exemplars for child in children):
             return self._with_exemplars(text, children)
         return text
 
-    def _fill_in(self, children: list[HistogramChild]) -> str:
-        values: list[float] = []
-        sums = []
-        largest = 0
-        for child in children:
-            cumulative = list(accumulate(child.counts))
-            count = cumulative[-1]
-            largest = max(largest, count)
-            total = child.sum
-            sums.append(total)
-            values += cumulative
-            values.append(count)
-            values.append(total)
-        if self._counts_are_plain and largest >= _PLAIN_BELOW:
-            self._counts_are_plain = False
-            # Exact: a line break stands only at the end of a line, so this is never part of a label value.
-            self._template = self._template.replace(" %d.0\n", " %s\n")
-        if self._counts_are_plain and _all_plain(sums):
-            return self._template % tuple(values)
-        template = self._template.replace(" %d.0\n", " %s\n")
-        return template % tuple(map(format_value, values))
-
-    def _lay_out(self, children: Sequence[HistogramChild]) -> None:
-        count_place = "%d.0" if self._counts_are_plain else "%s"
+    def _lay_out(self, children: Sequence[HistogramChild]) -> str:
         name = self._family.name
         lines = []
         for child in children:
             labels = _labels(self._family, child.label_values)
-            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, count_place) for bound in self._bounds]
-            lines.append(_line(f"{name}_count", labels, count_place))
+            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, "%d.0") for bound in self._bounds]
+            lines.append(_line(f"{name}_count", labels, "%d.0"))
             lines.append(_line(f"{name}_sum", labels, "%s"))
-        self._template += "".join(lines)
-        self._laid_out += len(children)
+        return "".join(lines)
 
     def _with_exemplars(self, text: str, children: list[HistogramChild]) -> str:
         lines = text.split("\n")
@@ -235,6 +216,25 @@ class _HistogramTemplate:
                 if exemplar is not None:
                     lines[position * self._lines_per_child + offset] += _exemplar_text(exemplar)
         return "\n".join(lines)
+
+
+def _fill_in(template: str, children: list[HistogramChild]) -> str:
+    values: list[float] = []
+    sums = []
+    largest = 0
+    for child in children:
+        cumulative = list(accumulate(child.counts))
+        count = cumulative[-1]
+        largest = max(largest, count)
+        total = child.sum
+        sums.append(total)
+        values += cumulative
+        values.append(count)
+        values.append(total)
+    if largest < _PLAIN_BELOW and _all_plain(sums):
+        return template % tuple(values)
+    # Exact: a line break stands only at the end of a line, so this is never part of a label value.
+    return template.replace(" %d.0\n", " %s\n") % tuple(map(format_value, values))
 
 
 def _exemplar_text(exemplar: Exemplar) -> str:

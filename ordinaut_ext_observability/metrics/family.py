@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
-from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
+from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
 BLOCK_SERIES = 200
 """Series rendered without a pause; a family is cut into blocks of this many."""
@@ -91,8 +91,8 @@ class HistogramChild:
         self._lock = lock
 
     def observe(self, value: float) -> None:
-        """Count one observation."""
-        index = bisect_left(self._bounds, value)
+        """Count one observation; NaN is in no bucket but the last, which has no bound."""
+        index = bisect_left(self._bounds, value) if value == value else -1  # noqa: PLR0124 - the test for NaN
         with self._lock:
             self.counts[index] += 1
             self.sum += value
@@ -138,11 +138,13 @@ class Family(ABC, Generic[ChildT]):
         for label in label_names:
             if not _VALID_LABEL.fullmatch(label) or label in self.reserved_labels:
                 raise MetricDefinitionError(f"{label!r} is not a label name {self.kind} {name!r} can have")
+        if len(set(label_names)) < len(label_names):
+            raise MetricDefinitionError(f"{self.kind} {name!r} has a label name twice: {', '.join(label_names)}")
         self.name = name
         self.documentation = documentation
         self.label_names = label_names
         self.blocks: list[list[ChildT]] = []
-        self.generation = 0
+        """Blocks only grow, at their ends; when a series is removed there is a new list of new blocks."""
         self._children: dict[tuple[str, ...], ChildT] = {}
         self._lock = threading.Lock()
         self._creation_lock = threading.RLock()
@@ -197,7 +199,11 @@ class Family(ABC, Generic[ChildT]):
         if len(values) != len(self.label_names):
             raise MetricDefinitionError(f"{self.name} has labels {self.label_names}, got {len(values)} values")
         with self._creation_lock:
-            admitted = self._guard.admit(tuple(map(str, values)), len(self._children))
+            kept = tuple(map(_kept, values))
+            child = self._children.get(kept)
+            if child is not None:
+                return child
+            admitted = self._guard.admit(kept, len(self._children))
             child = self._children.get(admitted)
             if child is None:
                 child = self._make(admitted)
@@ -209,7 +215,12 @@ class Family(ABC, Generic[ChildT]):
 
     def _reblock(self, children: list[ChildT]) -> None:
         self.blocks = [children[start : start + BLOCK_SERIES] for start in range(0, len(children), BLOCK_SERIES)]
-        self.generation += 1
+
+
+def _kept(value: object) -> str:
+    """The part of a label value that is kept, as text that can be encoded."""
+    text = str(value)[:MAX_VALUE_LENGTH]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class Counter(Family[CounterChild]):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from ordinaut_ext_observability.metrics.exposition import Collector, render_with_client
+from ordinaut_ext_observability.metrics.exposition import Collector, FixedCollector, render_with_client
 
 _SAMPLES_PER_PART = 200
 _MAX_CLASHES = 1000
@@ -42,18 +42,21 @@ class ForeignMetrics:
         pieces: list[str] = []
         for collector in self._collectors():
             for metric in self._metrics_of(collector):
-                names = _names_of(metric)
-                if names & reserved:
-                    self._note_clash(metric.name)
-                elif only is None or not only.isdisjoint(names):
-                    pieces += self._pieces_of(metric, openmetrics=openmetrics)
+                pieces += self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only)
         return pieces
 
     def _collectors(self) -> Iterable[Collector]:
         try:
-            return list(self._registry._collector_to_names)  # noqa: SLF001 - else one that raises hides those after it
+            # Each by itself, since in the registry's own collect() one that raises hides those after it.
+            collectors: list[Collector] = list(self._registry._collector_to_names)  # noqa: SLF001
         except AttributeError:
             return [self._registry]
+        labels = self._registry.get_target_info()
+        if not labels:
+            return collectors
+        target_info = Metric("target", "Target metadata", "info")
+        target_info.add_sample("target_info", labels, 1)
+        return [FixedCollector([target_info]), *collectors]
 
     def _metrics_of(self, collector: Collector) -> Iterator[Metric]:
         try:
@@ -61,16 +64,24 @@ class ForeignMetrics:
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything
             self._on_error(error)
 
-    def _pieces_of(self, metric: Metric, *, openmetrics: bool) -> list[str]:
+    def _pieces_of(
+        self, metric: Metric, reserved: set[str], *, openmetrics: bool, only: frozenset[str] | None
+    ) -> list[str]:
         pieces = []
         try:
+            names = _names_of(metric)
+            if names & reserved:
+                self._note_clash(metric.name)
+                return []
+            if only is not None and only.isdisjoint(names):
+                return []
             for part in _parts(metric):
                 pieces.append(render_with_client([part], openmetrics=openmetrics))
                 time.sleep(0)
         except Exception as error:  # noqa: BLE001 - values and labels of foreign code may be of any type
             self._on_error(error)
             return []
-        header_lines = "".join(line for line in pieces[0].splitlines(keepends=True) if line.startswith("# "))
+        header_lines = "".join(f"{line}\n" for line in pieces[0].split("\n") if line.startswith("# "))
         return [pieces[0], *(piece.removeprefix(header_lines) for piece in pieces[1:])]
 
     def _note_clash(self, name: str) -> None:

@@ -21,13 +21,16 @@ class Format(Enum):
 
 def choose_format(accept: str) -> Format:
     """OpenMetrics 1.0 where the client prefers it to plain text, else text 0.0.4."""
-    openmetrics = text = 0.0
+    openmetrics = text = anything = 0.0
     for media_type, parameters, quality in _entries(accept):
         if media_type == "application/openmetrics-text":
             if parameters.get("version", "1.0.0") in ("1.0.0", "0.0.1"):
                 openmetrics = max(openmetrics, quality)
         elif media_type in ("text/plain", "text/*"):
             text = max(text, quality)
+        elif media_type == "*/*":
+            anything = max(anything, quality)
+    text = text or anything
     return Format.OPENMETRICS if openmetrics > 0 and openmetrics >= text else Format.TEXT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -36,6 +37,28 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
         if _current.mounted or settings is not None:
             return Runtime(settings or load_settings())
         return _current
+
+
+def get_logger(name: str) -> logging.Logger:
+    """A standard library logger that writes JSON lines; the host's own loggers stay as they are."""
+    return current_runtime().logging.get_logger(name)
+
+
+def configure_logging(level: str | None = None) -> None:
+    """Write what anything in this process logs, uvicorn and structlog included, as JSON lines.
+
+    `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL; `LOG_LEVEL` where it is not given. Calling this again only
+    sets the level.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    current_runtime().logging.configure(level)
+
+
+def restore_logging() -> None:
+    """Put every logger back as it was before `configure_logging` and `get_logger`."""
+    current_runtime().logging.restore()
 
 
 def _current_metrics() -> Metrics | None:

@@ -90,7 +90,7 @@ class HttpFace:
             self._runtime.start()
         except Exception as error:  # noqa: BLE001 - our failure must not keep the host from starting
             self._runtime.metrics.count_internal_error("start")
-            self._runtime.event("ERROR", "start failed", event_type="lifecycle", exception_type=type(error).__name__)
+            self._runtime.event("ERROR", "start failed", "lifecycle", exception_type=type(error).__name__)
 
     async def _stop(self) -> None:
         self._runtime.lifecycle.mark_stopping()
@@ -161,15 +161,13 @@ class HttpFace:
         now = runtime.clock.monotonic()
         if reason != "untrusted_address" and now >= self._id_warning_due_at:
             self._id_warning_due_at = now + _ID_WARNING_SECONDS
-            runtime.event(
-                "WARNING", "request id replaced", event_type="request_id_rejected", reason=reason, length=length
-            )
+            runtime.event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
 
     def _on_security_event(self, event_type: str, tier: str, reason: str, address: str) -> None:
         self._runtime.event(
             "WARNING",
             "access refused",
-            event_type=event_type,
+            event_type,
             security_event=True,
             tier=tier,
             reason=reason,

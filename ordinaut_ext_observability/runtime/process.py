@@ -15,7 +15,8 @@ from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
-from ordinaut_ext_observability.logs.line import event_line
+from ordinaut_ext_observability.logs.events import EventLog
+from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -47,6 +48,9 @@ class Runtime:
             request_seconds=settings.http.http_buckets,
         )
         self.log_writer = self._make_log_writer()
+        self.logging = LoggingSetup(self.log_writer, settings.logs.log_level)
+        self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
+        """Log something that happened to us: level, message, event type, fields."""
         self.loop_watch = LoopWatch(self.clock)
         self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds)
         self.foreign = ForeignMetrics(
@@ -61,10 +65,6 @@ class Runtime:
         self._started = False
         self._describe_build()
         self.registry.refresh_with(self._refresh)
-
-    def event(self, level: str, message: str, **fields: Any) -> None:
-        """Log something that happened to us."""
-        self.log_writer.write(event_line(level, LOGGER_NAME, message, **fields), urgent=level in ("ERROR", "WARNING"))
 
     def executor(self) -> ThreadPoolExecutor:
         """Threads of ours, so that the host's pool is neither starved nor able to starve us."""
@@ -81,7 +81,9 @@ class Runtime:
         self._started = True
         atexit.register(self.stop)
         for problem in self.settings.problems:
-            self.event("WARNING", "setting not used", event_type="settings_problem", **asdict(problem))
+            self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
+        if self.settings.logs.configure_logging:
+            self.logging.configure()
         self._start_management()
 
     def stop(self) -> None:
@@ -134,6 +136,7 @@ class Runtime:
             on_written=written.inc,
             on_dropped=dropped.inc,
             on_cpu_seconds=cpu.inc,
+            on_error=lambda _: self.metrics.count_internal_error("log_writer"),
         )
 
     def make_access_log(self) -> AccessLog:
@@ -145,6 +148,7 @@ class Runtime:
                 enabled=logs.access_log,
                 sample_ratio=logs.access_log_sample_ratio,
                 slow_seconds=logs.slow_request_seconds,
+                least_level=logs.log_level,
             ),
         )
 
@@ -155,9 +159,9 @@ class Runtime:
             self._management.start()
         except AddressInUseError as error:
             self._management_note = f"off: {error}"
-            self.event("WARNING", "management port not opened", event_type="management_port", reason=str(error))
+            self.event("WARNING", "management port not opened", "management_port", reason=str(error))
         else:
-            self.event("INFO", "management port open", event_type="management_port", url=self.management_note())
+            self.event("INFO", "management port open", "management_port", url=self.management_note())
 
     def _describe_build(self) -> None:
         general = self.settings.general

@@ -89,9 +89,6 @@ def test_a_forked_child_and_its_parent_take_different_ids(in_forked_child: InFor
     assert {random_ids.take() for _ in range(600)}.isdisjoint(childs)
 
 
-@pytest.mark.xfail(
-    reason="bug: only the module's pool is emptied after a fork, while the class promises it", strict=True
-)
 def test_any_pool_starts_empty_in_a_forked_child(in_forked_child: InForkedChild) -> None:
     ids = RandomIds()
     ids.refill()

@@ -325,9 +325,6 @@ def test_a_run_that_cannot_be_counted_does_not_fail(metrics: Metrics, monitor_ex
     assert internal_errors(metrics) == {("monitor_execution",): 2.0}
 
 
-@pytest.mark.xfail(
-    reason="bug: a metrics() that raises replaces the run's result by its exception", raises=RuntimeError
-)
 def test_a_metrics_lookup_that_raises_does_not_fail_the_run() -> None:
     def broken() -> Metrics | None:
         raise RuntimeError("no runtime")
@@ -342,7 +339,6 @@ def test_metrics_broken_altogether_do_not_fail_the_run(metrics: Metrics, monitor
     assert work() == "done"
 
 
-@pytest.mark.xfail(reason="bug: callables without __name__ cannot be decorated without a name", raises=AttributeError)
 @pytest.mark.parametrize("parentheses", [False, True])
 def test_callables_without_a_name_can_be_decorated(
     metrics: Metrics, monitor_execution: ExecutionMonitor, *, parentheses: bool

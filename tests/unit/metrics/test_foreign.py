@@ -165,7 +165,6 @@ def test_a_collector_that_returns_no_metrics_at_all_costs_only_itself(setting: S
     assert [type(error) for error in setting.errors] == [TypeError]
 
 
-@pytest.mark.xfail(reason="bug: something that is no metric among a collector's metrics makes render raise")
 def test_a_collector_that_gives_something_else_than_metrics_costs_only_itself(setting: Setting) -> None:
     setting.registry.register(CollectorOf(None))  # type: ignore[arg-type]
     setting.registry.register(CollectorOf(gauge("last")))
@@ -243,7 +242,6 @@ def test_splitting_leaves_the_collectors_own_metric_as_it_was(setting: Setting) 
     assert setting.text() == first
 
 
-@pytest.mark.xfail(reason="bug: a line separator other than \\n in a split metric's help prints its header twice")
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_a_split_metric_has_one_header_whatever_its_help_contains(setting: Setting, separator: str) -> None:
     metric = prometheus_client.Gauge("g", f"Help{separator}and more.", ["x"], registry=setting.registry)
@@ -252,7 +250,6 @@ def test_a_split_metric_has_one_header_whatever_its_help_contains(setting: Setti
     setting.assert_printed_as_the_client_prints_it()
 
 
-@pytest.mark.xfail(reason="bug: '# ' after a line separator in a split metric's label value prints its header twice")
 def test_a_split_metric_has_one_header_whatever_its_label_values_contain(setting: Setting) -> None:
     metric = prometheus_client.Gauge("g", "Help.", ["x"], registry=setting.registry)
     for number in range(300):
@@ -260,6 +257,5 @@ def test_a_split_metric_has_one_header_whatever_its_label_values_contain(setting
     setting.assert_printed_as_the_client_prints_it()
 
 
-@pytest.mark.xfail(reason="bug: the target information of a registry is not printed")
 def test_target_information_is_printed() -> None:
     Setting(CollectorRegistry(target_info={"service": "ordinaut"})).assert_printed_as_the_client_prints_it()
