@@ -67,8 +67,9 @@ def add_context(line: dict[str, object]) -> None:
     """The ids of the request and of the work the running code belongs to."""
     ids = request_ids.get()
     if ids is not None:
-        correlation_id, line["trace_id"], line["span_id"], _ = ids
-        line["correlation_id"] = line["request_id"] = correlation_id
+        line["correlation_id"] = line["request_id"] = ids[0]
+        line["trace_id"] = ids[1]
+        line["span_id"] = ids[2]
     work = work_ids.get()
     if work:
         for name in WORK_FIELDS:

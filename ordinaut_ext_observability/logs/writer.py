@@ -6,6 +6,7 @@ returns. Lines that do not fit are dropped and counted, those of errors last.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
@@ -132,6 +133,7 @@ class LogWriter:
                 self._round()
             else:
                 self._thread = thread
+                atexit.register(self.close)
 
     def _run(self) -> None:
         while not self._has_ended():
@@ -151,6 +153,7 @@ class LogWriter:
                 self._awake = False  # before the queue is looked at: a line added from here on starts a new thread
                 if not self._queue and self._rounds_done >= self._rounds_wanted:
                     self._thread = None
+                    atexit.unregister(self.close)
                     return True
                 self._wake_event.set()
             return False
