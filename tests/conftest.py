@@ -71,8 +71,9 @@ class LogFile:
 
     def all_lines(self) -> list[dict[str, Any]]:
         """Every complete line so far; each must be a JSON object."""
-        text = self.path.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        # Not splitlines(): to it, characters inside a line are line breaks too.
+        *whole, _ = self.path.read_text().split("\n")
+        return [json.loads(line) for line in whole]
 
     def lines(self, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """The lines with these fields, once there are at least `count` of them."""
@@ -87,6 +88,35 @@ class LogFile:
         """The only line with these fields."""
         (line,) = self.lines(1, **fields)
         return line
+
+
+def _prompt_server(config: Any) -> Any:
+    """A uvicorn that starts and stops as always, without the tenths of a second it sleeps meanwhile."""
+    import uvicorn
+
+    class PromptServer(uvicorn.Server):
+        async def main_loop(self) -> None:
+            await self.on_tick(0)
+            while not self.should_exit:
+                await asyncio.sleep(0.005)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for server in self.servers:
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            for _ in range(10):
+                if not self.server_state.connections and not self.server_state.tasks:
+                    break
+                await asyncio.sleep(0.002)
+            else:
+                await super().shutdown(sockets)
+                return
+            for listener in sockets or []:
+                listener.close()
+            await self.lifespan.shutdown()
+
+    return PromptServer(config)
 
 
 class ServedApp:
@@ -106,24 +136,30 @@ class ServedApp:
         self._listener.listen(2048)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False)
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, **{"lifespan": "on", "timeout_graceful_shutdown": 1, **options}
+        # No connection is used twice: uvicorn closes that of a failed request while the next one may be on its way.
+        self.client = httpx.Client(
+            base_url=self.url,
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
-
-        class PromptServer(uvicorn.Server):
-            """Notices that it should exit within milliseconds instead of a tenth of a second."""
-
-            async def main_loop(self) -> None:
-                await self.on_tick(0)
-                while not self.should_exit:
-                    await asyncio.sleep(0.005)
-
-        self._server = PromptServer(config)
-        self._thread = threading.Thread(target=self._run, name="server under test", daemon=True)
-        self._thread.start()
-        assert eventually(lambda: self._server.started or not self._thread.is_alive())
-        assert self._server.started, "the server did not start"
+        try:
+            self._server = _prompt_server(
+                uvicorn.Config(
+                    app,
+                    log_config=None,
+                    access_log=False,
+                    **{"lifespan": "on", "timeout_graceful_shutdown": 1, **options},
+                )
+            )
+            self._thread = threading.Thread(target=self._run, name="server under test", daemon=True)
+            self._thread.start()
+            assert eventually(lambda: self._server.started or not self._thread.is_alive())
+            assert self._server.started, "the server did not start"
+        except BaseException:
+            self.client.close()
+            self._listener.close()
+            raise
 
     def _run(self) -> None:
         async def serve() -> None:
@@ -179,8 +215,7 @@ class ServedApp:
     def internal_errors(self) -> dict[str, float]:
         """Our own failures, by component."""
         return {
-            labels["component"]: value
-            for labels, value in self.samples("ordinaut_observability_internal_errors_total")
+            labels["component"]: value for labels, value in self.samples("ordinaut_observability_internal_errors_total")
         }
 
     def stop(self) -> None:

@@ -104,7 +104,7 @@ def test_neither_query_nor_parameter_is_written(served: Any) -> None:
 
 
 def test_line_of_an_unmatched_request_tells_its_path(served: Any) -> None:
-    served.get('/no"where/\n\u20ac?q=hidden')
+    served.get('/no"where/%0A\u20ac?q=hidden')
     line = served.log.line(message="request")
     assert (line["path"], line["url_path"], line["status_code"]) == ("<unmatched>", '/no"where/\n€', 404)
 

@@ -155,7 +155,14 @@ def test_empty_request_id_leaves_the_correlation_id(served: Any) -> None:
 @pytest.mark.parametrize("implementation", ["h11", "httptools"])
 @pytest.mark.parametrize(
     "value",
-    [b"a\r\nX-Injected: yes", b"a\rX-Injected: yes", b"a\nX-Injected: yes", b"a\r\n X-Injected: yes", b"a\x00b", b"a\x1b[31m"],
+    [
+        b"a\r\nX-Injected: yes",
+        b"a\rX-Injected: yes",
+        b"a\nX-Injected: yes",
+        b"a\r\n X-Injected: yes",
+        b"a\x00b",
+        b"a\x1b[31m",
+    ],
     ids=["crlf", "cr", "lf", "folded", "nul", "escape"],
 )
 def test_control_characters_never_come_back(serve: Any, implementation: str, value: bytes) -> None:

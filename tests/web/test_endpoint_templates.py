@@ -103,9 +103,7 @@ def test_router_with_a_prefix_in_a_mounted_fastapi(serve: Any) -> None:
     served = serve(app)
     served.get("/sub/v1/items/1")
     served.get("/sub/v2/items/1")
-    served.expect_requests(
-        {("GET", "/sub/v1/items/{item_id}", "200"): 1, ("GET", "/sub/v2/items/{item_id}", "200"): 1}
-    )
+    served.expect_requests({("GET", "/sub/v1/items/{item_id}", "200"): 1, ("GET", "/sub/v2/items/{item_id}", "200"): 1})
 
 
 def test_unknown_path_in_a_mounted_fastapi(serve: Any) -> None:

@@ -242,9 +242,7 @@ def test_clash_with_other_code_is_ours_and_counted(busy: Any) -> None:
         REGISTRY.unregister(clash)
     assert "Not ours." not in text
     assert text.count("# TYPE orchestrator_http_requests_in_progress ") == 1
-    busy.expect(
-        "ordinaut_observability_metric_clashes_total", 1, metric="orchestrator_http_requests_in_progress"
-    )
+    busy.expect("ordinaut_observability_metric_clashes_total", 1, metric="orchestrator_http_requests_in_progress")
 
 
 def test_collector_that_raises_costs_only_its_own_metrics(busy: Any, user_counter: Counter) -> None:
@@ -289,8 +287,7 @@ def test_text_parses_with_the_clients_parser(busy: Any, user_counter: Counter) -
     busy.expect("orchestrator_http_requests_total", 4)
     families = {family.name: family for family in parse_text(busy.get(METRICS).text)}
     requests = {
-        tuple(sample.labels.values()): sample.value
-        for sample in families["orchestrator_http_requests"].samples
+        tuple(sample.labels.values()): sample.value for sample in families["orchestrator_http_requests"].samples
     }
     assert sum(requests.values()) == 4
     assert len(families) == len(list(parse_text(busy.get(METRICS).text)))
