@@ -1,0 +1,117 @@
+"""What a request costs more than in the bare host, in process.
+
+A FastAPI application is driven without sockets, with 1 and with 100 routes (each asked in turn), in the bare form, with
+the extension and with the peers. Cost is processor time of the whole process per request, recording and writing
+included; the bare host's is subtracted on both sides. Log lines go to /dev/null on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from benchmarks.asgi import Settle, add_ours, add_peers, lifespan, make_app, paths, request, settle
+from benchmarks.harness import (
+    Options,
+    Result,
+    dev_null,
+    low,
+    microseconds,
+    process_cpu_seconds,
+    take_turns,
+    versions,
+)
+
+REQUESTS_PER_ROUND = 300
+
+
+class Candidate:
+    """One application in one configuration."""
+
+    def __init__(self, configure: Callable[[Any], Settle | None], routes: int) -> None:
+        self.app = make_app(routes)
+        self._finish_work = configure(self.app)
+        self._paths = paths(routes)
+
+    async def measure(self) -> float:
+        """Processor time per request."""
+        app = self.app
+        all_paths = self._paths
+        started = process_cpu_seconds()
+        for number in range(REQUESTS_PER_ROUND):
+            await request(app, all_paths[number % len(all_paths)])
+        if self._finish_work is not None:
+            self._finish_work()
+        return (process_cpu_seconds() - started) / REQUESTS_PER_ROUND
+
+
+def run(options: Options) -> list[Result]:
+    descriptor = dev_null()
+
+    def ours(access_log: bool) -> Callable[[Any], Settle]:
+        return lambda app: settle(add_ours(app, descriptor, access_log=access_log))
+
+    def peers(access_log: bool) -> Callable[[Any], None]:
+        return lambda app: add_peers(app, descriptor, access_log=access_log)
+
+    candidates = {
+        "bare": Candidate(lambda _: None, 1),
+        "ours": Candidate(ours(access_log=True), 1),
+        "peers": Candidate(peers(access_log=True), 1),
+        "ours, no line": Candidate(ours(access_log=False), 1),
+        "peers, no line": Candidate(peers(access_log=False), 1),
+        "bare, 100": Candidate(lambda _: None, 100),
+        "ours, 100": Candidate(ours(access_log=True), 100),
+        "peers, 100": Candidate(peers(access_log=True), 100),
+    }
+    cost = _measure(candidates, options.pick(25, 150))
+    ids = versions("prometheus-fastapi-instrumentator", "asgi-correlation-id")
+    everything = f"{ids}, {versions('structlog', 'orjson')}"
+    added = {name: cost[name] - cost["bare, 100" if name.endswith("100") else "bare"] for name in cost}
+    return [
+        _compare("request_everything", added["ours"], added["peers"], everything, cost["bare"]),
+        _compare(
+            "request_everything_100_routes", added["ours, 100"], added["peers, 100"], everything, cost["bare, 100"]
+        ),
+        Result(
+            "request_growth_with_routes",
+            microseconds(added["ours, 100"]),
+            microseconds(added["ours"]),
+            added["ours, 100"] / added["ours"],
+            "ourselves with one route",
+            [f"the peers grow {added['peers, 100'] / added['peers']:.2f}-fold"],
+        ),
+        _compare("request_ids_and_metrics", added["ours, no line"], added["peers, no line"], ids, cost["bare"]),
+    ]
+
+
+def _compare(budget: str, ours: float, peers: float, peer_name: str, bare: float) -> Result:
+    return Result(
+        budget,
+        microseconds(ours),
+        microseconds(peers),
+        ours / peers,
+        peer_name,
+        [f"the bare host's {microseconds(bare)} per request are subtracted on both sides"],
+    )
+
+
+def _measure(candidates: dict[str, Candidate], rounds: int) -> dict[str, float]:
+    with asyncio.Runner() as runner:
+        started = AsyncExitStack()
+        for candidate in candidates.values():
+            runner.run(started.enter_async_context(lifespan(candidate.app)))
+            if runner.run(request(candidate.app, "/resources0/42")) != HTTPStatus.OK:
+                raise RuntimeError("the host does not answer")
+        turns = {name: partial(_run, runner, candidate) for name, candidate in candidates.items()}
+        figures = take_turns(turns, rounds, warm_up=2)
+        runner.run(started.aclose())
+    return {name: low(values) for name, values in figures.items()}
+
+
+def _run(runner: asyncio.Runner, candidate: Candidate) -> float:
+    return runner.run(candidate.measure())
