@@ -166,7 +166,8 @@ class ServedApp:
             self.loop = asyncio.get_running_loop()
             await self._server.serve(sockets=[self._listener])
 
-        asyncio.run(serve())
+        with contextlib.suppress(SystemExit):  # which a newer uvicorn raises when it cannot start
+            asyncio.run(serve())
 
     def get(self, path: str, **options: Any) -> Any:
         return self.client.get(path, **options)
