@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
     from ordinaut_ext_observability.extension import get_extension
+    from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus
+    from ordinaut_ext_observability.health.monitor import HealthMonitor
     from ordinaut_ext_observability.logs.request_context import RequestContext
     from ordinaut_ext_observability.runtime.current import (
         configure_logging,
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.version import __version__
 
 __all__ = [
+    "HealthCheck",
+    "HealthMonitor",
+    "HealthStatus",
     "RequestContext",
     "__version__",
     "configure_logging",
@@ -35,6 +40,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "HealthCheck": "health.model",
+    "HealthMonitor": "health.monitor",
+    "HealthStatus": "health.model",
     "RequestContext": "logs.request_context",
     "__version__": "version",
     "configure_logging": "runtime.current",

@@ -19,6 +19,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ordinaut_ext_observability.config_file import ConfigFile, read_config_file
+
 PREFIX = "ORDINAUT_OBS_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -100,6 +102,10 @@ class GeneralSettings(_Part):
         description="The host's variable; shown as a label of `ordinaut_observability_build_info`.",
     )
     version: str = Field(default="", validation_alias="VERSION", description="The host's variable; shown likewise.")
+    config: str | None = Field(
+        default=None,
+        description="Path of the configuration file (YAML): checks of services, see docs/configuration.md.",
+    )
 
 
 class HttpSettings(_Part):
@@ -178,6 +184,24 @@ class LogSettings(_Part):
     )
 
 
+class HealthSettings(_Part):
+    """Checks in the background."""
+
+    health_interval_seconds: float = Field(
+        default=15.0, ge=0.05, le=3600.0, description="How often the checks run, give or take a tenth."
+    )
+    health_deadline_seconds: float = Field(
+        default=10.0, ge=0.05, le=600.0, description="How long all checks together may take; one takes 5 at most."
+    )
+    health_disabled_checks: TextList = Field(
+        default=(),
+        description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
+    )
+    health_disk_paths: TextList = Field(
+        default=("/",), min_length=1, max_length=20, description="Paths whose file systems the check `disk` looks at."
+    )
+
+
 class AccessSettings(_Part):
     """Who may see what."""
 
@@ -234,8 +258,10 @@ class Settings:
     http: HttpSettings = field(default_factory=HttpSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     logs: LogSettings = field(default_factory=LogSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)
+    file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 
 
@@ -246,6 +272,7 @@ _PARTS: tuple[type[_Part], ...] = (
     HttpSettings,
     MetricsSettings,
     LogSettings,
+    HealthSettings,
     AccessSettings,
     ManagementSettings,
 )
@@ -272,13 +299,21 @@ class SettingDescription:
 def load_settings() -> Settings:
     """The settings of this process, with every problem found on the way. Never raises."""
     problems = list(_unknown_variables())
+    general = _load(GeneralSettings, problems)
+    file = read_config_file(general.config, os.environ) if general.config else ConfigFile()
+    problems += [
+        SettingProblem(f"{PREFIX}CONFIG", str(general.config), f"{place}: {problem}" if place else problem)
+        for place, problem in file.problems
+    ]
     return Settings(
-        general=_load(GeneralSettings, problems),
+        general=general,
         http=_load(HttpSettings, problems),
         metrics=_load(MetricsSettings, problems),
         logs=_load(LogSettings, problems),
+        health=_load(HealthSettings, problems),
         access=_load(AccessSettings, problems),
         management=_load(ManagementSettings, problems),
+        file=file,
         problems=tuple(problems),
     )
 
@@ -311,6 +346,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
         settings.http,
         settings.metrics,
         settings.logs,
+        settings.health,
         settings.access,
         settings.management,
     ):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
 
 ProbeStatus = Literal["ok", "unavailable"]
 
@@ -30,8 +32,10 @@ _OK = ProbeResult("ok", "")
 class Lifecycle:
     """Started, ready, alive. Answers are read from memory: a probe never waits for anything."""
 
-    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float) -> None:
+    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, health: Callable[[], HealthReport]) -> None:
+        """`health` tells of all checks, from memory."""
         self._loop_watch = loop_watch
+        self._health = health
         self._loop_blocked_seconds = loop_blocked_seconds
         self._started = False
         self._stopping = False
@@ -55,12 +59,15 @@ class Lifecycle:
         return _OK
 
     def ready(self) -> ProbeResult:
-        """Unavailable while starting, while stopping, and when not alive."""
+        """Unavailable while starting, while stopping, when not alive, and when a required check is unhealthy."""
         if not self._started:
             return ProbeResult("unavailable", "starting")
         if self._stopping:
             return ProbeResult("unavailable", "stopping")
-        return self.live()
+        live = self.live()
+        if live.status == "ok" and self._health().status is HealthStatus.UNHEALTHY:
+            return ProbeResult("unavailable", "unhealthy")
+        return live
 
     def startup(self) -> ProbeResult:
         """Unavailable until the host has finished starting."""

@@ -19,6 +19,7 @@ class LoopWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
         self._lag_seconds = 0.0
+        self._largest_lag_seconds = 0.0
 
     @property
     def watching(self) -> bool:
@@ -48,6 +49,11 @@ class LoopWatch:
         overdue = self._clock.monotonic() - self._due_at
         return max(overdue, self._lag_seconds, 0.0) if overdue > 0.0 else self._lag_seconds
 
+    def take_largest_lag(self) -> float:
+        """The largest lag since this was last asked, in seconds."""
+        largest, self._largest_lag_seconds = self._largest_lag_seconds, 0.0
+        return max(largest, self.lag_seconds())
+
     def blocked_seconds(self) -> float:
         """For how long the loop has not run although it should have; 0 while nothing is watched."""
         if not self.watching:
@@ -61,4 +67,5 @@ class LoopWatch:
 
     def _beat(self) -> None:
         self._lag_seconds = max(0.0, self._clock.monotonic() - self._due_at)
+        self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
         self._schedule()

@@ -19,6 +19,10 @@ PIPELINE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3
 SCRAPE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
+# A check is a read of the kernel's or a request within the timeout of 5 s, of at most an hour.
+CHECK_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
 class Metrics:
     """The families, each an attribute, on a registry of their own."""
 
@@ -38,6 +42,7 @@ class Metrics:
         self._define_long_lived()
         self._define_tasks()
         self._define_process()
+        self._define_health()
 
     def count_internal_error(self, component: str) -> None:
         """Count a failure inside this package that was kept from the host."""
@@ -230,6 +235,30 @@ class Metrics:
             "orchestrator_process_event_loop_lag_seconds",
             "How late the host's event loop last ran a timer; while it is blocked, for how long it has been.",
             "process",
+        )
+
+    def _define_health(self) -> None:
+        self.health_status = self._gauge(
+            "orchestrator_health_status",
+            "Status of each health check: 0 healthy, 1 degraded, 2 unhealthy or without a recent result.",
+            "check",
+        )
+        self.health_check_seconds = self._histogram(
+            "orchestrator_health_check_duration_seconds",
+            "How long runs of health checks took, those that timed out included.",
+            "check",
+            bounds=CHECK_SECONDS,
+        )
+        self.health_last_success = self._gauge(
+            "orchestrator_health_last_success_timestamp_seconds",
+            "When a run of the health check last ended that was not unhealthy, in seconds since 1970.",
+            "check",
+        )
+        self.health_transitions = self._counter(
+            "orchestrator_health_transitions_total",
+            "Changes of a health check's status, by the status after it; the first result counts.",
+            "check",
+            "status",
         )
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -94,7 +94,7 @@ class HttpFace:
 
     async def _stop(self) -> None:
         self._runtime.lifecycle.mark_stopping()
-        self._runtime.loop_watch.stop()  # here, on the loop that it watches
+        self._runtime.stop_on_loop()
         # In a thread: it waits for threads, and the host's loop has its own things to end.
         await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
 
@@ -129,7 +129,7 @@ class HttpFace:
             lifecycle=runtime.lifecycle,
             scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor),
             access=self._access,
-            health=runtime.health,
+            monitor=runtime.health_monitor,
             config=runtime.config,
             overview=self._overview,
             on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
@@ -146,7 +146,7 @@ class HttpFace:
         return {
             "version": __version__,
             "mount_path": self._mount_path,
-            "health": self._runtime.health()["status"],
+            "health": self._runtime.health_monitor.report().status.value,
             "loaded": "lazily: requests before the first to this path were not measured"
             if self._mounting.late
             else "eagerly",

@@ -22,6 +22,7 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.runtime.health import make_monitor
 from ordinaut_ext_observability.settings import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
@@ -52,7 +53,10 @@ class Runtime:
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
         """Log something that happened to us: level, message, event type, fields."""
         self.loop_watch = LoopWatch(self.clock)
-        self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds)
+        self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
+        self.lifecycle = Lifecycle(
+            self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor.report
+        )
         self.foreign = ForeignMetrics(
             reserved_names=self.registry.names,
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
@@ -76,6 +80,7 @@ class Runtime:
         """Begin watching the running event loop and open the management port. Starting again does nothing."""
         with contextlib.suppress(RuntimeError):  # no running loop: it is watched from the first request on
             self.loop_watch.start(asyncio.get_running_loop())
+            self.health_monitor.start()
         if self._started:
             return
         self._started = True
@@ -92,13 +97,18 @@ class Runtime:
             return
         self._started = False
         atexit.unregister(self.stop)
-        self.loop_watch.stop()
+        self.stop_on_loop()
         if self._management is not None:
             self._management.stop()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
         self.log_writer.close()
+
+    def stop_on_loop(self) -> None:
+        """End what runs on the host's loop; call it there, or once the loop is closed."""
+        self.loop_watch.stop()
+        self.health_monitor.stop()
 
     def serve_management(self, server: ManagementServer) -> None:
         """Start this server with the runtime."""
@@ -108,17 +118,6 @@ class Runtime:
         """Whether the management port is open, and where or why not."""
         address = self._management.address if self._management is not None else None
         return f"http://{address[0]}:{address[1]}" if address else self._management_note
-
-    def health(self) -> dict[str, Any]:
-        """Names and states: no error text."""
-        live = self.lifecycle.live()
-        settings_ok = not self.settings.problems
-        checks = {
-            "event_loop": "healthy" if live.status == "ok" else "unhealthy",
-            "settings": "healthy" if settings_ok else "degraded",
-        }
-        worst = max(checks.values(), key=("healthy", "degraded", "unhealthy").index)
-        return {"status": worst, "checks": [{"name": name, "status": status} for name, status in checks.items()]}
 
     def config(self) -> dict[str, Any]:
         """The settings in effect and what was wrong with those that are not."""

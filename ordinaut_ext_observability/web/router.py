@@ -11,12 +11,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
+from ordinaut_ext_observability.health.model import HealthStatus
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.negotiation import accepts_gzip, choose_format
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, error_response, route_class
+from ordinaut_ext_observability.web.health_report import everything, names_and_states
 from ordinaut_ext_observability.web.scrape import ScrapeRequest, ScrapeService, TooManyScrapesError
 
 MAX_FILTER_NAMES = 100
+
+SETTLE_SECONDS = 0.5
+"""How long the first probes after a start wait for the first results of the checks."""
+
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -38,8 +45,7 @@ class Surface:
     lifecycle: Lifecycle
     scrapes: ScrapeService
     access: AccessControl
-    health: Callable[[], dict[str, Any]]
-    """Names and states of the checks; `status` is healthy, degraded or unhealthy."""
+    monitor: HealthMonitor
     config: Callable[[], dict[str, Any]]
     overview: Callable[[], dict[str, Any]]
     """What the index says besides the endpoints."""
@@ -49,7 +55,7 @@ class Surface:
 def build_router(surface: Surface, *, operator: bool) -> APIRouter:
     """All endpoints; without `operator` only the public and the scrape tier, for the management port."""
     router = APIRouter(route_class=route_class(surface.on_error), tags=["observability"])
-    _add_probes(router, surface.lifecycle)
+    _add_probes(router, surface)
     _add_scrape_tier(router, surface)
     if operator:
         _add_operator_tier(router, surface)
@@ -64,13 +70,20 @@ def describe_endpoints(access: AccessControl) -> list[EndpointDescription]:
             EndpointDescription(f"/health/{probe}", "GET, HEAD", "public", enabled=True, note=note)
             for probe, note in (
                 ("live", "the event loop answers"),
-                ("ready", "started, not stopping, event loop answers"),
+                ("ready", "started, not stopping, event loop answers, no required check unhealthy"),
                 ("startup", "the host has finished starting"),
             )
         ),
         EndpointDescription("/metrics", "GET, HEAD", "scrape", enabled=True, note=scrape_note),
         EndpointDescription("/health", "GET, HEAD", "scrape", enabled=True, note=scrape_note),
         EndpointDescription("/", "GET", "operator", enabled=access.operator_enabled, note="this page"),
+        EndpointDescription(
+            "/health/checks",
+            "GET",
+            "operator",
+            enabled=access.operator_enabled,
+            note="what the checks said, with their history; ?refresh=true runs them first",
+        ),
         EndpointDescription(
             "/config", "GET", "operator", enabled=access.operator_enabled, note="settings in effect, secrets masked"
         ),
@@ -115,9 +128,13 @@ def protected_metrics_endpoint(surface: Surface) -> Callable[[Request], Any]:
     return root_metrics
 
 
-def _add_probes(router: APIRouter, lifecycle: Lifecycle) -> None:
+def _add_probes(router: APIRouter, surface: Surface) -> None:
+    lifecycle = surface.lifecycle
+
     def add(name: str, ask: Callable[[], ProbeResult]) -> None:
         async def probe() -> Response:
+            if name == "ready":
+                await surface.monitor.settle(SETTLE_SECONDS)
             result = ask()
             return JSONResponse({"status": result.status}, result.http_status, _NO_STORE)
 
@@ -132,8 +149,10 @@ def _add_scrape_tier(router: APIRouter, surface: Surface) -> None:
     scraper = [Depends(surface.access.scraper)]
 
     async def health() -> Response:
-        report = surface.health()
-        return JSONResponse(report, 503 if report["status"] == "unhealthy" else 200, _NO_STORE)
+        await surface.monitor.settle(SETTLE_SECONDS)
+        report = surface.monitor.report()
+        status_code = 503 if report.status is HealthStatus.UNHEALTHY else 200
+        return JSONResponse(names_and_states(report), status_code, _NO_STORE)
 
     router.add_api_route(
         "/metrics", metrics_endpoint(surface), methods=["GET", "HEAD"], dependencies=scraper, name="metrics"
@@ -151,5 +170,11 @@ def _add_operator_tier(router: APIRouter, surface: Surface) -> None:
     async def config() -> Response:
         return JSONResponse(surface.config(), headers=_NO_STORE)
 
+    async def health_checks(*, refresh: bool = False) -> Response:
+        if refresh:
+            await surface.monitor.run_all_checks()
+        return JSONResponse(everything(surface.monitor), headers=_NO_STORE)
+
     router.add_api_route("/", index, methods=["GET"], dependencies=operator, name="index")
+    router.add_api_route("/health/checks", health_checks, methods=["GET"], dependencies=operator, name="health_checks")
     router.add_api_route("/config", config, methods=["GET"], dependencies=operator, name="config")

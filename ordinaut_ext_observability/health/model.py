@@ -1,0 +1,130 @@
+"""What checks say, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+
+class HealthStatus(Enum):
+    """How a part of the system does. A degraded one still does its work."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+    @property
+    def severity(self) -> int:
+        """0 for healthy, 1 for degraded, 2 for unhealthy."""
+        return _SEVERITIES[self]
+
+
+_SEVERITIES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
+
+
+def worst(statuses: list[HealthStatus]) -> HealthStatus:
+    """The worst of them; healthy when there are none."""
+    return max(statuses, key=lambda status: status.severity, default=HealthStatus.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check function may return to say more than that it passed."""
+
+    status: HealthStatus
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """The result of one run of a check."""
+
+    name: str
+    status: HealthStatus
+    message: str
+    """For operators; secrets that error texts often hold are masked."""
+    duration_ms: float
+    checked_at: datetime
+    """When the run began, in UTC."""
+    details: dict[str, Any] | None = None
+
+
+CheckFunction = Callable[[], Any | Awaitable[Any]]
+"""Returns None, a dict of details, a bool, a `HealthStatus` or an `Outcome`; raising means unhealthy."""
+
+
+class Check(Protocol):
+    """A check as an object."""
+
+    def run(self) -> Any | Awaitable[Any]:
+        """As a check function."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """How a check is run and what its result counts for."""
+
+    required: bool = True
+    """Whether the process is unhealthy when the check is; else it is degraded."""
+    timeout_seconds: float = 5.0
+    failures_to_worsen: int = 2
+    """Runs in a row with a worse result until the check's status follows; a check's first result counts at once."""
+    passes_to_recover: int = 1
+    """Runs in a row with a better result until the check's status follows."""
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: a number is not one that can be counted or waited for.
+        """
+        if not 0.0 < self.timeout_seconds <= 3600.0:
+            raise ValueError(f"timeout_seconds must be above 0 and at most 3600, got {self.timeout_seconds!r}")
+        for name in ("failures_to_worsen", "passes_to_recover"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and 1 <= value <= 100):
+                raise ValueError(f"{name} must be a whole number from 1 to 100, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of a check's status."""
+
+    at: datetime
+    before: HealthStatus | None
+    """None for a check's first result."""
+    after: HealthStatus
+    message: str
+    """That of the run that made the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """A check as it stands."""
+
+    name: str
+    status: HealthStatus
+    """After hysteresis; unhealthy while there is no result, or only a stale one."""
+    required: bool
+    stale: bool
+    """Whether the last result is too old to go by."""
+    age_seconds: float | None
+    """Since the last run ended; None before the first."""
+    message: str
+    last: HealthCheck | None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """All checks as they stand."""
+
+    status: HealthStatus
+    """Unhealthy when a required check is; degraded when any other is not healthy."""
+    checks: tuple[CheckReport, ...]
+
+    def troubled(self) -> list[str]:
+        """The names of the checks that keep the whole from being healthy."""
+        return [check.name for check in self.checks if check.status is not HealthStatus.HEALTHY]

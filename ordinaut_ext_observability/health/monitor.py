@@ -1,0 +1,330 @@
+"""The health monitor: runs checks in the background, all at once, and answers from their last results."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import random
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ordinaut_ext_observability.clock import Clock, SystemClock
+from ordinaut_ext_observability.health.history import History
+from ordinaut_ext_observability.health.hysteresis import Hysteresis
+from ordinaut_ext_observability.health.masking import mask_details, mask_text
+from ordinaut_ext_observability.health.model import (
+    Check,
+    CheckFunction,
+    CheckOptions,
+    CheckReport,
+    HealthCheck,
+    HealthReport,
+    HealthStatus,
+    Outcome,
+    Transition,
+    worst,
+)
+from ordinaut_ext_observability.health.threads import DaemonThreads
+
+STALE_AFTER_PERIODS = 3
+"""A result older than this many periods, and the deadline, says nothing about now."""
+
+MAX_CHECKS = 200
+_JITTER = 0.1
+
+ResultListener = Callable[[HealthCheck], None]
+TransitionListener = Callable[[str, Transition], None]
+
+
+class HealthMonitor:
+    """Checks by name. Registering and reading are safe from any thread; checks run on one event loop.
+
+    A check that hangs costs nobody else anything: its result is a timeout, it is not started again while it still
+    runs, and functions that block do so in threads of their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        period_seconds: float = 15.0,
+        deadline_seconds: float = 10.0,
+        clock: Clock | None = None,
+        on_result: ResultListener | None = None,
+        on_transition: TransitionListener | None = None,
+        on_error: Callable[[], None] | None = None,
+    ) -> None:
+        """Checks run every `period_seconds`, give or take a tenth; `deadline_seconds` is what all of them have.
+
+        `on_result` and `on_transition` are called on the loop; `on_error` when one of them, or the monitor, fails.
+        """
+        self._period_seconds = period_seconds
+        self._deadline_seconds = deadline_seconds
+        self._clock = clock or SystemClock()
+        self._on_result = on_result or (lambda _check: None)
+        self._on_transition = on_transition or (lambda _name, _transition: None)
+        self._on_error = on_error or (lambda: None)
+        self._threads = DaemonThreads()
+        self._lock = threading.Lock()
+        self._checks: dict[str, _RegisteredCheck] = {}
+        self._round: asyncio.Task[dict[str, HealthCheck]] | None = None
+        self._background: asyncio.Task[None] | None = None
+        self._settled = False
+
+    def register_check(self, name: str, check: CheckFunction | Check, **options: Any) -> None:
+        """Run this check too, from the next round on; a check of that name is replaced.
+
+        `check` is a function, a coroutine function or an object with a method `run`; what it may return says
+        `health.model.CheckFunction`. `options` are those of `health.model.CheckOptions`.
+
+        Raises:
+            TypeError: the check cannot be called, or there is no such option.
+            ValueError: the name is empty or too long, an option is out of its range, or there are too many checks.
+        """
+        if not (isinstance(name, str) and 0 < len(name) <= 100):
+            raise ValueError(f"a check's name has 1 to 100 characters, got {name!r}")
+        function = getattr(check, "run", check)
+        if not callable(function):
+            raise TypeError(f"check {name!r} must be callable or have a method run, got {type(check).__name__}")
+        registered = _RegisteredCheck(name, function, CheckOptions(**options))
+        with self._lock:
+            if name not in self._checks and len(self._checks) >= MAX_CHECKS:
+                raise ValueError(f"there are {MAX_CHECKS} checks already")
+            self._checks = {**self._checks, name: registered}
+
+    def unregister_check(self, name: str) -> None:
+        """Forget this check, if there is one."""
+        with self._lock:
+            self._checks = {other: check for other, check in self._checks.items() if other != name}
+
+    async def run_all_checks(self) -> dict[str, HealthCheck]:
+        """Run every check now, all at once, and return their results by name.
+
+        Callers at the same time share one round. Takes no longer than the deadline.
+        """
+        if self._round is None or self._round.done() or self._round.get_loop() is not asyncio.get_running_loop():
+            self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
+        return await asyncio.shield(self._round)
+
+    def start(self) -> None:
+        """Run the checks from now on, on the running loop. Starting again on the same loop does nothing.
+
+        Raises:
+            RuntimeError: no loop is running.
+        """
+        loop = asyncio.get_running_loop()
+        background = self._background
+        if background is not None and not background.done() and background.get_loop() is loop:
+            return
+        # In a context of its own: who starts it may be a request, whose ids are not the checks'.
+        self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
+        self._background = asyncio.create_task(self._run_for_ever(), context=contextvars.Context())
+
+    def stop(self) -> None:
+        """Run nothing any more. Safe from any thread, and without `start`."""
+        for task in (self._background, self._round):
+            if task is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed, and the task with it
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        self._background = self._round = None
+
+    def report(self) -> HealthReport:
+        """Every check as it stands, from memory."""
+        now = self._clock.monotonic()
+        stale_after = STALE_AFTER_PERIODS * self._period_seconds + self._deadline_seconds
+        checks = tuple(check.report(now, stale_after) for check in self._checks.values())
+        required = worst([check.status for check in checks if check.required])
+        if required is HealthStatus.HEALTHY and any(check.status is not HealthStatus.HEALTHY for check in checks):
+            required = HealthStatus.DEGRADED
+        return HealthReport(required, checks)
+
+    async def settle(self, timeout_seconds: float) -> None:
+        """Wait for the first results, where they are being made on the running loop: once, after the start."""
+        first = self._round
+        if self._settled or first is None or first.get_loop() is not asyncio.get_running_loop():
+            return
+        await asyncio.wait({first}, timeout=timeout_seconds)
+
+    def history(self, name: str) -> list[Transition]:
+        """The latest transitions of a check, the oldest first; none for a check that there is not."""
+        check = self._checks.get(name)
+        return check.history.transitions() if check is not None else []
+
+    def uptime_ratio(self, name: str, window: timedelta = timedelta(hours=24)) -> float | None:
+        """The share of the window in which the check was not unhealthy, 0 to 1; None when nothing is known."""
+        check = self._checks.get(name)
+        return check.history.uptime_ratio(self._now(), window) if check is not None else None
+
+    async def _run_for_ever(self) -> None:
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await self.run_all_checks()
+            except Exception:  # noqa: BLE001 - the next round may do better; stale results say if none does
+                self._on_error()
+            pause = self._period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            await asyncio.sleep(max(0.0, pause - (self._clock.monotonic() - started)))
+
+    async def _run_round(self) -> dict[str, HealthCheck]:
+        checks = list(self._checks.values())
+        results = await asyncio.gather(*(self._run_one(check) for check in checks))
+        self._settled = True
+        return {result.name: result for result in results}
+
+    async def _run_one(self, check: _RegisteredCheck) -> HealthCheck:
+        began_at, began = self._now(), self._clock.monotonic()
+        timeout = min(check.options.timeout_seconds, self._deadline_seconds)
+        outcome = await self._outcome(check, timeout)
+        ended = self._clock.monotonic()
+        result = HealthCheck(
+            name=check.name,
+            status=outcome.status,
+            message=outcome.message,
+            duration_ms=round((ended - began) * 1000, 3),
+            checked_at=began_at,
+            details=outcome.details or None,
+        )
+        transition = check.take(result, ended, self._now())
+        self._tell(lambda: self._on_result(result))
+        if transition is not None:
+            self._tell(lambda: self._on_transition(check.name, transition))
+        return result
+
+    async def _outcome(self, check: _RegisteredCheck, timeout_seconds: float) -> Outcome:
+        if check.still_runs():
+            return Outcome(HealthStatus.UNHEALTHY, "the previous run has not ended")
+        task = asyncio.ensure_future(self._call(check))
+        check.task = task
+        # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
+        try:
+            await asyncio.wait({task}, timeout=timeout_seconds)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_retrieve)
+        if not task.done():
+            return Outcome(HealthStatus.UNHEALTHY, f"timed out after {timeout_seconds:g} s")
+        try:
+            return _outcome_of(task.result())
+        except asyncio.CancelledError:
+            return Outcome(HealthStatus.UNHEALTHY, "the check was cancelled")
+        except Exception as error:  # noqa: BLE001 - checks are other people's code
+            return Outcome(HealthStatus.UNHEALTHY, _error_text(error))
+
+    async def _call(self, check: _RegisteredCheck) -> Any:
+        if _is_coroutine_function(check.function):
+            try:
+                return await check.function()
+            except SystemExit as error:  # would end the loop
+                raise RuntimeError("it raised SystemExit") from error
+        thread = self._threads.run(check.function)
+        thread.add_done_callback(_retrieve)
+        check.thread = thread
+        # Where this is cancelled the thread goes on, and the check counts as running until it ends.
+        result = await asyncio.shield(thread)
+        return await result if inspect.isawaitable(result) else result
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - whoever listens must not keep checks from running
+            self._on_error()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.wall(), UTC)
+
+
+class _RegisteredCheck:
+    """A check, its latest result and its status."""
+
+    def __init__(self, name: str, function: CheckFunction, options: CheckOptions) -> None:
+        self.name = name
+        self.function = function
+        self.options = options
+        self.history = History()
+        self.task: asyncio.Future[Any] | None = None
+        self.thread: asyncio.Future[Any] | None = None
+        self._hysteresis = Hysteresis(options.failures_to_worsen, options.passes_to_recover)
+        # One tuple, since other threads read it: the status, the result, when that came.
+        self._latest: tuple[HealthStatus, HealthCheck, float] | None = None
+
+    def still_runs(self) -> bool:
+        """Whether a run that took too long has not ended. Nobody will ever hear of one on a loop that was closed."""
+        return any(
+            future is not None and not future.done() and not future.get_loop().is_closed()
+            for future in (self.task, self.thread)
+        )
+
+    def take(self, result: HealthCheck, ended: float, now: datetime) -> Transition | None:
+        """Take a run's result, which came at `ended` on the monotonic clock; the transition it made, if it made one."""
+        before = self._hysteresis.status
+        after = self._hysteresis.observe(result.status)
+        self._latest = (after, result, ended)
+        if after is before:
+            return None
+        transition = Transition(now, before, after, result.message)
+        self.history.add(transition)
+        return transition
+
+    def report(self, now: float, stale_after: float) -> CheckReport:
+        """The check as it stands at `now` on the monotonic clock."""
+        required = self.options.required
+        if self._latest is None:
+            return CheckReport(
+                self.name,
+                HealthStatus.UNHEALTHY,
+                required,
+                stale=False,
+                age_seconds=None,
+                message="not run yet",
+                last=None,
+            )
+        status, last, ended = self._latest
+        age = max(0.0, now - ended)
+        stale = age > stale_after
+        return CheckReport(
+            name=self.name,
+            status=HealthStatus.UNHEALTHY if stale else status,
+            required=required,
+            stale=stale,
+            age_seconds=round(age, 3),
+            message=f"no result for {age:.0f} s" if stale else last.message,
+            last=last,
+        )
+
+
+def _is_coroutine_function(function: CheckFunction) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _outcome_of(value: Any) -> Outcome:
+    """What a check returned, as an outcome with its texts masked."""
+    if isinstance(value, Outcome):
+        return Outcome(value.status, mask_text(str(value.message)), mask_details(dict(value.details)))
+    if isinstance(value, HealthStatus):
+        return Outcome(value)
+    if value is None or value is True:
+        return Outcome(HealthStatus.HEALTHY)
+    if value is False:
+        return Outcome(HealthStatus.UNHEALTHY, "the check returned False")
+    if isinstance(value, Mapping):
+        return Outcome(HealthStatus.HEALTHY, "", mask_details(value))
+    # A check that returned something else passed; what it meant to say is shown.
+    return Outcome(HealthStatus.HEALTHY, mask_text(str(value)))
+
+
+def _error_text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - other people's `__str__`
+        text = ""
+    return f"{type(error).__name__}: {mask_text(text)}" if text else type(error).__name__
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Take note of how an abandoned run ended, so that asyncio does not complain of it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,143 @@
+"""The monitor of a runtime: which checks there are, and where their results go besides the probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.health.checks.event_loop import EventLoopCheck
+from ordinaut_ext_observability.health.checks.http_service import HttpServiceCheck
+from ordinaut_ext_observability.health.checks.imported import ImportedCheck
+from ordinaut_ext_observability.health.checks.resources import (
+    CpuCheck,
+    DiskCheck,
+    FileDescriptorCheck,
+    Limits,
+    MemoryCheck,
+    NetworkCheck,
+)
+from ordinaut_ext_observability.health.checks.task_success import TaskSuccessCheck
+from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.model import Check, HealthCheck, HealthStatus, Outcome, Transition
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.settings import Settings
+
+Event = Callable[..., None]
+
+_LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", HealthStatus.UNHEALTHY: "ERROR"}
+
+BUILT_IN_CHECKS = ("event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporting:
+    """Results as metrics, transitions as log lines."""
+
+    metrics: Metrics
+    event: Event
+
+    def on_result(self, check: HealthCheck) -> None:
+        self.metrics.health_check_seconds.labels(check.name).observe(check.duration_ms / 1000)
+        if check.status is not HealthStatus.UNHEALTHY:
+            ended = check.checked_at.timestamp() + check.duration_ms / 1000
+            self.metrics.health_last_success.labels(check.name).set(round(ended, 3))
+
+    def on_transition(self, name: str, transition: Transition) -> None:
+        self.metrics.health_transitions.labels(name, transition.after.value).inc()
+        if transition.before is None and transition.after is HealthStatus.HEALTHY:
+            return  # all is well from the start: nothing to tell
+        self.event(
+            _LEVELS[transition.after],
+            "health changed",
+            "health_transition",
+            check=name,
+            status=transition.after.value,
+            previous_status=transition.before.value if transition.before is not None else None,
+            reason=transition.message or None,
+        )
+
+
+def make_monitor(
+    settings: Settings, metrics: Metrics, loop_watch: LoopWatch, clock: Clock, event: Event
+) -> HealthMonitor:
+    """The monitor with the checks that the settings ask for."""
+    reporting = _Reporting(metrics, event)
+    monitor = HealthMonitor(
+        period_seconds=settings.health.health_interval_seconds,
+        deadline_seconds=settings.health.health_deadline_seconds,
+        clock=clock,
+        on_result=reporting.on_result,
+        on_transition=reporting.on_transition,
+        on_error=lambda: metrics.count_internal_error("health_monitor"),
+    )
+    metrics.registry.refresh_with(lambda: _show_statuses(monitor, metrics))
+    _register_built_in(monitor, settings, metrics, loop_watch, clock)
+    _register_from_file(monitor, settings)
+    return monitor
+
+
+def _register_built_in(
+    monitor: HealthMonitor, settings: Settings, metrics: Metrics, loop_watch: LoopWatch, clock: Clock
+) -> None:
+    limits = Limits(degraded=0.9, unhealthy=0.98)
+    makers: Mapping[str, Callable[[], Check]] = {
+        "event_loop": lambda: EventLoopCheck(loop_watch),
+        "cpu": lambda: CpuCheck(limits),
+        "memory": lambda: MemoryCheck(limits),
+        "disk": lambda: DiskCheck(limits, settings.health.health_disk_paths),
+        "file_descriptors": lambda: FileDescriptorCheck(Limits(degraded=0.8, unhealthy=0.95)),
+        "network": lambda: NetworkCheck(Limits(degraded=0.01, unhealthy=0.1)),
+        "task_success": lambda: TaskSuccessCheck(metrics.task_executions, clock),
+    }
+    for name in BUILT_IN_CHECKS:
+        if name not in settings.health.health_disabled_checks:
+            try:
+                check = makers[name]()
+            except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such check
+                metrics.count_internal_error("health_monitor")
+                continue
+            # A busy CPU comes and goes: it takes longer to be believed.
+            failures = 4 if name == "cpu" else 2
+            monitor.register_check(name, check, required=False, failures_to_worsen=failures)
+    monitor.register_check("settings", lambda: _settings_outcome(settings), required=False)
+
+
+def _register_from_file(monitor: HealthMonitor, settings: Settings) -> None:
+    for entry in settings.file.http_checks:
+        statuses = frozenset(entry.expected_statuses) or frozenset(range(200, 400))
+        check = HttpServiceCheck(
+            str(entry.url),
+            method=entry.method,
+            headers=entry.headers,
+            expected_statuses=statuses,
+            timeout_seconds=entry.timeout_seconds,
+            slow_seconds=entry.slow_seconds,
+            verify_tls=entry.verify_tls,
+        )
+        monitor.register_check(entry.name, check, **_options(entry))
+    for other in settings.file.callable_checks:
+        monitor.register_check(other.name, ImportedCheck(other.target), **_options(other))
+
+
+def _options(entry: Any) -> dict[str, Any]:
+    names = ("required", "timeout_seconds", "failures_to_worsen", "passes_to_recover")
+    return {name: getattr(entry, name) for name in names}
+
+
+def _settings_outcome(settings: Settings) -> Outcome:
+    if not settings.problems:
+        return Outcome(HealthStatus.HEALTHY)
+    return Outcome(
+        HealthStatus.DEGRADED,
+        f"{len(settings.problems)} settings could not be used; see config",
+        {"variables": [problem.variable for problem in settings.problems]},
+    )
+
+
+def _show_statuses(monitor: HealthMonitor, metrics: Metrics) -> None:
+    report = monitor.report()
+    for check in report.checks:
+        metrics.health_status.labels(check.name).set(check.status.severity)

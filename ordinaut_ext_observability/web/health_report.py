@@ -1,0 +1,58 @@
+"""The health monitor's report as JSON: for the scrape tier names and states, for operators everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ordinaut_ext_observability.health.model import CheckReport, HealthReport, Transition
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+
+
+def names_and_states(report: HealthReport) -> dict[str, Any]:
+    """The report without anything that a check said."""
+    return {
+        "status": report.status.value,
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.status.value,
+                "required": check.required,
+                "stale": check.stale,
+                "age_seconds": check.age_seconds,
+            }
+            for check in report.checks
+        ],
+    }
+
+
+def everything(monitor: HealthMonitor) -> dict[str, Any]:
+    """The report with what the checks said, and what their statuses were."""
+    report = monitor.report()
+    answer = names_and_states(report)
+    for shown, check in zip(answer["checks"], report.checks, strict=True):
+        shown.update(_last_run(check))
+        shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
+        shown["transitions"] = [_transition(transition) for transition in monitor.history(check.name)]
+    return answer
+
+
+def _last_run(check: CheckReport) -> dict[str, Any]:
+    last = check.last
+    if last is None:
+        return {"message": check.message, "last_result": None}
+    return {
+        "message": check.message,
+        "last_result": last.status.value,
+        "duration_ms": last.duration_ms,
+        "checked_at": last.checked_at.isoformat(timespec="milliseconds"),
+        "details": last.details,
+    }
+
+
+def _transition(transition: Transition) -> dict[str, Any]:
+    return {
+        "at": transition.at.isoformat(timespec="milliseconds"),
+        "from": transition.before.value if transition.before is not None else None,
+        "to": transition.after.value,
+        "message": transition.message,
+    }
