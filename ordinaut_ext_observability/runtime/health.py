@@ -85,7 +85,7 @@ def _register_built_in(
     limits = Limits(degraded=0.9, unhealthy=0.98)
     makers: Mapping[str, Callable[[], Check]] = {
         "event_loop": lambda: EventLoopCheck(loop_watch),
-        "cpu": lambda: CpuCheck(limits),
+        "cpu": lambda: CpuCheck(limits, clock),
         "memory": lambda: MemoryCheck(limits),
         "disk": lambda: DiskCheck(limits, settings.health.health_disk_paths),
         "file_descriptors": lambda: FileDescriptorCheck(Limits(degraded=0.8, unhealthy=0.95)),

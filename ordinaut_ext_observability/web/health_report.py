@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ordinaut_ext_observability.health.model import CheckReport, HealthReport, Transition
+from ordinaut_ext_observability.health.lifecycle import Lifecycle
+from ordinaut_ext_observability.health.model import CheckReport, HealthReport, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 
-def names_and_states(report: HealthReport) -> dict[str, Any]:
-    """The report without anything that a check said."""
+def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, Any]:
+    """The report without anything that a check said, and what the probes say."""
+    live = lifecycle.live()
+    status = report.status if live.status == "ok" else HealthStatus.UNHEALTHY
     return {
-        "status": report.status.value,
+        "status": status.value,
+        "live": live.status,
+        "ready": lifecycle.ready().status,
         "checks": [
             {
                 "name": check.name,
@@ -25,10 +30,10 @@ def names_and_states(report: HealthReport) -> dict[str, Any]:
     }
 
 
-def everything(monitor: HealthMonitor) -> dict[str, Any]:
+def everything(monitor: HealthMonitor, lifecycle: Lifecycle) -> dict[str, Any]:
     """The report with what the checks said, and what their statuses were."""
     report = monitor.report()
-    answer = names_and_states(report)
+    answer = names_and_states(report, lifecycle)
     for shown, check in zip(answer["checks"], report.checks, strict=True):
         shown.update(_last_run(check))
         shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)

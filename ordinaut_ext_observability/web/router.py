@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
-from ordinaut_ext_observability.health.model import HealthStatus
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.negotiation import accepts_gzip, choose_format
 from ordinaut_ext_observability.web.access import AccessControl
@@ -150,9 +149,8 @@ def _add_scrape_tier(router: APIRouter, surface: Surface) -> None:
 
     async def health() -> Response:
         await surface.monitor.settle(SETTLE_SECONDS)
-        report = surface.monitor.report()
-        status_code = 503 if report.status is HealthStatus.UNHEALTHY else 200
-        return JSONResponse(names_and_states(report), status_code, _NO_STORE)
+        answer = names_and_states(surface.monitor.report(), surface.lifecycle)
+        return JSONResponse(answer, 503 if answer["status"] == "unhealthy" else 200, _NO_STORE)
 
     router.add_api_route(
         "/metrics", metrics_endpoint(surface), methods=["GET", "HEAD"], dependencies=scraper, name="metrics"
@@ -173,7 +171,7 @@ def _add_operator_tier(router: APIRouter, surface: Surface) -> None:
     async def health_checks(*, refresh: bool = False) -> Response:
         if refresh:
             await surface.monitor.run_all_checks()
-        return JSONResponse(everything(surface.monitor), headers=_NO_STORE)
+        return JSONResponse(everything(surface.monitor, surface.lifecycle), headers=_NO_STORE)
 
     router.add_api_route("/", index, methods=["GET"], dependencies=operator, name="index")
     router.add_api_route("/health/checks", health_checks, methods=["GET"], dependencies=operator, name="health_checks")

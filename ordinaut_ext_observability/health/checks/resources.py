@@ -11,10 +11,12 @@ from typing import Any
 
 import psutil
 
+from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MIN_PACKETS = 100
+_MIN_CPU_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,24 @@ class Limits:
 class CpuCheck:
     """The machine's CPUs, since the run before."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
+        self._clock = clock
         self._process = psutil.Process()
-        # The first reading of each is the start of the first interval.
-        psutil.cpu_percent()
-        self._process.cpu_percent()
+        self._measure_from_now()
 
     def run(self) -> Outcome:
+        if self._clock.monotonic() - self._since < _MIN_CPU_SECONDS:
+            return Outcome(HealthStatus.HEALTHY, "not measured for long enough yet")
         used = psutil.cpu_percent()
         details = {"used_percent": used, "process_percent": self._process.cpu_percent(), "cpus": psutil.cpu_count()}
+        self._since = self._clock.monotonic()
         return self._limits.judge(used / 100, "CPU", details)
+
+    def _measure_from_now(self) -> None:
+        psutil.cpu_percent()
+        self._process.cpu_percent()
+        self._since = self._clock.monotonic()
 
 
 class MemoryCheck:
