@@ -182,11 +182,13 @@ def test_scrape_token_does_not_help_an_address_outside_the_list(serve: Any) -> N
 
 
 def test_health_names_states_only(serve: Any) -> None:
-    response = serve(FastAPI()).get(f"{MOUNT}/health")
-    assert response.json() == {
-        "status": "healthy",
-        "checks": [{"name": "event_loop", "status": "healthy"}, {"name": "settings", "status": "healthy"}],
-    }
+    report = serve(FastAPI()).get(f"{MOUNT}/health").json()
+    assert report["status"] in ("healthy", "degraded")
+    states = {check["name"]: check["status"] for check in report["checks"]}
+    assert (states["event_loop"], states["settings"]) == ("healthy", "healthy")
+    for check in report["checks"]:
+        words = [value for value in check.values() if isinstance(value, str)]
+        assert set(words) <= {check["name"], "healthy", "degraded", "unhealthy", "unknown"}
 
 
 def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
