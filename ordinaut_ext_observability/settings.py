@@ -302,7 +302,7 @@ def load_settings() -> Settings:
     general = _load(GeneralSettings, problems)
     file = read_config_file(general.config, os.environ) if general.config else ConfigFile()
     problems += [
-        SettingProblem(f"{PREFIX}CONFIG", str(general.config), f"{place}: {problem}" if place else problem)
+        SettingProblem(f"{PREFIX}CONFIG", printable(str(general.config)), f"{place}: {problem}" if place else problem)
         for place, problem in file.problems
     ]
     return Settings(
@@ -355,9 +355,11 @@ def effective_values(settings: Settings) -> dict[str, Any]:
             if _is_secret(info):
                 values[_variable(name, info)] = "unset" if value is None else "set"
             elif isinstance(value, tuple):
-                values[_variable(name, info)] = [item if isinstance(item, float) else str(item) for item in value]
+                values[_variable(name, info)] = [
+                    item if isinstance(item, float) else printable(str(item)) for item in value
+                ]
             else:
-                values[_variable(name, info)] = value
+                values[_variable(name, info)] = printable(value) if isinstance(value, str) else value
     return values
 
 
@@ -367,14 +369,21 @@ def _load(part: type[PartT], problems: list[SettingProblem]) -> PartT:
         return part()
     except ValidationError as error:
         unusable: dict[str, Any] = {}
+        reported: set[str] = set()
         for details in error.errors(include_url=False, include_context=False):
             name = str(details["loc"][0])
             info = part.model_fields.get(name) or _by_alias(part, name)
-            if name not in unusable:
+            if name not in reported:
+                reported.add(name)
                 problems.append(_problem(name, info, details))
             unusable.setdefault(name, info.default)
             unusable.update(_CLOSED.get(name, ({}, ""))[0])
         return part(**unusable)
+
+
+def printable(text: str) -> str:
+    """The text as Unicode: an environment holds bytes, and Python shows what is not UTF-8 as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _by_alias(part: type[_Part], alias: str) -> FieldInfo:
@@ -388,7 +397,7 @@ def _problem(name: str, info: FieldInfo, details: ErrorDetails) -> SettingProble
     consequence = _CLOSED[name][1] if name in _CLOSED else f"Default used: {_text(info.default)}."
     return SettingProblem(
         variable=variable,
-        value="<masked>" if _is_secret(info) else given[:200],
+        value="<masked>" if _is_secret(info) else printable(given[:200]),
         problem=f"{message}. Accepted: {info.description} {consequence}",
     )
 
@@ -400,7 +409,7 @@ def _unknown_variables() -> Iterator[SettingProblem]:
             close = difflib.get_close_matches(variable, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "the README lists all settings."
             # The value is not shown: a secret may stand behind a misspelt name.
-            yield SettingProblem(variable=variable, value="<masked>", problem=f"No such setting; {hint}")
+            yield SettingProblem(variable=printable(variable), value="<masked>", problem=f"No such setting; {hint}")
 
 
 def _variable(name: str, info: FieldInfo) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import socket
 import sys
@@ -31,7 +33,9 @@ def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) ->
     try:
         listener = socket.create_server((host, port), backlog=128)
     except OSError as error:
-        console.print(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.")
+        # The error's own text may hold the address again.
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        console.print(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port.", soft_wrap=True)
         return 1
     port = listener.getsockname()[1]
     settings = load_settings()
@@ -39,7 +43,8 @@ def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) ->
     token = configured.get_secret_value() if configured else secrets.token_urlsafe(24)
     app = _create_app(shape, with_operator_token(settings, token), lazy=lazy)
     _print_urls(console, f"http://{_for_url(host)}:{port}", token)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn once it has ended
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
     return 0
 
 

@@ -89,28 +89,34 @@ class HttpFace:
             self._runtime.lifecycle.mark_starting()
             self._runtime.start()
         except Exception as error:  # noqa: BLE001 - our failure must not keep the host from starting
-            self._runtime.metrics.count_internal_error("start")
-            self._runtime.event("ERROR", "start failed", "lifecycle", exception_type=type(error).__name__)
+            self._failed("start", error)
 
     async def _stop(self) -> None:
-        self._runtime.lifecycle.mark_stopping()
-        self._runtime.stop_on_loop()
-        # In a thread: it waits for threads, and the host's loop has its own things to end.
-        await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
+        try:
+            self._runtime.lifecycle.mark_stopping()
+            self._runtime.stop_on_loop()
+            # In a thread: it waits for threads, and the host's loop has its own things to end.
+            await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
+        except Exception as error:  # noqa: BLE001 - our failure must not fail the host's shutdown
+            self._failed("stop", error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._runtime.metrics.count_internal_error(what)
+        self._runtime.event("ERROR", f"{what} failed", "lifecycle", exception_type=type(error).__name__)
 
     def _make_observer(self, app: FastAPI) -> Observer:
         runtime = self._runtime
         http = runtime.settings.http
         id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), self._on_id_rejected)
         access_log: AccessLog = runtime.make_access_log()
-        own_endpoints = (f"{self._mount_path}/*", ROOT_METRICS_PATH)
         recorder = RequestRecorder(
             runtime.metrics,
             access_log,
             id_reader,
-            own_paths=(f"{self._mount_path}/", ROOT_METRICS_PATH),
+            is_own=self._is_own,
             measured=http.http_metrics,
-            excluded_endpoints=http.exclude_endpoints + (() if http.include_own_endpoints else own_endpoints),
+            measures_own=http.include_own_endpoints,
+            excluded_endpoints=http.exclude_endpoints,
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
         )
         return Observer(
@@ -121,6 +127,11 @@ class HttpFace:
             in_progress=recorder.in_progress,
             waiting=recorder.waiting,
         )
+
+    def _is_own(self, endpoint: str) -> bool:
+        if endpoint == ROOT_METRICS_PATH:
+            return self._mounting.serves_root
+        return endpoint.startswith(f"{self._mount_path}/")
 
     def _make_surface(self) -> Surface:
         """What a router answers from; its scrapes belong to the loop that serves it."""

@@ -117,7 +117,10 @@ class Runtime:
     def management_note(self) -> str:
         """Whether the management port is open, and where or why not."""
         address = self._management.address if self._management is not None else None
-        return f"http://{address[0]}:{address[1]}" if address else self._management_note
+        if not address:
+            return self._management_note
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"http://{host}:{address[1]}"
 
     def config(self) -> dict[str, Any]:
         """The settings in effect and what was wrong with those that are not."""

@@ -53,12 +53,17 @@ def route_class(on_error: Callable[[], None]) -> type[APIRoute]:
                 except HTTPException as error:  # of the host's dependency on scopes
                     return error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
-                    on_error()
-                    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
+                    return internal_error_response(on_error)
 
             return answer
 
     return ObservabilityRoute
+
+
+def internal_error_response(on_error: Callable[[], None]) -> JSONResponse:
+    """The answer where we failed; `on_error` is told."""
+    on_error()
+    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
 
 
 def _first_problem(error: RequestValidationError) -> str:

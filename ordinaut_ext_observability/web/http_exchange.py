@@ -123,7 +123,7 @@ class HttpExchange:
         if message["type"] == "http.response.body":
             if "body" in message:
                 self.response_bytes += len(message["body"])
-            if self.unusual is not None:
+            if self.unusual is not None and message.get("body"):
                 self.unusual.stream_messages += 1
             if message.get("more_body", False):
                 return

@@ -32,7 +32,7 @@ class ObservabilityMiddleware:
                 exchange = HttpExchange(self._observer, scope, receive, send)
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._observer, scope, receive, send)
-            if self._on_first_request is not None:
+            if exchange is not None and self._on_first_request is not None:
                 start, self._on_first_request = self._on_first_request, None
                 start()
         except Exception:  # noqa: BLE001 - see the module's docstring

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Wrap = Callable[[ASGIApp], ASGIApp]
@@ -29,15 +29,31 @@ class _OutermostLayer(ServerErrorMiddleware):
     OpenTelemetry takes such a layer apart by these attributes and builds it anew around its own.
     """
 
-    def __init__(self, inner: ASGIApp, wrap: Wrap) -> None:
+    def __init__(self, inner: ASGIApp, wrap: Wrap, is_needed: Callable[[], bool]) -> None:
+        """`is_needed` tells whether the application has no other layer of ours."""
+        next_app = getattr(inner, "app", inner)
         super().__init__(
-            getattr(inner, "app", inner), getattr(inner, "handler", None), bool(getattr(inner, "debug", False))
+            _WhenNeeded(wrap(next_app), next_app, is_needed),
+            getattr(inner, "handler", None),
+            bool(getattr(inner, "debug", False)),
         )
         self.inner = inner
         self._ours = wrap(inner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._ours(scope, receive, send)
+
+
+class _WhenNeeded:
+    """What is left of our layer once OpenTelemetry has taken it apart: it measures unless we are outermost again."""
+
+    def __init__(self, ours: ASGIApp, inner: ASGIApp, is_needed: Callable[[], bool]) -> None:
+        self.app = inner
+        self._ours = ours
+        self._is_needed = is_needed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._ours if self._is_needed() else self.app)(scope, receive, send)
 
 
 class Mounting:
@@ -100,7 +116,7 @@ class Mounting:
 
         def build_wrapped() -> ASGIApp:
             self._add_root_route()
-            return _OutermostLayer(build(), self._wrap)
+            return _OutermostLayer(build(), self._wrap, lambda: self._layer is None)
 
         self._app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
 
@@ -127,7 +143,15 @@ class Mounting:
             return
         scope = {"type": "http", "method": "GET", "path": route.path, "root_path": "", "headers": []}
         for other in self._app.router.routes:
-            if other.matches(dict(scope))[0] is Match.FULL:
+            if _serves(other, scope):
                 self._root_route = None
                 return
         self._app.router.routes.append(route)
+
+
+def _serves(route: BaseRoute, scope: Scope) -> bool:
+    """Whether the route takes such a request; one of the host's own kind may want more than we can make up."""
+    try:
+        return route.matches(dict(scope))[0] is Match.FULL
+    except Exception:  # noqa: BLE001 - a real request will tell; until then it does not
+        return False

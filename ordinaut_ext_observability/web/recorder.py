@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -92,12 +93,13 @@ class RequestRecorder:
         access_log: AccessLog,
         id_reader: RequestIdReader,
         *,
-        own_paths: tuple[str, ...],
+        is_own: Callable[[str], bool],
         measured: bool,
+        measures_own: bool,
         excluded_endpoints: tuple[str, ...],
         quiet_endpoints: tuple[str, ...],
     ) -> None:
-        """`own_paths`: how paths of our own endpoints begin; the endpoint lists hold shell patterns: `/health/*`."""
+        """`is_own` tells our endpoints from the host's; the endpoint lists hold shell patterns: `/health/*`."""
         self.in_progress: set[HttpExchange] = set()
         self._counted_in_progress = {"GET": 0}
         self.waiting: deque[HttpExchange] = deque()
@@ -105,8 +107,9 @@ class RequestRecorder:
         self._metrics = metrics
         self._access_log = access_log
         self._id_reader = id_reader
-        self._own_paths = own_paths
+        self._is_own = is_own
         self._measured = measured
+        self._measures_own = measures_own
         self._excluded_endpoints = excluded_endpoints
         self._quiet_endpoints = quiet_endpoints
         self._records: dict[tuple[str, str, int], EndpointRecord] = {}
@@ -193,7 +196,7 @@ class RequestRecorder:
         counted.update(dict.fromkeys(counted, 0))
         for exchange in list(self.in_progress):
             streams = exchange.unusual is not None and exchange.unusual.stream_endpoint is not None
-            if not streams and not exchange.scope["path"].startswith(self._own_paths):
+            if not streams and not self._is_own(exchange.endpoint()):
                 method = exchange.known_method()
                 counted[method] = counted.get(method, 0) + 1
         for method, number in counted.items():
@@ -221,7 +224,8 @@ class RequestRecorder:
         return details
 
     def _add_record(self, method: str, endpoint: str, status_code: int) -> EndpointRecord:
-        excluded = _matches(endpoint, self._excluded_endpoints)
+        own = not self._measures_own and self._is_own(endpoint)
+        excluded = own or _matches(endpoint, self._excluded_endpoints)
         measured = self._measured and not excluded
         record = EndpointRecord(
             endpoint=endpoint,

@@ -14,7 +14,7 @@ from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.negotiation import accepts_gzip, choose_format
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal, error_response, route_class
+from ordinaut_ext_observability.web.answers import Refusal, error_response, internal_error_response, route_class
 from ordinaut_ext_observability.web.health_report import everything, names_and_states
 from ordinaut_ext_observability.web.scrape import ScrapeRequest, ScrapeService, TooManyScrapesError
 
@@ -119,12 +119,20 @@ def protected_metrics_endpoint(surface: Surface) -> Callable[[Request], Any]:
     async def root_metrics(request: Request) -> Response:
         try:
             await surface.access.scraper(request)
+            response: Response = await metrics(request)
         except Refusal as refusal:
             return refusal.response
-        response: Response = await metrics(request)
+        except Exception:  # noqa: BLE001 - kept from the host's handlers
+            return internal_error_response(surface.on_error)
         return response
 
     return root_metrics
+
+
+def _add_readable(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+    """A route for GET and HEAD; apart, since FastAPI gives the methods of one route the same operation id."""
+    router.add_api_route(path, endpoint, methods=["GET"], **options)
+    router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, **options)
 
 
 def _add_probes(router: APIRouter, surface: Surface) -> None:
@@ -137,7 +145,7 @@ def _add_probes(router: APIRouter, surface: Surface) -> None:
             result = ask()
             return JSONResponse({"status": result.status}, result.http_status, _NO_STORE)
 
-        router.add_api_route(f"/health/{name}", probe, methods=["GET", "HEAD"], name=f"health_{name}")
+        _add_readable(router, f"/health/{name}", probe, name=f"health_{name}")
 
     add("live", lifecycle.live)
     add("ready", lifecycle.ready)
@@ -152,10 +160,8 @@ def _add_scrape_tier(router: APIRouter, surface: Surface) -> None:
         answer = names_and_states(surface.monitor.report(), surface.lifecycle)
         return JSONResponse(answer, 503 if answer["status"] == "unhealthy" else 200, _NO_STORE)
 
-    router.add_api_route(
-        "/metrics", metrics_endpoint(surface), methods=["GET", "HEAD"], dependencies=scraper, name="metrics"
-    )
-    router.add_api_route("/health", health, methods=["GET", "HEAD"], dependencies=scraper, name="health")
+    _add_readable(router, "/metrics", metrics_endpoint(surface), dependencies=scraper, name="metrics")
+    _add_readable(router, "/health", health, dependencies=scraper, name="health")
 
 
 def _add_operator_tier(router: APIRouter, surface: Surface) -> None:

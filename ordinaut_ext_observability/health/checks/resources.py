@@ -42,7 +42,10 @@ class CpuCheck:
         self._limits = limits
         self._clock = clock
         self._process = psutil.Process()
-        self._measure_from_now()
+        # The first reading of each begins the first interval.
+        psutil.cpu_percent()
+        self._process.cpu_percent()
+        self._since = clock.monotonic()
 
     def run(self) -> Outcome:
         if self._clock.monotonic() - self._since < _MIN_CPU_SECONDS:
@@ -51,11 +54,6 @@ class CpuCheck:
         details = {"used_percent": used, "process_percent": self._process.cpu_percent(), "cpus": psutil.cpu_count()}
         self._since = self._clock.monotonic()
         return self._limits.judge(used / 100, "CPU", details)
-
-    def _measure_from_now(self) -> None:
-        psutil.cpu_percent()
-        self._process.cpu_percent()
-        self._since = self._clock.monotonic()
 
 
 class MemoryCheck:
