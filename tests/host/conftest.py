@@ -80,7 +80,7 @@ def why_not_real() -> str:
     """Why the real host cannot be run here, or nothing."""
     if not HOST_DIR:
         return "ORDINAUT_HOST_DIR names no checkout of the host"
-    if importlib.util.find_spec("jsonschema") is None:
+    if not all(map(importlib.util.find_spec, ("jsonschema", "redis"))):
         return "the host's own requirements are not installed"
     from importlib.metadata import version
 
@@ -89,22 +89,31 @@ def why_not_real() -> str:
     return ""
 
 
-@pytest.fixture(params=["lean stand-in", "full stand-in", "real host"])
+SHAPES = ["lean stand-in", "full stand-in", *([] if why_not_real() else ["real host"])]
+
+
+@pytest.fixture(params=SHAPES)
 def shape(request: pytest.FixtureRequest) -> str:
     """Which host the test runs against."""
-    if request.param == "real host" and why_not_real():
-        pytest.skip(why_not_real())
     return str(request.param)
+
+
+@pytest.fixture
+def real_host_or_skip() -> Path:
+    """The real host's folder."""
+    if why_not_real():
+        pytest.skip(f"not run against a real host: {why_not_real()}")
+    return Path(HOST_DIR)
 
 
 @pytest.fixture
 def run_host(
     shape: str,
     clean_process: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
     serve_bare: Any,
     start_child: Any,
     free_port: Callable[[], int],
-    capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Callable[..., RunningHost]]:
     """Starts the host with this environment; the variants are those of `launcher.py`."""
     with contextlib.ExitStack() as stack:

@@ -15,6 +15,7 @@ PROBES = ("/health/live", "/health/ready", "/health/startup")
 EAGER = {"ORDINAUT_EXT_ENTRY_EAGER": '{"observability": true}'}
 LAZY: dict[str, str] = {}
 BOTH_WAYS = pytest.mark.parametrize("environ", [EAGER, LAZY], ids=["eager", "lazy"])
+ONLY_FULL = pytest.mark.parametrize("shape", ["full stand-in"], indirect=True)
 PACKAGE = Path(__file__).resolve().parents[2] / "ordinaut_ext_observability"
 PEER = Path(__file__).parent / "peer"
 TRACER = Path(__file__).parent / "tracer"
@@ -265,9 +266,8 @@ def test_stops_with_the_host_and_writes_its_lines(run_host: RunHost, environ: di
         assert len(host.log_lines(message="request", correlation_id="the-last")) == 1
 
 
-def test_request_that_the_host_blocks_is_counted_with_an_id(run_host: RunHost, shape: str) -> None:
-    if shape != "full stand-in":
-        pytest.skip("only the full host blocks requests")
+@ONLY_FULL
+def test_request_that_the_host_blocks_is_counted_with_an_id(run_host: RunHost) -> None:
     host = run_host(EAGER)
     response = host.get("/tools", headers={"User-Agent": ""})
     assert (response.status_code, response.text) == (500, "Internal Server Error")
@@ -275,12 +275,16 @@ def test_request_that_the_host_blocks_is_counted_with_an_id(run_host: RunHost, s
     assert host.requests() == {("GET", "<unmatched>", "500"): 1}
 
 
-def test_request_for_a_host_name_it_does_not_trust_is_counted(run_host: RunHost, shape: str) -> None:
-    if shape != "full stand-in":
-        pytest.skip("only the full host checks host names")
+@ONLY_FULL
+def test_request_for_a_host_name_it_does_not_trust_is_counted(run_host: RunHost) -> None:
     host = run_host({**EAGER, "ENVIRONMENT": "production"})
     assert host.get("/tools", headers={"Host": "api:8080"}).status_code == 400
     assert host.requests() == {("GET", "<unmatched>", "400"): 1}
+
+
+def test_real_host_takes_part(real_host_or_skip: Path) -> None:
+    """Every test above has then run against it."""
+    assert (real_host_or_skip / "ordinaut" / "api" / "main.py").is_file()
 
 
 IMPORT = """
