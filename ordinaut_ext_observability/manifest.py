@@ -7,6 +7,9 @@ from typing import Any
 from ordinaut_ext_observability.version import __version__
 
 EXTENSION_ID = "observability"
+MOUNT_PATH = f"/ext/{EXTENSION_ID}"
+"""Where hosts mount the extension."""
+
 NAME = "Observability"
 DESCRIPTION = "Request metrics, correlation ids, health probes and access logs for Ordinaut"
 ENTRY_POINT = "ordinaut_ext_observability.extension:get_extension"

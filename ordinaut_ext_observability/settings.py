@@ -10,7 +10,7 @@ import difflib
 import ipaddress
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -316,6 +316,24 @@ def load_settings() -> Settings:
         file=file,
         problems=tuple(problems),
     )
+
+
+def default_settings() -> Settings:
+    """The settings of an empty environment."""
+    return Settings(
+        general=GeneralSettings.model_construct(),
+        http=HttpSettings.model_construct(),
+        metrics=MetricsSettings.model_construct(),
+        logs=LogSettings.model_construct(),
+        health=HealthSettings.model_construct(),
+        access=AccessSettings.model_construct(),
+        management=ManagementSettings.model_construct(),
+    )
+
+
+def read_host_variables(names: Iterable[str]) -> dict[str, str]:
+    """Those of the host's own variables that are set, for telling what is wrong with them."""
+    return {name: printable(os.environ[name]) for name in names if name in os.environ}
 
 
 def with_operator_token(settings: Settings, token: str) -> Settings:

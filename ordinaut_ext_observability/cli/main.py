@@ -1,12 +1,15 @@
-"""The command `ordinaut-observability`."""
+"""The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from ordinaut_ext_observability.cli.serve import HostShape, serve_standin_host
+from ordinaut_ext_observability.cli import check as check_command
+from ordinaut_ext_observability.cli.host_shape import HostShape
+from ordinaut_ext_observability.cli.http_client import NoAnswerError
 from ordinaut_ext_observability.version import __version__
 
 app = typer.Typer(
@@ -15,6 +18,18 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+OperatorToken = Annotated[
+    str,
+    typer.Option(
+        "--token", envvar="ORDINAUT_OBS_OPERATOR_TOKEN", show_envvar=True, help="Operator token: shows what checks say."
+    ),
+]
+ScrapeToken = Annotated[
+    str, typer.Option(envvar="ORDINAUT_OBS_SCRAPE_TOKEN", show_envvar=True, help="Token of the scrape endpoints.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to wait for each answer.")]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
@@ -45,4 +60,60 @@ def serve(
     ] = False,
 ) -> None:
     """Start a small stand-in for the Ordinaut host with the extension mounted. Ctrl-C stops it."""
+    from ordinaut_ext_observability.cli.serve import serve_standin_host
+
     raise typer.Exit(serve_standin_host(host, port, shape, lazy=lazy))
+
+
+@app.command()
+def check(
+    url: Annotated[
+        str, typer.Argument(help="A running service: its base URL, its mount path or its management port.")
+    ] = "",
+    token: OperatorToken = "",
+    scrape_token: ScrapeToken = "",
+    timeout: Timeout = 5.0,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when degraded, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Show the health of a running service or, without URL, run the checks on this machine.
+
+    Exits with 0 when it serves (healthy or degraded), 1 when it is unhealthy, 2 when it could not be asked.
+    """
+    console = Console(highlight=False)
+    try:
+        tokens = check_command.Tokens(token, scrape_token)
+        report = check_command.check_service(url, tokens, timeout) if url else _check_here()
+    except NoAnswerError as error:
+        console.print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(check_command.NOT_ASKED) from None
+    if as_json:
+        check_command.print_json(console, report)
+    else:
+        check_command.print_report(console, report)
+    raise typer.Exit(check_command.exit_status(report, strict=strict))
+
+
+@app.command()
+def doctor(
+    url: Annotated[str, typer.Option(help="Where the host listens.")] = "http://127.0.0.1:8080",
+    token: OperatorToken = "",
+    scrape_token: ScrapeToken = "",
+    timeout: Timeout = 5.0,
+) -> None:
+    """Say what is installed, how it is loaded and set, how the running host looks, and what to paste where it is ill.
+
+    Run it where the host runs, with the host's environment. It only reads. Exits with 1 when it found a problem.
+    """
+    from ordinaut_ext_observability.cli.doctor.examination import examine
+    from ordinaut_ext_observability.cli.doctor.report import print_sections
+
+    sections = examine(url, check_command.Tokens(token, scrape_token), timeout)
+    raise typer.Exit(print_sections(Console(highlight=False), sections))
+
+
+def _check_here() -> dict[str, Any]:
+    from ordinaut_ext_observability.cli.local_checks import check_here
+
+    return check_here()

@@ -7,24 +7,17 @@ import os
 import secrets
 import socket
 import sys
-from enum import Enum
 
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.manifest import EXTENSION_ID
 from ordinaut_ext_observability.settings import Settings, load_settings, with_operator_token
-
-
-class HostShape(Enum):
-    """Ordinaut's two applications."""
-
-    LEAN = "lean"
-    FULL = "full"
 
 
 def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) -> int:

@@ -69,8 +69,8 @@ class Metrics:
         )
         self.overhead_seconds = self._counter(
             "ordinaut_observability_overhead_seconds_total",
-            "Time the extension took from the host: recorder on the event loop (what is done for finished requests), "
-            "scrape and log_writer in CPU.",
+            "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, "
+            "log_writer.",
             "component",
         )
         self.build_info = self._gauge(

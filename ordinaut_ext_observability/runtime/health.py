@@ -130,9 +130,10 @@ def _options(entry: Any) -> dict[str, Any]:
 def _settings_outcome(settings: Settings) -> Outcome:
     if not settings.problems:
         return Outcome(HealthStatus.HEALTHY)
+    number = len(settings.problems)
     return Outcome(
         HealthStatus.DEGRADED,
-        f"{len(settings.problems)} settings could not be used; see config",
+        f"{number} setting{'' if number == 1 else 's'} could not be used; see GET /config",
         {"variables": [problem.variable for problem in settings.problems]},
     )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ordinaut_ext_observability.clock import monotonic_seconds, wall_seconds
+from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.line import json_text
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -137,16 +137,16 @@ class RequestRecorder:
 
     def _record_waiting(self) -> None:
         waiting = self.waiting
-        started = monotonic_seconds()
+        started = thread_cpu_seconds()
         # Durations are of one clock, instants of another; the difference is read once per batch.
-        wall_offset = wall_seconds() - started
+        wall_offset = wall_seconds() - monotonic_seconds()
         while waiting:
             exchange = waiting.popleft()
             try:
                 self._record(exchange, wall_offset)
             except Exception:  # noqa: BLE001 - telemetry never breaks the host
                 self._metrics.count_internal_error("recorder")
-        self._overhead.inc(monotonic_seconds() - started)
+        self._overhead.inc(thread_cpu_seconds() - started)
 
     def _record(self, exchange: HttpExchange, wall_offset: float) -> None:
         status = exchange.outcome()

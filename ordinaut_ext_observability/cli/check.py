@@ -1,0 +1,102 @@
+"""`check`: the health report of a running service, and how any report becomes a table and an exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
+from ordinaut_ext_observability.manifest import MOUNT_PATH
+
+SERVES = 0
+UNHEALTHY = 1
+NOT_ASKED = 2
+
+_COLOURS = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the service may ask for; empty where there is none."""
+
+    operator: str
+    scrape: str
+
+
+def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any]:
+    """The health report of the service at this URL: its base, its mount path or its management port.
+
+    With an operator token the report has messages, else names and states.
+
+    Raises:
+        NoAnswerError: nothing there answers as we do.
+    """
+    base = url.rstrip("/")
+    for mount in (MOUNT_PATH, ""):
+        if mount and base.endswith(mount):
+            continue
+        report = _report_at(base + mount, tokens, timeout_seconds)
+        if report is not None:
+            return report
+    raise NoAnswerError(f"{url}: no health report at {base}{MOUNT_PATH}/health or {base}/health")
+
+
+def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
+    """The report, or None where something else answers."""
+    if tokens.operator:
+        answer = ask(f"{mount}/health/checks", tokens.operator, timeout_seconds)
+        if (report := _report_of(answer)) is not None:
+            return report
+    answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
+    if answer.status_code in (401, 403):
+        raise NoAnswerError(f"{mount}/health: {answer.text()}; give a token with --token")
+    return _report_of(answer)
+
+
+def _report_of(answer: Answer) -> dict[str, Any] | None:
+    """The answer as a health report of ours; the host's own looks different."""
+    body = answer.json()
+    if isinstance(body, dict) and body.get("status") in _COLOURS and isinstance(body.get("checks"), list):
+        ours = "live" in body and all(isinstance(check, dict) and "required" in check for check in body["checks"])
+        return body if ours else None
+    return None
+
+
+def exit_status(report: Mapping[str, Any], *, strict: bool) -> int:
+    """0 when the service serves, 1 when it is unhealthy or, if `strict`, degraded."""
+    healthy = ("healthy",) if strict else ("healthy", "degraded")
+    return SERVES if report["status"] in healthy else UNHEALTHY
+
+
+def print_report(console: Console, report: Mapping[str, Any]) -> None:
+    """The checks as a table, the worst first."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("check", "status", "needed", "age", "message"):
+        table.add_column(column, overflow="fold")
+    order = ("unhealthy", "degraded", "healthy")
+    for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
+        age = check.get("age_seconds")
+        table.add_row(
+            check["name"],
+            _coloured(check["status"]),
+            "required" if check.get("required") else "optional",
+            "" if age is None else f"{age:.0f} s",
+            check.get("message") or ("no recent result" if check.get("stale") else ""),
+        )
+    console.print(table)
+    probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)
+    console.print(f"\n{_coloured(report['status'])}  ({probes})" if probes else f"\n{_coloured(report['status'])}")
+
+
+def print_json(console: Console, report: Mapping[str, Any]) -> None:
+    """The report as the service gave it."""
+    console.print(json.dumps(report, indent=2), markup=False, soft_wrap=True)
+
+
+def _coloured(status: str) -> str:
+    return f"[{_COLOURS[status]}]{status}[/]"

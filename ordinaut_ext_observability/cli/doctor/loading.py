@@ -1,0 +1,72 @@
+"""How the host would load the extension: the loader's variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
+from ordinaut_ext_observability.manifest import EXTENSION_ID
+
+EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
+GRANTS = "ORDINAUT_EXT_ENTRY_GRANTS"
+SCOPES = "ORDINAUT_REQUIRE_SCOPES"
+VARIABLES = (EAGER, GRANTS, SCOPES)
+
+_EAGER_LINE = f"export {EAGER}='{{\"{EXTENSION_ID}\": true}}'"
+
+
+def loading(variables: Mapping[str, str]) -> Iterator[Finding]:
+    """What the loader's variables lead to; `variables` are those of `VARIABLES` that are set."""
+    grants, eager = _json(variables, GRANTS), _json(variables, EAGER)
+    for name, value in ((GRANTS, grants), (EAGER, eager)):
+        if not isinstance(value, dict):
+            unset = f"unset {name}" if name == GRANTS else _EAGER_LINE
+            yield Finding(
+                Kind.PROBLEM,
+                f"{name}={variables[name]!r} is not a JSON object: the host's loader then ignores {GRANTS} and {EAGER}",
+                "Correct it; an empty value counts as wrong, too.",
+                unset,
+            )
+    if isinstance(grants, dict) and isinstance(eager, dict):
+        yield from _grants(grants)
+        yield _eager(eager)
+    if variables.get(SCOPES, "").lower() in ("1", "true", "yes"):
+        yield Finding(
+            Kind.ADVICE,
+            f"{SCOPES} is on: requests to /ext/{EXTENSION_ID} need a header X-Scopes; clients claim it for themselves",
+            "Scrape the root /metrics or the management port, which need none, or send the header.",
+            f"X-Scopes: ext:{EXTENSION_ID}:routes",
+        )
+
+
+def _json(variables: Mapping[str, str], name: str) -> object:
+    if name not in variables:
+        return {}
+    try:
+        return json.loads(variables[name])
+    except ValueError:
+        return None
+
+
+def _eager(eager: dict[str, object]) -> Finding:
+    if eager.get(EXTENSION_ID):
+        return fact(f"{EAGER} loads the extension with the host: every request is measured")
+    return Finding(
+        Kind.ADVICE,
+        f"{EAGER} does not name {EXTENSION_ID}: it loads with the first request to /ext/{EXTENSION_ID}, what came "
+        "before is not measured, and /metrics at the root is missing until then",
+        "Load it with the host.",
+        _EAGER_LINE,
+    )
+
+
+def _grants(grants: dict[str, object]) -> Iterator[Finding]:
+    granted = grants.get(EXTENSION_ID)
+    if isinstance(granted, list) and granted and "ROUTES" not in granted:
+        yield Finding(
+            Kind.PROBLEM,
+            f"{GRANTS} gives {EXTENSION_ID} grants without ROUTES: its endpoints are not mounted (404)",
+            "Grant ROUTES, or leave the extension out: then it gets all it asks for.",
+            f'export {GRANTS}=\'{{"{EXTENSION_ID}": ["ROUTES"]}}\'',
+        )
