@@ -167,7 +167,6 @@ def test_other_address_is_listened_on_when_the_setting_says_so(managed: Any) -> 
     assert accepts("127.0.0.2", port_of(served))
 
 
-@pytest.mark.xfail(reason="bug: the address is not put in brackets", strict=True)
 def test_ipv6_address_gives_a_usable_url(serve: Any) -> None:
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
@@ -209,7 +208,6 @@ def test_live_is_503_while_the_loop_is_blocked_for_too_long(managed: Any, eventu
     assert client.get("/health/ready").status_code == 200
 
 
-@pytest.mark.xfail(reason="bug: the lifespan itself counts as the first request", strict=True)
 def test_ready_is_503_until_the_host_has_started(serve: Any, eventually: Any, free_port: Callable[[], int]) -> None:
     port = free_port()
     asked: dict[str, int] = {}

@@ -226,7 +226,6 @@ def test_management_port_that_fails_leaves_the_host_as_it_was(
     assert served.internal_errors() != {}
 
 
-@pytest.mark.xfail(reason="bug: a failure while we stop fails the host's shutdown", strict=True)
 @pytest.mark.parametrize(
     ("owner", "name"), [(LogWriter, "close"), (ManagementServer, "stop"), (process.Runtime, "stop")]
 )
@@ -252,9 +251,6 @@ class _PickyRoute(BaseRoute):
         return Match.NONE, {}
 
 
-@pytest.mark.xfail(
-    reason="bug: a route that raises when it is asked for /metrics keeps the host from starting", strict=True
-)
 def test_host_with_a_route_that_cannot_be_asked_starts(serve: Any, serve_bare: Any) -> None:
     apps = [make_app(), make_app()]
     for app in apps:

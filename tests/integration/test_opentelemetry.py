@@ -122,21 +122,8 @@ def test_spans_are_those_of_the_host_without_us(
     assert len(ours.exporter.get_finished_spans()) == len(expected.exporter.get_finished_spans())
 
 
-@pytest.mark.parametrize(
-    ("order", "lifespan"),
-    [
-        ("before", "on"),
-        ("after", "on"),
-        ("before", "off"),
-        pytest.param(
-            "after",
-            "off",
-            marks=pytest.mark.xfail(
-                reason="bug: without a lifespan the instrumentation takes our layer off", strict=True
-            ),
-        ),
-    ],
-)
+@BOTH_ORDERS
+@pytest.mark.parametrize("lifespan", ["on", "off"])
 def test_each_request_is_counted_once(
     serve_instrumented: Callable[..., Instrumented], order: str, lifespan: str
 ) -> None:

@@ -95,11 +95,11 @@ def test_generated_files_are_current() -> None:
 
 
 def test_outdated_generated_file_is_named(tmp_path: Path) -> None:
-    from ordinaut_ext_observability.generate.files import GENERATED
+    from ordinaut_ext_observability.generate.files import write
 
-    for path in GENERATED:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes((REPOSITORY / path).read_bytes())
+    (tmp_path / "README.md").write_bytes((REPOSITORY / "README.md").read_bytes())
+    write(tmp_path)
+    assert run_generate(tmp_path).returncode == 0
     (tmp_path / "extension.yaml").write_text("id: another\n")
     ran = run_generate(tmp_path)
     assert ran.returncode == 1

@@ -140,14 +140,12 @@ def test_in_progress_does_not_count_the_scrape_itself(served: Any) -> None:
         assert f'{IN_PROGRESS}{{method="GET"}} 0.0' in served.get(path).text
 
 
-@pytest.mark.xfail(reason="bug: own paths are compared without the root path", strict=True)
 def test_in_progress_does_not_count_the_scrape_under_a_root_path(serve: Any) -> None:
     served = serve(make_app(), {"root_path": "/proxy"})
     served.get("/quick")
     assert f'{IN_PROGRESS}{{method="GET"}} 0.0' in served.get(f"{MOUNT}/metrics").text
 
 
-@pytest.mark.xfail(reason="bug: own paths are compared as prefixes", strict=True)
 def test_in_progress_counts_a_host_path_that_begins_like_ours(serve: Any) -> None:
     app = make_app()
     app.add_api_route("/metrics-report", _hold_of(app))
@@ -324,7 +322,6 @@ def test_own_endpoints_are_measured_when_the_setting_says_so(serve: Any) -> None
     served.expect("orchestrator_plugin_http_requests_total", 1, plugin_id="observability")
 
 
-@pytest.mark.xfail(reason="bug: /metrics is left out even where it is the host's", strict=True)
 def test_metrics_path_of_the_hosts_own_is_measured(serve: Any) -> None:
     app = make_app()
     app.add_api_route("/metrics", lambda: "the host's own")

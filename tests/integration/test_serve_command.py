@@ -125,15 +125,7 @@ def test_lazy_loads_with_the_first_request_in_both_shapes(serve_in_child: Run, s
     )
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(
-            signal.SIGINT, marks=pytest.mark.xfail(reason="bug: the interrupt passes through the command", strict=True)
-        ),
-        signal.SIGTERM,
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_cleanly_and_with_uvicorns_status(
     serve_in_child: Run, start_child: Any, free_port: Callable[[], int], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -149,7 +141,6 @@ def test_signal_ends_it_cleanly_and_with_uvicorns_status(
     assert child.log_lines(message="request", path="/tools") != []
 
 
-@pytest.mark.xfail(reason="bug: the reason holds the address again, and is wrapped", strict=True)
 def test_taken_port_is_one_clear_line(start_child: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

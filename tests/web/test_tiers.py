@@ -269,7 +269,6 @@ def test_failure_of_ours_says_nothing_about_itself(serve: Any) -> None:
     assert served.internal_errors() == {"endpoint": 1}
 
 
-@pytest.mark.xfail(reason="bug: a failure at the root /metrics goes to the host's handler", strict=True)
 def test_failure_of_ours_at_the_root_is_answered_alike(serve: Any) -> None:
     """The host's own handlers must not see an exception of ours."""
     app = FastAPI()
@@ -295,7 +294,6 @@ def test_failure_of_ours_at_the_root_is_answered_alike(serve: Any) -> None:
     assert served.internal_errors() == {"endpoint": 1}
 
 
-@pytest.mark.xfail(reason="bug: GET and HEAD of one route share an operation id", strict=True)
 def test_hosts_openapi_document_has_unique_operation_ids(serve: Any) -> None:
     """FastAPI warns about duplicates whenever the document is made; where warnings are errors it is a 500."""
     document = serve(FastAPI()).get("/openapi.json").json()
