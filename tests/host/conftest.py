@@ -30,7 +30,7 @@ class RunningHost:
         self.shape = shape
         self.url = url
         self.client = httpx.Client(
-            base_url=url, timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            base_url=url, timeout=10, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
         self._read_log = read_log
         self._stop = stop

@@ -159,7 +159,7 @@ def test_management_port_opens(
 
     def answers() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False, verify=False).status_code == 200
         except httpx.ConnectError:
             return False
 

@@ -68,7 +68,7 @@ def managed(serve: Any) -> Iterator[Callable[..., tuple[Any, httpx.Client]]]:
         def run(app: FastAPI | None = None, **settings: str) -> tuple[Any, httpx.Client]:
             served = serve(app or make_app(), **{"MANAGEMENT_PORT": "0", **settings})
             base = f"http://127.0.0.1:{port_of(served)}"
-            return served, stack.enter_context(httpx.Client(base_url=base, timeout=5, trust_env=False))
+            return served, stack.enter_context(httpx.Client(base_url=base, timeout=5, trust_env=False, verify=False))
 
         yield run
 
@@ -98,7 +98,7 @@ def test_port_is_off_by_default(serve: Any) -> None:
 def test_configured_port_is_the_one_that_is_opened(serve: Any, free_port: Callable[[], int]) -> None:
     port = free_port()
     served = serve(make_app(), OPERATOR_TOKEN=TOKEN, MANAGEMENT_PORT=str(port))
-    assert httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False, verify=False).status_code == 200
     index = served.get(f"{MOUNT}/", headers=bearer(TOKEN)).json()
     assert index["management_port"] == f"http://127.0.0.1:{port}"
     assert served.log.line(event_type="management_port")["url"] == f"http://127.0.0.1:{port}"
@@ -174,7 +174,9 @@ def test_ipv6_address_gives_a_usable_url(serve: Any) -> None:
     except OSError as error:
         pytest.skip(f"no IPv6 loopback here: {error}")
     served = serve(make_app(), MANAGEMENT_PORT="0", MANAGEMENT_HOST="::1")
-    assert httpx.get(f"{served.runtime.management_note()}/health/live", trust_env=False).status_code == 200
+    assert (
+        httpx.get(f"{served.runtime.management_note()}/health/live", trust_env=False, verify=False).status_code == 200
+    )
 
 
 def test_trusted_host_check_of_the_host_does_not_reach_it(managed: Any) -> None:
@@ -215,13 +217,13 @@ def test_ready_is_503_until_the_host_has_started(serve: Any, eventually: Any, fr
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         for path in PUBLIC:
-            asked[path] = httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code
+            asked[path] = httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, verify=False).status_code
         yield
 
     app = FastAPI(lifespan=lifespan)
     serve(app, MANAGEMENT_PORT=str(port))
     assert asked == {"/health/live": 200, "/health/ready": 503, "/health/startup": 503}
-    assert httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False, verify=False).status_code == 200
 
 
 def test_taken_port_is_said_and_the_host_goes_on(serve: Any) -> None:
@@ -265,4 +267,6 @@ def test_opens_without_a_lifespan_with_the_first_request(serve: Any) -> None:
     served = serve(make_app(), {"lifespan": "off"}, MANAGEMENT_PORT="0")
     assert management_threads() == []
     assert served.get("/tasks/1").status_code == 200
-    assert httpx.get(f"{served.runtime.management_note()}/health/ready", trust_env=False).status_code == 200
+    assert (
+        httpx.get(f"{served.runtime.management_note()}/health/ready", trust_env=False, verify=False).status_code == 200
+    )
