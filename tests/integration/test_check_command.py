@@ -1,0 +1,157 @@
+"""`ordinaut-observability check` as health checks of containers run it: exit status, table, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from ordinaut_ext_observability.cli.standin_host import create_lean_app
+from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.extension import ObservabilityExtension
+
+COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
+MOUNT = "/ext/observability"
+TOKEN = "an-operators-token-0123456789"
+SCRAPE_TOKEN = "a-scrapers-token-0123456789"
+
+Check = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def check(tmp_path: Path, clean_process: pytest.MonkeyPatch) -> Check:
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORDINAUT_")}
+        return subprocess.run(
+            [COMMAND, "check", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=tmp_path,
+            env={**inherited, "COLUMNS": "200", **environ},
+        )
+
+    return run
+
+
+def serve_ill(serve: Any, *, required: bool) -> Any:
+    """An application with a check that fails, its first results there."""
+
+    def dependency() -> None:
+        raise ConnectionError("postgresql://app:hunter2@db/ordinaut refused")
+
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, HEALTH_DISABLED_CHECKS="cpu,memory,disk,network,file_descriptors")
+    served.runtime.health_monitor.register_check("database", dependency, required=required)
+    served.on_loop(served.runtime.health_monitor.run_all_checks())
+    return served
+
+
+def test_service_that_serves_is_0(serve: Any, check: Check) -> None:
+    served = serve(FastAPI(), MANAGEMENT_PORT="0")
+    for url in (served.url, f"{served.url}/", f"{served.url}{MOUNT}", served.runtime.management_note()):
+        answer = check(url)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert "event_loop" in answer.stdout
+        assert answer.stdout.rstrip().endswith("(live: ok, ready: ok)")
+        assert answer.stderr == ""
+
+
+def test_unhealthy_service_is_1_and_operators_see_why(serve: Any, check: Check) -> None:
+    served = serve_ill(serve, required=True)
+    bare, told = check(served.url), check(served.url, "--token", TOKEN)
+    assert (bare.returncode, told.returncode) == (1, 1)
+    assert "database" in bare.stdout.splitlines()[1]  # the worst first
+    assert "ConnectionError" not in bare.stdout
+    assert "ConnectionError" in told.stdout
+    assert "hunter2" not in told.stdout
+    assert "ready: unavailable" in told.stdout
+
+
+def test_degraded_service_is_0_unless_strict(serve: Any, check: Check) -> None:
+    served = serve_ill(serve, required=False)
+    assert check(served.url).returncode == 0
+    assert check(served.url, "--strict").returncode == 1
+    assert "degraded" in check(served.url).stdout
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:8080", "ftp://127.0.0.1/", "http://[bad", ""])
+def test_service_that_cannot_be_asked_is_2_and_one_line(check: Check, url: str) -> None:
+    answer = check(url or "http://127.0.0.1:1/ext/observability", "--timeout", "1")
+    assert answer.returncode == 2
+    assert len((answer.stdout + answer.stderr).splitlines()) == 1
+    assert "Traceback" not in answer.stderr
+
+
+def test_service_without_us_is_2(serve_bare: Any, check: Check) -> None:
+    app = FastAPI()
+    app.add_api_route("/health", lambda: {"status": "healthy", "checks": []})
+    answer = check(serve_bare(app).url)
+    assert answer.returncode == 2
+    assert "no health report" in answer.stdout
+
+
+def test_protected_service_asks_for_a_token(serve: Any, check: Check) -> None:
+    served = serve(FastAPI(), SCRAPE_TOKEN=SCRAPE_TOKEN)
+    refused = check(served.url)
+    assert refused.returncode == 2
+    assert "token" in refused.stdout
+    assert check(served.url, "--scrape-token", SCRAPE_TOKEN).returncode == 0
+    assert check(served.url, ORDINAUT_OBS_SCRAPE_TOKEN=SCRAPE_TOKEN).returncode == 0
+
+
+def test_lazily_loaded_extension_is_loaded_by_the_check(serve_bare: Any, check: Check, clean_process: Any) -> None:
+    spec = ExtensionSpec("observability", ObservabilityExtension, eager=False)
+    assert check(serve_bare(create_lean_app(extra_specs=[spec])).url).returncode == 0
+
+
+def test_token_does_not_follow_a_redirect_elsewhere(serve_bare: Any, check: Check) -> None:
+    from starlette.responses import RedirectResponse
+
+    seen: list[bytes | None] = []
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(dict(scope["headers"]).get(b"authorization"))
+
+    app = FastAPI()
+    app.mount("/elsewhere", other)
+    app.add_api_route("/{path:path}", lambda path: RedirectResponse(f"/elsewhere/{path}"))
+    assert check(serve_bare(app).url, "--token", TOKEN, "--timeout", "2").returncode == 2
+    assert seen == []
+
+
+def test_json_is_the_report(serve: Any, check: Check) -> None:
+    served = serve_ill(serve, required=True)
+    report = json.loads(check(served.url, "--json", "--token", TOKEN).stdout)
+    assert report["status"] == "unhealthy"
+    assert {check["name"] for check in report["checks"]} == {"event_loop", "task_success", "settings", "database"}
+
+
+def test_without_url_the_checks_run_here(serve_bare: Any, check: Check, tmp_path: Path) -> None:
+    up = serve_bare(FastAPI()).url
+    config = tmp_path / "observability.yaml"
+    config.write_text(
+        "health:\n  http:\n"
+        f"    - {{name: mcp, url: '{up}/docs'}}\n"
+        f"    - {{name: authentication, url: '{up}/nowhere', expected_statuses: [200], required: REQUIRED}}\n"
+    )
+    text = config.read_text()
+    quiet = {
+        "ORDINAUT_OBS_CONFIG": str(config),
+        "ORDINAUT_OBS_HEALTH_DISABLED_CHECKS": "cpu,memory,disk,network,file_descriptors",
+    }
+    for required, status in (("true", 1), ("false", 0)):
+        config.write_text(text.replace("REQUIRED", required))
+        answer = check(**quiet)
+        assert answer.returncode == status, answer.stdout
+        assert "answered 404" in answer.stdout
+        mcp = next(line for line in answer.stdout.splitlines() if line.startswith("mcp"))
+        assert "healthy" in mcp

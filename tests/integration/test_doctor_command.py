@@ -1,0 +1,193 @@
+"""`ordinaut-observability doctor` before hosts of both shapes, ill and well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fastapi import FastAPI
+
+from ordinaut_ext_observability.cli.check import Tokens
+from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
+from ordinaut_ext_observability.cli.doctor.service import Service
+from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
+from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.extension import ObservabilityExtension
+
+COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
+TOKEN = "an-operators-token-0123456789"
+EAGER = '{"observability": true}'
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORDINAUT_")}
+        return subprocess.run(
+            [COMMAND, "doctor", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=tmp_path,
+            env={**inherited, "COLUMNS": "300", **environ},
+        )
+
+    return run
+
+
+@pytest.fixture
+def serve_host(serve_bare: Any, clean_process: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A stand-in host with the extension; its checks of the machine are off, so that only the host may be ill."""
+
+    def run(create: Callable[..., FastAPI], *, eager: bool = True, **environ: str) -> Any:
+        clean_process.setenv("ORDINAUT_OBS_HEALTH_DISABLED_CHECKS", "cpu,memory,disk,network,file_descriptors")
+        clean_process.setenv("ORDINAUT_OBS_ACCESS_LOG", "false")
+        clean_process.setenv("ORDINAUT_OBS_OPERATOR_TOKEN", TOKEN)
+        for name, value in environ.items():
+            clean_process.setenv(name, value)
+        return serve_bare(create(extra_specs=[ExtensionSpec("observability", ObservabilityExtension, eager=eager)]))
+
+    return run
+
+
+def found(served: Any, token: str = "") -> list[Finding]:
+    return list(Service(served.url, Tokens(token, ""), 5.0).findings())
+
+
+def problems(findings: list[Finding]) -> list[str]:
+    return [finding.sign for finding in findings if finding.kind is Kind.PROBLEM]
+
+
+def one(findings: list[Finding], text: str) -> Finding:
+    (finding,) = [finding for finding in findings if text in finding.sign]
+    return finding
+
+
+def test_well_lean_host_has_no_problem(serve_host: Any) -> None:
+    findings = found(serve_host(create_lean_app), TOKEN)
+    assert {finding.kind for finding in findings} == {Kind.FACT}
+    signs = "\n".join(finding.sign for finding in findings)
+    for text in ("the lean host", "state loaded", "health: healthy", "root_metrics: on", "management_port: off"):
+        assert text in signs
+
+
+def test_lazy_extension_is_told(serve_host: Any) -> None:
+    findings = found(serve_host(create_lean_app, eager=False))
+    assert problems(findings) == []
+    assert "ORDINAUT_EXT_ENTRY_EAGER" in one(findings, "lazily").paste
+
+
+def test_full_host_in_production(serve_host: Any) -> None:
+    served = serve_host(create_full_app, ENVIRONMENT="production")
+    findings = found(served)
+    assert "the full host" in findings[0].sign
+    scrape = yaml.safe_load(one(findings, "Invalid host header").paste)
+    assert scrape["scrape_configs"][0]["static_configs"] == [{"targets": ["api:9464"]}]
+    probes = yaml.safe_load(one(findings, "answers 200 whatever it says").paste)
+    assert set(probes) == {"livenessProbe", "readinessProbe", "startupProbe"}
+    for probe in probes.values():
+        assert httpx.get(f"{served.url}{probe['httpGet']['path']}", trust_env=False).status_code == 200
+    assert "management" in one(findings, "User-Agent").remedy
+
+
+def test_plain_text_500_for_refused_requests_is_told(serve_host: Any) -> None:
+    served = serve_host(create_full_app)
+    answer = httpx.get(f"{served.url}/tasks/", trust_env=False)
+    findings = found(served)
+    assert bool([f for f in findings if "/tasks/" in f.sign]) is (answer.status_code == 500)
+    assert problems([f for f in findings if "Invalid host" in f.sign]) == []
+
+
+def test_being_asked_often_bans_nobody(serve_host: Any) -> None:
+    served = serve_host(create_full_app, ENVIRONMENT="production")
+    for _ in range(10):
+        found(served, TOKEN)
+    assert httpx.get(f"{served.url}/health", trust_env=False).status_code == 200
+
+
+def test_ill_check_is_told_with_its_reason_to_operators(serve_host: Any) -> None:
+    served = serve_host(create_lean_app, ORDINAUT_OBS_LABEL_BUDGET="many")
+    assert "token" in one(found(served), "check settings").sign
+    told = found(served, TOKEN)
+    assert "1 setting could not be used" in one(told, "check settings").sign
+    assert "ORDINAUT_OBS_LABEL_BUDGET=many" in "".join(problems(told))
+
+
+def test_host_without_us(serve_bare: Any) -> None:
+    app = FastAPI()
+    app.add_api_route("/extensions", lambda: [{"id": "webui", "eager": False}])
+    findings = found(serve_bare(app))
+    assert "pip install" in one(findings, "does not list").paste
+    assert len(problems(findings)) == 2
+
+
+class _SomeoneElses:
+    """An extension under our id that is not ours."""
+
+    def info(self) -> Any:
+        from ordinaut_ext_observability.host_contract import ExtensionInfo
+
+        return ExtensionInfo(id="observability", name="Other", version="1")
+
+    def requested_capabilities(self) -> set[Any]:
+        return set()
+
+    def setup(self, **_: Any) -> None:
+        return None
+
+    async def on_startup(self, app: Any) -> None: ...
+
+    async def on_shutdown(self, app: Any) -> None: ...
+
+
+def test_someone_elses_extension_under_our_id(serve_bare: Any, clean_process: Any) -> None:
+    spec = ExtensionSpec("observability", _SomeoneElses, eager=True)
+    findings = found(serve_bare(create_lean_app(extra_specs=[spec])))
+    assert "is not ours" in "".join(problems(findings))
+
+
+def test_any_application_can_be_asked(serve_bare: Any) -> None:
+    app = FastAPI(title="Something else", version="9")
+    app.add_api_route("/health", lambda: "fine")
+    findings = found(serve_bare(app))
+    assert "Something else 9" in findings[0].sign
+    assert len(problems(findings)) == 1
+
+
+def test_nobody_there_is_one_problem_and_the_rest_is_still_told(doctor: Any) -> None:
+    answer = doctor("--url", "http://127.0.0.1:1", ORDINAUT_EXT_ENTRY_EAGER=EAGER)
+    assert answer.returncode == 1
+    assert answer.stderr == ""
+    for title in ("Installation", "Loading", "Settings", "Running host"):
+        assert title in answer.stdout
+    assert "Connection refused" in answer.stdout
+    assert "1 problem, 1 piece of advice" in answer.stdout
+
+
+def test_well_host_is_0_and_secrets_are_not_shown(serve_host: Any, doctor: Any) -> None:
+    served = serve_host(create_lean_app)
+    secret = "a-secret-of-the-operators-42"
+    answer = doctor(
+        "--url", served.url, ORDINAUT_EXT_ENTRY_EAGER=EAGER, ORDINAUT_OBS_OPERATOR_TOKEN=TOKEN,
+        ORDINAUT_OBS_SCRAPE_TOKEN=secret,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout
+    assert "ORDINAUT_OBS_SCRAPE_TOKEN=set" in answer.stdout
+    assert TOKEN not in answer.stdout
+    assert secret not in answer.stdout
+
+
+def test_wrong_settings_are_told_with_what_is_accepted(doctor: Any) -> None:
+    answer = doctor("--url", "http://127.0.0.1:1", ORDINAUT_OBS_LABEL_BUDGET="many", ORDINAUT_OBS_TYPO="1")
+    assert "ORDINAUT_OBS_LABEL_BUDGET=many: not used" in answer.stdout
+    assert "valid integer" in answer.stdout
+    assert "ORDINAUT_OBS_TYPO" in answer.stdout
+    assert answer.returncode == 1
