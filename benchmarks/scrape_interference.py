@@ -23,7 +23,7 @@ _PATH = "/resources0/42"
 
 
 def run(options: Options) -> list[Result]:
-    rounds, seconds = options.pick(4, 10), 1.5 if options.quick else 4.0
+    rounds, seconds = options.pick(3, 7), 1.0 if options.quick else 3.0
     with ExitStack() as servers:
         ports = {name: servers.enter_context(serving(name, LINES))[0] for name in SCRAPE_PATHS}
         added = {name: _Added() for name in SCRAPE_PATHS}

@@ -19,7 +19,7 @@ _PATH = "/resources0/42"
 
 
 def run(options: Options) -> list[Result]:
-    rounds, seconds = options.pick(4, 12), 0.5 if options.quick else 1.0
+    rounds, seconds = options.pick(3, 12), 0.5 if options.quick else 1.0
     names = ("bare", "ours", "peers")
     with ExitStack() as servers:
         running = {name: servers.enter_context(serving(name)) for name in names}

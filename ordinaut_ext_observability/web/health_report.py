@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
@@ -49,15 +50,20 @@ def _last_run(check: CheckReport) -> dict[str, Any]:
         "message": check.message,
         "last_result": last.status.value,
         "duration_ms": last.duration_ms,
-        "checked_at": last.checked_at.isoformat(timespec="milliseconds"),
+        "checked_at": _instant(last.checked_at),
         "details": last.details,
     }
 
 
 def _transition(transition: Transition) -> dict[str, Any]:
     return {
-        "at": transition.at.isoformat(timespec="milliseconds"),
+        "at": _instant(transition.at),
         "from": transition.before.value if transition.before is not None else None,
         "to": transition.after.value,
         "message": transition.message,
     }
+
+
+def _instant(at: datetime) -> str:
+    """As in log lines: `2026-11-23T22:19:04.123Z`."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
