@@ -1,0 +1,63 @@
+"""A status that does not flap."""
+
+from __future__ import annotations
+
+import pytest
+
+from ordinaut_ext_observability.health.hysteresis import Hysteresis
+from ordinaut_ext_observability.health.model import HealthStatus
+
+STATUSES = {"H": HealthStatus.HEALTHY, "D": HealthStatus.DEGRADED, "U": HealthStatus.UNHEALTHY}
+
+
+def statuses_after(results: str, failures_to_worsen: int, passes_to_recover: int) -> str:
+    """The status after each result; each by its first letter."""
+    hysteresis = Hysteresis(failures_to_worsen, passes_to_recover)
+    return "".join(hysteresis.observe(STATUSES[result]).name[0] for result in results)
+
+
+def test_there_is_no_status_before_the_first_result() -> None:
+    assert Hysteresis(2, 1).status is None
+
+
+@pytest.mark.parametrize("first", "HDU")
+def test_first_result_counts_at_once(first: str) -> None:
+    assert statuses_after(first, 5, 5) == first
+
+
+@pytest.mark.parametrize(
+    ("results", "failures", "passes", "expected"),
+    [
+        ("HUUH", 1, 1, "HUUH"),
+        ("HUUUH", 3, 1, "HHHUH"),
+        ("HUUHUU", 3, 1, "HHHHHH"),
+        ("UHHH", 1, 3, "UUUH"),
+        ("UHHUHH", 1, 3, "UUUUUU"),
+        ("UHHUHHH", 2, 3, "UUUUUUH"),
+    ],
+)
+def test_follows_only_enough_results_in_a_row(results: str, failures: int, passes: int, expected: str) -> None:
+    assert statuses_after(results, failures, passes) == expected
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_a_check_that_fails_every_other_time_stays_as_it_was(passes: int) -> None:
+    assert statuses_after("HUHUHUHUHU", 2, passes) == "HHHHHHHHHH"
+
+
+def test_becomes_only_as_bad_as_the_best_of_the_failures() -> None:
+    assert statuses_after("HUD", 2, 1) == "HHD"
+    assert statuses_after("HUDU", 2, 1) == "HHDD"
+    assert statuses_after("HUDUU", 2, 1) == "HHDDU"
+
+
+def test_becomes_only_as_good_as_the_worst_of_the_passes() -> None:
+    assert statuses_after("UHD", 1, 2) == "UUD"
+    assert statuses_after("UHDH", 1, 2) == "UUDD"
+    assert statuses_after("UHDHH", 1, 2) == "UUDDH"
+
+
+def test_observe_returns_the_status_that_it_keeps() -> None:
+    hysteresis = Hysteresis(2, 2)
+    for result in "HUUDHH":
+        assert hysteresis.observe(STATUSES[result]) is hysteresis.status

@@ -1,0 +1,106 @@
+"""What the probes of an orchestrator are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
+from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
+
+OK = ProbeResult("ok", "")
+LIMIT = 5.0
+
+
+class Watch:
+    """A loop watch that says what it is told to."""
+
+    blocked = 0.0
+
+    def blocked_seconds(self) -> float:
+        return self.blocked
+
+
+class World:
+    """A lifecycle, and what it asks."""
+
+    def __init__(self) -> None:
+        self.watch: Any = Watch()
+        self.health: HealthStatus | Exception = HealthStatus.HEALTHY
+        self.asked = 0
+        self.lifecycle = Lifecycle(self.watch, LIMIT, self.report)
+
+    def report(self) -> HealthReport:
+        self.asked += 1
+        if isinstance(self.health, Exception):
+            raise self.health
+        return HealthReport(self.health, ())
+
+    def answers(self) -> tuple[str, str, str]:
+        """Why each of live, ready and startup is not ok."""
+        return self.lifecycle.live().reason, self.lifecycle.ready().reason, self.lifecycle.startup().reason
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_http_status_is_200_or_503() -> None:
+    assert (OK.http_status, ProbeResult("unavailable", "x").http_status) == (200, 503)
+
+
+def test_before_the_start_it_lives_and_nothing_else(world: World) -> None:
+    assert world.answers() == ("", "starting", "starting")
+
+
+def test_started_all_is_ok(world: World) -> None:
+    world.lifecycle.mark_started()
+    assert (world.lifecycle.live(), world.lifecycle.ready(), world.lifecycle.startup()) == (OK, OK, OK)
+
+
+@pytest.mark.parametrize("status", list(HealthStatus))
+def test_only_an_unhealthy_whole_is_not_ready(world: World, status: HealthStatus) -> None:
+    world.lifecycle.mark_started()
+    world.health = status
+    assert world.answers() == ("", "unhealthy" if status is HealthStatus.UNHEALTHY else "", "")
+
+
+def test_live_and_startup_never_ask_for_the_checks(world: World) -> None:
+    world.health = RuntimeError("the checks cannot be read")
+    world.lifecycle.mark_started()
+    assert (world.lifecycle.live(), world.lifecycle.startup()) == (OK, OK)
+    assert world.asked == 0
+
+
+@pytest.mark.parametrize(("blocked", "reason"), [(LIMIT, ""), (LIMIT + 0.001, "event_loop_blocked"), (0.0, "")])
+def test_a_loop_blocked_longer_than_the_limit_is_neither_live_nor_ready(
+    world: World, blocked: float, reason: str
+) -> None:
+    world.lifecycle.mark_started()
+    world.watch.blocked = blocked
+    assert world.answers() == (reason, reason, "")
+
+
+def test_stopping_it_lives_and_is_not_ready(world: World) -> None:
+    world.lifecycle.mark_started()
+    world.lifecycle.mark_stopping()
+    assert world.answers() == ("", "stopping", "")
+
+
+def test_started_latches(world: World) -> None:
+    world.lifecycle.mark_started()
+    world.lifecycle.mark_stopping()
+    world.lifecycle.mark_starting()
+    world.health = HealthStatus.UNHEALTHY
+    world.watch.blocked = LIMIT * 2
+    assert world.lifecycle.startup() == OK
+
+
+def test_started_again_after_a_shutdown_it_takes_work_again(world: World) -> None:
+    world.lifecycle.mark_started()
+    world.lifecycle.mark_stopping()
+    world.lifecycle.mark_starting()
+    world.lifecycle.mark_started()
+    assert world.answers() == ("", "", "")

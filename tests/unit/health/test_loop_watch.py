@@ -1,0 +1,153 @@
+"""Whether a loop still runs, seen from any thread. Timers are beaten by hand: no test waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ordinaut_ext_observability.health.loop_watch import BEAT_SECONDS, LoopWatch
+
+
+class Timer:
+    def __init__(self, callback: Any) -> None:
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class ManualLoop:
+    """What a watch uses of a loop; timers run when the test says so."""
+
+    def __init__(self) -> None:
+        self.timers: list[Timer] = []
+        self.closed = False
+
+    def call_later(self, delay: float, callback: Any) -> Timer:
+        assert delay == BEAT_SECONDS
+        self.timers.append(Timer(callback))
+        return self.timers[-1]
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+    def run_timer(self) -> None:
+        assert not self.timers[-1].cancelled
+        self.timers[-1].callback()
+
+
+@pytest.fixture
+def loop() -> Any:
+    return ManualLoop()
+
+
+def test_without_a_loop_nothing_is_judged(clock: Any) -> None:
+    watch = LoopWatch(clock)
+    clock.advance(100)
+    assert (watch.watching, watch.lag_seconds(), watch.blocked_seconds(), watch.take_largest_lag()) == (False, 0, 0, 0)
+    watch.stop()
+
+
+def test_a_loop_that_keeps_up_is_not_late(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    for _ in range(4):
+        clock.advance(BEAT_SECONDS)
+        loop.run_timer()
+    assert (watch.watching, watch.lag_seconds(), watch.blocked_seconds()) == (True, 0.0, 0.0)
+
+
+def test_a_blocked_loop_is_late_by_all_the_time_since_the_timer_was_due(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 7)
+    assert (watch.blocked_seconds(), watch.lag_seconds()) == pytest.approx((7, 7))
+    clock.advance(1)
+    assert (watch.blocked_seconds(), watch.lag_seconds()) == pytest.approx((8, 8))
+
+
+def test_once_it_runs_again_it_is_not_blocked_and_the_lag_is_that_of_its_last_timer(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 7)
+    loop.run_timer()
+    assert watch.blocked_seconds() == 0.0
+    assert watch.lag_seconds() == pytest.approx(7)
+    clock.advance(BEAT_SECONDS)
+    loop.run_timer()
+    assert watch.lag_seconds() == 0.0
+
+
+def test_largest_lag_is_told_once(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    for late in (3, 5, 0, 0):
+        clock.advance(BEAT_SECONDS + late)
+        loop.run_timer()
+    assert watch.take_largest_lag() == pytest.approx(5)
+    assert watch.take_largest_lag() == 0.0
+
+
+def test_largest_lag_counts_the_block_that_still_goes_on(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 2)
+    assert watch.take_largest_lag() == pytest.approx(2)
+
+
+def test_watching_the_same_loop_again_does_nothing(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 3)
+    watch.start(loop)
+    assert len(loop.timers) == 1
+    assert watch.blocked_seconds() == pytest.approx(3)
+
+
+def test_watching_another_loop_forgets_the_first(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 3)
+    other: Any = ManualLoop()
+    watch.start(other)
+    assert loop.timers[-1].cancelled
+    assert (watch.blocked_seconds(), watch.lag_seconds()) == (0.0, 0.0)
+
+
+def test_stopped_it_watches_nothing(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    clock.advance(BEAT_SECONDS + 3)
+    watch.stop()
+    watch.stop()
+    assert loop.timers[-1].cancelled
+    assert (watch.watching, watch.blocked_seconds(), watch.lag_seconds()) == (False, 0.0, 0.0)
+
+
+def test_a_closed_loop_is_not_blocked(clock: Any, loop: Any) -> None:
+    watch = LoopWatch(clock)
+    watch.start(loop)
+    loop.closed = True
+    clock.advance(100)
+    assert (watch.watching, watch.blocked_seconds(), watch.lag_seconds()) == (False, 0.0, 0.0)
+
+
+def test_a_real_loop_runs_the_timer_again_and_again() -> None:
+    from ordinaut_ext_observability.clock import SystemClock
+
+    watch = LoopWatch(SystemClock())
+
+    async def main() -> None:
+        watch.start(asyncio.get_running_loop())
+        first = watch._timer
+        assert first is not None
+        while watch._timer is first:
+            await asyncio.sleep(0.01)
+        assert watch.blocked_seconds() < BEAT_SECONDS
+        watch.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert not watch.watching
