@@ -333,6 +333,21 @@ def test_a_long_exception_is_cut_and_its_type_stays(formatted: Format) -> None:
     assert fields["after"] == "kept"
 
 
+@pytest.mark.xfail(reason="bug: the beginning of a long traceback is kept, but what was raised is its end", strict=True)
+def test_a_long_exception_says_what_was_raised(formatted: Format) -> None:
+    error = ValueError("the reason")
+    for number in range(200):
+        error.add_note(f"note {number}")
+    cause: BaseException = error
+    for number in range(100):
+        outer = LookupError(f"step {number} " + "." * 100)
+        outer.__cause__ = cause
+        cause = outer
+    exception = formatted(make_record(exc_info=raised(cause)))["exception"]
+    assert len(exception) <= MAX_TEXT_LENGTH + 1
+    assert "step 99" in exception
+
+
 def test_the_text_of_an_exception_made_elsewhere_is_used(formatted: Format) -> None:
     """As from another process: the traceback itself is gone."""
     record = make_record()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import logging
@@ -44,7 +45,6 @@ def state() -> dict[str, Any]:
             logger.name: (list(logger.handlers), logger.level, logger.propagate, logger.disabled, list(logger.filters))
             for logger in loggers()
         },
-        "the class of loggers": logging.getLoggerClass(),
         "the factory of records": logging.getLogRecordFactory(),
         "the level that is switched off": logging.root.manager.disable,
         "structlog is configured": structlog.is_configured(),
@@ -62,7 +62,9 @@ def logging_as_it_was() -> Iterator[None]:
         for name, logger in before.items()
     }
     structlog.reset_defaults()
+    logger_class = logging.getLoggerClass()
     yield
+    logging.setLoggerClass(logger_class)
     for name, (handlers, level, propagate, disabled) in kept.items():
         logger = before[name]
         logger.handlers[:] = handlers
@@ -482,6 +484,52 @@ def test_structlogs_exceptions_arguments_and_taken_names_are_kept(setup: Logging
     names = ("name_", "msg_", "args_", "level_", "message_", "exc_text_")
     assert [lines[3][name] for name in names] == [1, 2, 3, 4, 5, 6]
     assert lines[5]["stack"].startswith("Stack (most recent call last)")
+
+
+@on_313
+def test_structlogs_events_of_tasks_become_lines(setup: LoggingSetup, log_lines: Any) -> None:
+    """Its asynchronous methods log in a thread of the event loop's pool."""
+    setup.configure()
+
+    async def main() -> None:
+        with bound(task_id="t"):
+            await structlog.get_logger("app.struct").ainfo("sent", user="ann")
+
+    asyncio.run(main())
+    fields = log_lines.only()
+    assert (fields["message"], fields["user"], fields["task_id"]) == ("sent", "ann", "t")
+
+
+@on_313
+def test_structlogs_loggers_of_before_keep_what_was_bound(setup: LoggingSetup, log_lines: Any) -> None:
+    structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+    log = structlog.get_logger("app.struct", first=1)
+    setup.configure()
+    log.bind(second=2).info("e")
+    setup.restore()
+    fields = log_lines.only()
+    assert (fields["first"], fields["second"]) == (1, 2)
+
+
+@bug("structlog's LoggerFactory sets a logger class for the whole process, which restore leaves")
+def test_the_class_of_loggers_is_put_back(setup: LoggingSetup) -> None:
+    logging.setLoggerClass(logging.Logger)
+    setup.configure()
+    setup.restore()
+    assert logging.getLoggerClass() is logging.Logger
+
+
+@bug("a logger that existed before has not structlog's class: the line names structlog's own module")
+def test_events_of_structlog_name_the_code_that_logged(setup: LoggingSetup, log_lines: Any) -> None:
+    logging.setLoggerClass(logging.Logger)
+    logging.getLogger("tests.setup.plain").debug("makes it")
+    setup.configure()
+    structlog.get_logger("tests.setup.plain").info("e")
+    fields = log_lines.only()
+    assert (fields["module"], fields["function"]) == (
+        "test_setup",
+        "test_events_of_structlog_name_the_code_that_logged",
+    )
 
 
 @bug("PositionalArgumentsFormatter raises in the caller; leave the arguments to the record")
