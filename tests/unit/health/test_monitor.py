@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -363,8 +364,13 @@ def test_a_lambda_whose_coroutine_exits_does_not_end_the_loop() -> None:
     check = Results(SystemExit(3))
     try:
         results = result_beside(lambda: check.run())
-    except SystemExit:
-        pytest.fail("the loop was ended")
+    except SystemExit as error:
+        ended = str(error)
+    else:
+        ended = ""
+    # The task that nobody asks tells so when it goes; of that, Python 3.11.1 makes a SystemError inside of pytest.
+    gc.collect()
+    assert not ended, "the loop was ended"
     assert results["hostile"].message == "RuntimeError: it raised SystemExit"
 
 
