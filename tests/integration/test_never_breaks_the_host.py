@@ -150,7 +150,12 @@ FAULTS: dict[str, tuple[type, str, Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_answers_stay_what_they_were_while_it_fails(
-    serve: Any, expected: list[Any], monkeypatch: pytest.MonkeyPatch, fault: str
+    serve: Any,
+    expected: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Any,
+    fault: str,
 ) -> None:
     owner, name, failure, component = FAULTS[fault]
     served = serve(make_app())
@@ -159,6 +164,16 @@ def test_answers_stay_what_they_were_while_it_fails(
         # Often enough that a batch is recorded on the loop as well.
         told = [same_redirects(answers(served), served) for _ in range(5)]
     assert told == [expected] * 5
+
+    def failures_the_server_saw() -> list[str]:
+        return [
+            str(record.exc_info[1])
+            for record in caplog.records
+            if record.name == "uvicorn.error" and record.exc_info is not None
+        ]
+
+    assert eventually(lambda: len(failures_the_server_saw()) >= 5)
+    assert set(failures_the_server_saw()) == {"unhandled"}
     if component:
         assert served.internal_errors().get(component, 0) > 0
 

@@ -103,12 +103,22 @@ def test_access_lines_go_to_stderr_and_nothing_else_does(served: tuple[Any, str]
     assert all(line.startswith('{"timestamp"') for line in child.err.splitlines())
 
 
-def test_made_token_differs_each_time_and_a_given_one_is_used(served: tuple[Any, str], serve_in_child: Run) -> None:
-    made = re.findall(r"Bearer ([^\s\"]+)", served[0].out)
+def tokens(child: Any) -> list[str]:
+    """The tokens in its curl line and in its operator URL."""
+    return [*re.findall(r"Bearer ([^\s\"]+)", child.out), *re.findall(r"http://operator:([^@]+)@", child.out)]
+
+
+def test_made_token_is_another_each_time(served: tuple[Any, str], serve_in_child: Run) -> None:
+    made, other = tokens(served[0]), tokens(serve_in_child()[0])
+    assert made[0] == made[1]
     assert len(made[0]) >= 16
+    assert made[0] != other[0]
+
+
+def test_given_token_is_used(serve_in_child: Run) -> None:
     child, base = serve_in_child(environ={"ORDINAUT_OBS_OPERATOR_TOKEN": TOKEN})
-    assert re.findall(r"Bearer ([^\s\"]+)", child.out) == [TOKEN]
-    assert get(f"{base}{MOUNT}/", headers={"Authorization": f"Bearer {made[0]}"}).status_code == 401
+    assert set(tokens(child)) == {TOKEN}
+    assert get(f"{base}{MOUNT}/", headers={"Authorization": "Bearer another-token-0123456789"}).status_code == 401
     assert get(f"{base}{MOUNT}/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
