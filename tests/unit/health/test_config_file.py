@@ -257,7 +257,11 @@ def test_variables_are_filled_in_wherever_there_is_text(read: Read) -> None:
               timeout_seconds: "${SECONDS}"
               headers: {A: "x${A}y${A}z", B: "$A ${} ${1A} $${A}"}
         """,
-        **{"NAME": "service", "HOST": "example.com", "PORT": "8443", "SECONDS": "7", "A": "val"},
+        NAME="service",
+        HOST="example.com",
+        PORT="8443",
+        SECONDS="7",
+        A="val",
     )
     assert file.problems == ()
     (check,) = file.http_checks

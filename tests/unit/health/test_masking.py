@@ -94,6 +94,8 @@ def test_a_text_without_secrets_is_kept(text: str) -> None:
                      marks=bug(":17 _SECRET_NAME knows no AccountKey")),
         pytest.param(f"Authorization: ApiKey {SECRET}", id="Authorization of another scheme",
                      marks=bug(":19 _SCHEME knows Bearer and Basic only; details mask the name, texts do not")),
+        pytest.param("Authorization: Bearer hunter2", id="a short token",
+                     marks=bug(":19 _SCHEME wants 8 characters, after `Authorization:` too")),
         pytest.param(f"Cookie: session={SECRET}", id="Cookie",
                      marks=bug(":17 details mask what is called cookie, texts do not")),
         pytest.param("x?" + "a" * 1990 + " y?" + "b" * 1960 + f" redis://:{SECRET}{SECRET}{SECRET}@h",
@@ -105,7 +107,7 @@ def test_a_text_without_secrets_is_kept(text: str) -> None:
 )  # fmt: skip
 def test_secrets_in_less_usual_shapes_are_masked_too(text: str) -> None:
     masked = mask_text(text)
-    assert SECRET[:8] not in masked
+    assert SECRET[:7] not in masked
     assert SECRET[-8:] not in masked
 
 
@@ -175,7 +177,8 @@ def test_details_are_plain_json(value: Any, shown: Any) -> None:
 @pytest.mark.parametrize(
     "name",
     ["password", "PASSWORD", "db_password", "secret_key", "apiKey", "api-key", "token", "tokens", "Authorization",
-     "Set-Cookie", "dsn", "credentials", "signature", "private_key", "passwd_hash"],
+     "Set-Cookie", "dsn", "credentials", "signature", "private_key", "passwd_hash",
+     pytest.param("database_dsn", marks=bug(":20 to _SECRET_KEY's \\b an underscore is part of the word"))],
 )  # fmt: skip
 @pytest.mark.parametrize("value", [SECRET, 12345678, [SECRET], {"inner": SECRET}, None, SECRET.encode()])
 def test_whatever_stands_under_a_secrets_name_is_masked(name: str, value: Any) -> None:
