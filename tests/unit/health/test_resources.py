@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,21 +79,39 @@ def test_cpu_is_measured_since_the_run_before(clock: Any) -> None:
     "the check in a new thread each time: it measures nothing (0.0) or since whenever that thread's number was last used",
     strict=True,
 )
-def test_cpu_is_measured_whatever_thread_the_check_runs_in(clock: Any) -> None:
-    check = CpuCheck(ROOMY, clock)
-    used: list[float] = []
-    ended = threading.Event()
-    for number in range(3):
-        burn(0.1)
-        clock.advance(2)
-        # Threads that have not ended have numbers of their own.
-        threading.Thread(
-            target=lambda: (used.append(check.run().details["used_percent"]), ended.wait()), daemon=True
-        ).start()
-        while len(used) <= number:
-            time.sleep(0.001)
-    ended.set()
-    assert all(percent > 0.0 for percent in used), used
+def test_cpu_is_measured_whatever_thread_the_check_runs_in(run_code: Callable[..., Any]) -> None:
+    """In a process of its own, where no thread's number was used before."""
+    child = run_code(
+        """
+import threading, time
+from ordinaut_ext_observability.health.checks.resources import CpuCheck, Limits
+
+class Clock:
+    now = 0.0
+    def monotonic(self): return self.now
+    def wall(self): return self.now
+
+clock = Clock()
+check = CpuCheck(Limits(degraded=1.1, unhealthy=1.2), clock)
+ended = threading.Event()
+for _ in range(3):
+    end = time.thread_time() + 0.1
+    while time.thread_time() < end:
+        pass
+    clock.now += 2
+    ran = threading.Event()
+
+    def run():
+        print(check.run().details["used_percent"] > 0.0, flush=True)
+        ran.set()
+        ended.wait()
+
+    threading.Thread(target=run, daemon=True).start()
+    ran.wait()
+ended.set()
+"""
+    )
+    assert (child.process.returncode, child.out) == (0, "True\n" * 3)
 
 
 # -- Memory ------------------------------------------------------------------------------------------------------------
