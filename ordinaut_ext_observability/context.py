@@ -7,7 +7,7 @@ creator, and a change in one never shows in another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 
@@ -38,7 +38,8 @@ def bound(**ids: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        work_ids.reset(token)
+        with suppress(ValueError):  # a generator closed from elsewhere: this context is not the one the block began in
+            work_ids.reset(token)
 
 
 def with_ids(ids: Mapping[str, str | None]) -> Mapping[str, str]:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 import os
 
+from ordinaut_ext_observability.clock import wall_seconds
 from ordinaut_ext_observability.context import WORK_FIELDS, request_ids, work_ids
 from ordinaut_ext_observability.logs.line import Timestamps
-from ordinaut_ext_observability.logs.values import encode_line, text_of
+from ordinaut_ext_observability.logs.values import encode_line, put, text_of
 
-_USUAL_FIELDS = len(vars(logging.makeLogRecord({})))
-"""The number of fields of a record without extras."""
+RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+"""The fields of a record without extras."""
 
-# Fields that are no extras although they come later: formatters add the first two, `event_type` has its own place, and
-# `color_message` is uvicorn's copy of the message for terminals.
-_LATER_FIELDS = frozenset(("message", "asctime", "event_type", "color_message"))
+_USUAL_FIELDS = len(RECORD_FIELDS)
+
+# Formatters add the first two, `event_type` has its own place, and `color_message` is uvicorn's copy of the message
+# for terminals.
+_NO_EXTRAS = RECORD_FIELDS | {"message", "asctime", "event_type", "color_message"}
+
+_EXCEPTION_FIELDS = frozenset(("exception_type", "exception", "stack"))
+
+# Of a long traceback, where it began and what was raised in the end.
+_EXCEPTION_HEAD, _EXCEPTION_TAIL = 500, 1500
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,13 +34,13 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line. Extra fields whose names are taken get the suffix `_`."""
+        fields = vars(record)
         line: dict[str, object] = {
-            "timestamp": self._timestamps.format(record.created),
+            "timestamp": self._timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _message(record),
         }
-        fields = vars(record)
         if "event_type" in fields:
             line["event_type"] = fields["event_type"]
         line["module"] = record.module
@@ -40,27 +48,35 @@ class JsonFormatter(logging.Formatter):
         line["line"] = record.lineno
         line["process"] = record.process if record.process is not None else os.getpid()
         add_context(line)
+        has_exception = bool(record.exc_info or record.exc_text or record.stack_info)
         if len(fields) > _USUAL_FIELDS:
-            # What a record always has was set first, so extras stand after it.
-            for name in list(fields)[_USUAL_FIELDS:]:
-                if name not in _LATER_FIELDS:
-                    _put(line, name, fields[name])
-        if record.exc_info or record.exc_text or record.stack_info:
+            for name in [name for name in fields if name not in _NO_EXTRAS]:
+                # An exception's own fields come after the extras, and keep their names.
+                put(line, f"{name}_" if has_exception and name in _EXCEPTION_FIELDS else name, fields[name])
+        if has_exception:
             self._add_exception(line, record)
         return encode_line(line)
 
+    def _timestamp(self, created: float) -> str:
+        try:
+            return self._timestamps.format(created)
+        except (TypeError, ValueError, OverflowError, OSError):  # a record put together by hand
+            return self._timestamps.format(wall_seconds())
+
     def _add_exception(self, line: dict[str, object], record: logging.LogRecord) -> None:
-        if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
-            _put(line, "exception_type", record.exc_info[0].__name__)
-        if not record.exc_text and isinstance(record.exc_info, tuple):
-            try:
-                record.exc_text = self.formatException(record.exc_info)
-            except Exception as error:  # noqa: BLE001 - the exception's own `__str__` may raise
-                record.exc_text = f"<traceback: {type(error).__name__}>"
+        exc_info = record.exc_info
+        if isinstance(exc_info, tuple) and exc_info:
+            if isinstance(exc_info[0], type):
+                put(line, "exception_type", exc_info[0].__name__)
+            if not record.exc_text:
+                try:
+                    record.exc_text = self.formatException(exc_info)
+                except Exception as error:  # noqa: BLE001 - the exception's own `__str__` may raise
+                    record.exc_text = f"<traceback: {type(error).__name__}>"
         if record.exc_text:
-            _put(line, "exception", record.exc_text)
+            put(line, "exception", _shorten(text_of(record.exc_text)))
         if record.stack_info:
-            _put(line, "stack", record.stack_info)
+            put(line, "stack", _shorten(text_of(record.stack_info)))
 
 
 def add_context(line: dict[str, object]) -> None:
@@ -84,14 +100,14 @@ def add_context(line: dict[str, object]) -> None:
 
 def _message(record: logging.LogRecord) -> str:
     if not record.args:
-        return record.msg if isinstance(record.msg, str) else text_of(record.msg)
+        return text_of(record.msg)
     try:
-        return record.getMessage()
+        return text_of(record.getMessage())
     except Exception:  # noqa: BLE001 - arguments that do not fit the message
         return f"{text_of(record.msg)} {text_of(record.args)}"
 
 
-def _put(line: dict[str, object], name: str, value: object) -> None:
-    while name in line:
-        name = f"{name}_"
-    line[name] = value
+def _shorten(text: str) -> str:
+    if len(text) <= _EXCEPTION_HEAD + _EXCEPTION_TAIL:
+        return text
+    return f"{text[:_EXCEPTION_HEAD]}…{text[-_EXCEPTION_TAIL:]}"

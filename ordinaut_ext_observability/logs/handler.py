@@ -14,11 +14,16 @@ class JsonHandler(logging.Handler):
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
+        self.owner: object = None
+        """Who put it where it is."""
         self.setFormatter(JsonFormatter())
 
-    def createLock(self) -> None:  # noqa: N802 - the name is the standard library's
-        """None: the writer's queue takes lines from any thread."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
+        """Without the lock of other handlers: the writer's queue takes lines from any thread."""
+        kept = self.filter(record)
+        if kept:
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return kept
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line; those of errors are written first when there are too many."""

@@ -24,7 +24,11 @@ class Timestamps:
         self._current = (-1, "")  # one tuple, so that threads never see one second with the text of another
 
     def format(self, instant_seconds: float) -> str:
-        """`2026-11-23T22:19:04.123Z` for seconds since 1970."""
+        """`2026-11-23T22:19:04.123Z` for seconds since 1970.
+
+        Raises:
+            ValueError, OverflowError, OSError: it is no instant of the years 1 to 9999.
+        """
         second = int(instant_seconds)
         known, text = self._current
         if second != known:

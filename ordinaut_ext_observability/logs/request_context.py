@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from contextvars import Token
+from collections.abc import Mapping
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from ordinaut_ext_observability.context import RequestIds, request_ids, with_ids, work_ids
 from ordinaut_ext_observability.ids import match_client_id, random_ids
 
 
+class _Entered(NamedTuple):
+    """A block that has begun in this context, and what was bound before it."""
+
+    block: RequestContext
+    request_ids: RequestIds | None
+    work_ids: Mapping[str, str]
+    outer: _Entered | None
+
+
+_entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", default=None)
+
+
 class RequestContext:
     """Binds a correlation id, and the ids of the work at hand, to everything done in the block.
 
-    Blocks nest: the inner one inherits what it is not given, and at its end the outer one's ids are back.
+    Blocks nest: the inner one inherits what it is not given, and at its end the outer one's ids are back. One object
+    may be used for many blocks, also at the same time in several tasks or threads.
 
         with RequestContext(task_id="42", agent_id="mailer") as context:
             logger.info("sending")  # the line carries context.correlation_id and the task's ids
@@ -33,13 +47,10 @@ class RequestContext:
 
         Without one, that of the surrounding block or request is kept, or a new one made.
         """
-        outer = request_ids.get()
-        digits = random_ids.take()
-        trace_id, sampled = (outer[1], outer[3]) if outer is not None else (digits[:32], False)
-        if correlation_id is None or match_client_id(str(correlation_id).encode()) is None:
-            correlation_id = outer[0] if outer is not None else digits[:32]
-        self.correlation_id = str(correlation_id)
-        self._ids: RequestIds = (self.correlation_id, trace_id, digits[32:], sampled)
+        given = None if correlation_id is None else str(correlation_id)
+        if given is not None and match_client_id(given.encode("utf-8", "replace")) is None:
+            given = None
+        self._given_id = given
         self._work = {
             "task_id": _text(task_id),
             "run_id": _text(run_id),
@@ -47,23 +58,42 @@ class RequestContext:
             "agent_id": _text(agent_id),
             "worker_id": _text(worker_id),
         }
-        self.context = {
+        self.correlation_id = self._ids()[0]
+
+    @property
+    def context(self) -> dict[str, str | None]:
+        """The ids as a mapping, as the line's `task_context` has them."""
+        return {
             "task_id": self._work["task_id"],
             "agent_id": self._work["agent_id"],
             "request_id": self.correlation_id,
         }
-        self._tokens: list[tuple[Token[RequestIds | None], Token[object]]] = []
 
     def __enter__(self) -> Self:
-        self._tokens.append((request_ids.set(self._ids), work_ids.set(with_ids(self._work))))  # type: ignore[arg-type]
+        ids = self._ids()
+        work = with_ids(self._work)
+        _entered.set(_Entered(self, request_ids.get(), work_ids.get(), _entered.get()))
+        request_ids.set(ids)
+        work_ids.set(work)
+        self.correlation_id = ids[0]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ids_token, work_token = self._tokens.pop()
-        work_ids.reset(work_token)  # type: ignore[arg-type]
-        request_ids.reset(ids_token)
+        entered = _entered.get()
+        if entered is None or entered.block is not self:
+            return  # a generator closed from elsewhere: this context is not the one the block began in
+        request_ids.set(entered.request_ids)
+        work_ids.set(entered.work_ids)
+        _entered.set(entered.outer)
+
+    def _ids(self) -> RequestIds:
+        outer = request_ids.get()
+        digits = random_ids.take()
+        if outer is None:
+            return (self._given_id or digits[:32], digits[:32], digits[32:], False)
+        return (self._given_id or outer[0], outer[1], digits[32:], outer[3])
 
 
 def _text(value: object) -> str | None:

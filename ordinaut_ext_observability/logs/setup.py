@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 from ordinaut_ext_observability.logs.handler import JsonHandler
+from ordinaut_ext_observability.logs.structlog_bridge import StructlogBridge
 from ordinaut_ext_observability.logs.writer import LogWriter
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # uvicorn gives these loggers handlers of their own. Its access lines end here: ours say more.
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi")
 _UVICORN_ACCESS = "uvicorn.access"
-
-_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,15 @@ class LoggingSetup:
     """The process's logging as far as it is ours. Nothing is touched until a method is called."""
 
     def __init__(self, writer: LogWriter, level: str = "INFO") -> None:
+        """`level` is one of `LEVELS`."""
         self._handler = JsonHandler(writer)
+        self._handler.owner = self
+        self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
         self._own: dict[str, _LoggerState] = {}
         self._taken: list[_LoggerState] = []
-        self._structlog_before: dict[str, Any] | None = None
+        self._structlog = StructlogBridge()
 
     def get_logger(self, name: str) -> logging.Logger:
         """A standard library logger whose records become JSON lines.
@@ -52,89 +54,85 @@ class LoggingSetup:
         """
         logger = logging.getLogger(name)
         with self._lock:
-            if not self._taken and name not in self._own and self._handler not in logger.handlers:
-                self._own[name] = _state(logger)
-                self._attach(logger)
+            if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
+                self._own.setdefault(name, _state(logger))
+                logger.addHandler(self._handler)
+                logger.propagate = False
+                if logger.level == logging.NOTSET:
+                    logger.setLevel(self._level)
         return logger
 
     def configure(self, level: str | None = None) -> None:
-        """Take the records of the root logger, of uvicorn and of structlog. Calling it again only sets the level."""
+        """Take the records of the root logger, of uvicorn and of structlog.
+
+        Calling it again sets the level, and takes them again where something else has taken them since.
+
+        Raises:
+            ValueError: the level is not one of `LEVELS`.
+        """
+        if level is not None and level not in LEVELS:
+            raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
-            if level is not None:
-                self._level = level
             if not self._taken:
-                self._take_over()
-            logging.getLogger().setLevel(self._level)
+                self._remember()
+            self._take_over()
+            logging.getLogger().setLevel(level or self._level)
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
         with self._lock:
-            for state in (*reversed(self._taken), *self._own.values()):
+            above = self._find_above()
+            if above is not None:
+                above._inherit(self)  # noqa: SLF001 - another of this class
+            else:
+                for state in reversed(self._taken):
+                    state.put_back()
+                self._structlog.give_back()
+            for state in self._own.values():
                 state.put_back()
-            self._taken.clear()
+            self._taken = []
             self._own.clear()
-            self._restore_structlog()
 
-    def _take_over(self) -> None:
+    def _remember(self) -> None:
         for state in self._own.values():
             state.put_back()
         self._own.clear()
-        root = logging.getLogger()
-        self._taken = [_state(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, _UVICORN_ACCESS)]
-        self._taken.append(_state(root))
+        names = (*_UVICORN_LOGGERS, _UVICORN_ACCESS)
+        self._taken = [*(_state(logging.getLogger(name)) for name in names), _state(logging.getLogger())]
+
+    def _take_over(self) -> None:
         for name in _UVICORN_LOGGERS:
             logging.getLogger(name).handlers.clear()
             logging.getLogger(name).propagate = True
         access = logging.getLogger(_UVICORN_ACCESS)
-        access.handlers.clear()
+        # Without any handler the standard library would print warnings itself.
+        access.handlers[:] = [self._nowhere]
         access.propagate = False
-        root.handlers[:] = [self._handler]
-        self._take_structlog()
+        logging.getLogger().handlers[:] = [self._handler]
+        self._structlog.take()
 
-    def _attach(self, logger: logging.Logger) -> None:
-        logger.addHandler(self._handler)
-        logger.propagate = False
-        if logger.level == logging.NOTSET:
-            logger.setLevel(self._level)
+    def _find_above(self) -> LoggingSetup | None:
+        """The setup that was configured over this one and has not been restored."""
+        found: LoggingSetup | None = None
+        owner = _owner(logging.getLogger().handlers)
+        while owner is not None and owner is not self:
+            found = owner
+            owner = _owner(owner._root_handlers())  # noqa: SLF001
+        return found if owner is self else None
 
-    def _take_structlog(self) -> None:
-        """Only where the process uses it: it is not imported for this."""
-        structlog = sys.modules.get("structlog")
-        if structlog is None:
-            return
-        self._structlog_before = structlog.get_config() if structlog.is_configured() else {}
-        structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.filter_by_level,
-                structlog.stdlib.PositionalArgumentsFormatter(),
-                _to_record_arguments,
-            ],
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=False,
-        )
+    def _root_handlers(self) -> tuple[logging.Handler, ...]:
+        return self._taken[-1].handlers if self._taken else ()
 
-    def _restore_structlog(self) -> None:
-        structlog = sys.modules.get("structlog")
-        before, self._structlog_before = self._structlog_before, None
-        if structlog is None or before is None:
-            return
-        if before:
-            structlog.configure(**before)
-        else:
-            structlog.reset_defaults()
+    def _inherit(self, below: LoggingSetup) -> None:
+        """Put back, in the end, what the setup below this one would have."""
+        self._taken = below._taken
+        self._structlog, below._structlog = below._structlog, StructlogBridge()
+
+
+def _owner(handlers: list[logging.Handler] | tuple[logging.Handler, ...]) -> LoggingSetup | None:
+    owners = [handler.owner for handler in handlers if isinstance(handler, JsonHandler)]
+    return owners[0] if owners and isinstance(owners[0], LoggingSetup) else None
 
 
 def _state(logger: logging.Logger) -> _LoggerState:
     return _LoggerState(logger, tuple(logger.handlers), logger.level, logger.propagate)
-
-
-def _to_record_arguments(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """An event of structlog as the arguments of a standard library log call; names a record has get the suffix `_`."""
-    arguments: dict[str, Any] = {"msg": event.pop("event", "")}
-    for name in ("exc_info", "stack_info", "stacklevel"):
-        if name in event:
-            arguments[name] = event.pop(name)
-    arguments["extra"] = {f"{name}_" if name in _RECORD_FIELDS else name: value for name, value in event.items()}
-    return arguments

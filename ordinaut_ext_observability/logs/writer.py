@@ -10,7 +10,9 @@ import atexit
 import contextlib
 import os
 import selectors
+import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -50,8 +52,10 @@ class LogWriter:
         self._on_cpu_seconds = on_cpu_seconds
         self._on_error = on_error
         self._before_writing: list[Callable[[], None]] = []
+        self._process_ends = False
         self.forget()
         forget_after_fork(self)
+        atexit.register(_end, weakref.ref(self))
 
     def forget(self) -> None:
         """Begin as a writer that has written nothing."""
@@ -67,6 +71,7 @@ class LogWriter:
         self._rounds_done = 0
         self._rounds_wanted = 0
         self._torn = False
+        self._ends_with_worker = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
         """Queue one line, without its line break. `urgent` lines are kept when others are dropped."""
@@ -116,8 +121,13 @@ class LogWriter:
         if thread is not None:
             thread.join(max(0.0, deadline - monotonic_seconds()))
 
+    def end_with_process(self) -> None:
+        """Write what is queued, and from now on in the calling thread: no other would be waited for."""
+        self.close()
+        self._process_ends = True
+
     def _start(self) -> None:
-        """Start the thread unless it runs. While the interpreter ends there are no new threads: then write here."""
+        """Start the thread unless it runs. While the process ends there are no new threads: then write here."""
         if self._thread is not None:
             return
         with self._state:
@@ -125,6 +135,11 @@ class LogWriter:
                 return
             self._ending = False
             self._hurry.clear()
+            if self._process_ends or sys.is_finalizing():
+                self._awake = False
+                self._round()
+                return
+            self._end_with_worker()
             thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
             try:
                 thread.start()
@@ -133,7 +148,13 @@ class LogWriter:
                 self._round()
             else:
                 self._thread = thread
-                atexit.register(self.close)
+
+    def _end_with_worker(self) -> None:
+        """Workers of `multiprocessing` end without what is registered with `atexit`."""
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._ends_with_worker:
+            self._ends_with_worker = True
+            util.Finalize(None, _end, (weakref.ref(self),), exitpriority=0)
 
     def _run(self) -> None:
         while not self._has_ended():
@@ -153,7 +174,6 @@ class LogWriter:
                 self._awake = False  # before the queue is looked at: a line added from here on starts a new thread
                 if not self._queue and self._rounds_done >= self._rounds_wanted:
                     self._thread = None
-                    atexit.unregister(self.close)
                     return True
                 self._wake_event.set()
             return False
@@ -202,6 +222,12 @@ class LogWriter:
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
             with contextlib.suppress(Exception):
                 self._on_error(error)
+
+
+def _end(writer: weakref.ref[LogWriter]) -> None:
+    alive = writer()
+    if alive is not None:
+        alive.end_with_process()
 
 
 def _wait_until_writable(file_descriptor: int) -> None:
