@@ -145,7 +145,7 @@ def _calling_frame() -> FrameType:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
     while frame is not None and frame.f_back is not None:
         module = frame.f_globals.get("__name__", "")
-        if module != __name__ and module != "structlog" and not module.startswith("structlog."):
+        if module not in (__name__, "structlog") and not module.startswith("structlog."):
             break
         frame = frame.f_back
     assert frame is not None  # noqa: S101 - there is always a frame

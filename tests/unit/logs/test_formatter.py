@@ -151,9 +151,6 @@ def test_ids_given_as_extras_keep_their_names_where_they_are_free(formatted: For
 
 
 @pytest.mark.parametrize("name", ["exception", "exception_type", "stack"])
-@pytest.mark.xfail(
-    reason="bug: the extra keeps a name of DESIGN.md §8 and the exception itself gets the suffix", strict=True
-)
 def test_an_extra_never_takes_the_place_of_the_exception(formatted: Format, name: str) -> None:
     fields = formatted(make_record(extra={name: "mine"}, exc_info=raised(ValueError("no")), sinfo="Stack: here"))
     assert fields[f"{name}_"] == "mine"
@@ -167,9 +164,6 @@ def test_extras_with_names_that_are_no_text_are_kept(formatted: Format) -> None:
     assert list(fields.items())[8:] == [("1", "one"), ("None", "none"), ("(1, 2)", "pair"), ("b'b'", "bytes")]
 
 
-@pytest.mark.xfail(
-    reason="bug: names are compared before they are made text, so these replace the line's own fields", strict=True
-)
 def test_a_name_that_only_becomes_taken_as_text_gets_a_suffix(formatted: Format) -> None:
     class Name:
         def __str__(self) -> str:
@@ -193,12 +187,8 @@ def test_a_record_can_be_formatted_again(formatted: Format) -> None:
 
 @pytest.mark.parametrize("early", [False, True], ids=["set after the record's own", "set before"])
 def test_fields_that_a_record_factory_adds_are_kept(
-    request: pytest.FixtureRequest, formatted: Format, other_factory: Callable[[Any], None], *, early: bool
+    formatted: Format, other_factory: Callable[[Any], None], *, early: bool
 ) -> None:
-    if early:
-        request.applymarker(
-            pytest.mark.xfail(reason="bug: extras are told by position: tenant is lost, another field shown")
-        )
 
     class TenantRecord(logging.LogRecord):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -212,9 +202,6 @@ def test_fields_that_a_record_factory_adds_are_kept(
     assert list(formatted(make_record(extra={"after": 1})).items())[8:] == [("tenant", "acme"), ("after", 1)]
 
 
-@pytest.mark.xfail(
-    reason="bug: a factory set before the import counts into _USUAL_FIELDS: what it adds is never shown", strict=True
-)
 def test_fields_of_a_record_factory_set_before_the_import_are_kept(run_code: Callable[[str], Any]) -> None:
     """The recipe of the logging cookbook, in the host's first lines."""
     child = run_code("""
@@ -333,7 +320,6 @@ def test_a_long_exception_is_cut_and_its_type_stays(formatted: Format) -> None:
     assert fields["after"] == "kept"
 
 
-@pytest.mark.xfail(reason="bug: the beginning of a long traceback is kept, but what was raised is its end", strict=True)
 def test_a_long_exception_says_what_was_raised(formatted: Format) -> None:
     error = ValueError("the reason")
     for number in range(200):
@@ -373,13 +359,7 @@ def test_odd_exception_information_makes_a_line(formatted: Format, exc_info: Any
     "exc_info",
     [(int, 1, 2), (int, 1), pytest.param(("a", "b", "c"), id="texts"), (5,), ("", None, None)],
 )
-def test_exception_information_of_the_wrong_kind_makes_a_line(
-    request: pytest.FixtureRequest, formatted: Format, exc_info: Any
-) -> None:
-    if not isinstance(exc_info[0], type):
-        request.applymarker(
-            pytest.mark.xfail(reason="bug: __name__ of what is no class is read outside the try", strict=True)
-        )
+def test_exception_information_of_the_wrong_kind_makes_a_line(formatted: Format, exc_info: Any) -> None:
     assert formatted(make_record(exc_info=exc_info))["message"] == "hello"
 
 
@@ -407,12 +387,8 @@ def test_exception_information_of_the_wrong_kind_makes_a_line(
     ],
 )
 def test_a_record_put_together_by_hand_makes_a_line(
-    request: pytest.FixtureRequest, formatted: Format, name: str, value: object, *, fails: bool
+    formatted: Format, name: str, value: object, *, fails: bool
 ) -> None:
-    if fails:
-        request.applymarker(
-            pytest.mark.xfail(reason="bug: an instant that is none loses the line (line.Timestamps)", strict=True)
-        )
     fields = formatted(logging.makeLogRecord({"msg": "m", "after": 1, name: value}))
     assert fields["after"] == 1
 

@@ -7,7 +7,6 @@ import logging
 import logging.handlers
 import os
 import queue
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,12 +14,6 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.logs.handler import JsonHandler
-
-on_313 = pytest.mark.xfail(
-    sys.version_info >= (3, 13),
-    reason="bug: logging.Handler.handle enters self.lock, which is None here: every log call raises TypeError",
-    strict=True,
-)
 
 
 def own_logger(name: str) -> logging.Logger:
@@ -36,7 +29,6 @@ def logger(log_lines: Any) -> Iterator[logging.Logger]:
     yield logger
 
 
-@on_313
 def test_a_record_becomes_one_line(logger: logging.Logger, log_lines: Any) -> None:
     logger.info("to %s", "ann", extra={"user": "ann"})
     fields = log_lines.only()
@@ -44,7 +36,6 @@ def test_a_record_becomes_one_line(logger: logging.Logger, log_lines: Any) -> No
     assert (fields["module"], fields["function"]) == ("test_handler", "test_a_record_becomes_one_line")
 
 
-@on_313
 @pytest.mark.parametrize("message", ["a\nb", "a\r\nb\r", "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", "\x00", "\udcff"])
 def test_a_line_break_never_ends_the_line_early(logger: logging.Logger, log_lines: Any, message: str) -> None:
     logger.info(message, extra={message: message})
@@ -52,7 +43,6 @@ def test_a_line_break_never_ends_the_line_early(logger: logging.Logger, log_line
     assert len(log_lines.all()) == 2
 
 
-@on_313
 def test_records_below_the_handlers_level_are_not_written(logger: logging.Logger, log_lines: Any) -> None:
     logger.handlers[0].setLevel(logging.WARNING)
     logger.info("no")
@@ -60,7 +50,6 @@ def test_records_below_the_handlers_level_are_not_written(logger: logging.Logger
     assert log_lines.messages() == ["yes"]
 
 
-@on_313
 def test_filters_are_asked(logger: logging.Logger, log_lines: Any) -> None:
     logger.handlers[0].addFilter(lambda record: "secret" not in record.getMessage())
     logger.info("a secret")
@@ -68,14 +57,12 @@ def test_filters_are_asked(logger: logging.Logger, log_lines: Any) -> None:
     assert log_lines.messages() == ["a word"]
 
 
-@on_313
 def test_another_formatter_may_be_set(logger: logging.Logger, log_lines: Any) -> None:
     logger.handlers[0].setFormatter(logging.Formatter('{"message":"%(message)s"}'))
     logger.info("x")
     assert log_lines.texts() == ['{"message":"x"}']
 
 
-@on_313
 def test_records_of_many_threads_are_all_written(eager_switching: None, logger: logging.Logger, log_lines: Any) -> None:
     def work(thread: int) -> None:
         for number in range(200):
@@ -93,7 +80,6 @@ def test_records_of_many_threads_are_all_written(eager_switching: None, logger: 
         assert mine == [str(number) for number in range(200)]
 
 
-@on_313
 def test_a_value_that_logs_while_it_is_formatted_loses_no_line(logger: logging.Logger, log_lines: Any) -> None:
     class Talks:
         def __str__(self) -> str:
@@ -105,7 +91,6 @@ def test_a_value_that_logs_while_it_is_formatted_loses_no_line(logger: logging.L
     assert log_lines.messages() == ["inside", "talks", "inside", "extra"]
 
 
-@on_313
 def test_a_filter_that_logs_loses_no_line(logger: logging.Logger, log_lines: Any) -> None:
     def talk(record: logging.LogRecord) -> bool:
         if record.getMessage() != "inside":
@@ -117,7 +102,6 @@ def test_a_filter_that_logs_loses_no_line(logger: logging.Logger, log_lines: Any
     assert log_lines.messages() == ["inside", "outside"]
 
 
-@on_313
 def test_a_value_that_logs_itself_for_ever_ends(
     logger: logging.Logger, log_lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +117,6 @@ def test_a_value_that_logs_itself_for_ever_ends(
     assert log_lines.messages()[-1] == "after"
 
 
-@on_313
 def test_a_failing_formatter_is_told_as_the_standard_library_does(
     logger: logging.Logger, log_lines: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +130,6 @@ def test_a_failing_formatter_is_told_as_the_standard_library_does(
     assert log_lines.texts() == []
 
 
-@on_313
 @pytest.mark.parametrize(
     ("level", "urgent"),
     [("debug", False), ("info", False), ("warning", False), ("error", True), ("critical", True), ("exception", True)],
@@ -171,7 +153,6 @@ def test_lines_of_errors_are_kept_when_there_are_too_many(
     assert log_lines.messages() == ["first", *(["second"] if urgent else [])]
 
 
-@on_313
 def test_flush_waits_until_all_is_written(logger: logging.Logger, log_lines: Any) -> None:
     for number in range(100):
         logger.info("%d", number)
@@ -179,7 +160,6 @@ def test_flush_waits_until_all_is_written(logger: logging.Logger, log_lines: Any
     assert log_lines._path.read_text().count("\n") == 100
 
 
-@on_313
 def test_a_closed_handler_writes_on(logger: logging.Logger, log_lines: Any) -> None:
     """The standard library closes every handler at exit and in `dictConfig`; what is logged later still counts."""
     logger.info("before")
@@ -198,7 +178,6 @@ def test_the_handler_has_what_the_standard_library_asks_of_handlers(log_lines: A
     assert "NOTSET" in repr(handler)
 
 
-@on_313
 def test_records_through_a_queue_keep_their_fields(log_lines: Any) -> None:
     """As with the standard library's QueueHandler, which formats the message and drops what cannot be sent."""
     records: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -217,7 +196,6 @@ def test_records_through_a_queue_keep_their_fields(log_lines: Any) -> None:
     assert "LookupError: here" in fields["message"] + fields.get("exception", "")
 
 
-@on_313
 def test_another_handlers_changes_to_the_record_do_no_harm(log_lines: Any) -> None:
     class Colouring(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -232,7 +210,6 @@ def test_another_handlers_changes_to_the_record_do_no_harm(log_lines: Any) -> No
     assert (fields["level"], fields["colour"]) == ("\x1b[31mINFO", "red")
 
 
-@on_313
 def test_a_forked_child_logs_its_own_lines_once(
     logger: logging.Logger, log_lines: Any, in_forked_child: Callable[[Callable[[], bytes]], bytes]
 ) -> None:

@@ -31,14 +31,6 @@ from ordinaut_ext_observability.logs.setup import LoggingSetup
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
 NOTHING: tuple[None, dict[str, str]] = (None, {})
 
-on_313 = pytest.mark.xfail(
-    sys.version_info >= (3, 13), reason="bug: see test_handler: a log call raises on Python 3.13", strict=True
-)
-
-other_context = pytest.mark.xfail(
-    reason="bug: __exit__ raises ValueError in the caller where the block ends in another context", strict=True
-)
-
 
 def now() -> tuple[str | None, dict[str, str]]:
     return current_correlation_id(), dict(work_ids.get())
@@ -60,7 +52,6 @@ def nothing_left() -> Iterator[None]:
         assert now() == NOTHING
 
 
-@on_313
 def test_the_seeds_sketch(log_lines: Any) -> None:
     """Its formatter lost every extra, its context forgot the outer one and always made a new id."""
     setup = LoggingSetup(log_lines.writer)
@@ -139,14 +130,12 @@ def test_an_id_that_does_not_belong_into_logs_is_replaced(given: Any) -> None:
             assert inner.correlation_id == context.correlation_id
 
 
-@pytest.mark.xfail(reason="bug: encoding an id that is not Unicode raises UnicodeEncodeError", strict=True)
 @pytest.mark.parametrize("given", ["\ud800", "a\udcff"])
 def test_an_id_that_is_not_unicode_is_replaced(given: str) -> None:
     with RequestContext(correlation_id=given) as context:
         assert match_client_id(context.correlation_id.encode())
 
 
-@pytest.mark.xfail(reason="bug: the text is taken twice, and only the first is looked at", strict=True)
 def test_the_id_that_was_looked_at_is_the_one_used() -> None:
     class Changing:
         texts = ["good", 'bad","level":"forged', 'bad","level":"forged']
@@ -199,9 +188,6 @@ def test_a_context_can_be_used_again_and_within_itself() -> None:
         assert now() == NOTHING
 
 
-@pytest.mark.xfail(
-    reason="bug: one list of tokens for all: what one task entered the other leaves, with ValueError", strict=True
-)
 def test_a_context_can_be_used_by_two_tasks_at_once() -> None:
     context = RequestContext("t", correlation_id="c")
 
@@ -224,9 +210,6 @@ def test_it_is_bound_on_entering_and_not_before() -> None:
         assert now()[1] == {"task_id": "t"}
 
 
-@pytest.mark.xfail(
-    reason="bug: the surrounding ids are those of where it was made, not of where the block begins", strict=True
-)
 def test_the_surrounding_ids_are_those_where_the_block_begins() -> None:
     """One made once, at import, and used in every request."""
     context = RequestContext("nightly")
@@ -289,7 +272,6 @@ def test_an_async_generator_restores_in_the_task_that_runs_it() -> None:
     assert asyncio.run(main()) == [("g", {"task_id": "in generator"}), NOTHING]
 
 
-@other_context
 def test_a_block_that_ends_in_another_context_fails_nobody() -> None:
     """As a dependency of FastAPI with `yield` in a plain function: its two halves run in two threads."""
 
@@ -304,14 +286,12 @@ def test_a_block_that_ends_in_another_context_fails_nobody() -> None:
     assert now() == NOTHING
 
 
-@other_context
 def test_work_ids_bound_where_the_block_ends_in_another_context_fail_nobody() -> None:
     with contextlib.ExitStack() as stack:
         contextvars.copy_context().run(stack.enter_context, bound(task_id="t"))
     assert now() == NOTHING
 
 
-@other_context
 @pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")
 def test_a_generator_collected_in_another_context_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
@@ -376,7 +356,6 @@ def test_threads_start_without_the_ids_and_keep_theirs_to_themselves() -> None:
     assert seen == {"before": NOTHING, "inside": ("t", {"task_id": "in thread"}), "after": NOTHING}
 
 
-@on_313
 def test_work_ids_that_hold_anything_make_a_line(log_lines: Any) -> None:
     logger = logging.Logger("tests.odd_ids")  # noqa: LOG001
     setup = LoggingSetup(log_lines.writer)

@@ -180,7 +180,7 @@ USUAL = [
 
 MADE_PLAIN = [
     (HUGE_INTEGER, "1180591620717411303424"),
-    (10**5000, "<int: __str__ raised ValueError>"),
+    (16**5000, f"0x1{'0' * 1997}…"),
     ("\ud800", "\\ud800"),
     ({"\udcff": "\udcff"}, {"\\udcff": "\\udcff"}),
     ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "(1, 2)": "c"}),
@@ -223,19 +223,11 @@ def test_a_value_is_there_as_before_beside_one_that_is_made_plain(
     ],
     ids=lambda value: type(value).__name__,
 )
-@pytest.mark.xfail(
-    reason="bug: beside a value that is made plain, instants lose their T and dataclasses become their repr",
-    strict=True,
-)
 def test_a_values_form_does_not_depend_on_its_neighbours(read_line: Callable[[str], Any], value: object) -> None:
     alone = read_line(encode_line({"value": value}))["value"]
     assert read_line(encode_line({"other": HUGE_INTEGER, "value": value}))["value"] == alone
 
 
-@pytest.mark.xfail(
-    reason="bug: beside a value that is made plain, a subclass of float is refused by the encoder: this raises",
-    strict=True,
-)
 def test_numbers_of_other_libraries_are_kept(read_line: Callable[[str], Any]) -> None:
     assert read_line(encode_line({"value": OwnFloat(1.5), "other": HUGE_INTEGER}))["value"] in (1.5, "1.5")
 
@@ -246,22 +238,17 @@ def test_numbers_that_json_has_not_are_kept_from_it(read_line: Callable[[str], A
     assert read_line(encode_line({"value": [number, HUGE_INTEGER]}))["value"] == [str(number), str(HUGE_INTEGER)]
 
 
-EATS_THE_LINE = pytest.mark.xfail(
-    reason="bug: what a value raises in _plain is caught around the whole line, which becomes a text", strict=True
-)
-
-
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda: BrokenClass(), marks=EATS_THE_LINE, id="broken class"),
-        pytest.param(lambda: GivesBrokenString(), marks=EATS_THE_LINE, id="text that fails"),
-        pytest.param(lambda: Nameless(), marks=EATS_THE_LINE, id="nameless type"),
-        pytest.param(released, marks=EATS_THE_LINE, id="released view"),
-        pytest.param(lambda: memoryview(b"a").cast("B", []), marks=EATS_THE_LINE, id="view without dimensions"),
+        pytest.param(lambda: BrokenClass(), id="broken class"),
+        pytest.param(lambda: GivesBrokenString(), id="text that fails"),
+        pytest.param(lambda: Nameless(), id="nameless type"),
+        pytest.param(released, id="released view"),
+        pytest.param(lambda: memoryview(b"a").cast("B", []), id="view without dimensions"),
         pytest.param(lambda: memoryview(b"abcd").cast("B", [2, 2]), id="view of two dimensions"),
         pytest.param(lambda: memoryview(array.array("d", [1.0])), id="view of numbers"),
-        pytest.param(lambda: BrokenInteger(5), marks=EATS_THE_LINE, id="broken integer"),
+        pytest.param(lambda: BrokenInteger(5), id="broken integer"),
         pytest.param(lambda: BrokenString("x"), id="broken text"),
         pytest.param(lambda: BrokenList([1]), id="broken list"),
     ],
@@ -326,10 +313,6 @@ def after():
 }
 
 
-@pytest.mark.xfail(
-    reason="bug: orjson reads other people's attributes and changing containers unguarded: the process is killed",
-    strict=True,
-)
 @pytest.mark.parametrize("code", CRASHES.values(), ids=CRASHES.keys())
 def test_no_value_ends_the_process(run_code: Callable[[str], Any], code: str) -> None:
     child = run_code(f"""
@@ -345,10 +328,6 @@ for _ in range(5):
     assert child.process.returncode == 0, child.err
 
 
-@pytest.mark.xfail(
-    reason="bug: nothing bounds the whole of a value: 100 items at 6 depths are 10^12, and the encoder writes out all",
-    strict=True,
-)
 def test_a_value_that_is_vast_when_written_out_is_cut_at_once(run_code: Callable[[str], Any]) -> None:
     """Lists that hold the next one several times, as the aliases of a YAML file make them."""
     child = run_code("""
@@ -404,9 +383,6 @@ def test_of_too_many_fields_the_first_are_kept_and_the_others_counted(read_line:
     assert 30 < len(fields) < 60
 
 
-@pytest.mark.xfail(
-    reason="bug: the first field that does not fit ends the line, so short ones after it are lost", strict=True
-)
 def test_a_field_that_does_not_fit_takes_no_shorter_one_with_it(read_line: Callable[[str], Any]) -> None:
     big = {f"{number}": ["x" * 300] * 20 for number in range(20)}
     fields = read_line(encode_line({"before": 1, "big": big, "after": "kept"}))
