@@ -362,6 +362,12 @@ def test_settings_take_what_can_be_used_and_tell_the_rest(
     assert SECRET not in repr(settings.problems)
 
 
+@bug("settings.py:196 HEALTH_DISABLED_CHECKS takes any text: a misspelt check stays on and nothing is said")
+def test_a_misspelt_check_to_leave_out_is_told(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ORDINAUT_OBS_HEALTH_DISABLED_CHECKS", "cpu,memroy")
+    assert [problem.variable for problem in load_settings().problems] == ["ORDINAUT_OBS_HEALTH_DISABLED_CHECKS"]
+
+
 def test_checks_of_the_file_are_registered_with_their_options(
     clean_process: pytest.MonkeyPatch, read: Read, path: Path
 ) -> None:

@@ -276,6 +276,16 @@ def test_what_a_check_returns_is_its_outcome(
     assert (result.status, result.message, result.details) == (status, message, details)
 
 
+@pytest.mark.parametrize("status", [DEGRADED, UNHEALTHY])
+@bug(
+    "health/monitor.py:315 _outcome_of lets pass what it does not know: a check that returns a HealthCheck, the one public "
+    "class with a status in it, is healthy whatever that says (likewise a returned exception or `(False, 'down')`)"
+)
+def test_a_health_check_that_is_returned_is_believed(status: HealthStatus) -> None:
+    result = run_once(lambda: HealthCheck("only", status, "the queue is full", 1.0, datetime.now(UTC)))
+    assert (result.status, result.message) == (status, "the queue is full")
+
+
 class BrokenText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -491,6 +501,33 @@ def test_a_late_result_is_nobodys(released: threading.Event) -> None:
     asyncio.run(main())
 
 
+@bug("health/threads.py:34 a coroutine that a function returns after its timeout is dropped: it was never awaited")
+def test_a_coroutine_that_comes_too_late_is_closed(run_code: Callable[..., Any]) -> None:
+    child = run_code(
+        """
+import asyncio, time
+from ordinaut_ext_observability import HealthMonitor
+
+async def ask():
+    pass
+
+def late():
+    time.sleep(0.05)
+    return ask()
+
+async def main():
+    monitor = HealthMonitor()
+    monitor.register_check("late", late, timeout_seconds=0.01)
+    print((await monitor.run_all_checks())["late"].message)
+    await monitor._checks["late"].thread
+
+asyncio.run(main())
+"""
+    )
+    assert (child.process.returncode, child.out) == (0, "timed out after 0.01 s\n")
+    assert "never awaited" not in child.err
+
+
 def test_hanging_checks_cost_the_others_nothing(released: threading.Event) -> None:
     async def main() -> dict[str, HealthCheck]:
         monitor = HealthMonitor()
@@ -513,11 +550,16 @@ def test_hanging_checks_cost_the_others_nothing(released: threading.Event) -> No
     "health/threads.py:55 a function that finds every thread taken fails at once: of more than 32 blocking checks the "
     "rest is unhealthy although none hangs (configuration files may name 200)"
 )
-def test_as_many_blocking_checks_as_there_may_be_all_get_their_turn() -> None:
+def test_as_many_blocking_checks_as_there_may_be_all_get_their_turn(released: threading.Event) -> None:
     monitor = HealthMonitor()
     for number in range(60):
-        monitor.register_check(f"check {number}", lambda: time.sleep(0.02))
-    results = asyncio.run(monitor.run_all_checks())
+        monitor.register_check(f"check {number}", lambda: released.wait() and None)
+
+    async def main() -> dict[str, HealthCheck]:
+        asyncio.get_running_loop().call_later(0.05, released.set)
+        return await monitor.run_all_checks()
+
+    results = asyncio.run(main())
     assert {result.message for result in results.values()} == {""}
 
 
@@ -935,6 +977,31 @@ def test_starting_while_the_checks_run_shares_their_round() -> None:
         await monitor.run_all_checks()
         monitor.stop()
         assert [transition.after for transition in monitor.history("slow")] == [HEALTHY]
+
+    asyncio.run(main())
+
+
+@bug(
+    "health/monitor.py:123 the round begun by start() meets the checks that stop() is only about to cancel: they count as "
+    "still running, and for a first result that is a transition to unhealthy"
+)
+def test_stopped_and_started_at_once_makes_no_check_unhealthy() -> None:
+    started = asyncio.Event()
+
+    async def quick() -> None:
+        started.set()
+        await asyncio.sleep(0.001)
+
+    async def main() -> None:
+        monitor = HealthMonitor(period_seconds=3600)
+        monitor.register_check("quick", quick)
+        monitor.start()
+        await started.wait()
+        monitor.stop()
+        monitor.start()
+        await until(lambda: bool(monitor.history("quick")))
+        monitor.stop()
+        assert [transition.after for transition in monitor.history("quick")] == [HEALTHY]
 
     asyncio.run(main())
 
