@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 
-import orjson
+from orjson import dumps
 
 from ordinaut_ext_observability.clock import wall_seconds
-from ordinaut_ext_observability.context import WORK_FIELDS, request_ids, work_ids
+from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.logs.formatter import add_context
 from ordinaut_ext_observability.logs.line import Timestamps, json_text
@@ -29,6 +29,8 @@ _are_usual = frozenset((str, int, float, bool)).issuperset
 
 _URGENT = frozenset(("ERROR", "CRITICAL"))
 _MAX_HEADS = 1000
+_MAX_MESSAGES = 256
+_MAX_REMEMBERED_LENGTH = 200
 
 # Text this short has no more bytes than a line may have: a character is four at most.
 _SURELY_FITS = MAX_LINE_BYTES // 4
@@ -43,6 +45,7 @@ class EventLog:
         self._logger_name = logger_name
         self._threshold = _number(level)
         self._timestamps = Timestamps()
+        self._message_texts: dict[str, str] = {}
         self.forget()
         forget_after_fork(self)
 
@@ -60,34 +63,33 @@ class EventLog:
         head = self._heads[key] if key in self._heads else self._lay_out(level, event_type)
         if head is None:
             return
-        line = self._usual_line(head, message, fields)
-        if line is None:
+        message_text = self._message_texts.get(message) if type(message) is str else None
+        if message_text is None:
+            message_text = self._encode_message(message)
+        ids = request_ids.get()
+        line = None
+        if not work_ids.get() and _are_usual(map(type, fields.values())) and _TAKEN.isdisjoint(fields):
+            try:
+                field_text = f",{dumps(fields)[1:-1].decode()}" if fields else ""
+            except TypeError:  # text that is not Unicode, or an integer past 64 bits
+                pass
+            else:
+                before_message, after_message = head
+                line = (
+                    f'{{"timestamp":"{self._timestamps.format(wall_seconds())}{before_message}{message_text}'
+                    f"{after_message}{'' if ids is None else _id_text(ids)}{field_text}}}"
+                )
+        if line is None or (len(line) > _SURELY_FITS and len(line.encode()) > MAX_LINE_BYTES):
             line = self._unusual_line(level, message, event_type, fields)
         self._writer.write(line, urgent=level in _URGENT)
 
-    def _usual_line(self, head: tuple[str, str], message: str, fields: dict[str, object]) -> str | None:
-        """The line, where nothing is out of the ordinary."""
-        ids = request_ids.get()
-        if (
-            type(message) is not str
-            or work_ids.get()
-            or not _are_usual(map(type, fields.values()))
-            or not _TAKEN.isdisjoint(fields)
-        ):
-            return None
-        before_message, after_message = head
-        id_text = "" if ids is None else _id_text(*ids)
-        try:
-            field_text = f",{orjson.dumps(fields)[1:-1].decode()}" if fields else ""
-        except TypeError:  # text that is not Unicode, or an integer past 64 bits
-            return None
-        line = (
-            f'{{"timestamp":"{self._timestamps.format(wall_seconds())}{before_message}{json_text(message)}'
-            f"{after_message}{id_text}{field_text}}}"
-        )
-        if len(line) > _SURELY_FITS and len(line.encode()) > MAX_LINE_BYTES:
-            return None
-        return line
+    def _encode_message(self, message: object) -> str:
+        """The message as JSON. The first ones are remembered: an event's message seldom varies."""
+        text = text_of(message)
+        encoded = json_text(text)
+        if len(self._message_texts) < _MAX_MESSAGES and len(text) <= _MAX_REMEMBERED_LENGTH:
+            self._message_texts[text] = encoded
+        return encoded
 
     def _unusual_line(self, level: str, message: object, event_type: str, fields: dict[str, object]) -> str:
         code = EventLog.emit.__code__
@@ -129,7 +131,8 @@ def _number(level: str) -> int:
     return logging.getLevelNamesMapping().get(level, logging.INFO)
 
 
-def _id_text(correlation_id: str, trace_id: str, span_id: str, _sampled: bool) -> str:  # noqa: FBT001 - context.RequestIds
+def _id_text(ids: RequestIds) -> str:
+    correlation_id, trace_id, span_id, _ = ids
     return (
         f',"correlation_id":"{correlation_id}","request_id":"{correlation_id}"'
         f',"trace_id":"{trace_id}","span_id":"{span_id}"'

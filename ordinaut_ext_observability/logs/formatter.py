@@ -35,11 +35,15 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line. Extra fields whose names are taken get the suffix `_`."""
         fields = vars(record)
+        try:
+            timestamp = self._timestamps.format(record.created)
+        except (TypeError, ValueError, OverflowError, OSError):  # a record put together by hand
+            timestamp = self._timestamps.format(wall_seconds())
         line: dict[str, object] = {
-            "timestamp": self._timestamp(record.created),
+            "timestamp": timestamp,
             "level": record.levelname,
             "logger": record.name,
-            "message": _message(record),
+            "message": record.msg if not record.args and type(record.msg) is str else _message(record),
         }
         if "event_type" in fields:
             line["event_type"] = fields["event_type"]
@@ -51,17 +55,14 @@ class JsonFormatter(logging.Formatter):
         has_exception = bool(record.exc_info or record.exc_text or record.stack_info)
         if len(fields) > _USUAL_FIELDS:
             for name in [name for name in fields if name not in _NO_EXTRAS]:
-                # An exception's own fields come after the extras, and keep their names.
-                put(line, f"{name}_" if has_exception and name in _EXCEPTION_FIELDS else name, fields[name])
+                if name not in line and type(name) is str and not (has_exception and name in _EXCEPTION_FIELDS):
+                    line[name] = fields[name]
+                else:
+                    # Of an exception, too: its own fields come after the extras, and keep their names.
+                    put(line, f"{name}_" if name in _EXCEPTION_FIELDS else name, fields[name])
         if has_exception:
             self._add_exception(line, record)
         return encode_line(line)
-
-    def _timestamp(self, created: float) -> str:
-        try:
-            return self._timestamps.format(created)
-        except (TypeError, ValueError, OverflowError, OSError):  # a record put together by hand
-            return self._timestamps.format(wall_seconds())
 
     def _add_exception(self, line: dict[str, object], record: logging.LogRecord) -> None:
         exc_info = record.exc_info
