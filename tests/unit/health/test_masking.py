@@ -177,12 +177,16 @@ def test_details_are_plain_json(value: Any, shown: Any) -> None:
 @pytest.mark.parametrize(
     "name",
     ["password", "PASSWORD", "db_password", "secret_key", "apiKey", "api-key", "token", "tokens", "Authorization",
-     "Set-Cookie", "dsn", "credentials", "signature", "private_key", "passwd_hash",
-     pytest.param("database_dsn", marks=bug(":20 to _SECRET_KEY's \\b an underscore is part of the word"))],
+     "Set-Cookie", "dsn", "credentials", "signature", "private_key", "passwd_hash"],
 )  # fmt: skip
 @pytest.mark.parametrize("value", [SECRET, 12345678, [SECRET], {"inner": SECRET}, None, SECRET.encode()])
 def test_whatever_stands_under_a_secrets_name_is_masked(name: str, value: Any) -> None:
     assert mask_details({"outer": [{name: value}]}) == {"outer": [{name: MASK}]}
+
+
+@bug(":20 to _SECRET_KEY's \\b an underscore is part of the word")
+def test_a_dsn_of_something_is_masked() -> None:
+    assert mask_details({"database_dsn": f"{SECRET}@db"}) == {"database_dsn": MASK}
 
 
 def test_details_are_bounded() -> None:

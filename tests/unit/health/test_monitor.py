@@ -505,26 +505,31 @@ def test_a_late_result_is_nobodys(released: threading.Event) -> None:
 def test_a_coroutine_that_comes_too_late_is_closed(run_code: Callable[..., Any]) -> None:
     child = run_code(
         """
-import asyncio, time
-from ordinaut_ext_observability import HealthMonitor
+import asyncio, gc, threading
+from ordinaut_ext_observability import HealthMonitor, HealthStatus
+
+go_on = threading.Event()
 
 async def ask():
     pass
 
 def late():
-    time.sleep(0.05)
+    go_on.wait()
     return ask()
 
 async def main():
     monitor = HealthMonitor()
-    monitor.register_check("late", late, timeout_seconds=0.01)
+    monitor.register_check("late", late, timeout_seconds=0.5)
     print((await monitor.run_all_checks())["late"].message)
-    await monitor._checks["late"].thread
+    go_on.set()
+    while (await monitor.run_all_checks())["late"].status is not HealthStatus.HEALTHY:
+        await asyncio.sleep(0.01)
+    gc.collect()
 
 asyncio.run(main())
 """
     )
-    assert (child.process.returncode, child.out) == (0, "timed out after 0.01 s\n")
+    assert (child.process.returncode, child.out) == (0, "timed out after 0.5 s\n")
     assert "never awaited" not in child.err
 
 
