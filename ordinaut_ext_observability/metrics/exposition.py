@@ -38,6 +38,8 @@ format_value: Callable[[float], str] = floatToGoString
 # From here on `prometheus_client` prints an exponent, as Go does; below it, Python's own notation is the same text.
 _PLAIN_BELOW = 1e6
 
+_ONLY_INTEGERS = {int}
+
 
 class Collector(Protocol):
     """What `prometheus_client` can render."""
@@ -159,19 +161,24 @@ class _NumberTemplate:
 
     def __init__(self, family: Counter | Gauge) -> None:
         self._family = family
-        self._laid_out = (0, "")
+        self._laid_out = (0, "", "")
 
     def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
         """The block's lines; both formats are the same here."""
         del openmetrics
-        known, template = self._laid_out
+        known, template, integers_template = self._laid_out
         children = block[:]  # taken after the template, so never shorter: the list may grow meanwhile
         if len(children) > known:
             template += self._lay_out(children[known:])
-            self._laid_out = (len(children), template)
+            # Exact: a line break stands only at the end of a line, so this is never part of a label value.
+            integers_template = template.replace(" %s\n", " %d.0\n")
+            self._laid_out = (len(children), template, integers_template)
         values = [child.value for child in children]
-        if _all_plain(values):
-            return template % tuple(values)
+        if set(map(type, values)) == _ONLY_INTEGERS:
+            if max(values) < _PLAIN_BELOW:
+                return integers_template % tuple(values)
+        elif _all_plain(values):
+            return template % tuple(map(float, values))
         return template % tuple(map(format_value, values))
 
     def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> str:

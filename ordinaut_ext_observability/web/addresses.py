@@ -17,11 +17,15 @@ class AddressList:
     """Whether a client's address is in one of some networks; answers are remembered for 1024 addresses."""
 
     networks: tuple[Network, ...]
+    is_everywhere: bool = field(init=False)
     _remembered: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.is_everywhere = self.networks == EVERYWHERE
 
     def holds(self, client: tuple[str, int] | None) -> bool:
         """False for a client without an address, such as one on a Unix socket, unless every address is in."""
-        if self.networks == EVERYWHERE:
+        if self.is_everywhere:
             return True
         host = client[0] if client else ""
         known = self._remembered.get(host)

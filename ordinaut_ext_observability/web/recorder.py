@@ -54,11 +54,11 @@ class RequestSeries:
 
     def add(self, exchange: HttpExchange) -> None:
         """Count one request and its time."""
-        self._requests.value += 1.0
+        self._requests.value += 1
         self._response_bytes.value += exchange.response_bytes
         self._request_bytes.value += exchange.request_bytes
         if self._plugin_requests is not None:
-            self._plugin_requests.value += 1.0
+            self._plugin_requests.value += 1
         if exchange.unusual is not None and exchange.unusual.stream_endpoint is not None:
             return
         seconds = exchange.seconds

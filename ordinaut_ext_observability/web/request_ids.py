@@ -9,7 +9,7 @@ from starlette.types import Scope
 from ordinaut_ext_observability.context import RequestIds
 from ordinaut_ext_observability.ids import MAX_ID_LENGTH, match_client_id, random_ids
 from ordinaut_ext_observability.traceparent import parse_traceparent
-from ordinaut_ext_observability.web.addresses import EVERYWHERE, AddressList
+from ordinaut_ext_observability.web.addresses import AddressList
 
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
@@ -24,7 +24,7 @@ class RequestIdReader:
 
     def __init__(self, trusted: AddressList, on_rejected: Callable[[str, int], None]) -> None:
         """`on_rejected` is told the reason and the length of an id that was replaced."""
-        self.distrusts = trusted.networks != EVERYWHERE
+        self.distrusts = not trusted.is_everywhere
         self._trusted = trusted
         self._on_rejected = on_rejected
 
