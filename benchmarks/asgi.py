@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -14,6 +15,9 @@ from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -61,31 +65,67 @@ def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True) -> Runti
     return runtime
 
 
-def add_peers(app: FastAPI, descriptor: int, *, access_log: bool = True) -> None:
+class AccessLine(Enum):
+    """How the peers write their access line."""
+
+    NONE = "none"
+    USUAL = "usual"
+    """In a function under `@app.middleware("http")`, as examples for FastAPI have it."""
+    LEAN = "lean"
+    """In a class of plain ASGI, as few write it."""
+
+
+def add_peers(app: FastAPI, descriptor: int, access_line: AccessLine = AccessLine.LEAN) -> None:
     """What people combine: an instrumentator for metrics, a middleware for ids, structlog for the access line."""
     Instrumentator(registry=CollectorRegistry()).instrument(app)
-    if access_log:
-        app.add_middleware(StructlogAccessLine, descriptor=descriptor)
+    if access_line is AccessLine.LEAN:
+        app.add_middleware(LeanAccessLine, descriptor=descriptor)
+    elif access_line is AccessLine.USUAL:
+        _add_usual_access_line(app, descriptor)
     app.add_middleware(CorrelationIdMiddleware)
 
 
-class StructlogAccessLine:
-    """A JSON line per request, as lean as structlog can: pure ASGI, its fast configuration, orjson."""
+def _structlog(descriptor: int) -> Any:
+    """structlog at its fastest: cached, bytes, orjson."""
+    return structlog.wrap_logger(
+        structlog.BytesLogger(open(descriptor, "wb", closefd=False)),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_correlation_id,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _add_usual_access_line(app: FastAPI, descriptor: int) -> None:
+    log = _structlog(descriptor)
+
+    @app.middleware("http")
+    async def access_line(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        started = time.perf_counter()
+        response = await call_next(request)
+        route = request.scope.get("route")
+        log.info(
+            "request",
+            event_type="api_request",
+            method=request.method,
+            path=route.path if route is not None else "<unmatched>",
+            status_code=response.status_code,
+            duration_ms=round((time.perf_counter() - started) * 1000, 3),
+        )
+        return response
+
+
+class LeanAccessLine:
+    """A JSON line per request, as lean as structlog can."""
 
     def __init__(self, app: Any, descriptor: int) -> None:
         self.app = app
-        self._log = structlog.wrap_logger(
-            structlog.BytesLogger(open(descriptor, "wb", closefd=False)),  # noqa: SIM115 - as long as the process
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                _add_correlation_id,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(serializer=orjson.dumps),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(20),
-            cache_logger_on_first_use=True,
-        )
+        self._log = _structlog(descriptor)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
