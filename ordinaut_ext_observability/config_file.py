@@ -23,11 +23,18 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError
 
+BUILT_IN_CHECKS = ("event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings")
+"""Names that checks in the file cannot have."""
+
 MAX_FILE_BYTES = 1024 * 1024
+MAX_VALUES = 20_000
 _MAX_ENTRIES = 100
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
+"""Not so by chance: a token read from a file often ends in a line break."""
 Runs = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -58,7 +65,7 @@ class HttpCheckEntry(CheckEntry):
 
     url: AnyHttpUrl
     method: Literal["GET", "HEAD", "OPTIONS", "POST"] = "GET"
-    headers: dict[str, str] = Field(default={}, max_length=50)
+    headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=50)
     expected_statuses: list[Annotated[int, Field(ge=100, le=599)]] = Field(default=[], max_length=100)
     """Empty: 200 to 399."""
     slow_seconds: Seconds | None = None
@@ -84,20 +91,48 @@ class ConfigFile(NamedTuple):
 def read_config_file(path: str, environment: Mapping[str, str]) -> ConfigFile:
     """The configuration in this file. Never raises: what cannot be used is among the problems."""
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            return ConfigFile(problems=(FileProblem("", f"larger than {MAX_FILE_BYTES} bytes"),))
-        data = yaml.safe_load(content)
+        data = _load(path)
     except OSError as error:
         return ConfigFile(problems=(FileProblem("", f"cannot be read: {error.strerror}"),))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _TooLargeError as error:
+        return ConfigFile(problems=(FileProblem("", f"larger than {error}"),))
+    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
         return ConfigFile(problems=(FileProblem("", f"not YAML{_position(error)}"),))
     problems: list[FileProblem] = []
     health = _section(_section({"": data}, "", problems, ("health",)), "health", problems, ("http", "callables"))
-    http_checks = tuple(_entries(HttpCheckEntry, health, "http", problems, environment))
-    callable_checks = tuple(_entries(CallableCheckEntry, health, "callables", problems, environment))
+    taken = set(BUILT_IN_CHECKS)
+    http_checks = tuple(_entries(HttpCheckEntry, health, "http", problems, environment, taken))
+    callable_checks = tuple(_entries(CallableCheckEntry, health, "callables", problems, environment, taken))
     return ConfigFile(http_checks, callable_checks, tuple(problems))
+
+
+class _TooLargeError(Exception):
+    """The text says than what."""
+
+
+def _load(path: str) -> Any:
+    if Path(path).is_fifo():
+        raise OSError(0, "it is a pipe")  # reading it would wait for its writer
+    with Path(path).open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise _TooLargeError(f"{MAX_FILE_BYTES} bytes")
+    data = yaml.safe_load(content)
+    _count(data, [MAX_VALUES])
+    return data
+
+
+def _count(value: Any, left: list[int]) -> None:
+    """Aliases make a small file a vast one.
+
+    Raises:
+        _TooLargeError: written out, it has more values than are left.
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        raise _TooLargeError(f"{MAX_VALUES} values")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _count(item, left)
 
 
 def _position(error: Exception) -> str:
@@ -133,8 +168,9 @@ def _entries(
     name: str,
     problems: list[FileProblem],
     environment: Mapping[str, str],
+    taken: set[str],
 ) -> Iterator[EntryT]:
-    """The usable entries of a list."""
+    """The usable entries of a list; their names are added to those taken."""
     entries = health.get(name)
     if entries is None:
         return
@@ -150,11 +186,17 @@ def _entries(
             problems.append(FileProblem(f"{place}.{number}", f"environment variable not set: {missing}"))
             continue
         try:
-            yield kind.model_validate(filled_in)
+            checked = kind.model_validate(filled_in)
         except ValidationError as error:
             for details in error.errors(include_url=False, include_context=False, include_input=False):
                 inner = ".".join(map(str, (place, number, *details["loc"])))
                 problems.append(FileProblem(inner, details["msg"]))
+            continue
+        if checked.name in taken:
+            problems.append(FileProblem(f"{place}.{number}.name", f"there is a check {checked.name} already"))
+            continue
+        taken.add(checked.name)
+        yield checked
 
 
 def _fill_in(value: Any, environment: Mapping[str, str], unknown: set[str], depth: int = 0) -> Any:

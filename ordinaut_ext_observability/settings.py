@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ordinaut_ext_observability.config_file import ConfigFile, read_config_file
+from ordinaut_ext_observability.config_file import BUILT_IN_CHECKS, ConfigFile, read_config_file
 
 PREFIX = "ORDINAUT_OBS_"
 
@@ -53,6 +53,13 @@ def _json_object(value: object) -> object:
     return value
 
 
+def _known_checks(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = sorted(set(names) - set(BUILT_IN_CHECKS))
+    if unknown:
+        raise ValueError(f"no such check: {', '.join(unknown)}")
+    return names
+
+
 def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
     if list(bounds) != sorted(set(bounds)):
         raise ValueError("bounds must ascend")
@@ -62,6 +69,7 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
 TextList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 NetworkList = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+CheckNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_known_checks)]
 Limits = Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], NoDecode, BeforeValidator(_json_object)]
 Bounds = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
@@ -193,7 +201,7 @@ class HealthSettings(_Part):
     health_deadline_seconds: float = Field(
         default=10.0, ge=0.05, le=600.0, description="How long all checks together may take; one takes 5 at most."
     )
-    health_disabled_checks: TextList = Field(
+    health_disabled_checks: CheckNames = Field(
         default=(),
         description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
     )

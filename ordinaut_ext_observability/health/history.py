@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 MAX_TRANSITIONS = 100
 """Kept per check; of a check that flaps, the latest."""
@@ -29,7 +31,7 @@ class History:
 
         Where the window reaches back before the first transition kept, it is cut to what is known.
         """
-        begin = now - window
+        begin = now - min(window, now - _EARLIEST)
         up = known = timedelta(0)
         until = now
         for transition in reversed(self._transitions):

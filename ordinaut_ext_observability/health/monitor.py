@@ -28,12 +28,14 @@ from ordinaut_ext_observability.health.model import (
     Transition,
     worst,
 )
-from ordinaut_ext_observability.health.threads import DaemonThreads
+from ordinaut_ext_observability.health.threads import DaemonThreads, NoThreadError, UnusualError, is_ordinary
+from ordinaut_ext_observability.logs.values import text_of
 
 STALE_AFTER_PERIODS = 3
 """A result older than this many periods, and the deadline, says nothing about now."""
 
-MAX_CHECKS = 200
+MAX_CHECKS = 300
+_TURNS_TO_DELIVER = 5
 _JITTER = 0.1
 
 ResultListener = Callable[[HealthCheck], None]
@@ -72,10 +74,11 @@ class HealthMonitor:
         self._checks: dict[str, _RegisteredCheck] = {}
         self._round: asyncio.Task[dict[str, HealthCheck]] | None = None
         self._background: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = False
 
     def register_check(self, name: str, check: CheckFunction | Check, **options: Any) -> None:
-        """Run this check too, from the next round on; a check of that name is replaced.
+        """Run this check too, at once where the monitor runs; a check of that name is replaced.
 
         `check` is a function, a coroutine function or an object with a method `run`; what it may return says
         `health.model.CheckFunction`. `options` are those of `health.model.CheckOptions`.
@@ -84,7 +87,7 @@ class HealthMonitor:
             TypeError: the check cannot be called, or there is no such option.
             ValueError: the name is empty or too long, an option is out of its range, or there are too many checks.
         """
-        if not (isinstance(name, str) and 0 < len(name) <= 100):
+        if not (isinstance(name, str) and 0 < len(name) <= 100 and _is_unicode(name)):
             raise ValueError(f"a check's name has 1 to 100 characters, got {name!r}")
         function = getattr(check, "run", check)
         if not callable(function):
@@ -94,6 +97,7 @@ class HealthMonitor:
             if name not in self._checks and len(self._checks) >= MAX_CHECKS:
                 raise ValueError(f"there are {MAX_CHECKS} checks already")
             self._checks = {**self._checks, name: registered}
+        self._run_soon(registered)
 
     def unregister_check(self, name: str) -> None:
         """Forget this check, if there is one."""
@@ -119,27 +123,34 @@ class HealthMonitor:
         background = self._background
         if background is not None and not background.done() and background.get_loop() is loop:
             return
+        self._loop = loop
         # In a context of its own: who starts it may be a request, whose ids are not the checks'.
         self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
         self._background = asyncio.create_task(self._run_for_ever(), context=contextvars.Context())
 
     def stop(self) -> None:
         """Run nothing any more. Safe from any thread, and without `start`."""
-        for task in (self._background, self._round):
+        tasks: list[asyncio.Task[Any] | None] = [self._background, self._round]
+        for check in self._checks.values():
+            tasks.append(check.run)
+            check.ending, check.run = check.run, None
+        for task in tasks:
             if task is not None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed, and the task with it
                     task.get_loop().call_soon_threadsafe(task.cancel)
-        self._background = self._round = None
+        self._background = self._round = self._loop = None
 
     def report(self) -> HealthReport:
         """Every check as it stands, from memory."""
         now = self._clock.monotonic()
         stale_after = STALE_AFTER_PERIODS * self._period_seconds + self._deadline_seconds
         checks = tuple(check.report(now, stale_after) for check in self._checks.values())
-        required = worst([check.status for check in checks if check.required])
-        if required is HealthStatus.HEALTHY and any(check.status is not HealthStatus.HEALTHY for check in checks):
-            required = HealthStatus.DEGRADED
-        return HealthReport(required, checks)
+        status = worst([check.status for check in checks if check.required])
+        if status is HealthStatus.HEALTHY and any(check.status is not HealthStatus.HEALTHY for check in checks):
+            status = HealthStatus.DEGRADED
+        if checks and all(check.stale for check in checks):
+            status = HealthStatus.UNHEALTHY  # nothing is checked any more, so nothing is known
+        return HealthReport(status, checks)
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait for the first results, where they are being made on the running loop: once, after the start."""
@@ -164,17 +175,37 @@ class HealthMonitor:
             try:
                 await self.run_all_checks()
             except Exception:  # noqa: BLE001 - the next round may do better; stale results say if none does
-                self._on_error()
+                self._failed()
             pause = self._period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
             await asyncio.sleep(max(0.0, pause - (self._clock.monotonic() - started)))
 
     async def _run_round(self) -> dict[str, HealthCheck]:
         checks = list(self._checks.values())
-        results = await asyncio.gather(*(self._run_one(check) for check in checks))
+        results = await asyncio.gather(*(self._run_shared(check) for check in checks))
         self._settled = True
         return {result.name: result for result in results}
 
+    def _run_soon(self, check: _RegisteredCheck) -> None:
+        """Run a check out of turn, where the monitor runs: until its first result it counts as unhealthy."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._begin, check)
+
+    def _begin(self, check: _RegisteredCheck) -> asyncio.Task[HealthCheck]:
+        """The check's run that is under way on this loop, else a new one."""
+        run = check.run
+        if run is None or run.done() or run.get_loop() is not asyncio.get_running_loop():
+            run = check.run = asyncio.create_task(self._run_one(check), context=contextvars.Context())
+        return run
+
+    async def _run_shared(self, check: _RegisteredCheck) -> HealthCheck:
+        return await asyncio.shield(self._begin(check))
+
     async def _run_one(self, check: _RegisteredCheck) -> HealthCheck:
+        if check.ending is not None and check.ending.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({check.ending}, timeout=1.0)  # stopped just now, it lets go within a turn of the loop
+        check.ending = None
         began_at, began = self._now(), self._clock.monotonic()
         timeout = min(check.options.timeout_seconds, self._deadline_seconds)
         outcome = await self._outcome(check, timeout)
@@ -201,36 +232,62 @@ class HealthMonitor:
         # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
         try:
             await asyncio.wait({task}, timeout=timeout_seconds)
+            await _let_finish(task)
         finally:
             if not task.done():
                 task.cancel()
                 task.add_done_callback(_retrieve)
         if not task.done():
+            await _let_finish(task)
+            if not task.done():
+                # It ignores being cancelled. A loop that ends waits for its tasks: it must not wait for this one.
+                asyncio._unregister_task(task)  # noqa: SLF001 - documented, under "Extending"
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio's own do
+            if check.thread is not None:
+                check.thread.add_done_callback(_close_late)
             return Outcome(HealthStatus.UNHEALTHY, f"timed out after {timeout_seconds:g} s")
         try:
             return _outcome_of(task.result())
         except asyncio.CancelledError:
             return Outcome(HealthStatus.UNHEALTHY, "the check was cancelled")
-        except Exception as error:  # noqa: BLE001 - checks are other people's code
+        except BaseException as error:  # noqa: BLE001 - checks are other people's code
             return Outcome(HealthStatus.UNHEALTHY, _error_text(error))
 
     async def _call(self, check: _RegisteredCheck) -> Any:
-        if _is_coroutine_function(check.function):
-            try:
+        try:
+            if _is_coroutine_function(check.function):
                 return await check.function()
-            except SystemExit as error:  # would end the loop
-                raise RuntimeError("it raised SystemExit") from error
-        thread = self._threads.run(check.function)
-        thread.add_done_callback(_retrieve)
-        check.thread = thread
-        # Where this is cancelled the thread goes on, and the check counts as running until it ends.
-        result = await asyncio.shield(thread)
-        return await result if inspect.isawaitable(result) else result
+            thread = await self._start_thread(check.function)
+            check.thread = thread
+            # Where this is cancelled the thread goes on, and the check counts as running until it ends.
+            result = await asyncio.shield(thread)
+            return await result if inspect.isawaitable(result) else result
+        except BaseException as error:
+            # The last two are not the check's: the user's, and the end of a coroutine that nobody awaits any more.
+            if is_ordinary(error) or isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                raise
+            raise UnusualError(error) from error
+
+    async def _start_thread(self, function: CheckFunction) -> asyncio.Future[Any]:
+        """The function's result to come; waits for a thread where all are taken."""
+        while True:
+            freed = self._threads.freed()
+            try:
+                thread = self._threads.run(function)
+            except NoThreadError:
+                await freed
+            else:
+                thread.add_done_callback(_retrieve)
+                return thread
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception:  # noqa: BLE001 - whoever listens must not keep checks from running
+            self._failed()
+
+    def _failed(self) -> None:
+        with contextlib.suppress(Exception):
             self._on_error()
 
     def _now(self) -> datetime:
@@ -245,6 +302,9 @@ class _RegisteredCheck:
         self.function = function
         self.options = options
         self.history = History()
+        self.run: asyncio.Task[HealthCheck] | None = None
+        self.ending: asyncio.Task[HealthCheck] | None = None
+        """A run that was stopped and may not have noticed."""
         self.task: asyncio.Future[Any] | None = None
         self.thread: asyncio.Future[Any] | None = None
         self._hysteresis = Hysteresis(options.failures_to_worsen, options.passes_to_recover)
@@ -302,26 +362,54 @@ def _is_coroutine_function(function: CheckFunction) -> bool:
 
 def _outcome_of(value: Any) -> Outcome:
     """What a check returned, as an outcome with its texts masked."""
-    if isinstance(value, Outcome):
-        return Outcome(value.status, mask_text(str(value.message)), mask_details(dict(value.details)))
+    if isinstance(value, (Outcome, HealthCheck)):
+        if isinstance(value.status, HealthStatus):
+            return Outcome(value.status, _text(value.message), mask_details(dict(value.details or {})))
+        return Outcome(HealthStatus.UNHEALTHY, f"the check returned a status that is none: {_text(value.status)}")
     if isinstance(value, HealthStatus):
         return Outcome(value)
-    if value is None or value is True:
-        return Outcome(HealthStatus.HEALTHY)
     if value is False:
         return Outcome(HealthStatus.UNHEALTHY, "the check returned False")
-    if isinstance(value, Mapping):
-        return Outcome(HealthStatus.HEALTHY, "", mask_details(value))
-    # A check that returned something else passed; what it meant to say is shown.
-    return Outcome(HealthStatus.HEALTHY, mask_text(str(value)))
+    if value is None or value is True or isinstance(value, (Mapping, str)):
+        message = mask_text(value) if isinstance(value, str) else ""
+        return Outcome(HealthStatus.HEALTHY, message, mask_details(value) if isinstance(value, Mapping) else {})
+    return Outcome(HealthStatus.DEGRADED, f"the check returned what says neither yes nor no: {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return mask_text(text_of(value))
 
 
 def _error_text(error: BaseException) -> str:
+    if isinstance(error, UnusualError):
+        error = error.raised
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - other people's `__str__`
         text = ""
     return f"{type(error).__name__}: {mask_text(text)}" if text else type(error).__name__
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def _let_finish(task: asyncio.Future[Any]) -> None:
+    """Let the loop deliver what came in time: after it was blocked, a timer that is due comes first."""
+    for _ in range(_TURNS_TO_DELIVER):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+
+
+def _close_late(future: asyncio.Future[Any]) -> None:
+    """Close the coroutine that a function returned when nobody was there any more to await it."""
+    if not future.cancelled() and future.exception() is None and inspect.iscoroutine(future.result()):
+        future.result().close()
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -40,6 +40,7 @@ class Limits:
 
 
 _GENEROUS = Limits(depth=6, items=100, characters=2000, values=2000)
+_DETAILS = Limits(depth=4, items=50, characters=2000, values=200)
 _TIGHT = Limits(depth=3, items=20, characters=300, values=200)
 
 
@@ -77,6 +78,11 @@ def text_of(value: object) -> str:
         return str.__str__(str(value))
     except Exception as error:  # noqa: BLE001 - other people's `__str__`
         return f"<{_type_name(value)}: __str__ raised {_type_name(error)}>"
+
+
+def plain_value(value: object) -> object:
+    """One value by itself, as text, numbers, None, lists and dicts of these; of fewer items than in a line."""
+    return _Plain(_DETAILS).of(value, ())
 
 
 def _type_name(value: object) -> str:

@@ -23,13 +23,12 @@ from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.health.model import Check, HealthCheck, HealthStatus, Outcome, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import GaugeChild
 from ordinaut_ext_observability.settings import Settings
 
 Event = Callable[..., None]
 
 _LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", HealthStatus.UNHEALTHY: "ERROR"}
-
-BUILT_IN_CHECKS = ("event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,10 @@ def _register_built_in(
         "network": lambda: NetworkCheck(Limits(degraded=0.01, unhealthy=0.1)),
         "task_success": lambda: TaskSuccessCheck(metrics.task_executions, clock),
     }
-    for name in BUILT_IN_CHECKS:
+    for name, make in makers.items():
         if name not in settings.health.health_disabled_checks:
             try:
-                check = makers[name]()
+                check = make()
             except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such check
                 metrics.count_internal_error("health_monitor")
                 continue
@@ -139,6 +138,14 @@ def _settings_outcome(settings: Settings) -> Outcome:
 
 
 def _show_statuses(monitor: HealthMonitor, metrics: Metrics) -> None:
-    report = monitor.report()
-    for check in report.checks:
-        metrics.health_status.labels(check.name).set(check.status.severity)
+    """Past the label's budget several checks share a series: it shows the worst of them."""
+    family = metrics.health_status
+    severities: dict[GaugeChild, int] = {}
+    for check in monitor.report().checks:
+        child = family.labels(check.name)
+        severities[child] = max(check.status.severity, severities.get(child, 0))
+    for child in family.children():
+        if child in severities:
+            child.set(severities[child])
+        else:
+            family.remove(*child.label_values)

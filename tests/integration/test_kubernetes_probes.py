@@ -40,10 +40,6 @@ ONCE = {**QUICK, "HEALTH_INTERVAL_SECONDS": "3600"}
 Probed = Callable[..., Any]
 
 
-def bug(reason: str) -> Any:
-    return pytest.mark.xfail(reason=f"bug: {reason}", strict=True)
-
-
 class Dependency:
     """A dependency that is up until told otherwise, and counts how often it was looked at."""
 
@@ -444,10 +440,6 @@ def test_results_that_went_stale_are_unhealthy(probed: Probed) -> None:
     assert statuses(served) == (200, 200, 200, 200)
 
 
-@bug(
-    "health/monitor.py:139 report() only degrades for stale optional checks, and all built-in ones are optional: when the "
-    "monitor itself has died, /health and /health/ready stay 200 (the brief: unhealthy and stale are 503)"
-)
 def test_monitor_that_died_shows_without_any_required_check(probed: Probed) -> None:
     served = probed({"cache": (Dependency(), {"required": False})}, **ONCE)
     assert statuses(served) == (200, 200, 200, 200)
@@ -722,7 +714,6 @@ def test_check_that_is_down_from_the_start_is_a_log_line(probed: Probed) -> None
     assert "previous_status" not in line
 
 
-@bug("runtime/health.py:144 _show_statuses only sets: a check that was unregistered keeps its last status in /metrics")
 def test_check_that_is_gone_has_no_status_any_more(probed: Probed) -> None:
     served = probed({"gone": lambda: False}, **ONCE)
     statuses(served)
@@ -731,10 +722,6 @@ def test_check_that_is_gone_has_no_status_any_more(probed: Probed) -> None:
     assert [value for labels, value in served.samples("orchestrator_health_status") if labels["check"] == "gone"] == []
 
 
-@bug(
-    "runtime/health.py:144 past the label budget (100, while there may be 200 checks) every check sets the gauge of "
-    "__other__: one that is down shows as the healthy one after it"
-)
 def test_check_past_the_label_budget_that_is_down_shows(probed: Probed) -> None:
     checks: dict[str, Any] = {"up 1": lambda: True, "up 2": lambda: True, "down": lambda: False, "up 3": lambda: True}
     served = probed(checks, **ONCE, LABEL_BUDGET="2")
@@ -756,10 +743,6 @@ def test_hosts_own_checks_registered_in_its_lifespan_count_from_the_start(serve:
     assert statuses(served) == (200, 503, 200, 503)
 
 
-@bug(
-    "health/monitor.py:96 a required check registered, or replaced, while the process serves is unhealthy until the next "
-    "round: it is out of service for up to an interval, 15 s by default, though nothing is wrong"
-)
 def test_required_check_registered_later_does_not_take_the_process_out_of_service(
     probed: Probed, eventually: Any
 ) -> None:
@@ -778,10 +761,6 @@ def test_two_hundred_checks(probed: Probed, eventually: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/checks", "/metrics"])
-@bug(
-    "health/monitor.py:305 _outcome_of takes any Outcome.status: one check that returns Outcome('unhealthy') makes these "
-    "answer 500, or leaves its metrics out, for good"
-)
 def test_outcome_with_a_status_of_none_of_ours_breaks_no_endpoint(probed: Probed, path: str) -> None:
     served = probed({"wrong": lambda: Outcome("unhealthy"), "other": lambda: True}, **ONCE)  # type: ignore[arg-type]
     answer = served.get(f"{MOUNT}{path}", headers=OPERATOR)
@@ -801,10 +780,8 @@ def test_name_of_a_check_may_be_any_text(probed: Probed, name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param("/health", marks=bug("health/monitor.py:87 register_check takes a name that no JSON can hold")),
-        pytest.param(
-            "/health/checks", marks=bug("health/monitor.py:87 register_check takes a name that no JSON can hold")
-        ),
+        "/health",
+        "/health/checks",
         "/metrics",
     ],
 )

@@ -125,7 +125,7 @@ def test_monitor_follows_the_model(
             ratio = monitor.uptime_ratio(str(number), timedelta(seconds=500))
             assert ratio is not None
             assert 0.0 <= ratio <= 1.0
-        assert monitor.report().status is whole
+        assert monitor.report().status is (HealthStatus.UNHEALTHY if stale else whole)
 
     async def main() -> None:
         for statuses_now, pause in rounds:
@@ -249,7 +249,6 @@ def test_a_secret_in_the_text_of_a_dict_is_masked(before: str, name: str, secret
 
 
 @given(words, st.text(printable, max_size=20), words)
-@pytest.mark.xfail(reason="bug: health/masking.py:18 _PAIR ends a quoted value at an escaped quote", strict=True)
 def test_a_secret_in_json_with_escapes_is_masked(before: str, secret: str, after: str) -> None:
     assert_masked(before, json.dumps({"password": f'"{secret}{CANARY}'}), after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 if TYPE_CHECKING:
     import httpx
+
+
+_MAX_BODY_BYTES = 64 * 1024
 
 
 class HttpServiceCheck:
@@ -44,18 +48,35 @@ class HttpServiceCheck:
 
         Raises:
             httpx.HTTPError: no answer came.
+            ValueError: the request cannot be sent.
         """
-        if self._client is None:
-            import httpx  # takes a tenth of a second: not everybody checks services
+        import httpx  # takes a tenth of a second: not everybody checks services
 
+        if self._client is None:
             self._client = httpx.Client(timeout=self._timeout_seconds, verify=self._verify_tls)
         started = monotonic_seconds()
-        with self._client.stream(self._method, self._url, headers=self._headers) as response:
-            status_code = response.status_code  # the body is nobody's business
-        seconds = monotonic_seconds() - started
+        try:
+            with self._client.stream(self._method, self._url, headers=self._headers) as response:
+                status_code = response.status_code
+                seconds = monotonic_seconds() - started
+                self._skip_body(response, started)
+        except (httpx.LocalProtocolError, UnicodeError):
+            # The error quotes what cannot be sent, which may be a secret.
+            raise ValueError("the URL or a header holds characters that cannot be sent") from None
         details: dict[str, Any] = {"status_code": status_code, "seconds": round(seconds, 3)}
         if status_code not in self._expected_statuses:
             return Outcome(HealthStatus.UNHEALTHY, f"answered {status_code}", details)
         if self._slow_seconds is not None and seconds > self._slow_seconds:
             return Outcome(HealthStatus.DEGRADED, f"took {seconds:.3f} s, more than {self._slow_seconds:g} s", details)
         return Outcome(HealthStatus.HEALTHY, "", details)
+
+    def _skip_body(self, response: httpx.Response, started: float) -> None:
+        """Read the body, which keeps the connection usable, unless it is long or slow."""
+        import httpx
+
+        length = 0
+        with contextlib.suppress(httpx.HTTPError):  # the status code is there already
+            for chunk in response.iter_raw():
+                length += len(chunk)
+                if length > _MAX_BODY_BYTES or monotonic_seconds() - started > self._timeout_seconds:
+                    return

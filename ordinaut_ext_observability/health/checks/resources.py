@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -42,18 +42,39 @@ class CpuCheck:
         self._limits = limits
         self._clock = clock
         self._process = psutil.Process()
-        # The first reading of each begins the first interval.
-        psutil.cpu_percent()
-        self._process.cpu_percent()
-        self._since = clock.monotonic()
+        self._before = self._read()
 
     def run(self) -> Outcome:
-        if self._clock.monotonic() - self._since < _MIN_CPU_SECONDS:
+        now, before = self._read(), self._before
+        seconds, total = now.at - before.at, now.total - before.total
+        if seconds < _MIN_CPU_SECONDS or total <= 0.0:
             return Outcome(HealthStatus.HEALTHY, "not measured for long enough yet")
-        used = psutil.cpu_percent()
-        details = {"used_percent": used, "process_percent": self._process.cpu_percent(), "cpus": psutil.cpu_count()}
-        self._since = self._clock.monotonic()
-        return self._limits.judge(used / 100, "CPU", details)
+        self._before = now
+        used = min(1.0, max(0.0, 1.0 - (now.idle - before.idle) / total))
+        details = {
+            "used_percent": round(used * 100, 1),
+            "process_percent": round((now.process - before.process) / seconds * 100, 1),
+            "cpus": psutil.cpu_count(),
+        }
+        return self._limits.judge(used, "CPU", details)
+
+    def _read(self) -> _CpuTimes:
+        """Not psutil's own percentages: they count from the same thread's reading before, and each run has its own."""
+        machine = psutil.cpu_times()
+        # Linux counts guests' time in `user` and `nice`, too.
+        total = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
+        process = self._process.cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        return _CpuTimes(self._clock.monotonic(), total, idle, process.user + process.system)
+
+
+class _CpuTimes(NamedTuple):
+    """Seconds since the machine, or the process, started."""
+
+    at: float
+    total: float
+    idle: float
+    process: float
 
 
 class MemoryCheck:

@@ -103,7 +103,7 @@ def run_imported(target: str) -> HealthCheck:
         ("{}:Nested.check", HEALTHY, "", {"nested": True}),
         ("{}:awaits", UNHEALTHY, "the check returned False", None),
         ("{}:fails", UNHEALTHY, "RuntimeError: no licence", None),
-        ("{}_exits:check", UNHEALTHY, "RuntimeError: it raised SystemExit", None),
+        ("{}_exits:check", UNHEALTHY, "SystemExit: 3", None),
     ],
 )
 def test_imported_function(module: str, target: str, status: HealthStatus, message: str, details: Any) -> None:

@@ -229,11 +229,6 @@ def test_it_recovers_with_the_service(service: Service, make_check: Any) -> None
     assert statuses == [HEALTHY, UNHEALTHY, HEALTHY]
 
 
-@pytest.mark.xfail(
-    reason="bug: health/checks/http_service.py:53 a response left unread closes the connection, although the class says "
-    "that it is kept between runs",
-    strict=True,
-)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_connection_is_kept_between_runs(service: Service, make_check: Any, method: str) -> None:
     check = make_check(service.url, method=method)
@@ -249,11 +244,6 @@ def test_a_service_that_closes_connections_is_asked_again(service: Service, make
         assert check.run().status is HEALTHY
 
 
-@pytest.mark.xfail(
-    reason="bug: health/checks/http_service.py:53 the client's error quotes the header's value, which masking cannot know "
-    "for a secret: a token from a file that ends in a line break is a usual mistake, and it is shown and logged",
-    strict=True,
-)
 def test_a_header_that_cannot_be_sent_is_not_shown(service: Service, make_check: Any) -> None:
     result = run_monitored(make_check(service.url, headers={"X-Api-Key": f"{SECRET}\n"}))
     assert result.status is UNHEALTHY
