@@ -22,9 +22,7 @@ _SECRET_NAME = (
 _WHOLE_LINE_NAME = r"(?:authorization|cookie)"
 _ASSIGNED = r"[\w-]{0,30}[\"']?\s{0,20}[=:]\s{0,20}"
 _QUOTED = r"[bu]?\"(?:[^\"\\]|\\.)*\"?|[bu]?'(?:[^'\\]|\\.)*'?"
-_PAIR = re.compile(
-    rf"({_SECRET_NAME}{_ASSIGNED})(?:{_QUOTED}|\[masked\]|[^\s,;&}}\]]+)", re.IGNORECASE | re.DOTALL
-)
+_PAIR = re.compile(rf"({_SECRET_NAME}{_ASSIGNED})(?:{_QUOTED}|\[masked\]|[^\s,;&}}\]]+)", re.IGNORECASE | re.DOTALL)
 _LINE = re.compile(
     rf"({_WHOLE_LINE_NAME}{_ASSIGNED}(?:(?:bearer|basic)\s{{1,3}})?)(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE | re.DOTALL
 )

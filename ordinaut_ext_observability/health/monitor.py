@@ -111,7 +111,10 @@ class HealthMonitor:
         """
         if self._round is None or self._round.done() or self._round.get_loop() is not asyncio.get_running_loop():
             self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
-        return await asyncio.shield(self._round)
+        results = await asyncio.shield(self._round)
+        late = [check for check in self._checks.values() if check.name not in results]  # registered in mid-round
+        results.update({result.name: result for result in await asyncio.gather(*map(self._run_shared, late))})
+        return results
 
     def start(self) -> None:
         """Run the checks from now on, on the running loop. Starting again on the same loop does nothing.

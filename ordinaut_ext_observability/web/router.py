@@ -175,6 +175,7 @@ def _add_operator_tier(router: APIRouter, surface: Surface) -> None:
         return JSONResponse(surface.config(), headers=_NO_STORE)
 
     async def health_checks(*, refresh: bool = False) -> Response:
+        await surface.monitor.settle(SETTLE_SECONDS)
         if refresh:
             await surface.monitor.run_all_checks()
         return JSONResponse(everything(surface.monitor, surface.lifecycle), headers=_NO_STORE)
