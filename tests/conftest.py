@@ -372,3 +372,23 @@ def _eventually() -> Callable[..., bool]:
 @pytest.fixture(scope="session", name="free_port")
 def _free_port() -> Callable[[], int]:
     return free_port
+
+
+@pytest.fixture
+def run_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `ordinaut-observability` with these arguments and variables, and waits for its end."""
+    command = str(Path(sys.executable).with_name("ordinaut-observability"))
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORDINAUT_")}
+        return subprocess.run(
+            [command, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=tmp_path,
+            env={**inherited, "COLUMNS": "300", **environ},
+        )
+
+    return run

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from ordinaut_ext_observability.cli.standin_host import create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
 
-COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 SCRAPE_TOKEN = "a-scrapers-token-0123456789"
@@ -26,20 +24,8 @@ Check = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def check(tmp_path: Path, clean_process: pytest.MonkeyPatch) -> Check:
-    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORDINAUT_")}
-        return subprocess.run(
-            [COMMAND, "check", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            cwd=tmp_path,
-            env={**inherited, "COLUMNS": "200", **environ},
-        )
-
-    return run
+def check(run_command: Check, clean_process: pytest.MonkeyPatch) -> Check:
+    return partial(run_command, "check")
 
 
 def serve_ill(serve: Any, *, required: bool) -> Any:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,26 +18,13 @@ from ordinaut_ext_observability.cli.standin_host import create_full_app, create_
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
 
-COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 TOKEN = "an-operators-token-0123456789"
 EAGER = '{"observability": true}'
 
 
 @pytest.fixture
-def doctor(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORDINAUT_")}
-        return subprocess.run(
-            [COMMAND, "doctor", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            cwd=tmp_path,
-            env={**inherited, "COLUMNS": "300", **environ},
-        )
-
-    return run
+def doctor(run_command: Callable[..., Any]) -> Callable[..., Any]:
+    return partial(run_command, "doctor")
 
 
 @pytest.fixture
