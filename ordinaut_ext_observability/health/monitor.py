@@ -131,6 +131,12 @@ class HealthMonitor:
         self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
         self._background = asyncio.create_task(self._run_for_ever(), context=contextvars.Context())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the checks run in the background."""
+        background = self._background
+        return background is not None and not background.done() and not background.get_loop().is_closed()
+
     def stop(self) -> None:
         """Run nothing any more. Safe from any thread, and without `start`."""
         tasks: list[asyncio.Task[Any] | None] = [self._background, self._round]

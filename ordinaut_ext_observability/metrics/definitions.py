@@ -41,6 +41,11 @@ class Metrics:
         self._define_http(request_seconds)
         self._define_long_lived()
         self._define_tasks()
+        self._define_pipelines()
+        self._define_workers()
+        self._define_scheduler()
+        self._define_dependencies()
+        self._define_security()
         self._define_process()
         self._define_health()
 
@@ -228,6 +233,125 @@ class Metrics:
             "task_id",
             "pipeline_type",
             bounds=PIPELINE_SECONDS,
+        )
+
+    def _define_pipelines(self) -> None:
+        self.pipeline_executions = self._counter(
+            "orchestrator_pipeline_executions_total",
+            "Pipeline executions by what became of them: started, success or failed; a failure counts once.",
+            "task_id",
+            "status",
+        )
+        self.runs = self._counter(
+            "orchestrator_runs_total",
+            "Runs that ended, by outcome: success or failed; each attempt is a run.",
+            "status",
+            "task_id",
+            "agent_id",
+        )
+        self.task_seconds = self._histogram(
+            "orchestrator_task_duration_seconds",
+            "How long runs took.",
+            "task_id",
+            "agent_id",
+            "success",
+            bounds=PIPELINE_SECONDS,
+        )
+        self.tasks_created = self._counter(
+            "orchestrator_tasks_created_total", "Tasks created, by kind of schedule.", "schedule_kind", "agent_id"
+        )
+        self.step_seconds = self._histogram(
+            "orchestrator_step_duration_seconds",
+            "How long pipeline steps took; step_id is the step's name.",
+            "tool_addr",
+            "step_id",
+            "task_id",
+            bounds=PIPELINE_SECONDS,
+        )
+        self.step_successes = self._counter(
+            "orchestrator_step_success_total", "Pipeline steps that succeeded.", "tool_addr", "step_id"
+        )
+        self.step_failures = self._counter(
+            "orchestrator_step_failure_total", "Pipeline steps that failed.", "tool_addr", "step_id", "error_type"
+        )
+        self.tool_calls = self._counter(
+            "orchestrator_external_tool_calls_total", "Calls of external tools.", "tool_address", "status_code"
+        )
+        self.tool_seconds = self._histogram(
+            "orchestrator_external_tool_duration_seconds",
+            "How long calls of external tools took.",
+            "tool_address",
+            "method",
+            bounds=PIPELINE_SECONDS,
+        )
+
+    def _define_workers(self) -> None:
+        self.worker_heartbeats = self._counter(
+            "orchestrator_worker_heartbeat_total", "Heartbeats of workers.", "worker_id"
+        )
+        self.active_workers = self._gauge(
+            "orchestrator_active_workers", "1 for the state a worker said it is in last.", "worker_id", "state"
+        )
+        self.lease_seconds = self._gauge(
+            "orchestrator_lease_duration_seconds", "For how long the worker leases work.", "worker_id"
+        )
+        self.leases = self._counter("orchestrator_leases_total", "Work leased.", "worker_id")
+        self.due_work_queue_depth = self._gauge(
+            "orchestrator_due_work_queue_depth",
+            "Work that is due, as a worker saw it at its last heartbeat.",
+            "priority",
+        )
+        self.queue_depth = self._gauge(
+            "orchestrator_queue_depth", "Work that is due, as a worker saw it at its last heartbeat."
+        )
+
+    def _define_scheduler(self) -> None:
+        self.scheduler_lag = self._gauge(
+            "orchestrator_scheduler_lag_seconds", "How late the scheduler last fired a job that was due once."
+        )
+        self.scheduler_ticks = self._counter(
+            "orchestrator_scheduler_ticks_total",
+            "What the scheduler did: success, error, schedule_error or load_error.",
+            "result",
+        )
+        self.scheduler_jobs_created = self._counter(
+            "orchestrator_scheduler_jobs_created_total", "Jobs the scheduler made or fired.", "schedule_kind"
+        )
+
+    def _define_dependencies(self) -> None:
+        self.database_connections = self._gauge(
+            "orchestrator_database_connections", "Connections of the host's database pools.", "pool", "state"
+        )
+        self.redis_operations = self._counter(
+            "orchestrator_redis_operations_total",
+            "Operations the host reports as Redis's; failures of a worker's leasing and heartbeat are the database's.",
+            "operation",
+            "result",
+        )
+
+    def _define_security(self) -> None:
+        self.security_events = self._counter(
+            "orchestrator_security_events_total",
+            "Security events of the host.",
+            "event_type",
+            "severity",
+            "result",
+        )
+        self.authentication_attempts = self._counter(
+            "orchestrator_authentication_attempts_total",
+            "Attempts to authenticate: success, failed or error.",
+            "method",
+            "result",
+        )
+        self.jwt_tokens_issued = self._counter(
+            "orchestrator_jwt_tokens_issued_total", "Tokens issued: access or refresh.", "agent_id", "token_type"
+        )
+        self.jwt_tokens_revoked = self._counter("orchestrator_jwt_tokens_revoked_total", "Tokens revoked.", "reason")
+        self.rate_limit_violations = self._counter(
+            "orchestrator_rate_limit_violations_total", "Requests over a limit.", "endpoint"
+        )
+        self.blocked_requests = self._counter(
+            "orchestrator_blocked_requests_total", "Requests the host's security layer turned away.", "reason"
         )
 
     def _define_process(self) -> None:

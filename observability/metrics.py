@@ -1,0 +1,4 @@
+"""What Ordinaut imports as `observability.metrics`."""
+
+from ordinaut_ext_observability.compat.metrics import *  # noqa: F403
+from ordinaut_ext_observability.compat.metrics import __all__ as __all__  # noqa: PLC0414

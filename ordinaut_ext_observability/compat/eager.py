@@ -1,0 +1,26 @@
+"""The one thing that importing `observability` does: Ordinaut's full host loads the extension with itself.
+
+The host imports `observability` before it loads extensions, and loads those found through entry points lazily unless
+`ORDINAUT_EXT_ENTRY_EAGER` names them. Where that variable does not name us, we are added. What it names otherwise
+stays; where it is not a JSON object, or names us already, nothing is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import MutableMapping
+
+from ordinaut_ext_observability.manifest import EXTENSION_ID
+
+EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
+
+
+def load_extension_eagerly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Add the extension to those that the host loads at its start."""
+    try:
+        eager = json.loads(environment.get(EAGER, "{}"))
+    except ValueError:
+        return
+    if isinstance(eager, dict) and EXTENSION_ID not in eager:
+        environment[EAGER] = json.dumps({**eager, EXTENSION_ID: True})

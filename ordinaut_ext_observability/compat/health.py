@@ -1,0 +1,134 @@
+"""The health monitor of Ordinaut's full host, answering from ours."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ordinaut_ext_observability.health.model import HealthCheck, HealthReport, HealthStatus
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.health.monitor import HealthMonitor
+
+__all__ = ["HealthCheck", "HealthStatus", "SystemHealthMonitor", "SystemHealthReport"]
+
+_SETTLE_SECONDS = 1.0
+
+
+class SystemHealthReport:
+    """All checks as they stand, in the host's shape."""
+
+    def __init__(self, report: HealthReport, request_id: str | None, uptime_seconds: float) -> None:
+        self._report = report
+        self._request_id = request_id
+        self._uptime_seconds = uptime_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it. Anyone may read the host's /health: no texts of checks are in it."""
+        checks: list[dict[str, Any]] = [
+            {
+                "name": check.name,
+                "status": check.status.value,
+                "message": "no recent result" if check.stale or check.last is None else check.status.value,
+                "duration_ms": check.last.duration_ms if check.last is not None else None,
+                "timestamp": _instant(check.last.checked_at.timestamp()) if check.last is not None else None,
+                "details": None,
+                "error": None,
+            }
+            for check in self._report.checks
+        ]
+        statuses = [check["status"] for check in checks]
+        return {
+            "status": self._report.status.value,
+            "timestamp": _instant(time.time()),
+            "request_id": self._request_id,
+            "summary": {
+                "overall_status": self._report.status.value,
+                "total_checks": len(checks),
+                **{f"{status}_checks": statuses.count(status) for status in ("healthy", "degraded", "unhealthy")},
+                "total_duration_ms": round(sum(check["duration_ms"] or 0.0 for check in checks), 3),
+                "uptime_seconds": round(self._uptime_seconds, 3),
+            },
+            "checks": checks,
+        }
+
+
+class SystemHealthMonitor:
+    """What `api/main.py` makes at import and asks for /health, /health/ready and /health/live."""
+
+    def __init__(self) -> None:
+        """Nothing is connected to; the checks are registered with the first question."""
+        self._started = time.perf_counter()
+        self._monitor: HealthMonitor | None = None
+
+    @property
+    def start_time(self) -> float:
+        """Seconds since the start: the host publishes this under the name `uptime_seconds`."""
+        return round(time.perf_counter() - self._started, 3)
+
+    def get_uptime(self) -> float:
+        """Seconds since the start."""
+        return self.start_time
+
+    async def get_system_health(self, request_id: str | None = None) -> SystemHealthReport:
+        """Every check as it stands."""
+        return SystemHealthReport(await self._report(), request_id, self.start_time)
+
+    async def get_quick_health(self) -> dict[str, bool]:
+        """Whether the parts work that the host asks about; `database` decides whether it is ready."""
+        works = {check.name: check.status is not HealthStatus.UNHEALTHY for check in (await self._report()).checks}
+        return {"api": True, "database": works.get("database", True), "redis": works.get("redis", True)}
+
+    async def _report(self) -> HealthReport:
+        monitor = self._get_monitor()
+        if monitor.is_running:
+            await monitor.settle(_SETTLE_SECONDS)
+        elif any(check.last is None or check.stale for check in monitor.report().checks):
+            await monitor.run_all_checks()  # the extension that would run them is not there
+        return monitor.report()
+
+    def _get_monitor(self) -> HealthMonitor:
+        if self._monitor is None:
+            self._monitor = register_host_checks()
+        return self._monitor
+
+
+def register_host_checks() -> HealthMonitor:
+    """Have the process's monitor ask the host's own database and Redis checks, where the host has them."""
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    monitor = current_runtime().health_monitor
+    monitor.register_check("database", _database_is_up, required=True)
+    monitor.register_check("redis", _redis_is_up, required=False)
+    return monitor
+
+
+def _database_is_up() -> Any:
+    return _ask_host("check_database_health")
+
+
+def _redis_is_up() -> Any:
+    host = sys.modules.get("api.dependencies")
+    return {"configured": False} if getattr(host, "redis_client", None) is None else _ask_host("check_redis_health")
+
+
+def _ask_host(name: str) -> Any:
+    """The answer of one of the host's functions: they are coroutine functions that block. Runs in a thread of ours."""
+    import asyncio
+
+    host = sys.modules.get("api.dependencies")
+    check = getattr(host, name, None)
+    return asyncio.run(check()) if check is not None else {"configured": False}
+
+
+def _instant(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HealthMonitor":
+        from ordinaut_ext_observability.health.monitor import HealthMonitor
+
+        return HealthMonitor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,289 @@
+"""The host's calls about what happens in it, as our metrics. No call raises, whatever it is given."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ordinaut_ext_observability.compat.context import step_name_of
+from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.metrics.definitions import Metrics
+
+__all__ = [
+    "OrchestrationMetrics",
+    "get_metrics_handler",
+    "monitor_execution",
+    "orchestrator_metrics",
+    "track_http_requests",
+    "track_step_execution",
+    "track_task_execution",
+]
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class OrchestrationMetrics:
+    """What API, scheduler and worker report of themselves; arguments of any type become text."""
+
+    def __init__(self, registry: object = None) -> None:
+        """`registry` is taken for the host's sake: the metrics are on the process's own registry."""
+        del registry
+        self._runs = PipelineRuns()
+        self._worker_states: dict[str, str] = {}
+
+    @never_raises
+    def record_step_execution(
+        self,
+        tool_addr: object = "",
+        step_id: object = "",
+        task_id: object = "",
+        duration: float = 0.0,
+        success: object = True,  # noqa: FBT002
+        error_type: object = None,
+        **_: object,
+    ) -> None:
+        """A pipeline step ended; `duration` is in seconds. Of `step_id` the step's name is kept."""
+        metrics, seconds = _metrics(), float(duration)
+        tool, step = _text(tool_addr), step_name_of(_text(step_id))
+        metrics.step_seconds.labels(tool, step, _text(task_id)).observe(seconds)
+        if success:
+            metrics.step_successes.labels(tool, step).inc()
+        else:
+            metrics.step_failures.labels(tool, step, _text(error_type) or "unknown").inc()
+
+    @never_raises
+    def record_pipeline_execution(self, task_id: object = "", status: object = "", **_: object) -> None:
+        """A pipeline started, succeeded or failed. The host tells a failure twice; it counts once."""
+        metrics = _metrics()
+        task, outcome = _text(task_id), _text(status)
+        if outcome == "started":
+            self._runs.start(task)
+            metrics.pipeline_executions.labels(task, outcome).inc()
+            return
+        ended = self._runs.end(task)
+        if ended is None:
+            return
+        metrics.pipeline_executions.labels(task, outcome).inc()
+        succeeded = outcome == "success"
+        metrics.task_executions.labels("success" if succeeded else "error", "pipeline").inc()
+        metrics.runs.labels("success" if succeeded else "failed", task, "").inc()
+        if ended.seconds is not None:
+            metrics.pipeline_seconds.labels(task, "pipeline").observe(ended.seconds)
+            metrics.task_seconds.labels(task, "", str(succeeded).lower()).observe(ended.seconds)
+
+    @never_raises
+    def record_task_run(
+        self, task_id: object = "", agent_id: object = "", status: object = "", duration: float = 0.0, **_: object
+    ) -> None:
+        """A run ended after `duration` seconds."""
+        metrics = _metrics()
+        succeeded = _text(status) in ("success", "succeeded", "completed")
+        metrics.runs.labels("success" if succeeded else "failed", _text(task_id), _text(agent_id)).inc()
+        metrics.task_seconds.labels(_text(task_id), _text(agent_id), str(succeeded).lower()).observe(float(duration))
+
+    @never_raises
+    def record_task_created(self, schedule_kind: object = "", agent_id: object = "", **_: object) -> None:
+        _metrics().tasks_created.labels(_text(schedule_kind), _text(agent_id)).inc()
+
+    @never_raises
+    def record_external_tool_call(
+        self,
+        tool_address: object = "",
+        method: object = "",
+        status_code: object = "",
+        duration: float = 0.0,
+        **_: object,
+    ) -> None:
+        """A tool was called; `duration` is in seconds."""
+        metrics = _metrics()
+        metrics.tool_calls.labels(_text(tool_address), _text(status_code)).inc()
+        metrics.tool_seconds.labels(_text(tool_address), _text(method)).observe(float(duration))
+
+    @never_raises
+    def record_worker_heartbeat(self, worker_id: object = "", **_: object) -> None:
+        _metrics().worker_heartbeats.labels(_text(worker_id)).inc()
+
+    @never_raises
+    def update_active_workers(self, worker_id: object = "", state: object = "", count: float = 1, **_: object) -> None:
+        """The worker is in this state, and in no other."""
+        family = _metrics().active_workers
+        worker, now = _text(worker_id), _text(state)
+        before = self._worker_states.get(worker)
+        if before is not None and before != now:
+            family.remove(worker, before)
+        self._worker_states[worker] = now
+        family.labels(worker, now).set(float(count))
+
+    @never_raises
+    def record_lease_duration(self, worker_id: object = "", duration: float = 0.0, **_: object) -> None:
+        """Work was leased. The host gives the configured length of leases, in seconds, not what a lease took."""
+        metrics = _metrics()
+        metrics.leases.labels(_text(worker_id)).inc()
+        metrics.lease_seconds.labels(_text(worker_id)).set(float(duration))
+
+    @never_raises
+    def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
+        metrics = _metrics()
+        metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
+        if priority == "all":
+            metrics.queue_depth.labels().set(float(depth))
+
+    @never_raises
+    def record_scheduler_tick(self, result: object = "", **_: object) -> None:
+        _metrics().scheduler_ticks.labels(_text(result)).inc()
+
+    @never_raises
+    def record_scheduler_job_created(self, schedule_kind: object = "", **_: object) -> None:
+        _metrics().scheduler_jobs_created.labels(_text(schedule_kind)).inc()
+
+    @never_raises
+    def update_scheduler_lag(self, lag_seconds: float = 0.0, **_: object) -> None:
+        _metrics().scheduler_lag.labels().set(float(lag_seconds))
+
+    @never_raises
+    def update_database_connections(self, pool: object = "", state: object = "", count: float = 0, **_: object) -> None:
+        _metrics().database_connections.labels(_text(pool), _text(state)).set(float(count))
+
+    @never_raises
+    def record_redis_operation(self, operation: object = "", result: object = "", **_: object) -> None:
+        _metrics().redis_operations.labels(_text(operation), _text(result)).inc()
+
+    @never_raises
+    def record_security_event(
+        self, event_type: object = "", severity: object = "", result: object = "", **_: object
+    ) -> None:
+        _metrics().security_events.labels(_text(event_type), _text(severity), _text(result)).inc()
+
+    @never_raises
+    def record_authentication_attempt(self, method: object = "", result: object = "", **_: object) -> None:
+        _metrics().authentication_attempts.labels(_text(method), _text(result)).inc()
+
+    @never_raises
+    def record_jwt_token_issued(self, agent_id: object = "", token_type: object = "", **_: object) -> None:
+        _metrics().jwt_tokens_issued.labels(_text(agent_id), _text(token_type)).inc()
+
+    @never_raises
+    def record_jwt_token_revoked(self, reason: object = "manual", **_: object) -> None:
+        _metrics().jwt_tokens_revoked.labels(_text(reason)).inc()
+
+    @never_raises
+    def record_rate_limit_violation(self, client_ip: object = "", endpoint: object = "", **_: object) -> None:
+        """The address is not kept: it would be a label without end, and a person's."""
+        del client_ip
+        _metrics().rate_limit_violations.labels(_text(endpoint)).inc()
+
+    @never_raises
+    def record_blocked_request(self, reason: object = "", client_ip: object = "", **_: object) -> None:
+        """The address is not kept."""
+        del client_ip
+        _metrics().blocked_requests.labels(_text(reason)).inc()
+
+    def record_http_request(self, *_: object, **__: object) -> None:
+        """Nothing: the extension counts requests."""
+
+    def record_plugin_http_request(self, *_: object, **__: object) -> None:
+        """Nothing: the extension counts requests."""
+
+
+orchestrator_metrics = OrchestrationMetrics()
+
+
+def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
+    """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
+    recorder = metrics or orchestrator_metrics
+
+    def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        names = dict(zip(("tool_addr", "step_id", "task_id"), args, strict=False))
+        names.update({name: kwargs[name] for name in ("tool_addr", "step_id", "task_id") if name in kwargs})
+        recorder.record_step_execution(
+            **names, duration=seconds, success=error is None, error_type=type(error).__name__ if error else None
+        )
+
+    return lambda function: _timed(function, record)
+
+
+def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
+    """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
+    recorder = metrics or orchestrator_metrics
+
+    def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        names = dict(zip(("task_id", "agent_id"), args, strict=False))
+        names.update({name: kwargs[name] for name in ("task_id", "agent_id") if name in kwargs})
+        recorder.record_task_run(**names, status="success" if error is None else "failed", duration=seconds)
+
+    return lambda function: _timed(function, record)
+
+
+def track_http_requests(metrics: object = None) -> Callable[[Any], Any]:
+    """Decorator that adds nothing: the extension counts requests."""
+    del metrics
+    return lambda function: function
+
+
+def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, dict[str, str]]]:
+    """A function that returns this process's metrics as text, and the headers to serve them with."""
+    del registry
+
+    def handle() -> tuple[bytes, dict[str, str]]:
+        from ordinaut_ext_observability.metrics.negotiation import Format
+        from ordinaut_ext_observability.runtime.current import current_runtime
+
+        runtime = current_runtime()
+        runtime.registry.refresh()
+        text = "".join(runtime.registry.pieces(openmetrics=False))
+        return text.encode(), {"Content-Type": Format.TEXT.value}
+
+    return handle
+
+
+def monitor_execution(metric_name: Any = None) -> Any:
+    """Decorator: count and time the runs of a function; see `ordinaut_ext_observability.monitor_execution`."""
+    from ordinaut_ext_observability.runtime.current import monitor_execution as monitor
+
+    return monitor(metric_name)
+
+
+def _timed(function: FunctionT, record: Callable[..., None]) -> FunctionT:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                record(args, kwargs, time.perf_counter() - started, error)
+                raise
+            record(args, kwargs, time.perf_counter() - started, None)
+            return result
+
+    else:
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                record(args, kwargs, time.perf_counter() - started, error)
+                raise
+            record(args, kwargs, time.perf_counter() - started, None)
+            return result
+
+    return cast("FunctionT", timed)
+
+
+def _metrics() -> Metrics:
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    return current_runtime().metrics
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
