@@ -1,0 +1,91 @@
+"""The full host's health monitor, on top of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from observability.health import HealthMonitor, HealthStatus, SystemHealthMonitor
+from ordinaut_ext_observability.runtime import current
+
+
+@pytest.fixture
+def host(clean_process: pytest.MonkeyPatch) -> types.ModuleType:
+    """The host's module of dependencies: coroutine functions, as it has them."""
+    clean_process.setenv("ORDINAUT_OBS_HEALTH_DISABLED_CHECKS", "cpu,memory,disk,network,file_descriptors")
+    module = types.ModuleType("api.dependencies")
+    module.up = {"database": True, "redis": True}  # type: ignore[attr-defined]
+    module.redis_client = object()  # type: ignore[attr-defined]
+
+    async def check_database_health() -> bool:
+        return module.up["database"]
+
+    async def check_redis_health() -> bool:
+        return module.up["redis"]
+
+    module.check_database_health = check_database_health  # type: ignore[attr-defined]
+    module.check_redis_health = check_redis_health  # type: ignore[attr-defined]
+    clean_process.setitem(sys.modules, "api.dependencies", module)
+    return module
+
+
+def quick(monitor: SystemHealthMonitor) -> dict[str, bool]:
+    return asyncio.run(monitor.get_quick_health())
+
+
+def test_all_is_well(host: Any) -> None:
+    assert quick(SystemHealthMonitor()) == {"api": True, "database": True, "redis": True}
+
+
+@pytest.mark.parametrize("down", ["database", "redis"])
+def test_what_is_down_is_told(host: Any, down: str) -> None:
+    host.up[down] = False
+    monitor = SystemHealthMonitor()
+    assert quick(monitor)[down] is False
+    report = asyncio.run(monitor.get_system_health(request_id="r1")).to_dict()
+    assert report["status"] == ("unhealthy" if down == "database" else "degraded")
+    assert current.current_runtime().lifecycle.ready().status == "unavailable"
+
+
+def test_report_has_the_hosts_shape_and_no_texts(host: Any) -> None:
+    async def secret() -> None:
+        raise ConnectionError("postgresql://u:hunter2@db refused")
+
+    current.current_runtime().health_monitor.register_check("other", secret, required=False)
+    report = asyncio.run(SystemHealthMonitor().get_system_health(request_id="r1")).to_dict()
+    json.dumps(report)
+    assert report["request_id"] == "r1"
+    assert report["timestamp"].endswith("Z")
+    names = [check["name"] for check in report["checks"]]
+    assert {"database", "redis", "event_loop", "other"} <= set(names)
+    summary = report["summary"]
+    assert summary["total_checks"] == len(names)
+    assert summary["healthy_checks"] + summary["degraded_checks"] + summary["unhealthy_checks"] == len(names)
+    assert summary["unhealthy_checks"] == 1
+    assert "hunter2" not in str(report)
+
+
+def test_without_the_hosts_module_nothing_is_down(clean_process: Any) -> None:
+    assert quick(SystemHealthMonitor()) == {"api": True, "database": True, "redis": True}
+
+
+def test_redis_that_is_not_configured_is_not_down(host: Any) -> None:
+    host.redis_client = None
+    host.up["redis"] = False
+    assert quick(SystemHealthMonitor())["redis"] is True
+
+
+def test_uptime_is_a_duration() -> None:
+    monitor = SystemHealthMonitor()
+    assert 0 <= monitor.start_time < 60
+    assert monitor.get_uptime() >= monitor.start_time
+
+
+def test_the_seeds_names_are_there_too() -> None:
+    assert HealthStatus.HEALTHY.value == "healthy"
+    assert asyncio.run(HealthMonitor().run_all_checks()) == {}
