@@ -26,9 +26,10 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError
 BUILT_IN_CHECKS = ("event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings")
 """Names that checks in the file cannot have."""
 
-MAX_FILE_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 128 * 1024
 MAX_VALUES = 20_000
 _MAX_ENTRIES = 100
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
@@ -61,8 +62,9 @@ class CheckEntry(_Entry):
 
 
 class HttpCheckEntry(CheckEntry):
-    """A service that answers HTTP."""
+    """A service that answers HTTP. Not required unless it is said: an outage elsewhere is no reason to go, too."""
 
+    required: bool = False
     url: AnyHttpUrl
     method: Literal["GET", "HEAD", "OPTIONS", "POST"] = "GET"
     headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=50)
@@ -104,6 +106,12 @@ def read_config_file(path: str, environment: Mapping[str, str]) -> ConfigFile:
     http_checks = tuple(_entries(HttpCheckEntry, health, "http", problems, environment, taken))
     callable_checks = tuple(_entries(CallableCheckEntry, health, "callables", problems, environment, taken))
     return ConfigFile(http_checks, callable_checks, tuple(problems))
+
+
+def _shown(key: object) -> str:
+    """A part of a place. A key that is no name is not shown: a secret may stand in the wrong place."""
+    text = str(key)
+    return text if isinstance(key, int) or _NAME.fullmatch(text) else "<key>"
 
 
 class _TooLargeError(Exception):
@@ -152,7 +160,7 @@ def _section(
         problems.append(FileProblem(name, f"must be a mapping with {', '.join(known)}"))
         return {}
     problems.extend(
-        FileProblem(f"{name}.{key}".lstrip("."), f"no such section; there are {', '.join(known)}")
+        FileProblem(f"{name}.{_shown(key)}".lstrip("."), f"no such section; there are {', '.join(known)}")
         for key in section
         if key not in known
     )
@@ -189,7 +197,7 @@ def _entries(
             checked = kind.model_validate(filled_in)
         except ValidationError as error:
             for details in error.errors(include_url=False, include_context=False, include_input=False):
-                inner = ".".join(map(str, (place, number, *details["loc"])))
+                inner = ".".join((place, str(number), *map(_shown, details["loc"])))
                 problems.append(FileProblem(inner, details["msg"]))
             continue
         if checked.name in taken:

@@ -33,8 +33,8 @@ class RandomIds:
     def __init__(self) -> None:
         self._pool: list[str] = []
         self.take_pooled = self._pool.pop
-        forget_after_fork(self)
         """The digits of one request; raises IndexError when the pool is empty. A call less per request."""
+        forget_after_fork(self)
 
     def take(self) -> str:
         """48 random hex digits: the first 32 are a trace id, the last 16 a span id."""

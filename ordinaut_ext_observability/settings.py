@@ -171,7 +171,8 @@ class LogSettings(_Part):
     )
     configure_logging: bool = Field(
         default=False,
-        description="At start, write what the host, uvicorn and structlog log as JSON lines too.",
+        description="At start, write what the host, uvicorn and structlog log as JSON lines too; uvicorn's access "
+        "lines end where ours are on.",
     )
     access_log: bool = Field(default=True, description="Write one JSON line per request.")
     access_log_sample_ratio: float = Field(
@@ -199,7 +200,10 @@ class HealthSettings(_Part):
         default=15.0, ge=0.05, le=3600.0, description="How often the checks run, give or take a tenth."
     )
     health_deadline_seconds: float = Field(
-        default=10.0, ge=0.05, le=600.0, description="How long all checks together may take; one takes 5 at most."
+        default=10.0,
+        ge=0.05,
+        le=600.0,
+        description="How long all checks of a round may take; one without a timeout of its own has 5 seconds.",
     )
     health_disabled_checks: CheckNames = Field(
         default=(),
@@ -313,17 +317,30 @@ def load_settings() -> Settings:
         SettingProblem(f"{PREFIX}CONFIG", printable(str(general.config)), f"{place}: {problem}" if place else problem)
         for place, problem in file.problems
     ]
+    health = _load(HealthSettings, problems)
+    problems += _cut_timeouts(file, health)
     return Settings(
         general=general,
         http=_load(HttpSettings, problems),
         metrics=_load(MetricsSettings, problems),
         logs=_load(LogSettings, problems),
-        health=_load(HealthSettings, problems),
+        health=health,
         access=_load(AccessSettings, problems),
         management=_load(ManagementSettings, problems),
         file=file,
         problems=tuple(problems),
     )
+
+
+def _cut_timeouts(file: ConfigFile, health: HealthSettings) -> Iterator[SettingProblem]:
+    deadline = health.health_deadline_seconds
+    for entry in (*file.http_checks, *file.callable_checks):
+        if entry.timeout_seconds > deadline:
+            yield SettingProblem(
+                f"{PREFIX}HEALTH_DEADLINE_SECONDS",
+                f"{deadline:g}",
+                f"Shorter than timeout_seconds of check {entry.name}, {entry.timeout_seconds:g}: it is cut to that.",
+            )
 
 
 def default_settings() -> Settings:

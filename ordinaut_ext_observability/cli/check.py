@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import MOUNT_PATH
@@ -31,7 +31,8 @@ class Tokens:
 def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any]:
     """The health report of the service at this URL: its base, its mount path or its management port.
 
-    With an operator token the report has messages, else names and states.
+    With an operator token the report has messages, else names and states; where neither may be seen, it says what the
+    readiness probe says.
 
     Raises:
         NoAnswerError: nothing there answers as we do.
@@ -54,8 +55,18 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
     if answer.status_code in (401, 403):
-        raise NoAnswerError(f"{mount}/health: {answer.text()}; give a token with --token")
+        return _readiness(mount, timeout_seconds)
     return _report_of(answer)
+
+
+def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
+    """What anyone may know: whether the service is ready."""
+    answer = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds)
+    body = answer.json()
+    if not isinstance(body, dict) or body.get("status") not in ("ok", "unavailable"):
+        return None
+    status = "healthy" if body["status"] == "ok" else "unhealthy"
+    return {"status": status, "ready": body["status"], "checks": [], "note": "a token is needed to see the checks"}
 
 
 def _report_of(answer: Answer) -> dict[str, Any] | None:
@@ -81,22 +92,22 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
     order = ("unhealthy", "degraded", "healthy")
     for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
         age = check.get("age_seconds")
+        message = check.get("message") or ("no recent result" if check.get("stale") else "")
         table.add_row(
-            check["name"],
+            Text(str(check["name"])),
             _coloured(check["status"]),
             "required" if check.get("required") else "optional",
             "" if age is None else f"{age:.0f} s",
-            check.get("message") or ("no recent result" if check.get("stale") else ""),
+            Text(str(message)),  # as text: what stands in square brackets is no markup
         )
-    console.print(table)
+    if report["checks"]:
+        console.print(table)
+        console.print()
+    if "note" in report:
+        console.print(Text(f"{report['note']}\n"))
     probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)
-    console.print(f"\n{_coloured(report['status'])}  ({probes})" if probes else f"\n{_coloured(report['status'])}")
+    console.print(Text.assemble(_coloured(report["status"]), f"  ({probes})" if probes else ""))
 
 
-def print_json(console: Console, report: Mapping[str, Any]) -> None:
-    """The report as the service gave it."""
-    console.print(json.dumps(report, indent=2), markup=False, soft_wrap=True)
-
-
-def _coloured(status: str) -> str:
-    return f"[{_COLOURS[status]}]{status}[/]"
+def _coloured(status: str) -> Text:
+    return Text(status, style=_COLOURS[status])

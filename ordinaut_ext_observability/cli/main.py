@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -89,7 +90,7 @@ def check(
         console.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(check_command.NOT_ASKED) from None
     if as_json:
-        check_command.print_json(console, report)
+        typer.echo(json.dumps(report, indent=2))
     else:
         check_command.print_report(console, report)
     raise typer.Exit(check_command.exit_status(report, strict=strict))
@@ -97,7 +98,7 @@ def check(
 
 @app.command()
 def doctor(
-    url: Annotated[str, typer.Option(help="Where the host listens.")] = "http://127.0.0.1:8080",
+    url: Annotated[str, typer.Option(help="Where the host listens; tried without: ports 8000 and 8080 here.")] = "",
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
     timeout: Timeout = 5.0,
@@ -109,7 +110,8 @@ def doctor(
     from ordinaut_ext_observability.cli.doctor.examination import examine
     from ordinaut_ext_observability.cli.doctor.report import print_sections
 
-    sections = examine(url, check_command.Tokens(token, scrape_token), timeout)
+    urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
+    sections = examine(urls, check_command.Tokens(token, scrape_token), timeout)
     raise typer.Exit(print_sections(Console(highlight=False), sections))
 
 

@@ -35,7 +35,8 @@ def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) ->
     configured = settings.access.operator_token
     token = configured.get_secret_value() if configured else secrets.token_urlsafe(24)
     app = _create_app(shape, with_operator_token(settings, token), lazy=lazy)
-    _print_urls(console, f"http://{_for_url(host)}:{port}", token)
+    # A token of the user's own is not shown: what is printed here often ends in a log.
+    _print_urls(console, f"http://{_for_url(host)}:{port}", None if configured else token)
     with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn once it has ended
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
     return 0
@@ -47,19 +48,22 @@ def _create_app(shape: HostShape, settings: Settings, *, lazy: bool) -> FastAPI:
     return create(extra_specs=[spec])
 
 
-def _print_urls(console: Console, base: str, token: str) -> None:
+def _print_urls(console: Console, base: str, token: str | None) -> None:
+    """Ready URLs; with the token where it was made here."""
+    shown_token = token or "$ORDINAUT_OBS_OPERATOR_TOKEN"
+    login = f"operator:{token}@" if token else ""
     mount = f"{base}/ext/{EXTENSION_ID}"
     rows = (
         ("metrics", f"{mount}/metrics"),
         ("health", f"{mount}/health"),
         ("probes", f"{mount}/health/live  …/ready  …/startup"),
-        ("operator index", f"{mount}/".replace("://", f"://operator:{token}@", 1)),
+        ("operator index", f"{mount}/".replace("://", f"://{login}", 1)),
         ("a host request", f"{base}/extensions"),
     )
     console.print("Ordinaut stand-in host with the observability extension (Ctrl-C stops it)\n")
     for name, url in rows:
         console.print(f"  {name:15} {url}", soft_wrap=True)
-    console.print(f'\n  curl -H "Authorization: Bearer {token}" {mount}/config\n', soft_wrap=True)
+    console.print(f'\n  curl -H "Authorization: Bearer {shown_token}" {mount}/config\n', soft_wrap=True)
     sys.stdout.flush()
 
 

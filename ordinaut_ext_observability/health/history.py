@@ -34,7 +34,7 @@ class History:
         begin = now - min(window, now - _EARLIEST)
         up = known = timedelta(0)
         until = now
-        for transition in reversed(self._transitions):
+        for transition in reversed(tuple(self._transitions)):  # a copy: others may read while the loop appends
             since = max(transition.at, begin)
             if since < until:
                 known += until - since

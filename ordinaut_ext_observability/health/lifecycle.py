@@ -58,14 +58,17 @@ class Lifecycle:
             return ProbeResult("unavailable", "event_loop_blocked")
         return _OK
 
-    def ready(self) -> ProbeResult:
-        """Unavailable while starting, while stopping, when not alive, and when a required check is unhealthy."""
+    def ready(self, report: HealthReport | None = None) -> ProbeResult:
+        """Unavailable while starting, while stopping, when not alive, and when a required check is unhealthy.
+
+        `report` is what is known of the checks; without one it is asked for.
+        """
         if not self._started:
             return ProbeResult("unavailable", "starting")
         if self._stopping:
             return ProbeResult("unavailable", "stopping")
         live = self.live()
-        if live.status == "ok" and self._health().status is HealthStatus.UNHEALTHY:
+        if live.status == "ok" and (report or self._health()).status is HealthStatus.UNHEALTHY:
             return ProbeResult("unavailable", "unhealthy")
         return live
 

@@ -24,7 +24,8 @@ class LoopWatch:
     @property
     def watching(self) -> bool:
         """Whether there is a loop to judge."""
-        return self._loop is not None and not self._loop.is_closed()
+        loop = self._loop  # read once: another thread may stop the watch
+        return loop is not None and not loop.is_closed()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch this loop, from its own thread. Watching the same loop again does nothing."""

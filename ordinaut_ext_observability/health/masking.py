@@ -16,8 +16,8 @@ MASK = "[masked]"
 _URL = re.compile(r"(?<=://)[^\s'\"<>]+")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>]+")
 _SECRET_NAME = (
-    r"(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|account|private|secret|signing)[_-]?key|credential"  # noqa: S105
-    r"|signature|(?<![a-z])dsn(?![a-z]))"
+    r"(?:pass(?:word|wd|phrase)?(?![a-z])|pwd|secret|token|(?:api|access|account|private|secret|signing)[_-]?key"  # noqa: S105
+    r"|credential|signature|(?<![a-z])(?:dsn|auth|jwt)(?![a-z]))"
 )
 _WHOLE_LINE_NAME = r"(?:authorization|cookie)"
 _ASSIGNED = r"[\w-]{0,30}[\"']?\s{0,20}[=:]\s{0,20}"
@@ -27,6 +27,11 @@ _LINE = re.compile(
     rf"({_WHOLE_LINE_NAME}{_ASSIGNED}(?:(?:bearer|basic)\s{{1,3}})?)(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE | re.DOTALL
 )
 _SCHEME = re.compile(r"\b(bearer|basic)\s{1,3}[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_BARE_TOKEN = re.compile(
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?|\bgh[pousr]_\w{16,}|\bsk-[\w-]{16,}|\bAKIA[0-9A-Z]{12,}|\bxox[abeprs]-[\w-]{8,}"
+    r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=api\.telegram\.org/bot)[\w:-]+"
+)
+_BARE_USER_INFO = re.compile(r"\b(?!mailto:)[\w.+-]{1,64}:[^\s@/:]{1,200}@(?=[\w.-])")
 _SECRET_KEY = re.compile(rf"{_SECRET_NAME}|{_WHOLE_LINE_NAME}", re.IGNORECASE)
 
 
@@ -42,6 +47,8 @@ def mask_text(text: str) -> str:
     text = _SCHEME.sub(rf"\1 {MASK}", text)
     text = _URL.sub(_mask_url, text)
     text = _QUERY.sub(MASK, text)
+    text = _BARE_TOKEN.sub(MASK, text)
+    text = _BARE_USER_INFO.sub(f"{MASK}@", text)
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…"
 
@@ -64,5 +71,6 @@ def _mask(value: Any) -> Any:
             for name, item in value.items()
         }
     if isinstance(value, list):
-        return [_mask(item) for item in value]
+        is_pair = len(value) == 2 and isinstance(value[0], str) and _SECRET_KEY.search(value[0])
+        return [mask_text(value[0]), MASK] if is_pair else [_mask(item) for item in value]
     return mask_text(value) if isinstance(value, str) else value

@@ -71,6 +71,7 @@ class CheckOptions:
     required: bool = True
     """Whether the process is unhealthy when the check is; else it is degraded."""
     timeout_seconds: float = 5.0
+    """From when on a run is unhealthy, above 0 and at most 3600; the deadline of all checks cuts it."""
     failures_to_worsen: int = 2
     """Runs in a row with a worse result until the check's status follows; a check's first result counts at once."""
     passes_to_recover: int = 1

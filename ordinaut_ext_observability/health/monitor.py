@@ -76,6 +76,7 @@ class HealthMonitor:
         self._background: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = False
+        self._started_at = 0.0
 
     def register_check(self, name: str, check: CheckFunction | Check, **options: Any) -> None:
         """Run this check too, at once where the monitor runs; a check of that name is replaced.
@@ -107,7 +108,8 @@ class HealthMonitor:
     async def run_all_checks(self) -> dict[str, HealthCheck]:
         """Run every check now, all at once, and return their results by name.
 
-        Callers at the same time share one round. Takes no longer than the deadline.
+        Callers at the same time share one round. Takes no longer than the deadline, and as long again where a check
+        was registered in mid-round.
         """
         if self._round is None or self._round.done() or self._round.get_loop() is not asyncio.get_running_loop():
             self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
@@ -127,6 +129,7 @@ class HealthMonitor:
         if background is not None and not background.done() and background.get_loop() is loop:
             return
         self._loop = loop
+        self._started_at = self._clock.monotonic()
         # In a context of its own: who starts it may be a request, whose ids are not the checks'.
         self._round = asyncio.create_task(self._run_round(), context=contextvars.Context())
         self._background = asyncio.create_task(self._run_for_ever(), context=contextvars.Context())
@@ -162,11 +165,13 @@ class HealthMonitor:
         return HealthReport(status, checks)
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Wait for the first results, where they are being made on the running loop: once, after the start."""
+        """Wait for the first results, where they are being made on the running loop, until so long after the start."""
         first = self._round
         if self._settled or first is None or first.get_loop() is not asyncio.get_running_loop():
             return
-        await asyncio.wait({first}, timeout=timeout_seconds)
+        left = self._started_at + timeout_seconds - self._clock.monotonic()
+        if left > 0.0:
+            await asyncio.wait({first}, timeout=left)
 
     def history(self, name: str) -> list[Transition]:
         """The latest transitions of a check, the oldest first; none for a check that there is not."""

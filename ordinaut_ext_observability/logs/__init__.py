@@ -1,1 +1,1 @@
-"""JSON log lines: their encoding and the thread that writes them."""
+"""JSON log lines: from records of the standard library, from structlog, from events of ours; and their writing."""

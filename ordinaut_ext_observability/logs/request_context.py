@@ -58,7 +58,9 @@ class RequestContext:
             "agent_id": _text(agent_id),
             "worker_id": _text(worker_id),
         }
-        self.correlation_id = self._ids()[0]
+        self._first_ids: RequestIds | None = self._ids()
+        self.correlation_id = self._first_ids[0]
+        """Of the block entered last; before the first, the one it will have unless it is entered under another id."""
 
     @property
     def context(self) -> dict[str, str | None]:
@@ -70,7 +72,8 @@ class RequestContext:
         }
 
     def __enter__(self) -> Self:
-        ids = self._ids()
+        first_ids, self._first_ids = self._first_ids, None
+        ids = first_ids if first_ids is not None and request_ids.get() is None else self._ids()
         work = with_ids(self._work)
         _entered.set(_Entered(self, request_ids.get(), work_ids.get(), _entered.get()))
         request_ids.set(ids)
@@ -89,6 +92,7 @@ class RequestContext:
         _entered.set(entered.outer)
 
     def _ids(self) -> RequestIds:
+        """The ids of a block that begins here."""
         outer = request_ids.get()
         digits = random_ids.take()
         if outer is None:

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.logs.writer import LogWriter
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# uvicorn gives these loggers handlers of their own. Its access lines end here: ours say more.
+# uvicorn gives these loggers handlers of their own.
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi")
 _UVICORN_ACCESS = "uvicorn.access"
 
@@ -35,8 +35,9 @@ class _LoggerState:
 class LoggingSetup:
     """The process's logging as far as it is ours. Nothing is touched until a method is called."""
 
-    def __init__(self, writer: LogWriter, level: str = "INFO") -> None:
-        """`level` is one of `LEVELS`."""
+    def __init__(self, writer: LogWriter, level: str = "INFO", *, replaces_access_log: bool = True) -> None:
+        """`level` is one of `LEVELS`; `replaces_access_log`: uvicorn's access lines end, since ours say more."""
+        self._replaces_access_log = replaces_access_log
         self._handler = JsonHandler(writer)
         self._handler.owner = self
         self._nowhere = logging.NullHandler()
@@ -68,15 +69,15 @@ class LoggingSetup:
         Calling it again sets the level, and takes them again where something else has taken them since.
 
         Raises:
-            ValueError: the level is not one of `LEVELS`.
+            ValueError: the level is not one of `LEVELS`, in any case.
         """
-        if level is not None and level not in LEVELS:
+        if level is not None and level.upper() not in LEVELS:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
             if not self._taken:
                 self._remember()
             self._take_over()
-            logging.getLogger().setLevel(level or self._level)
+            logging.getLogger().setLevel(level.upper() if level is not None else self._level)
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
@@ -104,12 +105,19 @@ class LoggingSetup:
         for name in _UVICORN_LOGGERS:
             logging.getLogger(name).handlers.clear()
             logging.getLogger(name).propagate = True
+        logging.getLogger().handlers[:] = [self._handler]
+        self._structlog.take()
+        self._take_access_log()
+
+    def _take_access_log(self) -> None:
         access = logging.getLogger(_UVICORN_ACCESS)
+        if not self._replaces_access_log:
+            access.handlers.clear()
+            access.propagate = True
+            return
         # Without any handler the standard library would print warnings itself.
         access.handlers[:] = [self._nowhere]
         access.propagate = False
-        logging.getLogger().handlers[:] = [self._handler]
-        self._structlog.take()
 
     def _find_above(self) -> LoggingSetup | None:
         """The setup that was configured over this one and has not been restored."""

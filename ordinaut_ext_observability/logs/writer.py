@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import select
 import selectors
+import stat
 import sys
 import threading
 import weakref
@@ -26,6 +28,7 @@ MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
 
 _LINES_PER_WRITE = 1000
+_ANY_NUMBER = 1 << 30
 
 
 class LogWriter:
@@ -194,10 +197,11 @@ class LogWriter:
 
     def _write_out(self, data: bytes, lines: int) -> None:
         rest = memoryview(b"\n" + data if self._torn else data)
+        at_once = _bytes_at_once(self._file_descriptor)
         try:
             while rest:
                 try:
-                    rest = rest[os.write(self._file_descriptor, rest) :]
+                    rest = rest[os.write(self._file_descriptor, _whole_lines(rest, at_once)) :]
                 except BlockingIOError:
                     _wait_until_writable(self._file_descriptor)
         except (OSError, ValueError):
@@ -222,6 +226,28 @@ class LogWriter:
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
             with contextlib.suppress(Exception):
                 self._on_error(error)
+
+
+def _bytes_at_once(file_descriptor: int) -> int:
+    """How much may be written in one call: into a pipe, no more than other processes cannot write in between.
+
+    Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
+    """
+    try:
+        return select.PIPE_BUF if stat.S_ISFIFO(os.fstat(file_descriptor).st_mode) else _ANY_NUMBER
+    except (OSError, ValueError):
+        return _ANY_NUMBER
+
+
+def _whole_lines(data: memoryview, limit: int) -> memoryview:
+    """As many whole lines as fit; a line that alone is longer, in one."""
+    if len(data) <= limit:
+        return data
+    last = bytes(data[:limit]).rfind(b"\n")
+    if last >= 0:
+        return data[: last + 1]
+    end = bytes(data).find(b"\n")
+    return data[: end + 1] if end >= 0 else data
 
 
 def _end(writer: weakref.ref[LogWriter]) -> None:

@@ -40,20 +40,29 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """A standard library logger that writes JSON lines; the host's own loggers stay as they are."""
-    return current_runtime().logging.get_logger(name)
+    """A standard library logger that writes JSON lines; the host's own loggers stay as they are.
+
+    With `ORDINAUT_OBS_DISABLED` the logger is that of the standard library, untouched.
+    """
+    runtime = current_runtime()
+    return logging.getLogger(name) if runtime.settings.general.disabled else runtime.logging.get_logger(name)
 
 
 def configure_logging(level: str | None = None) -> None:
-    """Write what anything in this process logs, uvicorn and structlog included, as JSON lines.
+    """Write what reaches the root logger, and what uvicorn and structlog log, as JSON lines.
 
-    `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL; `LOG_LEVEL` where it is not given. Calling this again only
-    sets the level.
+    Other loggers with handlers of their own keep them. structlog's loggers that have logged and were told to be cached
+    keep their form: call this before. uvicorn's access lines end where ours are on. Calling this again sets the level,
+    and takes again what something else has taken since; with `ORDINAUT_OBS_DISABLED` it does nothing.
+
+    `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL; `LOG_LEVEL` where it is not given.
 
     Raises:
         ValueError: there is no such level.
     """
-    current_runtime().logging.configure(level)
+    runtime = current_runtime()
+    if not runtime.settings.general.disabled:
+        runtime.logging.configure(level)
 
 
 def restore_logging() -> None:

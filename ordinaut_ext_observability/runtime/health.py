@@ -148,4 +148,17 @@ def _show_statuses(monitor: HealthMonitor, metrics: Metrics) -> None:
         if child in severities:
             child.set(severities[child])
         else:
-            family.remove(*child.label_values)
+            _forget_check(metrics, child.label_values[0])
+
+
+def _forget_check(metrics: Metrics, shown_name: str) -> None:
+    """A check that is gone has no series any more."""
+    for family in (
+        metrics.health_status,
+        metrics.health_check_seconds,
+        metrics.health_last_success,
+        metrics.health_transitions,
+    ):
+        for label_values in [child.label_values for child in family.children()]:
+            if label_values[0] == shown_name:
+                family.remove(*label_values)

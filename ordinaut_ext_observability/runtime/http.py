@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
+from ordinaut_ext_observability.health.threads import DaemonThreads
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.version import __version__
@@ -25,6 +26,7 @@ from ordinaut_ext_observability.web.router import Surface, build_router, protect
 from ordinaut_ext_observability.web.scrape import ScrapeService
 
 _ID_WARNING_SECONDS = 60.0
+_STOP_SECONDS = 8.0
 ROOT_METRICS_PATH = "/metrics"
 
 
@@ -41,7 +43,7 @@ class HttpFace:
             app,
             self._wrap,
             on_start=self._start,
-            on_started=runtime.lifecycle.mark_started,
+            on_started=self._started,
             on_stop=self._stop,
         )
         self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, self._on_security_event)
@@ -67,10 +69,13 @@ class HttpFace:
         self._mounting.attach()
         if runtime.settings.metrics.root_metrics:
             self._mounting.serve_at_root(ROOT_METRICS_PATH, protected_metrics_endpoint(self._surface))
-        if self._mounting.late:
-            runtime.start()
-            runtime.lifecycle.mark_started()
         runtime.mounted = True
+        if self._mounting.late:
+            try:
+                runtime.start()
+            except Exception as error:  # noqa: BLE001 - the host's requests go through us already
+                self._failed("start", error)
+            runtime.lifecycle.mark_started()
 
     async def shut_down(self) -> None:
         """The host says it is going down; it may also never say so."""
@@ -84,6 +89,12 @@ class HttpFace:
         self._runtime.start()
         self._runtime.lifecycle.mark_started()
 
+    def _started(self) -> None:
+        """The host has started, and perhaps set up its own logging meanwhile."""
+        self._runtime.lifecycle.mark_started()
+        if self._runtime.settings.logs.configure_logging:
+            self._runtime.logging.configure()
+
     async def _start(self) -> None:
         try:
             self._runtime.lifecycle.mark_starting()
@@ -95,8 +106,9 @@ class HttpFace:
         try:
             self._runtime.lifecycle.mark_stopping()
             self._runtime.stop_on_loop()
-            # In a thread: it waits for threads, and the host's loop has its own things to end.
-            await asyncio.get_running_loop().run_in_executor(None, self._runtime.stop)
+            # In a thread: it waits for threads, and the host's loop has its own things to end. In one of ours: the
+            # loop's own may be busy with the host's work.
+            await asyncio.wait_for(asyncio.shield(DaemonThreads(1).run(self._runtime.stop)), _STOP_SECONDS)
         except Exception as error:  # noqa: BLE001 - our failure must not fail the host's shutdown
             self._failed("stop", error)
 

@@ -49,7 +49,9 @@ class Runtime:
             request_seconds=settings.http.http_buckets,
         )
         self.log_writer = self._make_log_writer()
-        self.logging = LoggingSetup(self.log_writer, settings.logs.log_level)
+        self.logging = LoggingSetup(
+            self.log_writer, settings.logs.log_level, replaces_access_log=settings.logs.access_log
+        )
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
         """Log something that happened to us: level, message, event type, fields."""
         self.loop_watch = LoopWatch(self.clock)
@@ -92,7 +94,10 @@ class Runtime:
         self._start_management()
 
     def stop(self) -> None:
-        """End every thread and write what is queued. Safe without `start`, and more than once."""
+        """End every thread and write what is queued. Safe without `start`, and more than once.
+
+        Loggers keep our handler: a line logged later starts the log writer again.
+        """
         if not self._started:
             return
         self._started = False
@@ -111,7 +116,7 @@ class Runtime:
         self.health_monitor.stop()
 
     def serve_management(self, server: ManagementServer) -> None:
-        """Start this server with the runtime."""
+        """Have this server started and stopped with the runtime."""
         self._management = server
 
     def management_note(self) -> str:

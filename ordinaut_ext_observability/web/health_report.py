@@ -17,7 +17,7 @@ def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, An
     return {
         "status": status.value,
         "live": live.status,
-        "ready": lifecycle.ready().status,
+        "ready": lifecycle.ready(report).status,
         "checks": [
             {
                 "name": check.name,

@@ -9,24 +9,29 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from ordinaut_ext_observability.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.web.answers import error_response
 
 _START_TIMEOUT_SECONDS = 5.0
 _STOP_TIMEOUT_SECONDS = 3.0
 _BACKLOG = 128
-_MAX_CONNECTIONS = 64
+_MAX_CONNECTIONS = 256
+
+SILENT_SECONDS = 5.0
+"""How long a connection may be open without a request: the places are for scrapers and probes."""
 
 
 class ManagementServer:
     """Serves a router on a port of its own, under the mount path and at the root."""
 
     def __init__(self, make_router: Callable[[], APIRouter], *, host: str, port: int, mount_path: str) -> None:
-        """`make_router` is called in the server's thread, so that what it makes belongs to that loop."""
+        """`make_router` is called at the start; what it makes is for this server's loop alone."""
         self._make_router = make_router
         self._host = host
         self._port = port
@@ -44,16 +49,23 @@ class ManagementServer:
 
         Raises:
             AddressInUseError: the address cannot be listened on.
+            RuntimeError: the system has no more threads.
         """
         if self._thread is not None:
             return
+        self._server = uvicorn.Server(self._configure())
         listener = self._listen()
         self._port = listener.getsockname()[1]
         ready = threading.Event()
-        self._thread = threading.Thread(
-            target=self._serve, args=(listener, ready), name="observability-management", daemon=True
+        thread = threading.Thread(
+            target=self._serve, args=(self._server, listener, ready), name="observability-management", daemon=True
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            listener.close()
+            raise
+        self._thread = thread
         ready.wait(_START_TIMEOUT_SECONDS)
 
     def stop(self) -> None:
@@ -83,7 +95,7 @@ class ManagementServer:
             raise AddressInUseError(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
         return listener
 
-    def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+    def _configure(self) -> uvicorn.Config:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         router = self._make_router()
         app.include_router(router, prefix=self._mount_path)
@@ -91,7 +103,7 @@ class ManagementServer:
         app.add_exception_handler(
             404, lambda request, _: error_response(404, "not_found", f"No {request.url.path} on the management port.")
         )
-        config = uvicorn.Config(
+        return uvicorn.Config(
             app,
             loop="asyncio",
             lifespan="off",
@@ -101,13 +113,34 @@ class ManagementServer:
             timeout_keep_alive=15,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
 
+    def _serve(self, server: uvicorn.Server, listener: socket.socket, ready: threading.Event) -> None:
         async def serve() -> None:
             asyncio.get_running_loop().call_soon(ready.set)
-            await self._server.serve(sockets=[listener])  # type: ignore[union-attr]
+            sweeping = asyncio.create_task(_close_silent_connections(server))
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                sweeping.cancel()
 
         try:
             asyncio.run(serve())
         finally:
             listener.close()
+
+
+async def _close_silent_connections(server: uvicorn.Server) -> None:
+    """Done here, since uvicorn waits for a first request for ever."""
+    silent_since: dict[Any, float] = {}
+    while True:
+        await asyncio.sleep(SILENT_SECONDS / 5)
+        now = monotonic_seconds()
+        silent = {
+            connection: silent_since.get(connection, now)
+            for connection in list(server.server_state.connections)
+            if getattr(connection, "cycle", None) is None
+        }
+        for connection, since in silent.items():
+            if now - since >= SILENT_SECONDS:
+                connection.transport.close()
+        silent_since = silent

@@ -1,8 +1,8 @@
 """What finished requests mean: their endpoint, their series, their access line.
 
 Requests are recorded some at a time, which costs a third of recording each at its end: the code and the data stay in
-the processor's caches. At most `BATCH_REQUESTS` wait, for at most as long as the log writer gathers lines; a scrape
-records them first.
+the processor's caches. At most `BATCH_REQUESTS` wait, for at most as long as the log writer gathers lines (without an
+access log, until the next scrape); a scrape records them first.
 """
 
 from __future__ import annotations

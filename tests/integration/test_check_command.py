@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.standin_host import create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -84,13 +85,38 @@ def test_service_without_us_is_2(serve_bare: Any, check: Check) -> None:
     assert "no health report" in answer.stdout
 
 
-def test_protected_service_asks_for_a_token(serve: Any, check: Check) -> None:
+@pytest.mark.parametrize("protection", [{"SCRAPE_TOKEN": SCRAPE_TOKEN}, {"SCRAPE_ALLOW": "10.0.0.0/8"}])
+def test_protected_service_tells_whether_it_is_ready(serve: Any, check: Check, protection: dict[str, str]) -> None:
+    """A container's health check needs no token, and may come from an address that may not scrape."""
+    served = serve(FastAPI(), **protection)
+    answer = check(served.url)
+    assert (answer.returncode, answer.stdout.splitlines()[0]) == (0, "a token is needed to see the checks")
+    assert answer.stdout.rstrip().endswith("(ready: ok)")
+    served.runtime.lifecycle.mark_stopping()
+    assert check(served.url).returncode == 1
+
+
+def test_token_shows_the_checks_of_a_protected_service(serve: Any, check: Check) -> None:
     served = serve(FastAPI(), SCRAPE_TOKEN=SCRAPE_TOKEN)
-    refused = check(served.url)
-    assert refused.returncode == 2
-    assert "token" in refused.stdout
-    assert check(served.url, "--scrape-token", SCRAPE_TOKEN).returncode == 0
-    assert check(served.url, ORDINAUT_OBS_SCRAPE_TOKEN=SCRAPE_TOKEN).returncode == 0
+    for answer in (
+        check(served.url, "--scrape-token", SCRAPE_TOKEN),
+        check(served.url, ORDINAUT_OBS_SCRAPE_TOKEN=SCRAPE_TOKEN),
+    ):
+        assert answer.returncode == 0
+        assert "event_loop" in answer.stdout
+
+
+def test_what_a_check_says_is_text_and_no_markup(serve: Any, check: Check) -> None:
+    said = "bad path [/api/v1] [bold]x[/x] :warning: [masked]"
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    served.runtime.health_monitor.register_check("odd [/name]", lambda: Outcome(HealthStatus.DEGRADED, said))
+    served.on_loop(served.runtime.health_monitor.run_all_checks())
+    answer = check(served.url, "--token", TOKEN)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert said in answer.stdout
+    assert "odd [/name]" in answer.stdout
+    shown = json.loads(check(served.url, "--token", TOKEN, "--json").stdout)
+    assert said in [entry["message"] for entry in shown["checks"]]
 
 
 def test_lazily_loaded_extension_is_loaded_by_the_check(serve_bare: Any, check: Check, clean_process: Any) -> None:

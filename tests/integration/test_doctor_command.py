@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import starlette
 import yaml
 from fastapi import FastAPI
 
@@ -175,3 +177,27 @@ def test_wrong_settings_are_told_with_what_is_accepted(doctor: Any) -> None:
     assert "valid integer" in answer.stdout
     assert "ORDINAUT_OBS_TYPO" in answer.stdout
     assert answer.returncode == 1
+
+
+def test_host_is_found_in_the_folder_where_it_runs(doctor: Any, tmp_path: Path) -> None:
+    """A console script has not its current folder on Python's path."""
+    (tmp_path / "ordinaut" / "extensions" / "observability").mkdir(parents=True)
+    (tmp_path / "ordinaut" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "ordinaut"\nversion = "2.2.2"\n')
+    answer = doctor("--url", "http://127.0.0.1:1")
+    assert f"Ordinaut 2.2.2 in {tmp_path}; its built-in extension observability gives way to ours" in answer.stdout
+    lacks_handlers = not starlette.__version__.startswith("0.")
+    assert ("lacks what Ordinaut 2.2.2's loader calls" in answer.stdout) is lacks_handlers
+
+
+def test_without_a_host_nothing_is_said_of_its_libraries(doctor: Any) -> None:
+    answer = doctor("--url", "http://127.0.0.1:1")
+    assert "no package ordinaut here" in answer.stdout
+    assert "loader works with" not in answer.stdout
+    assert "the package observability that Ordinaut 2.2.2 imports is ours" in answer.stdout
+
+
+def test_running_host_knows_better_than_the_environment_how_it_loaded_us(serve_host: Any, doctor: Any) -> None:
+    answer = doctor("--url", serve_host(create_lean_app).url, "--token", TOKEN)
+    assert "0 problems, 0 pieces of advice" in answer.stdout
+    assert answer.returncode == 0

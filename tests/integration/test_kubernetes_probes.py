@@ -347,7 +347,7 @@ def test_five_hundred_parallel_probes_run_no_check(probed: Probed) -> None:
 
 
 def test_liveness_answers_within_50_ms_with_every_check_hanging(probed: Probed, hanging: Hanging) -> None:
-    """The best of several tries, since others use this machine too."""
+    """Most of several tries, since others use this machine too."""
     checks = {f"sync {number}": hanging.sync for number in range(40)}
     checks |= {f"ignoring {number}": hanging.ignoring for number in range(40)}
     served = probed({name: (check, {"timeout_seconds": 0.05}) for name, check in checks.items()})
@@ -360,7 +360,7 @@ def test_liveness_answers_within_50_ms_with_every_check_hanging(probed: Probed, 
             connection.sendall(f"GET {MOUNT}/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
             seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.05
+    assert sorted(seconds)[len(seconds) // 2] < 0.05
 
 
 def test_hosts_thread_pool_that_is_exhausted_starves_neither_probes_nor_checks(probed: Probed, eventually: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from ordinaut_ext_observability.web import management
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -270,3 +272,18 @@ def test_opens_without_a_lifespan_with_the_first_request(serve: Any) -> None:
     assert (
         httpx.get(f"{served.runtime.management_note()}/health/ready", trust_env=False, verify=False).status_code == 200
     )
+
+
+def test_connections_that_say_nothing_do_not_keep_the_places(
+    managed: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(management, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(management, "_MAX_CONNECTIONS", 10)
+    served, client = managed()
+    silent = [socket.create_connection(("127.0.0.1", port_of(served))) for _ in range(20)]
+    try:
+        assert eventually(lambda: client.get("/health/live").status_code == 200, 3)
+        assert all(connection.recv(1) == b"" for connection in silent)
+    finally:
+        for connection in silent:
+            connection.close()

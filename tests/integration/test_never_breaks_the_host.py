@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from ordinaut_ext_observability import configure_logging, get_logger
 from fastapi import BackgroundTasks, FastAPI, HTTPException, WebSocket
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -316,3 +323,48 @@ def test_set_up_that_fails_leaves_no_trace_and_may_be_tried_again(
     assert with_failure.get(f"{MOUNT}/metrics").status_code == 200
     assert loader.status["observability"]["state"] == "loaded"
     app.state.ordinaut_observability._runtime.stop()
+
+
+def test_busy_threads_of_the_host_do_not_hold_up_its_shutdown(set_up: Any) -> None:
+    app, release = FastAPI(), threading.Event()
+    set_up(app)
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        async with app.router.lifespan_context(app):
+            for _ in range(2):
+                loop.run_in_executor(None, release.wait, 20)
+            started = time.monotonic()
+        seconds = time.monotonic() - started
+        release.set()
+        return seconds
+
+    assert asyncio.run(main()) < 10
+
+
+def test_disabled_leaves_logging_alone(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ORDINAUT_OBS_DISABLED", "1")
+    threads, handlers = threading.active_count(), list(logging.getLogger().handlers)
+    logger = get_logger("tests.disabled")
+    configure_logging()
+    logger.warning("to whom it may concern")
+    assert (logger.handlers, logger.propagate) == ([], True)
+    assert logging.getLogger().handlers == handlers
+    assert threading.active_count() == threads
+
+
+def test_hosts_own_logging_setup_at_its_start_does_not_undo_ours(serve: Any) -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> Any:
+        logging.basicConfig(force=True)
+        yield
+
+    before = list(logging.getLogger().handlers)
+    served = serve(FastAPI(lifespan=lifespan), CONFIGURE_LOGGING="true")
+    try:
+        logging.getLogger("of the host").warning("said", extra={"user": "ann"})
+        assert served.log.line(message="said")["user"] == "ann"
+    finally:
+        served.runtime.logging.restore()
+        logging.getLogger().handlers[:] = before

@@ -40,10 +40,11 @@ def metadata(wheel: zipfile.ZipFile, name: str) -> str:
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     inside = {path for path in wheel.namelist() if ".dist-info/" not in path}
-    assert {path.split("/")[0] for path in inside} == {"ordinaut_ext_observability"}
+    assert {path.split("/")[0] for path in inside} == {"ordinaut_ext_observability", "observability"}
     expected = {
         str(path.relative_to(REPOSITORY))
-        for path in PACKAGE.rglob("*")
+        for folder in (PACKAGE, REPOSITORY / "observability")
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert inside == expected

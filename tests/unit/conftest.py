@@ -104,7 +104,7 @@ def _read_line() -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def documented_order() -> Callable[..., list[str]]:
-    """The names of a line's fields in the order of DESIGN.md, without those left out and with these in their place."""
+    """The names of a line's fields in the documented order, without those left out and with these in their place."""
 
     def order(*own: str, without: tuple[str, ...] = ()) -> list[str]:
         return [name for name in (*FIRST_FIELDS, *WORK_FIELDS, *own, *LAST_FIELDS) if name not in without]

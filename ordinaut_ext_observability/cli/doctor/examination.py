@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ordinaut_ext_observability.cli.check import Tokens
 from ordinaut_ext_observability.cli.doctor.configuration import configuration
@@ -13,11 +13,14 @@ from ordinaut_ext_observability.cli.doctor.service import Service
 from ordinaut_ext_observability.settings import load_settings, read_host_variables
 
 
-def examine(url: str, tokens: Tokens, timeout_seconds: float) -> Iterator[Section]:
-    """The sections of the report, each when it is known."""
+def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iterator[Section]:
+    """The sections of the report. The first of the URLs at which somebody answers is the running host's."""
+    services = [Service(url, tokens, timeout_seconds) for url in urls]
+    service = next((service for service in services if service.answers()), services[0])
+    running = list(service.findings())
+    settings = list(configuration(load_settings(), has_token=bool(tokens.operator)))
+    variables = list(loading(read_host_variables(VARIABLES), is_served=service.serves_us))
     yield Section("Installation", list(installation()))
-    yield Section("Loading, by the environment here", list(loading(read_host_variables(VARIABLES))))
-    yield Section(
-        "Settings, by the environment here", list(configuration(load_settings(), has_token=bool(tokens.operator)))
-    )
-    yield Section("Running host", list(Service(url, tokens, timeout_seconds).findings()))
+    yield Section("Loading, by the environment here", variables)
+    yield Section("Settings, by the environment here", settings)
+    yield Section("Running host", running)

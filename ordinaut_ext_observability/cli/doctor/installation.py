@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,15 +17,21 @@ from ordinaut_ext_observability.version import __version__
 
 _LIBRARIES = ("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic")
 _GROUP = "ordinaut.plugins"
+_OUR_FOLDER = Path(__file__).resolve().parents[3]
 
 
 def installation() -> Iterator[Finding]:
     """What this Python has."""
     yield fact(f"ordinaut-ext-observability {__version__}, Python {platform.python_version()}")
     yield fact(", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
-    yield _starlette()
     yield _entry_point()
-    yield _host_package()
+    yield _observability_package()
+    host = _find_host()
+    if host is None:
+        yield fact("no package ordinaut here: run this in the folder from which Ordinaut runs to have it looked at")
+        return
+    yield _host_package(host)
+    yield _starlette()
 
 
 def _version(name: str) -> str:
@@ -34,8 +43,8 @@ def _version(name: str) -> str:
 
 def _starlette() -> Finding:
     starlette = _version("starlette")
-    if starlette.split(".")[0] == "0" or find_spec("ordinaut") is None:
-        return fact("the libraries are ones that Ordinaut's loader works with")
+    if starlette.split(".")[0] == "0":
+        return fact(f"starlette {starlette} is one that Ordinaut's loader works with")
     return Finding(
         Kind.PROBLEM,
         f"starlette {starlette} lacks what Ordinaut 2.2.2's loader calls (add_event_handler): extensions fail to load",
@@ -53,16 +62,38 @@ def _entry_point() -> Finding:
         Kind.PROBLEM,
         f"entry point {_GROUP} {EXTENSION_ID}: {values}, not {ENTRY_POINT}",
         "Install this package into the environment that runs Ordinaut.",
-        "pip install ordinaut-ext-observability",
+        "pip install ordinaut-ext-observability  # or its folder, or a wheel of it",
     )
 
 
-def _host_package() -> Finding:
-    """Found without importing it: an import would start engines and print."""
-    spec = find_spec("ordinaut")
-    if spec is None or not spec.submodule_search_locations:
-        return fact("the package ordinaut is not importable from here (run this where Ordinaut runs, in its folder)")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    built_in = root / "extensions" / EXTENSION_ID
-    text = f"Ordinaut at {root.parent}"
-    return fact(f"{text}; its built-in extension {EXTENSION_ID} gives way to ours" if built_in.is_dir() else text)
+def _observability_package() -> Finding:
+    spec = find_spec("observability")
+    if spec is not None and spec.origin and Path(spec.origin).parent.parent == _OUR_FOLDER:
+        return fact("the package observability that Ordinaut 2.2.2 imports is ours")
+    found = spec.origin if spec is not None else "none is found"
+    return Finding(
+        Kind.PROBLEM,
+        f"the package observability that Ordinaut 2.2.2 imports is not ours: {found}",
+        "Take the other one away, or install this package again.",
+    )
+
+
+def _find_host() -> Path | None:
+    """The folder from which Ordinaut runs: the current one, or one on Python's path.
+
+    Found without importing it: an import would start engines and print.
+    """
+    spec = PathFinder.find_spec("ordinaut", ["", *sys.path])
+    locations = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(locations))).resolve().parent if locations else None
+
+
+def _host_package(host: Path) -> Finding:
+    try:
+        project = tomllib.loads((host / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+        version_text = f"Ordinaut {project.get('version', 'of an unknown version')}"
+    except (OSError, tomllib.TOMLDecodeError, AttributeError):
+        version_text = "Ordinaut of an unknown version"
+    has_built_in = (host / "ordinaut" / "extensions" / EXTENSION_ID).is_dir()
+    built_in = f"; its built-in extension {EXTENSION_ID} gives way to ours" if has_built_in else ""
+    return fact(f"{version_text} in {host}{built_in}")

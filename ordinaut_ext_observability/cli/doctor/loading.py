@@ -11,13 +11,17 @@ from ordinaut_ext_observability.manifest import EXTENSION_ID
 EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
 GRANTS = "ORDINAUT_EXT_ENTRY_GRANTS"
 SCOPES = "ORDINAUT_REQUIRE_SCOPES"
-VARIABLES = (EAGER, GRANTS, SCOPES)
+PATHS = "ORDINAUT_EXT_PATHS"
+VARIABLES = (EAGER, GRANTS, SCOPES, PATHS)
 
 _EAGER_LINE = f"export {EAGER}='{{\"{EXTENSION_ID}\": true}}'"
 
 
-def loading(variables: Mapping[str, str]) -> Iterator[Finding]:
-    """What the loader's variables lead to; `variables` are those of `VARIABLES` that are set."""
+def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterator[Finding]:
+    """What the loader's variables lead to; `variables` are those of `VARIABLES` that are set.
+
+    Where the running host serves us already (`is_served`), it says itself how it loaded us: no advice on that.
+    """
     grants, eager = _json(variables, GRANTS), _json(variables, EAGER)
     for name, value in ((GRANTS, grants), (EAGER, eager)):
         if not isinstance(value, dict):
@@ -30,7 +34,13 @@ def loading(variables: Mapping[str, str]) -> Iterator[Finding]:
             )
     if isinstance(grants, dict) and isinstance(eager, dict):
         yield from _grants(grants)
-        yield _eager(eager)
+        finding = _eager(eager)
+        if finding.kind is Kind.FACT or not is_served:
+            yield finding
+        else:
+            yield fact(f"{EAGER} does not name {EXTENSION_ID} here; the running host, below, says how it loaded it")
+    if variables.get(PATHS):
+        yield fact(f"{PATHS} is set: a folder of ours in it counts only where this package is not installed")
     if variables.get(SCOPES, "").lower() in ("1", "true", "yes"):
         yield Finding(
             Kind.ADVICE,
@@ -54,8 +64,9 @@ def _eager(eager: dict[str, object]) -> Finding:
         return fact(f"{EAGER} loads the extension with the host: every request is measured")
     return Finding(
         Kind.ADVICE,
-        f"{EAGER} does not name {EXTENSION_ID}: it loads with the first request to /ext/{EXTENSION_ID}, what came "
-        "before is not measured, and /metrics at the root is missing until then",
+        f"{EAGER} does not name {EXTENSION_ID}: the lean host loads it with the first request to "
+        f"/ext/{EXTENSION_ID}, what came before is not measured, and /metrics at the root is missing until then "
+        "(the full host imports the package observability, which names it)",
         "Load it with the host.",
         _EAGER_LINE,
     )

@@ -22,6 +22,16 @@ class Service:
         self._base = url.rstrip("/").removesuffix(MOUNT_PATH)
         self._tokens = tokens
         self._timeout_seconds = timeout_seconds
+        self.serves_us = False
+        """Whether our health report was found there, once `findings` has been through."""
+
+    def answers(self) -> bool:
+        """Whether anybody answers there."""
+        try:
+            self._get("/health")
+        except NoAnswerError:
+            return False
+        return True
 
     def findings(self) -> Iterator[Finding]:
         """What was found; when nobody answers, that alone."""
@@ -39,6 +49,7 @@ class Service:
             yield Finding(Kind.PROBLEM, str(error))
             yield from self._listed(is_ours=False)
         else:
+            self.serves_us = True
             yield from self._listed(is_ours=True)
             yield from self._told(report)
         if full:
@@ -166,7 +177,7 @@ def _uptime(live: Answer) -> Iterator[Finding]:
 
 
 _INSTALL = "Install this package into the environment that runs the host; its entry point takes the built-in's place."
-_INSTALL_LINE = "pip install ordinaut-ext-observability"
+_INSTALL_LINE = "pip install ordinaut-ext-observability  # or its folder, or a wheel of it"
 
 _PROBES = f"""\
 livenessProbe:

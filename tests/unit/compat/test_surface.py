@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import inspect
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID

@@ -70,13 +70,23 @@ def test_defaults(read: Read) -> None:
     (service,), (function,) = file.http_checks, file.callable_checks
     assert (service.method, service.headers, service.expected_statuses, service.verify_tls) == ("GET", {}, [], True)
     assert service.slow_seconds is None
+    assert (service.required, function.required) == (False, True)
     for entry in (service, function):
-        assert (entry.required, entry.timeout_seconds, entry.failures_to_worsen, entry.passes_to_recover) == (
-            True,
-            3.0,
-            2,
-            1,
-        )
+        assert (entry.timeout_seconds, entry.failures_to_worsen, entry.passes_to_recover) == (3.0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        f'{{name: a, {URL}, headers: {{"Authorization: Bearer {SECRET}": ""}}}}',
+        f'{{name: a, {URL}, "password={SECRET}": 1}}',
+        f'{{name: a, {URL}, headers: {{X-Token: "{SECRET}\\n"}}}}',
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(read: Read, entry: str) -> None:
+    problems = read(f'health: {{http: [{entry}]}}\n"{SECRET} {SECRET}": 1').problems
+    assert len(problems) == 2
+    assert SECRET not in str(problems)
 
 
 @pytest.mark.parametrize(

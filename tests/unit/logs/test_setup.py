@@ -283,13 +283,21 @@ def test_configure_again_only_sets_the_level(setup: LoggingSetup, log_lines: Any
     assert log_lines.messages() == ["yes"]
 
 
-@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "info"])
 def test_every_level_there_is_can_be_set(setup: LoggingSetup, level: str) -> None:
     setup.configure(level)
-    assert logging.getLogger().level == getattr(logging, level)
+    assert logging.getLogger().level == getattr(logging, level.upper())
 
 
-@pytest.mark.parametrize("level", ["NOPE", "", "info", "Level 5"])
+def test_uvicorns_access_lines_stay_where_ours_are_off(log_lines: Any, host: HostsHandlers) -> None:
+    setup = LoggingSetup(log_lines.writer, replaces_access_log=False)
+    setup.configure()
+    logging.getLogger("uvicorn.access").info("GET /")
+    setup.restore()
+    assert log_lines.messages() == ["GET /"]
+
+
+@pytest.mark.parametrize("level", ["NOPE", "", "Level 5"])
 def test_a_level_that_does_not_exist_is_refused(setup: LoggingSetup, level: str) -> None:
     with pytest.raises(ValueError, match=repr(level)):
         setup.configure(level)

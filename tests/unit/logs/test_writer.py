@@ -395,6 +395,38 @@ print(counts)
     assert (tmp_path / "log").read_text().splitlines() == ["x" * 29] * 33 + ["x" * 10, "next"]
 
 
+def test_lines_of_several_processes_in_one_pipe_stay_whole() -> None:
+    """As of uvicorn's workers in a container; bursts, and a reader that comes late."""
+    reader, file_descriptor = os.pipe()
+    script = """
+import sys
+from ordinaut_ext_observability.logs.writer import LogWriter
+writer = LogWriter(1)
+for number in range(2000):
+    writer.write(f"{sys.argv[1]} {number} " + sys.argv[1] * 200)
+assert writer.flush(30)
+"""
+    children = [
+        subprocess.Popen([sys.executable, "-c", script, name], stdout=file_descriptor) for name in ("a", "b", "c", "d")
+    ]
+    os.close(file_descriptor)
+    received = b""
+    while data := os.read(reader, 65536):
+        received += data
+    assert [child.wait(30) for child in children] == [0, 0, 0, 0]
+    os.close(reader)
+    lines = received.decode().splitlines()
+    assert sorted(lines) == sorted(f"{name} {number} {name * 200}" for name in "abcd" for number in range(2000))
+    assert [line for line in lines if line[0] == "a"] == [f"a {number} {'a' * 200}" for number in range(2000)]
+
+
+def test_a_line_longer_than_a_pipe_takes_at_once_is_written_too(pipe: Pipe) -> None:
+    lines = ["short", "x" * 10_000, "y" * 4095, "z" * 4096, "short"]
+    for line in lines:
+        pipe.writer.write(line)
+    assert pipe.read_lines(5) == lines
+
+
 @pytest.mark.parametrize("name", ["on_written", "on_cpu_seconds", "before_writing"])
 def test_lines_go_on_after_a_callback_raised(make_pipe: Callable[..., Pipe], name: str) -> None:
     errors: list[Exception] = []
