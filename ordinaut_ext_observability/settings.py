@@ -243,6 +243,14 @@ class ManagementSettings(_Part):
     management_host: str = Field(
         default="127.0.0.1", min_length=1, description="Address the management port listens on."
     )
+    exporter_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next "
+        "free one of ten.",
+    )
+    exporter_host: str = Field(default="127.0.0.1", min_length=1, description="Address the exporter listens on.")
     loop_blocked_seconds: float = Field(
         default=5.0,
         gt=0.0,

@@ -281,8 +281,11 @@ def _timed(function: FunctionT, record: Callable[..., None]) -> FunctionT:
 
 def _metrics() -> Metrics:
     from ordinaut_ext_observability.runtime.current import current_runtime
+    from ordinaut_ext_observability.runtime.exporter import export_once
 
-    return current_runtime().metrics
+    runtime = current_runtime()
+    export_once(runtime)
+    return runtime.metrics
 
 
 def _text(value: object) -> str:

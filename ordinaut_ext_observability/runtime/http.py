@@ -46,7 +46,7 @@ class HttpFace:
             on_started=self._started,
             on_stop=self._stop,
         )
-        self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, self._on_security_event)
+        self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, runtime.access_refused)
         self._surface = self._make_surface()
 
     def router(self) -> APIRouter:
@@ -185,14 +185,3 @@ class HttpFace:
         if reason != "untrusted_address" and now >= self._id_warning_due_at:
             self._id_warning_due_at = now + _ID_WARNING_SECONDS
             runtime.event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
-
-    def _on_security_event(self, event_type: str, tier: str, reason: str, address: str) -> None:
-        self._runtime.event(
-            "WARNING",
-            "access refused",
-            event_type,
-            security_event=True,
-            tier=tier,
-            reason=reason,
-            client_address=address,
-        )

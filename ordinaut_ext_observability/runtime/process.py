@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import itertools
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -68,6 +69,7 @@ class Runtime:
         self._management_note = "off: ORDINAUT_OBS_MANAGEMENT_PORT is not set"
         self._executor: ThreadPoolExecutor | None = None
         self.mounted = False
+        self._exporter_claims = itertools.count()
         self._started = False
         self._describe_build()
         self.registry.refresh_with(self._refresh)
@@ -115,6 +117,10 @@ class Runtime:
         self.loop_watch.stop()
         self.health_monitor.stop()
 
+    def claim_exporter(self) -> bool:
+        """True for the first caller, who opens the exporter's port."""
+        return next(self._exporter_claims) == 0
+
     def serve_management(self, server: ManagementServer) -> None:
         """Have this server started and stopped with the runtime."""
         self._management = server
@@ -126,6 +132,18 @@ class Runtime:
             return self._management_note
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         return f"http://{host}:{address[1]}"
+
+    def access_refused(self, event_type: str, tier: str, reason: str, address: str) -> None:
+        """Log that a request to a protected endpoint was turned away."""
+        self.event(
+            "WARNING",
+            "access refused",
+            event_type,
+            security_event=True,
+            tier=tier,
+            reason=reason,
+            client_address=address,
+        )
 
     def config(self) -> dict[str, Any]:
         """The settings in effect and what was wrong with those that are not."""

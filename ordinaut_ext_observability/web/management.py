@@ -6,6 +6,7 @@ Scrapers and probes reach it whatever the host's event loop, trusted-host check,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -30,8 +31,22 @@ SILENT_SECONDS = 5.0
 class ManagementServer:
     """Serves a router on a port of its own, under the mount path and at the root."""
 
-    def __init__(self, make_router: Callable[[], APIRouter], *, host: str, port: int, mount_path: str) -> None:
-        """`make_router` is called at the start; what it makes is for this server's loop alone."""
+    def __init__(
+        self,
+        make_router: Callable[[], APIRouter],
+        *,
+        host: str,
+        port: int,
+        mount_path: str,
+        ports_to_try: int = 1,
+        on_loop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`make_router` is called at the start; what it makes is for this server's loop alone.
+
+        Of `ports_to_try` ports from `port` on the first free one is taken; `on_loop` is called once on the loop.
+        """
+        self._ports_to_try = ports_to_try
+        self._on_loop = on_loop
         self._make_router = make_router
         self._host = host
         self._port = port
@@ -54,7 +69,7 @@ class ManagementServer:
         if self._thread is not None:
             return
         self._server = uvicorn.Server(self._configure())
-        listener = self._listen()
+        listener = self._listen_on_first_free()
         self._port = listener.getsockname()[1]
         ready = threading.Event()
         thread = threading.Thread(
@@ -78,10 +93,16 @@ class ManagementServer:
         thread.join(_STOP_TIMEOUT_SECONDS)
         self._thread = self._server = None
 
-    def _listen(self) -> socket.socket:
+    def _listen_on_first_free(self) -> socket.socket:
+        for port in range(self._port, self._port + self._ports_to_try - 1):
+            with contextlib.suppress(AddressInUseError):
+                return self._listen(port)
+        return self._listen(self._port + self._ports_to_try - 1)
+
+    def _listen(self, port: int) -> socket.socket:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(
-                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
@@ -92,7 +113,7 @@ class ManagementServer:
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            raise AddressInUseError(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+            raise AddressInUseError(f"cannot listen on {self._host}:{port}: {error.strerror}") from error
         return listener
 
     def _configure(self) -> uvicorn.Config:
@@ -116,6 +137,7 @@ class ManagementServer:
 
     def _serve(self, server: uvicorn.Server, listener: socket.socket, ready: threading.Event) -> None:
         async def serve() -> None:
+            asyncio.get_running_loop().call_soon(self._on_loop)
             asyncio.get_running_loop().call_soon(ready.set)
             sweeping = asyncio.create_task(_close_silent_connections(server))
             try:

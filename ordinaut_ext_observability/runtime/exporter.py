@@ -1,0 +1,54 @@
+"""Metrics and probes of a process that serves no HTTP itself: a worker, a scheduler."""
+
+from __future__ import annotations
+
+import threading
+
+from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.runtime.process import Runtime
+
+PORTS_TO_TRY = 10
+
+
+def export_once(runtime: Runtime) -> None:
+    """Open the exporter's port where the settings ask for one and no application serves the metrics.
+
+    Returns at once: what it takes to serve HTTP is imported in a thread, since the caller is at its work.
+    """
+    if runtime.settings.management.exporter_port is None or runtime.mounted or runtime.settings.general.disabled:
+        return
+    if runtime.claim_exporter():
+        threading.Thread(target=_open, args=(runtime,), name="observability-exporter-start", daemon=True).start()
+
+
+def _open(runtime: Runtime) -> None:
+    try:
+        from ordinaut_ext_observability.web.access import AccessControl
+        from ordinaut_ext_observability.web.management import ManagementServer
+        from ordinaut_ext_observability.web.router import Surface, build_router
+        from ordinaut_ext_observability.web.scrape import ScrapeService
+
+        settings = runtime.settings
+        surface = Surface(
+            lifecycle=runtime.lifecycle,
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor),
+            access=AccessControl(settings.access, runtime.metrics, runtime.clock, runtime.access_refused),
+            monitor=runtime.health_monitor,
+            config=runtime.config,
+            overview=dict,
+            on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
+        )
+        runtime.serve_management(
+            ManagementServer(
+                lambda: build_router(surface, operator=False),
+                host=settings.management.exporter_host,
+                port=settings.management.exporter_port or 0,
+                mount_path=MOUNT_PATH,
+                ports_to_try=PORTS_TO_TRY,
+                on_loop=runtime.health_monitor.start,
+            )
+        )
+        runtime.start()
+        runtime.lifecycle.mark_started()
+    except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
+        runtime.metrics.count_internal_error("exporter")
