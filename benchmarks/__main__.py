@@ -17,6 +17,7 @@ NAMES = (
     "scrape_interference",
     "log_event",
     "log_record",
+    "imports",
     "memory",
 )
 """The modules with a row each; what a module measures is in its docstring."""

@@ -6,7 +6,6 @@ Lines have the form of all our lines, through standard library loggers of the sa
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import sys
 import time
@@ -181,6 +180,8 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
             else:
                 fields = {"called": name, "duration_ms": milliseconds, "exc_info": error}
                 log._log(logging.ERROR, "Function call failed", fields)  # noqa: SLF001
+
+        import inspect
 
         if inspect.iscoroutinefunction(function):
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -250,6 +249,8 @@ def monitor_execution(metric_name: Any = None) -> Any:
 
 
 def _timed(function: FunctionT, record: Callable[..., None]) -> FunctionT:
+    import inspect
+
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
