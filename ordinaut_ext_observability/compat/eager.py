@@ -7,7 +7,6 @@ stays; where it is not a JSON object, or names us already, nothing is touched.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import MutableMapping
 
@@ -18,8 +17,14 @@ EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
 
 def load_extension_eagerly(environment: MutableMapping[str, str] = os.environ) -> None:
     """Add the extension to those that the host loads at its start."""
+    named = environment.get(EAGER)
+    if named is None:
+        environment[EAGER] = f'{{"{EXTENSION_ID}": true}}'
+        return
+    import json  # seldom needed, and half of this package's import
+
     try:
-        eager = json.loads(environment.get(EAGER, "{}"))
+        eager = json.loads(named)
     except ValueError:
         return
     if isinstance(eager, dict) and EXTENSION_ID not in eager:

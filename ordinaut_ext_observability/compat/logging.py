@@ -22,10 +22,8 @@ from ordinaut_ext_observability.compat.context import (
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import count_failure
-from ordinaut_ext_observability.logs.request_context import RequestContext
 
 __all__ = [
-    "RequestContext",
     "StructuredLogger",
     "api_logger",
     "clear_request_context",
@@ -255,6 +253,10 @@ pipeline_logger = StructuredLogger("orchestrator.pipeline")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "RequestContext":
+        from ordinaut_ext_observability.logs.request_context import RequestContext
+
+        return RequestContext
     if name == "StructuredFormatter":
         from ordinaut_ext_observability.logs.formatter import JsonFormatter
 
