@@ -36,5 +36,10 @@ class JsonHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until what is queued has been written."""
-        self._writer.flush()
+        """Wait until what is queued has been written, for a second at most.
+
+        No thread is started for it: the standard library calls this with its lock held, for which a new thread may wait
+        (collecting a handler as garbage takes it) before it counts as started.
+        """
+        if self._writer.is_running:
+            self._writer.flush()

@@ -98,6 +98,11 @@ class LogWriter:
         """Call this in the thread before it takes the queued lines: more may be queued then."""
         self._before_writing.append(callback)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a thread; without one nothing is queued."""
+        return self._thread is not None
+
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until what is queued now has been written; False if that took too long."""
         if self._thread is None and not self._queue and not self._before_writing:

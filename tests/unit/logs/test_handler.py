@@ -225,3 +225,13 @@ def test_a_forked_child_logs_its_own_lines_once(
     lines = {fields["message"]: fields["process"] for fields in log_lines.all()}
     assert lines == {"before the fork": os.getpid(), "in the child": child_id, "in the parent": os.getpid()}
     assert len(log_lines.all()) == 3
+
+
+def test_flushing_starts_no_thread(log_lines: Any) -> None:
+    """`dictConfig` flushes every handler with the lock of `logging` held; a new thread might wait for that lock."""
+    log_lines.writer.before_writing(lambda: None)
+    handler = JsonHandler(log_lines.writer)
+    before = threading.active_count()
+    handler.flush()
+    assert threading.active_count() == before
+    assert not log_lines.writer.is_running
