@@ -5,12 +5,12 @@ Lines have the form of all our lines, through standard library loggers of the sa
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
     clear_request_context,
@@ -22,6 +22,7 @@ from ordinaut_ext_observability.compat.context import (
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import count_failure
+from ordinaut_ext_observability.compat.wrapping import within
 
 __all__ = [
     "StructuredLogger",
@@ -170,46 +171,26 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
     def decorate(function: FunctionT) -> FunctionT:
         log = logger if isinstance(logger, StructuredLogger) else StructuredLogger("orchestrator")
         name = getattr(function, "__name__", type(function).__name__)
-
-        def end(started: float, error: BaseException | None) -> None:
-            milliseconds = round((time.perf_counter() - started) * 1000, 3)
-            if error is None:
-                log._log(level, "Function call completed", {"called": name, "duration_ms": milliseconds})  # noqa: SLF001
-            else:
-                fields = {"called": name, "duration_ms": milliseconds, "exc_info": error}
-                log._log(logging.ERROR, "Function call failed", fields)  # noqa: SLF001
-
-        import inspect
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def called(*args: Any, **kwargs: Any) -> Any:
-                started = time.perf_counter()
-                try:
-                    result = await function(*args, **kwargs)
-                except BaseException as error:
-                    end(started, error)
-                    raise
-                end(started, None)
-                return result
-
-        else:
-
-            @functools.wraps(function)
-            def called(*args: Any, **kwargs: Any) -> Any:
-                started = time.perf_counter()
-                try:
-                    result = function(*args, **kwargs)
-                except BaseException as error:
-                    end(started, error)
-                    raise
-                end(started, None)
-                return result
-
-        return cast("FunctionT", restoring_context(called))
+        logged = within(function, lambda _args, _kwargs: _logged_call(log, level, name))
+        return restoring_context(logged)
 
     return decorate
+
+
+@contextmanager
+def _logged_call(log: StructuredLogger, level: int, name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    except BaseException as error:
+        fields = {"called": name, "duration_ms": _milliseconds_since(started), "exc_info": error}
+        log._log(logging.ERROR, "Function call failed", fields)  # noqa: SLF001 - of this module
+        raise
+    log._log(level, "Function call completed", {"called": name, "duration_ms": _milliseconds_since(started)})  # noqa: SLF001
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)
 
 
 def log_with_context(function: FunctionT) -> FunctionT:
@@ -241,7 +222,7 @@ def _exc_info(value: object) -> Any:
 def _caller() -> tuple[Any, int]:
     """The code that called the logger: the first frame that is not of this package."""
     frame = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__package__, "contextlib")):
         frame = frame.f_back
     return frame.f_code, frame.f_lineno
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
+from ordinaut_ext_observability.compat.wrapping import within
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -249,35 +250,18 @@ def monitor_execution(metric_name: Any = None) -> Any:
 
 
 def _timed(function: FunctionT, record: Callable[..., None]) -> FunctionT:
-    import inspect
+    return within(function, lambda args, kwargs: _timed_call(args, kwargs, record))
 
-    if inspect.iscoroutinefunction(function):
 
-        @functools.wraps(function)
-        async def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                result = await function(*args, **kwargs)
-            except BaseException as error:
-                record(args, kwargs, time.perf_counter() - started, error)
-                raise
-            record(args, kwargs, time.perf_counter() - started, None)
-            return result
-
-    else:
-
-        @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                record(args, kwargs, time.perf_counter() - started, error)
-                raise
-            record(args, kwargs, time.perf_counter() - started, None)
-            return result
-
-    return cast("FunctionT", timed)
+@contextmanager
+def _timed_call(args: tuple[Any, ...], kwargs: dict[str, Any], record: Callable[..., None]) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    except BaseException as error:
+        record(args, kwargs, time.perf_counter() - started, error)
+        raise
+    record(args, kwargs, time.perf_counter() - started, None)
 
 
 def _metrics() -> Metrics:
