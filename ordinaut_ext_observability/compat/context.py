@@ -5,33 +5,46 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.wrapping import within
-from ordinaut_ext_observability.context import WORK_FIELDS, request_ids, work_ids
+from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _MAX_ID_LENGTH = 200
+_ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+_set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
+"""The ids that the host set itself: they are no request's that is being served, and lend their id to nobody."""
 
 
 @never_raises
-def set_request_context(request_id: object = None, **ids: object) -> None:
-    """Set the ids that are given (`task_id`, `run_id`, `step_id`, `agent_id`, `worker_id`); others are ignored.
+def set_request_context(
+    request_id: object = None,
+    task_id: object = None,
+    run_id: object = None,
+    step_id: object = None,
+    agent_id: object = None,
+    worker_id: object = None,
+    **_: object,
+) -> None:
+    """Set the ids that are given; characters that cannot enter logs become `_` in a request id.
 
-    The ids stay until others are set, in the API until the request ends. Another task's id ends the run and the step
-    of the one before, so that nothing of it is on the next one's lines.
+    The ids stay until others are set, in the API until the request ends. Another request's id ends the task, another
+    task's id the run and the step, so that nothing of the one before is on the next one's lines.
     """
-    if request_id:
-        _bind_request(str(request_id))
-    given = {name: str(value)[:_MAX_ID_LENGTH] for name, value in ids.items() if value and name in WORK_FIELDS}
-    if given:
-        current = dict(work_ids.get())
-        if given.get("task_id", current.get("task_id")) != current.get("task_id"):
-            current.pop("run_id", None)
-            current.pop("step_id", None)
-        work_ids.set({**current, **given})
+    given = _texts(task_id=task_id, run_id=run_id, step_id=step_id, agent_id=agent_id, worker_id=worker_id)
+    work = dict(work_ids.get())
+    if request_id and _bind_request(str(request_id)):
+        for name in ("task_id", "run_id", "step_id"):
+            work.pop(name, None)
+    if given.get("task_id", work.get("task_id")) != work.get("task_id"):
+        work.pop("run_id", None)
+        work.pop("step_id", None)
+    work_ids.set({**work, **given})
 
 
 @never_raises
@@ -48,30 +61,34 @@ def get_request_context() -> dict[str, str | None]:
     return {"request_id": ids[0] if ids is not None else None, **{name: work.get(name) for name in WORK_FIELDS}}
 
 
-def generate_request_id() -> str:
+def generate_request_id(*_: object) -> str:
     """The correlation id of the request being served; outside of one a new id, `req-` and 8 hex digits."""
     ids = request_ids.get()
-    return ids[0] if ids is not None else f"req-{os.urandom(4).hex()}"
+    return ids[0] if ids is not None and ids is not _set_here.get() else f"req-{os.urandom(4).hex()}"
 
 
-def generate_run_id() -> str:
+def generate_run_id(*_: object) -> str:
     """A new id: `run-` and 8 hex digits."""
     return f"run-{os.urandom(4).hex()}"
 
 
-def generate_step_id(step_name: object = "step") -> str:
+def generate_step_id(step_name: object = "step", *_: object) -> str:
     """A new id that begins with the step's name; `record_step_execution` takes the name back out of it."""
-    return f"{step_name}{STEP_ID_SEPARATOR}{os.urandom(4).hex()}"
+    try:
+        name = str(step_name)
+    except Exception:  # noqa: BLE001 - other people's `__str__`
+        name = "step"
+    return f"{name}{_STEP_ID_SEPARATOR}{os.urandom(4).hex()}"
 
 
-STEP_ID_SEPARATOR = "-"
+# One that no step's name has.
+_STEP_ID_SEPARATOR = "~"
 
 
 def step_name_of(step_id: str) -> str:
     """The name in an id of `generate_step_id`; other text as it is."""
-    name, separator, suffix = step_id.rpartition(STEP_ID_SEPARATOR)
-    made_here = separator and len(suffix) == 8 and all(digit in "0123456789abcdef" for digit in suffix)
-    return name if made_here else step_id
+    name, separator, _ = step_id.rpartition(_STEP_ID_SEPARATOR)
+    return name if separator else step_id
 
 
 def restoring_context(function: FunctionT) -> FunctionT:
@@ -89,13 +106,20 @@ def _restored_ids() -> Iterator[None]:
         work_ids.set(before[1])
 
 
-def _bind_request(request_id: str) -> None:
-    current = request_ids.get()
-    if current is not None and current[0] == request_id:
-        return
-    from ordinaut_ext_observability.ids import match_client_id, random_ids
+def _texts(**ids: object) -> dict[str, str]:
+    return {name: str(value)[:_MAX_ID_LENGTH] for name, value in ids.items() if value}
 
-    if match_client_id(request_id.encode("utf-8", "replace")) is None:
-        return
+
+def _bind_request(request_id: str) -> bool:
+    """Bind a request's id; whether it is another than the one before. The trace around it goes on."""
+    from ordinaut_ext_observability.ids import MAX_ID_LENGTH, random_ids
+
+    usable = "".join(letter if letter in _ID_LETTERS else "_" for letter in request_id[:MAX_ID_LENGTH])
+    current = request_ids.get()
+    if current is not None and current[0] == usable:
+        return False
     digits = random_ids.take()
-    request_ids.set((request_id, digits[:32], digits[32:], False))
+    ids = (usable, *current[1:]) if current is not None else (usable, digits[:32], digits[32:], False)
+    request_ids.set(ids)
+    _set_here.set(ids)
+    return True

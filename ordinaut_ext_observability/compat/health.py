@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.health.model import HealthCheck, HealthReport, HealthStatus
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthCheck", "HealthStatus", "SystemHealthMonitor", "SystemHealthReport"]
 
 _SETTLE_SECONDS = 1.0
+_OLD_SECONDS = 5.0
 
 
 class SystemHealthReport:
@@ -58,9 +60,10 @@ class SystemHealthMonitor:
     """What `api/main.py` makes at import and asks for /health, /health/ready and /health/live."""
 
     def __init__(self) -> None:
-        """Nothing is connected to; the checks are registered with the first question."""
+        """Nothing is connected to; from here on the process's monitor asks the host's database and Redis, too."""
         self._started = time.perf_counter()
         self._monitor: HealthMonitor | None = None
+        never_raises(self._get_monitor)()
 
     @property
     def start_time(self) -> float:
@@ -77,14 +80,21 @@ class SystemHealthMonitor:
 
     async def get_quick_health(self) -> dict[str, bool]:
         """Whether the parts work that the host asks about; `database` decides whether it is ready."""
-        works = {check.name: check.status is not HealthStatus.UNHEALTHY for check in (await self._report()).checks}
+        report = await self._report()
+        is_running = self._get_monitor().is_running
+        works = {
+            # Where nobody runs the checks in turn, each result counts at once.
+            check.name: (check.status if is_running or check.last is None else check.last.status)
+            is not HealthStatus.UNHEALTHY
+            for check in report.checks
+        }
         return {"api": True, "database": works.get("database", True), "redis": works.get("redis", True)}
 
     async def _report(self) -> HealthReport:
         monitor = self._get_monitor()
         if monitor.is_running:
             await monitor.settle(_SETTLE_SECONDS)
-        elif any(check.last is None or check.stale for check in monitor.report().checks):
+        elif any((check.age_seconds or _OLD_SECONDS) >= _OLD_SECONDS for check in monitor.report().checks):
             await monitor.run_all_checks()  # the extension that would run them is not there
         return monitor.report()
 

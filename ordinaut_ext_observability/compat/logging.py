@@ -9,8 +9,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
     clear_request_context,
@@ -48,6 +48,43 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
 
 
+class _Event(NamedTuple):
+    """A domain event: its level, its message and its fields in the order in which they may be given."""
+
+    level: int
+    message: str
+    fields: tuple[str, ...]
+
+
+_EVENTS = {
+    "api_request": _Event(logging.INFO, "API request", ("method", "path", "status_code", "duration_ms", "agent_id")),
+    "task_created": _Event(logging.INFO, "Task created", ("task_id", "agent_id", "schedule_kind", "title")),
+    "task_started": _Event(logging.INFO, "Task started", ("task_id", "run_id", "agent_id", "attempt")),
+    "task_completed": _Event(logging.INFO, "Task completed", ("task_id", "run_id", "success", "duration_ms")),
+    "pipeline_step_started": _Event(logging.INFO, "Pipeline step started", ("step_id", "tool_address", "attempt")),
+    "pipeline_step_completed": _Event(
+        logging.INFO, "Pipeline step completed", ("step_id", "tool_address", "success", "duration_ms")
+    ),
+    "external_tool_call": _Event(
+        logging.INFO, "External tool call", ("tool_address", "method", "status_code", "duration_ms", "url")
+    ),
+    "worker_heartbeat": _Event(logging.DEBUG, "Worker heartbeat", ("worker_id", "queue_depth", "active_leases")),
+    "scheduler_tick": _Event(logging.INFO, "Scheduler tick", ("jobs_created", "lag_seconds")),
+    "lease_acquired": _Event(logging.DEBUG, "Lease acquired", ("worker_id", "task_id", "lease_duration_seconds")),
+    "lease_released": _Event(logging.DEBUG, "Lease released", ("worker_id", "task_id", "duration_ms")),
+    "security_event": _Event(logging.WARNING, "Security event", ("security_event_type", "agent_id", "details")),
+    "performance_alert": _Event(
+        logging.WARNING, "Performance alert", ("metric_name", "current_value", "threshold", "severity")
+    ),
+}
+
+
+def _level_of(name: str, event: _Event, fields: dict[str, object]) -> int:
+    if name == "api_request" and (not fields.get("status_code") or _access_line_is_written()):
+        return logging.DEBUG
+    return event.level if fields.get("success", True) else logging.ERROR
+
+
 class StructuredLogger:
     """A logger whose calls take any keyword fields. No call raises."""
 
@@ -61,76 +98,88 @@ class StructuredLogger:
     def logger(self) -> logging.Logger:
         """The standard library's logger behind this one."""
         if self._logger is None:
-            self._logger = get_logger(self.name)
+            logger = get_logger(self.name)
             if self._level is not None:
-                self._logger.setLevel(self._level)
+                with suppress(ValueError, TypeError):  # a level that there is not: that of `LOG_LEVEL` stays
+                    logger.setLevel(self._level)
+            self._logger = logger
         return self._logger
 
-    def debug(self, message: object, **fields: object) -> None:
-        self._log(logging.DEBUG, message, fields)
+    def debug(self, message: object = "", /, *args: object, **fields: object) -> None:
+        self._log(logging.DEBUG, message, fields, args)
 
-    def info(self, message: object, **fields: object) -> None:
-        self._log(logging.INFO, message, fields)
+    def info(self, message: object = "", /, *args: object, **fields: object) -> None:
+        self._log(logging.INFO, message, fields, args)
 
-    def warning(self, message: object, **fields: object) -> None:
-        self._log(logging.WARNING, message, fields)
+    def warning(self, message: object = "", /, *args: object, **fields: object) -> None:
+        self._log(logging.WARNING, message, fields, args)
 
-    def error(self, message: object, **fields: object) -> None:
-        self._log(logging.ERROR, message, fields)
+    def error(self, message: object = "", /, *args: object, **fields: object) -> None:
+        self._log(logging.ERROR, message, fields, args)
 
-    def critical(self, message: object, **fields: object) -> None:
-        self._log(logging.CRITICAL, message, fields)
+    def critical(self, message: object = "", /, *args: object, **fields: object) -> None:
+        self._log(logging.CRITICAL, message, fields, args)
 
-    def exception(self, message: object, **fields: object) -> None:
+    def exception(self, message: object = "", /, *args: object, **fields: object) -> None:
         """An error with the traceback of the exception being handled."""
-        self._log(logging.ERROR, message, {"exc_info": True, **fields})
+        self._log(logging.ERROR, message, {"exc_info": True, **fields}, args)
 
-    def api_request(self, **fields: object) -> None:
+    def api_request(self, /, *args: object, **fields: object) -> None:
         """The host says this at a request's start (status 0) and its end; where we serve, the access line says it."""
-        level = logging.DEBUG if not fields.get("status_code") or _access_line_is_written() else logging.INFO
-        self._log(level, "API request", {"event_type": "api_request", **fields})
+        self._event("api_request", args, fields)
 
-    def task_created(self, **fields: object) -> None:
-        self._log(logging.INFO, "Task created", {"event_type": "task_created", **fields})
+    def task_created(self, /, *args: object, **fields: object) -> None:
+        self._event("task_created", args, fields)
 
-    def task_started(self, **fields: object) -> None:
-        self._log(logging.INFO, "Task started", {"event_type": "task_started", **fields})
+    def task_started(self, /, *args: object, **fields: object) -> None:
+        self._event("task_started", args, fields)
 
-    def task_completed(self, **fields: object) -> None:
-        level = logging.INFO if fields.get("success", True) else logging.ERROR
-        self._log(level, "Task completed", {"event_type": "task_completed", **fields})
+    def task_completed(self, /, *args: object, **fields: object) -> None:
+        self._event("task_completed", args, fields)
 
-    def pipeline_step_started(self, **fields: object) -> None:
-        self._log(logging.INFO, "Pipeline step started", {"event_type": "pipeline_step_started", **fields})
+    def pipeline_step_started(self, /, *args: object, **fields: object) -> None:
+        self._event("pipeline_step_started", args, fields)
 
-    def pipeline_step_completed(self, **fields: object) -> None:
-        level = logging.INFO if fields.get("success", True) else logging.ERROR
-        self._log(level, "Pipeline step completed", {"event_type": "pipeline_step_completed", **fields})
+    def pipeline_step_completed(self, /, *args: object, **fields: object) -> None:
+        self._event("pipeline_step_completed", args, fields)
 
-    def external_tool_call(self, **fields: object) -> None:
-        self._log(logging.INFO, "External tool call", {"event_type": "external_tool_call", **fields})
+    def external_tool_call(self, /, *args: object, **fields: object) -> None:
+        self._event("external_tool_call", args, fields)
 
-    def worker_heartbeat(self, **fields: object) -> None:
-        self._log(logging.DEBUG, "Worker heartbeat", {"event_type": "worker_heartbeat", **fields})
+    def worker_heartbeat(self, /, *args: object, **fields: object) -> None:
+        self._event("worker_heartbeat", args, fields)
 
-    def scheduler_tick(self, **fields: object) -> None:
-        self._log(logging.INFO, "Scheduler tick", {"event_type": "scheduler_tick", **fields})
+    def scheduler_tick(self, /, *args: object, **fields: object) -> None:
+        self._event("scheduler_tick", args, fields)
 
-    def lease_acquired(self, **fields: object) -> None:
-        self._log(logging.DEBUG, "Lease acquired", {"event_type": "lease_acquired", **fields})
+    def lease_acquired(self, /, *args: object, **fields: object) -> None:
+        self._event("lease_acquired", args, fields)
 
-    def lease_released(self, **fields: object) -> None:
-        self._log(logging.DEBUG, "Lease released", {"event_type": "lease_released", **fields})
+    def lease_released(self, /, *args: object, **fields: object) -> None:
+        self._event("lease_released", args, fields)
 
-    def security_event(self, event_type: object = "", **fields: object) -> None:
-        """`event_type` is what happened; the line's own is `security_event`."""
-        details = {"event_type": "security_event", "security_event_type": event_type, **fields}
-        self._log(logging.WARNING, "Security event", details)
+    def security_event(self, /, *args: object, **fields: object) -> None:
+        """What happened is the first argument, or `event_type`; the line's own type is `security_event`."""
+        if "event_type" in fields:
+            fields["security_event_type"] = fields.pop("event_type")
+        self._event("security_event", args, fields)
 
-    def performance_alert(self, **fields: object) -> None:
-        self._log(logging.WARNING, "Performance alert", {"event_type": "performance_alert", **fields})
+    def performance_alert(self, /, *args: object, **fields: object) -> None:
+        self._event("performance_alert", args, fields)
 
-    def _log(self, level: int, message: object, fields: dict[str, object]) -> None:
+    def _event(self, name: str, args: tuple[object, ...], fields: dict[str, object]) -> None:
+        """A domain event: `args` are its fields in their order."""
+        try:
+            event = _EVENTS[name]
+            named = dict(zip(event.fields, args, strict=False))
+            if len(args) > len(event.fields):
+                named["further"] = args[len(event.fields) :]
+            named.update(fields)
+            self._log(_level_of(name, event, named), event.message, {"event_type": name, **named})
+        except Exception:  # noqa: BLE001 - a log call must not fail its caller
+            count_failure()
+
+    def _log(self, level: int, message: object, fields: dict[str, object], args: tuple[object, ...] = ()) -> None:
         try:
             logger = self.logger
             if not logger.isEnabledFor(level):
@@ -145,7 +194,7 @@ class StructuredLogger:
                     code.co_filename,
                     line,
                     message,
-                    (),
+                    args,
                     exc_info,
                     code.co_name,
                     extra,
@@ -156,14 +205,24 @@ class StructuredLogger:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """A standard library logger that writes JSON lines."""
+    """A standard library logger that writes JSON lines; with `ORDINAUT_OBS_DISABLED`, at once and without a thread."""
+    from ordinaut_ext_observability.runtime.current import current_runtime
     from ordinaut_ext_observability.runtime.current import get_logger as get
 
-    return get(name)
+    logger = get(name)
+    if current_runtime().settings.general.disabled and not logger.handlers:
+        from ordinaut_ext_observability.logs.formatter import JsonFormatter
+
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        logger.addHandler(handler)
+        logger.setLevel(current_runtime().settings.logs.log_level)
+        logger.propagate = False
+    return logger
 
 
 def log_function_call(logger: StructuredLogger | None = None, level: int = logging.DEBUG) -> Callable[[Any], Any]:
-    """Decorator: log that a call of the function began and how it ended, at that level, a failure as ERROR.
+    """Decorator factory: log how each call of the function ended, at that level, a failure as ERROR.
 
     The ids set during a call are gone when it ends: the host sets those of a task and never takes them back.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
 from ordinaut_ext_observability.compat.wrapping import within
+from ordinaut_ext_observability.fork import forget_after_fork
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.metrics.definitions import Metrics
+    from ordinaut_ext_observability.metrics.family import Histogram
+    from ordinaut_ext_observability.runtime.process import Runtime
 
 __all__ = [
     "OrchestrationMetrics",
@@ -27,6 +31,9 @@ __all__ = [
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+_MAX_WORKERS = 1000
+"""Workers whose state is remembered."""
+
 
 class OrchestrationMetrics:
     """What API, scheduler and worker report of themselves; arguments of any type become text."""
@@ -36,6 +43,12 @@ class OrchestrationMetrics:
         del registry
         self._runs = PipelineRuns()
         self._worker_states: dict[str, str] = {}
+        self._worker_states_lock = threading.RLock()
+        forget_after_fork(self)
+
+    def forget(self) -> None:
+        """A forked child has a lock of its own: its parent's may have been held."""
+        self._worker_states_lock = threading.RLock()
 
     @never_raises
     def record_step_execution(
@@ -49,9 +62,9 @@ class OrchestrationMetrics:
         **_: object,
     ) -> None:
         """A pipeline step ended; `duration` is in seconds. Of `step_id` the step's name is kept."""
-        metrics, seconds = _metrics(), float(duration)
+        metrics = _metrics()
         tool, step = _text(tool_addr), step_name_of(_text(step_id))
-        metrics.step_seconds.labels(tool, step, _text(task_id)).observe(seconds)
+        _observe(metrics.step_seconds, duration, tool, step, _text(task_id))
         if success:
             metrics.step_successes.labels(tool, step).inc()
         else:
@@ -66,8 +79,10 @@ class OrchestrationMetrics:
             self._runs.start(task)
             metrics.pipeline_executions.labels(task, outcome).inc()
             return
-        ended = self._runs.end(task)
+        ended = self._runs.end(task) if outcome in ("success", "failed") else None
         if ended is None:
+            if outcome not in ("success", "failed"):
+                metrics.pipeline_executions.labels(task, outcome).inc()
             return
         metrics.pipeline_executions.labels(task, outcome).inc()
         succeeded = outcome == "success"
@@ -85,7 +100,7 @@ class OrchestrationMetrics:
         metrics = _metrics()
         succeeded = _text(status) in ("success", "succeeded", "completed")
         metrics.runs.labels("success" if succeeded else "failed", _text(task_id), _text(agent_id)).inc()
-        metrics.task_seconds.labels(_text(task_id), _text(agent_id), str(succeeded).lower()).observe(float(duration))
+        _observe(metrics.task_seconds, duration, _text(task_id), _text(agent_id), str(succeeded).lower())
 
     @never_raises
     def record_task_created(self, schedule_kind: object = "", agent_id: object = "", **_: object) -> None:
@@ -103,7 +118,7 @@ class OrchestrationMetrics:
         """A tool was called; `duration` is in seconds."""
         metrics = _metrics()
         metrics.tool_calls.labels(_text(tool_address), _text(status_code)).inc()
-        metrics.tool_seconds.labels(_text(tool_address), _text(method)).observe(float(duration))
+        _observe(metrics.tool_seconds, duration, _text(tool_address), _text(method))
 
     @never_raises
     def record_worker_heartbeat(self, worker_id: object = "", **_: object) -> None:
@@ -114,11 +129,14 @@ class OrchestrationMetrics:
         """The worker is in this state, and in no other."""
         family = _metrics().active_workers
         worker, now = _text(worker_id), _text(state)
-        before = self._worker_states.get(worker)
-        if before is not None and before != now:
-            family.remove(worker, before)
-        self._worker_states[worker] = now
-        family.labels(worker, now).set(float(count))
+        with self._worker_states_lock:
+            before = self._worker_states.pop(worker, None)
+            self._worker_states[worker] = now
+            if len(self._worker_states) > _MAX_WORKERS:
+                del self._worker_states[next(iter(self._worker_states))]
+            if before is not None and before != now:
+                family.remove(worker, before)
+            family.labels(worker, now).set(float(count))
 
     @never_raises
     def record_lease_duration(self, worker_id: object = "", duration: float = 0.0, **_: object) -> None:
@@ -265,13 +283,38 @@ def _timed_call(args: tuple[Any, ...], kwargs: dict[str, Any], record: Callable[
 
 
 def _metrics() -> Metrics:
-    from ordinaut_ext_observability.runtime.current import current_runtime
     from ordinaut_ext_observability.runtime.exporter import export_once
 
-    runtime = current_runtime()
+    runtime = _runtime()
     export_once(runtime)
     return runtime.metrics
 
 
+def _runtime() -> Runtime:
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    return current_runtime()
+
+
+def _observe(family: Histogram, duration: object, *label_values: str) -> None:
+    """Count the duration where it is one: a finite number of seconds, zero or more."""
+    try:
+        seconds = float(duration)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - whatever was given, the count beside it stands
+        return
+    if 0.0 <= seconds < float("inf"):
+        family.labels(*label_values).observe(seconds)
+
+
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics_registry":
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_runtime().registry)  # type: ignore[arg-type]
+        return registry
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ordinaut_ext_observability.fork import forget_after_fork
+
 _MAX_REMEMBERED = 10_000
 
 
@@ -25,7 +27,12 @@ class PipelineRuns:
         self._monotonic_seconds = monotonic_seconds
         self._started: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._lock = threading.Lock()
+        self.forget()
+        forget_after_fork(self)
+
+    def forget(self) -> None:
+        """A forked child has a lock of its own: its parent's may have been held."""
+        self._lock = threading.RLock()  # a signal's handler may report, too
 
     def start(self, task_id: str) -> None:
         """An execution of the task began in this thread."""

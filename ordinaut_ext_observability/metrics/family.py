@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
+from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
 BLOCK_SERIES = 200
@@ -150,9 +151,15 @@ class Family(ABC, Generic[ChildT]):
         self._creation_lock = threading.RLock()
         notify = on_overflow or (lambda _name, _label: None)
         self._guard = LabelGuard(label_names, budgets or LabelBudgets(), lambda label: notify(name, label))
+        forget_after_fork(self)
         self._prepare()
         if self.starts_at_zero and not label_names:
             self.labels()
+
+    def forget(self) -> None:
+        """Free the locks in a forked child: another thread of the parent may have held them."""
+        self._lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as the standard library's own do
+        self._creation_lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
 
     def labels(self, *values: str) -> ChildT:
         """The child with these label values, in the order of the label names, made when it is new.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -12,6 +13,7 @@ from ordinaut_ext_observability.settings import Settings, load_settings
 
 _current: Runtime | None = None
 _current_lock = threading.Lock()
+os.register_at_fork(after_in_child=_current_lock._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def current_runtime() -> Runtime:

@@ -15,9 +15,10 @@ def export_once(runtime: Runtime) -> None:
 
     Returns at once: what it takes to serve HTTP is imported in a thread, since the caller is at its work.
     """
-    if runtime.settings.management.exporter_port is None or runtime.mounted or runtime.settings.general.disabled:
+    if runtime.mounted or runtime.settings.general.disabled or not runtime.claim_exporter():
         return
-    if runtime.claim_exporter():
+    runtime.start()  # says which settings could not be used
+    if runtime.settings.management.exporter_port is not None:
         threading.Thread(target=_open, args=(runtime,), name="observability-exporter-start", daemon=True).start()
 
 
@@ -38,7 +39,8 @@ def _open(runtime: Runtime) -> None:
             overview=dict,
             on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
         )
-        runtime.serve_management(
+        runtime.lifecycle.mark_started()
+        runtime.serve_exporter(
             ManagementServer(
                 lambda: build_router(surface, operator=False),
                 host=settings.management.exporter_host,
@@ -48,7 +50,5 @@ def _open(runtime: Runtime) -> None:
                 on_loop=runtime.health_monitor.start,
             )
         )
-        runtime.start()
-        runtime.lifecycle.mark_started()
     except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
         runtime.metrics.count_internal_error("exporter")

@@ -70,6 +70,7 @@ class HttpFace:
         if runtime.settings.metrics.root_metrics:
             self._mounting.serve_at_root(ROOT_METRICS_PATH, protected_metrics_endpoint(self._surface))
         runtime.mounted = True
+        runtime.close_exporter()
         if self._mounting.late:
             try:
                 runtime.start()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
 from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
@@ -66,6 +67,8 @@ class Runtime:
             on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
         )
         self._management: ManagementServer | None = None
+        self._management_tried = False
+        self._exporter: ManagementServer | None = None
         self._management_note = "off: ORDINAUT_OBS_MANAGEMENT_PORT is not set"
         self._executor: ThreadPoolExecutor | None = None
         self.mounted = False
@@ -73,6 +76,7 @@ class Runtime:
         self._started = False
         self._describe_build()
         self.registry.refresh_with(self._refresh)
+        forget_after_fork(self)
 
     def executor(self) -> ThreadPoolExecutor:
         """Threads of ours, so that the host's pool is neither starved nor able to starve us."""
@@ -80,12 +84,23 @@ class Runtime:
             self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="observability")
         return self._executor
 
+    def forget(self) -> None:
+        """In a forked child nothing of the parent's runs: begin anew with the first start."""
+        self._started = False
+        self._executor = None
+        self._management_tried = False
+        self._exporter_claims = itertools.count()
+        for server in (self._management, self._exporter):
+            if server is not None:
+                server.forget()
+
     def start(self) -> None:
         """Begin watching the running event loop and open the management port. Starting again does nothing."""
         with contextlib.suppress(RuntimeError):  # no running loop: it is watched from the first request on
             self.loop_watch.start(asyncio.get_running_loop())
             self.health_monitor.start()
         if self._started:
+            self._start_management()
             return
         self._started = True
         atexit.register(self.stop)
@@ -102,11 +117,12 @@ class Runtime:
         """
         if not self._started:
             return
-        self._started = False
+        self._started = self._management_tried = False
         atexit.unregister(self.stop)
         self.stop_on_loop()
-        if self._management is not None:
-            self._management.stop()
+        for server in (self._management, self._exporter):
+            if server is not None:
+                server.stop()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
@@ -121,17 +137,25 @@ class Runtime:
         """True for the first caller, who opens the exporter's port."""
         return next(self._exporter_claims) == 0
 
+    def serve_exporter(self, server: ManagementServer) -> None:
+        """Start this server now: it is this process's own exporter."""
+        self._exporter = server
+        self._open(server, "exporter")
+
+    def close_exporter(self) -> None:
+        """An application serves the metrics from now on."""
+        next(self._exporter_claims)
+        if self._exporter is not None:
+            self._exporter.stop()
+
     def serve_management(self, server: ManagementServer) -> None:
         """Have this server started and stopped with the runtime."""
         self._management = server
 
     def management_note(self) -> str:
         """Whether the management port is open, and where or why not."""
-        address = self._management.address if self._management is not None else None
-        if not address:
-            return self._management_note
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"http://{host}:{address[1]}"
+        server = self._management
+        return _url_of(server) if server is not None and server.address is not None else self._management_note
 
     def access_refused(self, event_type: str, tier: str, reason: str, address: str) -> None:
         """Log that a request to a protected endpoint was turned away."""
@@ -178,15 +202,21 @@ class Runtime:
         )
 
     def _start_management(self) -> None:
-        if self._management is None:
-            return
+        if self._management is not None and not self._management_tried:
+            self._management_tried = True
+            problem = self._open(self._management, "management port")
+            if problem is not None:
+                self._management_note = f"off: {problem}"
+
+    def _open(self, server: ManagementServer, what: str) -> str | None:
+        """Start a server of ours; why it could not be started, or None."""
         try:
-            self._management.start()
+            server.start()
         except AddressInUseError as error:
-            self._management_note = f"off: {error}"
-            self.event("WARNING", "management port not opened", "management_port", reason=str(error))
-        else:
-            self.event("INFO", "management port open", "management_port", url=self.management_note())
+            self.event("WARNING", f"{what} not opened", "management_port", reason=str(error))
+            return str(error)
+        self.event("INFO", f"{what} open", "management_port", url=_url_of(server))
+        return None
 
     def _describe_build(self) -> None:
         general = self.settings.general
@@ -198,3 +228,8 @@ class Runtime:
     def _refresh(self) -> None:
         if self.loop_watch.watching:
             self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())
+
+
+def _url_of(server: ManagementServer) -> str:
+    host, port = server.address or ("", 0)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

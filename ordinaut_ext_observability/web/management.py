@@ -23,6 +23,7 @@ _START_TIMEOUT_SECONDS = 5.0
 _STOP_TIMEOUT_SECONDS = 3.0
 _BACKLOG = 128
 _MAX_CONNECTIONS = 256
+_LAST_PORT = 65535
 
 SILENT_SECONDS = 5.0
 """How long a connection may be open without a request: the places are for scrapers and probes."""
@@ -47,6 +48,7 @@ class ManagementServer:
         """
         self._ports_to_try = ports_to_try
         self._on_loop = on_loop
+        self._listener: socket.socket | None = None
         self._make_router = make_router
         self._host = host
         self._port = port
@@ -81,7 +83,14 @@ class ManagementServer:
             listener.close()
             raise
         self._thread = thread
+        self._listener = listener
         ready.wait(_START_TIMEOUT_SECONDS)
+
+    def forget(self) -> None:
+        """In a forked child: the parent serves, and its socket is closed here."""
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = self._thread = self._server = None
 
     def stop(self) -> None:
         """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
@@ -94,10 +103,11 @@ class ManagementServer:
         self._thread = self._server = None
 
     def _listen_on_first_free(self) -> socket.socket:
-        for port in range(self._port, self._port + self._ports_to_try - 1):
+        last = min(self._port + self._ports_to_try - 1, _LAST_PORT)
+        for port in range(self._port, last):
             with contextlib.suppress(AddressInUseError):
                 return self._listen(port)
-        return self._listen(self._port + self._ports_to_try - 1)
+        return self._listen(last)
 
     def _listen(self, port: int) -> socket.socket:
         try:

@@ -47,7 +47,7 @@ def get(port: int, path: str, **options: Any) -> httpx.Response:
 
 
 def opened(child: Any) -> list[str]:
-    return [line["url"] for line in child.log_lines(message="management port open")]
+    return [line["url"] for line in child.log_lines(message="exporter open")]
 
 
 def run(start_child: Any, eventually: Any, **environ: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from observability.health import HealthMonitor, HealthStatus, SystemHealthMonitor
+from ordinaut_ext_observability.compat import health
 from ordinaut_ext_observability.runtime import current
 
 
@@ -89,3 +90,20 @@ def test_uptime_is_a_duration() -> None:
 def test_the_seeds_names_are_there_too() -> None:
     assert HealthStatus.HEALTHY.value == "healthy"
     assert asyncio.run(HealthMonitor().run_all_checks()) == {}
+
+
+def test_extensions_probe_knows_of_the_database_before_anybody_asked_the_host(host: Any) -> None:
+    host.up["database"] = False
+    SystemHealthMonitor()
+    runtime = current.current_runtime()
+    runtime.lifecycle.mark_started()
+    asyncio.run(runtime.health_monitor.run_all_checks())
+    assert runtime.lifecycle.ready().status == "unavailable"
+
+
+def test_where_nobody_runs_the_checks_a_failure_shows_at_once(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_OLD_SECONDS", 0.0)
+    monitor = SystemHealthMonitor()
+    assert quick(monitor)["database"] is True
+    host.up["database"] = False
+    assert quick(monitor)["database"] is False

@@ -25,7 +25,7 @@ NAMES = {
     ),
     "observability.metrics": (
         *("orchestrator_metrics", "track_step_execution", "track_task_execution", "track_http_requests"),
-        *("get_metrics_handler", "OrchestrationMetrics", "monitor_execution"),
+        *("get_metrics_handler", "OrchestrationMetrics", "monitor_execution", "metrics_registry"),
     ),
     "observability.health": ("SystemHealthMonitor", "HealthStatus", "HealthCheck", "HealthMonitor"),
 }
@@ -48,7 +48,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     (
         "record_step_execution",
         (),
-        {"tool_addr": "demo.echo", "step_id": "s1-0a1b2c3d", "task_id": TASK, "duration": 0.1, "success": True},
+        {"tool_addr": "demo.echo", "step_id": "s1~0a1b2c3d", "task_id": TASK, "duration": 0.1, "success": True},
     ),
     (
         "record_step_execution",
@@ -200,6 +200,37 @@ def test_domain_event_has_its_type_and_fields(log: Any, log_lines: Any, event: s
     }
 
 
+@pytest.mark.parametrize(("event", "fields"), EVENTS.items(), ids=EVENTS)
+def test_domain_event_takes_its_fields_by_position(
+    log: Any, log_lines: Any, event: str, fields: dict[str, Any]
+) -> None:
+    """As the host's scripts give them."""
+    getattr(log, event)(*fields.values(), *["more"] * 5)
+    line = log_lines.only()
+    assert {name: line[name] for name in fields} == {
+        name: str(value) if isinstance(value, UUID) else value for name, value in fields.items()
+    }
+
+
+def test_messages_with_arguments_and_taken_names(log: Any, log_lines: Any) -> None:
+    log.info("to %s", "ann")
+    log.info("to %d", "ann")
+    log.info()
+    log.info("m", message=1, self=2, level=3)
+    lines = log_lines.all()
+    assert lines[0]["message"] == "to ann"
+    assert lines[1]["message"].startswith("to %d")
+    assert lines[2]["message"] == ""
+    assert (lines[3]["message_"], lines[3]["self"], lines[3]["level_"]) == (1, 2, 3)
+
+
+def test_a_level_that_does_not_exist_keeps_no_line_back(runtime: Runtime, log_lines: Any) -> None:
+    from observability.logging import StructuredLogger
+
+    StructuredLogger("tests.surface.loud", "LOUD").info("said")
+    assert log_lines.messages() == ["said"]
+
+
 def test_security_event_keeps_both_types(log: Any, log_lines: Any) -> None:
     log.security_event("brute_force", agent_id="a")
     line = log_lines.only()
@@ -251,6 +282,47 @@ def test_a_failure_is_counted_once_though_the_host_tells_it_twice(runtime: Runti
     }
     assert series(runtime, "orchestrator_pipeline_duration_seconds") == {(task, "pipeline"): 3}
     assert series(runtime, "orchestrator_task_duration_seconds") == {(task, "", "false"): 2, (task, "", "true"): 1}
+
+
+@pytest.mark.parametrize("duration", [None, "x", float("nan"), float("inf"), -1, Broken()], ids=repr)
+def test_an_odd_duration_costs_no_count(runtime: Runtime, orchestrator_metrics: Any, duration: Any) -> None:
+    orchestrator_metrics.record_step_execution("t", "s", TASK, duration, False, "E")
+    orchestrator_metrics.record_task_run(TASK, "a", "success", duration)
+    assert series(runtime, "orchestrator_step_failure_total") == {("t", "s", "E"): 1}
+    assert series(runtime, "orchestrator_runs_total") == {("success", str(TASK), "a"): 1}
+    assert series(runtime, "orchestrator_step_duration_seconds") == {}
+
+
+def test_states_of_many_workers_are_bounded(orchestrator_metrics: Any) -> None:
+    for number in range(5000):
+        orchestrator_metrics.update_active_workers(worker_id=f"w{number}", state="idle")
+    assert len(orchestrator_metrics._worker_states) <= 1000
+
+
+def test_a_forked_child_can_report_though_the_parents_locks_were_held(run_code: Any) -> None:
+    child = run_code("""
+import os, signal, threading
+from observability.metrics import orchestrator_metrics as metrics
+metrics.record_pipeline_execution("t", "started")
+from ordinaut_ext_observability.runtime.current import current_runtime
+family = current_runtime().metrics.worker_heartbeats
+held, go_on = threading.Event(), threading.Event()
+def hold():
+    with metrics._runs._lock, family._lock, family._creation_lock:
+        held.set()
+        go_on.wait(20)
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if not pid:
+    signal.alarm(5)
+    metrics.record_pipeline_execution("t", "success")
+    metrics.record_worker_heartbeat("w")
+    os._exit(0 if family.labels("w").value == 1 else 1)
+go_on.set()
+print(os.waitpid(pid, 0)[1])
+""")
+    assert child.out == "0\n", child.err
 
 
 def test_step_ids_are_cut_to_the_steps_name(runtime: Runtime, orchestrator_metrics: Any) -> None:
