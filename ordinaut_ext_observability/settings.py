@@ -7,78 +7,28 @@ others, by name, with its value (secrets masked) and what would be accepted.
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ordinaut_ext_observability.config_file import BUILT_IN_CHECKS, ConfigFile, read_config_file
+from ordinaut_ext_observability.config_file import ConfigFile, read_config_file
+from ordinaut_ext_observability.setting_types import (
+    EVERYWHERE,
+    Bounds,
+    CheckNames,
+    Limits,
+    LogLevel,
+    NetworkList,
+    TextList,
+)
 
 PREFIX = "ORDINAUT_OBS_"
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _split(value: object) -> object:
-    """A list as comma-separated text."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _networks(value: object) -> object:
-    parts = _split(value)
-    if isinstance(parts, list):
-        return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
-    return parts
-
-
-def _json_object(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            raise ValueError("not a JSON object") from error
-    return value
-
-
-def _known_checks(names: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = sorted(set(names) - set(BUILT_IN_CHECKS))
-    if unknown:
-        raise ValueError(f"no such check: {', '.join(unknown)}")
-    return names
-
-
-def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if list(bounds) != sorted(set(bounds)):
-        raise ValueError("bounds must ascend")
-    return bounds
-
-
-TextList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
-NetworkList = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
-CheckNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_known_checks)]
-Limits = Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], NoDecode, BeforeValidator(_json_object)]
-Bounds = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
-    NoDecode,
-    BeforeValidator(_split),
-    AfterValidator(_ascending),
-]
-
-_EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 class _Part(BaseSettings):
@@ -134,7 +84,7 @@ class HttpSettings(_Part):
         description="Route templates not to measure, as shell patterns: `/docs,/internal/*`.",
     )
     trust_request_ids_from: NetworkList = Field(
-        default=_EVERYWHERE,
+        default=EVERYWHERE,
         description="Client addresses (CIDR) whose `X-Request-ID` and `X-Correlation-ID` are accepted; "
         "others get a new id and theirs is logged as `parent_request_id`.",
     )
@@ -229,7 +179,7 @@ class AccessSettings(_Part):
         description="Bearer token (or Basic password) for the scrape endpoints; while unset they are open.",
     )
     scrape_allow: NetworkList = Field(
-        default=_EVERYWHERE,
+        default=EVERYWHERE,
         description="Client addresses (CIDR) that may scrape; with a token set, both are asked for.",
     )
 
@@ -473,7 +423,7 @@ def _is_secret(info: FieldInfo) -> bool:
 
 def _text(value: object) -> str:
     """A default as it would be written in the environment."""
-    if value == _EVERYWHERE:
+    if value == EVERYWHERE:
         return "everywhere"
     if value is None or value in ("", (), {}):
         return "unset"

@@ -8,19 +8,15 @@ import contextvars
 import inspect
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
-from ordinaut_ext_observability.health.history import History
-from ordinaut_ext_observability.health.hysteresis import Hysteresis
-from ordinaut_ext_observability.health.masking import mask_details, mask_text
 from ordinaut_ext_observability.health.model import (
     Check,
     CheckFunction,
     CheckOptions,
-    CheckReport,
     HealthCheck,
     HealthReport,
     HealthStatus,
@@ -28,8 +24,9 @@ from ordinaut_ext_observability.health.model import (
     Transition,
     worst,
 )
+from ordinaut_ext_observability.health.outcomes import error_text, outcome_of
+from ordinaut_ext_observability.health.registered import RegisteredCheck
 from ordinaut_ext_observability.health.threads import DaemonThreads, NoThreadError, UnusualError, is_ordinary
-from ordinaut_ext_observability.logs.values import text_of
 
 STALE_AFTER_PERIODS = 3
 """A result older than this many periods, and the deadline, says nothing about now."""
@@ -71,7 +68,7 @@ class HealthMonitor:
         self._on_error = on_error or (lambda: None)
         self._threads = DaemonThreads()
         self._lock = threading.Lock()
-        self._checks: dict[str, _RegisteredCheck] = {}
+        self._checks: dict[str, RegisteredCheck] = {}
         self._round: asyncio.Task[dict[str, HealthCheck]] | None = None
         self._background: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,7 +90,7 @@ class HealthMonitor:
         function = getattr(check, "run", check)
         if not callable(function):
             raise TypeError(f"check {name!r} must be callable or have a method run, got {type(check).__name__}")
-        registered = _RegisteredCheck(name, function, CheckOptions(**options))
+        registered = RegisteredCheck(name, function, CheckOptions(**options))
         with self._lock:
             if name not in self._checks and len(self._checks) >= MAX_CHECKS:
                 raise ValueError(f"there are {MAX_CHECKS} checks already")
@@ -199,24 +196,24 @@ class HealthMonitor:
         self._settled = True
         return {result.name: result for result in results}
 
-    def _run_soon(self, check: _RegisteredCheck) -> None:
+    def _run_soon(self, check: RegisteredCheck) -> None:
         """Run a check out of turn, where the monitor runs: until its first result it counts as unhealthy."""
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._begin, check)
 
-    def _begin(self, check: _RegisteredCheck) -> asyncio.Task[HealthCheck]:
+    def _begin(self, check: RegisteredCheck) -> asyncio.Task[HealthCheck]:
         """The check's run that is under way on this loop, else a new one."""
         run = check.run
         if run is None or run.done() or run.get_loop() is not asyncio.get_running_loop():
             run = check.run = asyncio.create_task(self._run_one(check), context=contextvars.Context())
         return run
 
-    async def _run_shared(self, check: _RegisteredCheck) -> HealthCheck:
+    async def _run_shared(self, check: RegisteredCheck) -> HealthCheck:
         return await asyncio.shield(self._begin(check))
 
-    async def _run_one(self, check: _RegisteredCheck) -> HealthCheck:
+    async def _run_one(self, check: RegisteredCheck) -> HealthCheck:
         if check.ending is not None and check.ending.get_loop() is asyncio.get_running_loop():
             await asyncio.wait({check.ending}, timeout=1.0)  # stopped just now, it lets go within a turn of the loop
         check.ending = None
@@ -238,7 +235,7 @@ class HealthMonitor:
             self._tell(lambda: self._on_transition(check.name, transition))
         return result
 
-    async def _outcome(self, check: _RegisteredCheck, timeout_seconds: float) -> Outcome:
+    async def _outcome(self, check: RegisteredCheck, timeout_seconds: float) -> Outcome:
         if check.still_runs():
             return Outcome(HealthStatus.UNHEALTHY, "the previous run has not ended")
         task = asyncio.ensure_future(self._call(check))
@@ -261,13 +258,13 @@ class HealthMonitor:
                 check.thread.add_done_callback(_close_late)
             return Outcome(HealthStatus.UNHEALTHY, f"timed out after {timeout_seconds:g} s")
         try:
-            return _outcome_of(task.result())
+            return outcome_of(task.result())
         except asyncio.CancelledError:
             return Outcome(HealthStatus.UNHEALTHY, "the check was cancelled")
         except BaseException as error:  # noqa: BLE001 - checks are other people's code
-            return Outcome(HealthStatus.UNHEALTHY, _error_text(error))
+            return Outcome(HealthStatus.UNHEALTHY, error_text(error))
 
-    async def _call(self, check: _RegisteredCheck) -> Any:
+    async def _call(self, check: RegisteredCheck) -> Any:
         try:
             if _is_coroutine_function(check.function):
                 return await check.function()
@@ -308,100 +305,8 @@ class HealthMonitor:
         return datetime.fromtimestamp(self._clock.wall(), UTC)
 
 
-class _RegisteredCheck:
-    """A check, its latest result and its status."""
-
-    def __init__(self, name: str, function: CheckFunction, options: CheckOptions) -> None:
-        self.name = name
-        self.function = function
-        self.options = options
-        self.history = History()
-        self.run: asyncio.Task[HealthCheck] | None = None
-        self.ending: asyncio.Task[HealthCheck] | None = None
-        """A run that was stopped and may not have noticed."""
-        self.task: asyncio.Future[Any] | None = None
-        self.thread: asyncio.Future[Any] | None = None
-        self._hysteresis = Hysteresis(options.failures_to_worsen, options.passes_to_recover)
-        # One tuple, since other threads read it: the status, the result, when that came.
-        self._latest: tuple[HealthStatus, HealthCheck, float] | None = None
-
-    def still_runs(self) -> bool:
-        """Whether a run that took too long has not ended. Nobody will ever hear of one on a loop that was closed."""
-        return any(
-            future is not None and not future.done() and not future.get_loop().is_closed()
-            for future in (self.task, self.thread)
-        )
-
-    def take(self, result: HealthCheck, ended: float, now: datetime) -> Transition | None:
-        """Take a run's result, which came at `ended` on the monotonic clock; the transition it made, if it made one."""
-        before = self._hysteresis.status
-        after = self._hysteresis.observe(result.status)
-        self._latest = (after, result, ended)
-        if after is before:
-            return None
-        transition = Transition(now, before, after, result.message)
-        self.history.add(transition)
-        return transition
-
-    def report(self, now: float, stale_after: float) -> CheckReport:
-        """The check as it stands at `now` on the monotonic clock."""
-        required = self.options.required
-        if self._latest is None:
-            return CheckReport(
-                self.name,
-                HealthStatus.UNHEALTHY,
-                required,
-                stale=False,
-                age_seconds=None,
-                message="not run yet",
-                last=None,
-            )
-        status, last, ended = self._latest
-        age = max(0.0, now - ended)
-        stale = age > stale_after
-        return CheckReport(
-            name=self.name,
-            status=HealthStatus.UNHEALTHY if stale else status,
-            required=required,
-            stale=stale,
-            age_seconds=round(age, 3),
-            message=f"no result for {age:.0f} s" if stale else last.message,
-            last=last,
-        )
-
-
 def _is_coroutine_function(function: CheckFunction) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _outcome_of(value: Any) -> Outcome:
-    """What a check returned, as an outcome with its texts masked."""
-    if isinstance(value, (Outcome, HealthCheck)):
-        if isinstance(value.status, HealthStatus):
-            return Outcome(value.status, _text(value.message), mask_details(dict(value.details or {})))
-        return Outcome(HealthStatus.UNHEALTHY, f"the check returned a status that is none: {_text(value.status)}")
-    if isinstance(value, HealthStatus):
-        return Outcome(value)
-    if value is False:
-        return Outcome(HealthStatus.UNHEALTHY, "the check returned False")
-    if value is None or value is True or isinstance(value, (Mapping, str)):
-        message = mask_text(value) if isinstance(value, str) else ""
-        return Outcome(HealthStatus.HEALTHY, message, mask_details(value) if isinstance(value, Mapping) else {})
-    return Outcome(HealthStatus.DEGRADED, f"the check returned what says neither yes nor no: {_text(value)}")
-
-
-def _text(value: object) -> str:
-    return mask_text(text_of(value))
-
-
-def _error_text(error: BaseException) -> str:
-    if isinstance(error, UnusualError):
-        error = error.raised
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - other people's `__str__`
-        text = ""
-    return f"{type(error).__name__}: {mask_text(text)}" if text else type(error).__name__
 
 
 def _is_unicode(text: str) -> bool:

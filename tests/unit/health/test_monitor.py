@@ -64,7 +64,7 @@ async def turn(monitor: HealthMonitor, times: int = 1) -> None:
         await monitor.run_all_checks()
 
 
-# -- The seed's sketch, with our names ---------------------------------------------------------------------------------
+# -- As a whole, without any application -------------------------------------------------------------------------------
 
 
 class FakeConnection:

@@ -1,4 +1,4 @@
-"""Ids bound for a block of work: what is inherited, what is restored, whose ids are accepted. And the seed's sketch."""
+"""Ids bound for a block of work: what is inherited, what is restored, whose ids are accepted."""
 
 from __future__ import annotations
 
