@@ -75,14 +75,13 @@ class OrchestrationMetrics:
         """A pipeline started, succeeded or failed. The host tells a failure twice; it counts once."""
         metrics = _metrics()
         task, outcome = _text(task_id), _text(status)
-        if outcome == "started":
-            self._runs.start(task)
+        if outcome not in ("success", "failed"):
+            if outcome == "started":
+                self._runs.start(task)
             metrics.pipeline_executions.labels(task, outcome).inc()
             return
-        ended = self._runs.end(task) if outcome in ("success", "failed") else None
+        ended = self._runs.end(task)
         if ended is None:
-            if outcome not in ("success", "failed"):
-                metrics.pipeline_executions.labels(task, outcome).inc()
             return
         metrics.pipeline_executions.labels(task, outcome).inc()
         succeeded = outcome == "success"

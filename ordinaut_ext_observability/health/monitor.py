@@ -137,6 +137,14 @@ class HealthMonitor:
         background = self._background
         return background is not None and not background.done() and not background.get_loop().is_closed()
 
+    def forget(self) -> None:
+        """In a forked child: the parent's loop, tasks and threads are not here, and its locks may have been held."""
+        self._lock = threading.Lock()
+        self._threads = DaemonThreads()
+        self._background = self._round = self._loop = None
+        for check in self._checks.values():
+            check.run = check.ending = check.task = check.thread = None
+
     def stop(self) -> None:
         """Run nothing any more. Safe from any thread, and without `start`."""
         tasks: list[asyncio.Task[Any] | None] = [self._background, self._round]
@@ -298,7 +306,7 @@ class HealthMonitor:
             self._failed()
 
     def _failed(self) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # there is nobody left to tell
             self._on_error()
 
     def _now(self) -> datetime:

@@ -229,7 +229,7 @@ class LogWriter:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # there is nobody left to tell
                 self._on_error(error)
 
 
@@ -251,7 +251,10 @@ def _whole_lines(data: memoryview, limit: int) -> memoryview:
     last = bytes(data[:limit]).rfind(b"\n")
     if last >= 0:
         return data[: last + 1]
-    end = bytes(data).find(b"\n")
+    end, searched = -1, limit
+    while end < 0 and searched < len(data):
+        searched *= 4  # not all at once: the line is copied for the search
+        end = bytes(data[:searched]).find(b"\n")
     return data[: end + 1] if end >= 0 else data
 
 

@@ -90,6 +90,7 @@ class Runtime:
         self._executor = None
         self._management_tried = False
         self._exporter_claims = itertools.count()
+        self.health_monitor.forget()
         for server in (self._management, self._exporter):
             if server is not None:
                 server.forget()
@@ -138,7 +139,9 @@ class Runtime:
         return next(self._exporter_claims) == 0
 
     def serve_exporter(self, server: ManagementServer) -> None:
-        """Start this server now: it is this process's own exporter."""
+        """Start this server now: it is this process's own exporter. Not where an application was mounted meanwhile."""
+        if self.mounted:
+            return
         self._exporter = server
         self._open(server, "exporter")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,3 +106,43 @@ def test_application_that_serves_metrics_opens_no_exporter(serve: Any, free_port
     served.expect("orchestrator_authentication_attempts_total", 1)
     with pytest.raises(httpx.ConnectError):
         get(port, "/metrics")
+
+
+FORKING = """
+import os, time
+from observability.metrics import orchestrator_metrics
+orchestrator_metrics.record_worker_heartbeat("parent")
+print("working", flush=True)
+while not os.path.exists(os.environ["GO_ON"]):
+    time.sleep(0.02)
+if os.fork():
+    os._exit(0)
+while True:
+    time.sleep(0.05)
+    orchestrator_metrics.record_worker_heartbeat("child")
+"""
+
+
+def test_forked_child_serves_its_own_metrics_and_checks(
+    start_child: Any, eventually: Any, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    """As of a supervisor that forks its workers; the parent's socket is not kept."""
+    port, go_on = free_port(), tmp_path / "go on"
+    environ = {
+        "ORDINAUT_OBS_EXPORTER_PORT": str(port),
+        "ORDINAUT_OBS_HEALTH_INTERVAL_SECONDS": "0.2",
+        "PYTHONWARNINGS": "ignore",
+        "GO_ON": str(go_on),
+    }
+    child = start_child("-c", FORKING, environ=environ)
+    assert eventually(lambda: opened(child) != [], 20)
+    go_on.touch()
+    assert eventually(lambda: len(opened(child)) == 2, 20)
+    try:
+        chosen = int(opened(child)[1].rpartition(":")[2])
+        assert eventually(lambda: 'worker_id="child"' in get(chosen, "/metrics").text)
+        assert eventually(lambda: get(chosen, "/health/ready").status_code == 200)
+        assert "the previous run has not ended" not in child.err
+    finally:
+        (pid,) = {line["process"] for line in child.log_lines(message="exporter open")} - {child.process.pid}
+        os.kill(pid, signal.SIGKILL)

@@ -421,10 +421,10 @@ assert writer.flush(30)
 
 
 def test_a_line_longer_than_a_pipe_takes_at_once_is_written_too(pipe: Pipe) -> None:
-    lines = ["short", "x" * 10_000, "y" * 4095, "z" * 4096, "short"]
+    lines = ["short", "x" * 10_000, "y" * 4095, "z" * 4096, "w" * 300_000, "short", *["v" * 16_000] * 300]
     for line in lines:
         pipe.writer.write(line)
-    assert pipe.read_lines(5) == lines
+    assert pipe.read_lines(306) == lines
 
 
 @pytest.mark.parametrize("name", ["on_written", "on_cpu_seconds", "before_writing"])
