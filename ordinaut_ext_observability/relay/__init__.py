@@ -1,0 +1,1 @@
+"""One `/metrics` for all processes: each publishes what it counted, every API process shows the sum."""
