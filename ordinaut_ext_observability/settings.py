@@ -209,6 +209,32 @@ class ManagementSettings(_Part):
     )
 
 
+class RelaySettings(_Part):
+    """One `/metrics` for all processes."""
+
+    relay: bool = Field(
+        default=True, description="Merge the metrics of all processes, where there is a store to do it through."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="REDIS_URL",
+        description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
+        "`disabled://` mean none.",
+    )
+    relay_dir: str | None = Field(
+        default=None,
+        description="Directory through which the processes of one machine hand each other their metrics, where "
+        "`REDIS_URL` does not answer at start.",
+    )
+    relay_interval_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=60.0,
+        description="How often a process publishes what it counted; the same in all processes. Merged counts are shown "
+        "two to three intervals late, and a process that is killed loses what it counted in the last one.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
     """One setting that was not used as given."""
@@ -231,6 +257,7 @@ class Settings:
     health: HealthSettings = field(default_factory=HealthSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 
@@ -245,6 +272,7 @@ _PARTS: tuple[type[_Part], ...] = (
     HealthSettings,
     AccessSettings,
     ManagementSettings,
+    RelaySettings,
 )
 
 
@@ -285,6 +313,7 @@ def load_settings() -> Settings:
         health=health,
         access=_load(AccessSettings, problems),
         management=_load(ManagementSettings, problems),
+        relay=_load(RelaySettings, problems),
         file=file,
         problems=tuple(problems),
     )
@@ -311,6 +340,7 @@ def default_settings() -> Settings:
         health=HealthSettings.model_construct(),
         access=AccessSettings.model_construct(),
         management=ManagementSettings.model_construct(),
+        relay=RelaySettings.model_construct(),
     )
 
 
@@ -350,6 +380,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
         settings.health,
         settings.access,
         settings.management,
+        settings.relay,
     ):
         for name, info in type(part).model_fields.items():
             value = getattr(part, name)

@@ -18,16 +18,19 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+from ordinaut_ext_observability.cli.demo import servers
+from ordinaut_ext_observability.cli.demo.servers import PostgresServer, RedisServer, ServerError
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for something that is bound to happen; only a failing test waits this long."""
 
 MOUNT_PATH = "/ext/observability"
 PREFIX = "ORDINAUT_OBS_"
-OF_THE_HOST = ("ENVIRONMENT", "VERSION")
+OF_THE_HOST = ("ENVIRONMENT", "VERSION", "DATABASE_URL", "REDIS_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -392,3 +395,55 @@ def run_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL whose template database `host` has the host's tables."""
+    server = _started(PostgresServer)
+    server.run_sql("CREATE DATABASE host", "postgres")
+    server.run_sql((Path(servers.__file__).parent / "schema.sql").read_text(), "host")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database of its own for one test, with the host's tables."""
+    name = f"test_{os.urandom(6).hex()}"
+    postgres_server.run_sql(f"CREATE DATABASE {name} TEMPLATE host", "postgres")
+    yield postgres_server.url(name)
+    postgres_server.run_sql(f"DROP DATABASE {name} WITH (FORCE)", "postgres")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis-protocol server, shared: leave it running."""
+    server = _started(RedisServer)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a server that is empty."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+ServerT = TypeVar("ServerT", PostgresServer, RedisServer)
+
+
+def _started(make: Callable[[], ServerT]) -> ServerT:
+    """A server from a wheel; without the wheel the test is skipped, in CI it fails."""
+    try:
+        server = make()
+    except ServerError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    server.start()
+    return server

@@ -59,6 +59,12 @@ class LabelGuard:
             admitted.append(kept)
         return tuple(admitted)
 
+    def note(self, values: tuple[str, ...]) -> None:
+        """These label values are in use."""
+        for seen, value in zip(self._seen, values, strict=True):
+            if value != OVERFLOW_VALUE:
+                seen.add(value)
+
     def forget(self) -> None:
         """Start anew: the metric's series were cleared."""
         for seen in self._seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
+from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram, MergedBy
 from ordinaut_ext_observability.metrics.registry import Registry
 
 # From a cached answer to the point where clients give up; the rules of Ordinaut ask for 0.5, 1 and 2 seconds.
@@ -34,7 +34,7 @@ class Metrics:
         request_seconds: tuple[float, ...] = REQUEST_SECONDS,
     ) -> None:
         self.registry = registry
-        self._budgets = budgets or LabelBudgets()
+        self.label_budgets = budgets or LabelBudgets()
         self.uncounted_errors = 0
         """Failures that could not even be counted."""
         self._define_self()
@@ -48,6 +48,7 @@ class Metrics:
         self._define_security()
         self._define_process()
         self._define_health()
+        self._define_relay()
 
     def count_internal_error(self, component: str) -> None:
         """Count a failure inside this package that was kept from the host."""
@@ -144,6 +145,7 @@ class Metrics:
             "orchestrator_http_requests_in_progress",
             "HTTP requests whose response is not complete; server-sent events are counted apart.",
             "method",
+            merged_by="sum",
         )
         self.http_exceptions = self._counter(
             "orchestrator_http_exceptions_total",
@@ -179,7 +181,10 @@ class Metrics:
 
     def _define_long_lived(self) -> None:
         self.streams_open = self._gauge(
-            "orchestrator_http_streams_open", "Server-sent event streams that are open.", "endpoint"
+            "orchestrator_http_streams_open",
+            "Server-sent event streams that are open.",
+            "endpoint",
+            merged_by="sum",
         )
         self.stream_seconds = self._histogram(
             "orchestrator_http_stream_duration_seconds",
@@ -193,7 +198,10 @@ class Metrics:
             "endpoint",
         )
         self.websockets_open = self._gauge(
-            "orchestrator_websocket_connections_open", "WebSocket connections that are open.", "endpoint"
+            "orchestrator_websocket_connections_open",
+            "WebSocket connections that are open.",
+            "endpoint",
+            merged_by="sum",
         )
         self.websockets = self._counter(
             "orchestrator_websocket_connections_total",
@@ -320,7 +328,11 @@ class Metrics:
 
     def _define_dependencies(self) -> None:
         self.database_connections = self._gauge(
-            "orchestrator_database_connections", "Connections of the host's database pools.", "pool", "state"
+            "orchestrator_database_connections",
+            "Connections of the host's database pools.",
+            "pool",
+            "state",
+            merged_by="sum",
         )
         self.redis_operations = self._counter(
             "orchestrator_redis_operations_total",
@@ -385,19 +397,46 @@ class Metrics:
             "status",
         )
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return self.registry.register(
-            Counter(name, documentation, labels, budgets=self._budgets, on_overflow=self._overflow)
+    def _define_relay(self) -> None:
+        self.relay_processes = self._gauge(
+            "ordinaut_observability_relay_processes",
+            "Processes whose metrics are merged here and that have not ended, this one included.",
+        )
+        self.relay_age = self._gauge(
+            "ordinaut_observability_relay_age_seconds",
+            "How long ago the relay store answered last. While it grows, what other processes count is not seen, and "
+            "where several API processes share the store, the merged counts stand still.",
+        )
+        self.relay_failures = self._counter(
+            "ordinaut_observability_relay_failures_total",
+            "Calls of the relay store that failed: store, or origin (where queued work came from).",
+            "operation",
+        )
+        self.relay_folded = self._counter(
+            "ordinaut_observability_relay_folded_total",
+            "Ended processes whose counts were moved into the retired total.",
         )
 
-    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return self.registry.register(
-            Gauge(name, documentation, labels, budgets=self._budgets, on_overflow=self._overflow)
+            Counter(name, documentation, labels, budgets=self.label_budgets, on_overflow=self._overflow)
+        )
+
+    def _gauge(self, name: str, documentation: str, *labels: str, merged_by: MergedBy = "max") -> Gauge:
+        return self.registry.register(
+            Gauge(
+                name,
+                documentation,
+                labels,
+                merged_by=merged_by,
+                budgets=self.label_budgets,
+                on_overflow=self._overflow,
+            )
         )
 
     def _histogram(self, name: str, documentation: str, *labels: str, bounds: tuple[float, ...]) -> Histogram:
         return self.registry.register(
-            Histogram(name, documentation, labels, bounds=bounds, budgets=self._budgets, on_overflow=self._overflow)
+            Histogram(name, documentation, labels, bounds=bounds, budgets=self.label_budgets, on_overflow=self._overflow)
         )
 
     def _overflow(self, metric: str, label: str) -> None:

@@ -11,9 +11,9 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import accumulate
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.fork import forget_after_fork
@@ -150,7 +150,8 @@ class Family(ABC, Generic[ChildT]):
         self._lock = threading.Lock()
         self._creation_lock = threading.RLock()
         notify = on_overflow or (lambda _name, _label: None)
-        self._guard = LabelGuard(label_names, budgets or LabelBudgets(), lambda label: notify(name, label))
+        self._budgets = budgets or LabelBudgets()
+        self._guard = LabelGuard(label_names, self._budgets, lambda label: notify(name, label))
         forget_after_fork(self)
         self._prepare()
         if self.starts_at_zero and not label_names:
@@ -173,12 +174,19 @@ class Family(ABC, Generic[ChildT]):
         return child if child is not None else self._add(values)
 
     def remove(self, *values: str) -> None:
-        """Forget one series: what it stood for is gone. Its label values keep their place in the budget."""
+        """Forget one series: what it stood for is gone, and others may have its place in the budget."""
+        child = self._children.get(values)
+        if child is not None:
+            self.keep_only([other for other in self.children() if other is not child])
+
+    def keep_only(self, kept: Container[ChildT]) -> None:
+        """Forget all series but these."""
         with self._creation_lock:
-            child = self._children.pop(values, None)
-            if child is not None:
-                kept = [other for block in self.blocks for other in block if other is not child]
-                self._reblock(kept)
+            self._children = {values: child for values, child in self._children.items() if child in kept}
+            self._guard.forget()
+            for values in self._children:
+                self._guard.note(values)
+            self._reblock(list(self._children.values()))
 
     def clear(self) -> None:
         """Forget every series."""
@@ -194,6 +202,10 @@ class Family(ABC, Generic[ChildT]):
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
+
+    def twin(self) -> Self:
+        """A family of the same definition with none of its series; its overflows are not counted."""
+        return type(self)(self.name, self.documentation, self.label_names, budgets=self._budgets)
 
     def _prepare(self) -> None:
         """Check what is particular to this type of metric."""
@@ -243,11 +255,38 @@ class Counter(Family[CounterChild]):
         return CounterChild(values, self._lock)
 
 
+MergedBy = Literal["sum", "max"]
+
+
 class Gauge(Family[GaugeChild]):
     """A metric that goes up and down."""
 
     kind = "gauge"
     starts_at_zero = False
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label_names: tuple[str, ...] = (),
+        *,
+        merged_by: MergedBy = "max",
+        budgets: LabelBudgets | None = None,
+        on_overflow: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`merged_by` says what stands for the values that several processes have for one series.
+
+        Raises:
+            MetricDefinitionError: the name or a label name is not one Prometheus accepts.
+        """
+        self.merged_by = merged_by
+        super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+
+    def twin(self) -> Self:
+        """A family of the same definition with none of its series; its overflows are not counted."""
+        return type(self)(
+            self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=self._budgets
+        )
 
     def _make(self, values: tuple[str, ...]) -> GaugeChild:
         return GaugeChild(values, self._lock)
@@ -278,6 +317,12 @@ class Histogram(Family[HistogramChild]):
             raise MetricDefinitionError(f"{name}: bounds must be finite and ascending, got {bounds}")
         self.bounds = tuple(map(float, bounds))
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+
+    def twin(self) -> Self:
+        """A family of the same definition with none of its series; its overflows are not counted."""
+        return type(self)(
+            self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=self._budgets
+        )
 
     def _make(self, values: tuple[str, ...]) -> HistogramChild:
         return HistogramChild(values, self._lock, self.bounds)

@@ -32,7 +32,7 @@ def _open(runtime: Runtime) -> None:
         settings = runtime.settings
         surface = Surface(
             lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor),
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.own_registry),
             access=AccessControl(settings.access, runtime.metrics, runtime.clock, runtime.access_refused),
             monitor=runtime.health_monitor,
             config=runtime.config,

@@ -151,7 +151,7 @@ class HttpFace:
         runtime = self._runtime
         return Surface(
             lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor),
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.shown_registry),
             access=self._access,
             monitor=runtime.health_monitor,
             config=runtime.config,

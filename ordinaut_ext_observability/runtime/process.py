@@ -25,13 +25,18 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.health import make_monitor
+from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome
 from ordinaut_ext_observability.settings import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.relay.relay import Relay
     from ordinaut_ext_observability.web.management import ManagementServer
 
 LOGGER_NAME = "orchestrator.observability"
+
+_RELAY_PATIENCE_SECONDS = 3.0
+_RELAY_POLL_SECONDS = 0.02
 
 
 class Runtime:
@@ -66,6 +71,12 @@ class Runtime:
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
             on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
         )
+        self.relay = make_relay(
+            settings.relay, self.metrics, self.clock, serves=lambda: self.mounted, event=self.event
+        )
+        """What merges the metrics of all processes; None where there is nothing to do it through."""
+        if self.relay is not None:
+            self._watch_relay(self.relay)
         self._management: ManagementServer | None = None
         self._management_tried = False
         self._exporter: ManagementServer | None = None
@@ -109,6 +120,8 @@ class Runtime:
             self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
         if self.settings.logs.configure_logging:
             self.logging.configure()
+        if self.relay is not None:
+            self.relay.start()
         self._start_management()
 
     def stop(self) -> None:
@@ -124,6 +137,8 @@ class Runtime:
         for server in (self._management, self._exporter):
             if server is not None:
                 server.stop()
+        if self.relay is not None:
+            self.relay.stop()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
@@ -133,6 +148,25 @@ class Runtime:
         """End what runs on the host's loop; call it there, or once the loop is closed."""
         self.loop_watch.stop()
         self.health_monitor.stop()
+
+    async def shown_registry(self) -> Registry:
+        """The registry that a scrape shows: of all processes where they are merged, else this one's.
+
+        A scrape that comes while the process starts waits until the others' counts were read, a few seconds at most:
+        sums must not begin anew because one process did.
+        """
+        relay = self.relay
+        if relay is None or not self._started:
+            return self.registry
+        patience = _RELAY_PATIENCE_SECONDS
+        while patience > 0 and not relay.settled.is_set():
+            await asyncio.sleep(_RELAY_POLL_SECONDS)
+            patience -= _RELAY_POLL_SECONDS
+        return relay.shown()
+
+    async def own_registry(self) -> Registry:
+        """This process's registry, for its own exporter."""
+        return self.registry
 
     def claim_exporter(self) -> bool:
         """True for the first caller, who opens the exporter's port."""
@@ -228,7 +262,16 @@ class Runtime:
         ).set(1)
         self.metrics.settings_problems.labels().set(len(self.settings.problems))
 
+    def _watch_relay(self, relay: Relay) -> None:
+        interval = self.settings.relay.relay_interval_seconds
+        self.health_monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
+
     def _refresh(self) -> None:
+        if self.relay is not None:
+            self.metrics.relay_processes.labels().set(self.relay.process_count)
+            age = self.relay.age_seconds()
+            if age is not None:
+                self.metrics.relay_age.labels().set(age)
         if self.loop_watch.watching:
             self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())
 

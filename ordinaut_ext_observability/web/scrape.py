@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format
+from ordinaut_ext_observability.metrics.registry import Registry
 
 SLICE_SECONDS = 0.001
 """How long rendering holds the event loop before it lets others run."""
@@ -48,9 +49,19 @@ class ScrapeRequest:
 class ScrapeService:
     """Renders scrapes on one event loop. Make one per loop; they may share the executor."""
 
-    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, executor: Callable[[], Executor]) -> None:
-        """The executor is asked for at each use; compressing in it lets the loop go on."""
+    def __init__(
+        self,
+        metrics: Metrics,
+        foreign: ForeignMetrics,
+        executor: Callable[[], Executor],
+        shown: Callable[[], Awaitable[Registry]],
+    ) -> None:
+        """`shown` gives the registry to render; what scrapes cost is counted in `metrics`.
+
+        The executor is asked for at each use; compressing in it lets the loop go on.
+        """
         self._metrics = metrics
+        self._shown = shown
         self._foreign = foreign
         self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
@@ -74,13 +85,14 @@ class ScrapeService:
 
     async def _render(self, request: ScrapeRequest) -> bytes:
         metrics = self._metrics
+        registry = await self._shown()
         started = monotonic_seconds()
-        metrics.registry.refresh()
-        metrics.scrape_series.labels().set(metrics.registry.series_count())
+        metrics.scrape_series.labels().set(registry.series_count())
+        registry.refresh()
         size = 0
         body: list[bytes] = []
         compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW) if request.gzip else None
-        async for piece in self._pieces(request):
+        async for piece in self._pieces(registry, request):
             size += len(piece)
             body.append(await self._run(compressor.compress, piece) if compressor else piece)
         if compressor is not None:
@@ -90,14 +102,14 @@ class ScrapeService:
         metrics.scrape_bytes.labels(format_label).set(size)
         return b"".join(body)
 
-    async def _pieces(self, request: ScrapeRequest) -> AsyncIterator[bytes]:
+    async def _pieces(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[bytes]:
         """The text, in pieces worth compressing; between slices of time the loop runs what else is due."""
         openmetrics = request.format is Format.OPENMETRICS
         cpu_seconds = self._metrics.overhead_seconds.labels("scrape")
         gathered: list[str] = []
         gathered_length = 0
         slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        for text in self._metrics.registry.pieces(openmetrics=openmetrics, only=request.names):
+        for text in registry.pieces(openmetrics=openmetrics, only=request.names):
             gathered.append(text)
             gathered_length += len(text)
             if gathered_length >= _COMPRESS_BYTES:

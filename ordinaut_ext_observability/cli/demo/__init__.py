@@ -1,0 +1,1 @@
+"""The demo: real servers, the host's tables, and a workload that makes every series live."""

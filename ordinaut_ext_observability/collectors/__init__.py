@@ -1,0 +1,1 @@
+"""What PostgreSQL and Redis know about the system, collected in the background."""

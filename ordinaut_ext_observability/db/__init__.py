@@ -1,0 +1,1 @@
+"""Watching the database: instrumented connections, and what PostgreSQL tells about itself."""

@@ -1,0 +1,328 @@
+"""The relay of one process: a thread that publishes what the process counted and, where it serves, reads the others."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.base import EPOCHS_BEHIND, RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.relay.incarnation import Incarnation
+from ordinaut_ext_observability.relay.members import Members
+from ordinaut_ext_observability.relay.vector import About, NumberReader, Vector, encode, measuring
+from ordinaut_ext_observability.relay.view import NO_EPOCH, View
+
+_TICKS_PER_INTERVAL = 2
+_STOP_SECONDS = 3.0
+_SILENT_INTERVALS = 3
+"""When the store has not answered for so many intervals, the process goes by itself."""
+
+_MAX_WAITING_ORIGINS = 1000
+ORIGIN_TTL_SECONDS = 3600.0
+_ORIGIN_PAUSE_SECONDS = 30.0
+
+
+class Origin(NamedTuple):
+    """Where queued work came from, on its way to the store."""
+
+    task_id: str
+    content: bytes
+
+
+class Relay:
+    """Publishes this process's counts and shows everybody's.
+
+    Only what is in the store is shown, as of an epoch that every reader has read: sums never go back when one process
+    is asked now and another then, nor when one is killed. While the store does not answer, a process that shows the
+    sums alone goes on with its own counts; several stay at the last sums they had in common.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[Callable[[], RelayStore]],
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        serves: Callable[[], bool],
+        interval_seconds: float,
+        event: Callable[..., None],
+    ) -> None:
+        """Of `stores` the first that answers is taken; where none does, the last is asked again and again."""
+        self._factories = stores
+        self._metrics = metrics
+        self._clock = clock
+        self._serves = serves
+        self._interval_seconds = interval_seconds
+        self._event = event
+        self._own_registry = metrics.registry
+        self._incarnation = Incarnation(self._own_registry.families, serves)
+        self._gauges = NumberReader(lambda: measuring(self._own_registry.families()))
+        self._reset()
+        forget_after_fork(self)
+
+    def _reset(self) -> None:
+        self._store: RelayStore | None = None
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._origins: deque[Origin] = deque(maxlen=_MAX_WAITING_ORIGINS)
+        self._origins_pause_until = 0.0
+        self._members = self._make_members()
+        self._views: tuple[View, ...] = ()
+        self._shown_epoch = NO_EPOCH
+        self._clock_offset = 0.0
+        self._answered_at: float | None = None
+        self._published_at: float | None = None
+        self._failing = False
+        self.settled = threading.Event()
+        """Set once the store was read, or did not answer: from then on there is something to show."""
+
+    def _make_members(self) -> Members:
+        return Members(
+            self._interval_seconds,
+            self._metrics.label_budgets,
+            lambda: self._metrics.count_internal_error("relay"),
+        )
+
+    def forget(self) -> None:
+        """In a forked child: no thread, no connection, and counts that begin at zero."""
+        self._reset()
+        self._incarnation.forked()
+
+    @property
+    def store_name(self) -> str | None:
+        """What the counts go through, or None before a store was found."""
+        return self._store.name if self._store is not None else None
+
+    @property
+    def process_count(self) -> int:
+        """Processes whose counts are not in the retired total, this one included."""
+        return len(self._members)
+
+    def age_seconds(self) -> float | None:
+        """How long ago the store answered last; None if it never did."""
+        return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
+
+    def start(self) -> None:
+        """Begin publishing. Starting again does nothing."""
+        if self._thread is None:
+            self._stopping = False
+            self._thread = threading.Thread(target=self._run, name="observability-relay", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Publish a last time and end the thread. Safe without `start`, and more than once."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        thread.join(_STOP_SECONDS)
+        self._thread = None
+
+    def shown(self) -> Registry:
+        """The registry to show now: the sums, or the process's own where there are none."""
+        view = self._view_of(self._store_now())
+        if view is None:
+            return self._own_registry
+        self._shown_epoch = max(self._shown_epoch, view.epoch)
+        return view.registry
+
+    def push_origin(self, task_id: str, content: bytes) -> None:
+        """Send where a piece of work comes from; returns at once, the thread does it."""
+        if self._thread is not None:
+            self._origins.append(Origin(task_id, content))
+            self._wake.set()
+
+    def pop_origin(self, task_id: str) -> bytes | None:
+        """Where the oldest piece of work of this task comes from, within a tenth of a second; None if not known."""
+        store = self._store
+        if store is None or self._clock.monotonic() < self._origins_pause_until:
+            return None
+        try:
+            return store.pop_origin(task_id)
+        except StoreUnavailableError:
+            self._origins_pause_until = self._clock.monotonic() + _ORIGIN_PAUSE_SECONDS
+            self._metrics.relay_failures.labels("origin").inc()
+            return None
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._guarded(self._tick)
+            self._sleep()
+        self._guarded(self._finish)
+
+    def _sleep(self) -> None:
+        """Until the next tick; origins that come meanwhile are sent at once."""
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - so that processes started together do not stay together
+        until = self._clock.monotonic() + jitter * self._interval_seconds / _TICKS_PER_INTERVAL
+        while not self._stopping:
+            remaining = until - self._clock.monotonic()
+            if remaining <= 0 or not self._wake.wait(remaining):
+                return
+            self._wake.clear()
+            self._guarded(self._send_origins)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except StoreUnavailableError as error:
+            self._failed(str(error))
+        except Exception:  # noqa: BLE001 - the thread must go on, and the host be spared
+            self._metrics.count_internal_error("relay")
+        finally:
+            if step == self._tick:
+                self.settled.set()
+
+    def _tick(self) -> None:
+        store = self._store or self._choose()
+        try:
+            self._send_origins()
+            if self._is_publishing_due():
+                self._publish(store)
+            if self._serves():
+                self._read(store)
+        except StoreUnavailableError:
+            if self._serves():
+                self._go_alone()
+            raise
+        self._answered()
+
+    def _is_publishing_due(self) -> bool:
+        due_after = self._interval_seconds * (1 - 0.5 / _TICKS_PER_INTERVAL)
+        return self._published_at is None or self._clock.monotonic() - self._published_at >= due_after
+
+    def _choose(self) -> RelayStore:
+        """The first store that answers; where none does, the failure of the last.
+
+        Raises:
+            StoreUnavailableError: none answers.
+        """
+        for place, make in enumerate(self._factories, 1):
+            try:
+                store = make()
+                self._publish(store)
+            except StoreUnavailableError as error:
+                if place == len(self._factories):
+                    raise
+                self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
+            else:
+                self._store = store
+                self._event("INFO", "relay open", "relay", store=store.name)
+                return store
+        raise StoreUnavailableError
+
+    def _publish(self, store: RelayStore, *, ended: bool = False) -> None:
+        answer, _ = self._incarnation.publish(store, ended=ended)
+        self._published_at = self._clock.monotonic()
+        if answer.silent and not self._serves():
+            self._fold_for_others(store)
+
+    def _fold_for_others(self, store: RelayStore) -> None:
+        """No process that shows the sums has been here for long: what ended must not pile up."""
+        members = self._make_members()
+        members.update(store)
+        self._count_folded(members.fold(store, self._incarnation.id))
+
+    def _read(self, store: RelayStore) -> None:
+        before = self._clock.monotonic()
+        first = self._members.now_seconds == 0.0
+        self._members.update(store)
+        after = self._clock.monotonic()
+        self._clock_offset = self._members.now_seconds - (before + after) / 2
+        if first and not self._members.others_serve(self._incarnation.id):
+            # Nobody else is asked: what this process showed by itself must not vanish until its vector is of the past.
+            self._note_own(NO_EPOCH)
+        self._fill(int(self._members.now_seconds / self._interval_seconds))
+        self._count_folded(self._members.fold(store, self._incarnation.id))
+
+    def _fill(self, current_epoch: int) -> None:
+        """Make the sums of the epoch to show now, and of the one after it."""
+        if not self._views:
+            self._views = (self._make_view(), self._make_view())
+        newest = max(view.epoch for view in self._views)
+        if newest > current_epoch:  # the store's clock was set back
+            self._shown_epoch = NO_EPOCH
+            for view in self._views:
+                view.epoch = NO_EPOCH
+        for epoch in (current_epoch - EPOCHS_BEHIND, current_epoch - EPOCHS_BEHIND + 1):
+            if all(view.epoch != epoch for view in self._views) and epoch > self._shown_epoch:
+                target = min(self._views, key=lambda view: view.epoch)
+                target.fill(epoch, self._members.as_of(epoch))
+
+    def _make_view(self) -> View:
+        view = View(self._own_registry.families())
+        view.registry.refresh_with(lambda: self._refresh_gauges(view))
+        return view
+
+    def _refresh_gauges(self, view: View) -> None:
+        self._own_registry.refresh()
+        others = self._members.gauges(self._store_now(), self._incarnation.id)
+        view.show_gauges(measuring(self._own_registry.families()), others)
+
+    def _view_of(self, now_seconds: float) -> View | None:
+        """The view of the epoch to show, or the nearest; never one before what was shown."""
+        filled = [view for view in self._views if view.epoch >= 0]
+        if not filled:
+            return None
+        epoch = max(int(now_seconds / self._interval_seconds) - EPOCHS_BEHIND, self._shown_epoch)
+        past = [view for view in filled if view.epoch <= epoch]
+        return max(past, key=lambda view: view.epoch) if past else min(filled, key=lambda view: view.epoch)
+
+    def _store_now(self) -> float:
+        """The store's clock, as far as is known."""
+        return self._clock.monotonic() + self._clock_offset
+
+    def _go_alone(self) -> None:
+        """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""
+        if not self._views or self._members.others_serve(self._incarnation.id):
+            return
+        current_epoch = int(self._store_now() / self._interval_seconds)
+        self._note_own(current_epoch)
+        self._fill(current_epoch)
+
+    def _note_own(self, epoch: int) -> None:
+        numbers, gauges = self._incarnation.numbers(), self._gauges.read()
+        about = About(self._serves(), ended=False, process=0)
+        vector = Vector(self._incarnation.sequence, epoch, about, numbers, gauges)
+        self._members.note_own(self._incarnation.id, vector, encode(about, numbers, gauges), at_start=epoch == NO_EPOCH)
+
+    def _send_origins(self) -> None:
+        while self._origins and self._store is not None:
+            origin = self._origins.popleft()
+            self._store.push_origin(origin.task_id, origin.content, ttl_seconds=ORIGIN_TTL_SECONDS)
+
+    def _finish(self) -> None:
+        store = self._store
+        if store is None:
+            return
+        with contextlib.suppress(StoreUnavailableError):
+            self._send_origins()
+        try:
+            self._publish(store, ended=True)
+        finally:
+            store.close()
+            self._store = None
+
+    def _count_folded(self, count: int) -> None:
+        if count:
+            self._metrics.relay_folded.labels().inc(count)
+
+    def _answered(self) -> None:
+        self._answered_at = self._clock.monotonic()
+        if self._failing:
+            self._failing = False
+            self._event("INFO", "relay store answers again", "relay", store=self.store_name)
+
+    def _failed(self, reason: str) -> None:
+        self._metrics.relay_failures.labels("store").inc()
+        if not self._failing:
+            self._failing = True
+            self._event("WARNING", "relay store does not answer", "relay", reason=reason)
