@@ -1,0 +1,123 @@
+"""What the collectors found out, for health checks and answers; the metrics say the same in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+
+class Problem(Enum):
+    """Why a source could not be read: one reason per thing an operator would do about it."""
+
+    UNREACHABLE = "unreachable"
+    """Nobody listens, the name does not resolve, or the connection broke."""
+    TIMEOUT = "timeout"
+    """It does not answer in time: it hangs, is overloaded, or a lock is in the way."""
+    REFUSED = "refused"
+    """It does not let us in: password, database name, TLS, host rules."""
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    NO_PERMISSION = "no_permission"
+    """We are in, and may not read what we ask for."""
+    MISSING_TABLE = "missing_table"
+    """A table or column of the host's is not there."""
+    FAILED = "failed"
+    """Anything else."""
+
+
+FactsT = TypeVar("FactsT")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected(Generic[FactsT]):
+    """The last successful reading of a source, and how it stands with it now."""
+
+    facts: FactsT | None
+    """None before the first success."""
+    collected_at: float | None
+    """On the monotonic clock; None before the first success."""
+    problem: Problem | None
+    """What went wrong the last time, None if nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """`due_work` now."""
+
+    claimable: int
+    """Due, and leased by nobody or no longer; beyond the cap an estimate."""
+    claimable_is_estimate: bool
+    oldest_claimable_age_seconds: float
+    """0 when nothing is claimable."""
+    claimable_by_priority: dict[int, int]
+    in_progress: int
+    expired_owner_alive: int
+    """Leases that ran out while their worker still gives signs of life: the work may run twice."""
+    expired_owner_dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """`worker_heartbeat` now."""
+
+    active: int
+    """Workers whose last heartbeat is fresh."""
+    busy: int
+    """Those of them that hold a lease, and others that do: a long item keeps a worker from sending heartbeats."""
+    newest_heartbeat_age_seconds: float | None
+    oldest_heartbeat_age_seconds: float | None
+    """Of the active workers."""
+    processed_total: int
+    """Items finished, by all workers there ever were."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerFacts:
+    """`apscheduler_jobs` now; the scheduler makes that table at its first start."""
+
+    table_exists: bool
+    jobs: int
+    overdue_jobs: int
+    oldest_overdue_seconds: float
+    next_run_in_seconds: float | None
+    active_schedules: int
+    """Active tasks that a scheduler has to fire (cron, rrule and once in the future)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """A consumer group of a stream."""
+
+    stream: str
+    group: str
+    consumers: int
+    pending: int
+    lag: int | None
+    """Entries not yet delivered; None where the server does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """The Redis server now."""
+
+    latency_seconds: float
+    """Of a PING."""
+    stream_lengths: dict[str, int] = field(default_factory=dict)
+    groups: tuple[GroupFacts, ...] = ()
+    used_memory_bytes: int = 0
+    max_memory_bytes: int = 0
+    """0: no limit."""
+    evicted_keys_total: int = 0
+    connected_clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """The PostgreSQL server now."""
+
+    latency_seconds: float
+    """Of a `SELECT 1` on our own connection."""
+    server_version: str
+    connections: int
+    max_connections: int
+    in_recovery: bool
