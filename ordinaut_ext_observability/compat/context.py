@@ -54,6 +54,16 @@ def clear_request_context() -> None:
     work_ids.set({})
 
 
+def bind_origin(ids: RequestIds) -> None:
+    """Work for the request with these ids, in its trace; the span is a new one."""
+    from ordinaut_ext_observability.ids import random_ids
+
+    correlation_id, trace_id, _, sampled = ids
+    bound = (correlation_id, trace_id, random_ids.take()[32:], sampled)
+    request_ids.set(bound)
+    _set_here.set(bound)
+
+
 def get_request_context() -> dict[str, str | None]:
     """Every id, None where there is none."""
     ids = request_ids.get()

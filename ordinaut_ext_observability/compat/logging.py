@@ -22,7 +22,9 @@ from ordinaut_ext_observability.compat.context import (
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import count_failure
+from ordinaut_ext_observability.compat.work import begin_work, end_work
 from ordinaut_ext_observability.compat.wrapping import within
+from ordinaut_ext_observability.context import work_ids
 
 __all__ = [
     "StructuredLogger",
@@ -147,12 +149,18 @@ class StructuredLogger:
         self._event("external_tool_call", args, fields)
 
     def worker_heartbeat(self, /, *args: object, **fields: object) -> None:
+        """The worker is between items: the ids of the last one end."""
+        end_work()
         self._event("worker_heartbeat", args, fields)
 
     def scheduler_tick(self, /, *args: object, **fields: object) -> None:
         self._event("scheduler_tick", args, fields)
 
     def lease_acquired(self, /, *args: object, **fields: object) -> None:
+        """The worker begins an item: from here on its lines carry the item's ids."""
+        named = dict(zip(_EVENTS["lease_acquired"].fields, args, strict=False)) | fields
+        if named.get("task_id"):
+            begin_work(named.get("worker_id", ""), named["task_id"])
         self._event("lease_acquired", args, fields)
 
     def lease_released(self, /, *args: object, **fields: object) -> None:
@@ -185,7 +193,13 @@ class StructuredLogger:
             if not logger.isEnabledFor(level):
                 return
             exc_info = _exc_info(fields.pop("exc_info", None))
-            extra = {f"{name}_" if name in _RECORD_FIELDS else name: value for name, value in fields.items()}
+            work = work_ids.get()
+            extra = {
+                f"{name}_" if name in _RECORD_FIELDS else name: value
+                for name, value in fields.items()
+                # An id that is on the line already is not said twice.
+                if not (name in work and str(value) == work[name])
+            }
             code, line = _caller()
             logger.handle(
                 logger.makeRecord(

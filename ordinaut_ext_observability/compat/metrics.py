@@ -126,7 +126,8 @@ class OrchestrationMetrics:
     @never_raises
     def update_active_workers(self, worker_id: object = "", state: object = "", count: float = 1, **_: object) -> None:
         """The worker is in this state, and in no other."""
-        family = _metrics().active_workers
+        metrics = _metrics()
+        family = metrics.worker_states
         worker, now = _text(worker_id), _text(state)
         with self._worker_states_lock:
             before = self._worker_states.pop(worker, None)
@@ -136,6 +137,7 @@ class OrchestrationMetrics:
             if before is not None and before != now:
                 family.remove(worker, before)
             family.labels(worker, now).set(float(count))
+            metrics.active_workers.labels().set(len(self._worker_states))
 
     @never_raises
     def record_lease_duration(self, worker_id: object = "", duration: float = 0.0, **_: object) -> None:

@@ -298,7 +298,12 @@ class Metrics:
             "orchestrator_worker_heartbeat_total", "Heartbeats of workers.", "worker_id"
         )
         self.active_workers = self.gauge(
-            "orchestrator_active_workers", "1 for the state a worker said it is in last.", "worker_id", "state"
+            "orchestrator_active_workers",
+            "Workers that show signs of life: by their heartbeats where PostgreSQL is read, else those that report.",
+            merged_by="sum",
+        )
+        self.worker_states = self.gauge(
+            "orchestrator_worker_state", "1 for the state a worker said it is in last.", "worker_id", "state"
         )
         self.lease_seconds = self.gauge(
             "orchestrator_lease_duration_seconds", "For how long the worker leases work.", "worker_id"
@@ -439,7 +444,9 @@ class Metrics:
     def histogram(self, name: str, documentation: str, *labels: str, bounds: tuple[float, ...]) -> Histogram:
         """A histogram under the label budgets, registered."""
         return self.registry.register(
-            Histogram(name, documentation, labels, bounds=bounds, budgets=self.label_budgets, on_overflow=self._overflow)
+            Histogram(
+                name, documentation, labels, bounds=bounds, budgets=self.label_budgets, on_overflow=self._overflow
+            )
         )
 
     def _overflow(self, metric: str, label: str) -> None:

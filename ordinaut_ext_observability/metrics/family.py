@@ -175,18 +175,15 @@ class Family(ABC, Generic[ChildT]):
 
     def remove(self, *values: str) -> None:
         """Forget one series: what it stood for is gone, and others may have its place in the budget."""
-        child = self._children.get(values)
-        if child is not None:
-            self.keep_only([other for other in self.children() if other is not child])
+        with self._creation_lock:
+            if self._children.pop(values, None) is not None:
+                self._settle()
 
     def keep_only(self, kept: Container[ChildT]) -> None:
         """Forget all series but these."""
         with self._creation_lock:
             self._children = {values: child for values, child in self._children.items() if child in kept}
-            self._guard.forget()
-            for values in self._children:
-                self._guard.note(values)
-            self._reblock(list(self._children.values()))
+            self._settle()
 
     def clear(self) -> None:
         """Forget every series."""
@@ -231,6 +228,13 @@ class Family(ABC, Generic[ChildT]):
                     self.blocks.append([])
                 self.blocks[-1].append(child)
             return child
+
+    def _settle(self) -> None:
+        """Series are gone: make the blocks and the budget those of the rest."""
+        self._guard.forget()
+        for values in self._children:
+            self._guard.note(values)
+        self._reblock(list(self._children.values()))
 
     def _reblock(self, children: list[ChildT]) -> None:
         self.blocks = [children[start : start + BLOCK_SERIES] for start in range(0, len(children), BLOCK_SERIES)]
@@ -320,9 +324,7 @@ class Histogram(Family[HistogramChild]):
 
     def twin(self) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(
-            self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=self._budgets
-        )
+        return type(self)(self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=self._budgets)
 
     def _make(self, values: tuple[str, ...]) -> HistogramChild:
         return HistogramChild(values, self._lock, self.bounds)

@@ -145,7 +145,7 @@ class Members:
             return 0
         totals = Totals(self._budgets)
         totals.add(self._retired_numbers)
-        for name, vector in list(folding.items()):
+        for vector in folding.values():
             try:
                 totals.add(vector.counts)
             except VectorError:
@@ -156,9 +156,7 @@ class Members:
         done = store.fold(
             store=self._store,
             expected_version=self._retired.version,
-            retired=Retired(
-                self._retired.version + 1, content, dict(list(folded.items())[-_FOLDED_REMEMBERED:])
-            ),
+            retired=Retired(self._retired.version + 1, content, dict(list(folded.items())[-_FOLDED_REMEMBERED:])),
             folding={name: vector.sequence for name, vector in folding.items()},
         )
         return len(folding) if done else 0

@@ -86,9 +86,7 @@ def by_family(numbers: Numbers) -> list[tuple[FamilyLayout, list[list[float]]]]:
     start = 0
     for layout in families:
         width, count = layout.width, len(layout.series)
-        result.append(
-            (layout, [numbers.values[at : at + width] for at in range(start, start + width * count, width)])
-        )
+        result.append((layout, [numbers.values[at : at + width] for at in range(start, start + width * count, width)]))
         start += width * count
     return result
 

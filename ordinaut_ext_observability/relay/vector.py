@@ -83,8 +83,8 @@ class NumberReader:
         laid_out: list[tuple[AnyFamily, object, int]] = []
         children: list[tuple[AnyFamily, list[Any]]] = []
         for family in self._families():
-            blocks = family.blocks
-            present: list[Any] = [child for block in list(blocks) for child in list(block)]
+            blocks: list[list[Any]] = family.blocks
+            present = [child for block in list(blocks) for child in list(block)]
             laid_out.append((family, blocks, len(present)))
             children.append((family, present))
         if not _same(laid_out, self._laid_out):

@@ -72,9 +72,7 @@ class View:
             if len(gauge) > len(merged):
                 gauge.keep_only(merged)
 
-    def _merge(
-        self, shown: dict[str, dict[Any, float]], name: str, series: tuple[str, ...], value: float
-    ) -> None:
+    def _merge(self, shown: dict[str, dict[Any, float]], name: str, series: tuple[str, ...], value: float) -> None:
         gauge = self._gauges.get(name)
         if gauge is None:
             return

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
+from ordinaut_ext_observability.context import RequestIds, request_ids
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
@@ -24,6 +25,7 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
 from ordinaut_ext_observability.runtime.health import make_monitor
 from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome
 from ordinaut_ext_observability.settings import Settings, effective_values
@@ -71,9 +73,7 @@ class Runtime:
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
             on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
         )
-        self.relay = make_relay(
-            settings.relay, self.metrics, self.clock, serves=lambda: self.mounted, event=self.event
-        )
+        self.relay = make_relay(settings.relay, self.metrics, self.clock, serves=lambda: self.mounted, event=self.event)
         """What merges the metrics of all processes; None where there is nothing to do it through."""
         if self.relay is not None:
             self._watch_relay(self.relay)
@@ -149,6 +149,17 @@ class Runtime:
         self.loop_watch.stop()
         self.health_monitor.stop()
 
+    def note_queued(self, task_id: str) -> None:
+        """The running request queued work of this task: the worker that gets it is told which request it was."""
+        ids = request_ids.get()
+        if ids is not None and self.relay is not None:
+            self.relay.push_origin(task_id, encode_origin(ids))
+
+    def origin_of(self, task_id: str) -> RequestIds | None:
+        """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
+        content = self.relay.pop_origin(task_id) if self.relay is not None else None
+        return decode_origin(content) if content is not None else None
+
     async def shown_registry(self) -> Registry:
         """The registry that a scrape shows: of all processes where they are merged, else this one's.
 
@@ -165,7 +176,7 @@ class Runtime:
         return relay.shown()
 
     async def own_registry(self) -> Registry:
-        """This process's registry, for its own exporter."""
+        """The registry of the process alone, for its own exporter."""
         return self.registry
 
     def claim_exporter(self) -> bool:

@@ -23,9 +23,7 @@ def make_relay(
     stores = _stores(settings, clock)
     if not stores:
         return None
-    return Relay(
-        stores, metrics, clock, serves=serves, interval_seconds=settings.relay_interval_seconds, event=event
-    )
+    return Relay(stores, metrics, clock, serves=serves, interval_seconds=settings.relay_interval_seconds, event=event)
 
 
 def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:

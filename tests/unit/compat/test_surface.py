@@ -339,7 +339,8 @@ def test_worker_is_in_one_state_at_a_time(runtime: Runtime, orchestrator_metrics
     for state in ("starting", "idle", "processing"):
         orchestrator_metrics.update_active_workers(worker_id="w1", state=state, count=1)
     orchestrator_metrics.update_active_workers(worker_id="w2", state="idle")
-    assert series(runtime, "orchestrator_active_workers") == {("w1", "processing"): 1, ("w2", "idle"): 1}
+    assert series(runtime, "orchestrator_worker_state") == {("w1", "processing"): 1, ("w2", "idle"): 1}
+    assert series(runtime, "orchestrator_active_workers") == {(): 2}
 
 
 def test_step_id_labels_and_addresses_of_clients_are_bounded(runtime: Runtime, orchestrator_metrics: Any) -> None:

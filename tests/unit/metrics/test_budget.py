@@ -120,13 +120,14 @@ def test_a_cut_value_keeps_its_series_at_the_limit_of_series() -> None:
     assert values_of(things) == {("x" * MAX_VALUE_LENGTH,): 2.0}
 
 
-def test_a_removed_series_keeps_its_place_in_the_budget() -> None:
-    things = counter("kind", budgets=LabelBudgets(default=1))
-    things.labels("a").inc()
-    things.remove("a")
-    things.labels("b").inc()
-    things.labels("a").inc()
-    assert values_of(things) == {(OVERFLOW_VALUE,): 1.0, ("a",): 1.0}
+def test_a_removed_series_gives_its_place_in_the_budget_to_others() -> None:
+    things = counter("kind", budgets=LabelBudgets(default=2))
+    for kind in ("a", "b"):
+        things.labels(kind).inc()
+    things.remove("b")
+    things.labels("c").inc()
+    things.labels("d").inc()
+    assert values_of(things) == {("a",): 1.0, ("c",): 1.0, (OVERFLOW_VALUE,): 1.0}
 
 
 def test_clearing_frees_the_budget() -> None:
