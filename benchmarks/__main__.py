@@ -15,6 +15,7 @@ NAMES = (
     "throughput",
     "exposition",
     "scrape_interference",
+    "processes",
     "log_event",
     "log_record",
     "imports",

@@ -30,6 +30,8 @@ def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
     """How the relay does, for its health check."""
     age = relay.age_seconds()
     details = {"store": relay.store_name, "processes": relay.process_count}
+    if not relay.settled.is_set():
+        return Outcome(HealthStatus.HEALTHY, "", details)
     if age is None:
         return Outcome(HealthStatus.DEGRADED, "no relay store has answered yet: only this process is seen", details)
     if age > _SILENT_INTERVALS * interval_seconds:
