@@ -20,7 +20,7 @@ def make_relay(
     settings: RelaySettings, metrics: Metrics, clock: Clock, *, serves: Callable[[], bool], event: Callable[..., None]
 ) -> Relay | None:
     """The relay, or None where it is switched off or has no store to use. It is not started."""
-    stores = _stores(settings, clock)
+    stores = relay_stores(settings, clock)
     if not stores:
         return None
     return Relay(stores, metrics, clock, serves=serves, interval_seconds=settings.relay_interval_seconds, event=event)
@@ -39,7 +39,8 @@ def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
     return Outcome(HealthStatus.HEALTHY, "", details)
 
 
-def _stores(settings: RelaySettings, clock: Clock) -> list[Callable[[], RelayStore]]:
+def relay_stores(settings: RelaySettings, clock: Clock) -> list[Callable[[], RelayStore]]:
+    """Makers of the stores that the settings name, the preferred one first; making one does not connect."""
     if not settings.relay:
         return []
     interval = settings.relay_interval_seconds

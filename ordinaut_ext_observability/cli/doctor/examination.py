@@ -9,6 +9,7 @@ from ordinaut_ext_observability.cli.doctor.configuration import configuration
 from ordinaut_ext_observability.cli.doctor.findings import Section
 from ordinaut_ext_observability.cli.doctor.installation import installation
 from ordinaut_ext_observability.cli.doctor.loading import VARIABLES, loading
+from ordinaut_ext_observability.cli.doctor.relaying import relaying
 from ordinaut_ext_observability.cli.doctor.service import Service
 from ordinaut_ext_observability.settings import load_settings, read_host_variables
 
@@ -18,9 +19,11 @@ def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iter
     services = [Service(url, tokens, timeout_seconds) for url in urls]
     service = next((service for service in services if service.answers()), services[0])
     running = list(service.findings())
-    settings = list(configuration(load_settings(), has_token=bool(tokens.operator)))
+    settings = load_settings()
+    effective = list(configuration(settings, has_token=bool(tokens.operator)))
     variables = list(loading(read_host_variables(VARIABLES), is_served=service.serves_us))
     yield Section("Installation", list(installation()))
     yield Section("Loading, by the environment here", variables)
-    yield Section("Settings, by the environment here", settings)
+    yield Section("Settings, by the environment here", effective)
+    yield Section("Merging of processes, by the environment here", list(relaying(settings)))
     yield Section("Running host", running)

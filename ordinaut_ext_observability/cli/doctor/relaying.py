@@ -1,0 +1,55 @@
+"""Whether the processes started with these settings can hand each other what they counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
+from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.runtime.relay import relay_stores
+from ordinaut_ext_observability.settings import Settings
+
+
+def relaying(settings: Settings) -> Iterator[Finding]:
+    """What is in each store that could be used; reading changes nothing."""
+    makers = relay_stores(settings.relay, SystemClock())
+    if not settings.relay.relay:
+        yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
+        return
+    if not makers:
+        yield Finding(
+            Kind.ADVICE,
+            "no store to merge processes through: each process shows itself alone",
+            "Worker and scheduler serve no HTTP; with a store the API's /metrics shows what they count, too.",
+            "export REDIS_URL=redis://127.0.0.1:6379/0    # or ORDINAUT_OBS_RELAY_DIR=/run/ordinaut-observability",
+        )
+        return
+    for place, make in enumerate(makers):
+        store = make()
+        if store.name == "directory" and not Path(settings.relay.relay_dir or "").is_dir():
+            # Reading would make it, perhaps as another user than the host's.
+            yield fact(f"directory {settings.relay.relay_dir} is not there yet: the first process makes it")
+            continue
+        try:
+            yield _found(store, preferred=place == 0)
+        except StoreUnavailableError as error:
+            yield Finding(
+                Kind.PROBLEM if place == len(makers) - 1 else Kind.ADVICE,
+                f"{store.name}: {error}",
+                "Processes that are started now use the next store, or see themselves alone.",
+            )
+        finally:
+            store.close()
+
+
+def _found(store: RelayStore, *, preferred: bool) -> Finding:
+    reading = store.read({}, store="", retired_version=0)
+    fresh = [seen for seen in reading.seen_seconds.values() if reading.now_seconds - seen <= 3 * store.interval_seconds]
+    ended = reading.retired.version if reading.retired is not None else 0
+    use = "processes are merged through it" if preferred else "used where the one before does not answer at start"
+    return fact(
+        f"{store.name} answers ({use}): {len(fresh)} processes publish every {store.interval_seconds:g} s, "
+        f"{len(reading.seen_seconds) - len(fresh)} are silent, the retired total has version {ended}"
+    )
