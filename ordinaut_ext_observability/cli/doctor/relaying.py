@@ -19,11 +19,9 @@ def relaying(settings: Settings) -> Iterator[Finding]:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
         return
     if not makers:
-        yield Finding(
-            Kind.ADVICE,
-            "no store to merge processes through: each process shows itself alone",
-            "Worker and scheduler serve no HTTP; with a store the API's /metrics shows what they count, too.",
-            "export REDIS_URL=redis://127.0.0.1:6379/0    # or ORDINAUT_OBS_RELAY_DIR=/run/ordinaut-observability",
+        yield fact(
+            "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them the "
+            "API's /metrics shows workers and scheduler, too"
         )
         return
     for place, make in enumerate(makers):
