@@ -10,229 +10,27 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ordinaut_ext_observability.config_file import ConfigFile, read_config_file
-from ordinaut_ext_observability.setting_types import (
-    EVERYWHERE,
-    Bounds,
-    CheckNames,
-    Limits,
-    LogLevel,
-    NetworkList,
-    TextList,
+from ordinaut_ext_observability.setting_parts import (
+    PREFIX,
+    AccessSettings,
+    CollectorSettings,
+    GeneralSettings,
+    HealthSettings,
+    HttpSettings,
+    LogSettings,
+    ManagementSettings,
+    MetricsSettings,
+    Part,
+    RelaySettings,
 )
-
-PREFIX = "ORDINAUT_OBS_"
-
-
-class _Part(BaseSettings):
-    """One part of the settings, read from the environment alone."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix=PREFIX, env_ignore_empty=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given in code first, then the environment; a `.env` file is the host's business."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
-
-
-class GeneralSettings(_Part):
-    """Whether there is an extension at all, and where the process runs."""
-
-    disabled: bool = Field(default=False, description="Switch everything off: no route, no middleware, no thread.")
-    environment: str = Field(
-        default="development",
-        validation_alias="ENVIRONMENT",
-        description="The host's variable; shown as a label of `ordinaut_observability_build_info`.",
-    )
-    version: str = Field(default="", validation_alias="VERSION", description="The host's variable; shown likewise.")
-    config: str | None = Field(
-        default=None,
-        description="Path of the configuration file (YAML): checks of services, see docs/configuration.md.",
-    )
-
-
-class HttpSettings(_Part):
-    """Measuring the host's requests."""
-
-    http_metrics: bool = Field(default=True, description="Count and time the host's requests.")
-    http_buckets: Bounds = Field(
-        default=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
-        min_length=1,
-        max_length=50,
-        description="Upper bounds of the duration histograms, in seconds, ascending.",
-    )
-    include_own_endpoints: bool = Field(
-        default=False, description="Measure requests to the extension's own endpoints too."
-    )
-    exclude_endpoints: TextList = Field(
-        default=(),
-        description="Route templates not to measure, as shell patterns: `/docs,/internal/*`.",
-    )
-    trust_request_ids_from: NetworkList = Field(
-        default=EVERYWHERE,
-        description="Client addresses (CIDR) whose `X-Request-ID` and `X-Correlation-ID` are accepted; "
-        "others get a new id and theirs is logged as `parent_request_id`.",
-    )
-
-
-class MetricsSettings(_Part):
-    """Bounds on memory, and where `/metrics` is served."""
-
-    label_budget: int = Field(
-        default=100,
-        ge=1,
-        le=100_000,
-        description="Distinct values a label may take per metric; later ones are counted as `__other__`.",
-    )
-    label_budgets: Limits = Field(default={}, description='The same for single labels, as JSON: `{"endpoint": 300}`.')
-    series_limit: int = Field(
-        default=10_000,
-        ge=10,
-        le=10_000_000,
-        description="Label sets a metric may have; later ones count as `__other__`.",
-    )
-    root_metrics: bool = Field(
-        default=True, description="Serve `/metrics` at the root as well, unless the host has that path."
-    )
-
-
-class LogSettings(_Part):
-    """Log lines: how much, where to, and whose."""
-
-    log_level: LogLevel = Field(
-        default="INFO",
-        validation_alias="LOG_LEVEL",
-        description="The host's variable: DEBUG, INFO, WARNING, ERROR or CRITICAL; the least level written.",
-    )
-    configure_logging: bool = Field(
-        default=False,
-        description="At start, write what the host, uvicorn and structlog log as JSON lines too; uvicorn's access "
-        "lines end where ours are on.",
-    )
-    access_log: bool = Field(default=True, description="Write one JSON line per request.")
-    access_log_sample_ratio: float = Field(
-        default=1.0,
-        ge=0.0,
-        le=1.0,
-        description="Share of requests that are logged; failed and slow ones always are.",
-    )
-    access_log_quiet_endpoints: TextList = Field(
-        default=("/health", "/health/*", "/healthz", "/livez", "/readyz", "/metrics"),
-        description="Route templates logged only when a request failed or was slow, as shell patterns.",
-    )
-    slow_request_seconds: float = Field(
-        default=1.0, gt=0.0, description="From this duration on a request is logged as a warning."
-    )
-    log_destination: Literal["stderr", "stdout"] = Field(
-        default="stderr", description="Where the lines go: `stderr` or `stdout`."
-    )
-
-
-class HealthSettings(_Part):
-    """Checks in the background."""
-
-    health_interval_seconds: float = Field(
-        default=15.0, ge=0.05, le=3600.0, description="How often the checks run, give or take a tenth."
-    )
-    health_deadline_seconds: float = Field(
-        default=10.0,
-        ge=0.05,
-        le=600.0,
-        description="How long all checks of a round may take; one without a timeout of its own has 5 seconds.",
-    )
-    health_disabled_checks: CheckNames = Field(
-        default=(),
-        description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
-    )
-    health_disk_paths: TextList = Field(
-        default=("/",), min_length=1, max_length=20, description="Paths whose file systems the check `disk` looks at."
-    )
-
-
-class AccessSettings(_Part):
-    """Who may see what."""
-
-    operator_token: SecretStr | None = Field(
-        default=None,
-        min_length=16,
-        description="Bearer token (or Basic password) for the operator endpoints, 16 characters or more; "
-        "they are off while it is unset.",
-    )
-    scrape_token: SecretStr | None = Field(
-        default=None,
-        min_length=16,
-        description="Bearer token (or Basic password) for the scrape endpoints; while unset they are open.",
-    )
-    scrape_allow: NetworkList = Field(
-        default=EVERYWHERE,
-        description="Client addresses (CIDR) that may scrape; with a token set, both are asked for.",
-    )
-
-
-class ManagementSettings(_Part):
-    """The port, thread and event loop of our own for scrapers and probes."""
-
-    management_port: int | None = Field(
-        default=None, ge=0, le=65535, description="Serve metrics and probes on this port too; 0 takes a free one."
-    )
-    management_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address the management port listens on."
-    )
-    exporter_port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next "
-        "free one of ten.",
-    )
-    exporter_host: str = Field(default="127.0.0.1", min_length=1, description="Address the exporter listens on.")
-    loop_blocked_seconds: float = Field(
-        default=5.0,
-        gt=0.0,
-        le=3600.0,
-        description="When the host's event loop has been blocked longer, `/health/live` on the management port is 503.",
-    )
-
-
-class RelaySettings(_Part):
-    """One `/metrics` for all processes."""
-
-    relay: bool = Field(
-        default=True, description="Merge the metrics of all processes, where there is a store to do it through."
-    )
-    redis_url: SecretStr | None = Field(
-        default=None,
-        validation_alias="REDIS_URL",
-        description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
-        "`disabled://` mean none.",
-    )
-    relay_dir: str | None = Field(
-        default=None,
-        description="Directory through which the processes of one machine hand each other their metrics, where "
-        "`REDIS_URL` does not answer at start.",
-    )
-    relay_interval_seconds: float = Field(
-        default=2.0,
-        ge=0.1,
-        le=60.0,
-        description="How often a process publishes what it counted; the same in all processes. Merged counts are shown "
-        "two to three intervals late, and a process that is killed loses what it counted in the last one.",
-    )
+from ordinaut_ext_observability.setting_types import EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +56,14 @@ class Settings:
     access: AccessSettings = field(default_factory=AccessSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
+    collectors: CollectorSettings = field(default_factory=CollectorSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 
 
-PartT = TypeVar("PartT", bound=_Part)
+PartT = TypeVar("PartT", bound=Part)
 
-_PARTS: tuple[type[_Part], ...] = (
+_PARTS: tuple[type[Part], ...] = (
     GeneralSettings,
     HttpSettings,
     MetricsSettings,
@@ -273,6 +72,7 @@ _PARTS: tuple[type[_Part], ...] = (
     AccessSettings,
     ManagementSettings,
     RelaySettings,
+    CollectorSettings,
 )
 
 
@@ -314,6 +114,7 @@ def load_settings() -> Settings:
         access=_load(AccessSettings, problems),
         management=_load(ManagementSettings, problems),
         relay=_load(RelaySettings, problems),
+        collectors=_load(CollectorSettings, problems),
         file=file,
         problems=tuple(problems),
     )
@@ -341,6 +142,7 @@ def default_settings() -> Settings:
         access=AccessSettings.model_construct(),
         management=ManagementSettings.model_construct(),
         relay=RelaySettings.model_construct(),
+        collectors=CollectorSettings.model_construct(),
     )
 
 
@@ -381,6 +183,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
         settings.access,
         settings.management,
         settings.relay,
+        settings.collectors,
     ):
         for name, info in type(part).model_fields.items():
             value = getattr(part, name)
@@ -418,7 +221,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _by_alias(part: type[_Part], alias: str) -> FieldInfo:
+def _by_alias(part: type[Part], alias: str) -> FieldInfo:
     return next(info for info in part.model_fields.values() if info.validation_alias == alias)
 
 

@@ -213,8 +213,9 @@ class DirectoryStore:
             incarnation = vector.incarnation
             if incarnation in folded or vector.sequence <= newest.get(incarnation, 0):
                 continue
-            time_ns = int(seen.get(incarnation, 0) * 1e9)
-            temporary = self._files.write_temporary(vector.content, time_ns=time_ns)
+            temporary = self._files.write_temporary(vector.content, time_ns=int(self._clock.wall() * 1e9))
             file = VectorFile(incarnation, vector.epoch, vector.sequence)
             self._files.place(temporary, self._files.vectors / file.file_name)
+            # Not while it is temporary: it would look as if a killed writer had left it.
+            self._files.set_seen(file, seen.get(incarnation, 0))
             newest[incarnation] = vector.sequence

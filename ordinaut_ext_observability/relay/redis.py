@@ -43,6 +43,12 @@ _PROBLEMS: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "Redis cannot be reached"),
     (exceptions.ResponseError, "Redis refuses the command"),
 )
+_PROBLEMS_IN_SCRIPTS = {
+    "-OOM ": "Redis is out of memory",
+    "-READONLY ": "Redis is read-only, a replica",
+    "-NOPERM ": "Redis does not permit a command or key that is needed",
+}
+"""Redis 6 and older quote the answer to a command in a script in that to the script."""
 
 
 class RedisStore:
@@ -57,7 +63,7 @@ class RedisStore:
         """Connects at the first call.
 
         Raises:
-            ValueError: the URL cannot be read.
+            StoreUnavailableError: the URL cannot be read.
         """
         self.interval_seconds = interval_seconds
         self._silent_after_ms = round(2 * expiry_seconds * 1000)
@@ -145,12 +151,25 @@ class RedisStore:
             pool.disconnect()
 
     def _run(self, script: Any, *values: Any, key: str = "") -> Any:
+        # A task id may hold anything, and is not ours to refuse.
+        keys = [(self._prefix + key).encode(errors="backslashreplace")]
         try:
-            # A task id may hold anything, and is not ours to refuse.
-            return script(keys=[(self._prefix + key).encode(errors="backslashreplace")], args=values)
+            try:
+                return script(keys=keys, args=values)
+            except exceptions.NoPermissionError:
+                if not self._connect_without_name():
+                    raise
+                return script(keys=keys, args=values)
         except (exceptions.RedisError, OSError) as error:
             # Without the cause: its text may hold the user name, and would be in any traceback that is logged.
             raise StoreUnavailableError(_problem(error)) from None
+
+    def _connect_without_name(self) -> bool:
+        """Whether connections had a name until now. Redis 6 lets nobody give one who may not kill clients too."""
+        named = [pool for pool in self._pools if pool.connection_kwargs.pop("client_name", None)]
+        for pool in named:
+            pool.reset()
+        return bool(named)
 
 
 def _client(url: str, timeout_seconds: float) -> Redis:
@@ -165,7 +184,7 @@ def _client(url: str, timeout_seconds: float) -> Redis:
         client = Redis.from_url(url, **options)
     except ValueError:
         # The cause may quote a part of the password, such as one that holds a colon or slash.
-        raise ValueError("the URL of Redis cannot be read") from None
+        raise StoreUnavailableError("the URL of Redis cannot be read") from None
     # What is read is bytes, and the time-outs are ours, whatever the URL says.
     client.connection_pool.connection_kwargs.update(options, decode_responses=False)
     return client
@@ -199,6 +218,10 @@ def _batches(vectors: Iterable[StoredVector]) -> Iterator[list[StoredVector]]:
 
 
 def _problem(error: Exception) -> str:
+    text = str(error)
+    for quoted, problem in _PROBLEMS_IN_SCRIPTS.items():
+        if quoted in text:
+            return problem
     for kind, problem in _PROBLEMS:
         if isinstance(error, kind):
             return problem

@@ -26,4 +26,12 @@ for position = 1, #shown - 1 do
     redis.call('HDEL', vector_key(incarnation), shown[position])
 end
 redis.call('ZADD', SEEN, digits(now), incarnation)
-return { store, now, 'published', redis.call('ZCOUNT', SEEN, '-inf', '(' .. digits(now - silent_after_ms)) }
+
+-- Nobody can fold one whose vectors were evicted and that no reader remembers: it would be silent for ever.
+local silent_before = '(' .. digits(now - silent_after_ms)
+for _, silent in ipairs(redis.call('ZRANGEBYSCORE', SEEN, '-inf', silent_before, 'LIMIT', 0, 100)) do
+    if redis.call('EXISTS', vector_key(silent)) == 0 then
+        remove(silent)
+    end
+end
+return { store, now, 'published', redis.call('ZCOUNT', SEEN, '-inf', silent_before) }
