@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import LogSettings, Settings
+from ordinaut_ext_observability.setting_parts import LogSettings
+from ordinaut_ext_observability.settings import Settings
 
 MOUNT_PATH = "/ext/observability"
 

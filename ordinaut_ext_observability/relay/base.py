@@ -22,6 +22,9 @@ EPOCHS_BEHIND = 2
 EPOCHS_KEPT = 3
 """A store keeps of each incarnation the vectors of this many past epochs, and the newest one before them."""
 
+SHARED = "0" * 32
+"""The incarnation of counts that are no process's own: whoever leads publishes them, fenced; it is never folded."""
+
 
 class StoreUnavailableError(ObservabilityError):
     """The relay store does not answer, or not within its time."""
@@ -100,8 +103,12 @@ class RelayStore(Protocol):
 
     interval_seconds: float
 
-    def publish(self, incarnation: str, sequence: int, content: bytes, *, last_store: str) -> Published | Refused:
+    def publish(
+        self, incarnation: str, sequence: int, content: bytes, *, last_store: str, fenced: bool = False
+    ) -> Published | Refused:
         """Store a vector in the current epoch, in place of another of this incarnation and epoch.
+
+        With `fenced`, refused where the store has a vector of this or a higher sequence: of several writers, one wins.
 
         `last_store` is the identity of the store that took the incarnation's previous vector, or empty. Refused where
         the incarnation was folded: the retired total names it, or this same store took its vectors and no longer has

@@ -55,7 +55,20 @@ class DirectoryStore:
         self._files = RelayFiles(Path(path) / str(round(interval_seconds * 1000)))
         self._origins = DirectoryOrigins(self._files, clock)
 
-    def publish(self, incarnation: str, sequence: int, content: bytes, *, last_store: str) -> Published | Refused:
+    def publish(
+        self, incarnation: str, sequence: int, content: bytes, *, last_store: str, fenced: bool = False
+    ) -> Published | Refused:
+        if not fenced:
+            return self._publish(incarnation, sequence, content, last_store)
+        with self._files.prepared(), self._files.locked() as held:
+            if not held:
+                raise StoreUnavailableError(f"{self._files.folder}: another process holds the lock")
+            stored = max((file.sequence for file in self._files.list_vectors().get(incarnation, ())), default=0)
+            if stored >= sequence:
+                return Refused(self._files.total().store, self._clock.wall(), stored)
+            return self._publish(incarnation, sequence, content, last_store)
+
+    def _publish(self, incarnation: str, sequence: int, content: bytes, last_store: str) -> Published | Refused:
         with self._files.prepared():
             # As readers: listed first, so that whatever a fold removed before is named in the total.
             listed = self._files.list_vectors()

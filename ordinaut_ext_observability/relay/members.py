@@ -9,6 +9,7 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.relay.base import (
     EPOCHS_KEPT,
     NOTHING_RETIRED,
+    SHARED,
     Reading,
     RelayStore,
     Retired,
@@ -67,7 +68,7 @@ class Members:
         """The store's clock at the last reading."""
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._members.keys() - {SHARED})
 
     def update(self, store: RelayStore) -> None:
         """Read what is new. A store that lost its contents is given what is known here first.
@@ -167,7 +168,7 @@ class Members:
         ended: dict[str, Vector] = {}
         for name, member in self._members.items():
             latest = member.latest
-            if name == own or latest is None:
+            if name in (own, SHARED) or latest is None:
                 continue
             silent_intervals = (now - member.seen_seconds) / interval
             if silent_intervals > (EPOCHS_KEPT + 1 if latest.about.ended else EXPIRY_INTERVALS):

@@ -78,7 +78,9 @@ class RedisStore:
         self._pop_origin = origin_client.register_script(_script("pop_origin"))
         self._pools = [client.connection_pool, origin_client.connection_pool]
 
-    def publish(self, incarnation: str, sequence: int, content: bytes, *, last_store: str) -> Published | Refused:
+    def publish(
+        self, incarnation: str, sequence: int, content: bytes, *, last_store: str, fenced: bool = False
+    ) -> Published | Refused:
         store, now_ms, outcome, number = self._run(
             self._publish,
             _candidate(),
@@ -89,6 +91,7 @@ class RedisStore:
             repr(self.interval_seconds),
             self._silent_after_ms,
             EPOCHS_KEPT,
+            int(fenced),
         )
         if outcome == b"published":
             return Published(store.decode(), now_ms / 1000, int(number))

@@ -15,15 +15,12 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import EPOCHS_BEHIND, RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.relay.incarnation import Incarnation
-from ordinaut_ext_observability.relay.members import Members
+from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, Members
 from ordinaut_ext_observability.relay.vector import About, NumberReader, Vector, encode, measuring
 from ordinaut_ext_observability.relay.view import NO_EPOCH, View
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
-_SILENT_INTERVALS = 3
-"""When the store has not answered for so many intervals, the process goes by itself."""
-
 _MAX_WAITING_ORIGINS = 1000
 ORIGIN_TTL_SECONDS = 3600.0
 _ORIGIN_PAUSE_SECONDS = 30.0
@@ -69,6 +66,8 @@ class Relay:
 
     def _reset(self) -> None:
         self._store: RelayStore | None = None
+        self._make_store: Callable[[], RelayStore] | None = None
+        self._folded_for_others_at = self._clock.monotonic()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -206,18 +205,25 @@ class Relay:
             StoreUnavailableError: none answers.
         """
         for place, make in enumerate(self._factories, 1):
+            store = None
             try:
                 store = make()
                 self._publish(store)
             except StoreUnavailableError as error:
+                if store is not None:
+                    store.close()
                 if place == len(self._factories):
                     raise
                 self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
             else:
-                self._store = store
+                self._store, self._make_store = store, make
                 self._event("INFO", "relay open", "relay", store=store.name)
                 return store
         raise StoreUnavailableError
+
+    def open_store(self) -> RelayStore | None:
+        """Another connection to the store that is used, for another thread; None before one answered."""
+        return self._make_store() if self._make_store is not None else None
 
     def _publish(self, store: RelayStore, *, ended: bool = False) -> None:
         answer, _ = self._incarnation.publish(store, ended=ended)
@@ -227,6 +233,10 @@ class Relay:
 
     def _fold_for_others(self, store: RelayStore) -> None:
         """No process that shows the sums has been here for long: what ended must not pile up."""
+        now = self._clock.monotonic()
+        if now - self._folded_for_others_at < EXPIRY_INTERVALS * self._interval_seconds:
+            return
+        self._folded_for_others_at = now
         members = self._make_members()
         members.update(store)
         self._count_folded(members.fold(store, self._incarnation.id))

@@ -1,7 +1,8 @@
 """What a process publishes: the series it has, laid out once, and their numbers as one flat list.
 
 The text of the layout stays the same, byte for byte, while no series comes or goes, so whoever has read it once need
-not read it again. Content of a vector: five lines of JSON, see `encode`.
+not read it again. Content of a vector: five lines of JSON, see `encode`; further lines
+are whoever's who wrote them.
 """
 
 from __future__ import annotations
@@ -194,9 +195,9 @@ def decode(content: bytes, sequence: int, epoch: int, *, like: Vector | None = N
     Raises:
         VectorError: it is not such text.
     """
-    lines = content.split(b"\n")
-    if len(lines) != 5:
-        raise VectorError("a vector does not have five lines")
+    lines = content.split(b"\n", 5)
+    if len(lines) < 5:
+        raise VectorError("a vector has fewer than five lines")
     try:
         serves, ended, process = orjson.loads(lines[0])
         about = About(bool(serves), bool(ended), int(process))

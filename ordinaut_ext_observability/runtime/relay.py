@@ -10,7 +10,7 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.relay.base import RelayStore
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS
 from ordinaut_ext_observability.relay.relay import Relay
-from ordinaut_ext_observability.settings import RelaySettings
+from ordinaut_ext_observability.setting_parts import RelaySettings
 
 _SILENT_INTERVALS = 3
 """So many intervals without an answer are worth saying."""

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.settings import AccessSettings
+from ordinaut_ext_observability.setting_parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.answers import Refusal
 

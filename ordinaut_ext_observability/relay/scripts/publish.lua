@@ -11,6 +11,10 @@ local held = publications(incarnation)
 if last_store == store and #held == 0 and not redis.call('ZSCORE', SEEN, incarnation) then
     return { store, now, 'refused', '' }
 end
+-- Of several that write for the same incarnation, the first with a sequence wins.
+if ARGV[9] == '1' and #held > 0 and held[#held].sequence >= tonumber(sequence) then
+    return { store, now, 'refused', digits(held[#held].sequence) }
+end
 
 -- In the same steps as readers do it from the same milliseconds, so that all round alike.
 local epoch = math.floor(now / 1000 / interval_seconds)
