@@ -13,11 +13,12 @@ from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.base import EPOCHS_BEHIND, RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.relay.incarnation import Incarnation
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, Members
+from ordinaut_ext_observability.relay.shown import ShownSums
 from ordinaut_ext_observability.relay.vector import About, NumberReader, Vector, encode, measuring
-from ordinaut_ext_observability.relay.view import NO_EPOCH, View
+from ordinaut_ext_observability.relay.view import NO_EPOCH
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
@@ -74,8 +75,9 @@ class Relay:
         self._origins: deque[Origin] = deque(maxlen=_MAX_WAITING_ORIGINS)
         self._origins_pause_until = 0.0
         self._members = self._make_members()
-        self._views: tuple[View, ...] = ()
-        self._shown_epoch = NO_EPOCH
+        self._sums = ShownSums(
+            self._own_registry, lambda: self._incarnation.id, self._store_now, self._interval_seconds
+        )
         self._clock_offset = 0.0
         self._answered_at: float | None = None
         self._published_at: float | None = None
@@ -128,11 +130,7 @@ class Relay:
 
     def shown(self) -> Registry:
         """The registry to show now: the sums, or the process's own where there are none."""
-        view = self._view_of(self._store_now())
-        if view is None:
-            return self._own_registry
-        self._shown_epoch = max(self._shown_epoch, view.epoch)
-        return view.registry
+        return self._sums.registry() or self._own_registry
 
     def push_origin(self, task_id: str, content: bytes) -> None:
         """Send where a piece of work comes from; returns at once, the thread does it."""
@@ -250,41 +248,8 @@ class Relay:
         if first and not self._members.others_serve(self._incarnation.id):
             # Nobody else is asked: what this process showed by itself must not vanish until its vector is of the past.
             self._note_own(NO_EPOCH)
-        self._fill(int(self._members.now_seconds / self._interval_seconds))
+        self._sums.fill(self._members, int(self._members.now_seconds / self._interval_seconds))
         self._count_folded(self._members.fold(store, self._incarnation.id))
-
-    def _fill(self, current_epoch: int) -> None:
-        """Make the sums of the epoch to show now, and of the one after it."""
-        if not self._views:
-            self._views = (self._make_view(), self._make_view())
-        newest = max(view.epoch for view in self._views)
-        if newest > current_epoch:  # the store's clock was set back
-            self._shown_epoch = NO_EPOCH
-            for view in self._views:
-                view.epoch = NO_EPOCH
-        for epoch in (current_epoch - EPOCHS_BEHIND, current_epoch - EPOCHS_BEHIND + 1):
-            if all(view.epoch != epoch for view in self._views) and epoch > self._shown_epoch:
-                target = min(self._views, key=lambda view: view.epoch)
-                target.fill(epoch, self._members.as_of(epoch))
-
-    def _make_view(self) -> View:
-        view = View(self._own_registry.families())
-        view.registry.refresh_with(lambda: self._refresh_gauges(view))
-        return view
-
-    def _refresh_gauges(self, view: View) -> None:
-        self._own_registry.refresh()
-        others = self._members.gauges(self._store_now(), self._incarnation.id)
-        view.show_gauges(measuring(self._own_registry.families()), others)
-
-    def _view_of(self, now_seconds: float) -> View | None:
-        """The view of the epoch to show, or the nearest; never one before what was shown."""
-        filled = [view for view in self._views if view.epoch >= 0]
-        if not filled:
-            return None
-        epoch = max(int(now_seconds / self._interval_seconds) - EPOCHS_BEHIND, self._shown_epoch)
-        past = [view for view in filled if view.epoch <= epoch]
-        return max(past, key=lambda view: view.epoch) if past else min(filled, key=lambda view: view.epoch)
 
     def _store_now(self) -> float:
         """The store's clock, as far as is known."""
@@ -292,11 +257,11 @@ class Relay:
 
     def _go_alone(self) -> None:
         """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""
-        if not self._views or self._members.others_serve(self._incarnation.id):
+        if not self._sums.filled or self._members.others_serve(self._incarnation.id):
             return
         current_epoch = int(self._store_now() / self._interval_seconds)
         self._note_own(current_epoch)
-        self._fill(current_epoch)
+        self._sums.fill(self._members, current_epoch)
 
     def _note_own(self, epoch: int) -> None:
         numbers, gauges = self._incarnation.numbers(), self._gauges.read()

@@ -20,8 +20,8 @@ def relaying(settings: Settings) -> Iterator[Finding]:
         return
     if not makers:
         yield fact(
-            "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them the "
-            "API's /metrics shows workers and scheduler, too"
+            "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them "
+            "the API's /metrics shows workers and scheduler, too"
         )
         return
     for place, make in enumerate(makers):
