@@ -95,6 +95,11 @@ class MetricsSettings(Part):
         le=10_000_000,
         description="Label sets a metric may have; later ones count as `__other__`.",
     )
+    multiprocess_dir: str | None = Field(
+        default=None,
+        validation_alias="PROMETHEUS_MULTIPROC_DIR",
+        description="`prometheus_client`'s variable: what other code counts with it is shown of all processes.",
+    )
     root_metrics: bool = Field(
         default=True, description="Serve `/metrics` at the root as well, unless the host has that path."
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from ordinaut_ext_observability.metrics.exposition import Collector, FixedCollector, render_with_client
 
@@ -29,11 +30,14 @@ class ForeignMetrics:
         on_clash: Callable[[str], None],
         on_error: Callable[[BaseException], None],
         registry: CollectorRegistry = REGISTRY,
+        multiprocess_dir: str | None = None,
     ) -> None:
+        """With `multiprocess_dir`, `prometheus_client`'s files of all processes are shown instead of the registry."""
         self._reserved_names = reserved_names
         self._on_clash = on_clash
         self._on_error = on_error
         self._registry = registry
+        self._multiprocess_dir = multiprocess_dir
         self._clashes: set[str] = set()
 
     def render(self, *, openmetrics: bool, only: frozenset[str] | None = None) -> list[str]:
@@ -46,6 +50,9 @@ class ForeignMetrics:
         return pieces
 
     def _collectors(self) -> Iterable[Collector]:
+        if self._multiprocess_dir is not None:
+            # The registry shows this process alone, and the same numbers a second time.
+            return [MultiProcessCollector(CollectorRegistry(), self._multiprocess_dir)]  # type: ignore[no-untyped-call]
         try:
             # Each by itself, since in the registry's own collect() one that raises hides those after it.
             collectors: list[Collector] = list(self._registry._collector_to_names)  # noqa: SLF001

@@ -72,6 +72,7 @@ class Runtime:
             reserved_names=self.registry.names,
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
             on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
+            multiprocess_dir=settings.metrics.multiprocess_dir,
         )
         self.relay = make_relay(settings.relay, self.metrics, self.clock, serves=lambda: self.mounted, event=self.event)
         """What merges the metrics of all processes; None where there is nothing to do it through."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import prometheus_client
 import pytest
@@ -259,3 +263,14 @@ def test_a_split_metric_has_one_header_whatever_its_label_values_contain(setting
 
 def test_target_information_is_printed() -> None:
     Setting(CollectorRegistry(target_info={"service": "ordinaut"})).assert_printed_as_the_client_prints_it()
+
+
+def test_files_of_several_processes_are_shown_as_one(tmp_path: Path) -> None:
+    script = "import prometheus_client; prometheus_client.Counter('mine_total', 'Mine.').inc(3)"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    foreign = ForeignMetrics(
+        reserved_names=set, on_clash=lambda _: None, on_error=lambda _: None, multiprocess_dir=str(tmp_path)
+    )
+    assert "mine_total 6.0\n" in "".join(foreign.render(openmetrics=False))
