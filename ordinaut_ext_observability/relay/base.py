@@ -146,5 +146,8 @@ class RelayStore(Protocol):
     def pop_origin(self, task_id: str) -> bytes | None:
         """Take the oldest note of the task that has not expired; None where there is none. Safe from any thread."""
 
+    def hold_lease(self, owner: str, ttl_seconds: float) -> bool:
+        """Take the one lease there is, or keep it, for so long from now; False while another owner holds it."""
+
     def close(self) -> None:
         """Give back connections and files; the contents stay. Safe more than once."""

@@ -137,6 +137,22 @@ class DirectoryStore:
         with self._files.prepared():
             return self._origins.pop(task_id)
 
+    def hold_lease(self, owner: str, ttl_seconds: float) -> bool:
+        with self._files.prepared(), self._files.locked() as held:
+            if not held:
+                raise StoreUnavailableError(f"{self._files.folder}: another process holds the lock")
+            now = self._clock.wall()
+            path = self._files.folder / "lease"
+            try:
+                holder, _, deadline = path.read_text().partition(" ")
+                free = holder == owner or float(deadline) <= now
+            except (FileNotFoundError, ValueError):
+                free = True
+            if free:
+                content = f"{owner} {now + ttl_seconds}".encode()
+                self._files.place(self._files.write_temporary(content, time_ns=None), path)
+            return free
+
     def close(self) -> None:
         """Nothing is open between calls."""
 

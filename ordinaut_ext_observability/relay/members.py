@@ -18,11 +18,13 @@ from ordinaut_ext_observability.relay.base import (
 from ordinaut_ext_observability.relay.totals import Totals
 from ordinaut_ext_observability.relay.vector import (
     NO_NUMBERS,
+    About,
     Numbers,
     Vector,
     VectorError,
     decode,
     decode_values,
+    encode,
     encode_values,
 )
 
@@ -32,6 +34,9 @@ EXPIRY_INTERVALS = 30
 GAUGE_INTERVALS = 2
 """A process that has not published for so many intervals has no gauges any more."""
 
+NO_EPOCH = -1
+
+_OWN = About(serves=True, ended=False, process=0)
 _FOLDED_AT_ONCE = 200
 _FOLDED_REMEMBERED = 2000
 
@@ -114,7 +119,7 @@ class Members:
         """Whether another process shows the sums too, as far as is known."""
         oldest = self.now_seconds - EXPIRY_INTERVALS * self._interval_seconds
         return any(
-            name != own
+            name not in (own, SHARED)
             and member.seen_seconds >= oldest
             and member.latest is not None
             and member.latest.about.serves
@@ -122,18 +127,24 @@ class Members:
             for name, member in self._members.items()
         )
 
-    def note_own(self, name: str, vector: Vector, content: bytes, *, at_start: bool = False) -> None:
-        """A vector of this process that no store has taken yet; at the start it stands for all that came before."""
+    def note_own(self, name: str, sequence: int, counts: Numbers, epoch: int) -> None:
+        """What this process counted and no store has taken; with `NO_EPOCH`, it stands for all that came before."""
+        vector = Vector(sequence, epoch, _OWN, counts, NO_NUMBERS)
         member = self._members.setdefault(name, Member(self.now_seconds))
-        stored = StoredVector(name, vector.sequence, vector.epoch, content)
+        stored = StoredVector(name, sequence, epoch, encode(_OWN, counts, NO_NUMBERS))
         latest = member.latest
-        if at_start:
+        if epoch == NO_EPOCH:
             member.vectors = [(stored, vector)]
-        elif latest is not None and latest.epoch >= vector.epoch:
+        elif latest is not None and latest.epoch >= epoch:
             member.vectors[-1] = (stored, vector._replace(epoch=latest.epoch))
         else:
             member.vectors.append((stored, vector))
-        self._drop_old(member, vector.epoch)
+        self._drop_old(member, epoch)
+
+    def note_shared(self, counts: Numbers, epoch: int) -> None:
+        """What this process counted for all, and no store has taken. It keeps the sequence of what was stored last."""
+        latest = self._members[SHARED].latest if SHARED in self._members else None
+        self.note_own(SHARED, latest.sequence if latest is not None else 0, counts, epoch)
 
     def fold(self, store: RelayStore, own: str) -> int:
         """Move those that ended into the retired total; how many. Of several that try, one does it.

@@ -73,6 +73,7 @@ class RedisStore:
         self._publish, self._read, self._fold, self._seed = (
             client.register_script(common + _script(name)) for name in ("publish", "read", "fold", "seed")
         )
+        self._hold_lease = client.register_script(_script("hold_lease"))
         origin_client = _client(url, _ORIGIN_TIMEOUT_SECONDS)
         self._push_origin = origin_client.register_script(_script("push_origin"))
         self._pop_origin = origin_client.register_script(_script("pop_origin"))
@@ -148,6 +149,9 @@ class RedisStore:
     def pop_origin(self, task_id: str) -> bytes | None:
         content: bytes | None = self._run(self._pop_origin, key=f"origin:{task_id}")
         return content
+
+    def hold_lease(self, owner: str, ttl_seconds: float) -> bool:
+        return bool(self._run(self._hold_lease, owner, round(ttl_seconds * 1000), key="lease"))
 
     def close(self) -> None:
         for pool in self._pools:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import Gauge
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.relay.incarnation import Incarnation
-from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, Members
+from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, NO_EPOCH, Members
 from ordinaut_ext_observability.relay.shown import ShownSums
-from ordinaut_ext_observability.relay.vector import About, NumberReader, Vector, encode, measuring
-from ordinaut_ext_observability.relay.view import NO_EPOCH
+from ordinaut_ext_observability.relay.vector import NumberReader, counting, measuring
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
@@ -51,8 +51,13 @@ class Relay:
         serves: Callable[[], bool],
         interval_seconds: float,
         event: Callable[..., None],
+        shared: Registry | None = None,
     ) -> None:
-        """Of `stores` the first that answers is taken; where none does, the last is asked again and again."""
+        """Of `stores` the first that answers is taken; where none does, the last is asked again and again.
+
+        What `shared` counts belongs to no process: it is published by others (`relay.shared`), and only shown here. Its
+        gauges are this process's.
+        """
         self._factories = stores
         self._metrics = metrics
         self._clock = clock
@@ -60,8 +65,9 @@ class Relay:
         self._interval_seconds = interval_seconds
         self._event = event
         self._own_registry = metrics.registry
-        self._incarnation = Incarnation(self._own_registry.families, serves)
-        self._gauges = NumberReader(lambda: measuring(self._own_registry.families()))
+        self._shared_registry = shared or Registry()
+        self._incarnation = Incarnation(self._own_registry.families, self._own_gauges, serves)
+        self._shared_counts = NumberReader(lambda: counting(self._shared_registry.families()))
         self._reset()
         forget_after_fork(self)
 
@@ -76,9 +82,12 @@ class Relay:
         self._origins_pause_until = 0.0
         self._members = self._make_members()
         self._sums = ShownSums(
-            self._own_registry, lambda: self._incarnation.id, self._store_now, self._interval_seconds
+            (self._own_registry, self._shared_registry),
+            lambda: self._incarnation.id,
+            self._store_now,
+            self._interval_seconds,
         )
-        self._clock_offset = 0.0
+        self._clock_offset = self._clock.wall() - self._clock.monotonic()
         self._answered_at: float | None = None
         self._published_at: float | None = None
         self._failing = False
@@ -130,7 +139,8 @@ class Relay:
 
     def shown(self) -> Registry:
         """The registry to show now: the sums, or the process's own where there are none."""
-        return self._sums.registry() or self._own_registry
+        registry = self._sums.registry()
+        return registry if registry is not None else self._own_registry
 
     def push_origin(self, task_id: str, content: bytes) -> None:
         """Send where a piece of work comes from; returns at once, the thread does it."""
@@ -257,17 +267,20 @@ class Relay:
 
     def _go_alone(self) -> None:
         """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""
-        if not self._sums.filled or self._members.others_serve(self._incarnation.id):
+        if self._members.others_serve(self._incarnation.id):
             return
-        current_epoch = int(self._store_now() / self._interval_seconds)
-        self._note_own(current_epoch)
-        self._sums.fill(self._members, current_epoch)
+        epoch = int(self._store_now() / self._interval_seconds)
+        self._note_own(epoch if self._sums.filled else NO_EPOCH)
+        shared = self._shared_counts.read()
+        if any(shared.values):
+            self._members.note_shared(shared, epoch)
+        self._sums.fill(self._members, epoch)
+
+    def _own_gauges(self) -> list[Gauge]:
+        return measuring([*self._own_registry.families(), *self._shared_registry.families()])
 
     def _note_own(self, epoch: int) -> None:
-        numbers, gauges = self._incarnation.numbers(), self._gauges.read()
-        about = About(self._serves(), ended=False, process=0)
-        vector = Vector(self._incarnation.sequence, epoch, about, numbers, gauges)
-        self._members.note_own(self._incarnation.id, vector, encode(about, numbers, gauges), at_start=epoch == NO_EPOCH)
+        self._members.note_own(self._incarnation.id, self._incarnation.sequence, self._incarnation.numbers(), epoch)
 
     def _send_origins(self) -> None:
         while self._origins and self._store is not None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import EPOCHS_BEHIND
-from ordinaut_ext_observability.relay.members import Members
+from ordinaut_ext_observability.relay.members import NO_EPOCH, Members
 from ordinaut_ext_observability.relay.vector import measuring
-from ordinaut_ext_observability.relay.view import NO_EPOCH, View
+from ordinaut_ext_observability.relay.view import View
 
 
 class ShownSums:
     """Two views: one of the epoch that is shown, one of the epoch after it, ready before its time comes."""
 
     def __init__(
-        self, own: Registry, own_id: Callable[[], str], now_seconds: Callable[[], float], interval_seconds: float
+        self,
+        registries: Sequence[Registry],
+        own_id: Callable[[], str],
+        now_seconds: Callable[[], float],
+        interval_seconds: float,
     ) -> None:
-        """`now_seconds` is the store's clock, as far as is known."""
-        self._own = own
+        """Shown are the families of `registries`; `now_seconds` is the store's clock, as far as is known."""
+        self._registries = registries
         self._own_id = own_id
         self._now_seconds = now_seconds
         self._interval_seconds = interval_seconds
@@ -32,8 +37,9 @@ class ShownSums:
 
     def fill(self, members: Members, current_epoch: int) -> None:
         """Make the sums of the epoch to show now, and of the one after it."""
-        if not self._views:
-            self._views = (self._make_view(members), self._make_view(members))
+        families = self._families()
+        if not self._views or self._views[0].family_count != len(families):
+            self._views = (self._make_view(families, members), self._make_view(families, members))
         if max(view.epoch for view in self._views) > current_epoch:  # the store's clock was set back
             self._shown_epoch = NO_EPOCH
             for view in self._views:
@@ -54,14 +60,25 @@ class ShownSums:
         self._shown_epoch = max(self._shown_epoch, view.epoch)
         return view.registry
 
-    def _make_view(self, members: Members) -> View:
-        view = View(self._own.families())
+    def _families(self) -> list[AnyFamily]:
+        """Every family once: those of one name are one."""
+        by_name: dict[str, AnyFamily] = {}
+        for registry in self._registries:
+            for family in registry.families():
+                by_name.setdefault(family.name, family)
+        return list(by_name.values())
+
+    def _make_view(self, families: list[AnyFamily], members: Members) -> View:
+        view = View(families)
         view.registry.refresh_with(lambda: self._refresh_gauges(view, members))
         return view
 
     def _refresh_gauges(self, view: View, members: Members) -> None:
-        self._own.refresh()
-        view.show_gauges(measuring(self._own.families()), members.gauges(self._now_seconds(), self._own_id()))
+        own = []
+        for registry in self._registries:
+            registry.refresh()
+            own += measuring(registry.families())
+        view.show_gauges(own, members.gauges(self._now_seconds(), self._own_id()))
 
 
 def _epoch_of(view: View) -> int:

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.members import NO_EPOCH
 from ordinaut_ext_observability.relay.vector import Numbers, VectorError, counting, decode_layout, measuring
-
-NO_EPOCH = -1
 
 
 class View:
@@ -23,6 +22,7 @@ class View:
         self.epoch = NO_EPOCH
         for family in families:
             self.registry.register(family.twin())
+        self.family_count = len(self.registry.families())
         self._sums = {family.name: _Sums(family) for family in counting(self.registry.families())}
         self._gauges = {family.name: family for family in measuring(self.registry.families())}
         self._maps: dict[bytes, _Map] = {}
