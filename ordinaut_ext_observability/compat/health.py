@@ -105,10 +105,15 @@ class SystemHealthMonitor:
 
 
 def register_host_checks() -> HealthMonitor:
-    """Have the process's monitor ask the host's own database and Redis checks, where the host has them."""
+    """Have the process's monitor ask the host's own database and Redis checks, where the host has them.
+
+    Where PostgreSQL and Redis are read anyway, what is read there takes their place.
+    """
     from ordinaut_ext_observability.runtime.current import current_runtime
 
-    monitor = current_runtime().health_monitor
+    runtime = current_runtime()
+    runtime.sources.database_required = True
+    monitor = runtime.health_monitor
     monitor.register_check("database", _database_is_up, required=True)
     monitor.register_check("redis", _redis_is_up, required=False)
     return monitor

@@ -137,7 +137,8 @@ class OrchestrationMetrics:
             if before is not None and before != now:
                 family.remove(worker, before)
             family.labels(worker, now).set(float(count))
-            metrics.active_workers.labels().set(len(self._worker_states))
+            if not _runtime().sources.queue_is_collected:
+                metrics.active_workers.labels().set(len(self._worker_states))
 
     @never_raises
     def record_lease_duration(self, worker_id: object = "", duration: float = 0.0, **_: object) -> None:
@@ -148,6 +149,8 @@ class OrchestrationMetrics:
 
     @never_raises
     def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
+        if _runtime().sources.queue_is_collected:
+            return
         metrics = _metrics()
         metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
         if priority == "all":

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge
+from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.relay.base import Published, Refused, RelayStore
 from ordinaut_ext_observability.relay.totals import Baseline
 from ordinaut_ext_observability.relay.vector import (
@@ -17,6 +17,7 @@ from ordinaut_ext_observability.relay.vector import (
     Numbers,
     counting,
     encode,
+    measuring,
 )
 
 _REMEMBERED = 8
@@ -37,15 +38,9 @@ class Incarnation:
     are in the retired total. What was counted since is published under a new id.
     """
 
-    def __init__(
-        self,
-        families: Callable[[], list[AnyFamily]],
-        gauges: Callable[[], list[Gauge]],
-        serves: Callable[[], bool],
-    ) -> None:
-        """Of `families` the counters and histograms are published, and these `gauges`."""
+    def __init__(self, families: Callable[[], list[AnyFamily]], serves: Callable[[], bool]) -> None:
         self._counts = NumberReader(lambda: counting(families()))
-        self._gauges = NumberReader(gauges)
+        self._gauges = NumberReader(lambda: measuring(families()))
         self._serves = serves
         self._baseline: Baseline | None = None
         self._begin()

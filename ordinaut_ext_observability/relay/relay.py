@@ -12,13 +12,13 @@ from typing import NamedTuple
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import Gauge
+from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.relay.incarnation import Incarnation
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, NO_EPOCH, Members
 from ordinaut_ext_observability.relay.shown import ShownSums
-from ordinaut_ext_observability.relay.vector import NumberReader, counting, measuring
+from ordinaut_ext_observability.relay.vector import NumberReader
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
@@ -51,12 +51,13 @@ class Relay:
         serves: Callable[[], bool],
         interval_seconds: float,
         event: Callable[..., None],
-        shared: Registry | None = None,
+        further: Registry | None = None,
+        shared: Callable[[], Sequence[AnyFamily]] = tuple,
     ) -> None:
         """Of `stores` the first that answers is taken; where none does, the last is asked again and again.
 
-        What `shared` counts belongs to no process: it is published by others (`relay.shared`), and only shown here. Its
-        gauges are this process's.
+        Published is what `metrics` and the `further` registry hold, but for the `shared` families: what they count
+        belongs to no process, others publish it (`relay.shared`), and here it is only shown.
         """
         self._factories = stores
         self._metrics = metrics
@@ -65,9 +66,10 @@ class Relay:
         self._interval_seconds = interval_seconds
         self._event = event
         self._own_registry = metrics.registry
-        self._shared_registry = shared or Registry()
-        self._incarnation = Incarnation(self._own_registry.families, self._own_gauges, serves)
-        self._shared_counts = NumberReader(lambda: counting(self._shared_registry.families()))
+        self._registries = (metrics.registry, further or Registry())
+        self._shared = shared
+        self._incarnation = Incarnation(self._own_families, serves)
+        self._shared_counts = NumberReader(shared)
         self._reset()
         forget_after_fork(self)
 
@@ -82,7 +84,7 @@ class Relay:
         self._origins_pause_until = 0.0
         self._members = self._make_members()
         self._sums = ShownSums(
-            (self._own_registry, self._shared_registry),
+            self._registries,
             lambda: self._incarnation.id,
             self._store_now,
             self._interval_seconds,
@@ -105,6 +107,11 @@ class Relay:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
         self._reset()
         self._incarnation.forked()
+
+    @property
+    def started(self) -> bool:
+        """Whether it runs."""
+        return self._thread is not None
 
     @property
     def store_name(self) -> str | None:
@@ -276,8 +283,10 @@ class Relay:
             self._members.note_shared(shared, epoch)
         self._sums.fill(self._members, epoch)
 
-    def _own_gauges(self) -> list[Gauge]:
-        return measuring([*self._own_registry.families(), *self._shared_registry.families()])
+    def _own_families(self) -> list[AnyFamily]:
+        shared = {id(family) for family in self._shared()}
+        families = (family for registry in self._registries for family in registry.families())
+        return [family for family in families if id(family) not in shared]
 
     def _note_own(self, epoch: int) -> None:
         self._members.note_own(self._incarnation.id, self._incarnation.sequence, self._incarnation.numbers(), epoch)

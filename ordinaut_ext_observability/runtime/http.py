@@ -93,6 +93,10 @@ class HttpFace:
     def _started(self) -> None:
         """The host has started, and perhaps set up its own logging meanwhile."""
         self._runtime.lifecycle.mark_started()
+        try:
+            self._runtime.sources.start()
+        except Exception as error:  # noqa: BLE001 - the host has started, and answers
+            self._failed("start", error)
         if self._runtime.settings.logs.configure_logging:
             self._runtime.logging.configure()
 
@@ -151,7 +155,7 @@ class HttpFace:
         runtime = self._runtime
         return Surface(
             lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.shown_registry),
+            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.sources.shown_registry),
             access=self._access,
             monitor=runtime.health_monitor,
             config=runtime.config,

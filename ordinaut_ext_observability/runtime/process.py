@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
-from ordinaut_ext_observability.context import RequestIds, request_ids
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
@@ -25,20 +24,15 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
 from ordinaut_ext_observability.runtime.health import make_monitor
-from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome
+from ordinaut_ext_observability.runtime.sources import Sources
 from ordinaut_ext_observability.settings import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.relay.relay import Relay
     from ordinaut_ext_observability.web.management import ManagementServer
 
 LOGGER_NAME = "orchestrator.observability"
-
-_RELAY_PATIENCE_SECONDS = 3.0
-_RELAY_POLL_SECONDS = 0.02
 
 
 class Runtime:
@@ -74,16 +68,20 @@ class Runtime:
             on_error=lambda _: self.metrics.count_internal_error("foreign_metrics"),
             multiprocess_dir=settings.metrics.multiprocess_dir,
         )
-        self.relay = make_relay(settings.relay, self.metrics, self.clock, serves=lambda: self.mounted, event=self.event)
-        """What merges the metrics of all processes; None where there is nothing to do it through."""
-        if self.relay is not None:
-            self._watch_relay(self.relay)
+        self.mounted = False
+        self.sources = Sources(
+            settings,
+            self.metrics,
+            self.clock,
+            self.health_monitor,
+            serves=lambda: self.mounted,
+            event=self.event,
+        )
         self._management: ManagementServer | None = None
         self._management_tried = False
         self._exporter: ManagementServer | None = None
         self._management_note = "off: ORDINAUT_OBS_MANAGEMENT_PORT is not set"
         self._executor: ThreadPoolExecutor | None = None
-        self.mounted = False
         self._exporter_claims = itertools.count()
         self._started = False
         self._describe_build()
@@ -113,6 +111,7 @@ class Runtime:
             self.loop_watch.start(asyncio.get_running_loop())
             self.health_monitor.start()
         if self._started:
+            self.sources.start()
             self._start_management()
             return
         self._started = True
@@ -121,8 +120,7 @@ class Runtime:
             self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
         if self.settings.logs.configure_logging:
             self.logging.configure()
-        if self.relay is not None:
-            self.relay.start()
+        self.sources.start()
         self._start_management()
 
     def stop(self) -> None:
@@ -138,8 +136,7 @@ class Runtime:
         for server in (self._management, self._exporter):
             if server is not None:
                 server.stop()
-        if self.relay is not None:
-            self.relay.stop()
+        self.sources.stop()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
@@ -149,32 +146,6 @@ class Runtime:
         """End what runs on the host's loop; call it there, or once the loop is closed."""
         self.loop_watch.stop()
         self.health_monitor.stop()
-
-    def note_queued(self, task_id: str) -> None:
-        """The running request queued work of this task: the worker that gets it is told which request it was."""
-        ids = request_ids.get()
-        if ids is not None and self.relay is not None:
-            self.relay.push_origin(task_id, encode_origin(ids))
-
-    def origin_of(self, task_id: str) -> RequestIds | None:
-        """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
-        content = self.relay.pop_origin(task_id) if self.relay is not None else None
-        return decode_origin(content) if content is not None else None
-
-    async def shown_registry(self) -> Registry:
-        """The registry that a scrape shows: of all processes where they are merged, else this one's.
-
-        A scrape that comes while the process starts waits until the others' counts were read, a few seconds at most:
-        sums must not begin anew because one process did.
-        """
-        relay = self.relay
-        if relay is None or not self._started:
-            return self.registry
-        patience = _RELAY_PATIENCE_SECONDS
-        while patience > 0 and not relay.settled.is_set():
-            await asyncio.sleep(_RELAY_POLL_SECONDS)
-            patience -= _RELAY_POLL_SECONDS
-        return relay.shown()
 
     async def own_registry(self) -> Registry:
         """The registry of the process alone, for its own exporter."""
@@ -274,16 +245,7 @@ class Runtime:
         ).set(1)
         self.metrics.settings_problems.labels().set(len(self.settings.problems))
 
-    def _watch_relay(self, relay: Relay) -> None:
-        interval = self.settings.relay.relay_interval_seconds
-        self.health_monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
-
     def _refresh(self) -> None:
-        if self.relay is not None:
-            self.metrics.relay_processes.labels().set(self.relay.process_count)
-            age = self.relay.age_seconds()
-            if age is not None:
-                self.metrics.relay_age.labels().set(age)
         if self.loop_watch.watching:
             self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())
 

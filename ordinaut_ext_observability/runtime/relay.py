@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import RelayStore
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS
 from ordinaut_ext_observability.relay.relay import Relay
@@ -17,13 +19,29 @@ _SILENT_INTERVALS = 3
 
 
 def make_relay(
-    settings: RelaySettings, metrics: Metrics, clock: Clock, *, serves: Callable[[], bool], event: Callable[..., None]
+    settings: RelaySettings,
+    metrics: Metrics,
+    clock: Clock,
+    *,
+    serves: Callable[[], bool],
+    event: Callable[..., None],
+    further: Registry,
+    shared: Callable[[], Sequence[AnyFamily]],
 ) -> Relay | None:
     """The relay, or None where it is switched off or has no store to use. It is not started."""
     stores = relay_stores(settings, clock)
     if not stores:
         return None
-    return Relay(stores, metrics, clock, serves=serves, interval_seconds=settings.relay_interval_seconds, event=event)
+    return Relay(
+        stores,
+        metrics,
+        clock,
+        serves=serves,
+        interval_seconds=settings.relay_interval_seconds,
+        event=event,
+        further=further,
+        shared=shared,
+    )
 
 
 def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
@@ -45,13 +63,19 @@ def relay_stores(settings: RelaySettings, clock: Clock) -> list[Callable[[], Rel
         return []
     interval = settings.relay_interval_seconds
     stores: list[Callable[[], RelayStore]] = []
-    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
-    if url.startswith(("redis://", "rediss://", "unix://")):
+    url = usable_redis_url(settings)
+    if url is not None:
         stores.append(lambda: _redis_store(url, interval))
     directory = settings.relay_dir
     if directory is not None:
         stores.append(lambda: _directory_store(directory, interval, clock))
     return stores
+
+
+def usable_redis_url(settings: RelaySettings) -> str | None:
+    """The URL of a Redis; the host's `memory://` and `disabled://` mean that there is none."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+    return url if url.startswith(("redis://", "rediss://", "unix://")) else None
 
 
 # Imported where they are used: in the relay's thread, not while the host starts.

@@ -1,0 +1,201 @@
+"""Health checks over what the collectors found out last. They ask nobody, so they cannot hang."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.collectors.facts import (
+    Collected,
+    DatabaseFacts,
+    Problem,
+    QueueFacts,
+    RedisFacts,
+    SchedulerFacts,
+    WorkerFacts,
+)
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.collectors.collector import SystemCollector
+    from ordinaut_ext_observability.collectors.redis_server import RedisCollector
+
+_BUSY_SHARE = 0.9
+"""Of the connections, or of the memory, that there are."""
+
+_SLOW_SECONDS = 1.0
+_WAITING_SECONDS = 60.0
+_LONG_WAITING_SECONDS = 300.0
+"""How long due work may wait: as the host's own alert rules have it."""
+
+# The source answers, but not all of it can be seen, or it is busy: that is no outage.
+_DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Problem.MISSING_TABLE))
+
+_ELSEWHERE = Outcome(HealthStatus.HEALTHY, "", {"read_by": "another process"})
+
+
+def register_database_checks(
+    monitor: HealthMonitor, collector: SystemCollector, clock: Clock, *, required: bool
+) -> None:
+    """The checks `database`, `queue`, `workers` and `scheduler`."""
+    monitor.register_check("database", lambda: database_outcome(collector.database), required=required)
+    monitor.register_check(
+        "queue", lambda: queue_outcome(collector.queue, clock, leads=collector.leads), required=False
+    )
+    monitor.register_check(
+        "workers",
+        lambda: workers_outcome(collector.workers, collector.queue, leads=collector.leads),
+        required=False,
+    )
+    monitor.register_check(
+        "scheduler", lambda: scheduler_outcome(collector.scheduler, leads=collector.leads), required=False
+    )
+
+
+def register_redis_check(monitor: HealthMonitor, collector: RedisCollector, clock: Clock) -> None:
+    """The check `redis`."""
+    del clock
+    monitor.register_check("redis", lambda: redis_outcome(collector.state), required=False)
+
+
+def database_outcome(collected: Collected[DatabaseFacts]) -> Outcome:
+    """Down when it does not answer; busy when it is slow or nearly out of connections."""
+    if collected.problem is not None:
+        return _trouble("PostgreSQL", collected.problem)
+    facts = collected.facts
+    if facts is None:
+        return _not_yet()
+    details = {
+        "latency_ms": round(facts.latency_seconds * 1000, 3),
+        "server_version": facts.server_version,
+        "connections": facts.connections,
+        "max_connections": facts.max_connections,
+        "in_recovery": facts.in_recovery,
+    }
+    if facts.connections >= _BUSY_SHARE * facts.max_connections:
+        message = f"{facts.connections} of {facts.max_connections} connections are in use"
+        return Outcome(HealthStatus.DEGRADED, message, details)
+    if facts.latency_seconds > _SLOW_SECONDS:
+        return Outcome(HealthStatus.DEGRADED, f"an answer takes {facts.latency_seconds:.1f} s", details)
+    return Outcome(HealthStatus.HEALTHY, "", details)
+
+
+def redis_outcome(collected: Collected[RedisFacts]) -> Outcome:
+    """Down when it does not answer; busy when it is slow or nearly full."""
+    if collected.problem is not None and (collected.problem not in _DEGRADING or collected.facts is None):
+        return _trouble("Redis", collected.problem)
+    facts = collected.facts
+    if facts is None:
+        return _not_yet()
+    details: dict[str, Any] = {
+        "latency_ms": round(facts.latency_seconds * 1000, 3),
+        "used_memory_bytes": facts.used_memory_bytes,
+        "streams": facts.stream_lengths,
+        "consumer_groups": {
+            f"{group.stream}/{group.group}": {"consumers": group.consumers, "pending": group.pending, "lag": group.lag}
+            for group in facts.groups
+        },
+    }
+    if facts.max_memory_bytes and facts.used_memory_bytes >= _BUSY_SHARE * facts.max_memory_bytes:
+        return Outcome(HealthStatus.DEGRADED, "its memory is nearly used up", details)
+    if facts.latency_seconds > _SLOW_SECONDS:
+        return Outcome(HealthStatus.DEGRADED, f"an answer takes {facts.latency_seconds:.1f} s", details)
+    return Outcome(HealthStatus.HEALTHY, "", details)
+
+
+def queue_outcome(collected: Collected[QueueFacts], clock: Clock, *, leads: bool) -> Outcome:
+    """How long work waits, and whether some may run twice."""
+    unknown = _unknown("due_work", collected, leads=leads)
+    facts = collected.facts
+    if unknown is not None or facts is None:
+        return unknown or _not_yet()
+    details = {
+        "depth": facts.claimable,
+        "depth_is_estimate": facts.claimable_is_estimate,
+        "depth_by_priority": {str(priority): depth for priority, depth in facts.claimable_by_priority.items()},
+        "oldest_age_seconds": round(facts.oldest_claimable_age_seconds, 3),
+        "in_progress": facts.in_progress,
+        "expired_leases": {"owner_alive": facts.expired_owner_alive, "owner_dead": facts.expired_owner_dead},
+        "age_seconds": round(clock.monotonic() - collected.collected_at, 1) if collected.collected_at else None,
+    }
+    age = facts.oldest_claimable_age_seconds
+    if age > _WAITING_SECONDS:
+        status = HealthStatus.UNHEALTHY if age > _LONG_WAITING_SECONDS else HealthStatus.DEGRADED
+        return Outcome(status, f"work has been waiting for {age:.0f} s", details)
+    if facts.expired_owner_alive:
+        message = f"{facts.expired_owner_alive} leases ran out while their worker lives: the work may run twice"
+        return Outcome(HealthStatus.DEGRADED, message, details)
+    return Outcome(HealthStatus.HEALTHY, "", details)
+
+
+def workers_outcome(collected: Collected[WorkerFacts], queue: Collected[QueueFacts], *, leads: bool) -> Outcome:
+    """Whether anybody works."""
+    unknown = _unknown("worker_heartbeat", collected, leads=leads)
+    facts = collected.facts
+    if unknown is not None or facts is None:
+        return unknown or _not_yet()
+    details = {
+        "active_workers": facts.active,
+        "active_jobs": facts.busy,
+        "newest_heartbeat_age_seconds": facts.newest_heartbeat_age_seconds,
+        "oldest_heartbeat_age_seconds": facts.oldest_heartbeat_age_seconds,
+        "items_processed": facts.processed_total,
+    }
+    if facts.active or facts.busy:
+        return Outcome(HealthStatus.HEALTHY, "", details)
+    if queue.facts is not None and queue.facts.claimable:
+        return Outcome(HealthStatus.UNHEALTHY, "work is waiting and no worker shows signs of life", details)
+    return Outcome(HealthStatus.DEGRADED, "no worker shows signs of life", details)
+
+
+def scheduler_outcome(collected: Collected[SchedulerFacts], *, leads: bool) -> Outcome:
+    """Whether the schedule is kept."""
+    unknown = _unknown("apscheduler_jobs", collected, leads=leads)
+    facts = collected.facts
+    if unknown is not None or facts is None:
+        return unknown or _not_yet()
+    details = {
+        "jobs": facts.jobs,
+        "overdue_jobs": facts.overdue_jobs,
+        "next_run_in_seconds": facts.next_run_in_seconds,
+        "schedules": facts.active_schedules,
+    }
+    if facts.oldest_overdue_seconds > _WAITING_SECONDS:
+        late = f"{facts.overdue_jobs} jobs are overdue, the oldest by {facts.oldest_overdue_seconds:.0f} s"
+        status = HealthStatus.UNHEALTHY if facts.oldest_overdue_seconds > _LONG_WAITING_SECONDS else None
+        return Outcome(status or HealthStatus.DEGRADED, late, details)
+    if facts.active_schedules and not facts.jobs:
+        why = "no job is scheduled" if facts.table_exists else "the scheduler has never run"
+        return Outcome(HealthStatus.DEGRADED, f"{facts.active_schedules} tasks have a schedule, and {why}", details)
+    return Outcome(HealthStatus.HEALTHY, "", details)
+
+
+def _unknown(table: str, collected: Collected[Any], *, leads: bool) -> Outcome | None:
+    """What is said where there are no facts; None where there are."""
+    if not leads and collected.facts is None and collected.problem is None:
+        return _ELSEWHERE
+    if collected.problem is None:
+        return None
+    return Outcome(HealthStatus.DEGRADED, f"{table} cannot be read: {_words(collected.problem)}")
+
+
+def _trouble(server: str, problem: Problem) -> Outcome:
+    status = HealthStatus.DEGRADED if problem in _DEGRADING else HealthStatus.UNHEALTHY
+    return Outcome(status, f"{server}: {_words(problem)}", {"problem": problem.value})
+
+
+def _words(problem: Problem) -> str:
+    return {
+        Problem.UNREACHABLE: "cannot be reached",
+        Problem.TIMEOUT: "does not answer in time",
+        Problem.REFUSED: "lets us not in: see its address, user and password",
+        Problem.TOO_MANY_CONNECTIONS: "has no connection left",
+        Problem.NO_PERMISSION: "we may not read it",
+        Problem.MISSING_TABLE: "a table is missing",
+        Problem.FAILED: "an error, see the log",
+    }[problem]
+
+
+def _not_yet() -> Outcome:
+    return Outcome(HealthStatus.HEALTHY, "not read yet")

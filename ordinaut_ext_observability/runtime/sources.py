@@ -1,0 +1,171 @@
+"""What a process shows and did not see itself: other processes, PostgreSQL, Redis; and what it tells the others."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.context import RequestIds, request_ids
+from ordinaut_ext_observability.db.definitions import DatabaseMetrics
+from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
+from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome, usable_redis_url
+from ordinaut_ext_observability.settings import Settings
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.runtime.collecting import Collecting
+
+_PATIENCE_SECONDS = 3.0
+_POLL_SECONDS = 0.02
+
+
+class Sources:
+    """The relay, the collectors and the events of the host's database engines, where there are such."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock,
+        monitor: HealthMonitor,
+        *,
+        serves: Callable[[], bool],
+        event: Callable[..., None],
+    ) -> None:
+        """Nothing is started or connected to."""
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._monitor = monitor
+        self._serves = serves
+        self._event = event
+        self._collected_registry = Registry()
+        self.collecting: Collecting | None = None
+        self.database_required = False
+        """Whether the host is not ready without its database."""
+        self._database_metrics: DatabaseMetrics | None = None
+        self._engine_events: EngineEvents | None = None
+        self.relay = make_relay(
+            settings.relay,
+            metrics,
+            clock,
+            serves=serves,
+            event=event,
+            further=self._collected_registry,
+            shared=self._shared_families,
+        )
+        """What merges the metrics of all processes; None where there is nothing to do it through."""
+        if self.relay is not None:
+            relay, interval = self.relay, settings.relay.relay_interval_seconds
+            monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
+        metrics.registry.refresh_with(self._refresh)
+
+    @property
+    def queue_is_collected(self) -> bool:
+        """Whether queue and workers are read from PostgreSQL and shown for all: then no worker need say how they are."""
+        collectors = self._settings.collectors
+        return self.relay is not None and collectors.collectors and collectors.database_url is not None
+
+    def start(self) -> None:
+        """Begin what is not running yet. Called again when an application was mounted or has started."""
+        self._watch_engines()
+        if self._serves():
+            self._start_collecting()
+        if self.relay is not None:
+            self.relay.start()
+
+    def stop(self) -> None:
+        """End every thread. Safe without `start`."""
+        if self.collecting is not None:
+            self.collecting.stop()
+        if self.relay is not None:
+            self.relay.stop()
+        if self._engine_events is not None:
+            self._engine_events.remove()
+            self._engine_events = None
+
+    async def shown_registry(self) -> Registry:
+        """The registry that a scrape shows: of all processes where they are merged, else this one's.
+
+        A scrape that comes while the process starts waits until the others' counts were read, a few seconds at most:
+        sums must not begin anew because one process did.
+        """
+        relay = self.relay
+        if relay is None or not relay.started:
+            return self._metrics.registry
+        patience = _PATIENCE_SECONDS
+        while patience > 0 and not relay.settled.is_set():
+            await asyncio.sleep(_POLL_SECONDS)
+            patience -= _POLL_SECONDS
+        return relay.shown()
+
+    def note_queued(self, task_id: str) -> None:
+        """The running request queued work of this task: the worker that gets it is told which request it was."""
+        ids = request_ids.get()
+        if ids is not None and self.relay is not None:
+            self.relay.push_origin(task_id, encode_origin(ids))
+
+    def origin_of(self, task_id: str) -> RequestIds | None:
+        """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
+        content = self.relay.pop_origin(task_id) if self.relay is not None else None
+        return decode_origin(content) if content is not None else None
+
+    def _start_collecting(self) -> None:
+        if self.collecting is None:
+            self.collecting = self._make_collecting()
+            if self.collecting is not None:
+                self.collecting.register_checks(self._monitor, required=self.database_required)
+        if self.collecting is not None:
+            self.collecting.start()
+
+    def _make_collecting(self) -> Collecting | None:
+        settings = self._settings.collectors
+        redis_url = usable_redis_url(self._settings.relay)
+        if not settings.collectors or (settings.database_url is None and redis_url is None):
+            return None
+        from ordinaut_ext_observability.runtime.collecting import Collecting
+
+        relay = self.relay
+        # Apart from what this process counts: with a relay, what is collected for all is shown from there.
+        metrics = self._metrics if relay is None else Metrics(self._collected_registry, self._metrics.label_budgets)
+        return Collecting(
+            settings,
+            redis_url,
+            metrics,
+            self._clock,
+            event=self._event,
+            open_store=relay.open_store if relay is not None else None,
+            runs_reported=self._are_runs_reported,
+        )
+
+    def _shared_families(self) -> Sequence[AnyFamily]:
+        if self.relay is None or self.collecting is None:
+            return ()
+        return self.collecting.shared_families
+
+    def _are_runs_reported(self) -> bool:
+        """Whether any process counts its pipelines, and with them its runs."""
+        registry = self.relay.shown() if self.relay is not None else self._metrics.registry
+        name = self._metrics.pipeline_executions.name
+        return any(child.value for family in registry.families() if family.name == name for child in family.children())
+
+    def _watch_engines(self) -> None:
+        if self._engine_events is not None or not self._settings.collectors.instrument_database:
+            return
+        if "sqlalchemy.engine" in sys.modules:  # where the host has not imported it, there is nothing to watch
+            self._database_metrics = self._database_metrics or DatabaseMetrics(self._metrics)
+            self._engine_events = instrument_engines(self._database_metrics, self.note_queued)
+
+    def _refresh(self) -> None:
+        if self.relay is not None:
+            self._metrics.relay_processes.labels().set(self.relay.process_count)
+            age = self.relay.age_seconds()
+            if age is not None:
+                self._metrics.relay_age.labels().set(age)
