@@ -30,6 +30,16 @@ OperatorToken = Annotated[
 ScrapeToken = Annotated[
     str, typer.Option(envvar="ORDINAUT_OBS_SCRAPE_TOKEN", show_envvar=True, help="Token of the scrape endpoints.")
 ]
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="DATABASE_URL",
+        show_envvar=True,
+        help="postgresql://user:password@host:port/database; postgresql+psycopg:// too.",
+    ),
+]
+DatabaseTimeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to connect, and for each query.")]
 Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to wait for each answer.")]
 
 
@@ -113,6 +123,40 @@ def doctor(
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
     sections = examine(urls, check_command.Tokens(token, scrape_token), timeout)
     raise typer.Exit(print_sections(Console(highlight=False), sections))
+
+
+@app.command()
+def db(
+    url: DatabaseUrl = "",
+    timeout: DatabaseTimeout = 5.0,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Transactions and statements shown.")] = 10,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
+    from ordinaut_ext_observability.cli.db import run_db
+
+    raise typer.Exit(run_db(url, timeout_seconds=timeout, top=top, as_json=as_json))
+
+
+@app.command()
+def advise(
+    url: DatabaseUrl = "",
+    timeout: DatabaseTimeout = 5.0,
+    min_rows: Annotated[int, typer.Option(min=0, help="Smaller tables get no advice.")] = 10_000,
+    min_unused_days: Annotated[
+        float, typer.Option(min=0, help="Statistics of fewer days do not tell that an index is unused.")
+    ] = 7.0,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Print the indexes worth having on the host's tables, as statements for psql. Nothing is run."""
+    from ordinaut_ext_observability.cli.advise import run_advise
+
+    seconds = min_unused_days * 86400
+    raise typer.Exit(
+        run_advise(url, timeout_seconds=timeout, min_rows=min_rows, min_unused_seconds=seconds, as_json=as_json)
+    )
 
 
 def _check_here() -> dict[str, Any]:

@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
+from ordinaut_ext_observability.db.definitions import DatabaseMetrics
+from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import Histogram
+from ordinaut_ext_observability.metrics.family import AnyFamily, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.settings import describe_settings
 
@@ -43,18 +47,28 @@ def metrics_reference(_current: str) -> str:
     lines = [
         "# Metrics",
         "",
-        "Generated from `metrics/definitions.py` by `python -m ordinaut_ext_observability.generate`.",
+        "Generated from the definitions by `python -m ordinaut_ext_observability.generate`. What is read from PostgreSQL",
+        "and Redis, and of the host's database engines, is there where these are configured.",
         "",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",
     ]
-    for family in Metrics(Registry()).registry.families():
+    for family in _all_families():
         labels = ", ".join(family.label_names)
         meaning = family.documentation.replace("|", "\\|").replace("<", "&lt;")
         if isinstance(family, Histogram):
             meaning += f" Buckets: {', '.join(f'{bound:g}' for bound in family.bounds)} s."
         lines.append(f"| `{family.name}` | {family.kind} | {labels} | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _all_families() -> list[AnyFamily]:
+    metrics = Metrics(Registry())
+    DatabaseMetrics(metrics)
+    InsightMetrics(metrics)
+    SystemMetrics(metrics)
+    RedisMetrics(metrics)
+    return metrics.registry.families()
 
 
 def loader_manifest(_current: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, NamedTuple
 
@@ -34,6 +34,8 @@ class View:
             VectorError: one of them cannot be read; nothing is changed.
         """
         maps = {numbers.layout: self._map(numbers.layout) for numbers in vectors}
+        if maps.keys() != self._maps.keys() and self._forget_series_without_numbers(maps):
+            maps = {numbers.layout: self._map(numbers.layout) for numbers in vectors}
         for numbers in vectors:
             if maps[numbers.layout].length != len(numbers.values):
                 raise VectorError("a vector has more or fewer numbers than its layout")
@@ -85,6 +87,17 @@ class View:
         else:
             merged[child] = max(merged[child], value)
 
+    def _forget_series_without_numbers(self, maps: Mapping[bytes, _Map]) -> bool:
+        """Series that no process has any more, nor the retired total, go; whether there were any."""
+        used: dict[str, set[int]] = {name: set() for name in self._sums}
+        for known in maps.values():
+            for part in known.parts:
+                used[part.sums.name].update(part.positions)
+        forgot = [self._sums[name].keep_only(positions) for name, positions in used.items()]
+        if any(forgot):
+            self._maps = {}  # positions have changed
+        return any(forgot)
+
     def _map(self, layout: bytes) -> _Map:
         known = self._maps.get(layout)
         if known is not None:
@@ -126,6 +139,21 @@ class _Sums:
         self._children: list[Any] = list(family.children())
         self._positions: dict[Any, int] = {child: position for position, child in enumerate(self._children)}
         self._rows: list[Any] = []
+
+    @property
+    def name(self) -> str:
+        """Of the family."""
+        return str(self._family.name)
+
+    def keep_only(self, positions: set[int]) -> bool:
+        """Forget the series at other places; whether there were any."""
+        kept = [child for child in self._children if self._positions[child] in positions or not child.label_values]
+        if len(kept) == len(self._children):
+            return False
+        self._family.keep_only(set(kept))
+        self._children = kept
+        self._positions = {child: position for position, child in enumerate(kept)}
+        return True
 
     def adds(self, kind: str, label_names: tuple[str, ...], bounds: tuple[float, ...]) -> bool:
         """Whether numbers of a family so defined can be added to these."""

@@ -1,0 +1,156 @@
+"""`advise`: indexes worth having, as statements to run by hand. Nothing of it is run here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import textwrap
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ordinaut_ext_observability.cli.db import NOT_CONNECTED, READ, DatabaseUrl, Timeout
+from ordinaut_ext_observability.db.insights.advice import MIN_ROWS, MIN_UNUSED_SECONDS, Advice, read_advice
+from ordinaut_ext_observability.db.insights.candidates import quoted
+from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
+from ordinaut_ext_observability.db.insights.session import NoConnectionError, read_only_session
+
+_DAY_SECONDS = 86400.0
+
+
+def advise(
+    url: DatabaseUrl = "",
+    timeout: Timeout = 5.0,
+    min_rows: Annotated[int, typer.Option(min=0, help="Tables with fewer rows need no advice.")] = MIN_ROWS,
+    unused_days: Annotated[
+        float, typer.Option(min=0, help="Days without use after which an index is called unused.")
+    ] = MIN_UNUSED_SECONDS / _DAY_SECONDS,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Print the indexes worth having for Ordinaut's tables as SQL, with reasons; it is for you to run.
+
+    What could be dropped is printed as comments. Only reads. Exits with 0, or with 2 when the database cannot be
+    connected to or read.
+    """
+    raise typer.Exit(
+        run_advise(
+            url,
+            timeout_seconds=timeout,
+            min_rows=min_rows,
+            min_unused_seconds=unused_days * _DAY_SECONDS,
+            as_json=as_json,
+        )
+    )
+
+
+def run_advise(
+    url: str,
+    *,
+    timeout_seconds: float = 5.0,
+    min_rows: int = MIN_ROWS,
+    min_unused_seconds: float = MIN_UNUSED_SECONDS,
+    as_json: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Print the advice; the exit status."""
+    console = console or Console(highlight=False)
+
+    async def read() -> Advice:
+        async with read_only_session(url, timeout_seconds) as connection:
+            return await read_advice(connection, min_rows, min_unused_seconds)
+
+    try:
+        advice = asyncio.run(read())
+    except NoConnectionError as error:
+        console.print(Text(str(error)), soft_wrap=True)
+        return NOT_CONNECTED
+    except asyncpg.PostgresError as error:
+        console.print(Text(f"the system views cannot be read: {error}"), soft_wrap=True)
+        return NOT_CONNECTED
+    if as_json:
+        console.print(Text(json.dumps(_as_json(advice), indent=2)), soft_wrap=True)
+    else:
+        _Script(console).print(advice)
+    return READ
+
+
+def _as_json(advice: Advice) -> dict[str, Any]:
+    return {
+        "database": advice.server.database,
+        "statistics_age_seconds": advice.server.statistics_age_seconds,
+        "create": [asdict(proposal) for proposal in advice.proposals],
+        "redundant": [
+            {"index": asdict(pair.index), "covered_by": asdict(pair.covered_by)} for pair in advice.redundant
+        ],
+        "unused": [asdict(index) for index in advice.unused],
+        "invalid": [asdict(index) for index in advice.invalid],
+        "not_judged": list(advice.not_judged),
+    }
+
+
+class _Script:
+    """Prints advice as a script for psql in which everything but new indexes is a comment."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def print(self, advice: Advice) -> None:
+        server = advice.server
+        self._comment(
+            f"{server.database}, PostgreSQL {server.version}; use counted for"
+            f" {duration_text(server.statistics_age_seconds)}. Nothing here was run."
+        )
+        self._comment("CREATE INDEX CONCURRENTLY runs outside a transaction and does not stop writers.")
+        if server.in_recovery:
+            self._comment("This is a replica: run it on the primary. What is unused there is not known here.")
+        for proposal in advice.proposals:
+            self._line()
+            self._comment(f"{proposal.table}: {proposal.reason}")
+            self._comment(proposal.evidence)
+            self._comment(proposal.statement)
+            self._line(proposal.sql, "bold cyan")
+        if not advice.proposals:
+            self._line()
+            self._comment("No index is missing.")
+        self._drops(advice)
+        for note in advice.not_judged:
+            self._line()
+            self._comment(f"not judged: {note}")
+
+    def _drops(self, advice: Advice) -> None:
+        for pair in advice.redundant:
+            by, columns = pair.covered_by, ", ".join(pair.index.keys)
+            self._drop(
+                pair.index.schema,
+                pair.index.name,
+                f"redundant: {by.name} is ordered by {columns} first, too",
+                pair.index.size_bytes,
+            )
+        covered = {pair.index.name for pair in advice.redundant}
+        period = duration_text(advice.server.statistics_age_seconds)
+        for index in advice.unused:
+            if index.name not in covered:
+                reason = f"no scan in {period} on this server; replicas count their own; it may be younger than that"
+                self._drop(index.schema, index.name, f"unused: {reason}", index.size_bytes)
+        for index in advice.invalid:
+            reason = "invalid: it is being built, or failed to build; then drop it before you make it again"
+            self._drop(index.schema, index.name, reason, index.size_bytes)
+
+    def _drop(self, schema: str, name: str, reason: str, size_bytes: int | None) -> None:
+        size = "" if size_bytes is None else f" ({bytes_text(size_bytes)})"
+        self._line()
+        self._comment(f"{name}{size} is {reason}.")
+        self._line(f"-- DROP INDEX CONCURRENTLY IF EXISTS {quoted(schema)}.{quoted(name)};", "yellow")
+
+    def _comment(self, text: str) -> None:
+        width = max(20, self._console.width - 3)
+        for line in textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False):
+            self._line(f"-- {line}", "dim")
+
+    def _line(self, text: str = "", style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)

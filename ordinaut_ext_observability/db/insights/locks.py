@@ -1,0 +1,127 @@
+"""Who waits for whose lock, as a tree: roots hold, everything below waits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ordinaut_ext_observability.db.insights.queries import query, server_version
+from ordinaut_ext_observability.db.insights.query_text import normalised
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.db.insights.queries import Connection
+
+MAX_WAITERS = 100
+"""Waiting sessions looked at, the longest waits first: each question who blocks holds up the lock manager."""
+
+PREPARED_TRANSACTION = 0
+"""The process id under which PostgreSQL names transactions prepared for a two-phase commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedSession:
+    """A session that waits for a lock or holds one that others wait for."""
+
+    pid: int
+    blocked_by: tuple[int, ...]
+    """Those it waits for: holders, and those ahead of it in the queue. Empty: it holds."""
+    role: str
+    application: str
+    state: str
+    """Empty where our role may not see it."""
+    transaction_seconds: float | None
+    wait_seconds: float | None
+    """For the lock; for its statement on PostgreSQL 13. None: it does not wait, or we may not see it."""
+    lock_type: str
+    lock_mode: str
+    """What it waits for, empty when it does not."""
+    relation: str
+    """Where the lock is, as far as known."""
+    query: str
+    """Without literals."""
+    waiters: tuple[LockedSession, ...]
+    """Those right behind it; each session is in the tree once, behind the last one ahead of it."""
+
+    def all_waiters(self) -> Iterator[LockedSession]:
+        """Every session below, the nearest first within each branch."""
+        for waiter in self.waiters:
+            yield waiter
+            yield from waiter.all_waiters()
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """The sessions of this database that wait for locks."""
+
+    waiting: int
+    roots: tuple[LockedSession, ...]
+    """Those to look at: with most waiters first."""
+    not_shown: int
+    """Waiting sessions beyond `MAX_WAITERS`."""
+
+
+async def read_locks(connection: Connection) -> Locks:
+    """Who waits for whom."""
+    waitstart = "waitstart" if server_version(connection) >= 14 else "NULL::timestamptz"
+    rows = await connection.fetch(query("locks", waitstart=waitstart), MAX_WAITERS)
+    return lock_tree({row["pid"]: row for row in rows})
+
+
+def lock_tree(rows: Mapping[int, Mapping[str, Any]]) -> Locks:
+    """The rows of the query, by process id, as a tree."""
+    blockers = {
+        pid: tuple(sorted(other for other in set(row["blockers"]) if other in rows and other != pid))
+        for pid, row in rows.items()
+    }
+    behind, roots = _queues(blockers)
+    trees = [_session(pid, rows, blockers, behind) for pid in roots]
+    trees.sort(key=lambda root: -sum(1 for _ in root.all_waiters()))
+    waiting = max((row["all_waiting"] for row in rows.values()), default=0)
+    asked = sum(1 for row in rows.values() if row["blockers"])
+    return Locks(waiting, tuple(trees), max(0, waiting - asked))
+
+
+def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int]], list[int]]:
+    """Who stands right behind whom, and who stands first. Of a circle (a deadlock not yet found) one stands first."""
+    behind: defaultdict[int, list[int]] = defaultdict(list)
+    roots: list[int] = []
+    rounds: dict[int, int] = {}
+    left = dict(blockers)
+    for number in range(len(blockers)):
+        ready = [pid for pid, ahead in left.items() if all(other in rounds for other in ahead)]
+        for pid in ready or list(left)[:1]:
+            ahead = left.pop(pid)
+            if ready and ahead:
+                behind[max(ahead, key=lambda other: (rounds[other], -other))].append(pid)
+            else:
+                roots.append(pid)
+            rounds[pid] = number
+        if not left:
+            break
+    return behind, roots
+
+
+def _session(
+    pid: int,
+    rows: Mapping[int, Mapping[str, Any]],
+    blockers: Mapping[int, tuple[int, ...]],
+    behind: Mapping[int, list[int]],
+) -> LockedSession:
+    row = rows[pid]
+    is_prepared = pid == PREPARED_TRANSACTION
+    return LockedSession(
+        pid=pid,
+        blocked_by=blockers[pid],
+        role=row["role"],
+        application=row["application"],
+        state="prepared transaction" if is_prepared else row["state"],
+        transaction_seconds=row["transaction_seconds"],
+        wait_seconds=row["wait_seconds"] if row["lock_type"] else None,
+        lock_type=row["lock_type"],
+        lock_mode=row["lock_mode"],
+        relation=row["relation"],
+        query=normalised(row["query"] or ""),
+        waiters=tuple(_session(waiter, rows, blockers, behind) for waiter in behind.get(pid, ())),
+    )

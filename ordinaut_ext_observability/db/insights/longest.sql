@@ -1,0 +1,12 @@
+-- How long the longest ones of this database last.
+SELECT
+    coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS transaction_seconds,
+    coalesce(max(extract(epoch FROM clock_timestamp() - state_change))
+        FILTER (WHERE state LIKE 'idle in transaction%'), 0)::float8 AS idle_seconds,
+    coalesce(max(extract(epoch FROM clock_timestamp() - query_start))
+        FILTER (WHERE state = 'active'), 0)::float8 AS query_seconds,
+    count(*) FILTER (WHERE backend_type IS NULL) AS hidden
+FROM pg_stat_activity
+WHERE datname = current_database()
+  AND pid <> pg_backend_pid()
+  AND (backend_type = 'client backend' OR backend_type IS NULL)

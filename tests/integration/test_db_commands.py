@@ -1,0 +1,281 @@
+"""`ordinaut-observability db` and `advise` as an operator runs them: text, JSON, exit status, and nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ordinaut_ext_observability.cli.advise import advise, run_advise
+from ordinaut_ext_observability.cli.db import db, run_db
+from ordinaut_ext_observability.db.insights.report import read_report
+from ordinaut_ext_observability.db.insights.session import read_only_session
+
+SECRET = "hunter2secret"
+
+FILL = """
+INSERT INTO agent (name, scopes) VALUES ('a', '{}');
+INSERT INTO task (title, description, created_by, schedule_kind, payload)
+    SELECT 't', 'd', id, 'once', '{}' FROM agent;
+INSERT INTO task_run (task_id, finished_at, created_at)
+    SELECT task.id, now() - g * interval '10 s', now() - g * interval '10 s'
+    FROM task, generate_series(1, 20000) AS g;
+ANALYZE;
+"""
+
+STATE = """
+SELECT json_build_object(
+    'relations', (SELECT json_agg(c.oid::text || c.relname ORDER BY c.oid) FROM pg_class AS c),
+    'rows', (SELECT count(*) FROM task_run),
+    'settings', (SELECT json_agg(s.setconfig) FROM pg_db_role_setting AS s)
+)::text
+"""
+
+
+class Shown:
+    """What a command printed, and its exit status."""
+
+    def __init__(self, command: Callable[..., int], url: str, width: int = 100, **options: Any) -> None:
+        out = io.StringIO()
+        self.status = command(url, console=Console(file=out, width=width, highlight=False), **options)
+        self.text = out.getvalue()
+        self.lines = self.text.splitlines()
+
+
+async def execute(url: str, sql: str) -> Any:
+    connection = await asyncpg.connect(url)
+    try:
+        *before, last = sql.split("; ")
+        for statement in before:
+            await connection.execute(statement)
+        return await connection.fetchval(last)
+    finally:
+        await connection.close()
+
+
+def fill(url: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute(FILL)
+        await connection.close()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def blocked(url: str) -> AsyncIterator[tuple[int, int]]:
+    """A session that waits for another one's lock: the holder's process id and the waiter's."""
+    holder = await asyncpg.connect(url, server_settings={"application_name": "scheduler [bold]"})
+    waiter = await asyncpg.connect(url, server_settings={"application_name": "worker"})
+    await holder.execute(f"BEGIN; LOCK TABLE agent; SELECT '{SECRET}'")
+    waiting = asyncio.create_task(waiter.execute(f"UPDATE agent SET webhook_url = '{SECRET}'"))
+    try:
+        while not await execute(url, f"SELECT cardinality(pg_blocking_pids({waiter.get_server_pid()}))"):
+            await asyncio.sleep(0.02)
+        yield holder.get_server_pid(), waiter.get_server_pid()
+    finally:
+        await holder.execute("ROLLBACK")
+        await waiting
+        await holder.close()
+        await waiter.close()
+
+
+def shown_while_blocked(url: str, **options: Any) -> tuple[Shown, int, int]:
+    async def run() -> tuple[Shown, int, int]:
+        async with blocked(url) as (holder, waiter):
+            return await asyncio.to_thread(Shown, run_db, url, **options), holder, waiter
+
+    return asyncio.run(run())
+
+
+def test_blocked_sessions_come_first_with_what_ends_them(database_url: str) -> None:
+    shown, holder, waiter = shown_while_blocked(database_url)
+    assert shown.status == 0
+    assert shown.lines[1] == f"! 1 blocked by locks; at the head: {holder}"
+    assert f"{holder} blocks 1  (orchestrator, scheduler [bold], idle in transaction" in shown.text
+    assert f"└── {waiter} waits" in shown.text
+    assert "for RowExclusiveLock on agent" in shown.text
+    assert f"SELECT pg_terminate_backend({holder});" in shown.text
+    assert "UPDATE agent SET webhook_url = ?" in shown.text
+    assert SECRET not in shown.text
+
+
+def test_quiet_database_says_so(database_url: str) -> None:
+    shown = Shown(run_db, database_url)
+    assert shown.lines[1] == "nothing needs attention"
+    assert "  nobody waits" in shown.lines
+    assert "not there: apscheduler_jobs" in shown.text
+    assert "not counted: the extension pg_stat_statements is not installed in this database" in shown.text
+    for table in ("agent", "audit_log", "due_work", "task", "task_run", "worker_heartbeat"):
+        assert any(line.split()[:1] == [table] for line in shown.lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_narrow_terminals_cut_nothing_off(database_url: str, width: int) -> None:
+    shown, holder, _ = shown_while_blocked(database_url, width=width)
+    assert max(map(len, shown.lines)) <= max(width, len(f"  to end it: SELECT pg_terminate_backend({holder});"))
+    assert "…" not in shown.text
+
+
+def test_piped_output_has_no_colour(database_url: str) -> None:
+    assert "\x1b" not in Shown(run_db, database_url).text
+    assert "\x1b" not in Shown(run_advise, database_url).text
+
+
+def test_json_is_everything(database_url: str) -> None:
+    shown, holder, waiter = shown_while_blocked(database_url, as_json=True)
+    report = json.loads(shown.text)
+    (root,) = report["locks"]["roots"]
+    assert (root["pid"], root["waiters"][0]["pid"]) == (holder, waiter)
+    assert root["waiters"][0]["blocked_by"] == [holder]
+    assert report["attention"] == [f"1 blocked by locks; at the head: {holder}"]
+    assert {index["name"] for index in report["indexes"]} >= {"idx_due_work_run_at", "task_pkey"}
+    assert report["problems"] == []
+    assert SECRET not in shown.text
+
+
+def test_role_without_pg_monitor_is_told(postgres_server: Any, database_url: str) -> None:
+    postgres_server.run_sql("CREATE ROLE onlooker LOGIN", "postgres")
+    try:
+        url = database_url.replace("orchestrator@", "onlooker@")
+
+        async def run() -> Shown:
+            async with blocked(database_url):
+                return await asyncio.to_thread(Shown, run_db, url, width=200)
+
+        shown = asyncio.run(run())
+        assert "as onlooker; may not see what other roles do: GRANT pg_monitor TO it" in shown.lines[0]
+        assert "2 sessions of other roles are hidden" in shown.text
+        assert "1 blocked by locks" in shown.text
+        assert "hidden 2" in shown.text
+    finally:
+        postgres_server.run_sql("DROP ROLE onlooker", "postgres")
+
+
+def test_advice_is_a_script_and_changes_nothing(database_url: str) -> None:
+    """Our role is the superuser here."""
+    fill(database_url)
+    before = asyncio.run(execute(database_url, STATE))
+    shown = Shown(run_advise, database_url, min_unused_seconds=0.0)
+    assert shown.status == 0
+    statements = [line for line in shown.lines if line and not line.startswith("-- ")]
+    assert statements == [
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_task_run_finished_at ON public.task_run (finished_at);",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_task_run_created_at ON public.task_run (created_at);",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_task_run_task_id_created_at"
+        " ON public.task_run (task_id, created_at);",
+    ]
+    assert "-- DROP INDEX CONCURRENTLY IF EXISTS public.idx_task_run_task_id;" in shown.lines
+    assert "planned now: reads the whole table" in shown.text.replace("\n-- ", " ")
+    Shown(run_db, database_url)
+    assert asyncio.run(execute(database_url, STATE)) == before
+
+
+def test_session_of_the_commands_cannot_write(database_url: str) -> None:
+    """Our role is the superuser here."""
+
+    async def run() -> None:
+        for sql in ("CREATE INDEX ON task (title)", "DELETE FROM task", "DROP TABLE task_run"):
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                async with read_only_session(database_url, 5.0) as connection:
+                    await connection.execute(sql)
+
+    asyncio.run(run())
+
+
+def test_script_runs_and_leaves_nothing_to_advise(postgres_server: Any, database_url: str) -> None:
+    fill(database_url)
+    script = Shown(run_advise, database_url, width=50).lines
+    for line in script:
+        if line.startswith("CREATE"):
+            asyncio.run(execute(database_url, line))
+    assert "-- No index is missing." in Shown(run_advise, database_url).lines
+
+
+def test_invalid_index_is_shown_as_such(database_url: str) -> None:
+    asyncio.run(execute(database_url, "CREATE INDEX broken ON task (title); UPDATE pg_index SET indisvalid = false"
+                                      " WHERE indexrelid = 'broken'::regclass"))  # fmt: skip
+    assert "! index broken is invalid: it failed to build, or is being built" in Shown(run_db, database_url).lines
+    assert "-- DROP INDEX CONCURRENTLY IF EXISTS public.broken;" in Shown(run_advise, database_url).lines
+
+
+def test_advice_as_json(database_url: str) -> None:
+    fill(database_url)
+    advice = json.loads(Shown(run_advise, database_url, as_json=True).text)
+    assert [entry["table"] for entry in advice["create"]] == ["task_run"] * 3
+    assert advice["redundant"][0]["index"]["name"] == "idx_task_run_task_id"
+    assert advice["not_judged"] == ["apscheduler_jobs: there is no such table in the search path"]
+
+
+@pytest.mark.parametrize("command", [run_db, run_advise])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "not the URL of a PostgreSQL database: expected postgresql://user:password@host:port/database"),
+        (f"mysql://u:{SECRET}@db/x", "not the URL of a PostgreSQL database"),
+        (f"postgresql+psycopg://u:{SECRET}@127.0.0.1:1/ordinaut", "127.0.0.1:1/ordinaut: nobody listens there"),
+        (f"postgresql://u:{SECRET}@127.0.0.1:1/x?port={SECRET}", "127.0.0.1:1/x: "),
+        (f"postgresql://u:{SECRET}@127.0.0.1:1/x?sslmode={SECRET}", "127.0.0.1:1/x: "),
+    ],
+)
+def test_no_connection_is_2_and_one_line_without_secrets(command: Any, url: str, said: str) -> None:
+    shown = Shown(command, url, timeout_seconds=2.0)
+    assert (shown.status, len(shown.lines)) == (2, 1)
+    assert shown.text.startswith(said)
+    assert SECRET not in shown.text
+
+
+def test_database_that_is_not_there_is_2(database_url: str) -> None:
+    shown = Shown(run_db, database_url.rpartition("/")[0] + "/nowhere")
+    assert (shown.status, len(shown.lines)) == (2, 1)
+    assert shown.text.rstrip().endswith('/nowhere: database "nowhere" does not exist')
+
+
+def test_server_that_does_not_answer_is_2(free_port: Callable[[], int]) -> None:
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        shown = Shown(run_db, f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x", timeout_seconds=0.3)
+    assert shown.status == 2
+    assert "no answer within 0.3 s" in shown.text
+
+
+def test_connection_that_breaks_is_2_and_one_line(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ordinaut_ext_observability.cli import db as command
+
+    async def broken(connection: Any, top: int) -> None:
+        await execute(database_url, f"SELECT pg_terminate_backend({connection.get_server_pid()}, 5000)")
+        await read_report(connection, top)
+
+    monkeypatch.setattr(command, "read_report", broken)
+    shown = Shown(run_db, database_url)
+    assert (shown.status, len(shown.lines)) == (2, 1)
+    assert shown.text.rstrip().endswith(": the connection broke")
+
+
+def test_urls_of_sqlalchemy_are_accepted(database_url: str) -> None:
+    for scheme in ("postgresql+psycopg", "postgresql+asyncpg", "postgres"):
+        assert Shown(run_db, database_url.replace("postgresql", scheme, 1)).status == 0
+
+
+@pytest.mark.parametrize("command", [db, advise])
+def test_commands_take_the_hosts_variable(database_url: str, command: Any) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    with contextlib.suppress(SystemExit):
+        found = CliRunner().invoke(app, ["--json"], env={"DATABASE_URL": database_url})
+    assert found.exit_code == 0
+    assert json.loads(found.stdout)
+    assert CliRunner().invoke(app, ["--url", "nonsense"]).exit_code == 2
