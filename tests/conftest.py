@@ -401,10 +401,12 @@ def run_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL whose template database `host` has the host's tables."""
     server = _started(PostgresServer)
-    server.run_sql("CREATE DATABASE host", "postgres")
-    server.run_sql((Path(servers.__file__).parent / "schema.sql").read_text(), "host")
-    yield server
-    server.stop()
+    try:
+        server.run_sql("CREATE DATABASE host", "postgres")
+        server.run_sql((Path(servers.__file__).parent / "schema.sql").read_text(), "host")
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -445,5 +447,9 @@ def _started(make: Callable[[], ServerT]) -> ServerT:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    server.start()
+    try:
+        server.start()
+    except BaseException:
+        server.stop()
+        raise
     return server

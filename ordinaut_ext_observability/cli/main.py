@@ -77,6 +77,22 @@ def serve(
 
 
 @app.command()
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Another number makes up other work.")] = 1,
+    *,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the operator index in a browser.")
+    ] = True,
+) -> None:
+    """Start a whole Ordinaut in small, on real servers, with work and traffic. Ctrl-C leaves nothing."""
+    from ordinaut_ext_observability.cli.demo.demo import run_demo
+
+    raise typer.Exit(run_demo(host, port, seed=seed, open_browser=open_browser))
+
+
+@app.command()
 def check(
     url: Annotated[
         str, typer.Argument(help="A running service: its base URL, its mount path or its management port.")

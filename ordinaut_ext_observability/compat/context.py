@@ -129,7 +129,9 @@ def _bind_request(request_id: str) -> bool:
     if current is not None and current[0] == usable:
         return False
     digits = random_ids.take()
-    ids = (usable, *current[1:]) if current is not None else (usable, digits[:32], digits[32:], False)
+    # The trace of a request being served goes on; that of an id the host set itself ends with it.
+    goes_on = current is not None and current is not _set_here.get()
+    ids = (usable, *current[1:]) if current is not None and goes_on else (usable, digits[:32], digits[32:], False)
     request_ids.set(ids)
     _set_here.set(ids)
     return True

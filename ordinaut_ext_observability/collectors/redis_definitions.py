@@ -1,0 +1,114 @@
+"""The metrics of a Redis server."""
+
+from __future__ import annotations
+
+from ordinaut_ext_observability.collectors.facts import RedisFacts
+from ordinaut_ext_observability.collectors.redis_reading import RedisReading
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import Gauge, GaugeChild
+
+# A server on the same machine answers in a tenth of a millisecond, and one that needs a second does not answer for us.
+PING_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class RedisMetrics:
+    """The families, and what is shown in them. What was not read is not shown: an old value would pass for a new."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.up = metrics.gauge("orchestrator_redis_up", "1 while Redis answers, else 0.")
+        self.ping_seconds = metrics.histogram(
+            "orchestrator_redis_ping_duration_seconds", "How long Redis took to answer a PING.", bounds=PING_SECONDS
+        )
+        self.stream_length = metrics.gauge(
+            "orchestrator_redis_stream_length",
+            "Entries of the stream: the host's, `events`, and those of extensions, `ext:*`.",
+            "stream",
+        )
+        self.group_pending = metrics.gauge(
+            "orchestrator_redis_group_pending",
+            "Entries given to a consumer of the group that it has not acknowledged.",
+            "stream",
+            "group",
+        )
+        self.group_lag = metrics.gauge(
+            "orchestrator_redis_group_lag",
+            "Entries that the group has not been given yet; absent where the server does not know (before Redis 7).",
+            "stream",
+            "group",
+        )
+        self.group_consumers = metrics.gauge(
+            "orchestrator_redis_group_consumers", "Consumers of the group.", "stream", "group"
+        )
+        self.memory_used = metrics.gauge("orchestrator_redis_memory_used_bytes", "Memory that Redis has in use.")
+        self.memory_max = metrics.gauge(
+            "orchestrator_redis_memory_max_bytes", "Memory that Redis may use; 0: no limit of its own."
+        )
+        self.evicted_keys = metrics.counter(
+            "orchestrator_redis_evicted_keys_total", "Keys that Redis has thrown out for want of memory."
+        )
+        self.connected_clients = metrics.gauge(
+            "orchestrator_redis_connected_clients", "Clients connected to Redis, this one included."
+        )
+        self._evicted: tuple[str, int] | None = None
+        """Of which run of the server, and how many."""
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> RedisMetrics:
+        """Those of this registry."""
+        return cls(metrics)
+
+    def show(self, reading: RedisReading) -> None:
+        """What was read just now, and nothing else."""
+        facts = reading.facts
+        self.up.labels().set(1)
+        self.ping_seconds.labels().observe(facts.latency_seconds)
+        if reading.run_id is None:
+            for gauge in (self.memory_used, self.memory_max, self.connected_clients):
+                gauge.clear()
+        else:
+            self.memory_used.labels().set(facts.used_memory_bytes)
+            self.memory_max.labels().set(facts.max_memory_bytes)
+            self.connected_clients.labels().set(facts.connected_clients)
+            self._count_evicted(reading.run_id, facts.evicted_keys_total)
+        self._show_streams(facts)
+
+    def show_absence(self) -> None:
+        """Redis does not answer."""
+        self.clear()
+        self.up.labels().set(0)
+
+    def clear(self) -> None:
+        """Nobody looks any more."""
+        for gauge in self._gauges():
+            gauge.clear()
+
+    def _gauges(self) -> tuple[Gauge, ...]:
+        streams = (self.stream_length, self.group_pending, self.group_lag, self.group_consumers)
+        return (self.up, *streams, self.memory_used, self.memory_max, self.connected_clients)
+
+    def _show_streams(self, facts: RedisFacts) -> None:
+        _replace(self.stream_length, {(stream,): length for stream, length in facts.stream_lengths.items()})
+        groups = {(group.stream, group.group): group for group in facts.groups}
+        _replace(self.group_pending, {labels: group.pending for labels, group in groups.items()})
+        _replace(self.group_lag, {labels: group.lag for labels, group in groups.items() if group.lag is not None})
+        _replace(self.group_consumers, {labels: group.consumers for labels, group in groups.items()})
+
+    def _count_evicted(self, run_id: str, evicted: int) -> None:
+        """Add what came since the last reading; a server that started since began at zero."""
+        before = self._evicted
+        self._evicted = (run_id, evicted)
+        if before is None:
+            return  # what it has thrown out in all its life is not new
+        known = before[1] if before[0] == run_id and before[1] <= evicted else 0
+        self.evicted_keys.labels().inc(evicted - known)
+
+
+def _replace(gauge: Gauge, values: dict[tuple[str, ...], int]) -> None:
+    """Show these series and no others."""
+    shown: set[GaugeChild] = set()
+    for labels, value in values.items():
+        child = gauge.labels(*labels)
+        child.set(value)
+        shown.add(child)
+    if len(shown) < len(gauge):
+        gauge.keep_only(shown)

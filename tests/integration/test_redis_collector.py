@@ -1,0 +1,425 @@
+"""The collector of Redis against real servers: what it finds, and what it shows while it finds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+
+from ordinaut_ext_observability.cli.demo.servers import RedisServer, ServerError
+from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors import redis_streams
+from ordinaut_ext_observability.collectors.facts import GroupFacts, Problem
+from ordinaut_ext_observability.collectors.redis_connection import CLIENT_NAME, problem_of
+from ordinaut_ext_observability.collectors.redis_server import RedisCollector
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+
+PASSWORD = "a-password-0123456789"
+
+
+@dataclass
+class Watched:
+    """A collector, and what it told."""
+
+    url: str
+    metrics: Metrics = field(default_factory=lambda: Metrics(Registry()))
+    events: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.collector = RedisCollector(
+            self.url,
+            self.metrics,
+            SystemClock(),
+            interval_seconds=0.05,
+            event=lambda level, message, _, **fields: self.events.append((level, fields.get("reason", message))),
+            on_problem=self.problems.append,
+        )
+
+    def samples(self, name: str) -> dict[tuple[str, ...], float]:
+        """The samples of `orchestrator_redis_<name>` by their labels' values."""
+        return {
+            tuple(sample.labels.values()): sample.value
+            for metric in self.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name == f"orchestrator_redis_{name}"
+        }
+
+    def collect(self, times: int = 1) -> None:
+        """Read so many times on one connection, as the first does, and let go of it."""
+
+        async def rounds() -> None:
+            for _ in range(times):
+                await self.collector.collect()
+            await self.collector._connection.drop()
+
+        asyncio.run(rounds())
+
+    async def wait_for(self, check: Callable[[], bool], seconds: float = 10.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not check():
+                await asyncio.sleep(0.01)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.collector.run(stop))
+        yield
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+    def internal_errors(self) -> int:
+        return sum(int(child.value) for child in self.metrics.internal_errors.children())
+
+
+@pytest.fixture
+def filled(redis_url: str) -> Iterator[redis.Redis]:
+    """A server with the host's stream and those of extensions."""
+    with redis.Redis.from_url(redis_url) as client:
+        for number in range(10):
+            client.xadd("events", {"event_id": str(number)})
+        client.xgroup_create("events", "mailers", id="0")
+        client.xreadgroup("mailers", "one", {"events": ">"}, count=4)
+        client.xack("events", "mailers", *[entry for entry, _ in client.xrange("events", count=1)])
+        client.xadd("ext:demo:events:report", {"payload": "{}"})
+        client.set("ext:demo:setting", "no stream")
+        yield client
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server that a test may stop."""
+    try:
+        server = RedisServer()
+    except ServerError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_streams_and_groups_are_shown(filled: redis.Redis, redis_url: str) -> None:
+    watched = Watched(redis_url)
+    watched.collect()
+    assert watched.samples("up") == {(): 1}
+    assert watched.samples("stream_length") == {("events",): 10, ("ext:demo:events:report",): 1}
+    assert watched.samples("group_pending") == {("events", "mailers"): 3}
+    assert watched.samples("group_lag") == {("events", "mailers"): 6}
+    assert watched.samples("group_consumers") == {("events", "mailers"): 1}
+    assert watched.samples("ping_duration_seconds_count") == {(): 1}
+    assert watched.events == watched.problems == []
+
+
+def test_facts_say_the_same(filled: redis.Redis, redis_url: str) -> None:
+    watched = Watched(redis_url)
+    watched.collect()
+    state = watched.collector.state
+    assert state.problem is None
+    assert state.collected_at is not None
+    facts = state.facts
+    assert facts is not None
+    assert 0 < facts.latency_seconds < 1
+    assert facts.stream_lengths == {"events": 10, "ext:demo:events:report": 1}
+    assert facts.groups == (GroupFacts("events", "mailers", consumers=1, pending=3, lag=6),)
+    assert facts.used_memory_bytes == watched.samples("memory_used_bytes")[()] > 100_000
+    assert facts.connected_clients == watched.samples("connected_clients")[()] >= 2
+
+
+def test_host_stream_that_is_not_there_yet_has_length_zero(redis_url: str) -> None:
+    watched = Watched(redis_url)
+    watched.collect()
+    assert watched.samples("stream_length") == {("events",): 0}
+    assert watched.samples("group_lag") == {}
+    assert watched.problems == []
+
+
+def test_host_stream_of_another_type_is_no_failure(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("events", "text")
+    watched = Watched(redis_url)
+    watched.collect()
+    assert watched.samples("up") == {(): 1}
+    assert watched.samples("stream_length") == {}
+
+
+def test_series_of_what_is_gone_go_too(filled: redis.Redis, redis_url: str) -> None:
+    watched = Watched(redis_url)
+    watched.collect()
+    filled.delete("ext:demo:events:report")
+    filled.xgroup_destroy("events", "mailers")
+    watched.collect()
+    assert watched.samples("stream_length") == {("events",): 10}
+    assert watched.samples("group_pending") == {}
+
+
+def test_streams_are_capped(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        for number in range(redis_streams.MAX_STREAMS * 2):
+            client.xadd(f"ext:many:events:{number}", {"a": "b"})
+    watched = Watched(redis_url)
+    watched.collect()
+    assert len(watched.samples("stream_length")) == redis_streams.MAX_STREAMS
+
+
+def test_search_of_a_large_keyspace_is_bounded_and_goes_on(
+    filled: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_streams, "_KEYS_AT_ONCE", 10)
+    monkeypatch.setattr(redis_streams, "_CALLS_AT_ONCE", 2)
+    filled.mset({f"other:{number}": "x" for number in range(500)})
+    filled.config_resetstat()
+    watched = Watched(redis_url)
+    rounds = 0
+    while ("ext:demo:events:report",) not in watched.samples("stream_length"):
+        watched.collector._searched_at = None
+        watched.collect()
+        rounds += 1
+        assert rounds < 200
+        assert filled.info("commandstats")["cmdstat_scan"]["calls"] <= 2 * rounds
+    watched.collect()
+    assert filled.info("commandstats")["cmdstat_scan"]["calls"] <= 2 * rounds  # not each time
+
+
+def test_name_that_is_not_text_is_shown_escaped(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(b"ext:\xff", {"a": "b"})
+    watched = Watched(redis_url)
+    watched.collect()
+    assert (r"ext:\xff",) in watched.samples("stream_length")
+
+
+def test_one_connection_with_our_name(redis_url: str) -> None:
+    async def named() -> list[Any]:
+        watched = Watched(redis_url)
+        async with watched.running():
+            await watched.wait_for(lambda: watched.samples("ping_duration_seconds_count").get((), 0) >= 3)
+            with redis.Redis.from_url(redis_url) as client:
+                return [other for other in client.client_list() if other["name"] == CLIENT_NAME]
+
+    assert len(asyncio.run(named())) == 1
+
+
+def test_end_leaves_neither_gauge_nor_connection(redis_url: str, eventually: Callable[..., bool]) -> None:
+    watched = Watched(redis_url)
+
+    async def run() -> None:
+        async with watched.running():
+            await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+
+    asyncio.run(run())
+    assert watched.samples("up") == watched.samples("stream_length") == watched.samples("memory_used_bytes") == {}
+    with redis.Redis.from_url(redis_url) as client:
+        assert eventually(lambda: CLIENT_NAME not in [other["name"] for other in client.client_list()])
+
+
+def test_cancelling_is_an_end(redis_url: str) -> None:
+    watched = Watched(redis_url)
+
+    async def run() -> None:
+        task = asyncio.create_task(watched.collector.run(asyncio.Event()))
+        await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    assert watched.samples("up") == {}
+
+
+def test_restart_is_an_outage_and_a_recovery(own_server: RedisServer) -> None:
+    watched = Watched(own_server.url)
+
+    async def run() -> None:
+        async with watched.running():
+            await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+            await asyncio.to_thread(own_server.stop, keep=True)
+            await watched.wait_for(lambda: watched.samples("up") == {(): 0})
+            assert watched.samples("stream_length") == watched.samples("memory_used_bytes") == {}
+            assert watched.collector.state.problem is Problem.UNREACHABLE
+            assert watched.collector.state.facts is not None  # the last ones, with their age
+            await asyncio.to_thread(own_server.start)
+            await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+            assert watched.collector.state.problem is None
+
+    asyncio.run(run())
+    assert watched.events == [("WARNING", "unreachable"), ("INFO", "Redis can be read again")]
+    assert set(watched.problems) == {"unreachable"}
+    assert watched.internal_errors() == 0
+
+
+def test_server_that_hangs_is_given_up_in_time(own_server: RedisServer) -> None:
+    watched = Watched(own_server.url)
+
+    async def run() -> None:
+        async with watched.running():
+            await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+            assert own_server.process is not None
+            own_server.process.send_signal(signal.SIGSTOP)
+            await watched.wait_for(lambda: watched.collector.state.problem is Problem.TIMEOUT, 4)
+            assert watched.samples("up") == {(): 0}
+            own_server.process.send_signal(signal.SIGCONT)
+            await watched.wait_for(lambda: watched.samples("up") == {(): 1})
+
+    asyncio.run(run())
+    assert watched.internal_errors() == 0
+
+
+def test_nobody_listens(free_port: Callable[[], int]) -> None:
+    watched = Watched(f"redis://127.0.0.1:{free_port()}/0")
+    watched.collect()
+    assert watched.collector.state.problem is Problem.UNREACHABLE
+    assert watched.collector.state.facts is None
+    assert watched.samples("up") == {(): 0}
+
+
+def test_back_off_doubles_to_a_minute_and_ends_with_success(redis_url: str) -> None:
+    collector = Watched(redis_url).collector
+    pauses = []
+    for failures in (0, 1, 2, 3, 30):
+        collector._failures = failures
+        pauses.append(collector._pause_seconds())
+    assert pauses == [pytest.approx(expected, rel=0.11) for expected in (0.05, 0.05, 0.1, 0.2, 60.0)]
+
+
+def test_wrong_password_is_a_refusal(own_server: RedisServer) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        client.acl_setuser("watcher", enabled=True, passwords=[f"+{PASSWORD}"], commands=["+@all"], keys=["*"])
+    wrong = Watched(own_server.url.replace("://", "://watcher:wrong@"))
+    wrong.collect()
+    assert wrong.collector.state.problem is Problem.REFUSED
+    right = Watched(own_server.url.replace("://", f"://watcher:{PASSWORD}@"))
+    right.collect()
+    assert right.collector.state.problem is None
+
+
+def limited(server: RedisServer, *commands: str, keys: tuple[str, ...] = ("*",)) -> Watched:
+    """A collector whose user may not run all commands, after one reading."""
+    with redis.Redis.from_url(server.url) as client:
+        client.xadd("events", {"a": "b"})
+        client.xgroup_create("events", "mailers", id="0")
+        client.acl_setuser(
+            "watcher",
+            enabled=True,
+            reset=True,
+            passwords=[f"+{PASSWORD}"],
+            commands=["+@all", *commands],
+            keys=list(keys),
+        )
+    watched = Watched(server.url.replace("://", f"://watcher:{PASSWORD}@"))
+    watched.collect()
+    assert watched.samples("up") == {(): 1}
+    assert watched.collector.state.problem is Problem.NO_PERMISSION
+    assert watched.problems == ["no_permission"]
+    assert watched.collector._failures == 0  # the next reading is as early as ever
+    return watched
+
+
+def test_without_info_the_rest_is_read(own_server: RedisServer) -> None:
+    watched = limited(own_server, "-info")
+    assert watched.samples("stream_length") == {("events",): 1}
+    assert watched.samples("group_lag") == {("events", "mailers"): 1}
+    assert watched.samples("memory_used_bytes") == watched.samples("connected_clients") == {}
+
+
+def test_without_xinfo_the_rest_is_read(own_server: RedisServer) -> None:
+    watched = limited(own_server, "-xinfo")
+    assert watched.samples("stream_length") == {("events",): 1}
+    assert watched.samples("group_lag") == {}
+    assert watched.samples("memory_used_bytes") != {}
+
+
+def test_without_scan_client_and_ping_the_rest_is_read(own_server: RedisServer) -> None:
+    watched = limited(own_server, "-scan", "-client", "-ping")
+    assert watched.samples("stream_length") == {("events",): 1}
+    assert watched.samples("memory_used_bytes") != {}
+
+
+def test_without_the_stream_the_server_is_read(own_server: RedisServer) -> None:
+    watched = limited(own_server, keys=("ext:*",))
+    assert watched.samples("stream_length") == {}
+    assert watched.samples("memory_used_bytes") != {}
+
+
+def test_evicted_keys_are_counted_over_restarts(own_server: RedisServer) -> None:
+    watched = Watched(own_server.url)
+
+    def evict() -> int:
+        with redis.Redis.from_url(own_server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-random")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 200_000)
+            for number in range(1000):
+                client.set(f"key:{number}", "x" * 1000)
+            client.config_set("maxmemory", 0)  # or what reads it evicts more
+            evicted: int = client.info("stats")["evicted_keys"]
+            return evicted
+
+    before = evict()
+    watched.collect()
+    assert watched.samples("evicted_keys_total") == {(): 0}
+    after = evict()
+    watched.collect()
+    assert after > before
+    assert watched.samples("evicted_keys_total") == {(): after - before}
+    own_server.stop(keep=True)
+    own_server.start()
+    anew = evict()
+    watched.collect()
+    assert watched.samples("evicted_keys_total") == {(): after - before + anew}
+    assert watched.samples("memory_max_bytes") == {(): 0}
+
+
+def test_too_many_clients_is_said_as_such(own_server: RedisServer) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("maxclients", 1)
+        watched = Watched(own_server.url)
+        watched.collect()
+    assert watched.collector.state.problem is Problem.TOO_MANY_CONNECTIONS
+
+
+def test_bug_of_ours_is_counted_and_not_raised(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(redis_url)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ordinaut_ext_observability.collectors.redis_server.read_server", fail)
+    watched.collect()
+    assert watched.internal_errors() == 1
+    assert watched.collector.state.problem is Problem.FAILED
+
+
+def test_url_that_cannot_be_read_is_not_quoted() -> None:
+    with pytest.raises(ValueError, match="the URL of Redis cannot be read") as raised:
+        Watched(f"redis://:{PASSWORD}@127.0.0.1:a-port/0")
+    assert PASSWORD not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_time_outs_in_the_url_are_not_taken(redis_url: str) -> None:
+    collector = Watched(f"{redis_url}?socket_timeout=3600&decode_responses=true").collector
+    options = collector._connection._pool.connection_kwargs
+    assert options["socket_timeout"] == 1.0
+    assert not options["decode_responses"]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (redis.exceptions.BusyLoadingError("LOADING"), Problem.TIMEOUT),
+        (ConnectionRefusedError(), Problem.UNREACHABLE),
+        (TimeoutError(), Problem.TIMEOUT),
+        (redis.exceptions.ResponseError("ERR something else"), Problem.FAILED),
+    ],
+)
+def test_errors_are_classified(error: Exception, problem: Problem) -> None:
+    assert problem_of(error) is problem
