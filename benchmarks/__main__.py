@@ -16,6 +16,7 @@ NAMES = (
     "exposition",
     "scrape_interference",
     "processes",
+    "collection",
     "log_event",
     "log_record",
     "imports",

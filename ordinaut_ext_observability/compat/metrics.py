@@ -149,9 +149,9 @@ class OrchestrationMetrics:
 
     @never_raises
     def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
+        metrics = _metrics()
         if _runtime().sources.queue_is_collected:
             return
-        metrics = _metrics()
         metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
         if priority == "all":
             metrics.queue_depth.labels().set(float(depth))
@@ -166,7 +166,9 @@ class OrchestrationMetrics:
 
     @never_raises
     def update_scheduler_lag(self, lag_seconds: float = 0.0, **_: object) -> None:
-        _metrics().scheduler_lag.labels().set(float(lag_seconds))
+        metrics = _metrics()
+        if not _runtime().sources.queue_is_collected:
+            metrics.scheduler_lag.labels().set(float(lag_seconds))
 
     @never_raises
     def update_database_connections(self, pool: object = "", state: object = "", count: float = 0, **_: object) -> None:

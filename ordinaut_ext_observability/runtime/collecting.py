@@ -20,6 +20,8 @@ from ordinaut_ext_observability.runtime.collected_checks import register_databas
 from ordinaut_ext_observability.setting_parts import CollectorSettings
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from ordinaut_ext_observability.collectors.collector import SystemCollector
     from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
@@ -128,6 +130,7 @@ class Collecting:
                 event=self._event,
                 fresh_seconds=self._settings.heartbeat_fresh_seconds,
                 runs_reported=self._runs_reported,
+                further=_Insights(self._metrics),
             )
         except ValueError as error:
             self._event("WARNING", "database not read", "collector", reason=str(error))
@@ -153,6 +156,23 @@ class Collecting:
         except ValueError as error:
             self._event("WARNING", "Redis not read", "collector", reason=str(error))
             return None
+
+
+class _Insights:
+    """What PostgreSQL tells about itself."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
+
+        self._families = InsightMetrics(metrics)
+
+    async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        from ordinaut_ext_observability.db.insights.collect import collect_insights
+
+        self._families.update(await collect_insights(connection))
+
+    def clear(self) -> None:
+        self._families.clear()
 
 
 class _RelayCheckpoints:

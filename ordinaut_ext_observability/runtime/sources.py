@@ -13,7 +13,7 @@ from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
+from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
 from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome, usable_redis_url
@@ -69,7 +69,7 @@ class Sources:
 
     @property
     def queue_is_collected(self) -> bool:
-        """Whether queue and workers are read from PostgreSQL and shown for all: then no worker need say how they are."""
+        """Whether queue and workers are read from PostgreSQL for all: then no worker need say how they are."""
         collectors = self._settings.collectors
         return self.relay is not None and collectors.collectors and collectors.database_url is not None
 
@@ -154,7 +154,8 @@ class Sources:
         """Whether any process counts its pipelines, and with them its runs."""
         registry = self.relay.shown() if self.relay is not None else self._metrics.registry
         name = self._metrics.pipeline_executions.name
-        return any(child.value for family in registry.families() if family.name == name for child in family.children())
+        counters = [family for family in registry.families() if isinstance(family, Counter) and family.name == name]
+        return any(child.value for family in counters for child in family.children())
 
     def _watch_engines(self) -> None:
         if self._engine_events is not None or not self._settings.collectors.instrument_database:

@@ -1,0 +1,196 @@
+"""The collectors' own connection to PostgreSQL: one, read-only, every wait bounded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import asyncpg
+
+from ordinaut_ext_observability.collectors.problems import concerns_statement
+from ordinaut_ext_observability.collectors.queries import query
+
+APPLICATION_NAME = "ordinaut-observability"
+
+_UNDERSTOOD = frozenset(
+    {
+        *("host", "port", "dbname", "database", "user", "password", "passfile", "options", "target_session_attrs"),
+        *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword"),
+        *("ssl_min_protocol_version", "ssl_max_protocol_version"),
+    }
+)
+"""Parameters of a URL that asyncpg acts on. Others it would send to the server, which refuses what it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long anything may take, in seconds."""
+
+    connect: float = 5.0
+    statement: float = 3.0
+    lock: float = 0.5
+    idle: float = 10.0
+    """Until the server ends a transaction of ours that does nothing."""
+
+    @property
+    def answer(self) -> float:
+        """Until a server that was to cancel the statement is taken to hang."""
+        return self.statement + 1.0
+
+
+def asyncpg_url(url: str) -> str:
+    """The same place for asyncpg: without SQLAlchemy's driver name and without what only other drivers know.
+
+    Raises:
+        ValueError: it is not a URL of PostgreSQL's; the message does not repeat it, since it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where the port is no number
+    except ValueError:
+        raise ValueError("the database URL cannot be read") from None
+    if parts.scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise ValueError("the database URL does not begin with postgresql://")
+    kept = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name in _UNDERSTOOD])
+    return f"postgresql://{parts.netloc}{parts.path}{'?' if kept else ''}{kept}"
+
+
+def instant(seconds: float) -> datetime:
+    """The parameter of a statement for a time in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A transaction in which everything is of one moment."""
+
+    connection: asyncpg.Connection[asyncpg.Record]
+    now: float
+    """When it began by the server's clock, in seconds since 1970."""
+
+    async def rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        """What the statement in this file returns."""
+        rows: list[asyncpg.Record] = await self.connection.fetch(query(name), *arguments)
+        return rows
+
+    async def row(self, name: str, *arguments: Any) -> asyncpg.Record:
+        """The only row."""
+        (row,) = await self.rows(name, *arguments)
+        return row
+
+    async def value(self, name: str, *arguments: Any) -> Any:
+        """The only column of the only row."""
+        return (await self.row(name, *arguments))[0]
+
+    @contextlib.asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """What fails within is undone alone: a savepoint."""
+        async with _transaction(self.connection, self.connection.transaction()):
+            yield
+
+
+class Database:
+    """Connects when it is first asked for something, and again when the connection is gone."""
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        """
+        Raises:
+            ValueError: it is not a URL of PostgreSQL's.
+        """
+        self.limits = limits or Limits()
+        self._url = asyncpg_url(url)
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._plain_start = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known without asking."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        """A transaction that reads."""
+        connection = await self._connected()
+        # Poolers that share sessions between clients look for the end of a transaction: there is nothing outside one.
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        async with _transaction(connection, transaction):
+            limits = self.limits
+            row = await connection.fetchrow(
+                query("limits"), _text(limits.statement), _text(limits.lock), _text(limits.idle)
+            )
+            assert row is not None  # noqa: S101 - it selects constants
+            yield Reading(connection, row["now"])
+
+    def drop(self) -> None:
+        """End the connection at once; nothing is waited for."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """End the connection in order, or else at once."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=1.0)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self.drop()
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        try:
+            return await self._open(self._server_settings())
+        except asyncpg.PostgresError as error:
+            if self._plain_start or "startup parameter" not in str(error):
+                raise
+            # A pooler that forwards only what it knows; each transaction sets its own limits anyway.
+            self._plain_start = True
+            return await self._open(self._server_settings())
+
+    async def _open(self, server_settings: dict[str, str]) -> asyncpg.Connection[asyncpg.Record]:
+        return await asyncpg.connect(
+            self._url,
+            timeout=self.limits.connect,
+            command_timeout=self.limits.answer,
+            statement_cache_size=0,  # a prepared statement belongs to a session, which a pooler may change
+            server_settings=server_settings,
+        )
+
+    def _server_settings(self) -> dict[str, str]:
+        if self._plain_start:
+            return {"application_name": APPLICATION_NAME}
+        return {
+            "application_name": APPLICATION_NAME,
+            "default_transaction_read_only": "on",
+            "statement_timeout": _text(self.limits.statement),
+            "lock_timeout": _text(self.limits.lock),
+            "idle_in_transaction_session_timeout": _text(self.limits.idle),
+        }
+
+
+@contextlib.asynccontextmanager
+async def _transaction(connection: asyncpg.Connection[asyncpg.Record], transaction: Any) -> AsyncIterator[None]:
+    """Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do."""
+    await transaction.start()
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) and concerns_statement(error):
+            await transaction.rollback()
+        else:
+            connection.terminate()
+        raise
+    await transaction.commit()
+
+
+def _text(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

@@ -1,0 +1,132 @@
+"""`task_run`: what ended, counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from ordinaut_ext_observability.collectors.connection import Reading, instant
+from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.collectors.queue import SeenLease
+from ordinaut_ext_observability.collectors.runs import Plan, Run, RunCounter
+from ordinaut_ext_observability.collectors.windows import WindowCounts
+
+_MOST_ROWS = 200_000
+"""Of the window in one reading; after a long pause the rest is read the next time."""
+
+_MOST_SKIPPED = 1_000_000
+_UPPER_HALF = 64
+
+
+class _Task(NamedTuple):
+    agent: str = ""
+    kind: str = ""
+
+
+class RunsCollector:
+    """Reads the runs that ended since the last time and counts them."""
+
+    def __init__(self, families: SystemMetrics, runs_reported: Callable[[], bool] = lambda: False) -> None:
+        """While `runs_reported` is true, those who run tasks count and time their runs themselves."""
+        self.rows = 0
+        self._families = families
+        self._runs_reported = runs_reported
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with nothing counted."""
+        self._counter = RunCounter()
+        self._window = WindowCounts()
+
+    async def read(self, reading: Reading, leases: Iterable[SeenLease], heartbeats: Mapping[str, float]) -> None:
+        """Count what ended, given the leases of the same moment, or of one before."""
+        held = [seen.lease for seen in leases]
+        plan = self._counter.plan(reading.now, held)
+        window = await reading.rows("runs_window", instant(plan.since), _MOST_ROWS)
+        rows = {_run_id(row): row for row in [*window, *await _late(reading, plan)]}
+        skipped = await _skipped(reading, plan)
+        tasks = await _tasks(reading, {row["task_id"] for row in self._unseen(rows)})
+        # From here on nothing waits: what is counted and up to where belong together.
+        self.rows = len(rows)
+        before = self._counter.unaccounted
+        fresh = self._counter.finish(
+            plan,
+            held,
+            [_run(number, row) for number, row in rows.items()],
+            heartbeats=heartbeats,
+            read_until=window[-1]["started_at"] if len(window) == _MOST_ROWS else None,
+        )
+        for run in fresh:
+            row = rows[run.id]
+            self._count(row, tasks.get(row["task_id"], _Task()))
+        self._families.unaccounted.labels().inc(skipped + self._counter.unaccounted - before)
+
+    def show(self, now: float) -> None:
+        """What ended lately, as numbers."""
+        for window, (successes, failures) in self._window.sums(now).items():
+            self._families.executions.labels(window).set(successes + failures)
+            if successes + failures:
+                self._families.success_ratio.labels(window).set(successes / (successes + failures))
+            else:
+                self._families.success_ratio.remove(window)
+
+    def dump(self) -> dict[str, Any]:
+        """What `load` takes."""
+        return {"counter": self._counter.dump(), "window": self._window.dump()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on where another process stopped."""
+        self._counter.load(state["counter"])
+        self._window.load(state["window"])
+
+    def _unseen(self, rows: Mapping[int, asyncpg.Record]) -> Iterable[asyncpg.Record]:
+        if self._counter.read_until is None:
+            return ()
+        return (row for number, row in rows.items() if not self._counter.has_seen(number))
+
+    def _count(self, row: asyncpg.Record, task: _Task) -> None:
+        families, succeeded, task_id = self._families, bool(row["success"]), str(row["task_id"])
+        shown = not self._runs_reported()
+        if shown:
+            families.runs.labels("success" if succeeded else "failed", task_id, task.agent).inc()
+        if row["attempt"] > 1:
+            families.retries.labels(task.kind).inc()
+        if not succeeded:
+            families.failures.labels(task.kind).inc()
+        finished_at = row["finished_at"]
+        if finished_at is not None:
+            took = max(0.0, finished_at - row["started_at"])
+            if shown:
+                families.task_seconds.labels(task_id, task.agent, str(succeeded).lower()).observe(took)
+            self._window.add(finished_at, successes=succeeded, failures=not succeeded)
+
+
+async def _late(reading: Reading, plan: Plan) -> list[asyncpg.Record]:
+    if not plan.brackets:
+        return []
+    tasks, since, until = zip(*plan.brackets, strict=True)
+    return await reading.rows("runs_late", tasks, list(map(instant, since)), list(map(instant, until)))
+
+
+async def _skipped(reading: Reading, plan: Plan) -> int:
+    if plan.skipped is None:
+        return 0
+    since, until = plan.skipped
+    return int(await reading.value("runs_skipped", instant(since), instant(until), _MOST_SKIPPED))
+
+
+async def _tasks(reading: Reading, ids: set[Any]) -> dict[Any, _Task]:
+    if not ids:
+        return {}
+    return {row["id"]: _Task(row["agent"], row["kind"]) for row in await reading.rows("tasks_known", list(ids))}
+
+
+def _run_id(row: asyncpg.Record) -> int:
+    number: int = row["id"].int
+    return number >> _UPPER_HALF
+
+
+def _run(number: int, row: asyncpg.Record) -> Run:
+    return Run(number, str(row["task_id"]), row["lease_owner"] or "", row["started_at"], bool(row["success"]))

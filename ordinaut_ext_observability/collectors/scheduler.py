@@ -1,0 +1,83 @@
+"""`apscheduler_jobs` and `task`: what should be fired, and whether somebody fires it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ordinaut_ext_observability.collectors.connection import Reading
+from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.collectors.facts import SchedulerFacts
+
+_GRACE_SECONDS = 30.0
+"""The host's scheduler lets a job be this late before it calls it missed."""
+
+_MOST_ROWS = 10_000
+
+
+class Tasks(NamedTuple):
+    """Rows of `task`, by kind of schedule and status."""
+
+    counts: Mapping[tuple[str, str], int]
+    pending_once: int
+    """Active tasks whose only time is in the future."""
+
+
+async def read_tasks(reading: Reading) -> Tasks:
+    """The tasks; beyond a number of rows their shares are taken for those of all."""
+    rows = await reading.rows("tasks", _MOST_ROWS)
+    counts = {(row["kind"], row["status"]): int(row["tasks"]) for row in rows}
+    looked_at = sum(counts.values())
+    if looked_at >= _MOST_ROWS:
+        share = max(looked_at, await reading.value("tasks_size")) / looked_at
+        counts = {key: round(number * share) for key, number in counts.items()}
+    expressions = [row["schedule_expr"] for row in await reading.rows("once")]
+    return Tasks(counts, sum(_is_later(expression, reading.now) for expression in expressions))
+
+
+async def read_scheduler(reading: Reading, tasks: Tasks) -> SchedulerFacts:
+    """The scheduler's jobs, beside the tasks that ought to have one."""
+    schedules = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
+    schedules += tasks.pending_once
+    row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None}
+    exists = bool(await reading.value("jobs_table"))
+    if exists:
+        row = await reading.row("jobs", reading.now, reading.now - _GRACE_SECONDS, _MOST_ROWS)
+    return SchedulerFacts(
+        table_exists=exists,
+        jobs=row["jobs"],
+        overdue_jobs=row["overdue"],
+        oldest_overdue_seconds=row["oldest_overdue"] or 0.0,
+        next_run_in_seconds=row["next_in"],
+        active_schedules=schedules,
+    )
+
+
+def show_scheduler(families: SystemMetrics, facts: SchedulerFacts) -> None:
+    """The facts as numbers; without the table there are none."""
+    gauges = (families.jobs, families.overdue_jobs, families.oldest_overdue)
+    numbers = (facts.jobs, facts.overdue_jobs, facts.oldest_overdue_seconds)
+    for gauge, number in zip(gauges, numbers, strict=True):
+        if facts.table_exists:
+            gauge.labels().set(number)
+        else:
+            gauge.clear()
+
+
+def show_tasks(families: SystemMetrics, tasks: Tasks) -> None:
+    """The counts as numbers; a kind that is gone goes."""
+    shown = []
+    for (kind, status), number in tasks.counts.items():
+        child = families.tasks.labels(kind, status)
+        child.set(number)
+        shown.append(child)
+    families.tasks.keep_only(shown)
+
+
+def _is_later(expression: str, now: float) -> bool:
+    try:
+        when = datetime.fromisoformat(expression)
+    except ValueError:
+        return False
+    return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() > now

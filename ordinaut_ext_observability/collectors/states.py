@@ -1,0 +1,107 @@
+"""How it stands with each collector: its last facts, its problem, and the metrics and log lines about that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.collectors.connection import Reading
+from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.collectors.facts import Collected, Problem
+from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+
+ResultT = TypeVar("ResultT")
+
+UNREAD: Collected[Any] = Collected(None, None, None)
+
+
+class States:
+    """The collectors by name."""
+
+    def __init__(
+        self,
+        families: SystemMetrics,
+        clock: Clock,
+        event: Callable[..., None],
+        count_internal_error: Callable[[str], None],
+    ) -> None:
+        self._families = families
+        self._clock = clock
+        self._event = event
+        self._count_internal_error = count_internal_error
+        self._states: dict[str, Collected[Any]] = {}
+
+    def of(self, name: str) -> Collected[Any]:
+        """The state of this collector."""
+        return self._states.get(name, UNREAD)
+
+    async def attempt(self, name: str, reading: Reading, read: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+        """What the collector reads, noted; None where it failed and others need not.
+
+        Raises:
+            Exception: the connection failed.
+        """
+        begun = self._clock.monotonic()
+        try:
+            async with reading.part():
+                result = await read()
+        except Exception as error:
+            if not concerns_statement(error):
+                raise
+            self.failed(name, error)
+            for gauge in self._families.gauges_of.get(name, ()):
+                gauge.clear()
+            return None
+        self._families.collector_seconds.labels(name).set(self._clock.monotonic() - begun)
+        self.succeeded(name, result)
+        return result
+
+    def succeeded(self, name: str, facts: object) -> None:
+        """It read what it should."""
+        before = self.of(name).problem
+        self._states[name] = Collected(facts, self._clock.monotonic(), None)
+        self._families.collector_success.labels(name).set(self._clock.wall())
+        if before is not None:
+            self._event("INFO", "PostgreSQL can be read again", "collector_recovered", collector=name)
+
+    def failed(self, name: str, error: BaseException) -> Problem:
+        """It did not."""
+        problem = problem_of(error)
+        if problem is Problem.FAILED:
+            self._count_internal_error(f"{name}_collector")
+        self.note(name, problem)
+        return problem
+
+    def note(self, name: str, problem: Problem) -> None:
+        """It did not, for this reason."""
+        before = self.of(name)
+        self._states[name] = Collected(before.facts, before.collected_at, problem)
+        self._families.errors.labels(name, problem.value).inc()
+        if before.problem is not problem:
+            self._event(
+                "WARNING", "PostgreSQL cannot be read", "collector_problem", collector=name, reason=problem.value
+            )
+
+    def forget(self, *kept: str) -> None:
+        """What others than these collectors read is not ours any more."""
+        for name in [name for name in self._states if name not in kept]:
+            del self._states[name]
+            for gauge in (
+                self._families.collector_age,
+                self._families.collector_success,
+                self._families.collector_seconds,
+                self._families.collector_rows,
+            ):
+                gauge.remove(name)
+
+    def names(self) -> list[str]:
+        """Those that have a state."""
+        return list(self._states)
+
+    def show_ages(self) -> None:
+        """How old the facts are."""
+        now = self._clock.monotonic()
+        for name, state in self._states.items():
+            if state.collected_at is not None:
+                self._families.collector_age.labels(name).set(now - state.collected_at)

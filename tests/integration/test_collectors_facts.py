@@ -1,0 +1,380 @@
+"""What the collectors find in a real PostgreSQL, and how they ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import uuid
+
+import asyncpg
+import orjson
+import pytest
+
+from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
+from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.collectors.connection import Database, instant
+from ordinaut_ext_observability.collectors.queries import query
+from ordinaut_ext_observability.collectors.queue import read_queue
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+
+AGENT = uuid.UUID(int=1)
+
+
+class Host:
+    """The host's tables, and a collector on them."""
+
+    def __init__(self, url, **options):
+        self.url, self.options = url, options
+
+    async def __aenter__(self):
+        self.connection = await asyncpg.connect(self.url)
+        self.execute, self.value = self.connection.execute, self.connection.fetchval
+        await self.execute("ALTER TABLE due_work DROP CONSTRAINT chk_locked_until_future")
+        await self.execute("INSERT INTO agent (id, name, scopes) VALUES ($1, 'a', '{}')", AGENT)
+        self.metrics = Metrics(Registry())
+        self.collector = SystemCollector(
+            self.url.replace("postgresql://", "postgresql+psycopg://"),
+            self.metrics,
+            SystemClock(),
+            interval_seconds=15.0,
+            checkpoint=MemoryCheckpoints(),
+            lease=None,
+            event=lambda *_, **__: None,
+            **self.options,
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        await self.collector._database.close()
+        await self.connection.close()
+
+    async def task(self, kind="cron", priority=5, status="active", expression=None):
+        return await self.value(
+            "INSERT INTO task (title, description, created_by, schedule_kind, schedule_expr, payload, priority, status) "
+            "VALUES ('t', '', $1, $2, $3, '{}', $4, $5) RETURNING id",
+            *(AGENT, kind, expression, priority, status),
+        )
+
+    async def due(self, task, seconds, count=1, locked_for=None, owner=None):
+        await self.execute(
+            "INSERT INTO due_work (task_id, run_at, locked_until, locked_by) "
+            "SELECT $1, now() - $2 * interval '1 second', now() + $3 * interval '1 second', $4 "
+            "FROM generate_series(1, $5)",
+            *(task, seconds, locked_for, owner, count),
+        )
+
+    async def heartbeat(self, worker, ago, processed=0):
+        await self.execute(
+            "INSERT INTO worker_heartbeat (worker_id, last_seen, processed_count) "
+            "VALUES ($1, now() - $2 * interval '1 second', $3) ON CONFLICT (worker_id) DO UPDATE "
+            "SET last_seen = excluded.last_seen, processed_count = excluded.processed_count",
+            *(worker, ago, processed),
+        )
+
+    def values(self, name):
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name
+        }
+
+
+def on(url, **options):
+    def run(test):
+        async def inside():
+            async with Host(url, **options) as host:
+                await test(host)
+
+        asyncio.run(inside())
+
+    return run
+
+
+def test_the_queue(database_url):
+    @on(database_url)
+    async def _(host):
+        low, high = await host.task(priority=2), await host.task(priority=9)
+        await host.due(low, 100.0, 3)
+        await host.due(high, 50.0, 2)
+        await host.due(high, -3600.0, 7)
+        await host.due(high, 200.0, 4, 30.0, "busy")
+        await host.due(low, 300.0, 1, -10.0, "alive")
+        await host.due(low, 300.0, 2, -10.0, "dead")
+        await host.heartbeat("alive", 20.0)
+        await host.heartbeat("dead", 500.0)
+        await host.collector.collect()
+        facts = host.collector.queue.facts
+        assert (facts.claimable, facts.claimable_is_estimate, facts.in_progress) == (8, False, 4)
+        assert (facts.expired_owner_alive, facts.expired_owner_dead) == (1, 2)
+        assert facts.claimable_by_priority == {2: 6, 9: 2}
+        assert facts.oldest_claimable_age_seconds == pytest.approx(300.0, abs=5.0)
+        depth = host.values("orchestrator_due_work_queue_depth")
+        assert depth["all",] == 8
+        assert sum(depth.values()) == 16
+        assert host.values("orchestrator_expired_leases") == {("alive",): 1, ("dead",): 2}
+        await host.execute("TRUNCATE due_work")
+        await host.collector.collect()
+        assert host.collector.queue.facts.oldest_claimable_age_seconds == 0.0
+        assert host.values("orchestrator_queue_depth") == {(): 0}
+
+
+def test_beyond_the_cap_the_depth_is_an_estimate(database_url):
+    @on(database_url)
+    async def _(host):
+        for priority in (1, 3):
+            await host.due(await host.task(priority=priority), 60.0, 25_000)
+        await host.execute("ANALYZE")
+        await host.collector.collect()
+        facts = host.collector.queue.facts
+        assert facts.claimable_is_estimate
+        assert facts.claimable == pytest.approx(50_000, rel=0.1)
+        assert sum(facts.claimable_by_priority.values()) == pytest.approx(facts.claimable, abs=2)
+        assert host.values("orchestrator_queue_depth_is_estimate") == {(): 1}
+
+
+def test_the_workers(database_url):
+    @on(database_url)
+    async def _(host):
+        task = await host.task()
+        await host.heartbeat("idle", 5.0, 10)
+        await host.heartbeat("busy", 40.0, 10)
+        await host.heartbeat("gone", 5000.0, 10)
+        await host.due(task, 5.0, 1, 30.0, "busy")
+        await host.due(task, 5.0, 1, 30.0, "long at work")
+        await host.collector.collect()
+        facts = host.collector.workers.facts
+        assert (facts.active, facts.busy, facts.processed_total) == (2, 2, 30)
+        assert facts.newest_heartbeat_age_seconds == pytest.approx(5.0, abs=3.0)
+        assert facts.oldest_heartbeat_age_seconds == pytest.approx(40.0, abs=3.0)
+        assert host.values("orchestrator_workers") == {("busy",): 2, ("idle",): 1}
+        await host.heartbeat("idle", 0.0, 14)
+        await host.heartbeat("new", 0.0, 2)
+        await host.execute("DELETE FROM worker_heartbeat WHERE worker_id = 'gone'")
+        await host.collector.collect()
+        assert host.values("orchestrator_work_items_processed_total") == {(): 6}
+        assert host.values("orchestrator_work_items_finished")["minute",] == 6
+        assert host.collector.workers.facts.processed_total == 36
+
+
+def test_the_scheduler(database_url):
+    @on(database_url)
+    async def _(host):
+        await host.task("cron")
+        await host.task("rrule", status="paused")
+        await host.task("event")
+        await host.task("once", expression="2999-01-01T00:00:00+00:00")
+        await host.task("once", expression="2999-01-01T00:00:00")
+        await host.task("once", expression="2001-01-01T00:00:00Z")
+        await host.task("once", expression="tomorrow")
+        await host.collector.collect()
+        facts = host.collector.scheduler.facts
+        assert (facts.table_exists, facts.jobs, facts.active_schedules) == (False, 0, 3)
+        assert host.values("orchestrator_scheduler_jobs") == {}
+        assert host.values("orchestrator_tasks")["once", "active"] == 4
+        await host.execute(
+            "CREATE TABLE apscheduler_jobs (id varchar PRIMARY KEY, next_run_time float8, job_state bytea NOT NULL)"
+        )
+        for number, later in enumerate((-300.0, -10.0, 40.0)):
+            await host.execute(
+                "INSERT INTO apscheduler_jobs VALUES ($1, extract(epoch FROM now())::float8 + $2, '')",
+                *(str(number), later),
+            )
+        await host.execute("INSERT INTO apscheduler_jobs VALUES ('paused', NULL, '')")
+        await host.collector.collect()
+        facts = host.collector.scheduler.facts
+        assert (facts.table_exists, facts.jobs, facts.overdue_jobs) == (True, 4, 1)
+        assert facts.oldest_overdue_seconds == pytest.approx(300.0, abs=5.0)
+        assert facts.next_run_in_seconds == pytest.approx(40.0, abs=5.0)
+        assert host.values("orchestrator_scheduler_overdue_jobs") == {(): 1}
+
+
+def test_runs_and_audit_are_counted_from_the_first_reading_on(database_url):
+    @on(database_url)
+    async def _(host):
+        task = await host.task("rrule")
+
+        async def add():
+            for attempt, success in ((1, False), (2, True)):
+                await host.execute(
+                    "INSERT INTO task_run (task_id, lease_owner, started_at, finished_at, success, attempt) "
+                    "VALUES ($1, 'w', now() - interval '3 seconds', now(), $2, $3)",
+                    *(task, success, attempt),
+                )
+            await host.execute(
+                "INSERT INTO audit_log (actor_agent_id, action, subject_id) VALUES ($1, 'task.created', $2)",
+                *(AGENT, task),
+            )
+
+        await add()
+        await host.collector.collect()
+        assert host.values("orchestrator_runs_total") == {}
+        await add()
+        await add()
+        for _ in range(3):
+            await host.collector.collect()
+        labels = (str(task), str(AGENT))
+        assert host.values("orchestrator_runs_total") == {("success", *labels): 2, ("failed", *labels): 2}
+        assert host.values("orchestrator_task_duration_seconds_count") == {
+            (*labels, "true"): 2,
+            (*labels, "false"): 2,
+        }
+        assert host.values("orchestrator_task_run_retries_total") == {("rrule",): 2}
+        assert host.values("orchestrator_task_run_failures_total") == {("rrule",): 2}
+        assert host.values("orchestrator_executions") == {("minute",): 4, ("hour",): 4, ("day",): 4}
+        assert host.values("orchestrator_execution_success_ratio")["hour",] == 0.5
+        assert host.values("orchestrator_audit_actions_total") == {("task.created",): 2}
+        assert host.values("orchestrator_tasks_created_total") == {("rrule", str(AGENT)): 2}
+        assert host.values("orchestrator_active_agents")["minute",] == 1
+        assert host.values("orchestrator_task_runs_unaccounted_total") == {(): 0}
+
+
+def test_runs_that_their_processes_report_are_not_counted_again(database_url):
+    reported = [True]
+
+    @on(database_url, runs_reported=lambda: reported[0])
+    async def _(host):
+        task = await host.task()
+        for counted in (0, 1):
+            await host.collector.collect()
+            await host.execute(
+                "INSERT INTO task_run (task_id, started_at, finished_at, success, attempt) "
+                "VALUES ($1, now(), now(), false, 2)",
+                task,
+            )
+            await host.collector.collect()
+            assert sum(host.values("orchestrator_runs_total").values()) == counted
+            assert sum(host.values("orchestrator_task_duration_seconds_count").values()) == counted
+            source = ("orchestrator_runs_total", "task_run" if counted else "process")
+            assert source in host.values("ordinaut_observability_source_info")
+            reported.clear()
+            reported.append(False)
+        assert host.values("orchestrator_task_run_failures_total") == {("cron",): 2}
+
+
+def test_how_late_work_is(database_url):
+    @on(database_url)
+    async def _(host):
+        task = await host.task("event")
+        await host.collector.collect()
+        await host.due(task, 20.0, 3)
+        await host.due(task, 20.0, 1, 58.0, "w")
+        for _ in range(2):
+            await host.collector.collect()
+        name = "orchestrator_schedule_drift_seconds"
+        assert host.values(f"{name}_count") == {("event", "queued"): 4, ("event", "leased"): 1}
+        assert host.values(f"{name}_sum")["event", "queued"] == pytest.approx(80.0, abs=2.0)
+        assert host.values(f"{name}_sum")["event", "leased"] == pytest.approx(18.0, abs=2.0)
+
+
+def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
+    async def run():
+        database = Database(database_url)
+        async with database.reading() as reading:
+            for name, value in (
+                ("application_name", "ordinaut-observability"),
+                ("transaction_read_only", "on"),
+                ("default_transaction_read_only", "on"),
+                ("transaction_isolation", "repeatable read"),
+                ("statement_timeout", "3s"),
+                ("lock_timeout", "500ms"),
+                ("idle_in_transaction_session_timeout", "10s"),
+            ):
+                assert await reading.connection.fetchval("SELECT current_setting($1)", name) == value
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                async with reading.part():
+                    await reading.connection.execute("DELETE FROM due_work")
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_no_recurring_statement_reads_a_large_table_through(database_url):
+    """With the statistics as they are after ANALYZE, and as stale as autovacuum leaves them."""
+
+    async def run(host):
+        tasks = [await host.task() for _ in range(20)]
+        await host.execute(
+            "INSERT INTO task_run (task_id, lease_owner, started_at, finished_at, success) "
+            "SELECT ($1::uuid[])[1 + n % 20], 'w', now() - n * interval '1 second', now(), n % 9 > 0 "
+            "FROM generate_series(1, 150000) n",
+            tasks,
+        )
+        await host.execute(
+            "INSERT INTO due_work (task_id, run_at, locked_until, locked_by) "
+            "SELECT ($1::uuid[])[1 + n % 20], now() - n * interval '1 second', "
+            "CASE WHEN n > 149900 THEN now() + interval '1 hour' END, 'w' FROM generate_series(1, 150000) n",
+            tasks,
+        )
+        await host.execute("INSERT INTO audit_log (action) SELECT 'x' FROM generate_series(1, 100000)")
+        await host.execute("ANALYZE")
+        await check(host, tasks)
+        await host.execute(
+            "INSERT INTO task_run (task_id, started_at, finished_at, success) "
+            "SELECT ($1::uuid[])[1 + n % 20], now(), now(), true FROM generate_series(1, 5000) n",
+            tasks,
+        )
+        await check(host, tasks)
+
+    async def check(host, tasks):
+        now = await host.value("SELECT extract(epoch FROM now())::float8")
+        recent = instant(now - 105)
+        for name, *arguments in (
+            ("queue", instant(now), 10_001, instant(now - 75)),
+            ("queued", 149_000, 1000),
+            ("queued_newest",),
+            ("runs_window", recent, 200_000),
+            ("runs_late", tasks, [instant(now - 9000)] * 20, [instant(now - 8800)] * 20),
+            ("runs_skipped", instant(now - 90_000), instant(now - 80_000), 1000),
+            ("audit", 99_000, 20_000),
+            ("audit_missing", list(range(1, 100_000, 1000))),
+            ("audit_newest", 500),
+        ):
+            plan = await host.value(f"EXPLAIN (FORMAT JSON) {query(name)}", *arguments)
+            scans = re.findall(r'"Node Type": "(\w+ ?\w*) Scan"[^{}]*?"Relation Name": "(\w+)"', plan)
+            assert scans, name
+            sequential = {table for kind, table in scans if kind == "Seq"} & {"task_run", "due_work", "audit_log"}
+            assert not sequential, f"{name}: {plan}"
+
+    on(database_url)(run)
+
+
+def test_the_leases_are_found_at_the_head_of_a_long_queue(database_url):
+    @on(database_url)
+    async def _(host):
+        task = await host.task()
+        await host.due(task, 10.0, 20_000)
+        await host.due(task, 60.0, 5, 30.0, "w")
+        async with host.collector._database.reading() as reading:
+            found = await read_queue(reading, 75.0)
+        assert len(found.leases) == found.facts.in_progress == 5
+        assert {seen.live for seen in found.leases} == {True}
+
+
+def test_a_checkpoint_is_small(database_url):
+    @on(database_url)
+    async def _(host):
+        task = await host.task()
+        await host.collector.collect()
+        await host.execute(
+            "INSERT INTO task_run (task_id, started_at, finished_at, success) "
+            "SELECT $1, now(), now(), true FROM generate_series(1, 10000)",
+            task,
+        )
+        await host.collector.collect()
+        state = host.collector._checkpoints.load().state
+        assert len(state) < 300_000
+        assert orjson.loads(state)
+
+
+def test_every_metric_says_where_it_comes_from(database_url):
+    @on(database_url)
+    async def _(host):
+        await host.collector.collect()
+        families = host.collector.families
+        shown = {metric for metric, _ in host.values("ordinaut_observability_source_info")}
+        own = {family.name for family in itertools.chain(families.gauges, families.cluster_counters)}
+        assert shown <= own

@@ -1,0 +1,263 @@
+"""A PostgreSQL that is not there, hangs, refuses or lacks something: each its own reason, and over when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from ordinaut_ext_observability.cli.demo import servers
+from ordinaut_ext_observability.cli.demo.servers import PostgresServer
+from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
+from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.collectors.connection import Limits
+from ordinaut_ext_observability.collectors.facts import Problem
+from ordinaut_ext_observability.collectors.reader import LEADERS
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+
+QUICK = Limits(connect=0.5, statement=0.3, lock=0.1, idle=5.0)
+
+
+class Collector:
+    """A collector, what it logged, and its samples."""
+
+    def __init__(self, url):
+        self.metrics, self.events = Metrics(Registry()), []
+        self.collector = SystemCollector(
+            url,
+            self.metrics,
+            SystemClock(),
+            interval_seconds=15.0,
+            checkpoint=MemoryCheckpoints(),
+            lease=None,
+            event=lambda *texts, **fields: self.events.append((*texts, fields)),
+            limits=QUICK,
+        )
+
+    async def collect(self):
+        begun = time.monotonic()
+        await self.collector.collect()
+        assert time.monotonic() - begun < 2.5
+
+    def problems(self):
+        states = {name: self.collector._states.of(name) for name in ("database", *LEADERS)}
+        return {name: state.problem for name, state in states.items() if state.problem is not None}
+
+    def errors(self):
+        return {child.label_values: child.value for child in self.collector.families.errors.children()}
+
+    def shown(self):
+        return [gauge.name for gauge in self.collector.families.gauges if len(gauge)]
+
+    async def expect_well(self):
+        for _ in range(2):  # a connection that was broken is noticed at the first
+            await self.collect()
+        assert self.problems() == {}
+        assert self.collector.leads
+        assert "orchestrator_queue_depth" in self.shown()
+
+    async def expect_nothing(self, problem):
+        assert self.collector.database.problem is problem
+        assert self.problems().keys() >= {"database"}
+        assert self.shown() == []
+        assert not self.collector.leads
+        assert self.collector.mode == "none: not connected"
+        assert self.errors()["database", problem.value] >= 1
+
+    async def close(self):
+        await self.collector._database.close()
+
+
+def with_collector(url):
+    def run(test):
+        async def inside():
+            collector = Collector(url)
+            try:
+                await test(collector)
+            finally:
+                await collector.close()
+
+        asyncio.run(inside())
+
+    return run
+
+
+@pytest.fixture
+def own_server():
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+def make_tables(server):
+    server.run_sql((Path(servers.__file__).parent / "schema.sql").read_text())
+
+
+def test_a_server_that_is_stopped_and_started_again(own_server):
+    make_tables(own_server)
+
+    @with_collector(own_server.url())
+    async def _(collector):
+        await collector.expect_well()
+        own_server.stop(keep=True)
+        await collector.collect()
+        await collector.expect_nothing(Problem.UNREACHABLE)
+        assert collector.collector.queue.problem is Problem.UNREACHABLE
+        await collector.collect()
+        await collector.expect_nothing(Problem.UNREACHABLE)
+        own_server.start()
+        await collector.expect_well()
+        own_server.stop(keep=True)
+        own_server.start()
+        await collector.expect_well()
+
+
+def test_a_server_that_hangs(own_server):
+    make_tables(own_server)
+
+    @with_collector(own_server.url())
+    async def _(collector):
+        await collector.expect_well()
+        process = psutil.Process(own_server.process.pid)
+        stopped = [process, *process.children()]
+        for each in stopped:
+            each.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):  # on the connection there is, and on a new one
+                await collector.collect()
+                await collector.expect_nothing(Problem.TIMEOUT)
+        finally:
+            for each in stopped:
+                each.send_signal(signal.SIGCONT)
+        await collector.expect_well()
+
+
+def test_a_server_that_is_out_of_connections(postgres_server, database_url):
+    name = database_url.rpartition("/")[2]
+    role = f"{name}_full"
+    postgres_server.run_sql(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0; GRANT pg_read_all_data TO {role}", name)
+
+    @with_collector(database_url.replace("orchestrator@", f"{role}@"))
+    async def _(collector):
+        await collector.collect()
+        await collector.expect_nothing(Problem.TOO_MANY_CONNECTIONS)
+        postgres_server.run_sql(f"ALTER ROLE {role} CONNECTION LIMIT 5", name)
+        await collector.expect_well()
+
+    postgres_server.run_sql(f"DROP OWNED BY {role}; DROP ROLE {role}", name)
+
+
+def test_a_server_that_does_not_let_us_in(database_url):
+    @with_collector(f"{database_url.replace('orchestrator@', 'orchestrator:secret@')}_gone")
+    async def _(collector):
+        await collector.collect()
+        await collector.expect_nothing(Problem.REFUSED)
+        assert "secret" not in str(collector.events)
+        assert collector.events == [
+            (
+                "WARNING",
+                "PostgreSQL cannot be read",
+                "collector_problem",
+                {"collector": "database", "reason": "refused"},
+            )
+        ]
+
+    @with_collector(database_url.replace("orchestrator@", "nobody_known@"))
+    async def _(collector):
+        await collector.collect()
+        await collector.expect_nothing(Problem.REFUSED)
+
+
+def test_a_name_that_does_not_resolve():
+    @with_collector("postgresql://orchestrator@name.invalid/x")
+    async def _(collector):
+        await collector.collect()
+        await collector.expect_nothing(Problem.UNREACHABLE)
+
+
+def test_tables_that_may_not_be_read(postgres_server, database_url):
+    name = database_url.rpartition("/")[2]
+    role = f"{name}_blind"
+    postgres_server.run_sql(f"CREATE ROLE {role} LOGIN", name)
+
+    @with_collector(database_url.replace("orchestrator@", f"{role}@"))
+    async def _(collector):
+        await collector.collect()
+        assert collector.collector.database.problem is None
+        assert collector.collector.leads
+        assert set(collector.problems().values()) == {Problem.NO_PERMISSION}
+        assert collector.collector._pause_seconds() < 17.0
+        postgres_server.run_sql(f"GRANT SELECT ON due_work, worker_heartbeat, task TO {role}", name)
+        await collector.collect()
+        assert collector.problems() == {"runs": Problem.NO_PERMISSION, "activity": Problem.NO_PERMISSION}
+        assert collector.collector.queue.facts is not None
+        postgres_server.run_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", name)
+        await collector.expect_well()
+        recovered = {fields["collector"] for *_, what, fields in collector.events if what == "collector_recovered"}
+        assert {"runs", "activity", "queue"} <= recovered
+
+    postgres_server.run_sql(f"DROP OWNED BY {role}; DROP ROLE {role}", name)
+
+
+def test_a_table_that_is_missing(postgres_server, database_url):
+    name = database_url.rpartition("/")[2]
+
+    @with_collector(database_url)
+    async def _(collector):
+        await collector.expect_well()
+        postgres_server.run_sql("ALTER TABLE task_run RENAME TO other", name)
+        await collector.collect()
+        assert collector.problems() == {"runs": Problem.MISSING_TABLE}
+        assert "orchestrator_executions" not in collector.shown()
+        assert "orchestrator_queue_depth" in collector.shown()
+        assert collector.errors()["runs", "missing_table"] == 1
+        postgres_server.run_sql("ALTER TABLE other RENAME TO task_run", name)
+        await collector.expect_well()
+        postgres_server.run_sql("ALTER TABLE audit_log RENAME COLUMN actor_agent_id TO other", name)
+        await collector.collect()
+        assert collector.problems() == {"activity": Problem.MISSING_TABLE}
+
+
+def test_a_table_that_is_locked(database_url):
+    @with_collector(database_url)
+    async def _(collector):
+        await collector.expect_well()
+        other = await asyncpg.connect(database_url)
+        async with other.transaction():
+            await other.execute("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE")
+            await collector.collect()
+            assert collector.problems() == {"activity": Problem.TIMEOUT}
+        await other.close()
+        await collector.expect_well()
+
+
+def test_a_connection_that_is_ended_by_the_server(database_url):
+    @with_collector(database_url)
+    async def _(collector):
+        await collector.expect_well()
+        other = await asyncpg.connect(database_url)
+        await other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ordinaut-observability' "
+            "AND datname = current_database()"
+        )
+        await other.close()
+        await collector.expect_well()
+
+
+def test_failures_in_a_row_make_it_ask_less_often_and_slowness_too():
+    collector = Collector("postgresql://nowhere/x").collector
+    pauses = []
+    for failures in (0, 1, 2, 3, 50):
+        collector._failures = failures
+        pauses.append(collector._pause_seconds())
+    assert [round(pause / 15) for pause in pauses] == [1, 1, 2, 4, 4]
+    collector._failures, collector._took_seconds = 0, 3.0
+    assert collector._pause_seconds() == pytest.approx(30.0, rel=0.11)

@@ -1,0 +1,313 @@
+"""Several processes, one reader: who it is, who comes next, and that nothing is counted twice or lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import uuid
+
+import asyncpg
+
+from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, MemoryCheckpoints
+from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.vector import NO_NUMBERS
+
+AGENT, TASK = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+class MemoryLease:
+    """A lease in memory."""
+
+    def __init__(self):
+        self.owner = None
+
+    def acquire(self, owner, ttl_seconds):
+        self.owner = self.owner or owner
+        return self.owner == owner
+
+
+class BrokenStore:
+    """Neither keeps nor knows anything."""
+
+    def load(self):
+        raise ObservabilityError
+
+    save = acquire = lambda self, *_: self.load()
+
+
+def make(url, store, lease=None, interval_seconds=15.0):
+    return SystemCollector(
+        url,
+        Metrics(Registry()),
+        SystemClock(),
+        interval_seconds=interval_seconds,
+        checkpoint=store,
+        lease=lease,
+        event=lambda *_, **__: None,
+    )
+
+
+def runs(collector):
+    return sum(child.value for child in collector.families.runs.children())
+
+
+def shown(collector):
+    return [gauge.name for gauge in collector.families.gauges if len(gauge)]
+
+
+@contextlib.asynccontextmanager
+async def cluster(url, number, **options):
+    """A host's connection, and collectors with one store."""
+    host = await asyncpg.connect(url)
+    await host.execute("INSERT INTO agent (id, name, scopes) VALUES ($1, 'a', '{}')", AGENT)
+    await host.execute(
+        "INSERT INTO task (id, title, description, created_by, schedule_kind, payload) "
+        "VALUES ($1, '', '', $2, 'cron', '{}')",
+        *(TASK, AGENT),
+    )
+    store = options.pop("store", None) or MemoryCheckpoints()
+    collectors = [make(url, store, **options) for _ in range(number)]
+    try:
+        yield host, collectors
+    finally:
+        for collector in collectors:
+            await collector._database.close()
+        await host.close()
+
+
+async def add_runs(host, number):
+    await host.execute(
+        "INSERT INTO task_run (task_id, started_at, finished_at, success) "
+        "SELECT $1, now(), now(), true FROM generate_series(1, $2)",
+        *(TASK, number),
+    )
+
+
+def test_one_of_three_reads_for_all(database_url):
+    async def run():
+        async with cluster(database_url, 3) as (_, collectors):
+            for collector in collectors:
+                await collector.collect()
+            first, *others = collectors
+            assert first.leads
+            assert first.mode == "advisory lock"
+            assert first.queue.facts is not None
+            for other in others:
+                assert not other.leads
+                assert shown(other) == []
+                assert (other.queue.facts, other.queue.problem) == (None, None)
+                assert other.database.facts.server_version
+            leading = [collector.families.leader.labels().value for collector in collectors]
+            assert leading == [1, 0, 0]
+
+    asyncio.run(run())
+
+
+def test_the_next_goes_on_where_a_dead_leader_stopped(database_url):
+    async def run():
+        async with cluster(database_url, 2) as (host, (first, second)):
+            await first.collect()
+            await second.collect()
+            await add_runs(host, 3)
+            await first.collect()
+            await add_runs(host, 4)
+            # It dies after it has read and before it has saved.
+            async with first._database.reading() as reading:
+                await first._reader.read(reading)
+            assert runs(first) == 7
+            first._database.drop()
+            await asyncio.sleep(0.2)
+            await second.collect()
+            assert second.leads
+            assert runs(second) == 7
+            await add_runs(host, 2)
+            await second.collect()
+            await first.collect()
+            assert (runs(second), first.leads) == (9, False)
+
+    asyncio.run(run())
+
+
+def test_a_leader_that_loses_its_connection_shows_nothing_at_once(database_url):
+    async def run():
+        async with cluster(database_url, 2) as (host, (first, second)):
+            await first.collect()
+            assert shown(first)
+            await host.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'ordinaut-observability' AND datname = current_database()"
+            )
+            await asyncio.sleep(0.1)
+            await second.collect()
+            assert second.leads
+            await first.collect()
+            assert (shown(first), first.leads) == ([], False)
+            await first.collect()
+            assert first.queue.facts is None
+            assert first.database.problem is None
+
+    asyncio.run(run())
+
+
+def test_three_that_run_always_have_exactly_one_leader(database_url):
+    async def run():
+        async with cluster(database_url, 3, interval_seconds=0.1) as (_, collectors):
+            stops = [asyncio.Event() for _ in collectors]
+            tasks = [
+                asyncio.create_task(collector.run(stop)) for collector, stop in zip(collectors, stops, strict=True)
+            ]
+            for left in (3, 2, 1):
+                await until(lambda: sum(collector.leads for collector in collectors) == 1)
+                leader = next(number for number, collector in enumerate(collectors) if collector.leads)
+                stops[leader].set()
+                await tasks[leader]
+                assert shown(collectors[leader]) == []
+                assert left == sum(not stop.is_set() for stop in stops) + 1
+            assert not any(collector.leads for collector in collectors)
+
+    asyncio.run(run())
+
+
+async def until(condition):
+    async with asyncio.timeout(5.0):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_leader_that_another_has_overtaken_steps_down(database_url):
+    async def run():
+        async with cluster(database_url, 1) as (_, (leader,)):
+            await leader.collect()
+            newer = Checkpoint(100, leader._checkpoints.load().state, NO_NUMBERS)
+            leader._checkpoints.save(newer)
+            await leader.collect()
+            assert (leader.leads, shown(leader)) == (False, [])
+            await leader.collect()
+            assert leader.leads
+            assert leader._checkpoints.load().sequence == 101
+
+    asyncio.run(run())
+
+
+def test_without_a_store_that_answers_it_reads_all_the_same(database_url):
+    async def run():
+        async with cluster(database_url, 1, store=BrokenStore()) as (host, (leader,)):
+            await leader.collect()
+            await add_runs(host, 2)
+            await leader.collect()
+            assert (leader.leads, runs(leader)) == (True, 2)
+
+    asyncio.run(run())
+
+
+def test_without_a_store_that_answers_a_broken_connection_loses_nothing(database_url):
+    async def run():
+        async with cluster(database_url, 1, store=BrokenStore()) as (host, (leader,)):
+            await leader.collect()
+            leader._database.drop()
+            await add_runs(host, 2)
+            for _ in range(2):
+                await leader.collect()
+            assert (leader.leads, runs(leader)) == (True, 2)
+
+    asyncio.run(run())
+
+
+def test_a_checkpoint_that_cannot_be_read_begins_anew(database_url):
+    async def run():
+        store = MemoryCheckpoints()
+        store.save(Checkpoint(7, b"{}", NO_NUMBERS))
+        async with cluster(database_url, 1, store=store) as (host, (leader,)):
+            await add_runs(host, 5)
+            await leader.collect()
+            await add_runs(host, 2)
+            await leader.collect()
+            assert runs(leader) == 2
+            assert store.load().sequence == 9
+
+    asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def pooler(url, *, strict=False):
+    """Gives clients a process id that is not the session's, as a pooler does; the URL to reach it by.
+
+    A strict one takes no settings from clients.
+    """
+    port = int(url.rpartition(":")[2].partition("/")[0])
+
+    async def pump(reader, writer, back):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if b"statement_timeout\0" in data and strict:
+                    text = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: statement_timeout\0\0"
+                    back.write(b"E" + struct.pack("!i", len(text) + 4) + text)
+                    break
+                at = data.find(b"K\x00\x00\x00\x0c")
+                if at >= 0:
+                    data = data[: at + 5] + struct.pack("!i", 4711) + data[at + 9 :]
+                writer.write(data)
+        writer.close()
+        back.close()
+
+    async def serve(reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, back, writer), pump(there, writer, back))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield url.replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/") + "?sslmode=disable"
+
+
+def test_behind_a_pooler_a_lease_decides(database_url):
+    async def run():
+        async with pooler(database_url) as pooled:
+            store, lease = MemoryCheckpoints(), MemoryLease()
+            first, second = make(pooled, store, lease), make(pooled, store, lease)
+            for collector in (first, second):
+                await collector.collect()
+                assert collector.mode == "relay lease"
+            assert (first.leads, second.leads) == (True, False)
+            lease.owner = None
+            await second.collect()
+            await first.collect()
+            assert (first.leads, second.leads) == (False, True)
+            assert shown(first) == []
+            for collector in (first, second):
+                await collector._database.close()
+
+    asyncio.run(run())
+
+
+def test_behind_a_pooler_that_takes_no_settings(database_url):
+    async def run():
+        async with pooler(database_url, strict=True) as pooled:
+            collector = make(pooled, MemoryCheckpoints(), MemoryLease())
+            await collector.collect()
+            assert collector.leads
+            assert collector.queue.problem is None
+            async with collector._database.reading() as reading:
+                assert await reading.connection.fetchval("SHOW lock_timeout") == "500ms"
+            await collector._database.close()
+
+    asyncio.run(run())
+
+
+def test_behind_a_pooler_without_a_lease_nobody_leads(database_url):
+    async def run():
+        async with pooler(database_url) as pooled:
+            for lease, reason in ((None, "there is no relay"), (BrokenStore(), "the relay does not answer")):
+                collector = make(pooled, MemoryCheckpoints(), lease)
+                await collector.collect()
+                assert not collector.leads
+                assert collector.mode.startswith("none: a connection pooler")
+                assert reason in collector.mode
+                assert collector.database.facts is not None
+                await collector._database.close()
+
+    asyncio.run(run())
