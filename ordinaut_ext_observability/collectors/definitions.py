@@ -208,7 +208,7 @@ class SystemMetrics:
             "ordinaut_observability_collector_rows", "Rows that the collector's last reading was sent.", "collector"
         )
         self.errors = metrics.counter(
-            "ordinaut_observability_errors_total",
+            "ordinaut_observability_collector_errors_total",
             "Readings that failed, by collector and reason.",
             "collector",
             "reason",

@@ -70,18 +70,23 @@ class States:
         problem = problem_of(error)
         if problem is Problem.FAILED:
             self._count_internal_error(f"{name}_collector")
+        if self.of(name).problem is not problem:
+            self._event(
+                "WARNING",
+                "PostgreSQL cannot be read",
+                "collector_problem",
+                collector=name,
+                reason=problem.value,
+                exception_type=type(error).__name__,
+            )
         self.note(name, problem)
         return problem
 
     def note(self, name: str, problem: Problem) -> None:
-        """It did not, for this reason."""
+        """It did not, for this reason, which was told already."""
         before = self.of(name)
         self._states[name] = Collected(before.facts, before.collected_at, problem)
         self._families.errors.labels(name, problem.value).inc()
-        if before.problem is not problem:
-            self._event(
-                "WARNING", "PostgreSQL cannot be read", "collector_problem", collector=name, reason=problem.value
-            )
 
     def forget(self, *kept: str) -> None:
         """What others than these collectors read is not ours any more."""

@@ -13,7 +13,7 @@ from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
 from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome, usable_redis_url
