@@ -28,6 +28,10 @@ class LabelBudgets:
         return self.by_label.get(label_name, self.default)
 
 
+UNBOUNDED = LabelBudgets(default=10**9, max_series=10**9)
+"""For series whose names are under a budget elsewhere."""
+
+
 class LabelGuard:
     """Applies the budgets to the label values of one metric. Its owner serialises the calls."""
 

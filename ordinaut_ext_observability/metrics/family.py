@@ -200,9 +200,14 @@ class Family(ABC, Generic[ChildT]):
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
 
-    def twin(self) -> Self:
+    @property
+    def budgets(self) -> LabelBudgets:
+        """How many series there may be."""
+        return self._budgets
+
+    def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(self.name, self.documentation, self.label_names, budgets=self._budgets)
+        return type(self)(self.name, self.documentation, self.label_names, budgets=budgets)
 
     def _prepare(self) -> None:
         """Check what is particular to this type of metric."""
@@ -286,11 +291,9 @@ class Gauge(Family[GaugeChild]):
         self.merged_by = merged_by
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
 
-    def twin(self) -> Self:
+    def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(
-            self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=self._budgets
-        )
+        return type(self)(self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=budgets)
 
     def _make(self, values: tuple[str, ...]) -> GaugeChild:
         return GaugeChild(values, self._lock)
@@ -322,9 +325,9 @@ class Histogram(Family[HistogramChild]):
         self.bounds = tuple(map(float, bounds))
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
 
-    def twin(self) -> Self:
+    def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=self._budgets)
+        return type(self)(self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=budgets)
 
     def _make(self, values: tuple[str, ...]) -> HistogramChild:
         return HistogramChild(values, self._lock, self.bounds)

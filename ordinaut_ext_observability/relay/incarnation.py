@@ -11,7 +11,6 @@ from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.relay.base import Published, Refused, RelayStore
 from ordinaut_ext_observability.relay.totals import Baseline
 from ordinaut_ext_observability.relay.vector import (
-    NO_NUMBERS,
     About,
     NumberReader,
     Numbers,
@@ -24,11 +23,17 @@ _REMEMBERED = 8
 """Vectors of which the numbers are kept, so that after a fold it is known what was folded."""
 
 
+_MAX_UNANSWERED = 4
+"""Vectors of which it is not known whether the store has them; then the last one is sent again and again, unchanged."""
+
+
 class _Made(NamedTuple):
-    """A vector as it was before the baseline was subtracted."""
+    """A vector, and what it was made of before the baseline was subtracted."""
 
     sequence: int
     counted: Numbers
+    numbers: Numbers
+    content: bytes
 
 
 class Incarnation:
@@ -50,6 +55,7 @@ class Incarnation:
         self.sequence = 0
         self._last_store = ""
         self._made: deque[_Made] = deque(maxlen=_REMEMBERED)
+        self._unanswered = 0
 
     def begin_at(self, counted: Numbers) -> None:
         """Take a new id; what was counted until then is not this incarnation's."""
@@ -78,25 +84,34 @@ class Incarnation:
         raise RuntimeError("a new incarnation was refused")
 
     def _publish_once(self, store: RelayStore, *, ended: bool) -> tuple[Published | Refused, Numbers]:
-        counted = self._counts.read()
-        numbers = self._since_baseline(counted)
-        about = About(self._serves(), ended, os.getpid())
-        self.sequence += 1
-        # Noted before the store is asked: it may take the vector and the answer be lost.
-        self._made.append(_Made(self.sequence, counted))
-        content = encode(about, numbers, self._gauges.read())
-        answer = store.publish(self.id, self.sequence, content, last_store=self._last_store)
+        made = self._make(ended=ended)
+        answer = store.publish(self.id, made.sequence, made.content, last_store=self._last_store)
+        self._unanswered = 0
         if isinstance(answer, Published):
             self._last_store = answer.store
-        return answer, numbers
+        return answer, made.numbers
+
+    def _make(self, *, ended: bool) -> _Made:
+        """The next vector. It is remembered before the store is asked, which may take it and the answer be lost."""
+        if self._unanswered >= _MAX_UNANSWERED:
+            return self._made[-1]
+        counted = self._counts.read()
+        numbers = self._since_baseline(counted)
+        content = encode(About(self._serves(), ended, os.getpid()), numbers, self._gauges.read())
+        self.sequence += 1
+        self._unanswered += 1
+        self._made.append(_Made(self.sequence, counted, numbers, content))
+        return self._made[-1]
 
     def _since_baseline(self, counted: Numbers) -> Numbers:
         return counted if self._baseline is None else self._baseline.subtract_from(counted)
 
     def _counted_at(self, sequence: int | None) -> Numbers:
-        """What had been counted when the vector of this sequence was made; the vector just refused is not asked for."""
-        made = list(self._made)[:-1]
-        if not made:
-            return NO_NUMBERS
-        upto = [vector for vector in made if sequence is None or vector.sequence <= sequence]
-        return (upto[-1] if upto else made[0]).counted
+        """What had been counted when the vector of this sequence was made.
+
+        Where the store does not know the sequence, the last one made before the one that was just refused.
+        """
+        if sequence is None:
+            sequence = self._made[-1].sequence - 1
+        upto = [vector for vector in self._made if vector.sequence <= sequence]
+        return (upto[-1] if upto else self._made[0]).counted

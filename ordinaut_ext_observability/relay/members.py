@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.relay.base import (
     EPOCHS_KEPT,
@@ -15,7 +16,7 @@ from ordinaut_ext_observability.relay.base import (
     Retired,
     StoredVector,
 )
-from ordinaut_ext_observability.relay.totals import Totals
+from ordinaut_ext_observability.relay.totals import NameOf, Totals
 from ordinaut_ext_observability.relay.vector import (
     NO_NUMBERS,
     About,
@@ -34,11 +35,12 @@ EXPIRY_INTERVALS = 30
 GAUGE_INTERVALS = 2
 """A process that has not published for so many intervals has no gauges any more."""
 
-NO_EPOCH = -1
-
 _OWN = About(serves=True, ended=False, process=0)
 _FOLDED_AT_ONCE = 200
 _FOLDED_REMEMBERED = 2000
+
+NO_EPOCH = -1
+"""Before all epochs."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,9 @@ class Member:
     """When it published last, by the store's clock."""
     vectors: list[tuple[StoredVector, Vector]] = field(default_factory=list)
     """The latest, in their order; the first is of an epoch shown already."""
+    newest_sequence: int = 0
+    newest_epoch: int = NO_EPOCH
+    """Of what was stored last, readable or not."""
 
     @property
     def latest(self) -> Vector | None:
@@ -59,10 +64,15 @@ class Members:
     """The incarnations of a store and its retired total."""
 
     def __init__(
-        self, interval_seconds: float, budgets: LabelBudgets, on_unreadable: Callable[[], None] = lambda: None
+        self,
+        interval_seconds: float,
+        budgets: LabelBudgets,
+        clock: Clock,
+        on_unreadable: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_unreadable` is told of each vector that cannot be read."""
         self._interval_seconds = interval_seconds
+        self._clock = clock
         self._budgets = budgets
         self._on_unreadable = on_unreadable
         self._members: dict[str, Member] = {}
@@ -71,6 +81,8 @@ class Members:
         self._store = ""
         self.now_seconds = 0.0
         """The store's clock at the last reading."""
+        self.clock_offset = clock.wall() - clock.monotonic()
+        """From this process's monotonic clock to the store's clock."""
 
     def __len__(self) -> int:
         return len(self._members.keys() - {SHARED})
@@ -81,12 +93,10 @@ class Members:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        known = {name: member.latest.epoch for name, member in self._members.items() if member.latest is not None}
-        reading = store.read(known, store=self._store, retired_version=self._retired.version)
-        if reading.now_seconds < self.now_seconds - self._interval_seconds:
-            # The store's clock was set back: what is known here by its epochs is of a time to come.
-            self._members, self._store = {}, ""
-            reading = store.read({}, store="", retired_version=0)
+        before = self._clock.monotonic()
+        reading = store.read(self._known_epochs(), store=self._store, retired_version=self._retired.version)
+        # In the middle of the call, as far as is known.
+        self.clock_offset = reading.now_seconds - (before + self._clock.monotonic()) / 2
         if reading.store != self._store and self._store:
             store.seed(
                 store=reading.store,
@@ -96,6 +106,11 @@ class Members:
             )
             reading = store.read({}, store="", retired_version=0)
         self._apply(reading)
+
+    def _known_epochs(self) -> dict[str, int]:
+        """Up to which epoch each incarnation's vectors are known; in the one that has not ended more may come."""
+        ended = int(self.now_seconds / self._interval_seconds) - 1
+        return {name: min(member.newest_epoch, ended) for name, member in self._members.items() if member.vectors}
 
     def as_of(self, epoch: int) -> list[Numbers]:
         """The counts of everybody when this epoch ended."""
@@ -133,6 +148,7 @@ class Members:
         member = self._members.setdefault(name, Member(self.now_seconds))
         stored = StoredVector(name, sequence, epoch, encode(_OWN, counts, NO_NUMBERS))
         latest = member.latest
+        member.newest_sequence = max(member.newest_sequence, sequence)
         if epoch == NO_EPOCH:
             member.vectors = [(stored, vector)]
         elif latest is not None and latest.epoch >= epoch:
@@ -146,51 +162,54 @@ class Members:
         latest = self._members[SHARED].latest if SHARED in self._members else None
         self.note_own(SHARED, latest.sequence if latest is not None else 0, counts, epoch)
 
-    def fold(self, store: RelayStore, own: str) -> int:
+    def fold(self, store: RelayStore, own: str, name_of: NameOf | None = None) -> int:
         """Move those that ended into the retired total; how many. Of several that try, one does it.
+
+        Of one whose last vector cannot be read, the counts of the last that could. `name_of` gives the label values
+        under which a series is shown, so that it keeps them.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        folding = self._ended(own)
-        if not folding:
+        ended = self._ended(own)
+        if not ended:
             return 0
         totals = Totals(self._budgets)
         totals.add(self._retired_numbers)
-        for vector in folding.values():
-            try:
-                totals.add(vector.counts)
-            except VectorError:
-                self._on_unreadable()
-        folded = {**self._retired.folded, **{name: vector.sequence for name, vector in folding.items()}}
+        for member in ended.values():
+            if member.latest is not None:
+                totals.add(member.latest.counts, name_of)
+        folding = {name: member.newest_sequence for name, member in ended.items()}
+        folded = {**self._retired.folded, **folding}
         numbers = totals.numbers()
         content = numbers.layout + b"\n" + encode_values(numbers.values)
         done = store.fold(
             store=self._store,
             expected_version=self._retired.version,
             retired=Retired(self._retired.version + 1, content, dict(list(folded.items())[-_FOLDED_REMEMBERED:])),
-            folding={name: vector.sequence for name, vector in folding.items()},
+            folding=folding,
         )
         return len(folding) if done else 0
 
-    def _ended(self, own: str) -> dict[str, Vector]:
+    def _ended(self, own: str) -> dict[str, Member]:
         """Those that ended, or have not been heard of for long; not before all readers show their last vector."""
         now, interval = self.now_seconds, self._interval_seconds
-        ended: dict[str, Vector] = {}
+        ended: dict[str, Member] = {}
         for name, member in self._members.items():
             latest = member.latest
-            if name in (own, SHARED) or latest is None:
+            if name in (own, SHARED) or not member.newest_sequence:
                 continue
             silent_intervals = (now - member.seen_seconds) / interval
-            if silent_intervals > (EPOCHS_KEPT + 1 if latest.about.ended else EXPIRY_INTERVALS):
-                ended[name] = latest
+            in_order = latest is not None and latest.about.ended
+            if silent_intervals > (EPOCHS_KEPT + 1 if in_order else EXPIRY_INTERVALS):
+                ended[name] = member
                 if len(ended) == _FOLDED_AT_ONCE:
                     break
         return ended
 
     def _apply(self, reading: Reading) -> None:
-        if reading.store != self._store:
-            self._members = {}
+        if reading.now_seconds < self.now_seconds - self._interval_seconds:
+            self._forget_epochs()
         retired_numbers = self._retired_numbers
         if reading.retired is not None:
             retired_numbers = self._decode_retired(reading.retired)
@@ -199,11 +218,11 @@ class Members:
         }
         for name, seen_seconds in reading.seen_seconds.items():
             members[name].seen_seconds = seen_seconds
+        epoch = int(reading.now_seconds / self._interval_seconds)
         for stored in reading.vectors:
             member = members.get(stored.incarnation)
             if member is not None:
-                self._add(member, stored)
-        epoch = int(reading.now_seconds / self._interval_seconds)
+                self._add(member, stored, epoch)
         for member in members.values():
             self._drop_old(member, epoch)
         # Assigned at the end and one after the other to no harm: one thread reads stores, others only read gauges.
@@ -212,20 +231,32 @@ class Members:
             self._retired, self._retired_numbers = reading.retired, retired_numbers
         self._members = members
 
-    def _add(self, member: Member, stored: StoredVector) -> None:
-        latest = member.latest
-        if latest is not None and stored.sequence <= latest.sequence:
+    def _add(self, member: Member, stored: StoredVector, current_epoch: int) -> None:
+        if stored.sequence <= member.newest_sequence:
             return
+        member.newest_sequence, member.newest_epoch = stored.sequence, stored.epoch
+        latest = member.latest
         try:
             vector = decode(stored.content, stored.sequence, stored.epoch, like=latest)
         except VectorError:
             self._on_unreadable()
             return
-        if member.vectors and latest is not None and latest.epoch >= stored.epoch:
-            # The store's clock went back, or the vector was noted here before the store had it.
-            member.vectors[-1] = (stored, vector._replace(epoch=latest.epoch))
+        # One of a time to come is from before the store's clock was set back.
+        epoch = stored.epoch if stored.epoch <= current_epoch else NO_EPOCH
+        if latest is not None and latest.epoch >= epoch:
+            # Published again in the same epoch; or noted here before the store had it.
+            epoch = latest.epoch if latest.epoch <= current_epoch else epoch
+            member.vectors[-1] = (stored, vector._replace(epoch=epoch))
         else:
-            member.vectors.append((stored, vector))
+            member.vectors.append((stored, vector._replace(epoch=epoch)))
+
+    def _forget_epochs(self) -> None:
+        """The store's clock was set back: what is known is of a time to come, and stands for all that was."""
+        for member in self._members.values():
+            member.newest_epoch = NO_EPOCH
+            if member.vectors:
+                stored, vector = member.vectors[-1]
+                member.vectors = [(stored, vector._replace(epoch=NO_EPOCH))]
 
     def _drop_old(self, member: Member, epoch: int) -> None:
         """Keep the newest vector of an epoch that all readers have shown, and those after it."""

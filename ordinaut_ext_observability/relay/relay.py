@@ -89,7 +89,6 @@ class Relay:
             self._store_now,
             self._interval_seconds,
         )
-        self._clock_offset = self._clock.wall() - self._clock.monotonic()
         self._answered_at: float | None = None
         self._published_at: float | None = None
         self._failing = False
@@ -100,6 +99,7 @@ class Relay:
         return Members(
             self._interval_seconds,
             self._metrics.label_budgets,
+            self._clock,
             lambda: self._metrics.count_internal_error("relay"),
         )
 
@@ -146,7 +146,7 @@ class Relay:
 
     def shown(self) -> Registry:
         """The registry to show now: the sums, or the process's own where there are none."""
-        registry = self._sums.registry()
+        registry = self._sums.registry(alone=not self._members.others_serve(self._incarnation.id))
         return registry if registry is not None else self._own_registry
 
     def push_origin(self, task_id: str, content: bytes) -> None:
@@ -257,20 +257,17 @@ class Relay:
         self._count_folded(members.fold(store, self._incarnation.id))
 
     def _read(self, store: RelayStore) -> None:
-        before = self._clock.monotonic()
         first = self._members.now_seconds == 0.0
         self._members.update(store)
-        after = self._clock.monotonic()
-        self._clock_offset = self._members.now_seconds - (before + after) / 2
         if first and not self._members.others_serve(self._incarnation.id):
             # Nobody else is asked: what this process showed by itself must not vanish until its vector is of the past.
             self._note_own(NO_EPOCH)
         self._sums.fill(self._members, int(self._members.now_seconds / self._interval_seconds))
-        self._count_folded(self._members.fold(store, self._incarnation.id))
+        self._count_folded(self._members.fold(store, self._incarnation.id, self._sums.name_of))
 
     def _store_now(self) -> float:
         """The store's clock, as far as is known."""
-        return self._clock.monotonic() + self._clock_offset
+        return self._clock.monotonic() + self._members.clock_offset
 
     def _go_alone(self) -> None:
         """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""

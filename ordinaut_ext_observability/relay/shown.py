@@ -8,6 +8,7 @@ from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import EPOCHS_BEHIND
 from ordinaut_ext_observability.relay.members import NO_EPOCH, Members
+from ordinaut_ext_observability.relay.series_names import SeriesNames
 from ordinaut_ext_observability.relay.vector import measuring
 from ordinaut_ext_observability.relay.view import View
 
@@ -28,6 +29,7 @@ class ShownSums:
         self._now_seconds = now_seconds
         self._interval_seconds = interval_seconds
         self._views: tuple[View, ...] = ()
+        self._names = SeriesNames()
         self._shown_epoch = NO_EPOCH
 
     @property
@@ -37,7 +39,7 @@ class ShownSums:
 
     def fill(self, members: Members, current_epoch: int) -> None:
         """Make the sums of the epoch to show now, and of the one after it."""
-        families = self._families()
+        families = list(self._by_name().values())
         if not self._views or self._views[0].family_count != len(families):
             self._views = (self._make_view(families, members), self._make_view(families, members))
         if max(view.epoch for view in self._views) > current_epoch:  # the store's clock was set back
@@ -49,28 +51,42 @@ class ShownSums:
                 target = min(self._views, key=lambda view: view.epoch)
                 target.fill(epoch, members.as_of(epoch))
 
-    def registry(self) -> Registry | None:
-        """The sums to show now; never of an epoch before one that was shown. None where there are none yet."""
+    def registry(self, *, alone: bool) -> Registry | None:
+        """What to show now; None where nothing was read yet.
+
+        A process that shows the sums alone shows the newest, never of an epoch before one that was shown. Of several,
+        each shows the epoch that is due or, where it could not read it, no counts at all: so they never go
+        back, whoever is asked.
+        """
         filled = [view for view in self._views if view.epoch != NO_EPOCH]
         if not filled:
             return None
-        epoch = max(int(self._now_seconds() / self._interval_seconds) - EPOCHS_BEHIND, self._shown_epoch)
+        due = int(self._now_seconds() / self._interval_seconds) - EPOCHS_BEHIND
+        epoch = max(due, self._shown_epoch)
         past = [view for view in filled if view.epoch <= epoch]
         view = max(past, key=_epoch_of) if past else min(filled, key=_epoch_of)
+        if view.epoch != epoch and not alone:
+            return view.gauges_registry
         self._shown_epoch = max(self._shown_epoch, view.epoch)
         return view.registry
 
-    def _families(self) -> list[AnyFamily]:
+    def name_of(self, family_name: str, series: tuple[str, ...]) -> tuple[str, ...]:
+        """The label values under which a series is shown; its own where the family is not known here."""
+        family = self._by_name().get(family_name)
+        return self._names.of(family, series) if family is not None else series
+
+    def _by_name(self) -> dict[str, AnyFamily]:
         """Every family once: those of one name are one."""
         by_name: dict[str, AnyFamily] = {}
         for registry in self._registries:
             for family in registry.families():
                 by_name.setdefault(family.name, family)
-        return list(by_name.values())
+        return by_name
 
     def _make_view(self, families: list[AnyFamily], members: Members) -> View:
-        view = View(families)
-        view.registry.refresh_with(lambda: self._refresh_gauges(view, members))
+        view = View(families, self._names)
+        for registry in (view.registry, view.gauges_registry):
+            registry.refresh_with(lambda: self._refresh_gauges(view, members))
         return view
 
     def _refresh_gauges(self, view: View, members: Members) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import add, sub
 
 from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
@@ -14,6 +15,9 @@ from ordinaut_ext_observability.relay.vector import (
     encode_layout,
 )
 
+NameOf = Callable[[str, tuple[str, ...]], tuple[str, ...]]
+"""From a family's name and a series' label values to those under which it is counted."""
+
 
 class Totals:
     """Numbers by family and series. New series are under the label budgets, so that a total has a largest size."""
@@ -22,8 +26,8 @@ class Totals:
         self._budgets = budgets or LabelBudgets()
         self._families: dict[str, _Family] = {}
 
-    def add(self, numbers: Numbers) -> None:
-        """Add every number to that of its series.
+    def add(self, numbers: Numbers, name_of: NameOf | None = None) -> None:
+        """Add every number to that of its series; `name_of` gives the label values under which a series is kept.
 
         A family that is defined otherwise than before (other labels, other buckets) begins anew: its old numbers
         cannot be added to its new ones.
@@ -36,7 +40,7 @@ class Totals:
             if family is None or not family.same_definition(layout):
                 family = self._families[layout.name] = _Family(layout, self._budgets)
             for series, row in zip(layout.series, rows, strict=True):
-                family.add(series, row)
+                family.add(name_of(layout.name, series) if name_of is not None else series, row)
 
     def numbers(self) -> Numbers:
         """Layout and numbers of the total."""

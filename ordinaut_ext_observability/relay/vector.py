@@ -157,8 +157,11 @@ def count_numbers(families: Iterable[FamilyLayout]) -> int:
 
 
 def encode_values(values: list[float]) -> bytes:
-    """The numbers as one line of JSON; infinities and NaN become null."""
-    return orjson.dumps(values)
+    """The numbers as one line of JSON; infinities and NaN become null, integers beyond 64 bits become floats."""
+    try:
+        return orjson.dumps(values)
+    except TypeError:
+        return orjson.dumps(list(map(float, values)))
 
 
 def decode_values(text: bytes) -> list[float]:

@@ -7,24 +7,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, NamedTuple
 
+from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.members import NO_EPOCH
-from ordinaut_ext_observability.relay.vector import Numbers, VectorError, counting, decode_layout, measuring
+from ordinaut_ext_observability.relay.series_names import SeriesNames
+from ordinaut_ext_observability.relay.vector import Numbers, VectorError, decode_layout
+
+_SLICE_SECONDS = 0.001
+"""How long the sums are worked at before other threads may run."""
 
 
 class View:
     """The sums of one epoch. While it is filled, a rendering that is under way finds each series old or new."""
 
-    def __init__(self, families: Iterable[AnyFamily]) -> None:
-        """`families` are the process's own; the view's are without series."""
+    def __init__(self, families: Iterable[AnyFamily], names: SeriesNames | None = None) -> None:
+        """`families` are the process's own, the view's are without series; `names` are shared by several views."""
         self.registry = Registry()
+        self.gauges_registry = Registry()
+        """The gauges alone."""
         self.epoch = NO_EPOCH
+        self._names = names or SeriesNames()
+        self._sums: dict[str, _Sums] = {}
+        self._gauges: dict[str, Gauge] = {}
         for family in families:
-            self.registry.register(family.twin())
+            if isinstance(family, Gauge):
+                gauge = self.registry.register(family.twin(family.budgets))
+                self._gauges[gauge.name] = self.gauges_registry.register(gauge)
+            else:
+                twin = self.registry.register(family.twin(UNBOUNDED))
+                self._sums[twin.name] = _Sums(twin, family, self._names)
         self.family_count = len(self.registry.families())
-        self._sums = {family.name: _Sums(family) for family in counting(self.registry.families())}
-        self._gauges = {family.name: family for family in measuring(self.registry.families())}
         self._maps: dict[bytes, _Map] = {}
 
     def fill(self, epoch: int, vectors: Sequence[Numbers]) -> None:
@@ -41,10 +55,13 @@ class View:
                 raise VectorError("a vector has more or fewer numbers than its layout")
         for sums in self._sums.values():
             sums.begin()
+        slice_started = monotonic_seconds()
         for numbers in vectors:
             for part in maps[numbers.layout].parts:
                 part.sums.add(part.positions, numbers.values[part.start : part.end])
-                time.sleep(0)  # lets threads that wait for the interpreter go first
+                if monotonic_seconds() - slice_started > _SLICE_SECONDS:
+                    time.sleep(0)  # lets threads that wait for the interpreter go first
+                    slice_started = monotonic_seconds()
         for sums in self._sums.values():
             sums.show()
         self._maps = maps
@@ -132,8 +149,11 @@ class _Map(NamedTuple):
 class _Sums:
     """The sums of one family, series by series in the order of the view's family."""
 
-    def __init__(self, family: Any) -> None:
+    def __init__(self, family: Any, like: AnyFamily, names: SeriesNames) -> None:
+        """`like` has the label budgets that count."""
         self._family = family
+        self._like = like
+        self._names = names
         self._bounds = family.bounds if isinstance(family, Histogram) else ()
         self._width = len(self._bounds) + 2 if isinstance(family, Histogram) else 1
         self._children: list[Any] = list(family.children())
@@ -163,7 +183,7 @@ class _Sums:
         """The place of each series; past the label budgets several have the same."""
         positions = []
         for values in series:
-            child = self._family.labels(*values)
+            child = self._family.labels(*self._names.of(self._like, values))
             position = self._positions.get(child)
             if position is None:
                 position = self._positions[child] = len(self._children)

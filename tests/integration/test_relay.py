@@ -228,7 +228,7 @@ def test_thousands_of_incarnations_leave_nothing_in_redis(redis_url: str) -> Non
     metrics.worker_heartbeats.labels("short").inc(3)
     members = Members(interval, LabelBudgets())
     for number in range(2000):
-        Incarnation(metrics.registry.families, list, lambda: False).publish(store, ended=number % 2 == 0)
+        Incarnation(metrics.registry.families, lambda: False).publish(store, ended=number % 2 == 0)
         if number % 100 == 0:
             members.update(store)
             members.fold(store, own="")

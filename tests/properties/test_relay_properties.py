@@ -8,9 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -18,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay import view
 from ordinaut_ext_observability.relay.base import Published, StoreUnavailableError
 from ordinaut_ext_observability.relay.directory import DirectoryStore
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS
@@ -102,10 +99,12 @@ class Process:
     def tick(self) -> None:
         self.relay._guarded(self.relay._tick)
 
-    def shown(self) -> tuple[float, float]:
-        """The sum of the heartbeats and of the steps' seconds."""
+    def shown(self) -> tuple[float, float] | None:
+        """The sum of the heartbeats and of the steps' seconds; None while no counts are shown."""
         registry = self.relay.shown()
         families = {family.name: family for family in registry.families()}
+        if self.metrics.worker_heartbeats.name not in families:
+            return None
         heartbeats = sum(child.value for child in families[self.metrics.worker_heartbeats.name].children())
         seconds = sum(child.sum for child in families[self.metrics.step_seconds.name].children())
         return heartbeats, seconds
@@ -116,9 +115,6 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="relay-properties-", dir=_IN_MEMORY))
         self.clock = ManualClock()
-        # No other thread waits here, and thousands of views are filled.
-        self._unhurried = mock.patch.object(view, "time", SimpleNamespace(sleep=lambda _seconds: None))
-        self._unhurried.start()
         self.is_down = False
         self.steps = 0
         self.running: list[Process] = []
@@ -132,8 +128,7 @@ class World(RuleBasedStateMachine):
             if self.running:
                 self.at_rest_the_sums_are_the_truth()
         finally:
-            self._unhurried.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @initialize(readers=st.integers(1, 2))
     def begin(self, readers: int) -> None:
@@ -226,13 +221,17 @@ class World(RuleBasedStateMachine):
     def sums_never_go_back(self) -> None:
         for reader in self._readers():
             shown = reader.shown()
+            if shown is None:
+                continue
             assert shown >= self.highest and shown[1] >= self.highest[1], f"{shown} after {self.highest}"
             self.highest = shown
 
     @invariant()
     def no_more_is_shown_than_was_counted(self) -> None:
         counted = self.kept_of_dead + sum(process.counted for process in self.running)
-        assert all(reader.shown()[0] <= counted for reader in self._readers())
+        for reader in self._readers():
+            shown = reader.shown()
+            assert shown is None or shown[0] <= counted
 
     @invariant()
     def readers_of_one_epoch_agree(self) -> None:
@@ -284,4 +283,4 @@ class World(RuleBasedStateMachine):
 
 
 TestRelay = World.TestCase
-TestRelay.settings = settings(max_examples=100, stateful_step_count=25, phases=[Phase.generate])
+TestRelay.settings = settings(max_examples=40, stateful_step_count=25, phases=[Phase.generate])

@@ -90,6 +90,10 @@ class Process:
         """The sum of all heartbeats."""
         return sum(self.shown_by_worker().values())
 
+    def shows_counts(self) -> bool:
+        """Whether there are counters at all: one of several processes has none while it lacks the epoch that is due."""
+        return any(family.kind == "counter" for family in self.relay.shown().families())
+
     def shown_by_worker(self) -> dict[str, float]:
         return {values[0]: value for values, value in self.series("orchestrator_worker_heartbeat_total").items()}
 
