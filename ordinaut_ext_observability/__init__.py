@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         configure_logging,
         current_runtime,
         get_logger,
+        instrument_connection,
+        instrument_pool,
         monitor_execution,
         restore_logging,
     )
@@ -35,6 +37,8 @@ __all__ = [
     "current_traceparent",
     "get_extension",
     "get_logger",
+    "instrument_connection",
+    "instrument_pool",
     "monitor_execution",
     "restore_logging",
 ]
@@ -51,6 +55,8 @@ _HOMES = {
     "current_traceparent": "context",
     "get_extension": "extension",
     "get_logger": "runtime.current",
+    "instrument_connection": "runtime.current",
+    "instrument_pool": "runtime.current",
     "monitor_execution": "runtime.current",
     "restore_logging": "runtime.current",
 }

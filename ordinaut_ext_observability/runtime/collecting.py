@@ -73,6 +73,14 @@ class Collecting:
         """What is counted for all: shown from the relay store, not from this process."""
         return list(self.system.families.cluster_counters) if self.system is not None else []
 
+    def note(self) -> str:
+        """What is read, and who reads for all, for people."""
+        read = [name for name, source in (("PostgreSQL", self.system), ("Redis", self.redis)) if source is not None]
+        if self.system is None:
+            return ", ".join(read) or "off: no URL that can be read"
+        who = "this process reads for all" if self.system.leads else "another process reads for all, or nobody"
+        return f"{', '.join(read)}; {who}; leadership: {self.system.mode}"
+
     def register_checks(self, monitor: HealthMonitor, *, required: bool) -> None:
         """Have health tell what the collectors see; `required`: without the database the host is not ready."""
         if self.system is not None:

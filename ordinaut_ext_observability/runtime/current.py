@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from typing import Any
 
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
@@ -70,6 +71,33 @@ def configure_logging(level: str | None = None) -> None:
 def restore_logging() -> None:
     """Put every logger back as it was before `configure_logging` and `get_logger`."""
     current_runtime().logging.restore()
+
+
+def instrument_connection(connection: Any) -> Any:
+    """An asyncpg connection that counts and times what is done with it, and behaves as the one given.
+
+    With `ORDINAUT_OBS_DISABLED`, the connection itself.
+    """
+    from ordinaut_ext_observability.db.connection import InstrumentedConnection
+
+    runtime = current_runtime()
+    if runtime.settings.general.disabled:
+        return connection
+    return InstrumentedConnection(connection, runtime.sources.database_metrics())
+
+
+def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
+    """An asyncpg pool whose connections count, with the time that callers wait for one; `name` is its label.
+
+    Give it what `asyncpg.create_pool` returns, before or after it is awaited. With `ORDINAUT_OBS_DISABLED`, the pool
+    itself.
+    """
+    from ordinaut_ext_observability.db.pool import InstrumentedPool
+
+    runtime = current_runtime()
+    if runtime.settings.general.disabled:
+        return pool
+    return InstrumentedPool(pool, runtime.sources.database_metrics(), name)
 
 
 def _current_metrics() -> Metrics | None:

@@ -180,6 +180,7 @@ class HttpFace:
             else "eagerly",
             "root_metrics": root_metrics,
             "management_port": self._runtime.management_note(),
+            **self._runtime.sources.notes(),
             "settings_problems": [asdict(problem) for problem in settings.problems],
         }
 

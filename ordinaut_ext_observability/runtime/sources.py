@@ -91,6 +91,17 @@ class Sources:
             self._engine_events.remove()
             self._engine_events = None
 
+    def notes(self) -> dict[str, str]:
+        """How it stands with each source, for people."""
+        relay, collecting = self.relay, self.collecting
+        if relay is None:
+            merging = "off: neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set, or ORDINAUT_OBS_RELAY is false"
+        elif relay.store_name is None:
+            merging = "no store has answered yet"
+        else:
+            merging = f"{relay.process_count} processes through {relay.store_name}"
+        return {"processes_merged": merging, "collectors": collecting.note() if collecting is not None else "off"}
+
     async def shown_registry(self) -> Registry:
         """The registry that a scrape shows: of all processes where they are merged, else this one's.
 
@@ -157,12 +168,17 @@ class Sources:
         counters = [family for family in registry.families() if isinstance(family, Counter) and family.name == name]
         return any(child.value for family in counters for child in family.children())
 
+    def database_metrics(self) -> DatabaseMetrics:
+        """The metrics of database clients in this process, made when they are first asked for."""
+        if self._database_metrics is None:
+            self._database_metrics = DatabaseMetrics(self._metrics)
+        return self._database_metrics
+
     def _watch_engines(self) -> None:
         if self._engine_events is not None or not self._settings.collectors.instrument_database:
             return
         if "sqlalchemy.engine" in sys.modules:  # where the host has not imported it, there is nothing to watch
-            self._database_metrics = self._database_metrics or DatabaseMetrics(self._metrics)
-            self._engine_events = instrument_engines(self._database_metrics, self.note_queued)
+            self._engine_events = instrument_engines(self.database_metrics(), self.note_queued)
 
     def _refresh(self) -> None:
         if self.relay is not None:

@@ -108,7 +108,7 @@ class Service:
         if answer.status_code != 200 or not isinstance(index, dict):
             yield Finding(Kind.ADVICE, f"{MOUNT_PATH}/: {answer.text()}")
             return
-        for name in ("root_metrics", "management_port"):
+        for name in ("root_metrics", "management_port", "processes_merged", "collectors"):
             yield fact(f"{name}: {index.get(name)}")
         for problem in index.get("settings_problems", []):
             yield Finding(Kind.PROBLEM, f"{problem['variable']}={problem['value']}: not used", problem["problem"])
