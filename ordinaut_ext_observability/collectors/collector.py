@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import uuid
 from collections.abc import Callable
 from typing import Protocol
 
 import asyncpg
 
+from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, CheckpointStore, restore_totals
 from ordinaut_ext_observability.collectors.connection import Database, Limits, Reading
@@ -36,7 +36,6 @@ FRESH_SECONDS = 75.0
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
 
-_JITTER = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
 _ROUNDS_PER_FURTHER_READING = 4
 
@@ -259,4 +258,4 @@ class SystemCollector:
         longest = max(_LONGEST_PAUSE_SECONDS, self._interval_seconds)
         patient = self._interval_seconds * 2.0 ** min(max(self._failures - 1, 0), 16)
         pause = min(max(patient, self._took_seconds / _BUSY_SHARE), longest)
-        return pause * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+        return spread(pause)

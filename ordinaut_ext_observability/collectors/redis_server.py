@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable
 
 from redis import exceptions
 
+from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.collectors.facts import Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_connection import RedisConnection, problem_of
@@ -20,7 +20,6 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 _READING_SECONDS = 3.0
 """Longest time that all questions of a round take together."""
 
-_JITTER = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
 _SEARCH_INTERVAL_SECONDS = 60.0
 
@@ -113,4 +112,4 @@ class RedisCollector:
         """The interval, doubled with every failure in a row up to a minute, give or take a tenth."""
         longest = max(_LONGEST_PAUSE_SECONDS, self._interval_seconds)
         pause = min(self._interval_seconds * 2.0 ** min(max(self._failures - 1, 0), 16), longest)
-        return pause * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+        return spread(pause)

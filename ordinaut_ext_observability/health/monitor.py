@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock, SystemClock
 from ordinaut_ext_observability.health.model import (
     Check,
@@ -33,7 +33,6 @@ STALE_AFTER_PERIODS = 3
 
 MAX_CHECKS = 300
 _TURNS_TO_DELIVER = 5
-_JITTER = 0.1
 
 ResultListener = Callable[[HealthCheck], None]
 TransitionListener = Callable[[str, Transition], None]
@@ -195,7 +194,7 @@ class HealthMonitor:
                 await self.run_all_checks()
             except Exception:  # noqa: BLE001 - the next round may do better; stale results say if none does
                 self._failed()
-            pause = self._period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            pause = spread(self._period_seconds)
             await asyncio.sleep(max(0.0, pause - (self._clock.monotonic() - started)))
 
     async def _run_round(self) -> dict[str, HealthCheck]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ordinaut_ext_observability.chance import draw
 from ordinaut_ext_observability.context import RequestIds
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.logs.line import Timestamps, json_text
@@ -61,7 +61,7 @@ class AccessLog:
             return "ERROR" if self._writes_errors else None
         if duration_seconds >= self._slow_seconds:
             return "WARNING"
-        if quiet or (self._sample_ratio < 1.0 and random.random() >= self._sample_ratio):  # noqa: S311
+        if quiet or (self._sample_ratio < 1.0 and draw() >= self._sample_ratio):
             return None
         return "INFO"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -175,8 +175,8 @@ class Relay:
 
     def _sleep(self) -> None:
         """Until the next tick; origins that come meanwhile are sent at once."""
-        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - so that processes started together do not stay together
-        until = self._clock.monotonic() + jitter * self._interval_seconds / _TICKS_PER_INTERVAL
+        # So that processes started together do not stay together.
+        until = self._clock.monotonic() + spread(self._interval_seconds / _TICKS_PER_INTERVAL)
         while not self._stopping:
             remaining = until - self._clock.monotonic()
             if remaining <= 0 or not self._wake.wait(remaining):

@@ -166,7 +166,7 @@ def test_a_server_that_does_not_let_us_in(database_url):
                 "WARNING",
                 "PostgreSQL cannot be read",
                 "collector_problem",
-                {"collector": "database", "reason": "refused"},
+                {"collector": "database", "reason": "refused", "exception_type": "InvalidCatalogNameError"},
             )
         ]
 

@@ -215,6 +215,7 @@ def stored_incarnations(environ: Mapping[str, str]) -> int:
 def test_thousands_of_incarnations_leave_nothing_in_redis(redis_url: str) -> None:
     import redis
 
+    from ordinaut_ext_observability.clock import SystemClock
     from ordinaut_ext_observability.metrics.budget import LabelBudgets
     from ordinaut_ext_observability.metrics.definitions import Metrics
     from ordinaut_ext_observability.metrics.registry import Registry
@@ -226,7 +227,7 @@ def test_thousands_of_incarnations_leave_nothing_in_redis(redis_url: str) -> Non
     store = RedisStore(redis_url, interval_seconds=interval, expiry_seconds=30 * interval)
     metrics = Metrics(Registry())
     metrics.worker_heartbeats.labels("short").inc(3)
-    members = Members(interval, LabelBudgets())
+    members = Members(interval, LabelBudgets(), SystemClock())
     for number in range(2000):
         Incarnation(metrics.registry.families, lambda: False).publish(store, ended=number % 2 == 0)
         if number % 100 == 0:

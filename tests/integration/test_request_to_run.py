@@ -110,15 +110,15 @@ class Requests:
     def __init__(self, runtime: Runtime, eventually: Any) -> None:
         self.runtime = runtime
         runtime.start()
-        assert runtime.relay is not None
-        assert eventually(lambda: runtime.relay.store_name is not None)
+        assert runtime.sources.relay is not None
+        assert eventually(lambda: runtime.sources.relay.store_name is not None)
         self._eventually = eventually
 
     def queue(self, task_id: str, correlation_id: str, trace_id: str) -> None:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
-        self.runtime.note_queued(task_id)
+        self.runtime.sources.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.relay._origins)
+        assert self._eventually(lambda: not self.runtime.sources.relay._origins)
         time.sleep(0.05)  # taken from the queue is not yet answered by the store
 
 
@@ -182,7 +182,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
         clean_process.setenv(name, value)
     runtime = current_runtime()
     runtime.start()
-    relay = runtime.relay
+    relay = runtime.sources.relay
     assert relay is not None and relay.settled.wait(5)
     relay._store.push_origin("task", content, ttl_seconds=60)
     begin_work("w1", "task")
