@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ordinaut_ext_observability.setting_types import (
@@ -203,6 +203,9 @@ class ManagementSettings(Part):
     )
 
 
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
+
+
 class RelaySettings(Part):
     """One `/metrics` for all processes."""
 
@@ -215,6 +218,14 @@ class RelaySettings(Part):
         description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
         "`disabled://` mean none.",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_usable(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(_REDIS_SCHEMES):
+            raise ValueError(f"expected a URL that begins with {', '.join(_REDIS_SCHEMES)}")
+        return url
+
     relay_dir: str | None = Field(
         default=None,
         description="Directory through which the processes of one machine hand each other their metrics, where "

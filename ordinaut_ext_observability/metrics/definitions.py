@@ -311,16 +311,21 @@ class Metrics:
         self.leases = self.counter("orchestrator_leases_total", "Work leased.", "worker_id")
         self.due_work_queue_depth = self.gauge(
             "orchestrator_due_work_queue_depth",
-            "Work that is due, as a worker saw it at its last heartbeat.",
+            "Work that is due, by priority, and all of it under `all`: rows of due_work that a worker could take now; "
+            "where PostgreSQL is not read, as a worker saw it at its last heartbeat.",
             "priority",
         )
         self.queue_depth = self.gauge(
-            "orchestrator_queue_depth", "Work that is due, as a worker saw it at its last heartbeat."
+            "orchestrator_queue_depth",
+            "Work that is due: rows of due_work that a worker could take now; where PostgreSQL is not read, as a "
+            "worker saw it at its last heartbeat.",
         )
 
     def _define_scheduler(self) -> None:
         self.scheduler_lag = self.gauge(
-            "orchestrator_scheduler_lag_seconds", "How late the scheduler last fired a job that was due once."
+            "orchestrator_scheduler_lag_seconds",
+            "How long the oldest work in due_work that nobody has taken has been due; where PostgreSQL is not read, "
+            "how late the scheduler last fired a job.",
         )
         self.scheduler_ticks = self.counter(
             "orchestrator_scheduler_ticks_total",

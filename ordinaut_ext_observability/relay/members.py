@@ -16,7 +16,7 @@ from ordinaut_ext_observability.relay.base import (
     Retired,
     StoredVector,
 )
-from ordinaut_ext_observability.relay.totals import NameOf, Totals
+from ordinaut_ext_observability.relay.totals import NameOf, Totals, by_family
 from ordinaut_ext_observability.relay.vector import (
     NO_NUMBERS,
     About,
@@ -129,6 +129,17 @@ class Members:
             for name, member in list(self._members.items())
             if name != but and member.seen_seconds >= oldest and member.latest and not member.latest.about.ended
         ]
+
+    def any_counts(self, family_name: str, own: Numbers) -> bool:
+        """Whether the family has a number that is not zero: among `own`, of another process, or retired."""
+        members = [
+            member.latest.counts for name, member in list(self._members.items()) if name != SHARED and member.latest
+        ]
+        return any(
+            layout.name == family_name and any(map(any, rows))
+            for numbers in (own, self._retired_numbers, *members)
+            for layout, rows in by_family(numbers)
+        )
 
     def others_serve(self, own: str) -> bool:
         """Whether another process shows the sums too, as far as is known."""

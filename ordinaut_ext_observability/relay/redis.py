@@ -167,7 +167,8 @@ class RedisStore:
                 if not self._connect_without_name():
                     raise
                 return script(keys=keys, args=values)
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError, ValueError, TypeError) as error:
+            # ValueError and TypeError: what the URL says is refused only when a connection is made of it.
             # Without the cause: its text may hold the user name, and would be in any traceback that is logged.
             raise StoreUnavailableError(_problem(error)) from None
 

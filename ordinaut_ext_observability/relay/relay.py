@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
@@ -17,21 +14,13 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.relay.incarnation import Incarnation
 from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, NO_EPOCH, Members
+from ordinaut_ext_observability.relay.origin_desk import OriginDesk
+from ordinaut_ext_observability.relay.origins import Origin
 from ordinaut_ext_observability.relay.shown import ShownSums
 from ordinaut_ext_observability.relay.vector import NumberReader
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
-_MAX_WAITING_ORIGINS = 1000
-ORIGIN_TTL_SECONDS = 3600.0
-_ORIGIN_PAUSE_SECONDS = 30.0
-
-
-class Origin(NamedTuple):
-    """Where queued work came from, on its way to the store."""
-
-    task_id: str
-    content: bytes
 
 
 class Relay:
@@ -80,8 +69,9 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopping = False
-        self._origins: deque[Origin] = deque(maxlen=_MAX_WAITING_ORIGINS)
-        self._origins_pause_until = 0.0
+        self._desk = OriginDesk(
+            self._clock, self._wake.set, lambda: self._metrics.relay_failures.labels("origin").inc()
+        )
         self._members = self._make_members()
         self._sums = ShownSums(
             self._registries,
@@ -149,23 +139,18 @@ class Relay:
         registry = self._sums.registry(alone=not self._members.others_serve(self._incarnation.id))
         return registry if registry is not None else self._own_registry
 
-    def push_origin(self, task_id: str, content: bytes) -> None:
+    def push_origin(self, task_id: str, origin: Origin) -> None:
         """Send where a piece of work comes from; returns at once, the thread does it."""
         if self._thread is not None:
-            self._origins.append(Origin(task_id, content))
-            self._wake.set()
+            self._desk.push(task_id, origin)
 
-    def pop_origin(self, task_id: str) -> bytes | None:
+    def pop_origin(self, task_id: str) -> Origin | None:
         """Where the oldest piece of work of this task comes from, within a tenth of a second; None if not known."""
-        store = self._store
-        if store is None or self._clock.monotonic() < self._origins_pause_until:
-            return None
-        try:
-            return store.pop_origin(task_id)
-        except StoreUnavailableError:
-            self._origins_pause_until = self._clock.monotonic() + _ORIGIN_PAUSE_SECONDS
-            self._metrics.relay_failures.labels("origin").inc()
-            return None
+        return self._desk.pop(task_id) if self._thread is not None and self._store is not None else None
+
+    def any_process_counts(self, family_name: str) -> bool:
+        """Whether a process, of those that ended too, has counted in this family; what is shared does not count."""
+        return self._members.any_counts(family_name, self._incarnation.numbers())
 
     def _run(self) -> None:
         while not self._stopping:
@@ -182,7 +167,7 @@ class Relay:
             if remaining <= 0 or not self._wake.wait(remaining):
                 return
             self._wake.clear()
-            self._guarded(self._send_origins)
+            self._guarded(self._work_at_desk)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -196,9 +181,8 @@ class Relay:
                 self.settled.set()
 
     def _tick(self) -> None:
-        store = self._store or self._choose()
         try:
-            self._send_origins()
+            store = self._store or self._choose()
             if self._is_publishing_due():
                 self._publish(store)
             if self._serves():
@@ -208,6 +192,7 @@ class Relay:
                 self._go_alone()
             raise
         self._answered()
+        self._desk.work(store)
 
     def _is_publishing_due(self) -> bool:
         due_after = self._interval_seconds * (1 - 0.5 / _TICKS_PER_INTERVAL)
@@ -241,6 +226,7 @@ class Relay:
         return self._make_store() if self._make_store is not None else None
 
     def _publish(self, store: RelayStore, *, ended: bool = False) -> None:
+        self._bring_up_to_date()
         answer, _ = self._incarnation.publish(store, ended=ended)
         self._published_at = self._clock.monotonic()
         if answer.silent and not self._serves():
@@ -273,6 +259,7 @@ class Relay:
         """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""
         if self._members.others_serve(self._incarnation.id):
             return
+        self._bring_up_to_date()
         epoch = int(self._store_now() / self._interval_seconds)
         self._note_own(epoch if self._sums.filled else NO_EPOCH)
         shared = self._shared_counts.read()
@@ -285,21 +272,27 @@ class Relay:
         families = (family for registry in self._registries for family in registry.families())
         return [family for family in families if id(family) not in shared]
 
+    def _bring_up_to_date(self) -> None:
+        """What is brought up to date by scrapes, must be so without them: others show it."""
+        for registry in self._registries:
+            try:
+                registry.refresh()
+            except Exception:  # noqa: BLE001 - the numbers as they are, then
+                self._metrics.count_internal_error("relay")
+
     def _note_own(self, epoch: int) -> None:
         self._members.note_own(self._incarnation.id, self._incarnation.sequence, self._incarnation.numbers(), epoch)
 
-    def _send_origins(self) -> None:
-        while self._origins and self._store is not None:
-            origin = self._origins.popleft()
-            self._store.push_origin(origin.task_id, origin.content, ttl_seconds=ORIGIN_TTL_SECONDS)
+    def _work_at_desk(self) -> None:
+        if self._store is not None:
+            self._desk.work(self._store)
 
     def _finish(self) -> None:
         store = self._store
         if store is None:
             return
-        with contextlib.suppress(StoreUnavailableError):
-            self._send_origins()
         try:
+            self._desk.work(store)
             self._publish(store, ended=True)
         finally:
             store.close()

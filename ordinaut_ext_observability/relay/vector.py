@@ -98,6 +98,7 @@ class NumberReader:
                     tuple(child.label_values for child in present),
                 )
                 for family, present in children
+                if present
             )
             self._laid_out = laid_out
         values: list[float] = []

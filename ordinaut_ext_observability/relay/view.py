@@ -70,7 +70,7 @@ class View:
     def show_gauges(self, own: Iterable[Gauge], others: Iterable[Numbers]) -> None:
         """Show the process's own gauges and those of other processes, merged as each family says.
 
-        A vector that cannot be read is left out.
+        What this process has no gauge for is left out.
         """
         shown: dict[str, dict[Any, float]] = {name: {} for name in self._gauges}
         for gauge in own:

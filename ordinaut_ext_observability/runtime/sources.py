@@ -13,9 +13,9 @@ from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
+from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.origins import decode_origin, encode_origin
+from ordinaut_ext_observability.relay.origins import Origin
 from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome, usable_redis_url
 from ordinaut_ext_observability.settings import Settings
 
@@ -48,6 +48,7 @@ class Sources:
         self._event = event
         self._collected_registry = Registry()
         self.collecting: Collecting | None = None
+        self._runs_reported = False
         self.database_required = False
         """Whether the host is not ready without its database."""
         self._database_metrics: DatabaseMetrics | None = None
@@ -121,12 +122,12 @@ class Sources:
         """The running request queued work of this task: the worker that gets it is told which request it was."""
         ids = request_ids.get()
         if ids is not None and self.relay is not None:
-            self.relay.push_origin(task_id, encode_origin(ids))
+            self.relay.push_origin(task_id, Origin(ids, self._clock.wall()))
 
     def origin_of(self, task_id: str) -> RequestIds | None:
         """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
-        content = self.relay.pop_origin(task_id) if self.relay is not None else None
-        return decode_origin(content) if content is not None else None
+        origin = self.relay.pop_origin(task_id) if self.relay is not None else None
+        return origin.ids if origin is not None else None
 
     def _start_collecting(self) -> None:
         if self.collecting is None:
@@ -162,11 +163,13 @@ class Sources:
         return self.collecting.shared_families
 
     def _are_runs_reported(self) -> bool:
-        """Whether any process counts its pipelines, and with them its runs."""
-        registry = self.relay.shown() if self.relay is not None else self._metrics.registry
-        name = self._metrics.pipeline_executions.name
-        counters = [family for family in registry.families() if isinstance(family, Counter) and family.name == name]
-        return any(child.value for family in counters for child in family.children())
+        """Whether any process counts its pipelines, and with them its runs. Once one did, they do."""
+        if not self._runs_reported:
+            executions = self._metrics.pipeline_executions
+            self._runs_reported = any(child.value for child in executions.children()) or (
+                self.relay is not None and self.relay.any_process_counts(executions.name)
+            )
+        return self._runs_reported
 
     def database_metrics(self) -> DatabaseMetrics:
         """The metrics of database clients in this process, made when they are first asked for."""

@@ -118,7 +118,7 @@ class Requests:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
         self.runtime.sources.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.sources.relay._origins)
+        assert self._eventually(lambda: not self.runtime.sources.relay._desk._outgoing)
         time.sleep(0.05)  # taken from the queue is not yet answered by the store
 
 

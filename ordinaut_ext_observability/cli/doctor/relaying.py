@@ -13,7 +13,7 @@ from ordinaut_ext_observability.settings import Settings
 
 
 def relaying(settings: Settings) -> Iterator[Finding]:
-    """What is in each store that could be used; reading changes nothing."""
+    """What is in each store that could be used. No count is changed."""
     makers = relay_stores(settings.relay, SystemClock())
     if not settings.relay.relay:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
@@ -25,21 +25,23 @@ def relaying(settings: Settings) -> Iterator[Finding]:
         )
         return
     for place, make in enumerate(makers):
-        store = make()
-        if store.name == "directory" and not Path(settings.relay.relay_dir or "").is_dir():
-            # Reading would make it, perhaps as another user than the host's.
-            yield fact(f"directory {settings.relay.relay_dir} is not there yet: the first process makes it")
-            continue
+        store = None
         try:
+            store = make()
+            if store.name == "directory" and not Path(settings.relay.relay_dir or "").is_dir():
+                # Reading would make it, perhaps as another user than the host's.
+                yield fact(f"directory {settings.relay.relay_dir} is not there yet: the first process makes it")
+                continue
             yield _found(store, preferred=place == 0)
         except StoreUnavailableError as error:
             yield Finding(
                 Kind.PROBLEM if place == len(makers) - 1 else Kind.ADVICE,
-                f"{store.name}: {error}",
+                str(error),
                 "Processes that are started now use the next store, or see themselves alone.",
             )
         finally:
-            store.close()
+            if store is not None:
+                store.close()
 
 
 def _found(store: RelayStore, *, preferred: bool) -> Finding:

@@ -386,3 +386,11 @@ def test_without_any_api_process_workers_fold_what_is_left(place: Any) -> None:
     api = place.start(serves=True)
     place.pass_intervals(4)
     assert api.shown() == 3
+
+
+def test_what_scrapes_bring_up_to_date_is_published_without_them(place: Any) -> None:
+    api, other = place.start(serves=True), place.start()
+    pending = [1]
+    other.metrics.registry.refresh_with(lambda: pending and other.count(pending.pop()))
+    place.pass_intervals(4)
+    assert api.shown() == 1
