@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ordinaut_ext_observability.database_url import asyncpg_url
 from ordinaut_ext_observability.setting_types import (
     EVERYWHERE,
     Bounds,
@@ -249,6 +250,13 @@ class CollectorSettings(Part):
         description="The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, "
         "`postgresql://` or `postgresql+psycopg://`.",
     )
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            asyncpg_url(url.get_secret_value())
+        return url
+
     collectors: bool = Field(default=True, description="Read the host's PostgreSQL and Redis in the background.")
     collector_interval_seconds: float = Field(
         default=15.0, ge=1.0, le=3600.0, description="How often they are read; less often where that takes long."

@@ -400,7 +400,7 @@ def run_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL whose template database `host` has the host's tables."""
-    server = _started(PostgresServer)
+    server = _started(lambda: PostgresServer(trust=True))
     try:
         server.run_sql("CREATE DATABASE host", "postgres")
         server.run_sql((Path(servers.__file__).parent / "schema.sql").read_text(), "host")

@@ -6,46 +6,17 @@ import asyncio
 import json
 import textwrap
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import asyncpg
-import typer
 from rich.console import Console
 from rich.text import Text
 
-from ordinaut_ext_observability.cli.db import NOT_CONNECTED, READ, DatabaseUrl, Timeout
+from ordinaut_ext_observability.cli.db import NOT_CONNECTED, READ
 from ordinaut_ext_observability.db.insights.advice import MIN_ROWS, MIN_UNUSED_SECONDS, Advice, read_advice
 from ordinaut_ext_observability.db.insights.candidates import quoted
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.session import NoConnectionError, read_only_session
-
-_DAY_SECONDS = 86400.0
-
-
-def advise(
-    url: DatabaseUrl = "",
-    timeout: Timeout = 5.0,
-    min_rows: Annotated[int, typer.Option(min=0, help="Tables with fewer rows need no advice.")] = MIN_ROWS,
-    unused_days: Annotated[
-        float, typer.Option(min=0, help="Days without use after which an index is called unused.")
-    ] = MIN_UNUSED_SECONDS / _DAY_SECONDS,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-) -> None:
-    """Print the indexes worth having for Ordinaut's tables as SQL, with reasons; it is for you to run.
-
-    What could be dropped is printed as comments. Only reads. Exits with 0, or with 2 when the database cannot be
-    connected to or read.
-    """
-    raise typer.Exit(
-        run_advise(
-            url,
-            timeout_seconds=timeout,
-            min_rows=min_rows,
-            min_unused_seconds=unused_days * _DAY_SECONDS,
-            as_json=as_json,
-        )
-    )
 
 
 def run_advise(

@@ -6,9 +6,8 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -28,31 +27,6 @@ READ = 0
 NOT_CONNECTED = 2
 _LARGE_BYTES = 2**20
 """Below this it does not matter whether an index is used."""
-
-DatabaseUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        envvar="DATABASE_URL",
-        show_envvar=True,
-        help="postgresql://user:password@host:port/database; postgresql+psycopg:// too.",
-    ),
-]
-Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to connect, and for each query.")]
-
-
-def db(
-    url: DatabaseUrl = "",
-    timeout: Timeout = 5.0,
-    top: Annotated[int, typer.Option(min=1, max=100, help="Rows of what has many: transactions, statements.")] = 10,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-) -> None:
-    """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids.
-
-    It only reads. Exits with 0, or with 2 when the database cannot be connected to.
-    """
-    raise typer.Exit(run_db(url, timeout_seconds=timeout, top=top, as_json=as_json))
 
 
 def run_db(

@@ -36,7 +36,7 @@ DatabaseUrl = Annotated[
         "--url",
         envvar="DATABASE_URL",
         show_envvar=True,
-        help="postgresql://user:password@host:port/database; postgresql+psycopg:// too.",
+        help="postgresql://user:password@host:port/database; with a driver, as in postgresql+psycopg://, too.",
     ),
 ]
 DatabaseTimeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to connect, and for each query.")]

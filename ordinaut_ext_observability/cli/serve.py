@@ -25,6 +25,8 @@ def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) ->
     console = Console(stderr=False, highlight=False)
     try:
         listener = socket.create_server((host, port), backlog=128)
+        # Accepted connections inherit it; asyncio sets it only for sockets that name their protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         # The error's own text may hold the address again.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror

@@ -7,23 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
 
 from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.collectors.queries import query
+from ordinaut_ext_observability.database_url import asyncpg_url
 
 APPLICATION_NAME = "ordinaut-observability"
-
-_UNDERSTOOD = frozenset(
-    {
-        *("host", "port", "dbname", "database", "user", "password", "passfile", "options", "target_session_attrs"),
-        *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword"),
-        *("ssl_min_protocol_version", "ssl_max_protocol_version"),
-    }
-)
-"""Parameters of a URL that asyncpg acts on. Others it would send to the server, which refuses what it does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +31,6 @@ class Limits:
     def answer(self) -> float:
         """Until a server that was to cancel the statement is taken to hang."""
         return self.statement + 1.0
-
-
-def asyncpg_url(url: str) -> str:
-    """The same place for asyncpg: without SQLAlchemy's driver name and without what only other drivers know.
-
-    Raises:
-        ValueError: it is not a URL of PostgreSQL's; the message does not repeat it, since it may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises where the port is no number
-    except ValueError:
-        raise ValueError("the database URL cannot be read") from None
-    if parts.scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise ValueError("the database URL does not begin with postgresql://")
-    kept = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name in _UNDERSTOOD])
-    return f"postgresql://{parts.netloc}{parts.path}{'?' if kept else ''}{kept}"
 
 
 def instant(seconds: float) -> datetime:
@@ -105,11 +79,6 @@ class Database:
         self._url = asyncpg_url(url)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._plain_start = False
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection, as far as is known without asking."""
-        return self._connection is not None and not self._connection.is_closed()
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:

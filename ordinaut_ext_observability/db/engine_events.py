@@ -166,16 +166,22 @@ class EngineEvents:
             self._metrics.count_failure()
 
     def _committing(self, connection: Connection, *_: Any) -> None:
-        if self._active:
-            self._metrics.record_transaction(committed=True)
-            if self._queued:
-                self._report_queued(connection)
+        try:
+            if self._active:
+                if self._queued:
+                    self._report_queued(connection)
+                self._metrics.record_transaction(committed=True)
+        except Exception:  # noqa: BLE001 - no failure of ours may reach the transaction
+            self._metrics.count_failure()
 
     def _rolling_back(self, connection: Connection, *_: Any) -> None:
-        if self._active:
-            self._metrics.record_transaction(committed=False)
-            if self._queued:
-                self._queued.pop(connection, None)
+        try:
+            if self._active:
+                if self._queued:
+                    self._queued.pop(connection, None)
+                self._metrics.record_transaction(committed=False)
+        except Exception:  # noqa: BLE001 - no failure of ours may reach the transaction
+            self._metrics.count_failure()
 
     def _remember(self, connection: Connection, cursor: Any, statement: str, rows: Any, context: Any) -> None:
         """Keep the ids of the tasks that an INSERT queued."""

@@ -26,14 +26,16 @@ class GrowingCounter:
         self._last: dict[tuple[str, ...], float] = {}
 
     def follow(self, counts: Mapping[tuple[str, ...], float]) -> None:
-        """Take over one reading, all series of it; series that are not in it are forgotten."""
+        """Take over one reading.
+
+        A series that is not in it keeps what it counted, since a counter that vanished would turn sums over processes
+        back. When it comes again, that is its first reading.
+        """
         for values, count in counts.items():
             child = self._family.labels(*values)
             before = self._last.get(values)
             if before is not None:
                 child.inc(count - before if count >= before else count)
-        for values in self._last.keys() - counts.keys():
-            self._family.remove(*values)
         self._last = dict(counts)
 
     def pause(self) -> None:

@@ -14,25 +14,6 @@ from ordinaut_ext_observability.db.utilisation import PoolUse
 POOL_NAME = "asyncpg"
 
 
-def instrumented_pool(
-    dsn: str | None = None, *, metrics: DatabaseMetrics, name: str = POOL_NAME, **options: Any
-) -> InstrumentedPool:
-    """A pool to be awaited or entered, as `asyncpg.create_pool` makes it of these options.
-
-    Example:
-        async with instrumented_pool(url, metrics=metrics) as pool, pool.acquire() as connection:
-            await connection.execute("SELECT 1")
-    """
-    import asyncpg
-
-    return instrument(asyncpg.create_pool(dsn, **options), metrics, name)
-
-
-def instrument(pool: Any, metrics: DatabaseMetrics, name: str = POOL_NAME) -> InstrumentedPool:
-    """The pool, counting. `name` is its label; pools of one name are added up."""
-    return InstrumentedPool(pool, metrics, name)
-
-
 class InstrumentedPool:
     """Behaves as the pool it is given."""
 

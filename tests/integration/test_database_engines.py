@@ -225,7 +225,7 @@ def test_failures_of_ours_never_reach_the_engine(
         connection.execute(text(INSERT), {"task_id": tasks[0], "run_at": NOW})
     before = measured.internal_errors()
     assert before == 1
-    for name in ("statement", "operation", "record", "record_error"):
+    for name in ("statement", "operation", "record", "record_error", "record_transaction"):
         monkeypatch.setattr(measured.database, name, broken)
     monkeypatch.setattr(measured.database.utilisation, "watches", broken)
     with engine.begin() as connection:
@@ -233,6 +233,24 @@ def test_failures_of_ours_never_reach_the_engine(
     with pytest.raises(sqlalchemy.exc.ProgrammingError), engine.connect() as connection:
         connection.execute(text("SELECT * FROM missing"))
     assert measured.internal_errors() > before
+
+
+def test_transactions_end_as_they_would_when_they_cannot_be_counted(
+    engine: sqlalchemy.Engine, measured: Any, events: EngineEvents, tasks: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("ours")
+
+    queued: list[str] = []
+    events.on_queued = queued.append
+    monkeypatch.setattr(measured.database, "record_transaction", broken)
+    with engine.begin() as connection:
+        connection.execute(text(INSERT), {"task_id": tasks[0], "run_at": NOW})
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM due_work")) == 1
+        connection.rollback()
+    assert queued == [str(tasks[0])]
+    assert measured.internal_errors() == 2
 
 
 def test_nothing_is_imported_for_a_host_without_sqlalchemy() -> None:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from ordinaut_ext_observability.db.connection import InstrumentedConnection
-from ordinaut_ext_observability.db.pool import InstrumentedPool, instrument, instrumented_pool
+from ordinaut_ext_observability.db.pool import InstrumentedPool
 
 SECRET = "s3cr3t-argument"
 
@@ -347,10 +347,14 @@ def test_failures_of_ours_change_nothing(connected: Any, measured: Any, monkeypa
 
 
 def run_with_pool(
-    database_url: str, measured: Any, work: Callable[[InstrumentedPool], Awaitable[Any]], **options: Any
+    database_url: str,
+    measured: Any,
+    work: Callable[[InstrumentedPool], Awaitable[Any]],
+    name: str = "asyncpg",
+    **options: Any,
 ) -> None:
     async def main() -> None:
-        async with instrumented_pool(database_url, metrics=measured.database, **options) as pool:
+        async with InstrumentedPool(asyncpg.create_pool(database_url, **options), measured.database, name) as pool:
             await asyncio.wait_for(work(pool), 20)
 
     asyncio.run(main())
@@ -428,7 +432,7 @@ def test_exhausted_pool(database_url: str, measured: Any) -> None:
 def test_pool_of_a_server_that_is_not_there(free_port: Callable[[], int], measured: Any) -> None:
     async def main() -> None:
         dsn = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
-        pool = await instrument(asyncpg.create_pool(dsn, min_size=0), measured.database)
+        pool = await InstrumentedPool(asyncpg.create_pool(dsn, min_size=0), measured.database)
         with pytest.raises(OSError):
             await pool.fetch("SELECT 1")
         await pool.close()

@@ -63,9 +63,10 @@ def test_statements_are_counted_where_the_extension_is(counting_server: Postgres
 def test_other_roles_statements_are_hidden(counting_server: PostgresServer) -> None:
     async def check() -> None:
         await execute(
-            counting_server.url(), "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; CREATE ROLE other LOGIN"
+            counting_server.url(),
+            "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; CREATE ROLE other LOGIN PASSWORD 'o'",
         )
-        found = await insights(counting_server.url().replace("orchestrator@", "other@"))
+        found = await insights(f"postgresql://other:o@127.0.0.1:{counting_server.port}/orchestrator")
         assert found.problems == ()
         assert found.statements.hidden_seconds > 0
 

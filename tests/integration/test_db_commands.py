@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ordinaut_ext_observability.cli.advise import advise, run_advise
-from ordinaut_ext_observability.cli.db import db, run_db
+from ordinaut_ext_observability.cli.advise import run_advise
+from ordinaut_ext_observability.cli.db import run_db
+from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.db.insights.report import read_report
 from ordinaut_ext_observability.db.insights.session import read_only_session
 
@@ -221,10 +221,16 @@ def test_advice_as_json(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "not the URL of a PostgreSQL database: expected postgresql://user:password@host:port/database"),
-        (f"mysql://u:{SECRET}@db/x", "not the URL of a PostgreSQL database"),
+        (
+            "",
+            "the database URL does not begin with postgresql://: "
+            "expected postgresql://user:password@host:port/database",
+        ),
+        (f"mysql://u:{SECRET}@db/x", "the database URL does not begin with postgresql://"),
+        (f"postgresql://u:12?{SECRET}@127.0.0.1:1/x", "the database URL cannot be read"),
         (f"postgresql+psycopg://u:{SECRET}@127.0.0.1:1/ordinaut", "127.0.0.1:1/ordinaut: nobody listens there"),
-        (f"postgresql://u:{SECRET}@127.0.0.1:1/x?port={SECRET}", "127.0.0.1:1/x: "),
+        (f"postgresql://u:{SECRET}@127.0.0.1:1,127.0.0.1:2/x", "127.0.0.1:1,127.0.0.1:2/x: nobody listens there"),
+        (f"postgresql://u:{SECRET}@127.0.0.1:1/x?port={SECRET}", "the database URL has a port that is no number"),
         (f"postgresql://u:{SECRET}@127.0.0.1:1/x?sslmode={SECRET}", "127.0.0.1:1/x: "),
     ],
 )
@@ -270,12 +276,27 @@ def test_urls_of_sqlalchemy_are_accepted(database_url: str) -> None:
         assert Shown(run_db, database_url.replace("postgresql", scheme, 1)).status == 0
 
 
-@pytest.mark.parametrize("command", [db, advise])
-def test_commands_take_the_hosts_variable(database_url: str, command: Any) -> None:
-    app = typer.Typer()
-    app.command()(command)
-    with contextlib.suppress(SystemExit):
-        found = CliRunner().invoke(app, ["--json"], env={"DATABASE_URL": database_url})
+def test_urls_with_several_servers_and_parameters_of_other_drivers_are_accepted(
+    database_url: str, free_port: Callable[[], int]
+) -> None:
+    beginning, _, rest = database_url.partition("@")
+    url = f"{beginning}@127.0.0.1:{free_port()},{rest}?keepalives=1&channel_binding=prefer&application_name=x"
+    assert Shown(run_db, url).status == 0
+    assert Shown(run_advise, url).status == 0
+
+
+@pytest.mark.parametrize("command", ["db", "advise"])
+def test_commands_take_the_hosts_variable(database_url: str, command: str) -> None:
+    found = CliRunner().invoke(app, [command, "--json"], env={"DATABASE_URL": database_url, "COLUMNS": "100"})
     assert found.exit_code == 0
     assert json.loads(found.stdout)
-    assert CliRunner().invoke(app, ["--url", "nonsense"]).exit_code == 2
+    assert CliRunner().invoke(app, [command, "--url", "nonsense"]).exit_code == 2
+
+
+def test_days_without_use_are_an_option(database_url: str) -> None:
+    fill(database_url)
+    documented = (Path(__file__).parents[2] / "docs" / "database.md").read_text()
+    assert "--min-unused-days" in documented
+    runs = [CliRunner().invoke(app, ["advise", "--url", database_url, "--min-unused-days", days]) for days in "07"]
+    assert [run.exit_code for run in runs] == [0, 0]
+    assert ["is unused" in run.stdout for run in runs] == [True, False]

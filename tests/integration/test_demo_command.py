@@ -20,10 +20,7 @@ import psutil
 import pytest
 
 MOUNT = "/ext/observability"
-RUN = (
-    "import sys; from ordinaut_ext_observability.cli.demo.demo import run_demo; "
-    "sys.exit(run_demo('127.0.0.1', int(sys.argv[1]), seed=7, open_browser=False))"
-)
+COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 START_SECONDS = 40.0
 
 pytestmark = pytest.mark.skipif(
@@ -38,7 +35,10 @@ class RunningDemo:
 
     def __init__(self, start_child: Callable[..., Any], folder: Path, port: int = 0, **environ: str) -> None:
         self.folder = folder
-        self.child = start_child("-c", RUN, str(port), environ={"TMPDIR": str(folder), "COLUMNS": "60", **environ})
+        self.child = start_child(
+            *(COMMAND, "demo", "--no-open", "--seed", "7", "--port", str(port)),
+            environ={"TMPDIR": str(folder), "COLUMNS": "60", **environ},
+        )
         self._seen: set[psutil.Process] = set()
 
     @property
@@ -193,6 +193,28 @@ def query(demo: RunningDemo, sql: str) -> Any:
     return asyncio.run(ask())
 
 
+def test_tasks_are_created_and_events_streamed_while_it_runs(demo: RunningDemo, eventually: Any) -> None:
+    patterns = (
+        r'orchestrator_tasks_created_total\{[^}]*"(event|condition)"[^}]*\} [1-9]',
+        r"orchestrator_http_stream_messages_total\{[^}]*\} [1-9]",
+    )
+    assert eventually(sees(demo, *patterns), 90), [p for p in patterns if not re.search(p, demo.samples())]
+
+
+def test_database_lets_nobody_in_without_the_password(demo: RunningDemo) -> None:
+    import asyncio
+
+    import asyncpg
+
+    url = re.search(r"psql (\S+)", demo.child.out)
+    assert url
+    without = re.sub(r":[0-9a-f]{32}@", "@", url[1])
+    assert without != url[1]
+    for refused in (without, without.replace("@", ":guessed@")):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            asyncio.run(asyncpg.connect(refused, passfile="/nowhere"))
+
+
 def test_tables_hold_what_a_host_would_write(demo: RunningDemo, eventually: Any) -> None:
     for kind in ("cron", "rrule", "once", "event", "condition"):
         assert query(demo, f"SELECT count(*) FROM task WHERE schedule_kind = '{kind}'") > 0
@@ -301,8 +323,9 @@ def test_missing_wheel_is_one_clear_line(tmp_path: Path, package: str) -> None:
         "import importlib.util as util; find = util.find_spec; "
         f"util.find_spec = lambda name, *rest: None if name == '{package}' else find(name, *rest); "
     )
+    run = "from ordinaut_ext_observability.cli.main import app; app(['demo', '--no-open', '--port', '0'])"
     done = subprocess.run(
-        [sys.executable, "-c", hide + RUN, "0"],
+        [sys.executable, "-c", hide + run],
         capture_output=True,
         text=True,
         timeout=30,

@@ -169,6 +169,8 @@ def run_demo(host: str, port: int, *, seed: int, open_browser: bool) -> int:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=128)
+        # Accepted connections inherit it; asyncio sets it only for sockets that name their protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         console.print(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port.", soft_wrap=True)

@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import secrets
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
@@ -20,6 +21,8 @@ from ordinaut_ext_observability.cli.demo.database import connect, write_audit
 from ordinaut_ext_observability.cli.demo.workload import SYSTEM_AGENT_ID
 
 _EVENTS_KEPT = 10_000
+_STREAMED = 5
+"""As many events, or seconds, are streamed to a client."""
 _STATUS_AFTER = {"pause": "paused", "resume": "active"}
 
 
@@ -28,6 +31,14 @@ class NewEvent(BaseModel):
 
     topic: str
     payload: dict[str, Any] = {}
+
+
+class NewTask(BaseModel):
+    """A task that no schedule fires: the demo's scheduler knows those alone that there were at its start."""
+
+    title: str
+    schedule_kind: Literal["event", "condition"]
+    schedule_expr: str
 
 
 class Credentials(BaseModel):
@@ -61,6 +72,17 @@ def build_task_router(stores: Stores) -> APIRouter:
         database = await stores.database()
         rows = await database.fetch("SELECT id, title, schedule_kind::text, schedule_expr, status FROM task LIMIT 100")
         return [dict(row) for row in rows]
+
+    @router.post("/tasks/")
+    async def create_task(new: NewTask) -> dict[str, Any]:
+        database = await stores.database()
+        task_id = await database.fetchval(
+            "INSERT INTO task (title, description, created_by, schedule_kind, schedule_expr, payload) "
+            "VALUES ($1, 'Of the demo', $2, $3, $4, '{\"pipeline\": []}') RETURNING id",
+            *(new.title, SYSTEM_AGENT_ID, new.schedule_kind, new.schedule_expr),
+        )
+        await write_audit(database, SYSTEM_AGENT_ID, "task.created", task_id)
+        return {"id": task_id}
 
     @router.get("/tasks/{task_id}")
     async def show_task(task_id: UUID) -> Any:
@@ -107,7 +129,7 @@ def build_run_router(stores: Stores) -> APIRouter:
 
 
 def build_event_router(stores: Stores) -> APIRouter:
-    """The route under /events."""
+    """The routes under /events."""
     router = APIRouter()
 
     @router.post("/events/")
@@ -130,6 +152,10 @@ def build_event_router(stores: Stores) -> APIRouter:
         )
         await write_audit(database, SYSTEM_AGENT_ID, "event.published")
         return {"event_id": event_id}
+
+    @router.get("/events/stream")
+    async def stream_events() -> StreamingResponse:
+        return StreamingResponse(_coming_events(stores.redis), media_type="text/event-stream")
 
     return router
 
@@ -160,6 +186,16 @@ def build_agent_router(stores: Stores) -> APIRouter:
         raise RuntimeError("This report is broken, for the demo")
 
     return router
+
+
+async def _coming_events(redis: Redis) -> AsyncIterator[str]:
+    """The next ones, as server-sent events."""
+    last: Any = "$"
+    for _ in range(_STREAMED):
+        for _, entries in await redis.xread({"events": last}, count=1, block=1000):
+            for entry, fields in entries:
+                last = entry
+                yield f"id: {entry.decode()}\ndata: {json.dumps(fields[b'topic'].decode())}\n\n"
 
 
 def _not_found(task_id: UUID) -> JSONResponse:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -46,15 +47,21 @@ _IS_ABOUT_DATABASE = re.compile(r"\s*(CREATE|DROP)\s+DATABASE\b", re.IGNORECASE)
 
 DATABASE = "orchestrator"
 USER = "orchestrator"
+_INITDB = ("-U", USER, "--encoding=UTF8", "--locale=C", "-N")
 
 
 class PostgresServer:
-    """A PostgreSQL of its own: trust authentication on a free loopback port, nothing kept after `stop`."""
+    """A PostgreSQL of its own on a free loopback port, behind a random password; nothing is kept after `stop`."""
 
-    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
-        """`settings` are server parameters, as in postgresql.conf."""
+    def __init__(self, *, settings: dict[str, str] | None = None, trust: bool = False) -> None:
+        """`settings` are server parameters, as in postgresql.conf.
+
+        With `trust` every local user gets in as any role, without a password, and so may run programs as the user that
+        the server runs as: for tests.
+        """
         self._settings = {"fsync": "off", "max_connections": "100", **(settings or {})}
         binaries = postgres_programs()
+        self._password = "" if trust else secrets.token_hex(16)
         self._root = server_folder("postgres")
         self._binaries = within_reach(binaries, self._root)
         self.port = free_port()
@@ -66,8 +73,9 @@ class PostgresServer:
         return self._root
 
     def url(self, database: str = DATABASE) -> str:
-        """A `postgresql://` URL of one of its databases."""
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+        """A `postgresql://` URL of one of its databases, with the password."""
+        password = f":{self._password}" if self._password else ""
+        return f"postgresql://{USER}{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it, with an empty database `orchestrator`; or start it again on what it held.
@@ -76,10 +84,9 @@ class PostgresServer:
             ServerError: it ended, or does not answer in time.
         """
         data = self._root / "data"
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}
         first = not data.exists()
         if first:
-            self._run("initdb", "-D", str(data), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "-N")
+            self._make(data)
         parameters = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         with (self._root / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -89,15 +96,14 @@ class PostgresServer:
                 ],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment(),
                 cwd="/",
                 start_new_session=True,
                 **unprivileged(),
             )
         self._wait()
         if first:
-            self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-qc",
-                      f"CREATE DATABASE {DATABASE}")  # fmt: skip
+            self.run_sql(f"CREATE DATABASE {DATABASE}", "postgres")
 
     def run_sql(self, sql: str, database: str = DATABASE) -> None:
         """Run statements with psql, all or none; `CREATE DATABASE` and `DROP DATABASE` by themselves.
@@ -106,8 +112,7 @@ class PostgresServer:
             ServerError: one of them failed.
         """
         transaction = [] if _IS_ABOUT_DATABASE.match(sql) else ["-1"]
-        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database, "-q", *transaction,
-                  "-v", "ON_ERROR_STOP=1", "-f", "-", stdin=sql)  # fmt: skip
+        self._run(*self._psql(database), *transaction, "-v", "ON_ERROR_STOP=1", "-f", "-", stdin=sql)
 
     def stop(self, *, keep: bool = False) -> None:
         """Stop it, without waiting for its clients; its data is deleted unless `keep`. Safe more than once."""
@@ -121,27 +126,48 @@ class PostgresServer:
         for _ in _until(_START_SECONDS):
             if self.process is None or self.process.poll() is not None:
                 raise ServerError(f"PostgreSQL ended at its start: {log.read_text(errors='replace')[-500:]}")
-            ready = subprocess.run(
-                [str(self._binaries / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres",
-                 "-qc", "SELECT 1"],
-                capture_output=True, check=False, cwd="/", **unprivileged(),
-            )  # fmt: skip
-            if ready.returncode == 0:
+            if self._call(*self._psql("postgres"), "-c", "SELECT 1").returncode == 0:
                 return
         raise ServerError("PostgreSQL does not answer")
 
+    def _make(self, data: Path) -> None:
+        if not self._password:
+            self._run("initdb", *_INITDB, "--auth=trust", "-D", str(data))
+            return
+        file = self._root / "password"
+        try:
+            file.touch(0o600)
+            file.write_text(self._password)
+            user = unprivileged()
+            if user:
+                os.chown(file, user["user"], user["group"])
+            self._run("initdb", *_INITDB, "--auth=scram-sha-256", f"--pwfile={file}", "-D", str(data))
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _psql(self, database: str) -> tuple[str, ...]:
+        return ("psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database)
+
     def _run(self, program: str, *arguments: str, stdin: str | None = None) -> None:
-        done = subprocess.run(
+        done = self._call(program, *arguments, stdin=stdin)
+        if done.returncode != 0:
+            raise ServerError(f"{program} failed: {done.stderr.decode(errors='replace')[-500:]}")
+
+    def _call(self, program: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[bytes]:
+        clients = {"PGPASSWORD": self._password, "PGOPTIONS": "-c client_min_messages=warning"}
+        return subprocess.run(
             [str(self._binaries / program), *arguments],
             input=stdin.encode() if stdin is not None else None,
             capture_output=True,
             check=False,
             cwd="/",
-            env={"LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root), "PGOPTIONS": "-c client_min_messages=warning"},
+            env={**self._environment(), **clients},
             **unprivileged(),
         )
-        if done.returncode != 0:
-            raise ServerError(f"{program} failed: {done.stderr.decode(errors='replace')[-500:]}")
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of ours that would tell PostgreSQL's programs something else than we do."""
+        return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}
 
 
 class RedisServer:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import asyncpg
 
+from ordinaut_ext_observability import database_url
 from ordinaut_ext_observability.errors import ObservabilityError
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ APPLICATION = "ordinaut-observability"
 LOCK_TIMEOUT_SECONDS = 0.5
 """Nothing here needs a lock that anybody holds for long, but for a table that is being altered."""
 
-_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")
-_SHOWABLE = re.compile(r"[\w.:,\[\]-]*")
-_USUAL_PORT = 5432
 _BROKEN = (
     ConnectionError,
     asyncpg.InterfaceError,
@@ -66,7 +62,7 @@ async def _connect(url: str, timeout_seconds: float) -> Connection:
     target = shown_target(url)
     try:
         return await asyncpg.connect(
-            _SCHEME.sub("postgresql://", url),
+            database_url.asyncpg_url(url),
             timeout=timeout_seconds,
             # Prepared statements do not survive a pooler that changes connections between transactions.
             statement_cache_size=0,
@@ -95,18 +91,8 @@ def shown_target(url: str) -> str:
     Raises:
         NoConnectionError: it is no URL of a PostgreSQL database, or one of which no part can be shown for certain.
     """
-    hint = "expected postgresql://user:password@host:port/database"
-    if not _SCHEME.match(url):
-        raise NoConnectionError(f"not the URL of a PostgreSQL database: {hint}")
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "local socket", parts.port or _USUAL_PORT
-    except ValueError:
-        raise NoConnectionError(f"the database URL cannot be read: {hint}") from None
-    database = parts.path.removeprefix("/")
-    # An @ after the host, or a second one before it: a password with characters that are not escaped.
-    if "@" in f"{parts.path}{parts.fragment}" or parts.netloc.count("@") > 1 or not _SHOWABLE.fullmatch(database):
-        raise NoConnectionError(
-            f"the database URL cannot be read, a password's special characters need %-escapes: {hint}"
-        )
-    return f"{host}:{port}/{database}"
+        return database_url.shown_target(url)
+    except ValueError as error:
+        hint = "expected postgresql://user:password@host:port/database"
+        raise NoConnectionError(f"{error}: {hint}") from None

@@ -111,17 +111,31 @@ def test_process_that_reads_no_more_shows_none_and_starts_anew(metrics: Metrics,
     assert values(metrics, name)[("commit",)] == 100  # what came meanwhile, the other process counted
 
 
-def test_statements_are_the_top_ones_only(metrics: Metrics, insights: InsightMetrics) -> None:
-    def top(*ids: int, seconds: float) -> Insights:
-        statements = tuple(Statement(str(number), 10, seconds, 0, "") for number in ids)
-        return replace(READING, statements=Statements(statements, 0.0, ""))
+def top(*ids: int, seconds: float) -> Insights:
+    """A reading of these statements."""
+    statements = tuple(Statement(str(number), 10, seconds, 0, "") for number in ids)
+    return replace(READING, statements=Statements(statements, 0.0, ""))
 
+
+def test_statements_are_the_top_ones_only(metrics: Metrics, insights: InsightMetrics) -> None:
     name = "orchestrator_database_statement_seconds_total"
     insights.update(top(*range(30), seconds=1.0))
     assert len(values(metrics, name)) == 10
     insights.update(top(*range(5, 15), seconds=3.0))
-    assert values(metrics, name) == {(str(number),): 2.0 if number < 10 else 0.0 for number in range(5, 15)}
+    assert values(metrics, name) == {(str(number),): 2.0 if 5 <= number < 10 else 0.0 for number in range(15)}
     assert values(metrics, "ordinaut_observability_label_overflow_total") == {}
+
+
+def test_statement_that_leaves_the_top_keeps_its_count_and_comes_again_without_a_leap(
+    metrics: Metrics, insights: InsightMetrics
+) -> None:
+    name = "orchestrator_database_statement_seconds_total"
+    seen = []
+    for reading in (top(1, seconds=1.0), top(1, seconds=3.0), top(2, seconds=9.0), top(1, seconds=50.0)):
+        insights.update(reading)
+        seen.append(values(metrics, name)["1",])
+    insights.update(top(1, seconds=51.0))
+    assert [*seen, values(metrics, name)["1",]] == [0.0, 2.0, 2.0, 2.0, 3.0]
 
 
 def test_every_help_names_its_source(metrics: Metrics, insights: InsightMetrics) -> None:

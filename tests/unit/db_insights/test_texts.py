@@ -35,6 +35,8 @@ def test_durations(seconds: float, text: str) -> None:
         ("postgres://db/ordinaut", "db:5432/ordinaut"),
         ("postgresql://u:s%40cret@[::1]:5432/x", "::1:5432/x"),
         ("postgresql:///ordinaut?host=/run/postgresql", "local socket:5432/ordinaut"),
+        ("postgresql://u:secret@h1:5432,h2:6432/x", "h1:5432,h2:6432/x"),
+        ("postgresql://db/x;secret y", "db:5432/?"),
     ],
 )
 def test_target_is_shown_without_credentials(url: str, target: str) -> None:
@@ -46,7 +48,7 @@ def test_target_is_shown_without_credentials(url: str, target: str) -> None:
     [
         "", "secret", "mysql://u:secret@db/x", "postgresql://u:secret", "postgresql://u:se/secret@db/x",
         "postgresql://u:se@secret@db/x", "postgresql://u:se#secret@db/x", "postgresql://u:se?secret@db/x",
-        "postgresql://u:[secret@db/x", "postgresql://db/x;secret y", "postgresql://u:secret@db:port/x",
+        "postgresql://u:[secret@db/x", "postgresql://u:5?secret@db/x", "postgresql://u:secret@db:port/x",
     ],
 )  # fmt: skip
 def test_url_that_cannot_be_read_is_not_shown(url: str) -> None:
