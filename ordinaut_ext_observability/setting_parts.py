@@ -250,6 +250,7 @@ class CollectorSettings(Part):
         description="The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, "
         "`postgresql://` or `postgresql+psycopg://`.",
     )
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:

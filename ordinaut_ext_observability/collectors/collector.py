@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import asyncpg
@@ -18,6 +18,7 @@ from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import (
     Collected,
     DatabaseFacts,
+    Problem,
     QueueFacts,
     SchedulerFacts,
     WorkerFacts,
@@ -37,6 +38,9 @@ _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
 
 _LONGEST_PAUSE_SECONDS = 60.0
+_LOOK_SECONDS = 15.0
+"""How often the server is looked at where readings are less often: readiness depends on it, and it costs little."""
+
 _ROUNDS_PER_FURTHER_READING = 4
 
 _BUSY_SHARE = 0.1
@@ -46,11 +50,14 @@ _BUSY_SHARE = 0.1
 class FurtherReading(Protocol):
     """What else the leader reads now and then, on the collectors' connection."""
 
-    async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Read, in a transaction with limits on every statement. Raises what asyncpg raises."""
+    async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> Mapping[str, str]:
+        """Read, in a transaction with limits on every statement; the parts that could not be read, each with a reason.
+
+        Raises what asyncpg raises.
+        """
 
     def clear(self) -> None:
-        """Another process leads now: what was read is not shown."""
+        """Another process leads now, or nothing could be read: what was read before is not shown."""
 
 
 class SystemCollector:
@@ -68,15 +75,19 @@ class SystemCollector:
         event: Callable[..., None],
         fresh_seconds: float = FRESH_SECONDS,
         runs_reported: Callable[[], bool] = lambda: False,
+        report_delay_seconds: float = 0.0,
         limits: Limits | None = None,
         further: FurtherReading | None = None,
+        families: SystemMetrics | None = None,
     ) -> None:
-        """Connects at the first round. While `runs_reported` is true, runs are counted and timed by who runs them.
+        """Connects at the first round. Once `runs_reported` was true, runs are counted and timed by who runs them.
+
+        `families` are of `metrics`; left out, they are made.
 
         Raises:
             ValueError: the URL cannot be read.
         """
-        self.families = SystemMetrics(metrics)
+        self.families = families or SystemMetrics(metrics)
         self._database = Database(url, limits)
         self._clock = clock
         self._event = event
@@ -84,7 +95,11 @@ class SystemCollector:
         self._count_internal_error = metrics.count_internal_error
         self._states = States(self.families, clock, event, metrics.count_internal_error)
         self._reader = SystemReader(
-            self.families, self._states, fresh_seconds=fresh_seconds, runs_reported=runs_reported
+            self.families,
+            self._states,
+            fresh_seconds=fresh_seconds,
+            runs_reported=runs_reported,
+            report_delay_seconds=report_delay_seconds,
         )
         self._numbers = NumberReader(lambda: self.families.cluster_counters)
         # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
@@ -92,9 +107,15 @@ class SystemCollector:
         self._interval_seconds = interval_seconds
         self._further = further
         self._rounds_led = 0
-        self._leading = False
+        self._leads_since: float | None = None
         self._sequence = 0
+        self._saved: Checkpoint | None = None
+        self._offered: Checkpoint | None = None
+        """The last one, which may have been saved, too, although we were not told."""
         self._failures = 0
+        self._answered = True
+        """Whether the server did in the last round, whatever came after."""
+        self._due: float | None = None
         self._took_seconds = 0.0
 
     @property
@@ -118,7 +139,12 @@ class SystemCollector:
     @property
     def leads(self) -> bool:
         """Whether this process reads for all."""
-        return self._leading
+        return self._leads_since is not None
+
+    @property
+    def leads_since(self) -> float | None:
+        """Since when, on the monotonic clock; None while another process does."""
+        return self._leads_since
 
     @property
     def mode(self) -> str:
@@ -126,14 +152,21 @@ class SystemCollector:
         return self._leadership.mode
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Read now and at every interval, until `stop` is set. Cancelling it is as good."""
+        """Read now and at every interval, until `stop` is set. Cancelling it is as good.
+
+        Between readings that are further apart, the server is looked at.
+        """
         try:
             while not stop.is_set():
-                await self.collect()
+                if self._due is None or self._clock.monotonic() >= self._due:
+                    await self.collect()
+                else:
+                    await self.look()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause_seconds()):
+                    async with asyncio.timeout(self._wait_seconds()):
                         await stop.wait()
         finally:
+            self._due = None
             self._step_down()
             self.families.leader.clear()
             await self._database.close()
@@ -141,28 +174,51 @@ class SystemCollector:
     async def collect(self) -> None:
         """One round. Never raises but when cancelled."""
         begun = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(_ROUND_SECONDS):
-                await self._round()
-        except Exception as error:  # noqa: BLE001 - a periodic task: the next round is due all the same
-            self._lose(error)
-        else:
+        if await self._try(self._round):
             lasting = all(is_lasting(self._states.of(name).problem) for name in self._problems())
             self._failures = 0 if lasting else self._failures + 1
-        self._took_seconds = self._clock.monotonic() - begun
-        self.families.leader.labels().set(self._leading)
+        now = self._clock.monotonic()
+        self._took_seconds = now - begun
+        self._due = now + self._pause_seconds()
+        self.families.leader.labels().set(self.leads)
         self._states.show_ages()
+
+    async def look(self) -> None:
+        """See whether the server answers. Never raises but when cancelled."""
+        if not await self._try(self._look):
+            # Not as late as the next round was to be: what made that late is over.
+            self._due = self._clock.monotonic() + self._pause_seconds()
+            self.families.leader.labels().set(self.leads)
+        self._states.show_ages()
+
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> bool:
+        self._answered = False
+        try:
+            async with asyncio.timeout(_ROUND_SECONDS):
+                await work()
+        except Exception as error:  # noqa: BLE001 - a periodic task: the next round is due all the same
+            self._lose(error)
+            return False
+        return True
+
+    async def _look(self) -> None:
+        async with self._database.reading() as reading:
+            await self._read_server(reading)
+
+    async def _read_server(self, reading: Reading) -> None:
+        await self._states.attempt("database", reading, lambda: self._server(reading))
+        self._answered = True
 
     async def _round(self) -> None:
         async with self._database.reading() as reading:
             # Apart from what is read for counting: a snapshot from before we led may be older than the checkpoint.
-            await self._states.attempt("database", reading, lambda: self._server(reading))
+            await self._read_server(reading)
             leads = await self._leadership.check(reading)
         if not leads:
             self._step_down()
             self._states.forget("database")
             return
-        if not self._leading:
+        if not self.leads:
             await self._take_over()
         async with self._database.reading() as reading:
             await self._reader.read(reading)
@@ -180,7 +236,11 @@ class SystemCollector:
         further = self._further
         if further is not None and self._rounds_led % _ROUNDS_PER_FURTHER_READING == 1:
             async with self._database.reading() as reading:
-                await self._states.attempt("insights", reading, lambda: further.read(reading.connection))
+                problems = await self._states.attempt("insights", reading, lambda: further.read(reading.connection))
+            if problems is None:
+                further.clear()
+            else:
+                self._states.note_parts("insights", problems)
 
     async def _server(self, reading: Reading) -> DatabaseFacts:
         begun = self._clock.monotonic()
@@ -201,13 +261,17 @@ class SystemCollector:
         except ObservabilityError:
             # Then nothing can be saved either, and we go on from what we have. Once the store answers and has a
             # higher sequence, we step down and begin again there.
-            self._count_internal_error("collector_checkpoint")
+            self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
         else:
             self._resume(checkpoint)
-        self._leading = True
+        self._leads_since = self._clock.monotonic()
         self._event("INFO", "this process reads the database for all", "collector_leader", mode=self.mode)
 
     def _resume(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint in (self._saved, self._offered):
+            # Nobody has led since we did, or ever. State and totals in memory belong together and are no older; and
+            # what others have counted into these families since, where they are this process's, is not undone.
+            return
         self._sequence = 0
         counted = NO_NUMBERS
         self._reader.reset()
@@ -222,16 +286,19 @@ class SystemCollector:
     async def _save(self) -> bool:
         """Whether we still lead, as far as the store knows."""
         self._sequence += 1
-        checkpoint = Checkpoint(self._sequence, self._reader.dump(), self._numbers.read())
+        checkpoint = self._offered = Checkpoint(self._sequence, self._reader.dump(), self._numbers.read())
         try:
-            return await asyncio.to_thread(self._checkpoints.save, checkpoint)
+            saved = await asyncio.to_thread(self._checkpoints.save, checkpoint)
         except ObservabilityError:
-            self._count_internal_error("collector_checkpoint")
+            self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
             return True
+        if saved:
+            self._saved = checkpoint
+        return saved
 
     def _step_down(self) -> None:
-        if self._leading:
-            self._leading = False
+        if self.leads:
+            self._leads_since = None
             self._rounds_led = 0
             self.families.clear_gauges()
             if self._further is not None:
@@ -240,7 +307,7 @@ class SystemCollector:
 
     def _lose(self, error: Exception) -> None:
         """The connection is of no use any more, and with it goes what was known."""
-        led = self._leading
+        led = self.leads
         self._database.drop()
         self._leadership.lose()
         self._step_down()
@@ -254,8 +321,16 @@ class SystemCollector:
         return [name for name in self._states.names() if self._states.of(name).problem is not None]
 
     def _pause_seconds(self) -> float:
-        """The interval, longer when reading takes long or fails again and again, give or take a tenth."""
-        longest = max(_LONGEST_PAUSE_SECONDS, self._interval_seconds)
+        """The interval, longer when reading takes long or fails again and again, give or take a tenth.
+
+        To connect again costs little, and whether the host is ready depends on it: that is not put off for long.
+        """
+        longest = max(_LONGEST_PAUSE_SECONDS if self._answered else _LOOK_SECONDS, self._interval_seconds)
         patient = self._interval_seconds * 2.0 ** min(max(self._failures - 1, 0), 16)
-        pause = min(max(patient, self._took_seconds / _BUSY_SHARE), longest)
-        return spread(pause)
+        busy = self._took_seconds / _BUSY_SHARE if self._answered else 0.0
+        return spread(min(max(patient, busy), longest))
+
+    def _wait_seconds(self) -> float:
+        """Until the next round, or until the server is looked at before that."""
+        due = self._due if self._due is not None else 0.0
+        return min(max(0.0, due - self._clock.monotonic()), max(_LOOK_SECONDS, self._interval_seconds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 
 class Problem(Enum):
@@ -107,7 +107,8 @@ class RedisFacts:
     used_memory_bytes: int = 0
     max_memory_bytes: int = 0
     """0: no limit."""
-    evicted_keys_total: int = 0
+    evicted_keys: int = 0
+    """Since the server started."""
     connected_clients: int = 0
 
 
@@ -121,3 +122,7 @@ class DatabaseFacts:
     connections: int
     max_connections: int
     in_recovery: bool
+
+
+UNREAD: Collected[Any] = Collected(None, None, None)
+"""Before the first reading."""

@@ -35,14 +35,19 @@ class SystemReader:
     """The collectors of the leader; each fails by itself."""
 
     def __init__(
-        self, families: SystemMetrics, states: States, *, fresh_seconds: float, runs_reported: Callable[[], bool]
+        self,
+        families: SystemMetrics,
+        states: States,
+        *,
+        fresh_seconds: float,
+        runs_reported: Callable[[], bool],
+        report_delay_seconds: float,
     ) -> None:
         self._families = families
         self._states = states
         self._fresh_seconds = fresh_seconds
         self._workers = WorkersCollector(families, fresh_seconds)
-        self._runs = RunsCollector(families, runs_reported)
-        self._runs_reported = runs_reported
+        self._runs = RunsCollector(families, runs_reported, report_delay_seconds)
         self._activity = ActivityCollector(families)
         self._drift = DriftCollector(families)
 
@@ -52,7 +57,7 @@ class SystemReader:
         Raises:
             Exception: the connection failed.
         """
-        self._families.show_sources(runs_reported=self._runs_reported())
+        self._families.show_sources(runs_reported=self._runs.reported)
         queue = await self._queue(reading)
         # Without the queue there are no leases; without those it is not known what runs may still come.
         await self._read_workers(reading, queue.leases if queue is not None else ())

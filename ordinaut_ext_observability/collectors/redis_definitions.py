@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ordinaut_ext_observability.collectors.facts import RedisFacts
-from ordinaut_ext_observability.collectors.redis_reading import RedisReading
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Gauge, GaugeChild
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.collectors.redis_reading import RedisReading
 
 # A server on the same machine answers in a tenth of a millisecond, and one that needs a second does not answer for us.
 PING_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -43,33 +47,28 @@ class RedisMetrics:
         self.memory_max = metrics.gauge(
             "orchestrator_redis_memory_max_bytes", "Memory that Redis may use; 0: no limit of its own."
         )
-        self.evicted_keys = metrics.counter(
-            "orchestrator_redis_evicted_keys_total", "Keys that Redis has thrown out for want of memory."
+        # Not a counter: every process reads the same number, and counters of several processes are added up.
+        self.evicted_keys = metrics.gauge(
+            "orchestrator_redis_evicted_keys",
+            "Keys that Redis has thrown out for want of memory: the server's own counter, since it started.",
         )
         self.connected_clients = metrics.gauge(
             "orchestrator_redis_connected_clients", "Clients connected to Redis, this one included."
         )
-        self._evicted: tuple[str, int] | None = None
-        """Of which run of the server, and how many."""
-
-    @classmethod
-    def of(cls, metrics: Metrics) -> RedisMetrics:
-        """Those of this registry."""
-        return cls(metrics)
 
     def show(self, reading: RedisReading) -> None:
         """What was read just now, and nothing else."""
         facts = reading.facts
         self.up.labels().set(1)
         self.ping_seconds.labels().observe(facts.latency_seconds)
-        if reading.run_id is None:
-            for gauge in (self.memory_used, self.memory_max, self.connected_clients):
+        if not reading.informed:
+            for gauge in self._of_info():
                 gauge.clear()
         else:
             self.memory_used.labels().set(facts.used_memory_bytes)
             self.memory_max.labels().set(facts.max_memory_bytes)
             self.connected_clients.labels().set(facts.connected_clients)
-            self._count_evicted(reading.run_id, facts.evicted_keys_total)
+            self.evicted_keys.labels().set(facts.evicted_keys)
         self._show_streams(facts)
 
     def show_absence(self) -> None:
@@ -84,7 +83,10 @@ class RedisMetrics:
 
     def _gauges(self) -> tuple[Gauge, ...]:
         streams = (self.stream_length, self.group_pending, self.group_lag, self.group_consumers)
-        return (self.up, *streams, self.memory_used, self.memory_max, self.connected_clients)
+        return (self.up, *streams, *self._of_info())
+
+    def _of_info(self) -> tuple[Gauge, ...]:
+        return (self.memory_used, self.memory_max, self.evicted_keys, self.connected_clients)
 
     def _show_streams(self, facts: RedisFacts) -> None:
         _replace(self.stream_length, {(stream,): length for stream, length in facts.stream_lengths.items()})
@@ -92,15 +94,6 @@ class RedisMetrics:
         _replace(self.group_pending, {labels: group.pending for labels, group in groups.items()})
         _replace(self.group_lag, {labels: group.lag for labels, group in groups.items() if group.lag is not None})
         _replace(self.group_consumers, {labels: group.consumers for labels, group in groups.items()})
-
-    def _count_evicted(self, run_id: str, evicted: int) -> None:
-        """Add what came since the last reading; a server that started since began at zero."""
-        before = self._evicted
-        self._evicted = (run_id, evicted)
-        if before is None:
-            return  # what it has thrown out in all its life is not new
-        known = before[1] if before[0] == run_id and before[1] <= evicted else 0
-        self.evicted_keys.labels().inc(evicted - known)
 
 
 def _replace(gauge: Gauge, values: dict[tuple[str, ...], int]) -> None:

@@ -22,8 +22,8 @@ class RedisReading:
     """What one round of questions brought."""
 
     facts: RedisFacts
-    run_id: str | None
-    """Another after each start of the server; None where INFO is not permitted, and its facts are missing."""
+    informed: bool
+    """False where INFO is not permitted, and its facts are missing."""
     problem: Problem | None
     """NO_PERMISSION when some questions were not permitted, None if all were answered."""
 
@@ -69,10 +69,10 @@ async def read_server(client: Redis, clock: Clock, streams: StreamNames, *, sear
         groups=groups,
         used_memory_bytes=_number(info.get("used_memory")),
         max_memory_bytes=_number(info.get("maxmemory")),
-        evicted_keys_total=_number(info.get("evicted_keys")),
+        evicted_keys=_number(info.get("evicted_keys")),
         connected_clients=_number(info.get("connected_clients")),
     )
-    return RedisReading(facts, str(info.get("run_id", "")) if info else None, _problem(denials))
+    return RedisReading(facts, bool(info), _problem(denials))
 
 
 async def _read_streams(

@@ -10,7 +10,7 @@ from redis import exceptions
 
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
-from ordinaut_ext_observability.collectors.facts import Collected, Problem, RedisFacts
+from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_connection import RedisConnection, problem_of
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
 from ordinaut_ext_observability.collectors.redis_reading import read_server
@@ -36,15 +36,18 @@ class RedisCollector:
         interval_seconds: float,
         event: Callable[..., None],
         on_problem: Callable[[str], None] = lambda _: None,
+        families: RedisMetrics | None = None,
     ) -> None:
         """Connects at the first reading; `on_problem` is told the reason of each that failed, even in part.
+
+        `families` are of `metrics`; left out, they are made.
 
         Raises:
             ValueError: the URL cannot be read.
         """
-        self.state: Collected[RedisFacts] = Collected(None, None, None)
+        self.state: Collected[RedisFacts] = UNREAD
         self._connection = RedisConnection(url)
-        self._families = RedisMetrics.of(metrics)
+        self._families = families or RedisMetrics(metrics)
         self._count_internal_error = metrics.count_internal_error
         self._clock = clock
         self._interval_seconds = interval_seconds

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.collectors.connection import Reading
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
-from ordinaut_ext_observability.collectors.facts import Collected, Problem
+from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem
 from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
 
 ResultT = TypeVar("ResultT")
-
-UNREAD: Collected[Any] = Collected(None, None, None)
 
 
 class States:
@@ -31,6 +29,7 @@ class States:
         self._event = event
         self._count_internal_error = count_internal_error
         self._states: dict[str, Collected[Any]] = {}
+        self._parts: dict[str, dict[str, str]] = {}
 
     def of(self, name: str) -> Collected[Any]:
         """The state of this collector."""
@@ -87,6 +86,30 @@ class States:
         before = self.of(name)
         self._states[name] = Collected(before.facts, before.collected_at, problem)
         self._families.errors.labels(name, problem.value).inc()
+
+    def note_parts(self, name: str, problems: Mapping[str, str]) -> None:
+        """These parts of what the collector reads could not be read, each for its reason; the others could."""
+        before = self._parts.get(name, {})
+        self._parts[name] = dict(problems)
+        for part, reason in problems.items():
+            self._families.errors.labels(name, reason).inc()
+            if before.get(part) != reason:
+                self._event(
+                    "WARNING",
+                    "a part of PostgreSQL's statistics cannot be read",
+                    "collector_problem",
+                    collector=name,
+                    part=part,
+                    reason=reason,
+                )
+        for part in before.keys() - problems.keys():
+            self._event(
+                "INFO",
+                "a part of PostgreSQL's statistics can be read again",
+                "collector_recovered",
+                collector=name,
+                part=part,
+            )
 
     def forget(self, *kept: str) -> None:
         """What others than these collectors read is not ours any more."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.activity import Connections, Longest
-from ordinaut_ext_observability.db.insights.collect import Insights
-from ordinaut_ext_observability.db.insights.locks import Locks
-from ordinaut_ext_observability.db.insights.server import Server, XidAge
-from ordinaut_ext_observability.db.insights.statements import MAX_STATEMENTS, Statements
-from ordinaut_ext_observability.db.insights.tables import Tables
+from ordinaut_ext_observability.db.insights.statements import MAX_STATEMENTS
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
+
+if TYPE_CHECKING:  # reading them takes the driver; every API process has the families
+    from ordinaut_ext_observability.db.insights.activity import Connections, Longest
+    from ordinaut_ext_observability.db.insights.collect import Insights
+    from ordinaut_ext_observability.db.insights.locks import Locks
+    from ordinaut_ext_observability.db.insights.server import Server, XidAge
+    from ordinaut_ext_observability.db.insights.statements import Statements
+    from ordinaut_ext_observability.db.insights.tables import Tables
 
 
 class GrowingCounter:

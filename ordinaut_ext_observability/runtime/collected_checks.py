@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.collectors.facts import (
+    UNREAD,
     Collected,
     DatabaseFacts,
     Problem,
@@ -19,7 +21,6 @@ from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.collectors.collector import SystemCollector
-    from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
 _BUSY_SHARE = 0.9
 """Of the connections, or of the memory, that there are."""
@@ -33,39 +34,83 @@ _LONG_WAITING_SECONDS = 300.0
 _DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Problem.MISSING_TABLE))
 
 _ELSEWHERE = Outcome(HealthStatus.HEALTHY, "", {"read_by": "another process"})
+_NOTHING = Outcome(HealthStatus.HEALTHY, "not read yet")
+
+
+_FIRST_SECONDS = 30.0
+"""How long the first reading may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """How old readings are, and may be; times are on the monotonic clock."""
+
+    now: float
+    since: float
+    """Since when is read."""
+    limit_seconds: float
+    """Of the age of a reading."""
+
+    def missing(self, collected: Collected[Any], status: HealthStatus) -> Outcome | None:
+        """What is said, with this status, where there is no reading, or none of late; None where there is one."""
+        if collected.collected_at is None or collected.facts is None:
+            if self.now - self.since <= _FIRST_SECONDS:
+                return Outcome(HealthStatus.HEALTHY, "not read yet")
+            return Outcome(status, f"no reading for {self.now - self.since:.0f} s, since reading began")
+        age = self.now - collected.collected_at
+        if age > self.limit_seconds:
+            return Outcome(status, f"no recent reading: the last was {age:.0f} s ago", {"age_seconds": round(age, 1)})
+        return None
 
 
 def register_database_checks(
-    monitor: HealthMonitor, collector: SystemCollector, clock: Clock, *, required: bool
+    monitor: HealthMonitor,
+    collector: Callable[[], SystemCollector | None],
+    reckon: Callable[[], Reckoning],
+    *,
+    required: bool,
 ) -> None:
-    """The checks `database`, `queue`, `workers` and `scheduler`."""
-    monitor.register_check("database", lambda: database_outcome(collector.database), required=required)
-    monitor.register_check(
-        "queue", lambda: queue_outcome(collector.queue, clock, leads=collector.leads), required=False
-    )
-    monitor.register_check(
-        "workers",
-        lambda: workers_outcome(collector.workers, collector.queue, leads=collector.leads),
-        required=False,
-    )
-    monitor.register_check(
-        "scheduler", lambda: scheduler_outcome(collector.scheduler, leads=collector.leads), required=False
-    )
+    """The checks `database`, `queue`, `workers` and `scheduler`, of a collector that may not be made yet."""
+
+    def database() -> Outcome:
+        made = collector()
+        return database_outcome(made.database if made is not None else UNREAD, reckon())
+
+    def led(outcome: Callable[[SystemCollector, Reckoning], Outcome]) -> Callable[[], Outcome]:
+        def check() -> Outcome:
+            made, reckoning = collector(), reckon()
+            if made is None or (made.leads_since is None and made.database == UNREAD):
+                return reckoning.missing(UNREAD, HealthStatus.DEGRADED) or _ELSEWHERE
+            leads_since = made.leads_since
+            if leads_since is None:
+                return _ELSEWHERE
+            return outcome(made, replace(reckoning, since=max(reckoning.since, leads_since)))
+
+        return check
+
+    monitor.register_check("database", database, required=required)
+    for name, check in (
+        ("queue", led(lambda made, reckoning: queue_outcome(made.queue, reckoning))),
+        ("workers", led(lambda made, reckoning: workers_outcome(made.workers, made.queue, reckoning))),
+        ("scheduler", led(lambda made, reckoning: scheduler_outcome(made.scheduler, reckoning))),
+    ):
+        monitor.register_check(name, check, required=False)
 
 
-def register_redis_check(monitor: HealthMonitor, collector: RedisCollector, clock: Clock) -> None:
+def register_redis_check(
+    monitor: HealthMonitor, state: Callable[[], Collected[RedisFacts]], reckon: Callable[[], Reckoning]
+) -> None:
     """The check `redis`."""
-    del clock
-    monitor.register_check("redis", lambda: redis_outcome(collector.state), required=False)
+    monitor.register_check("redis", lambda: redis_outcome(state(), reckon()), required=False)
 
 
-def database_outcome(collected: Collected[DatabaseFacts]) -> Outcome:
+def database_outcome(collected: Collected[DatabaseFacts], reckoning: Reckoning) -> Outcome:
     """Down when it does not answer; busy when it is slow or nearly out of connections."""
     if collected.problem is not None:
         return _trouble("PostgreSQL", collected.problem)
-    facts = collected.facts
-    if facts is None:
-        return _not_yet()
+    missing, facts = reckoning.missing(collected, HealthStatus.UNHEALTHY), collected.facts
+    if missing is not None or facts is None:
+        return missing or _NOTHING
     details = {
         "latency_ms": round(facts.latency_seconds * 1000, 3),
         "server_version": facts.server_version,
@@ -81,13 +126,13 @@ def database_outcome(collected: Collected[DatabaseFacts]) -> Outcome:
     return Outcome(HealthStatus.HEALTHY, "", details)
 
 
-def redis_outcome(collected: Collected[RedisFacts]) -> Outcome:
+def redis_outcome(collected: Collected[RedisFacts], reckoning: Reckoning) -> Outcome:
     """Down when it does not answer; busy when it is slow or nearly full."""
     if collected.problem is not None and (collected.problem not in _DEGRADING or collected.facts is None):
         return _trouble("Redis", collected.problem)
-    facts = collected.facts
-    if facts is None:
-        return _not_yet()
+    missing, facts = reckoning.missing(collected, HealthStatus.DEGRADED), collected.facts
+    if missing is not None or facts is None:
+        return missing or _NOTHING
     details: dict[str, Any] = {
         "latency_ms": round(facts.latency_seconds * 1000, 3),
         "used_memory_bytes": facts.used_memory_bytes,
@@ -104,12 +149,12 @@ def redis_outcome(collected: Collected[RedisFacts]) -> Outcome:
     return Outcome(HealthStatus.HEALTHY, "", details)
 
 
-def queue_outcome(collected: Collected[QueueFacts], clock: Clock, *, leads: bool) -> Outcome:
+def queue_outcome(collected: Collected[QueueFacts], reckoning: Reckoning) -> Outcome:
     """How long work waits, and whether some may run twice."""
-    unknown = _unknown("due_work", collected, leads=leads)
+    unknown = _unknown("due_work", collected, reckoning)
     facts = collected.facts
     if unknown is not None or facts is None:
-        return unknown or _not_yet()
+        return unknown or _NOTHING
     details = {
         "depth": facts.claimable,
         "depth_is_estimate": facts.claimable_is_estimate,
@@ -117,7 +162,7 @@ def queue_outcome(collected: Collected[QueueFacts], clock: Clock, *, leads: bool
         "oldest_age_seconds": round(facts.oldest_claimable_age_seconds, 3),
         "in_progress": facts.in_progress,
         "expired_leases": {"owner_alive": facts.expired_owner_alive, "owner_dead": facts.expired_owner_dead},
-        "age_seconds": round(clock.monotonic() - collected.collected_at, 1) if collected.collected_at else None,
+        "age_seconds": round(reckoning.now - collected.collected_at, 1) if collected.collected_at is not None else None,
     }
     age = facts.oldest_claimable_age_seconds
     if age > _WAITING_SECONDS:
@@ -129,12 +174,12 @@ def queue_outcome(collected: Collected[QueueFacts], clock: Clock, *, leads: bool
     return Outcome(HealthStatus.HEALTHY, "", details)
 
 
-def workers_outcome(collected: Collected[WorkerFacts], queue: Collected[QueueFacts], *, leads: bool) -> Outcome:
+def workers_outcome(collected: Collected[WorkerFacts], queue: Collected[QueueFacts], reckoning: Reckoning) -> Outcome:
     """Whether anybody works."""
-    unknown = _unknown("worker_heartbeat", collected, leads=leads)
+    unknown = _unknown("worker_heartbeat", collected, reckoning)
     facts = collected.facts
     if unknown is not None or facts is None:
-        return unknown or _not_yet()
+        return unknown or _NOTHING
     details = {
         "active_workers": facts.active,
         "active_jobs": facts.busy,
@@ -149,12 +194,12 @@ def workers_outcome(collected: Collected[WorkerFacts], queue: Collected[QueueFac
     return Outcome(HealthStatus.DEGRADED, "no worker shows signs of life", details)
 
 
-def scheduler_outcome(collected: Collected[SchedulerFacts], *, leads: bool) -> Outcome:
+def scheduler_outcome(collected: Collected[SchedulerFacts], reckoning: Reckoning) -> Outcome:
     """Whether the schedule is kept."""
-    unknown = _unknown("apscheduler_jobs", collected, leads=leads)
+    unknown = _unknown("apscheduler_jobs", collected, reckoning)
     facts = collected.facts
     if unknown is not None or facts is None:
-        return unknown or _not_yet()
+        return unknown or _NOTHING
     details = {
         "jobs": facts.jobs,
         "overdue_jobs": facts.overdue_jobs,
@@ -171,12 +216,10 @@ def scheduler_outcome(collected: Collected[SchedulerFacts], *, leads: bool) -> O
     return Outcome(HealthStatus.HEALTHY, "", details)
 
 
-def _unknown(table: str, collected: Collected[Any], *, leads: bool) -> Outcome | None:
-    """What is said where there are no facts; None where there are."""
-    if not leads and collected.facts is None and collected.problem is None:
-        return _ELSEWHERE
+def _unknown(table: str, collected: Collected[Any], reckoning: Reckoning) -> Outcome | None:
+    """What is said where there are no facts of late; None where there are."""
     if collected.problem is None:
-        return None
+        return reckoning.missing(collected, HealthStatus.DEGRADED)
     return Outcome(HealthStatus.DEGRADED, f"{table} cannot be read: {_words(collected.problem)}")
 
 
@@ -195,7 +238,3 @@ def _words(problem: Problem) -> str:
         Problem.MISSING_TABLE: "a table is missing",
         Problem.FAILED: "an error, see the log",
     }[problem]
-
-
-def _not_yet() -> Outcome:
-    return Outcome(HealthStatus.HEALTHY, "not read yet")

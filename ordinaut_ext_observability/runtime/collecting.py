@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, CheckpointStore, MemoryCheckpoints
+from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
+from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
+from ordinaut_ext_observability.database_url import asyncpg_url
+from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.relay.base import RelayStore
 from ordinaut_ext_observability.relay.shared import SharedCounts, SharedCountsStore
-from ordinaut_ext_observability.runtime.collected_checks import register_database_checks, register_redis_check
+from ordinaut_ext_observability.runtime.collected_checks import (
+    Reckoning,
+    register_database_checks,
+    register_redis_check,
+)
 from ordinaut_ext_observability.setting_parts import CollectorSettings
 
 if TYPE_CHECKING:
@@ -25,7 +34,15 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.collectors.collector import SystemCollector
     from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 1.0
+"""For the end of what is being read, and again for its being given up."""
+
+_LONGEST_INTERVAL_SECONDS = 15.0
+"""Between looks at the server, where the interval is shorter and something fails or takes long."""
+
+_INTERVALS = 4
+_SLACK_SECONDS = 30.0
+"""A reading is too old after so many intervals and this."""
 
 OpenStore = Callable[[], RelayStore | None]
 
@@ -43,10 +60,12 @@ class Collecting:
         event: Callable[..., None],
         open_store: OpenStore | None,
         runs_reported: Callable[[], bool],
+        report_delay_seconds: float = 0.0,
     ) -> None:
         """`metrics` is what is counted into. With `open_store`, what is counted for all is kept in a relay store.
 
-        `runs_reported` says whether the processes that run tasks count their runs themselves.
+        `runs_reported` says whether the processes that run tasks count their runs themselves; it takes up to
+        `report_delay_seconds` until that is seen here.
         """
         self._settings = settings
         self._metrics = metrics
@@ -54,43 +73,63 @@ class Collecting:
         self._event = event
         self._open_store = open_store
         self._runs_reported = runs_reported
+        self._report_delay_seconds = report_delay_seconds
+        self._database_url = self._usable_database_url()
+        self._redis_url = redis_url
+        # Known before there is anything to read them with: that imports the drivers, and is left to the thread.
+        self._system_metrics = SystemMetrics(metrics) if self._database_url is not None else None
+        self._redis_metrics = RedisMetrics(metrics) if redis_url is not None else None
+        self._insights = _Insights(metrics) if self._database_url is not None else None
+        self._abandoned: list[object] = []
         self._reset()
-        self.system = self._make_system()
-        self.redis = self._make_redis(redis_url)
         forget_after_fork(self)
 
     def _reset(self) -> None:
+        self.system: SystemCollector | None = None
+        """Made in the thread, as the next one."""
+        self.redis: RedisCollector | None = None
+        self._unusable_redis = False
+        self._closing: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
+        self._running: asyncio.Future[list[None]] | None = None
+        self._started_at: float | None = None
 
     def forget(self) -> None:
-        """In a forked child: nothing runs."""
+        """In a forked child: nothing runs, and what is made next is new."""
+        # Kept, for what is thrown away closes itself: it would take the parent's sockets out of the parent's loop.
+        self._abandoned.append((self.system, self.redis, self._closing, self._thread, self._loop, self._stop))
         self._reset()
 
     @property
     def shared_families(self) -> list[AnyFamily]:
         """What is counted for all: shown from the relay store, not from this process."""
-        return list(self.system.families.cluster_counters) if self.system is not None else []
+        return list(self._system_metrics.cluster_counters) if self._system_metrics is not None else []
 
     def note(self) -> str:
         """What is read, and who reads for all, for people."""
-        read = [name for name, source in (("PostgreSQL", self.system), ("Redis", self.redis)) if source is not None]
-        if self.system is None:
-            return ", ".join(read) or "off: no URL that can be read"
-        who = "this process reads for all" if self.system.leads else "another process reads for all, or nobody"
-        return f"{', '.join(read)}; {who}; leadership: {self.system.mode}"
+        urls = (("PostgreSQL", self._database_url), ("Redis", self._redis_url))
+        read = ", ".join(name for name, url in urls if url is not None)
+        if self._database_url is None:
+            return read or "off: no URL that can be read"
+        system = self.system
+        if system is None:
+            return f"{read}; not connected yet"
+        who = "this process reads for all" if system.leads else "another process reads for all, or nobody"
+        return f"{read}; {who}; leadership: {system.mode}"
 
     def register_checks(self, monitor: HealthMonitor, *, required: bool) -> None:
         """Have health tell what the collectors see; `required`: without the database the host is not ready."""
-        if self.system is not None:
-            register_database_checks(monitor, self.system, self._clock, required=required)
-        if self.redis is not None:
-            register_redis_check(monitor, self.redis, self._clock)
+        if self._database_url is not None:
+            register_database_checks(monitor, lambda: self.system, self._reckon, required=required)
+        if self._redis_url is not None:
+            register_redis_check(monitor, self._redis_state, self._reckon)
 
     def start(self) -> None:
         """Begin. Starting again does nothing."""
-        if self._thread is None and (self.system is not None or self.redis is not None):
+        if self._thread is None and (self._database_url is not None or self._redis_url is not None):
+            self._started_at = self._clock.monotonic()
             self._stop = asyncio.Event()
             self._thread = threading.Thread(target=self._run, name="observability-collectors", daemon=True)
             self._thread.start()
@@ -100,26 +139,62 @@ class Collecting:
         thread, loop = self._thread, self._loop
         if thread is None:
             return
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-                loop.call_soon_threadsafe(self._stop.set)
-        thread.join(_STOP_SECONDS)
+        for end in (self._stop.set, self._cancel):
+            if loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                    loop.call_soon_threadsafe(end)
+            thread.join(_STOP_SECONDS)
         self._thread = self._loop = None
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._collect())
+            try:
+                asyncio.run(self._collect())
+            finally:
+                # Not before: a call to a store that hangs may have outlasted what waited for it.
+                for close in self._closing:
+                    close()
         except Exception:  # noqa: BLE001 - a thread of ours ends; the host goes on
             self._metrics.count_internal_error("collectors")
 
     async def _collect(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.system = self.system or self._make_system()
+        self.redis = self.redis or self._make_redis()
         collectors = [collector.run(self._stop) for collector in (self.system, self.redis) if collector is not None]
-        await asyncio.gather(*collectors)
+        running = self._running = asyncio.gather(*collectors)
+        with contextlib.suppress(asyncio.CancelledError):  # by `stop`: a server hangs
+            await running
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    def _reckon(self) -> Reckoning:
+        now = self._clock.monotonic()
+        interval = max(self._settings.collector_interval_seconds, _LONGEST_INTERVAL_SECONDS)
+        since = self._started_at if self._started_at is not None else now
+        return Reckoning(now, since, _INTERVALS * interval + _SLACK_SECONDS)
+
+    def _redis_state(self) -> Collected[RedisFacts]:
+        if self._unusable_redis:
+            return Collected(None, None, Problem.FAILED)
+        return self.redis.state if self.redis is not None else UNREAD
+
+    def _usable_database_url(self) -> str | None:
+        """The URL if it is one of PostgreSQL's."""
+        if self._settings.database_url is None:
+            return None
+        url = self._settings.database_url.get_secret_value()
+        try:
+            asyncpg_url(url)
+        except ValueError as error:
+            self._event("WARNING", "database not read", "collector", reason=str(error))
+            return None
+        return url
 
     def _make_system(self) -> SystemCollector | None:
-        url = self._settings.database_url
-        if url is None:
+        if self._database_url is None:
             return None
         from ordinaut_ext_observability.collectors.collector import SystemCollector
 
@@ -127,32 +202,31 @@ class Collecting:
         lease = None
         if self._open_store is not None:
             checkpoints, lease = _RelayCheckpoints(self._open_store), _RelayLease(self._open_store)
-        try:
-            return SystemCollector(
-                url.get_secret_value(),
-                self._metrics,
-                self._clock,
-                interval_seconds=self._settings.collector_interval_seconds,
-                checkpoint=checkpoints,
-                lease=lease,
-                event=self._event,
-                fresh_seconds=self._settings.heartbeat_fresh_seconds,
-                runs_reported=self._runs_reported,
-                further=_Insights(self._metrics),
-            )
-        except ValueError as error:
-            self._event("WARNING", "database not read", "collector", reason=str(error))
-            return None
+            self._closing += [checkpoints.close, lease.close]
+        return SystemCollector(
+            self._database_url,
+            self._metrics,
+            self._clock,
+            interval_seconds=self._settings.collector_interval_seconds,
+            checkpoint=checkpoints,
+            lease=lease,
+            event=self._event,
+            fresh_seconds=self._settings.heartbeat_fresh_seconds,
+            runs_reported=self._runs_reported,
+            report_delay_seconds=self._report_delay_seconds,
+            further=self._insights,
+            families=self._system_metrics,
+        )
 
-    def _make_redis(self, url: str | None) -> RedisCollector | None:
-        if url is None:
+    def _make_redis(self) -> RedisCollector | None:
+        if self._redis_url is None:
             return None
         from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
-        families = self.system.families if self.system is not None else None
+        families = self._system_metrics
         try:
             return RedisCollector(
-                url,
+                self._redis_url,
                 self._metrics,
                 self._clock,
                 interval_seconds=self._settings.collector_interval_seconds,
@@ -160,8 +234,10 @@ class Collecting:
                 on_problem=(lambda reason: families.errors.labels("redis", reason).inc())
                 if families is not None
                 else (lambda _: None),
+                families=self._redis_metrics,
             )
         except ValueError as error:
+            self._unusable_redis = True
             self._event("WARNING", "Redis not read", "collector", reason=str(error))
             return None
 
@@ -170,14 +246,14 @@ class _Insights:
     """What PostgreSQL tells about itself."""
 
     def __init__(self, metrics: Metrics) -> None:
-        from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
-
         self._families = InsightMetrics(metrics)
 
-    async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> Mapping[str, str]:
         from ordinaut_ext_observability.db.insights.collect import collect_insights
 
-        self._families.update(await collect_insights(connection))
+        insights = await collect_insights(connection)
+        self._families.update(insights)
+        return {problem.part: problem.reason for problem in insights.problems}
 
     def clear(self) -> None:
         self._families.clear()
@@ -196,6 +272,9 @@ class _RelayCheckpoints:
     def save(self, checkpoint: Checkpoint) -> bool:
         return self._shared.save(SharedCounts(checkpoint.sequence, checkpoint.counted, checkpoint.state))
 
+    def close(self) -> None:
+        self._shared.close()
+
 
 class _RelayLease:
     """Leadership by a lease in the relay store."""
@@ -207,3 +286,8 @@ class _RelayLease:
     def acquire(self, owner: str, ttl_seconds: float) -> bool:
         self._store = self._store or self._open_store()
         return self._store is not None and self._store.hold_lease(owner, ttl_seconds)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None

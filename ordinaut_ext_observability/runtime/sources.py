@@ -155,6 +155,8 @@ class Sources:
             event=self._event,
             open_store=relay.open_store if relay is not None else None,
             runs_reported=self._are_runs_reported,
+            # A publication, a reading, and as much again.
+            report_delay_seconds=4 * self._settings.relay.relay_interval_seconds if relay is not None else 0.0,
         )
 
     def _shared_families(self) -> Sequence[AnyFamily]:

@@ -12,6 +12,8 @@ import orjson
 import pytest
 
 from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors import collector as collector_module
+from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Database, instant
@@ -42,8 +44,7 @@ class Host:
             interval_seconds=15.0,
             checkpoint=MemoryCheckpoints(),
             lease=None,
-            event=lambda *_, **__: None,
-            **self.options,
+            **{"event": lambda *_, **__: None, **self.options},
         )
         return self
 
@@ -233,26 +234,108 @@ def test_runs_and_audit_are_counted_from_the_first_reading_on(database_url):
 
 
 def test_runs_that_their_processes_report_are_not_counted_again(database_url):
-    reported = [True]
+    reported = [False]
 
     @on(database_url, runs_reported=lambda: reported[0])
     async def _(host):
-        task = await host.task()
-        for counted in (0, 1):
-            await host.collector.collect()
-            await host.execute(
-                "INSERT INTO task_run (task_id, started_at, finished_at, success, attempt) "
-                "VALUES ($1, now(), now(), false, 2)",
-                task,
-            )
-            await host.collector.collect()
+        async def expect(counted, source):
             assert sum(host.values("orchestrator_runs_total").values()) == counted
             assert sum(host.values("orchestrator_task_duration_seconds_count").values()) == counted
-            source = ("orchestrator_runs_total", "task_run" if counted else "process")
-            assert source in host.values("ordinaut_observability_source_info")
-            reported.clear()
-            reported.append(False)
-        assert host.values("orchestrator_task_run_failures_total") == {("cron",): 2}
+            assert ("orchestrator_runs_total", source) in host.values("ordinaut_observability_source_info")
+
+        task = await host.task()
+        await host.collector.collect()
+        await add_runs(host, task, 1)
+        await host.collector.collect()
+        await expect(0, "task_run")
+        await host.collector.collect()
+        await expect(1, "task_run")
+        await add_runs(host, task, 1)
+        await host.collector.collect()
+        reported[0] = True  # what is reported of a run is seen seconds after its row
+        await host.collector.collect()
+        await expect(1, "process")
+        reported[0] = False  # for a moment, as when nothing can be known; and for the next leader
+        host.collector._reader.load(host.collector._reader.dump())
+        await add_runs(host, task, 1)
+        for _ in range(2):
+            await host.collector.collect()
+        await expect(1, "process")
+        assert host.values("orchestrator_task_run_failures_total") == {("cron",): 3}
+
+
+async def add_runs(host, task, number, began="clock_timestamp()"):
+    await host.execute(
+        "INSERT INTO task_run (task_id, started_at, finished_at, success, attempt) "
+        f"SELECT $1, {began}, {began} + interval '2 seconds', false, 2 FROM generate_series(1, $2)",
+        *(task, number),
+    )
+
+
+@pytest.mark.parametrize("began", ["now()", "now() + n * interval '1 ms'"])
+def test_more_runs_than_are_read_at_once_are_read_the_next_times(database_url, monkeypatch, began):
+    monkeypatch.setattr(run_reading, "_MOST_ROWS", 3)
+
+    @on(database_url)
+    async def _(host):
+        task = await host.task()
+        await add_runs(host, task, 10)
+        await host.collector.collect()
+        await host.execute(
+            "INSERT INTO task_run (task_id, started_at, finished_at, success, attempt) "
+            f"SELECT $1, {began}, now(), true, 1 FROM generate_series(1, 20) n",
+            task,
+        )
+        for _ in range(20):
+            await host.collector.collect()
+        assert sum(host.values("orchestrator_runs_total").values()) == 20
+
+
+def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(database_url):
+    events, found = [], {"locks": "timeout", "tables": "no_permission"}
+
+    class Further:
+        cleared = 0
+
+        async def read(self, connection):
+            await connection.fetchval("SELECT 1" if found is not None else "SELECT * FROM nowhere")
+            return found
+
+        def clear(self):
+            self.cleared += 1
+
+    further = Further()
+
+    @on(database_url, further=further, event=lambda *texts, **fields: events.append((texts[-1], fields)))
+    async def _(host):
+        nonlocal found
+
+        async def read():
+            for _ in range(collector_module._ROUNDS_PER_FURTHER_READING):
+                await host.collector.collect()
+            seen = [
+                (what, fields["part"], fields.get("reason"))
+                for what, fields in events
+                if fields.get("collector") == "insights" and "part" in fields
+            ]
+            events.clear()
+            errors = host.values("ordinaut_observability_collector_errors_total")
+            return seen, {reason: count for (name, reason), count in errors.items() if name == "insights"}
+
+        assert await read() == (
+            [("collector_problem", "locks", "timeout"), ("collector_problem", "tables", "no_permission")],
+            {"timeout": 1, "no_permission": 1},
+        )
+        assert await read() == ([], {"timeout": 2, "no_permission": 2})
+        found = {"locks": "failed"}
+        seen, errors = await read()
+        assert seen == [("collector_problem", "locks", "failed"), ("collector_recovered", "tables", None)]
+        assert errors == {"timeout": 2, "no_permission": 2, "failed": 1}
+        assert further.cleared == 0
+        found = None
+        _, errors = await read()
+        assert errors["missing_table"] == 1
+        assert further.cleared == 1
 
 
 def test_how_late_work_is(database_url):

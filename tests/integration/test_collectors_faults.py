@@ -14,6 +14,7 @@ import pytest
 from ordinaut_ext_observability.cli.demo import servers
 from ordinaut_ext_observability.cli.demo.servers import PostgresServer
 from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Limits
@@ -261,3 +262,44 @@ def test_failures_in_a_row_make_it_ask_less_often_and_slowness_too():
     assert [round(pause / 15) for pause in pauses] == [1, 1, 2, 4, 4]
     collector._failures, collector._took_seconds = 0, 3.0
     assert collector._pause_seconds() == pytest.approx(30.0, rel=0.11)
+
+
+@pytest.mark.parametrize(("interval", "longest"), [(1.0, 15.0), (15.0, 15.0), (120.0, 120.0)])
+def test_a_server_that_cannot_be_reached_is_tried_again_soon(free_port, interval, longest):
+    collector = Collector(f"postgresql://orchestrator@127.0.0.1:{free_port()}/x").collector
+    collector._interval_seconds = interval
+    asyncio.run(collector.collect())
+    collector._failures, collector._took_seconds = 50, 20.0
+    assert collector._pause_seconds() == pytest.approx(longest, rel=0.11)
+
+
+def test_the_server_is_looked_at_while_readings_are_put_off(own_server, monkeypatch):
+    make_tables(own_server)
+    monkeypatch.setattr(collector_module, "_LOOK_SECONDS", 0.05)
+
+    @with_collector(own_server.url())
+    async def _(collector):
+        def answers():
+            return collector.collector.database.problem is None
+
+        async def until(condition):
+            async with asyncio.timeout(10.0):
+                while not condition():
+                    await asyncio.sleep(0.01)
+
+        collector.collector._interval_seconds = 0.05
+        monkeypatch.setattr(collector_module, "_BUSY_SHARE", 1e-6)  # every reading took too long
+        stop = asyncio.Event()
+        running = asyncio.create_task(collector.collector.run(stop))
+        await until(lambda: collector.collector.queue.facts is not None)
+        first = collector.collector.queue.collected_at, collector.collector.database.collected_at
+        await until(lambda: collector.collector.database.collected_at > first[1])
+        assert collector.collector.queue.collected_at == first[0]
+        assert collector.collector.leads
+        own_server.stop(keep=True)
+        await until(lambda: not answers())
+        assert not collector.collector.leads
+        own_server.start()
+        await until(answers)
+        stop.set()
+        await running

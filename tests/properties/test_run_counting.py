@@ -106,10 +106,9 @@ class Story:
             await self.attempt(worker, True, False)
             await self.commit(worker)
             await self.finish(worker)
-        await self.wait(15.0)
-        await self.read(True)
-        await self.wait(15.0)
-        await self.read(True)
+        for _ in range(3):  # what is new at one is shown at the next
+            await self.wait(15.0)
+            await self.read(True)
         expected = Counter(
             ("success" if run.success else "failed", run.task)
             for run in self.committed.values()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from ordinaut_ext_observability.db.insights.queries import query
 from ordinaut_ext_observability.db.insights.query_text import normalised
 
@@ -57,6 +55,8 @@ async def read_statements(
     connection: Connection, limit: int = MAX_STATEMENTS, *, with_texts: bool = False
 ) -> Statements:
     """The statements of this database that took most time. Texts are read from a file of the server's."""
+    import asyncpg
+
     installed = await connection.fetch(_INSTALLED)
     if not installed:
         return Statements((), 0.0, "the extension pg_stat_statements is not installed in this database")
