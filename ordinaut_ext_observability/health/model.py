@@ -125,6 +125,8 @@ class HealthReport:
     status: HealthStatus
     """Unhealthy when a required check is; degraded when any other is not healthy."""
     checks: tuple[CheckReport, ...]
+    not_configured: tuple[str, ...] = ()
+    """Checks there would be if what they ask about were configured."""
 
     def troubled(self) -> list[str]:
         """The names of the checks that keep the whole from being healthy."""

@@ -68,6 +68,8 @@ class HealthMonitor:
         self._threads = DaemonThreads()
         self._lock = threading.Lock()
         self._checks: dict[str, RegisteredCheck] = {}
+        self.not_configured: tuple[str, ...] = ()
+        """Checks there would be if what they ask about were configured: reports name them."""
         self._round: asyncio.Task[dict[str, HealthCheck]] | None = None
         self._background: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,7 +168,7 @@ class HealthMonitor:
             status = HealthStatus.DEGRADED
         if checks and all(check.stale for check in checks):
             status = HealthStatus.UNHEALTHY  # nothing is checked any more, so nothing is known
-        return HealthReport(status, checks)
+        return HealthReport(status, checks, self.not_configured)
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait for the first results, where they are being made on the running loop, until so long after the start."""

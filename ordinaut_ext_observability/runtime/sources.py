@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.clock import Clock
@@ -66,6 +66,7 @@ class Sources:
         if self.relay is not None:
             relay, interval = self.relay, settings.relay.relay_interval_seconds
             monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
+        monitor.not_configured = tuple(self._not_configured())
         metrics.registry.refresh_with(self._refresh)
 
     @property
@@ -136,6 +137,15 @@ class Sources:
                 self.collecting.register_checks(self._monitor, required=self.database_required)
         if self.collecting is not None:
             self.collecting.start()
+
+    def _not_configured(self) -> Iterator[str]:
+        """Which checks there are not, for want of a URL."""
+        if self._settings.collectors.database_url is None:
+            yield from ("database", "queue", "workers", "scheduler")
+        if usable_redis_url(self._settings.relay) is None:
+            yield "redis"
+        if self.relay is None:
+            yield "relay"
 
     def _make_collecting(self) -> Collecting | None:
         settings = self._settings.collectors

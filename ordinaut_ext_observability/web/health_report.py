@@ -28,6 +28,7 @@ def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, An
             }
             for check in report.checks
         ],
+        "not_configured": list(report.not_configured),
     }
 
 
