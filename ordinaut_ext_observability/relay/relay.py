@@ -28,7 +28,7 @@ class Relay:
 
     Only what is in the store is shown, as of an epoch that every reader has read: sums never go back when one process
     is asked now and another then, nor when one is killed. While the store does not answer, a process that shows the
-    sums alone goes on with its own counts; several stay at the last sums they had in common.
+    sums alone goes on with its own counts; of several, each leaves the counts out.
     """
 
     def __init__(
