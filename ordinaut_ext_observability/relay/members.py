@@ -36,6 +36,7 @@ GAUGE_INTERVALS = 2
 """A process that has not published for so many intervals has no gauges any more."""
 
 _OWN = About(serves=True, ended=False, process=0)
+_EPOCHS_TO_AGREE = 3
 _FOLDED_AT_ONCE = 200
 _FOLDED_REMEMBERED = 2000
 
@@ -81,6 +82,8 @@ class Members:
         self._store = ""
         self.now_seconds = 0.0
         """The store's clock at the last reading."""
+        self.agreed_from_epoch = NO_EPOCH
+        """After the store lost its contents: the first epoch of which all that read it know the same."""
         self.clock_offset = clock.wall() - clock.monotonic()
         """From this process's monotonic clock to the store's clock."""
 
@@ -98,6 +101,8 @@ class Members:
         # In the middle of the call, as far as is known.
         self.clock_offset = reading.now_seconds - (before + self._clock.monotonic()) / 2
         if reading.store != self._store and self._store:
+            # Others may know a later vector of the same epoch: what they seed is read in the next epochs.
+            self.agreed_from_epoch = int(reading.now_seconds / self._interval_seconds) + _EPOCHS_TO_AGREE
             store.seed(
                 store=reading.store,
                 retired=self._retired,
@@ -109,6 +114,8 @@ class Members:
 
     def _known_epochs(self) -> dict[str, int]:
         """Up to which epoch each incarnation's vectors are known; in the one that has not ended more may come."""
+        if int(self.now_seconds / self._interval_seconds) < self.agreed_from_epoch:
+            return {}
         ended = int(self.now_seconds / self._interval_seconds) - 1
         return {name: min(member.newest_epoch, ended) for name, member in self._members.items() if member.vectors}
 

@@ -248,7 +248,8 @@ class Relay:
         if first and not self._members.others_serve(self._incarnation.id):
             # Nobody else is asked: what this process showed by itself must not vanish until its vector is of the past.
             self._note_own(NO_EPOCH)
-        self._sums.fill(self._members, int(self._members.now_seconds / self._interval_seconds))
+        alone = not self._members.others_serve(self._incarnation.id)
+        self._sums.fill(self._members, int(self._members.now_seconds / self._interval_seconds), alone=alone)
         self._count_folded(self._members.fold(store, self._incarnation.id, self._sums.name_of))
 
     def _store_now(self) -> float:
@@ -265,7 +266,7 @@ class Relay:
         shared = self._shared_counts.read()
         if any(shared.values):
             self._members.note_shared(shared, epoch)
-        self._sums.fill(self._members, epoch)
+        self._sums.fill(self._members, epoch, alone=True)
 
     def _own_families(self) -> list[AnyFamily]:
         shared = {id(family) for family in self._shared()}

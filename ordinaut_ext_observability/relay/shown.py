@@ -37,8 +37,8 @@ class ShownSums:
         """Whether there are sums to show."""
         return bool(self._views)
 
-    def fill(self, members: Members, current_epoch: int) -> None:
-        """Make the sums of the epoch to show now, and of the one after it."""
+    def fill(self, members: Members, current_epoch: int, *, alone: bool) -> None:
+        """Make the sums of the epoch to show now, and of the next one; of several processes, not before they agree."""
         families = list(self._by_name().values())
         if not self._views or self._views[0].family_count != len(families):
             self._views = (self._make_view(families, members), self._make_view(families, members))
@@ -47,6 +47,8 @@ class ShownSums:
             for view in self._views:
                 view.epoch = NO_EPOCH
         for epoch in (current_epoch - EPOCHS_BEHIND, current_epoch - EPOCHS_BEHIND + 1):
+            if epoch < members.agreed_from_epoch and not alone:
+                continue
             if all(view.epoch != epoch for view in self._views) and epoch > self._shown_epoch:
                 target = min(self._views, key=lambda view: view.epoch)
                 target.fill(epoch, members.as_of(epoch))
