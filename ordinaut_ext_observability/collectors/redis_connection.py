@@ -105,6 +105,6 @@ class RedisConnection:
     async def drop(self) -> None:
         """Close the connection; the next call opens another."""
         self._client = None
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # it is given up: how it ends tells nothing
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._pool.disconnect()

@@ -533,7 +533,7 @@ def test_public_tier_is_told_a_status_and_nothing_else(probed: Probed) -> None:
 def test_scrape_tier_is_told_names_and_states(probed: Probed) -> None:
     served = probed({"database": leaking("raises"), "cache": (leaking("tells"), {"required": False})})
     report = served.get(f"{MOUNT}/health").json()
-    assert set(report) == {"status", "live", "ready", "checks"}
+    assert set(report) == {"status", "live", "ready", "checks", "not_configured"}
     ages = [check.pop("age_seconds") for check in report["checks"]]
     assert all(age >= 0 for age in ages)
     assert report["checks"] == [
