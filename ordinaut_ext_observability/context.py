@@ -25,9 +25,9 @@ request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", 
 WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
 """The ids of the work at hand, in the order of the log line."""
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+NO_WORK: Mapping[str, str] = MappingProxyType({})
 
-work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", default=_NOTHING)
+work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", default=NO_WORK)
 """The known ones of `WORK_FIELDS`. The mapping is never changed, only replaced."""
 
 

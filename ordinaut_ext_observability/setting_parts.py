@@ -66,6 +66,10 @@ class HttpSettings(Part):
         max_length=50,
         description="Upper bounds of the duration histograms, in seconds, ascending.",
     )
+    server_timing: bool = Field(
+        default=True,
+        description="Send `Server-Timing: app;dur=12.3` with every response: milliseconds until it began.",
+    )
     include_own_endpoints: bool = Field(
         default=False, description="Measure requests to the extension's own endpoints too."
     )

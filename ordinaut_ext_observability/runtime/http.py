@@ -143,6 +143,7 @@ class HttpFace:
             recorder=recorder,
             in_progress=recorder.in_progress,
             waiting=recorder.waiting,
+            server_timing=http.server_timing,
         )
 
     def _is_own(self, endpoint: str) -> bool:

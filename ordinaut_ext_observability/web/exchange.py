@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ordinaut_ext_observability.clock import monotonic_seconds
 from ordinaut_ext_observability.context import RequestIds
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.endpoints import EndpointResolver
@@ -40,20 +40,32 @@ class Observer:
     """HTTP exchanges that are not finished."""
     waiting: deque[Any]
     """HTTP exchanges that are finished and not recorded."""
+    server_timing: bool = True
+    """Whether responses get a `Server-Timing` header."""
 
     def internal_error(self) -> None:
         """Count a failure of ours; called where it is kept from the host."""
         self.metrics.count_internal_error("middleware")
 
 
-def headers_with_ids(headers: Iterable[tuple[bytes, bytes]], correlation_id: str) -> Headers:
-    """Response headers with ours: `X-Correlation-ID` always, `X-Request-ID` where there is none."""
-    own_id = correlation_id.encode("ascii")
-    kept = [header for header in headers if header[0].lower() != b"x-correlation-id"]
-    if not any(name.lower() == b"x-request-id" for name, _ in kept):
-        kept.append((b"x-request-id", own_id))
-    kept.append((b"x-correlation-id", own_id))
-    return kept
+def add_own_headers(headers: Headers, observer: Observer, ids: RequestIds, started: float) -> dict[bytes, bytes]:
+    """Add our response headers to these, and return them by their names in lower case.
+
+    `X-Correlation-ID` always, `X-Request-ID` where there is none, and `Server-Timing` beside the host's own: the
+    milliseconds from `started` (of the monotonic clock) until now, when the response begins.
+    """
+    named = dict(headers)
+    if not b"".join(named).islower():  # names may come in any case
+        named = {name.lower(): value for name, value in headers}
+    own_id = ids[0].encode("ascii")
+    if b"x-correlation-id" in named:
+        headers[:] = [header for header in headers if header[0].lower() != b"x-correlation-id"]
+    if b"x-request-id" not in named:
+        headers.append((b"x-request-id", own_id))
+    headers.append((b"x-correlation-id", own_id))
+    if observer.server_timing:
+        headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - started) * 1000)))
+    return named
 
 
 def ids_of_current_span(ids: RequestIds) -> RequestIds:

@@ -10,12 +10,19 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import MethodType
+from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.clock import monotonic_seconds
 from ordinaut_ext_observability.web.endpoints import UNMATCHED
-from ordinaut_ext_observability.web.exchange import Observer, ids_of_current_span, loaded_modules
+from ordinaut_ext_observability.web.exchange import (
+    Headers,
+    Observer,
+    add_own_headers,
+    ids_of_current_span,
+    loaded_modules,
+)
 
 BATCH_REQUESTS = 64
 """Finished requests that wait before they are recorded together."""
@@ -29,21 +36,15 @@ OTHER_METHOD = "_OTHER"
 
 _TEMPORARY_REDIRECT = 307
 
-# What servers answer when an application raises before its response has begun. We answer it in their place, since
-# only then can the response carry the correlation id; the exception goes on to the server, which logs it.
-_INTERNAL_SERVER_ERROR = b"Internal Server Error"
-_INTERNAL_SERVER_ERROR_HEADERS = (
-    (b"content-type", b"text/plain; charset=utf-8"),
-    (b"content-length", b"21"),
-    (b"connection", b"close"),
-)
+_EVENT_STREAM = b"text/event-stream"
 
 
 @dataclass(slots=True)
 class Unusual:
     """What few requests have."""
 
-    disconnected: bool = False
+    disconnected: bool | None = None
+    """Whether the client left before the response was complete; None where the server still has to be asked."""
     exception_type: str = ""
     location: bytes | None = None
     stream_endpoint: str | None = None
@@ -83,36 +84,38 @@ class HttpExchange:
     async def receive(self) -> Message:
         """Pass a message on to the application, counting the body and noticing a client that left."""
         message = await self._receive()
-        if message["type"] == "http.request":
-            self.request_bytes += len(message.get("body", b""))
-        elif not self.finished:
-            self._note().disconnected = True
+        try:
+            if message["type"] == "http.request":
+                self.request_bytes += len(message.get("body", b""))
+            elif not self.finished:
+                self._note().disconnected = True
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._observer.internal_error()
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on to the server; with the last one the request is finished."""
-        if message["type"] != "http.response.start":
+        if message["type"] != "http.response.start" or self.status:
             return self._send_body(message)
+        message = dict(message)  # the application may send the same object for every request
         try:
-            self.status = status = message["status"]
-            headers = list(message.get("headers", ()))
-            named = dict(headers)  # names are in lower case, as ASGI asks
-            own_id = self.ids[0].encode("ascii")
-            if b"x-correlation-id" in named:
-                headers = [header for header in headers if header[0] != b"x-correlation-id"]
-            if b"x-request-id" not in named:
-                headers.append((b"x-request-id", own_id))
-            headers.append((b"x-correlation-id", own_id))
-            message["headers"] = headers
-            if b"content-type" in named and named[b"content-type"].startswith(b"text/event-stream"):
-                self._becomes_stream()
-            if status == _TEMPORARY_REDIRECT:
-                self._note().location = named.get(b"location")
-            if "opentelemetry.trace" in loaded_modules:
-                self.ids = ids_of_current_span(self.ids)
+            message["headers"] = headers = list(message.get("headers", ()))
+            self._begin(message["status"], headers)
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
         return self._send(message)
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        """The response begins: note what it is, and add our headers to it."""
+        self.status = int(status)
+        named = add_own_headers(headers, self._observer, self.ids, self.started)
+        media_type = named.get(b"content-type")
+        if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
+            self._becomes_stream()
+        if status == _TEMPORARY_REDIRECT:
+            self._note().location = named.get(b"location")
+        if "opentelemetry.trace" in loaded_modules:
+            self.ids = ids_of_current_span(self.ids)
 
     async def _send_body(self, message: Message) -> None:
         try:
@@ -120,15 +123,18 @@ class HttpExchange:
         except OSError:
             self._note().disconnected = True
             raise
-        if message["type"] == "http.response.body":
-            if "body" in message:
-                self.response_bytes += len(message["body"])
-            if self.unusual is not None and message.get("body"):
-                self.unusual.stream_messages += 1
-            if message.get("more_body", False):
+        try:
+            if message["type"] == "http.response.body":
+                if "body" in message and self.scope["method"] != "HEAD":  # whose body servers do not send
+                    self.response_bytes += len(message["body"])
+                if self.unusual is not None and message.get("body"):
+                    self.unusual.stream_messages += 1
+                if message.get("more_body", False):
+                    return
+            elif message["type"] != "http.response.pathsend":
                 return
-        elif message["type"] != "http.response.pathsend":
-            return
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._observer.internal_error()
         self.finish()
 
     def finish(self) -> None:
@@ -149,21 +155,41 @@ class HttpExchange:
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             observer.internal_error()
 
-    async def failed(self, error: BaseException) -> None:
-        """The application raised. If its response has not begun, answer for the server."""
+    def failed(self, error: BaseException) -> None:
+        """The application raised; the error goes on to the server. The connection tells whether the client waited."""
         try:
             unusual = self._note()
-            if isinstance(error, asyncio.CancelledError):
-                unusual.disconnected = unusual.disconnected or not self.finished
-            elif not (unusual.disconnected and isinstance(error, OSError)):
-                unusual.exception_type = type(error).__name__
-                self._observer.metrics.http_exceptions.labels(
-                    self.known_method(), self.endpoint(), unusual.exception_type
-                ).inc()
-                if not self.status and not unusual.disconnected and isinstance(error, Exception):
-                    await self._answer_internal_server_error()
+            unusual.disconnected = unusual.disconnected or self._is_disconnected()
+            if isinstance(error, asyncio.CancelledError) and (unusual.disconnected or self.finished):
+                return  # nobody waits any more
+            if isinstance(error, OSError) and unusual.disconnected:
+                return
+            unusual.exception_type = type(error).__name__
+            self._observer.metrics.http_exceptions.labels(
+                self.known_method(), self.endpoint(), unusual.exception_type
+            ).inc()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
+
+    def abandon(self) -> None:
+        """The application is done and its response is not complete.
+
+        One that has not begun is made by the server. uvicorn sends its default headers with it: ours are put among
+        them for this response. Other servers' answers stay without, and so do those of a layer between the server and
+        us, which may have ids of its own.
+        """
+        try:
+            unusual = self._note()  # asked now: an incomplete response makes the server close the connection
+            unusual.disconnected = unusual.disconnected or self._is_disconnected()
+            server: Any = getattr(self._receive, "__self__", None)
+            is_next = server is not None and server is getattr(self._send, "__self__", None)
+            if not self.status and is_next and isinstance(getattr(server, "default_headers", None), list):
+                own: Headers = []
+                add_own_headers(own, self._observer, self.ids, self.started)
+                server.default_headers = server.default_headers + own  # the list itself is every response's
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._observer.internal_error()
+        self.finish()
 
     def known_method(self) -> str:
         """The method, one of `METHODS` or `OTHER_METHOD`."""
@@ -172,13 +198,15 @@ class HttpExchange:
 
     def outcome(self) -> int:
         """The status code the request counts under."""
-        if self.unusual is not None and self.unusual.disconnected:
-            return CLIENT_CLOSED_REQUEST
-        # uvicorn drops what is sent after a disconnect without telling the application: ask it.
+        disconnected = self.unusual.disconnected if self.unusual is not None else None
+        if disconnected is None:
+            disconnected = self._is_disconnected()
+        return CLIENT_CLOSED_REQUEST if disconnected else self.status or 500
+
+    def _is_disconnected(self) -> bool:
+        """Ask uvicorn, which drops what is sent after a disconnect without telling the application."""
         receive = self._receive
-        if type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True:
-            return CLIENT_CLOSED_REQUEST
-        return self.status or 500
+        return type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True
 
     def endpoint(self) -> str:
         """The full template of the route that answered."""
@@ -196,8 +224,3 @@ class HttpExchange:
     def _becomes_stream(self) -> None:
         endpoint = self._note().stream_endpoint = self.endpoint()
         self._observer.metrics.streams_open.labels(endpoint).inc()
-
-    async def _answer_internal_server_error(self) -> None:
-        headers = list(_INTERNAL_SERVER_ERROR_HEADERS)
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": _INTERNAL_SERVER_ERROR})

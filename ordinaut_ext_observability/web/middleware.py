@@ -2,6 +2,9 @@
 
 One exchange object holds a request's state. Whatever fails in here is counted and kept from the host: its responses
 are what they would have been, our headers aside.
+
+Every request starts with a fresh context: a server may start it inside the context of the one before (pipelined and
+kept-alive requests), so each of our variables is set. Nothing is put back at the end, since the server logs last.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ordinaut_ext_observability.context import request_ids
+from ordinaut_ext_observability.context import NO_WORK, request_ids, work_ids
 from ordinaut_ext_observability.web.exchange import Observer
 from ordinaut_ext_observability.web.http_exchange import HttpExchange
 from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
@@ -40,13 +43,19 @@ class ObservabilityMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        token = request_ids.set(exchange.ids)
+        # A server tells the version of ASGI's HTTP part. A client in this process does not: it calls in a task of its
+        # own, where what was bound around the call must be back after it.
+        around = None if "spec_version" in scope.get("asgi", ()) else (request_ids.get(), work_ids.get())
+        request_ids.set(exchange.ids)
+        work_ids.set(NO_WORK)
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            await exchange.failed(error)
+            exchange.failed(error)
             raise
         finally:
             if not exchange.finished:
-                exchange.finish()
-            request_ids.reset(token)
+                exchange.abandon()
+            if around is not None:
+                request_ids.set(around[0])
+                work_ids.set(around[1])

@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.clock import monotonic_seconds
-from ordinaut_ext_observability.web.exchange import Observer, headers_with_ids
+from ordinaut_ext_observability.web.exchange import Observer, add_own_headers
 
 NORMAL_CLOSURE = 1000
 NO_STATUS_RECEIVED = 1005
@@ -62,24 +62,23 @@ class WebSocketExchange:
     async def send(self, message: Message) -> None:
         """Pass a message on to the server, counting it."""
         try:
-            self._sending(message)
+            message = self._sending(message)
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
         await self._send(message)
 
-    async def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """The application raised: the server closes the connection as an internal error."""
-        if not self._close_code:
-            self._close_code = INTERNAL_ERROR
-        if isinstance(error, asyncio.CancelledError):
-            return
+        if self._close_code and isinstance(error, asyncio.CancelledError):
+            return  # it was closed already
+        self._close_code = self._close_code or INTERNAL_ERROR
         try:
             self._observer.metrics.http_exceptions.labels("WEBSOCKET", self._endpoint(), type(error).__name__).inc()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
 
-    def finish(self) -> None:
-        """Record the connection."""
+    def abandon(self) -> None:
+        """Record the connection, which has ended."""
         self.finished = True
         try:
             self._record()
@@ -89,21 +88,29 @@ class WebSocketExchange:
     def _endpoint(self) -> str:
         return self._observer.endpoints.resolve(self._scope)
 
-    def _sending(self, message: Message) -> None:
+    def _sending(self, message: Message) -> Message:
+        """Note what is sent, and return it with our headers where a response begins."""
         kind = message["type"]
         if kind == "websocket.send":
             self._messages_sent += 1
             self._bytes_sent += _payload_bytes(message)
         elif kind == "websocket.accept":
-            message["headers"] = headers_with_ids(message.get("headers") or (), self.ids[0])
+            message = self._with_own_headers(message)
             self._accepted_endpoint = self._endpoint()
             self._observer.metrics.websockets_open.labels(self._accepted_endpoint).inc()
         elif kind == "websocket.close":
             refused = self._accepted_endpoint is None
             self._close_code = REFUSED if refused else message.get("code") or NORMAL_CLOSURE
         elif kind == "websocket.http.response.start":
-            message["headers"] = headers_with_ids(message.get("headers", ()), self.ids[0])
+            message = self._with_own_headers(message)
             self._close_code = message["status"]
+        return message
+
+    def _with_own_headers(self, message: Message) -> Message:
+        """A copy, since the application may send the same object for every connection."""
+        headers = list(message.get("headers") or ())
+        add_own_headers(headers, self._observer, self.ids, self._started)
+        return {**message, "headers": headers}
 
     def _record(self) -> None:
         metrics = self._observer.metrics

@@ -35,7 +35,7 @@ from ordinaut_ext_observability.web.request_ids import RequestIdReader
 
 MOUNT = "/ext/observability"
 LOG_LINES = "ordinaut_observability_log_lines_total"
-OF_OURS = {"x-correlation-id", "x-request-id"}
+OF_OURS = {"x-correlation-id", "x-request-id", "server-timing"}
 
 REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("GET", "/tasks/41", {}),
