@@ -123,11 +123,12 @@ def _redis_url(url: SecretStr) -> SecretStr:
         raise ValueError(f"must begin with {', '.join(_REDIS_SCHEMES[:-1])} or {_REDIS_SCHEMES[-1]}")
     try:
         parts = urlsplit(text)
-        _ = parts.port
+        # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
+        escaped = "@" not in f"{parts.path}{parts.query}{parts.fragment}" or parts.scheme == "unix"
+        _ = parts.port if escaped else None
     except ValueError:
         raise ValueError("has a host or port that cannot be read") from None
-    # With an @ elsewhere, what looks like a host is the beginning of a password.
-    if parts.scheme in ("redis", "rediss") and "@" in f"{parts.path}{parts.fragment}":
+    if not escaped:
         raise ValueError("cannot be read, a password's special characters need %-escapes")
     return url
 

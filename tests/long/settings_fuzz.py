@@ -89,7 +89,7 @@ def odd_files(folder: Path) -> Iterator[str]:
         listener.bind(str(folder / "socket"))
     yield str(folder / "socket")
     for name, content in {
-        "huge": b"a: b\n" * 10_000_000,
+        "huge": b"a: b\n" * 1_000_000,
         "deep": b"[" * 100_000,
         "maps": b"{a: " * 20_000,
         "flat": b"a,".join([b"["] + [b""] * 60_000),
@@ -127,6 +127,7 @@ class Fuzz:
             if variable.startswith(b"ORDINAUT_") or variable.decode() in HOST_VARIABLES:
                 del os.environb[variable]
         os.environ["ORDINAUT_OBS_OPERATOR_TOKEN"] = TOKEN
+        os.environ["ORDINAUT_OBS_MANAGEMENT_PORT"] = "0"
         os.environ["BIG"] = "x" * 100_000
         for name, value in values.items():
             os.environb[name.encode()] = value
@@ -244,7 +245,8 @@ def main() -> None:
                 chosen = values[arguments.from_value : arguments.from_value + arguments.values]
                 rounds += [{name: value} for value in chosen]
         run = fuzz.doctor if arguments.doctor else fuzz.start
-        run({})
+        run({})  # this one imports everything
+        fuzz.slowest = 0.0
         run({})
         fuzz.usual, fuzz.slowest = fuzz.slowest, 0.0
         found = fuzz.wrong.copy()
