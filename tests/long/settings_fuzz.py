@@ -127,7 +127,8 @@ class Fuzz:
             if variable.startswith(b"ORDINAUT_") or variable.decode() in HOST_VARIABLES:
                 del os.environb[variable]
         os.environ["ORDINAUT_OBS_OPERATOR_TOKEN"] = TOKEN
-        os.environ["ORDINAUT_OBS_MANAGEMENT_PORT"] = "0"
+        if any("MANAGEMENT" in name for name in values):
+            os.environ["ORDINAUT_OBS_MANAGEMENT_PORT"] = "0"
         os.environ["BIG"] = "x" * 100_000
         for name, value in values.items():
             os.environb[name.encode()] = value
