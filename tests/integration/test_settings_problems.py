@@ -422,6 +422,22 @@ def test_a_variable_and_a_file_that_say_the_same_are_used(
     assert settings.collectors.database_url is not None
 
 
+def test_commands_take_secrets_from_files_too(
+    serve: Any, run_command: Any, write_secret: WriteSecret, database_url: str
+) -> None:
+    served = serve(make_app(), OPERATOR_TOKEN=TOKEN)
+    path = write_secret(f"{TOKEN}\n")
+    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN_FILE=path).stdout
+    assert all("message" in check for check in json.loads(told)["checks"])
+    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN="another-token-0123456789").stdout
+    assert not any("message" in check for check in json.loads(told)["checks"])
+    url = database_url.replace("postgresql://", "postgresql+psycopg_async://")
+    answer = run_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
+    assert answer.returncode == 0, answer.stdout
+    answer = run_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
+    assert "ORDINAUT_OBS_OPERATOR_TOKEN_FILE is not a regular file." in answer.stderr
+
+
 # -- Hostile values ----------------------------------------------------------------------------------------------------
 
 FUZZ = Path(__file__).parents[1] / "long" / "settings_fuzz.py"
