@@ -80,7 +80,7 @@ def _parse(url: str) -> _Parsed:
     parameters = {name: value for name, value in parse_qsl(parts.query) if name in _UNDERSTOOD}
     for name, choices in _CHOICES.items():
         if parameters.get(name, choices[0]) not in choices:
-            raise ValueError(f"the database URL has a {name} that is none of {', '.join(choices)}")
+            raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
     if "port" in parameters and "," not in parameters["port"]:
         # To libpq it is the port of each host, asyncpg wants as many.
         others = parameters.get("host", "").count(",")

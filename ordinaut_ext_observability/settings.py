@@ -162,9 +162,11 @@ def _shown(value: Any, *, secret: bool) -> Any:
         return mask_value(value)
     if isinstance(value, dict):
         return {mask_value(name): item for name, item in value.items()}
-    if isinstance(value, tuple) and not all(isinstance(item, float) for item in value):
-        # As one text: a comma in a password makes two entries of it.
-        return mask_value(",".join(map(str, value))).split(",")
+    if isinstance(value, tuple):
+        text = ",".join(map(str, value))
+        if "@" in text or "://" in text:  # as one text: a comma in a password makes two entries of it
+            return [mask_value(text)]
+        return [item if isinstance(item, float) else mask_value(str(item)) for item in value]
     return value
 
 
@@ -230,7 +232,7 @@ def _is_secret(info: FieldInfo) -> bool:
 
 
 def _file_hint(variable: str, info: FieldInfo) -> str:
-    return f" Or a path in `{variable}_FILE`: a file that holds it." if _is_secret(info) else ""
+    return f" Or set `{variable}_FILE` to the path of a file that holds it." if _is_secret(info) else ""
 
 
 def _text(value: object) -> str:

@@ -318,9 +318,14 @@ def test_a_password_in_a_label_of_the_host_is_masked_wherever_it_is_shown(serve:
     assert PASSWORD not in told + served.log.path.read_text() + "".join(capfd.readouterr())
 
 
-def test_shell_patterns_are_shown_as_they_are(clean_process: pytest.MonkeyPatch) -> None:
+def test_lists_are_shown_as_they_are(clean_process: pytest.MonkeyPatch) -> None:
+    networks = [f"10.{number}.0.0/16" for number in range(100)]
     clean_process.setenv("ORDINAUT_OBS_EXCLUDE_ENDPOINTS", "/v?/docs,/internal/*")
-    assert effective_values(load_settings())["ORDINAUT_OBS_EXCLUDE_ENDPOINTS"] == ["/v?/docs", "/internal/*"]
+    clean_process.setenv("ORDINAUT_OBS_SCRAPE_ALLOW", ",".join(networks))
+    values = effective_values(load_settings())
+    assert values["ORDINAUT_OBS_EXCLUDE_ENDPOINTS"] == ["/v?/docs", "/internal/*"]
+    assert values["ORDINAUT_OBS_SCRAPE_ALLOW"] == networks
+    assert values["ORDINAUT_OBS_HEALTH_DISABLED_CHECKS"] == []
 
 
 # -- Secrets from files ------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_parameters_of_other_drivers_are_left_out(parameter: str) -> None:
         ("postgresql+psycopg_async://u:sec\nret@h/d", "has a space, a line break"),
         ("postgresql+psycopg_async://u:sec ret@h/d", "has a space, a line break"),
         ("postgresql+psycopg_async://u:secret@h:1x/d", "host or port"),
-        ("postgresql://u:secret@h/d?sslmode=perhaps", "sslmode that is none of disable, allow, prefer"),
+        ("postgresql://u:secret@h/d?sslmode=perhaps", "parameter sslmode that is none of disable, allow, prefer"),
         ("postgresql://u:secret@h/d?target_session_attrs=master", "target_session_attrs that is none of any, primary"),
     ],
 )
