@@ -17,18 +17,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError
 
+from ordinaut_ext_observability.regular_file import read_regular_file
+from ordinaut_ext_observability.setting_messages import plain_message
+
 BUILT_IN_CHECKS = ("event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings")
 """Names that checks in the file cannot have."""
 
-MAX_FILE_BYTES = 128 * 1024
-MAX_VALUES = 20_000
+MAX_FILE_BYTES = 64 * 1024
+MAX_VALUES = 10_000
+"""Values in the file, with those that aliases repeat: 200 checks have a third of them. They are read in a second."""
+MAX_PROBLEMS = 50
 _MAX_ENTRIES = 100
+_MAX_FILLED_IN = 64 * 1024
+"""Characters that variables may put into one entry."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -48,7 +55,7 @@ class FileProblem(NamedTuple):
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CheckEntry(_Entry):
@@ -93,18 +100,22 @@ class ConfigFile(NamedTuple):
 def read_config_file(path: str, environment: Mapping[str, str]) -> ConfigFile:
     """The configuration in this file. Never raises: what cannot be used is among the problems."""
     try:
-        data = _load(path)
-    except OSError as error:
-        return ConfigFile(problems=(FileProblem("", f"cannot be read: {error.strerror}"),))
-    except _TooLargeError as error:
-        return ConfigFile(problems=(FileProblem("", f"larger than {error}"),))
+        content = read_regular_file(path, MAX_FILE_BYTES)
+    except ValueError as error:
+        return ConfigFile(problems=(FileProblem("", str(error)),))
+    try:
+        data = _parse(content)
+    except _TooManyValuesError:
+        return ConfigFile(problems=(FileProblem("", f"has more than {MAX_VALUES} values"),))
     except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
-        return ConfigFile(problems=(FileProblem("", f"not YAML{_position(error)}"),))
+        return ConfigFile(problems=(FileProblem("", f"is not YAML{_position(error)}"),))
     problems: list[FileProblem] = []
     health = _section(_section({"": data}, "", problems, ("health",)), "health", problems, ("http", "callables"))
     taken = set(BUILT_IN_CHECKS)
     http_checks = tuple(_entries(HttpCheckEntry, health, "http", problems, environment, taken))
     callable_checks = tuple(_entries(CallableCheckEntry, health, "callables", problems, environment, taken))
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS:] = [FileProblem("", f"has {len(problems) - MAX_PROBLEMS} further problems")]
     return ConfigFile(http_checks, callable_checks, tuple(problems))
 
 
@@ -114,33 +125,41 @@ def _shown(key: object) -> str:
     return text if isinstance(key, int) or _NAME.fullmatch(text) else "<key>"
 
 
-class _TooLargeError(Exception):
-    """The text says than what."""
+class _TooManyValuesError(Exception):
+    """Written out, the file has more than `MAX_VALUES`."""
 
 
-def _load(path: str) -> Any:
-    if Path(path).is_fifo():
-        raise OSError(0, "it is a pipe")  # reading it would wait for its writer
-    with Path(path).open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise _TooLargeError(f"{MAX_FILE_BYTES} bytes")
-    data = yaml.safe_load(content)
-    _count(data, [MAX_VALUES])
+class _Loader(yaml.SafeLoader):
+    """Counts what it reads: aliases and merged mappings make a small file a vast one."""
+
+    values_left = MAX_VALUES
+
+    def spend(self, values: int) -> None:
+        self.values_left -= values
+        if self.values_left < 0:
+            raise _TooManyValuesError
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.spend(1)
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        self.spend(len(node.value))
+
+
+def _parse(content: bytes) -> Any:
+    loader = _Loader(content)
+    data = loader.get_single_data()
+    loader.values_left = MAX_VALUES
+    _count(data, loader)
     return data
 
 
-def _count(value: Any, left: list[int]) -> None:
-    """Aliases make a small file a vast one.
-
-    Raises:
-        _TooLargeError: written out, it has more values than are left.
-    """
-    left[0] -= 1
-    if left[0] < 0:
-        raise _TooLargeError(f"{MAX_VALUES} values")
+def _count(value: Any, loader: _Loader) -> None:
+    loader.spend(1)
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        _count(item, left)
+        _count(item, loader)
 
 
 def _position(error: Exception) -> str:
@@ -187,18 +206,17 @@ def _entries(
         problems.append(FileProblem(place, f"must be a list of at most {_MAX_ENTRIES} checks"))
         return
     for number, entry in enumerate(entries):
-        unknown: set[str] = set()
-        filled_in = _fill_in(entry, environment, unknown)
-        if unknown:
-            missing = ", ".join(sorted(unknown))
-            problems.append(FileProblem(f"{place}.{number}", f"environment variable not set: {missing}"))
+        variables = _Variables(environment)
+        filled_in = variables.fill_in(entry)
+        if variables.problem:
+            problems.append(FileProblem(f"{place}.{number}", variables.problem))
             continue
         try:
             checked = kind.model_validate(filled_in)
         except ValidationError as error:
-            for details in error.errors(include_url=False, include_context=False, include_input=False):
+            for details in error.errors(include_url=False, include_input=False):
                 inner = ".".join((place, str(number), *map(_shown, details["loc"])))
-                problems.append(FileProblem(inner, details["msg"]))
+                problems.append(FileProblem(inner, plain_message(details)))
             continue
         if checked.name in taken:
             problems.append(FileProblem(f"{place}.{number}.name", f"there is a check {checked.name} already"))
@@ -207,19 +225,36 @@ def _entries(
         yield checked
 
 
-def _fill_in(value: Any, environment: Mapping[str, str], unknown: set[str], depth: int = 0) -> Any:
-    """The value with environment variables in the place of their names."""
-    if isinstance(value, str):
+@dataclass(slots=True)
+class _Variables:
+    """Puts environment variables in the place of their names."""
 
-        def replace(match: re.Match[str]) -> str:
-            if match[1] not in environment:
-                unknown.add(match[1])
-            return environment.get(match[1], "")
+    environment: Mapping[str, str]
+    missing: set[str] = field(default_factory=set)
+    characters: int = 0
 
-        return _VARIABLE.sub(replace, value)
-    if depth < 4:
-        if isinstance(value, Mapping):
-            return {key: _fill_in(item, environment, unknown, depth + 1) for key, item in value.items()}
-        if isinstance(value, list):
-            return [_fill_in(item, environment, unknown, depth + 1) for item in value[:1000]]
-    return value
+    @property
+    def problem(self) -> str:
+        """Why an entry cannot be used; empty where it can."""
+        if self.characters > _MAX_FILLED_IN:
+            return f"has more than {_MAX_FILLED_IN} characters from environment variables"
+        return f"environment variable not set: {', '.join(sorted(self.missing))}" if self.missing else ""
+
+    def fill_in(self, value: Any, depth: int = 0) -> Any:
+        """The value with every `${NAME}` replaced."""
+        if isinstance(value, str):
+            return _VARIABLE.sub(self._replace, value)
+        if depth < 4:
+            if isinstance(value, Mapping):
+                return {key: self.fill_in(item, depth + 1) for key, item in value.items()}
+            if isinstance(value, list):
+                return [self.fill_in(item, depth + 1) for item in value[:1000]]
+        return value
+
+    def _replace(self, match: re.Match[str]) -> str:
+        text = self.environment.get(match[1])
+        if text is None:
+            self.missing.add(match[1])
+            return ""
+        self.characters += len(text)
+        return text if self.characters <= _MAX_FILLED_IN else ""

@@ -15,7 +15,13 @@ _UNDERSTOOD = frozenset(
 )
 """Parameters of a URL that asyncpg acts on. Others it would send to the server, which refuses what it does not know."""
 
-_BEGINNING = re.compile(r"\s*postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+}
+"""Parameters of which asyncpg takes these values and no others."""
+
+_BEGINNING = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SERVER = re.compile(r"(?:\[(?P<v6>[\w:.%]+)\]|(?P<name>[\w.%-]*))(?::(?P<port>[0-9]*))?")
 _SHOWABLE = re.compile(r"[\w.$+-]*")
 _LARGEST_PORT = 65535
@@ -47,15 +53,6 @@ def shown_target(url: str) -> str:
     return f"{servers}/{database if _SHOWABLE.fullmatch(database) else '?'}"
 
 
-def is_usable(url: str) -> bool:
-    """Whether `asyncpg_url` takes it."""
-    try:
-        _parse(url)
-    except ValueError:
-        return False
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class _Parsed:
     parts: SplitResult
@@ -66,15 +63,24 @@ class _Parsed:
 
 
 def _parse(url: str) -> _Parsed:
-    if not _BEGINNING.match(url):
+    url = url.strip()
+    beginning = _BEGINNING.match(url)
+    if beginning is None:
         raise ValueError("the database URL does not begin with postgresql://")
-    parts = _split(url)
+    if not url.isprintable() or " " in url:
+        # `urlsplit` would leave a line break out, and with it change a password.
+        raise ValueError("the database URL has a space, a line break or another character that needs a %-escape")
+    # Without the driver's name: `psycopg_async` is no scheme to `urlsplit`, for the underscore.
+    parts = _split(f"postgresql://{url[beginning.end() :]}")
     if parts is None:
         raise ValueError("the database URL cannot be read")
     # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
     if parts.netloc.count("@") > 1 or "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise ValueError("the database URL cannot be read, a password's special characters need %-escapes")
     parameters = {name: value for name, value in parse_qsl(parts.query) if name in _UNDERSTOOD}
+    for name, choices in _CHOICES.items():
+        if parameters.get(name, choices[0]) not in choices:
+            raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
     if "port" in parameters and "," not in parameters["port"]:
         # To libpq it is the port of each host, asyncpg wants as many.
         others = parameters.get("host", "").count(",")

@@ -8,10 +8,6 @@ class ObservabilityError(Exception):
         super().__init__(message or type(self).__doc__)
 
 
-class SettingsError(ObservabilityError):
-    """At least one setting has a value that cannot be used."""
-
-
 class MetricDefinitionError(ObservabilityError):
     """A metric is defined or used against the rules of its type."""
 

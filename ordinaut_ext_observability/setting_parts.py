@@ -4,53 +4,47 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from ordinaut_ext_observability.database_url import asyncpg_url
 from ordinaut_ext_observability.setting_types import (
     EVERYWHERE,
     Bounds,
     CheckNames,
+    HostText,
     Limits,
     LogLevel,
     NetworkList,
-    TextList,
+    PathList,
+    PathText,
+    PatternList,
+    PostgresqlUrl,
+    RedisUrl,
+    ShownText,
+    Token,
 )
 
 PREFIX = "ORDINAUT_OBS_"
 
 
-class Part(BaseSettings):
-    """One part of the settings, read from the environment alone."""
+class Part(BaseModel):
+    """One part of the settings."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix=PREFIX, env_ignore_empty=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given in code first, then the environment; a `.env` file is the host's business."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
+    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class GeneralSettings(Part):
     """Whether there is an extension at all, and where the process runs."""
 
     disabled: bool = Field(default=False, description="Switch everything off: no route, no middleware, no thread.")
-    environment: str = Field(
+    environment: ShownText = Field(
         default="development",
         validation_alias="ENVIRONMENT",
         description="The host's variable; shown as a label of `ordinaut_observability_build_info`.",
     )
-    version: str = Field(default="", validation_alias="VERSION", description="The host's variable; shown likewise.")
-    config: str | None = Field(
+    version: ShownText = Field(
+        default="", validation_alias="VERSION", description="The host's variable; shown likewise."
+    )
+    config: PathText | None = Field(
         default=None,
         description="Path of the configuration file (YAML): checks of services, see docs/configuration.md.",
     )
@@ -73,7 +67,7 @@ class HttpSettings(Part):
     include_own_endpoints: bool = Field(
         default=False, description="Measure requests to the extension's own endpoints too."
     )
-    exclude_endpoints: TextList = Field(
+    exclude_endpoints: PatternList = Field(
         default=(),
         description="Route templates not to measure, as shell patterns: `/docs,/internal/*`.",
     )
@@ -93,14 +87,16 @@ class MetricsSettings(Part):
         le=100_000,
         description="Distinct values a label may take per metric; later ones are counted as `__other__`.",
     )
-    label_budgets: Limits = Field(default={}, description='The same for single labels, as JSON: `{"endpoint": 300}`.')
+    label_budgets: Limits = Field(
+        default={}, max_length=100, description='The same for single labels, as JSON: `{"endpoint": 300}`.'
+    )
     series_limit: int = Field(
         default=10_000,
         ge=10,
         le=10_000_000,
         description="Label sets a metric may have; later ones count as `__other__`.",
     )
-    multiprocess_dir: str | None = Field(
+    multiprocess_dir: PathText | None = Field(
         default=None,
         validation_alias="PROMETHEUS_MULTIPROC_DIR",
         description="`prometheus_client`'s variable: what other code counts with it is shown of all processes.",
@@ -130,7 +126,7 @@ class LogSettings(Part):
         le=1.0,
         description="Share of requests that are logged; failed and slow ones always are.",
     )
-    access_log_quiet_endpoints: TextList = Field(
+    access_log_quiet_endpoints: PatternList = Field(
         default=("/health", "/health/*", "/healthz", "/livez", "/readyz", "/metrics"),
         description="Route templates logged only when a request failed or was slow, as shell patterns.",
     )
@@ -158,7 +154,7 @@ class HealthSettings(Part):
         default=(),
         description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
     )
-    health_disk_paths: TextList = Field(
+    health_disk_paths: PathList = Field(
         default=("/",), min_length=1, max_length=20, description="Paths whose file systems the check `disk` looks at."
     )
 
@@ -166,15 +162,13 @@ class HealthSettings(Part):
 class AccessSettings(Part):
     """Who may see what."""
 
-    operator_token: SecretStr | None = Field(
+    operator_token: Token | None = Field(
         default=None,
-        min_length=16,
         description="Bearer token (or Basic password) for the operator endpoints, 16 characters or more; "
         "they are off while it is unset.",
     )
-    scrape_token: SecretStr | None = Field(
+    scrape_token: Token | None = Field(
         default=None,
-        min_length=16,
         description="Bearer token (or Basic password) for the scrape endpoints; while unset they are open.",
     )
     scrape_allow: NetworkList = Field(
@@ -189,9 +183,7 @@ class ManagementSettings(Part):
     management_port: int | None = Field(
         default=None, ge=0, le=65535, description="Serve metrics and probes on this port too; 0 takes a free one."
     )
-    management_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address the management port listens on."
-    )
+    management_host: HostText = Field(default="127.0.0.1", description="Address the management port listens on.")
     exporter_port: int | None = Field(
         default=None,
         ge=1,
@@ -199,7 +191,7 @@ class ManagementSettings(Part):
         description="In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next "
         "free one of ten.",
     )
-    exporter_host: str = Field(default="127.0.0.1", min_length=1, description="Address the exporter listens on.")
+    exporter_host: HostText = Field(default="127.0.0.1", description="Address the exporter listens on.")
     loop_blocked_seconds: float = Field(
         default=5.0,
         gt=0.0,
@@ -208,30 +200,19 @@ class ManagementSettings(Part):
     )
 
 
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
-
-
 class RelaySettings(Part):
     """One `/metrics` for all processes."""
 
     relay: bool = Field(
         default=True, description="Merge the metrics of all processes, where there is a store to do it through."
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
         "`disabled://` mean none.",
     )
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_usable(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(_REDIS_SCHEMES):
-            raise ValueError(f"expected a URL that begins with {', '.join(_REDIS_SCHEMES)}")
-        return url
-
-    relay_dir: str | None = Field(
+    relay_dir: PathText | None = Field(
         default=None,
         description="Directory through which the processes of one machine hand each other their metrics, where "
         "`REDIS_URL` does not answer at start.",
@@ -248,20 +229,12 @@ class RelaySettings(Part):
 class CollectorSettings(Part):
     """What is read from the host's PostgreSQL and Redis."""
 
-    database_url: SecretStr | None = Field(
+    database_url: PostgresqlUrl | None = Field(
         default=None,
         validation_alias="DATABASE_URL",
         description="The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, "
         "`postgresql://` or `postgresql+psycopg://`.",
     )
-
-    @field_validator("database_url")
-    @classmethod
-    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            asyncpg_url(url.get_secret_value())
-        return url
-
     collectors: bool = Field(default=True, description="Read the host's PostgreSQL and Redis in the background.")
     collector_interval_seconds: float = Field(
         default=15.0, ge=1.0, le=3600.0, description="How often they are read; less often where that takes long."

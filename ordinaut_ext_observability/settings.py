@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from ordinaut_ext_observability.config_file import ConfigFile, read_config_file
+from ordinaut_ext_observability.environment_values import Given, read_secret, read_variable
+from ordinaut_ext_observability.scrub.text import mask_value
+from ordinaut_ext_observability.setting_messages import plain_message
 from ordinaut_ext_observability.setting_parts import (
     PREFIX,
     AccessSettings,
@@ -32,6 +34,12 @@ from ordinaut_ext_observability.setting_parts import (
 )
 from ordinaut_ext_observability.setting_types import EVERYWHERE
 
+MAX_UNKNOWN_NAMES = 20
+"""Unknown variables that are told one by one: each is compared with every known name."""
+
+_MAX_NAME_LENGTH = 64
+_MASKED = "<masked>"
+
 
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
@@ -39,7 +47,7 @@ class SettingProblem:
 
     variable: str
     value: str
-    """As given; `<masked>` for a secret."""
+    """As given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
     """What is wrong and what would be accepted."""
 
@@ -63,17 +71,9 @@ class Settings:
 
 PartT = TypeVar("PartT", bound=Part)
 
-_PARTS: tuple[type[Part], ...] = (
-    GeneralSettings,
-    HttpSettings,
-    MetricsSettings,
-    LogSettings,
-    HealthSettings,
-    AccessSettings,
-    ManagementSettings,
-    RelaySettings,
-    CollectorSettings,
-)
+_PARTS: dict[str, type[Part]] = {
+    name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type) and issubclass(kind, Part)
+}
 
 
 # What an unusable value of these falls back to is not the open default but the closed one.
@@ -96,28 +96,18 @@ class SettingDescription:
 
 def load_settings() -> Settings:
     """The settings of this process, with every problem found on the way. Never raises."""
-    problems = list(_unknown_variables())
-    general = _load(GeneralSettings, problems)
-    file = read_config_file(general.config, os.environ) if general.config else ConfigFile()
+    problems = list(_unknown_variables(os.environ))
+    parts: dict[str, Any] = {name: _load(part, os.environ, problems) for name, part in _PARTS.items()}
+    path = parts["general"].config
+    file = read_config_file(path, os.environ) if path else ConfigFile()
     problems += [
-        SettingProblem(f"{PREFIX}CONFIG", printable(str(general.config)), f"{place}: {problem}" if place else problem)
+        SettingProblem(
+            f"{PREFIX}CONFIG", mask_value(path or ""), f"{place}: {problem}" if place else f"The file {problem}."
+        )
         for place, problem in file.problems
     ]
-    health = _load(HealthSettings, problems)
-    problems += _cut_timeouts(file, health)
-    return Settings(
-        general=general,
-        http=_load(HttpSettings, problems),
-        metrics=_load(MetricsSettings, problems),
-        logs=_load(LogSettings, problems),
-        health=health,
-        access=_load(AccessSettings, problems),
-        management=_load(ManagementSettings, problems),
-        relay=_load(RelaySettings, problems),
-        collectors=_load(CollectorSettings, problems),
-        file=file,
-        problems=tuple(problems),
-    )
+    problems += _cut_timeouts(file, parts["health"])
+    return Settings(**parts, file=file, problems=tuple(problems))
 
 
 def _cut_timeouts(file: ConfigFile, health: HealthSettings) -> Iterator[SettingProblem]:
@@ -131,24 +121,9 @@ def _cut_timeouts(file: ConfigFile, health: HealthSettings) -> Iterator[SettingP
             )
 
 
-def default_settings() -> Settings:
-    """The settings of an empty environment."""
-    return Settings(
-        general=GeneralSettings.model_construct(),
-        http=HttpSettings.model_construct(),
-        metrics=MetricsSettings.model_construct(),
-        logs=LogSettings.model_construct(),
-        health=HealthSettings.model_construct(),
-        access=AccessSettings.model_construct(),
-        management=ManagementSettings.model_construct(),
-        relay=RelaySettings.model_construct(),
-        collectors=CollectorSettings.model_construct(),
-    )
-
-
 def read_host_variables(names: Iterable[str]) -> dict[str, str]:
     """Those of the host's own variables that are set, for telling what is wrong with them."""
-    return {name: printable(os.environ[name]) for name in names if name in os.environ}
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def with_operator_token(settings: Settings, token: str) -> Settings:
@@ -161,90 +136,91 @@ def describe_settings() -> list[SettingDescription]:
     """Every setting, in the order of the documentation."""
     return [
         SettingDescription(
-            variable=_variable(name, info),
+            variable=(variable := _variable(name, info)),
             default=_text(info.default),
-            description=info.description or "",
+            description=f"{info.description}{_file_hint(variable, info)}",
             secret=_is_secret(info),
         )
-        for part in _PARTS
+        for part in _PARTS.values()
         for name, info in part.model_fields.items()
     ]
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
-    """What took effect, by variable, for showing: secrets only as `set` or `unset`."""
-    values: dict[str, Any] = {}
-    for part in (
-        settings.general,
-        settings.http,
-        settings.metrics,
-        settings.logs,
-        settings.health,
-        settings.access,
-        settings.management,
-        settings.relay,
-        settings.collectors,
-    ):
-        for name, info in type(part).model_fields.items():
-            value = getattr(part, name)
-            if _is_secret(info):
-                values[_variable(name, info)] = "unset" if value is None else "set"
-            elif isinstance(value, tuple):
-                values[_variable(name, info)] = [
-                    item if isinstance(item, float) else printable(str(item)) for item in value
-                ]
-            else:
-                values[_variable(name, info)] = printable(value) if isinstance(value, str) else value
-    return values
+    """What took effect, by variable, for showing: secrets only as `set` or `unset`, passwords in others masked."""
+    return {
+        _variable(name, info): _shown(getattr(getattr(settings, part_name), name), secret=_is_secret(info))
+        for part_name, part in _PARTS.items()
+        for name, info in part.model_fields.items()
+    }
 
 
-def _load(part: type[PartT], problems: list[SettingProblem]) -> PartT:
-    """The part with the defaults of the fields that cannot be used."""
+def _shown(value: Any, *, secret: bool) -> Any:
+    if secret:
+        return "unset" if value is None else "set"
+    if isinstance(value, str):
+        return mask_value(value)
+    if isinstance(value, dict):
+        return {mask_value(name): item for name, item in value.items()}
+    if isinstance(value, tuple):
+        text = ",".join(map(str, value))
+        if "@" in text or "://" in text:  # as one text: a comma in a password makes two entries of it
+            return [mask_value(text)]
+        return [item if isinstance(item, float) else mask_value(str(item)) for item in value]
+    return value
+
+
+def _load(part: type[PartT], environment: Mapping[str, str], problems: list[SettingProblem]) -> PartT:
+    """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
+    given = {
+        name: (read_secret if _is_secret(info) else read_variable)(_variable(name, info), environment)
+        for name, info in part.model_fields.items()
+    }
+    faults = {name: f"It {value.problem}" for name, value in given.items() if value.problem}
+    usable = {name: value.text for name, value in given.items() if value.text and name not in faults}
     try:
-        return part()
+        loaded = part.model_validate(usable)
     except ValidationError as error:
-        unusable: dict[str, Any] = {}
-        reported: set[str] = set()
-        for details in error.errors(include_url=False, include_context=False):
-            name = str(details["loc"][0])
-            info = part.model_fields.get(name) or _by_alias(part, name)
-            if name not in reported:
-                reported.add(name)
-                problems.append(_problem(name, info, details))
-            unusable.setdefault(name, info.default)
-            unusable.update(_CLOSED.get(name, ({}, ""))[0])
-        return part(**unusable)
+        for details in error.errors(include_url=False, include_input=False):
+            name, *place = details["loc"]
+            subject = f"Entry {place[0] + 1}" if place and isinstance(place[0], int) else "It"
+            faults.setdefault(_field_name(part, str(name)), f"{subject} {plain_message(details)}")
+        loaded = part.model_validate({name: text for name, text in usable.items() if name not in faults})
+    closed: dict[str, Any] = {}
+    for name, fault in faults.items():
+        closed |= _CLOSED.get(name, ({}, ""))[0]
+        problems.append(_problem(given[name], name, part.model_fields[name], fault))
+    return loaded.model_copy(update=closed)
 
 
-def printable(text: str) -> str:
-    """The text as Unicode: an environment holds bytes, and Python shows what is not UTF-8 as lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _by_alias(part: type[Part], alias: str) -> FieldInfo:
-    return next(info for info in part.model_fields.values() if info.validation_alias == alias)
-
-
-def _problem(name: str, info: FieldInfo, details: ErrorDetails) -> SettingProblem:
-    variable = _variable(name, info)
-    given = os.environ.get(variable, "")
-    message = details["msg"].removeprefix("Value error, ")
+def _problem(given: Given, name: str, info: FieldInfo, fault: str) -> SettingProblem:
     consequence = _CLOSED[name][1] if name in _CLOSED else f"Default used: {_text(info.default)}."
     return SettingProblem(
-        variable=variable,
-        value="<masked>" if _is_secret(info) else printable(given[:200]),
-        problem=f"{message}. Accepted: {info.description} {consequence}",
+        variable=given.variable,
+        value=_MASKED if _is_secret(info) else mask_value(given.text),
+        problem=f"{fault}. Accepted: {info.description} {consequence}",
     )
 
 
-def _unknown_variables() -> Iterator[SettingProblem]:
-    known = {setting.variable for setting in describe_settings()}
-    for variable in sorted(os.environ):
-        if variable.startswith(PREFIX) and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "the README lists all settings."
-            # The value is not shown: a secret may stand behind a misspelt name.
-            yield SettingProblem(variable=printable(variable), value="<masked>", problem=f"No such setting; {hint}")
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[SettingProblem]:
+    """The variables with our prefix that are no settings. No value is shown: it may be a secret under a wrong name."""
+    settings = describe_settings()
+    known = {setting.variable for setting in settings}
+    known |= {f"{setting.variable}_FILE" for setting in settings if setting.secret}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    for variable in unknown[:MAX_UNKNOWN_NAMES]:
+        close = difflib.get_close_matches(variable, known, n=1) if len(variable) <= _MAX_NAME_LENGTH else []
+        hint = f"did you mean {close[0]}?" if close else "the documentation lists all settings."
+        yield SettingProblem(mask_value(variable), _MASKED, f"No such setting; {hint}")
+    if len(unknown) > MAX_UNKNOWN_NAMES:
+        number = len(unknown) - MAX_UNKNOWN_NAMES
+        yield SettingProblem(f"{PREFIX}*", _MASKED, f"No such settings: {number} further variables with this prefix.")
+
+
+def _field_name(part: type[Part], name: str) -> str:
+    """The name of the field that pydantic calls by its name or by its alias."""
+    fields = part.model_fields
+    return name if name in fields else next(other for other, info in fields.items() if info.validation_alias == name)
 
 
 def _variable(name: str, info: FieldInfo) -> str:
@@ -252,7 +228,11 @@ def _variable(name: str, info: FieldInfo) -> str:
 
 
 def _is_secret(info: FieldInfo) -> bool:
-    return SecretStr in get_args(info.annotation) or info.annotation is SecretStr
+    return SecretStr.__name__ in str(info.annotation)  # it stands inside Optional and Annotated
+
+
+def _file_hint(variable: str, info: FieldInfo) -> str:
+    return f" Or set `{variable}_FILE` to the path of a file that holds it." if _is_secret(info) else ""
 
 
 def _text(value: object) -> str:

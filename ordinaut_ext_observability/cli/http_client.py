@@ -30,7 +30,7 @@ class Answer:
         """The body as JSON; None where it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def text(self) -> str:
@@ -73,6 +73,9 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, dict(error.headers), error.read(MAX_BODY_BYTES))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except ValueError:
+        # The error may quote the token.
+        raise NoAnswerError(f"{url}: the URL or the token has characters that cannot be sent") from None
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise NoAnswerError(f"{url}: {reason}") from error

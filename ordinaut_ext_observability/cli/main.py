@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +14,7 @@ from rich.console import Console
 from ordinaut_ext_observability.cli import check as check_command
 from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.http_client import NoAnswerError
+from ordinaut_ext_observability.environment_values import read_secret
 from ordinaut_ext_observability.version import __version__
 
 app = typer.Typer(
@@ -21,14 +25,35 @@ app = typer.Typer(
 )
 
 
+def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
+    """The value without spaces around it, else the content of the file that the variable's `…_FILE` names."""
+    if value.strip():
+        return value.strip()
+    # Read here: importing the settings would take longer than all else that a health check does.
+    given = read_secret(str(parameter.envvar), os.environ)  # noqa: TID251
+    if given.problem:
+        typer.echo(f"{given.variable} {given.problem}.", err=True)
+    return "" if given.problem else given.text
+
+
 OperatorToken = Annotated[
     str,
     typer.Option(
-        "--token", envvar="ORDINAUT_OBS_OPERATOR_TOKEN", show_envvar=True, help="Operator token: shows what checks say."
+        "--token",
+        envvar="ORDINAUT_OBS_OPERATOR_TOKEN",
+        show_envvar=True,
+        callback=_or_from_file,
+        help="Operator token: shows what checks say.",
     ),
 ]
 ScrapeToken = Annotated[
-    str, typer.Option(envvar="ORDINAUT_OBS_SCRAPE_TOKEN", show_envvar=True, help="Token of the scrape endpoints.")
+    str,
+    typer.Option(
+        envvar="ORDINAUT_OBS_SCRAPE_TOKEN",
+        show_envvar=True,
+        callback=_or_from_file,
+        help="Token of the scrape endpoints.",
+    ),
 ]
 DatabaseUrl = Annotated[
     str,
@@ -36,6 +61,7 @@ DatabaseUrl = Annotated[
         "--url",
         envvar="DATABASE_URL",
         show_envvar=True,
+        callback=_or_from_file,
         help="postgresql://user:password@host:port/database; with a driver, as in postgresql+psycopg://, too.",
     ),
 ]
@@ -58,6 +84,9 @@ def main(
 ) -> None:
     """Observability for Ordinaut."""
     del version
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files and variables may be no text
 
 
 @app.command()

@@ -25,7 +25,7 @@ def load_extension_eagerly(environment: MutableMapping[str, str] = os.environ) -
 
     try:
         eager = json.loads(named)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(eager, dict) and EXTENSION_ID not in eager:
         environment[EAGER] = json.dumps({**eager, EXTENSION_ID: True})

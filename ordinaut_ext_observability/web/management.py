@@ -10,6 +10,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import uvicorn
@@ -23,6 +24,7 @@ _START_TIMEOUT_SECONDS = 5.0
 _STOP_TIMEOUT_SECONDS = 3.0
 _BACKLOG = 128
 _MAX_CONNECTIONS = 256
+_RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
 SILENT_SECONDS = 5.0
@@ -111,12 +113,10 @@ class ManagementServer:
 
     def _listen(self, port: int) -> socket.socket:
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
+            family, kind, protocol, _, address = _resolve(self._host, port)
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
-            raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror}") from error
+            raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -159,6 +159,25 @@ class ManagementServer:
             asyncio.run(serve())
         finally:
             listener.close()
+
+
+def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
+    """The address to listen on. The host starts meanwhile, and a resolver may take half a minute not to answer.
+
+    Raises:
+        OSError: there is none, or no answer in time.
+    """
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0])
+        except OSError as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="observability-resolver", daemon=True).start()
+    resolved: tuple[int, int, int, str, Any] = answer.result(_RESOLVE_SECONDS)
+    return resolved
 
 
 async def _close_silent_connections(server: uvicorn.Server) -> None:

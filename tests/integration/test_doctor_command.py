@@ -174,7 +174,7 @@ def test_well_host_is_0_and_secrets_are_not_shown(serve_host: Any, doctor: Any) 
 def test_wrong_settings_are_told_with_what_is_accepted(doctor: Any) -> None:
     answer = doctor("--url", "http://127.0.0.1:1", ORDINAUT_OBS_LABEL_BUDGET="many", ORDINAUT_OBS_TYPO="1")
     assert "ORDINAUT_OBS_LABEL_BUDGET=many: not used" in answer.stdout
-    assert "valid integer" in answer.stdout
+    assert "It is not a whole number." in answer.stdout
     assert "ORDINAUT_OBS_TYPO" in answer.stdout
     assert answer.returncode == 1
 

@@ -287,3 +287,19 @@ def test_connections_that_say_nothing_do_not_keep_the_places(
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_a_resolver_that_does_not_answer_holds_nobody_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering, resolve = threading.Event(), socket.getaddrinfo
+
+    def resolve_late(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "slow.invalid":
+            answering.wait(10)
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    served = serve(make_app(), MANAGEMENT_PORT="9464", MANAGEMENT_HOST="slow.invalid")
+    assert not answering.is_set()
+    assert served.get("/tasks/1").status_code == 200
+    assert served.runtime.management_note() == "off: cannot resolve 'slow.invalid': no answer"
+    answering.set()

@@ -11,8 +11,9 @@ from asyncpg import connect_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability import database_url
 from ordinaut_ext_observability.collectors import connection
-from ordinaut_ext_observability.database_url import asyncpg_url, is_usable, shown_target
+from ordinaut_ext_observability.database_url import asyncpg_url, shown_target
 from ordinaut_ext_observability.db.insights import session
 
 USABLE = [
@@ -30,6 +31,11 @@ USABLE = [
     ("postgresql:///d", "local socket:5432/d"),
     ("postgresql://h?dbname=d&password=p", "h:5432/d"),
     ("postgresql://h/an%20odd%0Aname", "h:5432/?"),
+    *(
+        (f"postgresql+{driver}://u:p@h/d", "h:5432/d")
+        for driver in ("psycopg", "psycopg_async", "psycopg2", "psycopg2cffi", "asyncpg", "pg8000", "my_driver")
+    ),
+    (" postgresql+psycopg_async://u:p@h:1/d?sslmode=require\n", "h:1/d"),
 ]
 
 UNUSABLE = [
@@ -68,7 +74,6 @@ def _no_variables_of_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("url", "target"), USABLE)
 def test_usable_urls_are_asyncpgs_and_are_shown_without_credentials(url: str, target: str) -> None:
-    assert is_usable(url)
     assert shown_target(url) == target
     assert asyncpg_url(asyncpg_url(url)) == asyncpg_url(url)
     dsn_of_asyncpg(asyncpg_url(url))
@@ -88,9 +93,33 @@ def test_parameters_of_other_drivers_are_left_out(parameter: str) -> None:
     assert asyncpg_url(f"postgresql://h/d?{parameter}&sslmode=require") == "postgresql://h/d?sslmode=require"
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mysql+psycopg_async://u:secret@h/d", "does not begin with postgresql://"),
+        ("postgresql+psycopg_async://u:sec@ret@h/d", "special characters need %-escapes"),
+        ("postgresql+psycopg_async://u:sec\nret@h/d", "has a space, a line break"),
+        ("postgresql+psycopg_async://u:sec ret@h/d", "has a space, a line break"),
+        ("postgresql+psycopg_async://u:secret@h:1x/d", "host or port"),
+        ("postgresql://u:secret@h/d?sslmode=perhaps", "parameter sslmode that is none of disable, allow, prefer"),
+        ("postgresql://u:secret@h/d?target_session_attrs=master", "target_session_attrs that is none of any, primary"),
+    ],
+)
+def test_the_reason_is_the_right_one(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=r"^the database URL ") as raised:
+        asyncpg_url(url)
+    assert reason in str(raised.value)
+
+
+def test_choices_are_those_of_asyncpg() -> None:
+    assert {name: set(choices) for name, choices in database_url._CHOICES.items()} == {
+        "sslmode": {mode.name.replace("_", "-") for mode in connect_utils.SSLMode},
+        "target_session_attrs": {attribute.value for attribute in connect_utils.SessionAttribute},
+    }
+
+
 @pytest.mark.parametrize("url", UNUSABLE)
 def test_unusable_urls_are_told_without_any_part_of_them(url: str) -> None:
-    assert not is_usable(url)
     for function in (asyncpg_url, shown_target):
         with pytest.raises(ValueError, match=r"^the database URL ") as raised:
             function(url)
@@ -113,12 +142,16 @@ def test_no_password_shows_unless_it_is_written_as_a_host(password: str) -> None
 
 @given(st.text(max_size=60) | st.from_regex(r"postgres(ql)?(\+\w+)?://[\w@:,\[\]./?=&%#-]*", fullmatch=True))
 def test_any_text_is_a_url_or_a_value_error(text: str) -> None:
-    if is_usable(text):
-        try:
-            dsn_of_asyncpg(asyncpg_url(text))
-        except (ValueError, asyncpg.InterfaceError, OSError):
-            pass  # of a parameter's value, a certificate's file
-        assert "\n" not in shown_target(text)
+    try:
+        shown = shown_target(text)
+    except ValueError as error:
+        assert str(error).startswith("the database URL ")
+        return
+    try:
+        dsn_of_asyncpg(asyncpg_url(text))
+    except (ValueError, asyncpg.InterfaceError, OSError):
+        pass  # of a parameter's value, a certificate's file
+    assert "\n" not in shown
 
 
 def test_all_who_connect_ask_the_same_parser() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
-from ordinaut_ext_observability.settings import Settings, default_settings, effective_values
+from ordinaut_ext_observability.settings import Settings, effective_values
 
 
 def configuration(settings: Settings, *, has_token: bool) -> Iterator[Finding]:
     """The settings that are not the defaults, and the problems; `has_token`: an operator token was given by hand."""
-    defaults = effective_values(default_settings())
+    defaults = effective_values(Settings())
     changed = {variable: value for variable, value in effective_values(settings).items() if value != defaults[variable]}
     if changed:
         yield fact("in effect: " + ", ".join(f"{variable}={value}" for variable, value in changed.items()))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.manifest import EXTENSION_ID
+from ordinaut_ext_observability.scrub.text import mask_value
 
 EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
 GRANTS = "ORDINAUT_EXT_ENTRY_GRANTS"
@@ -28,7 +29,8 @@ def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterato
             unset = f"unset {name}" if name == GRANTS else _EAGER_LINE
             yield Finding(
                 Kind.PROBLEM,
-                f"{name}={variables[name]!r} is not a JSON object: the host's loader then ignores {GRANTS} and {EAGER}",
+                f"{name}={mask_value(variables[name])!r} is not a JSON object: the host's loader then ignores {GRANTS} "
+                f"and {EAGER}",
                 "Correct it; an empty value counts as wrong, too.",
                 unset,
             )
@@ -55,7 +57,7 @@ def _json(variables: Mapping[str, str], name: str) -> object:
         return {}
     try:
         return json.loads(variables[name])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

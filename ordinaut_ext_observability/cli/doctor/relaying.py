@@ -9,6 +9,7 @@ from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.runtime.relay import relay_stores
+from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import Settings
 
 
@@ -30,7 +31,8 @@ def relaying(settings: Settings) -> Iterator[Finding]:
             store = make()
             if store.name == "directory" and not Path(settings.relay.relay_dir or "").is_dir():
                 # Reading would make it, perhaps as another user than the host's.
-                yield fact(f"directory {settings.relay.relay_dir} is not there yet: the first process makes it")
+                directory = mask_value(settings.relay.relay_dir or "")
+                yield fact(f"directory {directory} is not there yet: the first process makes it")
                 continue
             yield _found(store, preferred=place == 0)
         except StoreUnavailableError as error:

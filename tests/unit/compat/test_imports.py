@@ -62,7 +62,7 @@ def test_extension_is_made_eager_where_nobody_said_otherwise(before: str | None,
     assert json.loads(environment[EAGER]) == after
 
 
-@pytest.mark.parametrize("before", ["", "[]", "no", "null", '"observability"', '{"a": '])
+@pytest.mark.parametrize("before", ["", "[]", "no", "null", '"observability"', '{"a": ', '{"a":' * 100_000])
 def test_what_is_no_json_object_is_not_touched(before: str) -> None:
     environment = {EAGER: before}
     load_extension_eagerly(environment)

@@ -14,7 +14,7 @@ import pytest
 
 from ordinaut_ext_observability.runtime import current
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import default_settings
+from ordinaut_ext_observability.settings import Settings
 
 NAMES = {
     "observability.logging": (
@@ -114,8 +114,8 @@ ODD = (
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, log_lines: Any) -> Runtime:
     """The process's runtime, its lines in `log_lines`."""
-    runtime = Runtime(default_settings())
-    runtime.logging = current.Runtime(default_settings()).logging
+    runtime = Runtime(Settings())
+    runtime.logging = current.Runtime(Settings()).logging
     monkeypatch.setattr(current, "_current", runtime)
     monkeypatch.setattr(runtime.logging._handler, "_writer", log_lines.writer)
     yield runtime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -108,14 +110,14 @@ def test_bad_yaml_is_one_problem(read: Read, text: str | bytes, position: str) -
     file = read(text)
     (problem,) = file.problems
     assert (file.http_checks, file.callable_checks, problem.place) == ((), (), "")
-    assert problem.problem.startswith("not YAML")
+    assert problem.problem.startswith("is not YAML")
     assert position in problem.problem
     assert SECRET not in problem.problem
 
 
 @pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!int ''", "a: !!float ''", "a: !!timestamp never"])
 def test_a_yaml_tag_on_a_wrong_value_is_one_problem(read: Read, text: str) -> None:
-    assert [problem.problem for problem in read(text).problems] == ["not YAML"]
+    assert [problem.problem for problem in read(text).problems] == ["is not YAML"]
 
 
 @pytest.mark.parametrize(
@@ -324,19 +326,23 @@ def test_a_secret_written_into_the_file_is_in_no_problem(read: Read) -> None:
 
 def test_a_file_that_is_too_large_is_not_read(read: Read) -> None:
     assert read(b"#" * MAX_FILE_BYTES) == ConfigFile()
-    assert read(b"#" * (MAX_FILE_BYTES + 1)).problems == (FileProblem("", f"larger than {MAX_FILE_BYTES} bytes"),)
+    assert read(b"#" * (MAX_FILE_BYTES + 1)).problems == (FileProblem("", f"is larger than {MAX_FILE_BYTES} bytes"),)
 
 
-def test_a_file_without_an_end_is_not_read() -> None:
-    assert read_config_file("/dev/zero", {}).problems == (FileProblem("", f"larger than {MAX_FILE_BYTES} bytes"),)
+@pytest.mark.parametrize("odd", ["/dev/zero", "/dev/random", "/dev/tty", "a folder", "a pipe", "a socket"])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, odd: str) -> None:
+    (tmp_path / "a folder").mkdir()
+    os.mkfifo(tmp_path / "a pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a socket"))
+    (problem,) = read_config_file(str(tmp_path / odd), {}).problems
+    assert problem.problem.startswith(
+        ("is not a regular file", "cannot be read: Is a directory", "cannot be read: No such device")
+    )
 
 
 def test_a_file_that_there_is_not(path: Path) -> None:
     assert read_config_file(str(path), {}).problems == (FileProblem("", "cannot be read: No such file or directory"),)
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    assert read_config_file(str(tmp_path), {}).problems == (FileProblem("", "cannot be read: Is a directory"),)
 
 
 def test_a_path_below_a_file(read: Read, path: Path) -> None:

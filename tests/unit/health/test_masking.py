@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from ordinaut_ext_observability.health.masking import MASK, MAX_TEXT_LENGTH, mask_details, mask_text
+from ordinaut_ext_observability.health.masking import mask_details
+from ordinaut_ext_observability.scrub.text import MASK, MAX_TEXT_LENGTH, mask_text
 
 SECRET = "hunter2XcorrectY"
 

@@ -1,0 +1,1 @@
+"""Texts without the secrets they may hold."""
