@@ -58,7 +58,7 @@ class LogWriter:
         self._process_ends = False
         self.forget()
         forget_after_fork(self)
-        atexit.register(_end, weakref.ref(self))
+        _writers.add(self)
 
     def forget(self) -> None:
         """Begin as a writer that has written nothing."""
@@ -162,7 +162,7 @@ class LogWriter:
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._ends_with_worker:
             self._ends_with_worker = True
-            util.Finalize(None, _end, (weakref.ref(self),), exitpriority=0)
+            util.Finalize(self, _end, (weakref.ref(self),), exitpriority=0)
 
     def _run(self) -> None:
         while not self._has_ended():
@@ -256,6 +256,15 @@ def _whole_lines(data: memoryview, limit: int) -> memoryview:
         searched *= 4  # not all at once: the line is copied for the search
         end = bytes(data[:searched]).find(b"\n")
     return data[: end + 1] if end >= 0 else data
+
+
+_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
+
+
+@atexit.register  # once: what is registered for one writer would outlive it
+def _end_all() -> None:
+    for writer in list(_writers):
+        writer.end_with_process()
 
 
 def _end(writer: weakref.ref[LogWriter]) -> None:
