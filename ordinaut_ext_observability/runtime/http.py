@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from ordinaut_ext_observability.health.threads import DaemonThreads
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -150,12 +150,12 @@ class HttpFace:
             return self._root_metrics is not None and self._root_metrics.answered is True
         return endpoint.startswith(f"{self._mount_path}/")
 
-    def _overview(self) -> dict[str, Any]:
+    def _overview(self, scope: Scope) -> dict[str, Any]:
         settings = self._runtime.settings
         if self._root_metrics is None:
             root_metrics = "off: ORDINAUT_OBS_ROOT_METRICS is false"
         else:
-            root_metrics = "on" if self._root_metrics.is_open() else "off: the host answers that path itself"
+            root_metrics = "on" if self._root_metrics.is_open(scope) else "off: the host answers that path itself"
         return {
             "version": __version__,
             "mount_path": self._mount_path,

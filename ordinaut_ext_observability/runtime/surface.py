@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from starlette.types import Scope
+
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
@@ -16,7 +18,7 @@ def make_surface(
     runtime: Runtime,
     access: AccessControl,
     shown: Callable[[], Awaitable[Registry]],
-    overview: Callable[[], dict[str, Any]] = dict,
+    overview: Callable[[Scope], dict[str, Any]] = lambda _: {},
 ) -> Surface:
     """A surface for one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     return Surface(

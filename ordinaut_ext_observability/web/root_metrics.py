@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
+_LEFT_BY_ROUTERS = frozenset(("endpoint", "fastapi", "path_params", "route"))
+
 
 class RootMetrics:
     """Stands before the `default` of an application's router, which is asked where no route matched."""
@@ -28,15 +30,20 @@ class RootMetrics:
         self._default = app.router.default
         app.router.default = self._answer
 
-    def is_open(self) -> bool:
-        """Whether the host leaves the path to us, as far as can be told without a request."""
+    def is_open(self, scope: Scope) -> bool:
+        """Whether a GET of the path, asked as the request of this scope was, would come to us."""
         router = self._router
         if router.default != self._answer or self.answered is False:
             return False
-        # Newer FastAPI asks these after all others: frontends, whose files lie anywhere below a path.
+        path = f"{scope.get('root_path', '')}{self._route.path}"
+        paths = (path, f"{path}/") if router.redirect_slashes else (path,)
+        # Newer FastAPI asks some last: frontends, whose files lie anywhere below a path.
         last: Iterable[BaseRoute] = getattr(router, "_iter_low_priority_routes", tuple)()
-        paths = (self._route.path, f"{self._route.path}/") if router.redirect_slashes else (self._route.path,)
-        return not any(_takes(route, path) for route in (*router.routes, *last) for path in paths)
+        base = {name: scope[name] for name in scope.keys() - _LEFT_BY_ROUTERS}
+        scopes = [{**base, "method": "GET", "path": path} for path in paths]
+        return not any(
+            route.matches(asked)[0] is not Match.NONE for route in (*router.routes, *last) for asked in scopes
+        )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._route.matches(scope)
@@ -48,23 +55,13 @@ class RootMetrics:
         async def send_unless_404(message: Message) -> None:
             nonlocal is_404
             if message["type"] == "http.response.start":
-                is_404 = message["status"] == 404
+                self.answered = is_404 = message["status"] == 404
             if not is_404:
                 await send(message)
 
         # With the host's handlers of exceptions, called as its middleware around the router would.
         answer_of_host = wrap_app_handling_exceptions(self._default, Request(scope, receive, send))
         await answer_of_host(scope, receive, send_unless_404)
-        self.answered = is_404
         if is_404:
             scope.update(child_scope)
             await self._route.handle(scope, receive, send)
-
-
-def _takes(route: BaseRoute, path: str) -> bool:
-    """Whether the route takes such a request; one of the host's own kind may want more than we can make up."""
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
-    try:
-        return route.matches(scope)[0] is not Match.NONE
-    except Exception:  # noqa: BLE001 - a real request will tell; until then it does not
-        return False

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
 from ordinaut_ext_observability.health.monitor import HealthMonitor
@@ -47,8 +48,8 @@ class Surface:
     access: AccessControl
     monitor: HealthMonitor
     config: Callable[[], dict[str, Any]]
-    overview: Callable[[], dict[str, Any]]
-    """What the index says besides the endpoints."""
+    overview: Callable[[Scope], dict[str, Any]]
+    """Gives what the index says besides the endpoints, to the request of this scope."""
     on_error: Callable[[], None]
 
 
@@ -172,7 +173,7 @@ async def _health(request: Request) -> Response:
 async def _index(request: Request) -> Response:
     surface = _surface(request)
     endpoints = [asdict(endpoint) for endpoint in describe_endpoints(surface.access)]
-    return JSONResponse({**surface.overview(), "endpoints": endpoints}, headers=_NO_STORE)
+    return JSONResponse({**surface.overview(request.scope), "endpoints": endpoints}, headers=_NO_STORE)
 
 
 async def _config(request: Request) -> Response:
