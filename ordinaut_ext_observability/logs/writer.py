@@ -6,7 +6,6 @@ returns. Lines that do not fit are dropped and counted, those of errors last.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import select
@@ -58,7 +57,7 @@ class LogWriter:
         self._process_ends = False
         self.forget()
         forget_after_fork(self)
-        _writers.add(self)
+        weakref.finalize(self, _end, weakref.ref(self))  # also at exit; unlike what `atexit` keeps, it goes with this
 
     def forget(self) -> None:
         """Begin as a writer that has written nothing."""
@@ -256,15 +255,6 @@ def _whole_lines(data: memoryview, limit: int) -> memoryview:
         searched *= 4  # not all at once: the line is copied for the search
         end = bytes(data[:searched]).find(b"\n")
     return data[: end + 1] if end >= 0 else data
-
-
-_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
-
-
-@atexit.register  # once: what is registered for one writer would outlive it
-def _end_all() -> None:
-    for writer in list(_writers):
-        writer.end_with_process()
 
 
 def _end(writer: weakref.ref[LogWriter]) -> None:
