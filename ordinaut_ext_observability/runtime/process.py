@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import itertools
 import platform
@@ -88,7 +87,7 @@ class Runtime:
         self._describe_build()
         self.registry.refresh_with(self._refresh)
         forget_after_fork(self)
-        _runtimes.add(self)
+        weakref.finalize(self, _stop_alive, weakref.ref(self))  # at exit
 
     def executor(self) -> ThreadPoolExecutor:
         """Threads of ours, so that the host's pool is neither starved nor able to starve us."""
@@ -250,13 +249,10 @@ class Runtime:
             self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())
 
 
-_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
-
-
-@atexit.register  # once: what is registered for one runtime would outlive it
-def _stop_all() -> None:
-    for runtime in list(_runtimes):
-        runtime.stop()
+def _stop_alive(runtime: weakref.ref[Runtime]) -> None:
+    alive = runtime()
+    if alive is not None:
+        alive.stop()
 
 
 def _url_of(server: ManagementServer) -> str:
