@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
-    from ordinaut_ext_observability.extension import get_extension
+    from ordinaut_ext_observability.extension import get_extension, mount
     from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus
     from ordinaut_ext_observability.health.monitor import HealthMonitor
     from ordinaut_ext_observability.logs.request_context import RequestContext
@@ -40,6 +40,7 @@ __all__ = [
     "instrument_connection",
     "instrument_pool",
     "monitor_execution",
+    "mount",
     "restore_logging",
 ]
 
@@ -58,6 +59,7 @@ _HOMES = {
     "instrument_connection": "runtime.current",
     "instrument_pool": "runtime.current",
     "monitor_execution": "runtime.current",
+    "mount": "extension",
     "restore_logging": "runtime.current",
 }
 

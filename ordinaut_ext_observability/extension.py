@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
-from ordinaut_ext_observability.manifest import DESCRIPTION, EXTENSION_ID, NAME
+from ordinaut_ext_observability.manifest import DESCRIPTION, EXTENSION_ID, MOUNT_PATH, NAME
 from ordinaut_ext_observability.runtime.current import runtime_for_mount
 from ordinaut_ext_observability.runtime.http import HttpFace
 from ordinaut_ext_observability.settings import Settings
@@ -55,7 +55,7 @@ class ObservabilityExtension:
                 return None
             face = HttpFace(runtime, app, mount_path)
             router = face.router()
-            face.attach()
+            face.attach(app)
             setattr(app.state, _STATE_ATTRIBUTE, face)
             return router
         return face.router()  # type: ignore[no-any-return]
@@ -68,6 +68,36 @@ class ObservabilityExtension:
         face = getattr(app.state, _STATE_ATTRIBUTE, None)
         if face is not None:
             await face.shut_down()
+
+
+def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
+    """Measure a FastAPI application, and serve what was measured under `mount_path`.
+
+    Call it where the application is made, or later; a second call does nothing. With `ORDINAUT_OBS_DISABLED` it does
+    nothing at all.
+
+    ```python
+    from fastapi import FastAPI
+    from ordinaut_ext_observability import mount
+
+    app = FastAPI()
+    mount(app)
+    ```
+
+    Raises:
+        TypeError: `app` is no FastAPI application.
+        ValueError: `mount_path` does not begin with a slash, or names no path below the root.
+    """
+    if not isinstance(app, FastAPI):
+        raise TypeError(f"mount takes a FastAPI application, got {type(app).__name__}")
+    prefix = mount_path.rstrip("/")
+    if not prefix.startswith("/"):
+        raise ValueError(f"mount_path is a path such as {MOUNT_PATH!r}, got {mount_path!r}")
+    if getattr(app.state, _STATE_ATTRIBUTE, None) is not None:
+        return
+    router = ObservabilityExtension().setup(app=app, mount_path=prefix)
+    if router is not None:
+        app.include_router(router, prefix=prefix)
 
 
 def get_extension() -> ObservabilityExtension:

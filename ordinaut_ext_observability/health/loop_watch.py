@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from ordinaut_ext_observability.clock import Clock
 
@@ -36,11 +37,12 @@ class LoopWatch:
         self._schedule()
 
     def stop(self) -> None:
-        """Watch nothing. Safe without `start`, and from any thread once the loop has stopped."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        self._loop = None
+        """Watch nothing. Safe without `start`, and from any thread."""
+        loop, timer = self._loop, self._timer
+        self._loop = self._timer = None
+        if loop is not None and timer is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the timer with it
+                loop.call_soon_threadsafe(timer.cancel)
         self._lag_seconds = 0.0
 
     def lag_seconds(self) -> float:

@@ -6,7 +6,6 @@ returns. Lines that do not fit are dropped and counted, those of errors last.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import select
@@ -58,7 +57,7 @@ class LogWriter:
         self._process_ends = False
         self.forget()
         forget_after_fork(self)
-        atexit.register(_end, weakref.ref(self))
+        weakref.finalize(self, _end, weakref.ref(self))  # also at exit; unlike what `atexit` keeps, it goes with this
 
     def forget(self) -> None:
         """Begin as a writer that has written nothing."""
@@ -162,7 +161,7 @@ class LogWriter:
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._ends_with_worker:
             self._ends_with_worker = True
-            util.Finalize(None, _end, (weakref.ref(self),), exitpriority=0)
+            util.Finalize(self, _end, (weakref.ref(self),), exitpriority=0)
 
     def _run(self) -> None:
         while not self._has_ended():

@@ -42,6 +42,15 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
         return _current
 
 
+def release(runtime: Runtime) -> None:
+    """End what a runtime did for an application that is gone. The process's own remains for what else uses it."""
+    runtime.stop()
+    with _current_lock:  # what each took of the process's logging is given back one by one
+        if runtime is not _current:
+            runtime.logging.restore()
+    runtime.log_writer.close()
+
+
 def get_logger(name: str) -> logging.Logger:
     """A standard library logger that writes JSON lines; the host's own loggers stay as they are.
 

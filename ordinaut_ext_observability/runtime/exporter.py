@@ -24,21 +24,14 @@ def export_once(runtime: Runtime) -> None:
 
 def _open(runtime: Runtime) -> None:
     try:
+        from ordinaut_ext_observability.runtime.surface import make_surface
         from ordinaut_ext_observability.web.access import AccessControl
         from ordinaut_ext_observability.web.management import ManagementServer
-        from ordinaut_ext_observability.web.router import Surface, build_router
-        from ordinaut_ext_observability.web.scrape import ScrapeService
+        from ordinaut_ext_observability.web.router import build_router
 
         settings = runtime.settings
-        surface = Surface(
-            lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.own_registry),
-            access=AccessControl(settings.access, runtime.metrics, runtime.clock, runtime.access_refused),
-            monitor=runtime.health_monitor,
-            config=runtime.config,
-            overview=dict,
-            on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
-        )
+        access = AccessControl(settings.access, runtime.metrics, runtime.clock, runtime.access_refused)
+        surface = make_surface(runtime, access, runtime.own_registry)
         runtime.lifecycle.mark_started()
         runtime.serve_exporter(
             ManagementServer(

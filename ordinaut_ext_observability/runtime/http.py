@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import weakref
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from ordinaut_ext_observability.health.threads import DaemonThreads
 from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.runtime.surface import make_surface
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.addresses import AddressList
@@ -22,8 +27,8 @@ from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
 from ordinaut_ext_observability.web.mounting import Mounting
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.router import Surface, build_router, protected_metrics_endpoint
-from ordinaut_ext_observability.web.scrape import ScrapeService
+from ordinaut_ext_observability.web.root_metrics import RootMetrics
+from ordinaut_ext_observability.web.router import build_router, root_metrics_route
 
 _ID_WARNING_SECONDS = 60.0
 _STOP_SECONDS = 8.0
@@ -46,29 +51,24 @@ class HttpFace:
             on_started=self._started,
             on_stop=self._stop,
         )
+        self._root_metrics: RootMetrics | None = None
         self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, runtime.access_refused)
-        self._surface = self._make_surface()
+        self._surface = make_surface(runtime, self._access, runtime.sources.shown_registry, self._overview)
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""
         return build_router(self._surface, operator=True)
 
-    def attach(self) -> None:
+    def attach(self, app: FastAPI) -> None:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
-        management = runtime.settings.management
-        if management.management_port is not None:
-            runtime.serve_management(
-                ManagementServer(
-                    lambda: build_router(self._make_surface(), operator=False),
-                    host=management.management_host,
-                    port=management.management_port,
-                    mount_path=self._mount_path,
-                )
-            )
+        if runtime.settings.management.management_port is not None:
+            runtime.serve_management(_make_management_server(runtime, self._access, self._mount_path))
         self._mounting.attach()
         if runtime.settings.metrics.root_metrics:
-            self._mounting.serve_at_root(ROOT_METRICS_PATH, protected_metrics_endpoint(self._surface))
+            self._root_metrics = RootMetrics(app, root_metrics_route(self._surface, ROOT_METRICS_PATH))
+        # What is reached from threads and from the process's exit (the runtime) must not lead to the application.
+        weakref.finalize(app, _release_soon, runtime).atexit = False
         runtime.mounted = True
         runtime.close_exporter()
         if self._mounting.late:
@@ -148,30 +148,15 @@ class HttpFace:
 
     def _is_own(self, endpoint: str) -> bool:
         if endpoint == ROOT_METRICS_PATH:
-            return self._mounting.serves_root
+            return self._root_metrics is not None and self._root_metrics.answered is True
         return endpoint.startswith(f"{self._mount_path}/")
 
-    def _make_surface(self) -> Surface:
-        """What a router answers from; its scrapes belong to the loop that serves it."""
-        runtime = self._runtime
-        return Surface(
-            lifecycle=runtime.lifecycle,
-            scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, runtime.sources.shown_registry),
-            access=self._access,
-            monitor=runtime.health_monitor,
-            config=runtime.config,
-            overview=self._overview,
-            on_error=lambda: runtime.metrics.count_internal_error("endpoint"),
-        )
-
-    def _overview(self) -> dict[str, Any]:
+    def _overview(self, scope: Scope) -> dict[str, Any]:
         settings = self._runtime.settings
-        if not settings.metrics.root_metrics:
+        if self._root_metrics is None:
             root_metrics = "off: ORDINAUT_OBS_ROOT_METRICS is false"
-        elif self._mounting.serves_root:
-            root_metrics = "on"
         else:
-            root_metrics = "off: the host serves that path itself"
+            root_metrics = "on" if self._root_metrics.is_open(scope) else "off: the host answers that path itself"
         return {
             "version": __version__,
             "mount_path": self._mount_path,
@@ -192,3 +177,19 @@ class HttpFace:
         if reason != "untrusted_address" and now >= self._id_warning_due_at:
             self._id_warning_due_at = now + _ID_WARNING_SECONDS
             runtime.event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
+
+
+def _make_management_server(runtime: Runtime, access: AccessControl, mount_path: str) -> ManagementServer:
+    management = runtime.settings.management
+    return ManagementServer(
+        lambda: build_router(make_surface(runtime, access, runtime.sources.shown_registry), operator=False),
+        host=management.management_host,
+        port=management.management_port or 0,
+        mount_path=mount_path,
+    )
+
+
+def _release_soon(runtime: Runtime) -> None:
+    """End what a runtime did for an application that is gone: in a thread, since a collection may come anywhere."""
+    with contextlib.suppress(RuntimeError):  # the system has no more threads, or the process ends
+        threading.Thread(target=release, args=(runtime,), name="observability-release", daemon=True).start()

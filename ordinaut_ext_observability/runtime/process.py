@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import itertools
 import platform
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,7 @@ class Runtime:
         self._describe_build()
         self.registry.refresh_with(self._refresh)
         forget_after_fork(self)
+        weakref.finalize(self, _stop_alive, weakref.ref(self))  # at exit
 
     def executor(self) -> ThreadPoolExecutor:
         """Threads of ours, so that the host's pool is neither starved nor able to starve us."""
@@ -115,7 +116,6 @@ class Runtime:
             self._start_management()
             return
         self._started = True
-        atexit.register(self.stop)
         for problem in self.settings.problems:
             self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
         if self.settings.logs.configure_logging:
@@ -131,7 +131,6 @@ class Runtime:
         if not self._started:
             return
         self._started = self._management_tried = False
-        atexit.unregister(self.stop)
         self.stop_on_loop()
         for server in (self._management, self._exporter):
             if server is not None:
@@ -248,6 +247,12 @@ class Runtime:
     def _refresh(self) -> None:
         if self.loop_watch.watching:
             self.metrics.event_loop_lag.labels("api").set(self.loop_watch.lag_seconds())
+
+
+def _stop_alive(runtime: weakref.ref[Runtime]) -> None:
+    alive = runtime()
+    if alive is not None:
+        alive.stop()
 
 
 def _url_of(server: ManagementServer) -> str:

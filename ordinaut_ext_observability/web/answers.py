@@ -19,6 +19,9 @@ from ordinaut_ext_observability.context import current_correlation_id
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+STATE = "ordinaut_observability"
+"""The key of the ASGI scope under which our endpoints find what they answer from."""
+
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """Raised in a dependency to answer the request with an error."""
@@ -36,14 +39,19 @@ def error_response(
     return JSONResponse(body, status_code, {"Cache-Control": "no-store", **(headers or {})})
 
 
-def route_class(on_error: Callable[[], None]) -> type[APIRoute]:
-    """The class of our routes; `on_error` is told of failures that are ours."""
+def route_class(on_error: Callable[[], None], state: object) -> type[APIRoute]:
+    """The class of our routes; `on_error` is told of failures that are ours.
+
+    Endpoints find `state` in the scope, under `STATE`. They hold nothing themselves: FastAPI keeps the functions it was
+    given in caches of the process, which outlive the application.
+    """
 
     class ObservabilityRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
             async def answer(request: Request) -> Response:
+                request.scope[STATE] = state
                 try:
                     return await handle(request)
                 except Refusal as refusal:
@@ -53,17 +61,12 @@ def route_class(on_error: Callable[[], None]) -> type[APIRoute]:
                 except HTTPException as error:  # of the host's dependency on scopes
                     return error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
-                    return internal_error_response(on_error)
+                    on_error()
+                    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
 
             return answer
 
     return ObservabilityRoute
-
-
-def internal_error_response(on_error: Callable[[], None]) -> JSONResponse:
-    """The answer where we failed; `on_error` is told."""
-    on_error()
-    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
 
 
 def _first_problem(error: RequestValidationError) -> str:

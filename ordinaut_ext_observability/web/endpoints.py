@@ -101,7 +101,11 @@ class EndpointResolver:
                     routes = mount.routes or ()
                     break
             else:
-                break
+                if template:
+                    break
+                # Where this application is itself mounted in another, the path to it comes first.
+                _, slash, rest = rest[1:].partition("/")
+                rest = slash + rest
         return f"{template}/{{mount}}", ()
 
 

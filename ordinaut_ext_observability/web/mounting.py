@@ -15,9 +15,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Wrap = Callable[[ASGIApp], ASGIApp]
@@ -74,7 +71,6 @@ class Mounting:
         self._on_start = on_start
         self._on_started = on_started
         self._on_stop = on_stop
-        self._root_route: Route | None = None
         self._layer: ASGIApp | None = None
         self._late = False
 
@@ -92,17 +88,6 @@ class Mounting:
         self._wrap_stack_building()
         self._wrap_lifespan()
 
-    def serve_at_root(self, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
-        """Serve a path of the host's root once the host has registered its own, unless one of those is it."""
-        self._root_route = Route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
-        if self._late:
-            self._add_root_route()
-
-    @property
-    def serves_root(self) -> bool:
-        """Whether the path given to `serve_at_root` is served by us."""
-        return self._root_route is not None and self._root_route in self._app.router.routes
-
     def _wrap_built_stack(self) -> None:
         stack = self._app.middleware_stack
         if stack is not None and stack is not self._layer:
@@ -115,7 +100,6 @@ class Mounting:
         build = self._app.build_middleware_stack
 
         def build_wrapped() -> ASGIApp:
-            self._add_root_route()
             return _OutermostLayer(build(), self._wrap, lambda: self._layer is None)
 
         self._app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
@@ -125,7 +109,6 @@ class Mounting:
 
         @asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[Any]:
-            self._add_root_route()
             self._wrap_built_stack()
             await self._on_start()
             try:
@@ -136,22 +119,3 @@ class Mounting:
                 await self._on_stop()
 
         self._app.router.lifespan_context = lifespan
-
-    def _add_root_route(self) -> None:
-        route = self._root_route
-        if route is None or route in self._app.router.routes:
-            return
-        scope = {"type": "http", "method": "GET", "path": route.path, "root_path": "", "headers": []}
-        for other in self._app.router.routes:
-            if _serves(other, scope):
-                self._root_route = None
-                return
-        self._app.router.routes.append(route)
-
-
-def _serves(route: BaseRoute, scope: Scope) -> bool:
-    """Whether the route takes such a request; one of the host's own kind may want more than we can make up."""
-    try:
-        return route.matches(dict(scope))[0] is Match.FULL
-    except Exception:  # noqa: BLE001 - a real request will tell; until then it does not
-        return False

@@ -8,6 +8,7 @@ access log, until the next scrape); a scrape records them first.
 from __future__ import annotations
 
 import threading
+import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
@@ -117,8 +118,8 @@ class RequestRecorder:
         self._by_route: dict[tuple[int, str, int], tuple[EndpointRecord, object]] = {}
         self._recording = threading.Lock()
         self._overhead = metrics.overhead_seconds.labels("recorder")
-        metrics.registry.refresh_with(self.refresh)
-        access_log.before_writing(self.record_waiting)
+        metrics.registry.refresh_with(_while_alive(self.refresh))
+        access_log.before_writing(_while_alive(self.record_waiting))
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
@@ -237,6 +238,18 @@ class RequestRecorder:
             self._records.clear()
         self._records[method, endpoint, status_code] = record
         return record
+
+
+def _while_alive(method: Callable[[], None]) -> Callable[[], None]:
+    """The method, as a function that does not keep its object: threads hold it, and the object leads to the host."""
+    held = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = held()
+        if alive is not None:
+            alive()
+
+    return call
 
 
 def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
+from ordinaut_ext_observability.web.router import check_operator, check_scraper
+
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 SCRAPE_TOKEN = "a-scrapers-token-0123456789"
@@ -38,18 +40,13 @@ def calls_of(route: APIRoute) -> list[Any]:
 
 def test_every_route_that_is_not_a_public_probe_carries_a_check(set_up: Any) -> None:
     face, _ = set_up(FastAPI(), OPERATOR_TOKEN=TOKEN)
-    access = face._access
-    unguarded = {
-        route.path
-        for route in routes_of(face)
-        if access.scraper not in calls_of(route) and access.operator not in calls_of(route)
-    }
+    unguarded = {route.path for route in routes_of(face) if {check_scraper, check_operator}.isdisjoint(calls_of(route))}
     assert unguarded == PUBLIC
 
 
 def test_scrape_tier_is_metrics_and_health(set_up: Any) -> None:
     face, _ = set_up(FastAPI())
-    assert {route.path for route in routes_of(face) if face._access.scraper in calls_of(route)} == {
+    assert {route.path for route in routes_of(face) if check_scraper in calls_of(route)} == {
         "/metrics",
         "/health",
     }
@@ -215,9 +212,9 @@ def guarded(set_up: Any, serve_bare: Any) -> Any:
     from ordinaut_ext_observability.web.answers import route_class
 
     app = FastAPI()
-    app.router.route_class = route_class(lambda: None)
     face, log = set_up(app, OPERATOR_TOKEN=TOKEN)
-    app.add_api_route("/change", lambda: "changed", methods=["POST"], dependencies=[Depends(face._access.operator)])
+    app.router.route_class = route_class(lambda: None, face._surface)
+    app.add_api_route("/change", lambda: "changed", methods=["POST"], dependencies=[Depends(check_operator)])
     served = serve_bare(app)
     served.log = log
     return served

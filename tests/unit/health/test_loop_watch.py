@@ -31,6 +31,9 @@ class ManualLoop:
         self.timers.append(Timer(callback))
         return self.timers[-1]
 
+    def call_soon_threadsafe(self, callback: Any) -> None:
+        callback()
+
     def is_closed(self) -> bool:
         return self.closed
 
