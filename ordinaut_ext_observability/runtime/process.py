@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
-from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
@@ -233,7 +233,8 @@ class Runtime:
         try:
             server.start()
         except AddressInUseError as error:
-            self.event("WARNING", f"{what} not opened", "management_port", reason=str(error))
+            level = "INFO" if isinstance(error, ServedByAnotherWorkerError) else "WARNING"
+            self.event(level, f"{what} not opened", "management_port", reason=str(error))
             return str(error)
         self.event("INFO", f"{what} open", "management_port", url=_url_of(server))
         return None
