@@ -177,8 +177,8 @@ class Runtime:
         server = self._management
         return _url_of(server) if server is not None and server.address is not None else self._management_note
 
-    def access_refused(self, event_type: str, tier: str, reason: str, address: str) -> None:
-        """Log that a request to a protected endpoint was turned away."""
+    def access_refused(self, event_type: str, tier: str, reason: str, address: str, not_logged: int) -> None:
+        """Log that a request to a protected endpoint was turned away, and how many were before without a line."""
         self.event(
             "WARNING",
             "access refused",
@@ -187,6 +187,7 @@ class Runtime:
             tier=tier,
             reason=reason,
             client_address=address,
+            refusals_not_logged=not_logged,
         )
 
     def config(self) -> dict[str, Any]:

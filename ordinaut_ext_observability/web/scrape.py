@@ -24,6 +24,9 @@ SLICE_SECONDS = 0.001
 MAX_RENDERINGS = 8
 """Scrapes with different filters or formats that are rendered at the same time."""
 
+MAX_WAITING = 100
+"""Scrapes that wait for a rendering: those of clients that went away wait on, so many may come up."""
+
 FOREIGN_TIMEOUT_SECONDS = 5.0
 """How long a scrape waits for metrics of other code before it goes without."""
 
@@ -65,14 +68,17 @@ class ScrapeService:
         self._foreign = foreign
         self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
+        self._waiting = 0
         self._hanging: threading.Thread | None = None
 
     async def scrape(self, request: ScrapeRequest) -> bytes:
         """The body of the response.
 
         Raises:
-            TooManyScrapesError: `MAX_RENDERINGS` others are under way.
+            TooManyScrapesError: `MAX_RENDERINGS` others are under way, or `MAX_WAITING` wait for them.
         """
+        if self._waiting >= MAX_WAITING:
+            raise TooManyScrapesError
         rendering = self._renderings.get(request)
         if rendering is None:
             if len(self._renderings) >= MAX_RENDERINGS:
@@ -80,8 +86,12 @@ class ScrapeService:
             rendering = asyncio.create_task(self._render(request))
             self._renderings[request] = rendering
             rendering.add_done_callback(lambda _: self._renderings.pop(request, None))
-        # A scraper that gives up must not take the rendering from the others.
-        return await asyncio.shield(rendering)
+        self._waiting += 1
+        try:
+            # A scraper that gives up must not take the rendering from the others.
+            return await asyncio.shield(rendering)
+        finally:
+            self._waiting -= 1
 
     async def _render(self, request: ScrapeRequest) -> bytes:
         metrics = self._metrics

@@ -76,7 +76,7 @@ def test_operator_endpoints_are_off_without_a_token(serve: Any, path: str) -> No
 @pytest.mark.parametrize("path", OPERATOR_PATHS)
 def test_operator_passes_with_the_token(serve: Any, path: str) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
-    for headers in (bearer(TOKEN), basic(TOKEN), basic(TOKEN, "anyone"), basic(TOKEN, "")):
+    for headers in (bearer(TOKEN), basic(TOKEN), basic(TOKEN, "anyone"), basic(TOKEN, ""), basic(f" {TOKEN} ")):
         assert served.get(f"{MOUNT}{path}", headers=headers).status_code == 200
 
 
