@@ -106,7 +106,7 @@ def metrics_endpoint(surface: Surface) -> Callable[[Request], Any]:
         if gzip:
             headers["Content-Encoding"] = "gzip"
         response = Response(body, headers=headers)
-        response.headers["Content-Type"] = scrape_format.value
+        response.headers["Content-Type"] = scrape_format.content_type
         return response
 
     return metrics

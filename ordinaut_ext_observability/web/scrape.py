@@ -107,19 +107,19 @@ class ScrapeService:
             body.append(await self._run(compressor.compress, piece) if compressor else piece)
         if compressor is not None:
             body.append(compressor.flush())
-        format_label = request.format.name.lower()
+        format_label = request.format.name
         metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)
         metrics.scrape_bytes.labels(format_label).set(size)
         return b"".join(body)
 
     async def _pieces(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[bytes]:
         """The text, in pieces worth compressing; between slices of time the loop runs what else is due."""
-        openmetrics = request.format is Format.OPENMETRICS
+        openmetrics, escaping = request.format
         cpu_seconds = self._metrics.overhead_seconds.labels("scrape")
         gathered: list[str] = []
         gathered_length = 0
         slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        for text in registry.pieces(openmetrics=openmetrics, only=request.names):
+        for text in registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping):
             gathered.append(text)
             gathered_length += len(text)
             if gathered_length >= _COMPRESS_BYTES:
@@ -130,12 +130,12 @@ class ScrapeService:
                 cpu_seconds.inc(thread_cpu_seconds() - cpu_started)
                 await asyncio.sleep(0)
                 slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        gathered += await self._foreign_pieces(openmetrics=openmetrics, names=request.names)
+        gathered += await self._foreign_pieces(request)
         if openmetrics:
             gathered.append(OPENMETRICS_END)
         yield "".join(gathered).encode()
 
-    async def _foreign_pieces(self, *, openmetrics: bool, names: frozenset[str] | None) -> list[str]:
+    async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
         """What other code registered; without it where its collectors hang or fail."""
         if self._hanging is not None and self._hanging.is_alive():
             self._metrics.count_internal_error("foreign_metrics")
@@ -149,7 +149,8 @@ class ScrapeService:
 
         def render() -> None:
             try:
-                pieces = self._foreign.render(openmetrics=openmetrics, only=names)
+                openmetrics, escaping = request.format
+                pieces = self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping)
             except Exception:  # noqa: BLE001 - foreign code may raise anything
                 self._metrics.count_internal_error("foreign_metrics")
                 pieces = []
