@@ -8,13 +8,20 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.negotiation import accepts_gzip, choose_format
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal, error_response, internal_error_response, route_class
+from ordinaut_ext_observability.web.answers import (
+    Refusal,
+    error_answers,
+    error_response,
+    internal_error_response,
+    json_answer,
+    route_class,
+)
 from ordinaut_ext_observability.web.health_report import everything, names_and_states
 from ordinaut_ext_observability.web.scrape import ScrapeRequest, ScrapeService, TooManyScrapesError
 
@@ -24,6 +31,28 @@ SETTLE_SECONDS = 0.5
 """How long the first probes after a start wait for the first results of the checks."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
+
+_OBJECT = {"type": "object"}
+_STATUS = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+
+_PROBE_ANSWERS = {
+    **error_answers(),
+    200: json_answer("Yes.", _STATUS),
+    503: json_answer("No.", _STATUS),
+}
+_METRICS_ANSWERS = {
+    **error_answers(400, 401, 403, 429, 503),
+    200: {
+        "description": "The metrics, in the format that the Accept header prefers.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")},
+    },
+}
+_HEALTH_ANSWERS = {
+    **error_answers(401, 403, 429),
+    200: json_answer("No required check is unhealthy.", _STATUS),
+    503: json_answer("A required check is unhealthy.", _STATUS),
+}
+_OPERATOR_ANSWERS = {**error_answers(401, 404, 429), 200: json_answer("What is asked for.", _OBJECT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +104,20 @@ def describe_endpoints(access: AccessControl) -> list[EndpointDescription]:
         ),
         EndpointDescription("/metrics", "GET, HEAD", "scrape", enabled=True, note=scrape_note),
         EndpointDescription("/health", "GET, HEAD", "scrape", enabled=True, note=scrape_note),
-        EndpointDescription("/", "GET", "operator", enabled=access.operator_enabled, note="this page"),
+        EndpointDescription("/", "GET, HEAD", "operator", enabled=access.operator_enabled, note="this page"),
         EndpointDescription(
             "/health/checks",
-            "GET",
+            "GET, HEAD",
             "operator",
             enabled=access.operator_enabled,
             note="what the checks said, with their history; ?refresh=true runs them first",
         ),
         EndpointDescription(
-            "/config", "GET", "operator", enabled=access.operator_enabled, note="settings in effect, secrets masked"
+            "/config",
+            "GET, HEAD",
+            "operator",
+            enabled=access.operator_enabled,
+            note="settings in effect, secrets masked",
         ),
     ]
 
@@ -131,6 +164,7 @@ def protected_metrics_endpoint(surface: Surface) -> Callable[[Request], Any]:
 
 def _add_readable(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
     """A route for GET and HEAD; apart, since FastAPI gives the methods of one route the same operation id."""
+    options = {"response_class": JSONResponse, **options}
     router.add_api_route(path, endpoint, methods=["GET"], **options)
     router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, **options)
 
@@ -145,7 +179,7 @@ def _add_probes(router: APIRouter, surface: Surface) -> None:
             result = ask()
             return JSONResponse({"status": result.status}, result.http_status, _NO_STORE)
 
-        _add_readable(router, f"/health/{name}", probe, name=f"health_{name}")
+        _add_readable(router, f"/health/{name}", probe, name=f"health_{name}", responses=_PROBE_ANSWERS)
 
     add("live", lifecycle.live)
     add("ready", lifecycle.ready)
@@ -160,12 +194,13 @@ def _add_scrape_tier(router: APIRouter, surface: Surface) -> None:
         answer = names_and_states(surface.monitor.report(), surface.lifecycle)
         return JSONResponse(answer, 503 if answer["status"] == "unhealthy" else 200, _NO_STORE)
 
-    _add_readable(router, "/metrics", metrics_endpoint(surface), dependencies=scraper, name="metrics")
-    _add_readable(router, "/health", health, dependencies=scraper, name="health")
+    options = {"dependencies": scraper, "responses": _METRICS_ANSWERS, "response_class": PlainTextResponse}
+    _add_readable(router, "/metrics", metrics_endpoint(surface), name="metrics", **options)
+    _add_readable(router, "/health", health, dependencies=scraper, name="health", responses=_HEALTH_ANSWERS)
 
 
 def _add_operator_tier(router: APIRouter, surface: Surface) -> None:
-    operator = [Depends(surface.access.operator)]
+    options: dict[str, Any] = {"dependencies": [Depends(surface.access.operator)], "responses": _OPERATOR_ANSWERS}
 
     async def index() -> Response:
         endpoints = [asdict(endpoint) for endpoint in describe_endpoints(surface.access)]
@@ -180,6 +215,7 @@ def _add_operator_tier(router: APIRouter, surface: Surface) -> None:
             await surface.monitor.run_all_checks()
         return JSONResponse(everything(surface.monitor, surface.lifecycle), headers=_NO_STORE)
 
-    router.add_api_route("/", index, methods=["GET"], dependencies=operator, name="index")
-    router.add_api_route("/health/checks", health_checks, methods=["GET"], dependencies=operator, name="health_checks")
-    router.add_api_route("/config", config, methods=["GET"], dependencies=operator, name="config")
+    _add_readable(router, "/", index, name="index", **options)
+    _add_readable(router, "/config", config, name="config", **options)
+    options["responses"] = {**_OPERATOR_ANSWERS, **error_answers(422)}
+    _add_readable(router, "/health/checks", health_checks, name="health_checks", **options)
