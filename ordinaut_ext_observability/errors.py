@@ -14,3 +14,7 @@ class MetricDefinitionError(ObservabilityError):
 
 class AddressInUseError(ObservabilityError):
     """The requested address and port cannot be listened on."""
+
+
+class ServedByAnotherWorkerError(AddressInUseError):
+    """Another worker process of this service serves this port, or has said why it cannot be served."""

@@ -255,13 +255,13 @@ def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, di
     del registry
 
     def handle() -> tuple[bytes, dict[str, str]]:
-        from ordinaut_ext_observability.metrics.negotiation import Format
+        from ordinaut_ext_observability.metrics.negotiation import TEXT
         from ordinaut_ext_observability.runtime.current import current_runtime
 
         runtime = current_runtime()
         runtime.registry.refresh()
         text = "".join(runtime.registry.pieces(openmetrics=False))
-        return text.encode(), {"Content-Type": Format.TEXT.value}
+        return text.encode(), {"Content-Type": TEXT.content_type}
 
     return handle
 

@@ -10,6 +10,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
@@ -32,6 +33,17 @@ from ordinaut_ext_observability.metrics.family import (
 )
 
 OPENMETRICS_END = "# EOF\n"
+
+UNDERSCORES = "underscores"
+DOTS = "dots"
+
+_CLIENT_ESCAPES = "escaping" in inspect.signature(generate_text).parameters
+
+ESCAPINGS = (UNDERSCORES, "allow-utf-8", "values", *([DOTS] if _CLIENT_ESCAPES else []))
+"""Schemes for names with characters that were not always allowed.
+
+Where `prometheus_client` has no such names, the first three print every name as it is. Dots write ours otherwise, too.
+"""
 
 format_value: Callable[[float], str] = floatToGoString
 
@@ -57,28 +69,35 @@ class FixedCollector:
         return self._metrics
 
 
-def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool) -> str:
+def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool, escaping: str = "") -> str:
     """What the installed `prometheus_client` prints for these metrics, without OpenMetrics' end line."""
-    collector = FixedCollector(metrics)
+    collector: Any = FixedCollector(metrics)
+    options = {"escaping": escaping} if escaping and _CLIENT_ESCAPES else {}
     if not openmetrics:
-        return generate_text(collector).decode()  # type: ignore[arg-type]
-    text: str = generate_openmetrics(collector).decode()  # type: ignore[no-untyped-call]
+        return generate_text(collector, **options).decode()
+    text: str = generate_openmetrics(collector, **options).decode()  # type: ignore[no-untyped-call]
     return text.removesuffix(OPENMETRICS_END)
 
 
 class FamilyRenderer:
     """Renders one family, keeping the templates of its blocks. Renderings may overlap, in one thread or several."""
 
-    def __init__(self, family: AnyFamily) -> None:
+    def __init__(self, family: AnyFamily, escaping: str = "") -> None:
         self._family = family
+        self._escape_name = _dotted if escaping == DOTS else str
         self._headers = {
-            openmetrics: render_with_client([describe(family)], openmetrics=openmetrics)
+            openmetrics: render_with_client([describe(family)], openmetrics=openmetrics, escaping=escaping)
             for openmetrics in (False, True)
         }
         self._layout = _Layout(family.blocks, {})
+        self._with_dots: FamilyRenderer | None = None
 
-    def pieces(self, *, openmetrics: bool) -> Iterator[str]:
+    def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
         """The family's text: the header lines first, then a piece per block."""
+        if escaping == DOTS:  # the only scheme that touches our names; seldom asked for, so made then
+            self._with_dots = self._with_dots or FamilyRenderer(self._family, escaping)
+            yield from self._with_dots.pieces(openmetrics=openmetrics)
+            return
         yield self._headers[openmetrics]
         blocks = self._family.blocks
         layout = self._layout
@@ -86,7 +105,9 @@ class FamilyRenderer:
             # Series were removed. A rendering that is under way keeps the blocks and the templates it began with.
             self._layout = layout = _Layout(blocks, {})
         for index, block in enumerate(blocks):
-            template = layout.templates.get(index) or layout.templates.setdefault(index, _block_template(self._family))
+            template = layout.templates.get(index) or layout.templates.setdefault(
+                index, _block_template(self._family, self._escape_name)
+            )
             yield template.render(block, openmetrics=openmetrics)
 
 
@@ -139,11 +160,16 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _line(name: str, labels: dict[str, str], place: str) -> str:
+def _dotted(name: str) -> str:
+    return name.replace("_", "__")
+
+
+def _line(name: str, labels: dict[str, str], place: str, escape_name: Callable[[str], str]) -> str:
     """One line as a `%` template: the series laid out, a place for its number."""
+    name = escape_name(name)
     if not labels:
         return f"{name} {place}\n"
-    pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in sorted(labels.items()))
+    pairs = ",".join(f'{escape_name(label)}="{_escape(value)}"' for label, value in sorted(labels.items()))
     return f"{name}{{{pairs.replace('%', '%%')}}} {place}\n"
 
 
@@ -152,15 +178,18 @@ class _BlockTemplate(Protocol):
         """The block's lines; the block is one of the family the template was made for."""
 
 
-def _block_template(family: AnyFamily) -> _BlockTemplate:
-    return _HistogramTemplate(family) if isinstance(family, Histogram) else _NumberTemplate(family)
+def _block_template(family: AnyFamily, escape_name: Callable[[str], str]) -> _BlockTemplate:
+    if isinstance(family, Histogram):
+        return _HistogramTemplate(family, escape_name)
+    return _NumberTemplate(family, escape_name)
 
 
 class _NumberTemplate:
     """Counters and gauges: one line per child."""
 
-    def __init__(self, family: Counter | Gauge) -> None:
+    def __init__(self, family: Counter | Gauge, escape_name: Callable[[str], str]) -> None:
         self._family = family
+        self._escape_name = escape_name
         self._laid_out = (0, "", "")
 
     def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
@@ -182,14 +211,18 @@ class _NumberTemplate:
         return template % tuple(map(format_value, values))
 
     def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> str:
-        return "".join(_line(self._family.name, _labels(self._family, child.label_values), "%s") for child in children)
+        family = self._family
+        return "".join(
+            _line(family.name, _labels(family, child.label_values), "%s", self._escape_name) for child in children
+        )
 
 
 class _HistogramTemplate:
     """Histograms: a line per bucket, then the count and the sum."""
 
-    def __init__(self, family: Histogram) -> None:
+    def __init__(self, family: Histogram, escape_name: Callable[[str], str]) -> None:
         self._family = family
+        self._escape_name = escape_name
         self._bounds = _bound_texts(family)
         self._lines_per_child = len(self._bounds) + 2
         self._laid_out = (0, "")
@@ -207,13 +240,13 @@ class _HistogramTemplate:
         return text
 
     def _lay_out(self, children: Sequence[HistogramChild]) -> str:
-        name = self._family.name
+        name, escape_name = self._family.name, self._escape_name
         lines = []
         for child in children:
             labels = _labels(self._family, child.label_values)
-            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, "%d.0") for bound in self._bounds]
-            lines.append(_line(f"{name}_count", labels, "%d.0"))
-            lines.append(_line(f"{name}_sum", labels, "%s"))
+            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, "%d.0", escape_name) for bound in self._bounds]
+            lines.append(_line(f"{name}_count", labels, "%d.0", escape_name))
+            lines.append(_line(f"{name}_sum", labels, "%s", escape_name))
         return "".join(lines)
 
     def _with_exemplars(self, text: str, children: list[HistogramChild]) -> str:

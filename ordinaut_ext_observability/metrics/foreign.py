@@ -40,13 +40,13 @@ class ForeignMetrics:
         self._multiprocess_dir = multiprocess_dir
         self._clashes: set[str] = set()
 
-    def render(self, *, openmetrics: bool, only: frozenset[str] | None = None) -> list[str]:
+    def render(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> list[str]:
         """The text of the metrics, as the installed `prometheus_client` prints them."""
         reserved = self._reserved_names()
         pieces: list[str] = []
         for collector in self._collectors():
             for metric in self._metrics_of(collector):
-                pieces += self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only)
+                pieces += self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only, escaping=escaping)
         return pieces
 
     def _collectors(self) -> Iterable[Collector]:
@@ -72,7 +72,7 @@ class ForeignMetrics:
             self._on_error(error)
 
     def _pieces_of(
-        self, metric: Metric, reserved: set[str], *, openmetrics: bool, only: frozenset[str] | None
+        self, metric: Metric, reserved: set[str], *, openmetrics: bool, only: frozenset[str] | None, escaping: str
     ) -> list[str]:
         pieces = []
         try:
@@ -83,7 +83,7 @@ class ForeignMetrics:
             if only is not None and only.isdisjoint(names):
                 return []
             for part in _parts(metric):
-                pieces.append(render_with_client([part], openmetrics=openmetrics))
+                pieces.append(render_with_client([part], openmetrics=openmetrics, escaping=escaping))
                 time.sleep(0)
         except Exception as error:  # noqa: BLE001 - values and labels of foreign code may be of any type
             self._on_error(error)

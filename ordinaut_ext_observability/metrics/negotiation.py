@@ -1,4 +1,4 @@
-"""Which format and which encoding a scraper gets, from its Accept and Accept-Encoding headers.
+"""Negotiation of a scrape's format, escaping and encoding, from its Accept and Accept-Encoding headers.
 
 A header that cannot be read, or asks only for what we do not have, gets text 0.0.4 uncompressed: a scrape never fails
 over a header.
@@ -6,32 +6,64 @@ over a header.
 
 from __future__ import annotations
 
-from enum import Enum
+from typing import NamedTuple
+
+from ordinaut_ext_observability.metrics.exposition import ESCAPINGS, UNDERSCORES
 
 _MAX_HEADER_LENGTH = 2048
 _MAX_ENTRIES = 32
+_ESCAPING_VERSION = "1.0.0"  # of both formats: the first that says how names are escaped
 
 
-class Format(Enum):
-    """An exposition format, with the content type it is served under."""
+class Format(NamedTuple):
+    """An exposition format."""
 
-    TEXT = "text/plain; version=0.0.4; charset=utf-8"
-    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    openmetrics: bool = False
+    escaping: str = ""
+    """Scheme for names with characters that only newer scrapers read; empty where the scraper knows of none."""
+
+    @property
+    def name(self) -> str:
+        """A short name, for a label."""
+        return "openmetrics" if self.openmetrics else "text"
+
+    @property
+    def content_type(self) -> str:
+        """The content type it is served under: the one `prometheus_client` has for the same request."""
+        kind = "application/openmetrics-text" if self.openmetrics else "text/plain"
+        version = _ESCAPING_VERSION if self.openmetrics or self.escaping else "0.0.4"
+        escaping = f"; escaping={self.escaping}" if self.escaping else ""
+        return f"{kind}; version={version}; charset=utf-8{escaping}"
+
+
+TEXT = Format()
+OPENMETRICS = Format(openmetrics=True)
 
 
 def choose_format(accept: str) -> Format:
-    """OpenMetrics 1.0 where the client prefers it to plain text, else text 0.0.4."""
-    openmetrics = text = anything = 0.0
+    """OpenMetrics 1.0 where the client prefers it to plain text, else text: 1.0.0 where that is preferred, or 0.0.4."""
+    openmetrics, openmetrics_quality = OPENMETRICS, 0.0
+    text, text_quality = TEXT, 0.0
+    anything = 0.0
     for media_type, parameters, quality in _entries(accept):
+        version = parameters.get("version")
         if media_type == "application/openmetrics-text":
-            if parameters.get("version", "1.0.0") in ("1.0.0", "0.0.1"):
-                openmetrics = max(openmetrics, quality)
+            if version in (None, _ESCAPING_VERSION, "0.0.1") and quality > openmetrics_quality:
+                openmetrics, openmetrics_quality = Format(openmetrics=True, escaping=_escaping(parameters)), quality
         elif media_type in ("text/plain", "text/*"):
-            text = max(text, quality)
+            if quality > text_quality:
+                text, text_quality = Format(escaping=_escaping(parameters)), quality
         elif media_type == "*/*":
             anything = max(anything, quality)
-    text = text or anything
-    return Format.OPENMETRICS if openmetrics > 0 and openmetrics >= text else Format.TEXT
+    preferred = openmetrics_quality > 0 and openmetrics_quality >= (text_quality or anything)
+    return openmetrics if preferred else text
+
+
+def _escaping(parameters: dict[str, str]) -> str:
+    if parameters.get("version") != _ESCAPING_VERSION:
+        return ""
+    asked = parameters.get("escaping")
+    return asked if asked in ESCAPINGS else UNDERSCORES
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

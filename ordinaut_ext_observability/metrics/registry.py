@@ -62,11 +62,11 @@ class Registry:
         """The number of children of all families; a histogram's child prints several lines."""
         return sum(map(len, self.families()))
 
-    def pieces(self, *, openmetrics: bool, only: frozenset[str] | None = None) -> Iterator[str]:
+    def pieces(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> Iterator[str]:
         """The text of all families, or of those with a name or a sample name among `only`, in short pieces."""
         for family, renderer in list(self._renderers.values()):
             if only is None or not only.isdisjoint(sample_names(family)):
-                yield from renderer.pieces(openmetrics=openmetrics)
+                yield from renderer.pieces(openmetrics=openmetrics, escaping=escaping)
 
     def collect(self) -> Iterable[Metric]:
         """Every family with its samples, for `prometheus_client`."""

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.clock import Clock, SystemClock
-from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
@@ -176,8 +176,8 @@ class Runtime:
         server = self._management
         return _url_of(server) if server is not None and server.address is not None else self._management_note
 
-    def access_refused(self, event_type: str, tier: str, reason: str, address: str) -> None:
-        """Log that a request to a protected endpoint was turned away."""
+    def access_refused(self, event_type: str, tier: str, reason: str, address: str, not_logged: int) -> None:
+        """Log that a request to a protected endpoint was turned away, and how many were before without a line."""
         self.event(
             "WARNING",
             "access refused",
@@ -186,6 +186,7 @@ class Runtime:
             tier=tier,
             reason=reason,
             client_address=address,
+            refusals_not_logged=not_logged,
         )
 
     def config(self) -> dict[str, Any]:
@@ -232,7 +233,8 @@ class Runtime:
         try:
             server.start()
         except AddressInUseError as error:
-            self.event("WARNING", f"{what} not opened", "management_port", reason=str(error))
+            level = "INFO" if isinstance(error, ServedByAnotherWorkerError) else "WARNING"
+            self.event(level, f"{what} not opened", "management_port", reason=str(error))
             return str(error)
         self.event("INFO", f"{what} open", "management_port", url=_url_of(server))
         return None

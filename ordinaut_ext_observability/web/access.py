@@ -1,8 +1,8 @@
 """Who may see what: the scrape tier and the operator tier.
 
-The public tier needs no check. Each refusal is counted and is a security event in the log; a client that keeps being
-refused is answered 429 and logged no more than once a minute. The right token always passes: it is too long to be
-guessed, and someone else's failures behind the same proxy must not lock an operator out.
+The public tier needs no check. Each refusal is counted and is a security event; who keeps being refused is answered
+429, and lines in the log are limited. The right token always passes: it is too long to be guessed, and someone else's
+failures must not lock an operator out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.setting_parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.answers import Refusal
+from ordinaut_ext_observability.web.refusals import RefusalLimiter
 
-REFUSALS_PER_MINUTE = 20
-"""Refusals of one address that are answered as such; further ones within the minute are answered 429."""
-
-_MAX_ADDRESSES = 1024
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
-SecurityEvent = Callable[[str, str, str, str], None]
-"""Takes the event type, the tier, the reason and the client's address."""
+SecurityEvent = Callable[[str, str, str, str, int], None]
+"""Takes the event type, the tier, the reason, the client's address, and the number of events left out before."""
 
 
 class AccessControl:
@@ -39,9 +36,8 @@ class AccessControl:
         self._operator_token = settings.operator_token.get_secret_value() if settings.operator_token else None
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
-        self._clock = clock
+        self._limiter = RefusalLimiter(clock)
         self._on_event = on_event
-        self._refusals: dict[str, tuple[float, int]] = {}
 
     @property
     def operator_enabled(self) -> bool:
@@ -93,39 +89,28 @@ class AccessControl:
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
-        refusals = self._count_refusal(address)
-        if refusals in (1, REFUSALS_PER_MINUTE):
-            self._on_event("access_refused", tier, reason, address)
-        if refusals > REFUSALS_PER_MINUTE:
+        too_many, not_logged = self._limiter.count(address)
+        if not_logged is not None:
+            self._on_event("access_refused", tier, reason, address, not_logged)
+        if too_many:
             return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
         headers = _CHALLENGE if status_code == 401 else None
         error = "unauthorized" if status_code == 401 else "forbidden"
         return Refusal(status_code, error, message, headers)
 
-    def _count_refusal(self, address: str) -> int:
-        """The number of refusals of this address in its current minute."""
-        now = self._clock.monotonic()
-        since, refusals = self._refusals.get(address, (now, 0))
-        if now - since >= 60.0:
-            since, refusals = now, 0
-        if address not in self._refusals and len(self._refusals) >= _MAX_ADDRESSES:
-            self._refusals.clear()
-        self._refusals[address] = (since, refusals + 1)
-        return refusals + 1
-
 
 def _credentials(header: str) -> tuple[str, str | None]:
-    """The scheme in lower case, and the token or the password."""
+    """The scheme in lower case, and the token or the password without the spaces around it."""
     scheme, _, value = header.partition(" ")
-    scheme = scheme.lower()
+    scheme, value = scheme.lower(), value.strip()
     if scheme == "bearer" and value:
-        return scheme, value.strip()
+        return scheme, value
     if scheme == "basic":
         try:
             decoded = base64.b64decode(value, validate=True).decode()
         except (binascii.Error, ValueError):
             return scheme, None
-        return scheme, decoded.partition(":")[2]
+        return scheme, decoded.partition(":")[2].strip()
     return scheme, None
 
 

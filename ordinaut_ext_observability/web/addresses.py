@@ -10,6 +10,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 _MAX_REMEMBERED_HOSTS = 1024
+_MAX_ADDRESS_LENGTH = 64  # an IPv6 address with its zone; behind a proxy it may be any text that a client wrote
+_IPV6_NETWORK_BITS = 64  # what one customer of a provider has at least
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class AddressList:
         """False for a client without an address, such as one on a Unix socket, unless every address is in."""
         if self.is_everywhere:
             return True
-        host = client[0] if client else ""
+        host = client[0][:_MAX_ADDRESS_LENGTH] if client else ""
         known = self._remembered.get(host)
         if known is None:
             if len(self._remembered) >= _MAX_REMEMBERED_HOSTS:
@@ -42,6 +44,22 @@ class AddressList:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network or address in network for network in self.networks)
+
+
+def network_of(host: str) -> str:
+    """The part of an address that one client cannot change at will: IPv4 as it is, of IPv6 the first 64 bits.
+
+    What is no address has the same empty network.
+    """
+    try:
+        address = ipaddress.ip_address(host[:_MAX_ADDRESS_LENGTH])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

@@ -18,6 +18,28 @@ from starlette.responses import JSONResponse, Response
 from ordinaut_ext_observability.context import current_correlation_id
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Answers = dict[int | str, dict[str, Any]]
+"""Answers of a route by status, as FastAPI takes them for the OpenAPI document."""
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "error": {"type": "string", "description": "A class that a program can act on."},
+        "message": {"type": "string", "description": "The problem, and a way out."},
+        "request_id": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "required": ["error", "message", "request_id"],
+}
+_ERRORS = {
+    400: "The request asks for more than is allowed.",
+    401: "The token is missing or wrong.",
+    403: "The client's address is not allowed.",
+    404: "These endpoints are off, since no token is set for them.",
+    422: "A parameter cannot be read.",
+    429: "Too many requests were refused; try again in a minute.",
+    500: "The extension failed.",
+    503: "Too many requests of this kind are being answered.",
+}
 
 STATE = "ordinaut_observability"
 """The key of the ASGI scope under which our endpoints find what they answer from."""
@@ -37,6 +59,16 @@ def error_response(
     """`error` is a class a program can act on, `message` says what was wrong and what to do."""
     body = {"error": error, "message": message, "request_id": current_correlation_id()}
     return JSONResponse(body, status_code, {"Cache-Control": "no-store", **(headers or {})})
+
+
+def json_answer(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer in JSON, for a route's description."""
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def error_answers(*status_codes: int) -> Answers:
+    """Errors of a route, for its description; what every route can answer is among them."""
+    return {code: json_answer(_ERRORS[code], _ERROR_SCHEMA) for code in (*status_codes, 500)}
 
 
 def route_class(on_error: Callable[[], None], state: object) -> type[APIRoute]:

@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
-from ordinaut_ext_observability.clock import monotonic_seconds
-from ordinaut_ext_observability.errors import AddressInUseError
+from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
+from ordinaut_ext_observability.web.connections import IDLE_SECONDS, BoundedConnection, close_overdue_connections
 
 _START_TIMEOUT_SECONDS = 5.0
 _STOP_TIMEOUT_SECONDS = 3.0
-_BACKLOG = 128
-_MAX_CONNECTIONS = 256
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
-SILENT_SECONDS = 5.0
-"""How long a connection may be open without a request: the places are for scrapers and probes."""
+_BACKLOG = 2048
+"""Connections that wait in the system to be accepted: in a rush, a probe waits there rather than be turned away."""
+
+_ACCEPTED_AT_ONCE = 8
+"""Connections accepted before requests are read again: few, so that a rush does not close what it has just opened."""
 
 
 class ManagementServer:
@@ -50,6 +56,7 @@ class ManagementServer:
         """
         self._ports_to_try = ports_to_try
         self._on_loop = on_loop
+        self._claim: socket.socket | None = None
         self._listener: socket.socket | None = None
         self._make_router = make_router
         self._host = host
@@ -68,11 +75,14 @@ class ManagementServer:
 
         Raises:
             AddressInUseError: the address cannot be listened on.
+            ServedByAnotherWorkerError: that is another worker's business.
             RuntimeError: the system has no more threads.
         """
         if self._thread is not None:
             return
-        self._server = uvicorn.Server(self._configure())
+        self._server = _Server(self._configure())
+        if self._claim is None and self._port and self._ports_to_try == 1:
+            self._claim = _claim_for_workers(f"{self._host}:{self._port}")
         listener = self._listen_on_first_free()
         self._port = listener.getsockname()[1]
         ready = threading.Event()
@@ -90,19 +100,19 @@ class ManagementServer:
 
     def forget(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = self._thread = self._server = None
+        for held in (self._listener, self._claim):
+            if held is not None:
+                held.close()
+        self._listener = self._claim = self._thread = self._server = None
 
     def stop(self) -> None:
         """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
-        thread, server = self._thread, self._server
-        if thread is None:
-            return
-        if server is not None:
-            server.should_exit = True
-        thread.join(_STOP_TIMEOUT_SECONDS)
-        self._thread = self._server = None
+        if self._thread is not None and self._server is not None:
+            self._server.should_exit = True
+            self._thread.join(_STOP_TIMEOUT_SECONDS)
+        if self._claim is not None:
+            self._claim.close()
+        self._claim = self._thread = self._server = None
 
     def _listen_on_first_free(self) -> socket.socket:
         last = min(self._port + self._ports_to_try - 1, _LAST_PORT)
@@ -131,17 +141,18 @@ class ManagementServer:
         router = self._make_router()
         app.include_router(router, prefix=self._mount_path)
         app.include_router(router)
-        app.add_exception_handler(
-            404, lambda request, _: error_response(404, "not_found", f"No {request.url.path} on the management port.")
-        )
+        app.add_exception_handler(HTTPException, _answer_in_our_shape)  # type: ignore[arg-type] # Starlette's own hint
         return uvicorn.Config(
             app,
             loop="asyncio",
+            http=BoundedConnection,
+            ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,  # logging is the host's
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=15,
+            proxy_headers=False,  # access lists and limits are about who connects, not about what a client writes
+            backlog=_ACCEPTED_AT_ONCE,  # asyncio takes one number for both
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )
 
@@ -149,7 +160,8 @@ class ManagementServer:
         async def serve() -> None:
             asyncio.get_running_loop().call_soon(self._on_loop)
             asyncio.get_running_loop().call_soon(ready.set)
-            sweeping = asyncio.create_task(_close_silent_connections(server))
+            connections = cast("set[BoundedConnection]", server.server_state.connections)
+            sweeping = asyncio.create_task(close_overdue_connections(connections))
             try:
                 await server.serve(sockets=[listener])
             finally:
@@ -180,18 +192,35 @@ def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
     return resolved
 
 
-async def _close_silent_connections(server: uvicorn.Server) -> None:
-    """Done here, since uvicorn waits for a first request for ever."""
-    silent_since: dict[Any, float] = {}
-    while True:
-        await asyncio.sleep(SILENT_SECONDS / 5)
-        now = monotonic_seconds()
-        silent = {
-            connection: silent_since.get(connection, now)
-            for connection in list(server.server_state.connections)
-            if getattr(connection, "cycle", None) is None
-        }
-        for connection, since in silent.items():
-            if now - since >= SILENT_SECONDS:
-                connection.transport.close()
-        silent_since = silent
+def _claim_for_workers(address: str) -> socket.socket | None:
+    """Held by the one process that opens this address among the workers of a server; None where that cannot be told.
+
+    Workers have the process group of their server in common. The name is Linux's own kind, which leaves no file and
+    ends with its process.
+
+    Raises:
+        ServedByAnotherWorkerError: another process holds it.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0ordinaut-observability:{os.getpgrp()}:{address}")
+    except OSError as error:
+        claim.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ServedByAnotherWorkerError from error
+        return None
+    return claim
+
+
+async def _answer_in_our_shape(request: Request, error: HTTPException) -> Response:
+    name = "method_not_allowed" if error.status_code == 405 else "not_found"
+    message = f"No {request.method} {request.url.path} on the management port."
+    return error_response(error.status_code, name, message, error.headers)
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and let more connections wait than are accepted at once."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)

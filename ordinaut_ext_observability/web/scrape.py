@@ -24,6 +24,9 @@ SLICE_SECONDS = 0.001
 MAX_RENDERINGS = 8
 """Scrapes with different filters or formats that are rendered at the same time."""
 
+MAX_WAITING = 100
+"""Scrapes that wait for a rendering: those of clients that went away wait on, so many may come up."""
+
 FOREIGN_TIMEOUT_SECONDS = 5.0
 """How long a scrape waits for metrics of other code before it goes without."""
 
@@ -65,14 +68,17 @@ class ScrapeService:
         self._foreign = foreign
         self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
+        self._waiting = 0
         self._hanging: threading.Thread | None = None
 
     async def scrape(self, request: ScrapeRequest) -> bytes:
         """The body of the response.
 
         Raises:
-            TooManyScrapesError: `MAX_RENDERINGS` others are under way.
+            TooManyScrapesError: `MAX_RENDERINGS` others are under way, or `MAX_WAITING` wait for them.
         """
+        if self._waiting >= MAX_WAITING:
+            raise TooManyScrapesError
         rendering = self._renderings.get(request)
         if rendering is None:
             if len(self._renderings) >= MAX_RENDERINGS:
@@ -80,8 +86,12 @@ class ScrapeService:
             rendering = asyncio.create_task(self._render(request))
             self._renderings[request] = rendering
             rendering.add_done_callback(lambda _: self._renderings.pop(request, None))
-        # A scraper that gives up must not take the rendering from the others.
-        return await asyncio.shield(rendering)
+        self._waiting += 1
+        try:
+            # A scraper that gives up must not take the rendering from the others.
+            return await asyncio.shield(rendering)
+        finally:
+            self._waiting -= 1
 
     async def _render(self, request: ScrapeRequest) -> bytes:
         metrics = self._metrics
@@ -97,19 +107,19 @@ class ScrapeService:
             body.append(await self._run(compressor.compress, piece) if compressor else piece)
         if compressor is not None:
             body.append(compressor.flush())
-        format_label = request.format.name.lower()
+        format_label = request.format.name
         metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)
         metrics.scrape_bytes.labels(format_label).set(size)
         return b"".join(body)
 
     async def _pieces(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[bytes]:
         """The text, in pieces worth compressing; between slices of time the loop runs what else is due."""
-        openmetrics = request.format is Format.OPENMETRICS
+        openmetrics, escaping = request.format
         cpu_seconds = self._metrics.overhead_seconds.labels("scrape")
         gathered: list[str] = []
         gathered_length = 0
         slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        for text in registry.pieces(openmetrics=openmetrics, only=request.names):
+        for text in registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping):
             gathered.append(text)
             gathered_length += len(text)
             if gathered_length >= _COMPRESS_BYTES:
@@ -120,12 +130,12 @@ class ScrapeService:
                 cpu_seconds.inc(thread_cpu_seconds() - cpu_started)
                 await asyncio.sleep(0)
                 slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        gathered += await self._foreign_pieces(openmetrics=openmetrics, names=request.names)
+        gathered += await self._foreign_pieces(request)
         if openmetrics:
             gathered.append(OPENMETRICS_END)
         yield "".join(gathered).encode()
 
-    async def _foreign_pieces(self, *, openmetrics: bool, names: frozenset[str] | None) -> list[str]:
+    async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
         """What other code registered; without it where its collectors hang or fail."""
         if self._hanging is not None and self._hanging.is_alive():
             self._metrics.count_internal_error("foreign_metrics")
@@ -139,7 +149,8 @@ class ScrapeService:
 
         def render() -> None:
             try:
-                pieces = self._foreign.render(openmetrics=openmetrics, only=names)
+                openmetrics, escaping = request.format
+                pieces = self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping)
             except Exception:  # noqa: BLE001 - foreign code may raise anything
                 self._metrics.count_internal_error("foreign_metrics")
                 pieces = []

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from ordinaut_ext_observability.web import management
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -274,19 +273,42 @@ def test_opens_without_a_lifespan_with_the_first_request(serve: Any) -> None:
     )
 
 
-def test_connections_that_say_nothing_do_not_keep_the_places(
-    managed: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+WORKERS = """
+import os, time
+from fastapi import FastAPI
+from ordinaut_ext_observability.extension import ObservabilityExtension
+
+server = os.getpid()
+for _ in range(3):
+    if os.fork() == 0:
+        app = FastAPI()
+        ObservabilityExtension().setup(app=app, mount_path="/ext/observability")
+        app.state.ordinaut_observability._runtime.start()
+        break
+while os.getpid() == server or os.getppid() == server:
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_of_several_workers_one_speaks_about_the_port(
+    start_child: Any, eventually: Any, free_port: Callable[[], int], *, taken: bool
 ) -> None:
-    monkeypatch.setattr(management, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(management, "_MAX_CONNECTIONS", 10)
-    served, client = managed()
-    silent = [socket.create_connection(("127.0.0.1", port_of(served))) for _ in range(20)]
-    try:
-        assert eventually(lambda: client.get("/health/live").status_code == 200, 3)
-        assert all(connection.recv(1) == b"" for connection in silent)
-    finally:
-        for connection in silent:
-            connection.close()
+    with contextlib.ExitStack() as stack:
+        port = free_port()
+        if taken:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        child = start_child("-c", WORKERS, environ={"ORDINAUT_OBS_MANAGEMENT_PORT": str(port)})
+        assert eventually(lambda: len(child.log_lines(event_type="management_port")) == 3, 30)
+        lines = child.log_lines(event_type="management_port")
+        said = sorted((line["level"], line["message"]) for line in lines)
+        first = ("WARNING", "management port not opened") if taken else ("INFO", "management port open")
+        assert said == sorted([first, *[("INFO", "management port not opened")] * 2])
+        others = [line["reason"] for line in lines if line["level"] == "INFO" and "reason" in line]
+        assert all(reason.startswith("Another worker process of this service serves this port") for reason in others)
+        if not taken:
+            assert httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False, verify=False).status_code == 200
+        child.end()
 
 
 def test_a_resolver_that_does_not_answer_holds_nobody_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.responses import HTMLResponse, JSONResponse
 
 from ordinaut_ext_observability.web.router import check_operator, check_scraper
 
@@ -17,6 +18,7 @@ TOKEN = "an-operators-token-0123456789"
 SCRAPE_TOKEN = "a-scrapers-token-0123456789"
 PUBLIC = {"/health/live", "/health/ready", "/health/startup"}
 OPERATOR_PATHS = ("/", "/config")
+OPERATOR_ENDPOINTS = (*OPERATOR_PATHS, "/health/checks")
 SCRAPE_PATHS = (f"{MOUNT}/metrics", f"{MOUNT}/health", "/metrics")
 
 
@@ -73,7 +75,7 @@ def test_operator_endpoints_are_off_without_a_token(serve: Any, path: str) -> No
 @pytest.mark.parametrize("path", OPERATOR_PATHS)
 def test_operator_passes_with_the_token(serve: Any, path: str) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
-    for headers in (bearer(TOKEN), basic(TOKEN), basic(TOKEN, "anyone"), basic(TOKEN, "")):
+    for headers in (bearer(TOKEN), basic(TOKEN), basic(TOKEN, "anyone"), basic(TOKEN, ""), basic(f" {TOKEN} ")):
         assert served.get(f"{MOUNT}{path}", headers=headers).status_code == 200
 
 
@@ -296,3 +298,65 @@ def test_hosts_openapi_document_has_unique_operation_ids(serve: Any) -> None:
     document = serve(FastAPI()).get("/openapi.json").json()
     ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ids)
+
+
+ANSWERS = {
+    **dict.fromkeys(PUBLIC, {200, 500, 503}),
+    "/metrics": {200, 400, 401, 403, 429, 500, 503},
+    "/health": {200, 401, 403, 429, 500, 503},
+    **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
+    "/health/checks": {200, 401, 404, 422, 429, 500},
+}
+
+
+@pytest.mark.parametrize("default", [JSONResponse, HTMLResponse])
+def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(serve: Any, default: Any) -> None:
+    served = serve(FastAPI(default_response_class=default), OPERATOR_TOKEN=TOKEN)
+    document = served.get("/openapi.json").json()
+    told = {path.removeprefix(MOUNT): path_item["get"]["responses"] for path, path_item in document["paths"].items()}
+    assert {path: set(map(int, responses)) for path, responses in told.items()} == ANSWERS
+    for path, responses in told.items():
+        for status, answer in responses.items():
+            kinds = {"text/plain", "application/openmetrics-text"} if (path, status) == ("/metrics", "200") else None
+            assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
+            assert answer["description"]
+            schema = next(iter(answer["content"].values()))["schema"]
+            assert schema["type"] == ("string" if kinds else "object")
+            if status not in ("200", "503"):
+                assert set(schema["required"]) == {"error", "message", "request_id"}
+
+
+def test_answers_are_of_the_types_that_the_document_names(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    told = served.get("/openapi.json").json()["paths"]
+    asked = [(path, {}) for path in ANSWERS] + [(path, bearer(TOKEN)) for path in ANSWERS]
+    asked += [("/metrics", {"Accept": "application/openmetrics-text"}), ("/metrics?" + "name[]=x&" * 101, {})]
+    asked += [("/health/checks?refresh=perhaps", bearer(TOKEN))]
+    for path, headers in asked:
+        answer = served.get(f"{MOUNT}{path}", headers=headers)
+        documented = told[MOUNT + path.partition("?")[0]]["get"]["responses"][str(answer.status_code)]
+        assert answer.headers["content-type"].partition(";")[0] in documented["content"]
+
+
+@pytest.mark.parametrize("path", sorted({*ANSWERS, "/metrics?name[]=ordinaut_observability_build_info"}))
+@pytest.mark.parametrize("token", [TOKEN, "wrong"])
+def test_head_is_get_without_the_body(serve: Any, path: str, token: str) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=TOKEN, MANAGEMENT_PORT="0")
+    management = served.runtime.management_note()
+    asked = [
+        f"{served.url}{MOUNT}{path}",
+        *([] if path.partition("?")[0] in OPERATOR_ENDPOINTS else [management + path]),
+    ]
+    for url in asked:
+        answers = {
+            method: served.client.request(method, url, headers={**bearer(token), "Accept-Encoding": "identity"})
+            for method in ("GET", "HEAD")
+        }
+        got, head = answers["GET"], answers["HEAD"]
+        assert head.content == b""
+        assert head.status_code == got.status_code
+        assert set(head.headers) == set(got.headers)
+        assert head.headers["content-type"] == got.headers["content-type"]
+        assert int(head.headers["content-length"]) > 0
+        if "name[]" in path:  # the same each time
+            assert head.headers["content-length"] == got.headers["content-length"]

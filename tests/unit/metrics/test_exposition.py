@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as client_o
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
+from ordinaut_ext_observability.metrics.exposition import ESCAPINGS, OPENMETRICS_END
 from ordinaut_ext_observability.metrics.family import BLOCK_SERIES, Counter, Exemplar, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -43,6 +43,14 @@ def assert_printed_as_the_client_prints_it(registry: Registry) -> None:
     client_registry.register(registry)
     assert text_of(registry).encode() == client_text(client_registry)
     assert openmetrics_of(registry).encode() == client_openmetrics(client_registry)
+    if "dots" not in ESCAPINGS:
+        return  # the client has one way to write names
+    for escaping in ESCAPINGS:
+        text = "".join(registry.pieces(openmetrics=False, escaping=escaping))
+        assert text.encode() == client_text(client_registry, escaping=escaping)
+        if escaping != "values":  # of OpenMetrics samples the client escapes names that need none
+            text = "".join(registry.pieces(openmetrics=True, escaping=escaping)) + OPENMETRICS_END
+            assert text.encode() == client_openmetrics(client_registry, escaping=escaping)
 
 
 @pytest.fixture

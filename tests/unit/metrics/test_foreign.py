@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as client_openmetrics
 
-from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
+from ordinaut_ext_observability.metrics.exposition import ESCAPINGS, OPENMETRICS_END
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 
 
@@ -274,3 +274,19 @@ def test_files_of_several_processes_are_shown_as_one(tmp_path: Path) -> None:
         reserved_names=set, on_clash=lambda _: None, on_error=lambda _: None, multiprocess_dir=str(tmp_path)
     )
     assert "mine_total 6.0\n" in "".join(foreign.render(openmetrics=False))
+
+
+@pytest.mark.skipif("dots" not in ESCAPINGS, reason="this prometheus_client has no names in UTF-8")
+@pytest.mark.parametrize("escaping", ESCAPINGS)
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_names_in_utf_8_are_written_as_the_scraper_asks(escaping: str, *, openmetrics: bool) -> None:
+    family = GaugeMetricFamily("http.größe", "A name with more than letters.", labels=["server.port", "plain"])
+    for number in range(500):
+        family.add_metric([str(number), 'a "b"'], number)
+    setting = Setting()
+    setting.registry.register(CollectorOf(family))  # type: ignore[arg-type]
+    text = "".join(setting.foreign.render(openmetrics=openmetrics, escaping=escaping))
+    expected = (client_openmetrics if openmetrics else client_text)(setting.registry, escaping=escaping)
+    assert text == expected.decode().removesuffix(OPENMETRICS_END)
+    assert ('"http.größe"' in text) == (escaping == "allow-utf-8")
+    assert setting.errors == []

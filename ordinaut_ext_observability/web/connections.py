@@ -1,0 +1,120 @@
+"""The connections of our own ports: a bound on their number, and on the time of every state they can be in.
+
+A newcomer always gets a place, so that a probe is answered whatever others hold open. Where there are too many, the
+oldest connection goes that neither is new nor waits for our answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.web.addresses import network_of
+
+MAX_CONNECTIONS = 256
+"""A quarter of the 1024 descriptors a process usually may have: the others are the host's."""
+
+MAX_CONNECTIONS_PER_NETWORK = 128
+"""Half of all places, so that one address never takes those of others."""
+
+REQUEST_SECONDS = 5.0
+"""Longest wait for the whole of a first request."""
+
+IDLE_SECONDS = 20
+"""Longest wait for the whole of a further request; longer than a scrape interval of 15 seconds."""
+
+ANSWER_SECONDS = 60.0
+"""Longest time to answer and to have the answer read: a scraper that needs longer has given up."""
+
+MAX_UNREAD_BYTES = 128 * 1024 * 1024
+"""Bytes of answers that their clients have not read yet; a large scrape has 20 MB."""
+
+SWEEP_SECONDS = 1.0
+"""Seconds between two looks at the states; by so much a connection may outlive its time."""
+
+_NEW_SECONDS = 1.0  # as long as a probe usually waits for its answer
+
+# What strangers send makes uvicorn warn, a line each; only what fails in us is for the host's log.
+_errors_only = logging.getLogger("uvicorn.error.management")
+_errors_only.setLevel(logging.ERROR)
+
+
+class BoundedConnection(H11Protocol):
+    """A connection of uvicorn's that makes room for itself, and can say when its time is over.
+
+    It is h11's, whatever else is installed: that reads one request at a time and bounds what it keeps of it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = _errors_only
+        self.opened = self._since = monotonic_seconds()
+        self.network = ""
+        self._step: tuple[object, bool] = (None, False)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Close another connection where this is one too many."""
+        super().connection_made(transport)
+        self.network = network_of(self.client[0] if self.client else "")
+        others = cast("set[BoundedConnection]", self.connections - {self})
+        peers = [other for other in others if other.network == self.network]
+        crowd: Collection[BoundedConnection] = ()
+        if len(peers) >= MAX_CONNECTIONS_PER_NETWORK:
+            crowd = peers
+        elif len(others) >= MAX_CONNECTIONS:
+            crowd = others
+        if crowd:
+            min(crowd, key=lambda other: other.rank(self.opened)).end()
+
+    def rank(self, now: float) -> tuple[int, float]:
+        """The order in which connections are closed to make room, the lowest first."""
+        # One that is both is most probably a probe. An old one that is always being answered is not worth more than a
+        # new one: it may be a client that never stops asking.
+        return self._is_answering() + (now - self.opened < _NEW_SECONDS), self.opened
+
+    def is_overdue(self, now: float) -> bool:
+        """Tell if the state it is in has lasted too long. To be asked now and then: it is here that steps are seen.
+
+        Bytes are no step: only a whole request is, and an answer read to its end.
+        """
+        busy = self._is_answering() or self.unread_bytes() > 0
+        if self._step != (self.cycle, busy):
+            self._step, self._since = (self.cycle, busy), now
+        limit = REQUEST_SECONDS if self.cycle is None else IDLE_SECONDS
+        return now - self._since >= (ANSWER_SECONDS if busy else limit)
+
+    def unread_bytes(self) -> int:
+        """Bytes that wait for the client to read."""
+        return self.transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """Close at once, whatever was not read yet; the place is free from now on."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """End as uvicorn does, but for a client that does not read: a stop waits for nobody."""
+        super().shutdown()
+        if self.unread_bytes() > 0:
+            self.end()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+
+async def close_overdue_connections(connections: set[BoundedConnection]) -> None:
+    """End those whose time is over, and the oldest of those that leave too much unread, until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        now = monotonic_seconds()
+        unread_bytes = 0
+        for connection in sorted(connections, key=lambda connection: connection.opened, reverse=True):
+            own_bytes = connection.unread_bytes()
+            if connection.is_overdue(now) or (own_bytes and unread_bytes > MAX_UNREAD_BYTES):
+                connection.end()
+            unread_bytes += own_bytes
