@@ -12,9 +12,8 @@ import asyncpg
 
 from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.collectors.queries import query
+from ordinaut_ext_observability.database_connection import connect
 from ordinaut_ext_observability.database_url import asyncpg_url
-
-APPLICATION_NAME = "ordinaut-observability"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,6 @@ class Database:
         self.limits = limits or Limits()
         self._url = asyncpg_url(url)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._plain_start = False
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
@@ -112,38 +110,10 @@ class Database:
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
             self.drop()
-            self._connection = await self._connect()
+            self._connection = await connect(
+                self._url, timeout_seconds=self.limits.connect, answer_seconds=self.limits.answer
+            )
         return self._connection
-
-    async def _connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        try:
-            return await self._open(self._server_settings())
-        except asyncpg.PostgresError as error:
-            if self._plain_start or "startup parameter" not in str(error):
-                raise
-            # A pooler that forwards only what it knows; each transaction sets its own limits anyway.
-            self._plain_start = True
-            return await self._open(self._server_settings())
-
-    async def _open(self, server_settings: dict[str, str]) -> asyncpg.Connection[asyncpg.Record]:
-        return await asyncpg.connect(
-            self._url,
-            timeout=self.limits.connect,
-            command_timeout=self.limits.answer,
-            statement_cache_size=0,  # a prepared statement belongs to a session, which a pooler may change
-            server_settings=server_settings,
-        )
-
-    def _server_settings(self) -> dict[str, str]:
-        if self._plain_start:
-            return {"application_name": APPLICATION_NAME}
-        return {
-            "application_name": APPLICATION_NAME,
-            "default_transaction_read_only": "on",
-            "statement_timeout": _text(self.limits.statement),
-            "lock_timeout": _text(self.limits.lock),
-            "idle_in_transaction_session_timeout": _text(self.limits.idle),
-        }
 
 
 @contextlib.asynccontextmanager

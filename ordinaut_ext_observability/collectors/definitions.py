@@ -76,6 +76,11 @@ class SystemMetrics:
         for gauge in self.gauges:
             gauge.clear()
 
+    def count_odd_rows(self, collector: str, rows: int) -> None:
+        """Count rows that say what cannot be: an infinite time, a heartbeat from the future."""
+        if rows:
+            self.errors.labels(collector, "odd_row").inc(rows)
+
     def _define_queue(self, metrics: Metrics) -> None:
         self.queue_depth = metrics.queue_depth
         self.queue_depth_by_priority = metrics.due_work_queue_depth
@@ -209,7 +214,7 @@ class SystemMetrics:
         )
         self.errors = metrics.counter(
             "ordinaut_observability_collector_errors_total",
-            "Readings that failed, by collector and reason.",
+            "Readings that failed, by collector and reason; odd_row: rows left out of a reading, or a part of it.",
             "collector",
             "reason",
         )

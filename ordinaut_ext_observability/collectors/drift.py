@@ -44,9 +44,11 @@ class DriftCollector:
         }
         self.rows = len(queued) + len(kinds)
         for row in queued:
-            self._families.drift.labels(row["kind"], "queued").observe(max(0.0, row["late"]))
+            if row["late"] is not None:
+                self._families.drift.labels(row["kind"], "queued").observe(max(0.0, row["late"]))
+        self._families.count_odd_rows("drift", sum(row["late"] is None for row in queued))
         for seen in fresh:
-            began = seen.lease.locked_until - _LEASE_SECONDS
+            began = min(seen.lease.locked_until - _LEASE_SECONDS, reading.now)  # however long it was leased for
             kind = kinds.get(seen.lease.task, "")
             self._families.drift.labels(kind, "leased").observe(max(0.0, began - seen.run_at))
         self._highest = max([self._highest, *(row["id"] for row in queued)])

@@ -82,6 +82,8 @@ class SchedulerFacts:
     next_run_in_seconds: float | None
     active_schedules: int
     """Active tasks that a scheduler has to fire (cron, rrule and once in the future)."""
+    odd_rows: int = 0
+    """Jobs whose time is no time: they are counted, and left out of the ages."""
 
 
 @dataclass(frozen=True, slots=True)

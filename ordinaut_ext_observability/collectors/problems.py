@@ -44,8 +44,8 @@ def problem_of(error: BaseException) -> Problem:
         return found or Problem.FAILED
     if isinstance(error, ssl.SSLError):
         return Problem.REFUSED
-    if isinstance(error, (OSError, asyncpg.InterfaceError)):
-        # A closed connection is an interface error to asyncpg.
+    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)):
+        # A closed connection is an interface error to asyncpg. And who asks for a primary, and finds none, has none.
         return Problem.UNREACHABLE
     return Problem.FAILED
 

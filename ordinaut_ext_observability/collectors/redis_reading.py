@@ -16,6 +16,11 @@ from ordinaut_ext_observability.collectors.redis_streams import HOST_STREAM, Str
 MAX_GROUPS = 100
 """Consumer groups looked at, of all streams together."""
 
+_LONGEST_NAME = 200
+"""A key may have half a gigabyte; a label should not."""
+
+_LARGEST_NUMBER = 2**64
+
 
 @dataclass(frozen=True, slots=True)
 class RedisReading:
@@ -116,8 +121,10 @@ def _problem(denials: _Denials) -> Problem | None:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    """0 for what is no count: servers that are not quite Redis say anything."""
+    return value if isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER else 0
 
 
 def _text(value: object) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    return text[:_LONGEST_NAME]

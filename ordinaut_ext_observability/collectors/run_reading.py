@@ -22,6 +22,9 @@ _MOST_ROWS_EVER = 200_000
 """Of the first reading, whose rest would be counted by the second; and where as many runs began at the same instant."""
 
 _MOST_SKIPPED = 1_000_000
+_SKEW_SECONDS = 3600.0
+"""By how much the clocks of workers and server may differ: what begins or ends later than that has no known time."""
+
 _UPPER_HALF = 64
 
 
@@ -70,7 +73,9 @@ class RunsCollector:
         plan = self._counter.plan(reading.now, held)
         most = _MOST_ROWS_EVER if self._counter.read_until is None else self._most_rows
         window = await reading.rows("runs_window", instant(plan.since), most)
-        rows = {_run_id(row): row for row in [*window, *await _late(reading, plan)]}
+        found = [*window, *await _late(reading, plan)]
+        # Those from the future are read when their time has come.
+        rows = {_run_id(row): row for row in found if row["started_at"] <= reading.now + _SKEW_SECONDS}
         skipped = await _skipped(reading, plan)
         tasks = await _tasks(reading, {row["task_id"] for row in self._unseen(rows)})
         # From here on nothing waits: what is counted and up to where belong together.
@@ -82,16 +87,20 @@ class RunsCollector:
             held,
             [_run(number, row) for number, row in rows.items()],
             heartbeats=heartbeats,
-            read_until=window[-1]["started_at"] if full else None,
+            read_until=min(window[-1]["started_at"], reading.now) if full else None,
         )
         # A full window without anything new would be the same the next time.
         self._most_rows = min(2 * most, _MOST_ROWS_EVER) if full and not fresh else _MOST_ROWS
         reported = self.reported
         self._release(reading.now, reported=reported)
         held_now = HeldRuns(self._families.task_seconds.bounds)
+        odd = sum(row["started_at"] > reading.now + _SKEW_SECONDS for row in found)
         for run in fresh:
             row = rows[run.id]
-            self._count(row, tasks.get(row["task_id"], _Task()), held_now if not reported else None)
+            ended_at = _ended_at(row, reading.now)
+            odd += ended_at is None and row["finished_at"] is not None
+            self._count(row, ended_at, tasks.get(row["task_id"], _Task()), held_now if not reported else None)
+        self._families.count_odd_rows("runs", odd)
         if held_now:
             self._held.append((reading.now, held_now))
         self._families.unaccounted.labels().inc(skipped + self._counter.unaccounted - before)
@@ -131,16 +140,16 @@ class RunsCollector:
             return ()
         return (row for number, row in rows.items() if not self._counter.has_seen(number))
 
-    def _count(self, row: asyncpg.Record, task: _Task, held: HeldRuns | None) -> None:
+    def _count(self, row: asyncpg.Record, ended_at: float | None, task: _Task, held: HeldRuns | None) -> None:
         """Count a run, but for the numbers that wait in `held`, or are reported by others where that is None."""
-        families, succeeded, finished_at = self._families, bool(row["success"]), row["finished_at"]
-        took = None if finished_at is None else max(0.0, finished_at - row["started_at"])
-        if row["attempt"] > 1:
+        families, succeeded = self._families, bool(row["success"])
+        took = None if ended_at is None else max(0.0, ended_at - row["started_at"])
+        if (row["attempt"] or 1) > 1:
             families.retries.labels(task.kind).inc()
         if not succeeded:
             families.failures.labels(task.kind).inc()
-        if finished_at is not None:
-            self._window.add(finished_at, successes=succeeded, failures=not succeeded)
+        if ended_at is not None:
+            self._window.add(ended_at, successes=succeeded, failures=not succeeded)
         series = RunSeries(str(row["task_id"]), task.agent, succeeded)
         if held is not None and not held.add(series, took):
             self._show_runs(series, 1, [] if took is None else [took])
@@ -180,6 +189,14 @@ async def _tasks(reading: Reading, ids: set[Any]) -> dict[Any, _Task]:
     if not ids:
         return {}
     return {row["id"]: _Task(row["agent"], row["kind"]) for row in await reading.rows("tasks_known", list(ids))}
+
+
+def _ended_at(row: asyncpg.Record, now: float) -> float | None:
+    """When the run ended, no later than now; None where that is not known."""
+    finished_at: float | None = row["finished_at"]
+    if finished_at is None or not row["started_at"] - _SKEW_SECONDS <= finished_at <= now + _SKEW_SECONDS:
+        return None
+    return min(finished_at, now)
 
 
 def _run_id(row: asyncpg.Record) -> int:

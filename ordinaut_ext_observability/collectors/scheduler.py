@@ -40,7 +40,7 @@ async def read_scheduler(reading: Reading, tasks: Tasks) -> SchedulerFacts:
     """The scheduler's jobs, beside the tasks that ought to have one."""
     schedules = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
     schedules += tasks.pending_once
-    row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None}
+    row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None, "odd_rows": 0}
     exists = bool(await reading.value("jobs_table"))
     if exists:
         row = await reading.row("jobs", reading.now, reading.now - _GRACE_SECONDS, _MOST_ROWS)
@@ -51,11 +51,13 @@ async def read_scheduler(reading: Reading, tasks: Tasks) -> SchedulerFacts:
         oldest_overdue_seconds=row["oldest_overdue"] or 0.0,
         next_run_in_seconds=row["next_in"],
         active_schedules=schedules,
+        odd_rows=row["odd_rows"],
     )
 
 
 def show_scheduler(families: SystemMetrics, facts: SchedulerFacts) -> None:
     """The facts as numbers; without the table there are none."""
+    families.count_odd_rows("scheduler", facts.odd_rows)
     gauges = (families.jobs, families.overdue_jobs, families.oldest_overdue)
     numbers = (facts.jobs, facts.overdue_jobs, facts.oldest_overdue_seconds)
     for gauge, number in zip(gauges, numbers, strict=True):

@@ -77,6 +77,7 @@ class States:
                 collector=name,
                 reason=problem.value,
                 exception_type=type(error).__name__,
+                detail="; ".join(getattr(error, "__notes__", ())) or None,
             )
         self.note(name, problem)
         return problem

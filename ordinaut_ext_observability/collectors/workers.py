@@ -46,7 +46,10 @@ class WorkersCollector:
         # From here on nothing waits: what is counted and up to where belong together.
         self.rows = len(fresh) + len(rows)
         self._read_until = reading.now
-        self.heartbeats = {row["worker_id"]: row["last_seen"] for row in fresh}
+        # A heartbeat further in the future than clocks differ is no sign of life: it would be one for ever.
+        latest = reading.now + self._fresh_seconds
+        self.heartbeats = {row["worker_id"]: row["last_seen"] for row in fresh if row["last_seen"] <= latest}
+        self._families.count_odd_rows("workers", len(fresh) - len(self.heartbeats))
         if first:
             self._counter.begin(reading.now, before, rows)
         else:

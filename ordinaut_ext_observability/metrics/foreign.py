@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
+import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -14,13 +20,25 @@ from ordinaut_ext_observability.metrics.exposition import Collector, FixedCollec
 
 _SAMPLES_PER_PART = 200
 _MAX_CLASHES = 1000
+_LARGEST_FILE_BYTES = 256 * 1024 * 1024
+"""A file is read whole: one this large has over a million series, or a header that lies."""
+
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_ANY_NAME_IS_PRINTABLE = find_spec("prometheus_client.validation") is not None
+"""Newer clients escape names; older ones print them as they are, and one odd name spoils the whole answer."""
+
+
+class UnreadableFilesError(Exception):
+    """Some of `prometheus_client`'s files cannot be read; the metrics are those of the others."""
 
 
 class ForeignMetrics:
     """The metrics of another registry, less those whose names are ours.
 
-    A collector that raises costs its own metrics and nothing else; `on_error` is told. Foreign collectors may block
-    or hold thousands of series, so this is called in a thread, where it lets go of the interpreter between pieces.
+    A collector that raises or hangs costs its own metrics and nothing else, as does a file that cannot be read;
+    `on_error` is told. Foreign collectors may block or hold thousands of series, so this is called in a thread, where
+    it lets go of the interpreter between pieces.
     """
 
     def __init__(
@@ -37,22 +55,44 @@ class ForeignMetrics:
         self._on_clash = on_clash
         self._on_error = on_error
         self._registry = registry
-        self._multiprocess_dir = multiprocess_dir
+        self._files = _Files(multiprocess_dir, on_error) if multiprocess_dir is not None else None
         self._clashes: set[str] = set()
+        self._busy: dict[threading.Thread, Collector] = {}
+        self._hanging: dict[Collector, threading.Thread] = {}
 
-    def render(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> list[str]:
+    def render(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> Iterator[str]:
         """The text of the metrics, as the installed `prometheus_client` prints them."""
-        reserved = self._reserved_names()
-        pieces: list[str] = []
-        for collector in self._collectors():
-            for metric in self._metrics_of(collector):
-                pieces += self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only, escaping=escaping)
-        return pieces
+        reserved, thread = self._reserved_names(), threading.current_thread()
+        try:
+            for collector in self._collectors():
+                if self._still_hangs(collector):
+                    continue
+                self._busy[thread] = collector
+                for metric in self._metrics_of(collector):
+                    yield from self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only, escaping=escaping)
+        finally:
+            self._busy.pop(thread, None)
+
+    def give_up(self, thread: threading.Thread) -> None:
+        """Leave out the collector that keeps this thread from ending, until it ends."""
+        collector = self._busy.get(thread)
+        if collector is not None:
+            self._hanging[collector] = thread
+
+    def _still_hangs(self, collector: Collector) -> bool:
+        thread = self._hanging.get(collector)
+        if thread is None:
+            return False
+        if thread.is_alive():
+            self._on_error(TimeoutError("the collector has not returned yet"))
+            return True
+        self._hanging.pop(collector, None)
+        return False
 
     def _collectors(self) -> Iterable[Collector]:
-        if self._multiprocess_dir is not None:
+        if self._files is not None:
             # The registry shows this process alone, and the same numbers a second time.
-            return [MultiProcessCollector(CollectorRegistry(), self._multiprocess_dir)]  # type: ignore[no-untyped-call]
+            return [self._files]
         try:
             # Each by itself, since in the registry's own collect() one that raises hides those after it.
             collectors: list[Collector] = list(self._registry._collector_to_names)  # noqa: SLF001
@@ -82,6 +122,8 @@ class ForeignMetrics:
                 return []
             if only is not None and only.isdisjoint(names):
                 return []
+            if not _ANY_NAME_IS_PRINTABLE:
+                _require_names(names | {label for sample in metric.samples for label in sample.labels})
             for part in _parts(metric):
                 pieces.append(render_with_client([part], openmetrics=openmetrics, escaping=escaping))
                 time.sleep(0)
@@ -97,6 +139,46 @@ class ForeignMetrics:
             self._on_clash(name)
 
 
+class _Files:
+    """The metrics that all processes keep in the files of a directory, as `prometheus_client` merges them."""
+
+    def __init__(self, directory: str, on_error: Callable[[BaseException], None]) -> None:
+        self._directory = directory
+        self._on_error = on_error
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of all files that can be read; one that goes while it is read is left out."""
+        with os.scandir(self._directory) as entries:
+            found = sorted(entry.path for entry in entries if entry.name.endswith(".db"))
+        files = [path for path in found if _is_ordinary(path)]
+        merged = _merged(files)
+        if merged is None:
+            # Only now one by one: that reads everything twice.
+            files = [path for path in files if _merged([path]) is not None]
+            merged = _merged(files) or ()
+        if len(files) < len(found):
+            self._on_error(UnreadableFilesError(f"{len(found) - len(files)} of {len(found)} files"))
+        return merged
+
+
+def _is_ordinary(path: str) -> bool:
+    """False for what would block, or never end, when it is read."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_FILE_BYTES
+
+
+def _merged(files: list[str]) -> Iterable[Metric] | None:
+    """The metrics of these files together, None where one of them cannot be read."""
+    try:
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001 - what is in a torn file may raise anything
+        return None
+    return merged
+
+
 def _parts(metric: Metric) -> Iterator[Metric]:
     """The metric in parts of a bounded number of samples, so that no part holds the interpreter for long."""
     samples = metric.samples
@@ -108,6 +190,12 @@ def _parts(metric: Metric) -> Iterator[Metric]:
         part = copy.copy(metric)
         part.samples = samples[start : start + _SAMPLES_PER_PART]
         yield part
+
+
+def _require_names(names: Iterable[str]) -> None:
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"not a name of a metric or label: {name!r}")
 
 
 def _names_of(metric: Metric) -> set[str]:

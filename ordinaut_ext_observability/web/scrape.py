@@ -28,7 +28,10 @@ MAX_WAITING = 100
 """Scrapes that wait for a rendering: those of clients that went away wait on, so many may come up."""
 
 FOREIGN_TIMEOUT_SECONDS = 5.0
-"""How long a scrape waits for metrics of other code before it goes without."""
+"""How long a scrape waits for metrics of other code; a collector that takes longer is left out."""
+
+_FURTHER_TIMEOUT_SECONDS = 2.0
+"""How long it then waits for the others: with both, an answer comes within Prometheus's usual ten seconds."""
 
 _COMPRESS_BYTES = 64 * 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -69,7 +72,6 @@ class ScrapeService:
         self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
         self._waiting = 0
-        self._hanging: threading.Thread | None = None
 
     async def scrape(self, request: ScrapeRequest) -> bytes:
         """The body of the response.
@@ -136,36 +138,38 @@ class ScrapeService:
         yield "".join(gathered).encode()
 
     async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
-        """What other code registered; without it where its collectors hang or fail."""
-        if self._hanging is not None and self._hanging.is_alive():
-            self._metrics.count_internal_error("foreign_metrics")
-            return []
-        loop = asyncio.get_running_loop()
-        rendered: asyncio.Future[list[str]] = loop.create_future()
+        """What other code registered, as far as its collectors neither hang nor fail."""
+        pieces: list[str] = []
+        for patience in (FOREIGN_TIMEOUT_SECONDS, _FURTHER_TIMEOUT_SECONDS):
+            rendered = asyncio.Event()
+            pieces, thread = self._render_foreign(rendered, request)
+            try:
+                await asyncio.wait_for(rendered.wait(), patience)
+                break
+            except TimeoutError:
+                self._foreign.give_up(thread)
+                self._metrics.count_internal_error("foreign_metrics")
+        return pieces.copy()
 
-        def deliver(pieces: list[str]) -> None:
-            if not rendered.done():
-                rendered.set_result(pieces)
+    def _render_foreign(self, rendered: asyncio.Event, request: ScrapeRequest) -> tuple[list[str], threading.Thread]:
+        """A list, and the thread that adds the pieces to it and sets the event at the end."""
+        loop = asyncio.get_running_loop()
+        pieces: list[str] = []
 
         def render() -> None:
             try:
                 openmetrics, escaping = request.format
-                pieces = self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping)
+                for piece in self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping):
+                    pieces.append(piece)  # noqa: PERF402 - one by one: those so far are shown when the next hangs
             except Exception:  # noqa: BLE001 - foreign code may raise anything
                 self._metrics.count_internal_error("foreign_metrics")
-                pieces = []
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                loop.call_soon_threadsafe(deliver, pieces)
+                loop.call_soon_threadsafe(rendered.set)
 
         # A daemon, unlike an executor's thread: a collector that never returns must not keep the host from ending.
         thread = threading.Thread(target=render, name="observability-foreign-metrics", daemon=True)
         thread.start()
-        try:
-            return await asyncio.wait_for(rendered, FOREIGN_TIMEOUT_SECONDS)
-        except TimeoutError:
-            self._hanging = thread
-            self._metrics.count_internal_error("foreign_metrics")
-            return []
+        return pieces, thread
 
     async def _run(self, compress: Callable[[bytes], bytes], piece: bytes) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._executor(), compress, piece)

@@ -360,7 +360,6 @@ def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
             for name, value in (
                 ("application_name", "ordinaut-observability"),
                 ("transaction_read_only", "on"),
-                ("default_transaction_read_only", "on"),
                 ("transaction_isolation", "repeatable read"),
                 ("statement_timeout", "3s"),
                 ("lock_timeout", "500ms"),

@@ -229,7 +229,10 @@ def test_advice_as_json(database_url: str) -> None:
         (f"mysql://u:{SECRET}@db/x", "the database URL does not begin with postgresql://"),
         (f"postgresql://u:12?{SECRET}@127.0.0.1:1/x", "the database URL cannot be read"),
         (f"postgresql+psycopg://u:{SECRET}@127.0.0.1:1/ordinaut", "127.0.0.1:1/ordinaut: nobody listens there"),
-        (f"postgresql://u:{SECRET}@127.0.0.1:1,127.0.0.1:2/x", "127.0.0.1:1,127.0.0.1:2/x: nobody listens there"),
+        (
+            f"postgresql://u:{SECRET}@127.0.0.1:1,127.0.0.1:2/x",
+            "127.0.0.1:1/x: nobody listens there; 127.0.0.1:2/x: nobody listens there",
+        ),
         (f"postgresql://u:{SECRET}@127.0.0.1:1/x?port={SECRET}", "the database URL has a port that is no number"),
         (
             f"postgresql://u:{SECRET}@127.0.0.1:1/x?sslmode={SECRET}",

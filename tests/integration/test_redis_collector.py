@@ -198,6 +198,48 @@ def test_name_that_is_not_text_is_shown_escaped(redis_url: str) -> None:
     assert (r"ext:\xff",) in watched.samples("stream_length")
 
 
+def test_long_names_are_cut(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd("ext:" + "long" * 1000, {"a": "b"})
+        client.xgroup_create("ext:" + "long" * 1000, "g" * 5000, id="0")
+    watched = Watched(redis_url)
+    watched.collect()
+    assert {len(label) for labels in watched.samples("group_pending") for label in labels} == {200}
+
+
+@pytest.mark.parametrize("odd", [b"-1", b"nan", b"1e400", b"9" * 400, b"", b"1,2", b"a=1,b", b"1.5"])
+def test_odd_numbers_of_the_server_are_no_numbers(odd: bytes) -> None:
+    async def collect() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            info = b"# Memory\r\nused_memory:%b\r\nmaxmemory:%b\r\nconnected_clients:%b\r\n: \r\nodd" % (odd, odd, odd)
+            answers = {
+                b"PING": b"+PONG\r\n",
+                b"INFO": b"$%d\r\n%b\r\n" % (len(info), info),
+                b"SCAN": b"*2\r\n$1\r\n0\r\n*0\r\n",
+                b"XLEN": b":0\r\n",
+                b"XINFO": b"*0\r\n",
+            }
+            while count := await reader.readline():
+                words = []
+                for _ in range(int(count[1:])):
+                    await reader.readline()
+                    words.append((await reader.readline()).strip())
+                writer.write(answers.get(words[0].upper(), b"+OK\r\n"))
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        watched = Watched(f"redis://127.0.0.1:{port}/0?protocol=2")
+        await watched.collector.collect()
+        await watched.collector._connection.drop()
+        server.close()
+        assert watched.collector.state.problem is None
+        for name in ("memory_used_bytes", "memory_max_bytes", "connected_clients"):
+            assert watched.samples(name) == {(): 0.0}
+
+    asyncio.run(collect())
+
+
 def test_one_connection_with_our_name(redis_url: str) -> None:
     async def named() -> list[Any]:
         watched = Watched(redis_url)

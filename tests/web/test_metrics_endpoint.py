@@ -324,6 +324,31 @@ def test_requests_at_the_time_of_a_scrape_are_on_it(serve: Any) -> None:
         assert f'endpoint="/tasks/{{task_id}}",method="GET",status_code="200"}} {number}.0' in text
 
 
+def test_a_foreign_collector_that_hangs_hides_no_other(busy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+
+    class Hanging:
+        def describe(self) -> list[Any]:
+            return []
+
+        def collect(self) -> list[Any]:
+            let_go.wait(30.0)
+            return []
+
+    monkeypatch.setattr("ordinaut_ext_observability.web.scrape.FOREIGN_TIMEOUT_SECONDS", 0.2)
+    hanging = Hanging()
+    REGISTRY.register(hanging)  # type: ignore[arg-type]
+    behind = Gauge("behind_the_hanging_one", "Theirs.")
+    try:
+        for _ in range(2):
+            assert "behind_the_hanging_one 0.0" in busy.get(METRICS).text
+        assert busy.internal_errors()["foreign_metrics"] >= 2
+    finally:
+        let_go.set()
+        REGISTRY.unregister(hanging)  # type: ignore[arg-type]
+        REGISTRY.unregister(behind)
+
+
 def test_many_scrapes_at_once_are_all_complete(busy: Any) -> None:
     import httpx
 

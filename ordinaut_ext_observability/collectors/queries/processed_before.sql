@@ -1,2 +1,2 @@
 -- All that was ever processed; read once, when counting begins.
-SELECT coalesce(sum(processed_count), 0)::bigint FROM worker_heartbeat
+SELECT coalesce(least(sum(least(greatest(processed_count, 0), 100000000000000)), 9e18), 0)::bigint FROM worker_heartbeat

@@ -83,17 +83,17 @@ class Parts:
             if not isinstance(error, asyncpg.QueryCanceledError):
                 raise
             self._note(name, error)
-        except asyncpg.PostgresError as error:
+        except (asyncpg.PostgresError, UnicodeError) as error:  # texts of other databases have their encoding
             self._note(name, error)
         except asyncpg.InternalClientError as error:  # how asyncpg now and then says that the connection is gone
             raise asyncpg.InterfaceError("the connection broke") from error
         return None
 
-    def _note(self, name: str, error: asyncpg.PostgresError) -> None:
+    def _note(self, name: str, error: Exception) -> None:
         self.problems.append(PartProblem(name, _reason(error), str(error).partition("\n")[0][:200]))
 
 
-def _reason(error: asyncpg.PostgresError) -> Reason:
+def _reason(error: Exception) -> Reason:
     if isinstance(error, (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)):
         return "timeout"
     if isinstance(error, asyncpg.InsufficientPrivilegeError):

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from ordinaut_ext_observability import database_url
+from ordinaut_ext_observability.database_connection import FAILURES, connect
 from ordinaut_ext_observability.errors import ObservabilityError
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.db.insights.queries import Connection
 
-APPLICATION = "ordinaut-observability"
 LOCK_TIMEOUT_SECONDS = 0.5
 """Nothing here needs a lock that anybody holds for long, but for a table that is being altered."""
 
 _BROKEN = (
-    ConnectionError,
+    OSError,  # a server that does not answer in time is one, too
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
@@ -44,11 +44,15 @@ async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[C
     connection = await _connect(url, timeout_seconds)
     try:
         async with connection.transaction(readonly=True):
-            await connection.execute(
-                f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)};"
-                f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"
-            )
-            yield connection
+            try:
+                await connection.execute(
+                    f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)};"
+                    f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"
+                )
+                yield connection
+            except OSError:
+                connection.terminate()  # else a server that hangs would be waited for to undo what it did not do
+                raise
     except _BROKEN as error:
         if isinstance(error, asyncpg.QueryCanceledError):
             raise
@@ -59,30 +63,11 @@ async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[C
 
 
 async def _connect(url: str, timeout_seconds: float) -> Connection:
-    target = shown_target(url)
+    shown_target(url)
     try:
-        return await asyncpg.connect(
-            database_url.asyncpg_url(url),
-            timeout=timeout_seconds,
-            # Prepared statements do not survive a pooler that changes connections between transactions.
-            statement_cache_size=0,
-            server_settings={"application_name": APPLICATION},
-        )
-    except TimeoutError:
-        raise NoConnectionError(f"{target}: no answer within {timeout_seconds:g} s") from None
-    except OSError as error:
-        raise NoConnectionError(f"{target}: {_os_reason(error)}") from None
-    except asyncpg.PostgresError as error:
-        raise NoConnectionError(f"{target}: {str(error).partition(chr(10))[0]}") from None
-    except (ValueError, asyncpg.InterfaceError):
-        # What these say may quote the URL.
-        raise NoConnectionError(f"{target}: the URL has a part that cannot be used") from None
-
-
-def _os_reason(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
-        return "nobody listens there"
-    return error.strerror or type(error).__name__
+        return await connect(url, timeout_seconds=timeout_seconds, answer_seconds=timeout_seconds + 1.0)
+    except FAILURES as error:
+        raise NoConnectionError("; ".join(error.__notes__)) from None
 
 
 def shown_target(url: str) -> str:

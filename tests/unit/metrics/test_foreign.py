@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import prometheus_client
@@ -15,6 +18,7 @@ from prometheus_client import generate_latest as client_text
 from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily, StateSetMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as client_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 from ordinaut_ext_observability.metrics.exposition import ESCAPINGS, OPENMETRICS_END
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
@@ -99,7 +103,7 @@ def test_metrics_of_every_type_are_printed_as_the_client_prints_them(setting: Se
 
 
 def test_an_empty_registry_prints_nothing(setting: Setting) -> None:
-    assert setting.foreign.render(openmetrics=False) == []
+    assert list(setting.foreign.render(openmetrics=False)) == []
 
 
 @pytest.mark.parametrize("reserved", ["requests_total", "requests"])
@@ -137,9 +141,9 @@ def test_names_reserved_later_are_heeded() -> None:
         registry=setting.registry,
     )
     prometheus_client.Gauge("late", "Theirs.", registry=setting.registry).set(1)
-    assert foreign.render(openmetrics=False) != []
+    assert list(foreign.render(openmetrics=False)) != []
     reserved.add("late")
-    assert foreign.render(openmetrics=False) == []
+    assert list(foreign.render(openmetrics=False)) == []
 
 
 def test_a_collector_that_raises_costs_only_itself(setting: Setting) -> None:
@@ -210,7 +214,7 @@ def test_a_gauge_of_many_samples_is_printed_in_parts_with_the_same_text(setting:
     for number in range(samples):
         metric.labels(f"{number}\n# HELP").set(number)
     setting.assert_printed_as_the_client_prints_it()
-    pieces = setting.foreign.render(openmetrics=False)
+    pieces = list(setting.foreign.render(openmetrics=False))
     assert len(pieces) == -(-samples // 200)
     assert max(piece.count("\n") for piece in pieces) <= 202
 
@@ -223,7 +227,7 @@ def test_counters_and_histograms_of_many_samples_are_printed_in_parts_with_the_s
         counter.labels(str(number)).inc(number)
         histogram.labels(str(number)).observe(number, exemplar={"trace_id": str(number)})
     setting.assert_printed_as_the_client_prints_it()
-    assert len(setting.foreign.render(openmetrics=True)) > 10
+    assert len(list(setting.foreign.render(openmetrics=True))) > 10
 
 
 def test_a_metric_with_created_samples_stays_whole(setting: Setting) -> None:
@@ -233,7 +237,7 @@ def test_a_metric_with_created_samples_stays_whole(setting: Setting) -> None:
         counter.labels(str(number)).inc()
     setting.assert_printed_as_the_client_prints_it()
     assert setting.text().count("# TYPE c_created gauge\n") == 1
-    assert len(setting.foreign.render(openmetrics=False)) == 1
+    assert len(list(setting.foreign.render(openmetrics=False))) == 1
 
 
 def test_splitting_leaves_the_collectors_own_metric_as_it_was(setting: Setting) -> None:
@@ -290,3 +294,112 @@ def test_names_in_utf_8_are_written_as_the_scraper_asks(escaping: str, *, openme
     assert text == expected.decode().removesuffix(OPENMETRICS_END)
     assert ('"http.größe"' in text) == (escaping == "allow-utf-8")
     assert setting.errors == []
+
+
+def test_a_name_that_cannot_be_printed_does_not_spoil_the_answer(setting: Setting) -> None:
+    broken = Metric("broken", "Help.", "gauge")
+    broken.add_sample("bro\nken", {"x": "1"}, 1.0)
+    labelled = Metric("labelled", "Help.", "gauge")
+    labelled.add_sample("labelled", {"an odd\nlabel": "1"}, 1.0)
+    setting.registry.register(CollectorOf(broken, labelled, gauge("after")))
+    for text in (setting.text(), setting.openmetrics()):
+        assert {family.name for family in text_string_to_metric_families(text)} >= {"after"}
+        assert "\nken" not in text
+
+
+class HangingCollector:
+    """A collector that returns when it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.let_go.wait(30.0)
+        yield gauge("at_last")
+
+
+def test_a_collector_that_hangs_costs_only_itself_until_it_returns(setting: Setting) -> None:
+    hanging = HangingCollector()
+    for collector in (CollectorOf(gauge("first")), hanging, CollectorOf(gauge("last"))):
+        setting.registry.register(collector)
+    came: list[str] = []
+    thread = threading.Thread(target=lambda: came.extend(setting.foreign.render(openmetrics=False)), daemon=True)
+    thread.start()
+    while setting.foreign._busy.get(thread) is not hanging:
+        time.sleep(0.001)
+    setting.foreign.give_up(thread)
+    assert [name in setting.text() for name in ("first 1.0", "at_last", "last 1.0")] == [True, False, True]
+    assert {type(error) for error in setting.errors} == {TimeoutError}
+    hanging.let_go.set()
+    thread.join(10.0)
+    assert "at_last 1.0\n" in setting.text()
+
+
+@pytest.fixture
+def shared_files(tmp_path: Path) -> Path:
+    """The files of a process that counted to three."""
+    script = (
+        "import prometheus_client as p; p.Counter('mine_total', 'Mine.').inc(3);"
+        "p.Gauge('g', 'Mine.', multiprocess_mode='livesum').set(2)"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    return tmp_path
+
+
+def entry(key: bytes, value: float = 1.0) -> bytes:
+    """A file of the client's with one value."""
+    padded = key + b" " * (8 - (len(key) + 4) % 8)
+    body = struct.pack(f"i{len(padded)}sdd", len(key), padded, value, 0.0)
+    return struct.pack("ii", 8 + len(body), 0) + body
+
+
+BAD_FILES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.touch(),
+    "torn": lambda path: path.write_bytes(b"\xff\xff\xff\x7f" + b"\0" * 60),
+    "cut off": lambda path: path.write_bytes(entry(b'["a", "a", {}, "Help."]')[:30]),
+    "not JSON": lambda path: path.write_bytes(entry(b"{]")),
+    "other JSON": lambda path: path.write_bytes(entry(b"[1, 2]")),
+    "no UTF-8": lambda path: path.write_bytes(entry(b'["a", "\xff", {}, ""]')),
+    "folder": lambda path: path.mkdir(),
+    "pipe": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "dangling": lambda path: path.symlink_to("/nowhere"),
+    "huge": lambda path: (path.touch(), os.truncate(path, 2**33)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_FILES)
+def test_a_file_that_cannot_be_read_costs_only_itself(shared_files: Path, bad: str) -> None:
+    BAD_FILES[bad](shared_files / "counter_99999.db")
+    errors: list[BaseException] = []
+    foreign = ForeignMetrics(
+        reserved_names=set, on_clash=lambda _: None, on_error=errors.append, multiprocess_dir=str(shared_files)
+    )
+    text = "".join(foreign.render(openmetrics=False))
+    assert "mine_total 3.0\n" in text
+    assert "g 2.0\n" in text
+    assert [str(error) for error in errors] == ["1 of 3 files"]
+
+
+def test_a_file_of_no_known_kind_costs_only_itself(shared_files: Path) -> None:
+    for name in ("gauge.db", "gauge_all.db", "other_1.db", ".db"):
+        (shared_files / name).write_bytes(entry(b'["a", "a", {}, "Help."]'))
+    errors: list[BaseException] = []
+    foreign = ForeignMetrics(
+        reserved_names=set, on_clash=lambda _: None, on_error=errors.append, multiprocess_dir=str(shared_files)
+    )
+    assert "mine_total 3.0\n" in "".join(foreign.render(openmetrics=False))
+    assert [str(error) for error in errors] == ["4 of 6 files"]
+
+
+def test_a_directory_that_is_gone_is_an_error_until_it_is_there_again(shared_files: Path) -> None:
+    errors: list[BaseException] = []
+    foreign = ForeignMetrics(
+        reserved_names=set, on_clash=lambda _: None, on_error=errors.append, multiprocess_dir=str(shared_files)
+    )
+    kept = shared_files.rename(shared_files.with_name("kept"))
+    assert list(foreign.render(openmetrics=False)) == []
+    assert [type(error) for error in errors] == [FileNotFoundError]
+    kept.rename(shared_files)
+    assert "mine_total 3.0\n" in "".join(foreign.render(openmetrics=False))
