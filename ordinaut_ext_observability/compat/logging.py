@@ -25,6 +25,7 @@ from ordinaut_ext_observability.compat.guard import count_failure
 from ordinaut_ext_observability.compat.work import begin_work, end_work
 from ordinaut_ext_observability.compat.wrapping import within
 from ordinaut_ext_observability.context import work_ids
+from ordinaut_ext_observability.logs.caller import calling_frame, exception_info
 
 __all__ = [
     "StructuredLogger",
@@ -48,6 +49,8 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 # Names a record has: fields so called get the suffix `_`.
 _RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
+
+_BETWEEN = (f"{__package__}.", "contextlib.")
 
 
 class _Event(NamedTuple):
@@ -192,7 +195,7 @@ class StructuredLogger:
             logger = self.logger
             if not logger.isEnabledFor(level):
                 return
-            exc_info = _exc_info(fields.pop("exc_info", None))
+            exc_info = exception_info(fields.pop("exc_info", None))
             work = work_ids.get()
             extra = {
                 f"{name}_" if name in _RECORD_FIELDS else name: value
@@ -200,13 +203,14 @@ class StructuredLogger:
                 # An id that is on the line already is not said twice.
                 if not (name in work and str(value) == work[name])
             }
-            code, line = _caller()
+            frame = calling_frame(sys._getframe(1), _BETWEEN)  # noqa: SLF001 - as the standard library finds a caller
+            code = frame.f_code
             logger.handle(
                 logger.makeRecord(
                     logger.name,
                     level,
                     code.co_filename,
-                    line,
+                    frame.f_lineno,
                     message,
                     args,
                     exc_info,
@@ -281,23 +285,6 @@ def _access_line_is_written() -> bool:
 
     runtime = current_runtime()
     return runtime.mounted and runtime.settings.logs.access_log
-
-
-def _exc_info(value: object) -> Any:
-    if isinstance(value, BaseException):
-        return (type(value), value, value.__traceback__)
-    if not value:
-        return None
-    current = sys.exc_info()
-    return value if isinstance(value, tuple) else current if current[0] is not None else None
-
-
-def _caller() -> tuple[Any, int]:
-    """The code that called the logger: the first frame that is not of this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__package__, "contextlib")):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lineno
 
 
 api_logger = StructuredLogger("orchestrator.api")
