@@ -57,49 +57,44 @@ def _until_end(result: Any, block: ExitStack) -> Any:
 
     kind = type(result)
     if asyncio.isfuture(result):
-        _Block(block).leave_with_future(result)
+        _leave_with_future(block.pop_all(), result)
         return result
+    # A connection or a pool that one may also await stays what it is, and so does a library's handle: the block ends
+    # with the call.
     if hasattr(kind, "__aenter__") or hasattr(kind, "__aiter__"):
-        return (
-            result  # a connection or a pool that can also be awaited: it must stay what it is, and ends with the call
-        )
+        return result
     if all(hasattr(kind, name) for name in ("send", "throw", "close")):
-        return _Coroutine(result, _Block(block))
+        return _Coroutine(result, block.pop_all())
     if any(not name.startswith("_") for name in dir(kind)):
-        return result  # a handle of some library
-    return _Awaitable(result, _Block(block))
+        return result
+    return _Awaitable(result, block.pop_all())
 
 
-class _Block:
-    """A block taken out of the call it was entered in, to be left once."""
+def _leave(block: ExitStack, error: BaseException | None) -> None:
+    """End the block; nothing where it has ended."""
+    if error is None:
+        block.close()
+    else:
+        block.__exit__(type(error), error, error.__traceback__)
 
-    __slots__ = ("_block",)
 
-    def __init__(self, block: ExitStack) -> None:
-        self._block: ExitStack | None = block.pop_all()
+def _leave_with_future(block: ExitStack, future: Any) -> None:
+    """End the block when the future is done; now, if it is."""
+    import asyncio
 
-    def leave(self, error: BaseException | None) -> None:
-        block, self._block = self._block, None
-        if block is not None:
-            block.__exit__(type(error) if error is not None else None, error, getattr(error, "__traceback__", None))
-
-    def leave_with_future(self, future: Any) -> None:
-        """Leave when the future is done; now, if it is."""
-        import asyncio
-
-        if not future.done():
-            future.add_done_callback(self.leave_with_future)
-        elif future.cancelled():
-            self.leave(asyncio.CancelledError())
-        else:
-            # Its public method would tell asyncio that somebody has seen the exception.
-            self.leave(getattr(future, "_exception", None))
+    if not future.done():
+        future.add_done_callback(lambda done: _leave_with_future(block, done))
+    elif future.cancelled():
+        _leave(block, asyncio.CancelledError())
+    else:
+        # Its public method would tell asyncio that somebody has seen the exception.
+        _leave(block, getattr(future, "_exception", None))
 
 
 class _Coroutine(Coroutine[Any, Any, Any]):
     """A coroutine whose end is the end of a block; in all else it is the one it stands for."""
 
-    def __init__(self, coroutine: Any, block: _Block) -> None:
+    def __init__(self, coroutine: Any, block: ExitStack) -> None:
         self._coroutine = coroutine
         self._block = block
         self._started = False
@@ -113,7 +108,7 @@ class _Coroutine(Coroutine[Any, Any, Any]):
     def close(self) -> None:
         self._coroutine.close()
         if self._started:
-            self._block.leave(GeneratorExit())
+            _leave(self._block, GeneratorExit())
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return cast("Generator[Any, Any, Any]", self)
@@ -132,17 +127,17 @@ class _Coroutine(Coroutine[Any, Any, Any]):
         try:
             return step(*arguments)
         except StopIteration:
-            self._block.leave(None)
+            _leave(self._block, None)
             raise
         except BaseException as error:
-            self._block.leave(error)
+            _leave(self._block, error)
             raise
 
 
 class _Awaitable:
     """An object that can only be awaited; the end of that is the end of a block."""
 
-    def __init__(self, awaitable: Awaitable[Any], block: _Block) -> None:
+    def __init__(self, awaitable: Awaitable[Any], block: ExitStack) -> None:
         self._awaitable = awaitable
         self._block = block
 
@@ -150,9 +145,9 @@ class _Awaitable:
         try:
             result = yield from self._awaitable.__await__()
         except BaseException as error:
-            self._block.leave(error)
+            _leave(self._block, error)
             raise
-        self._block.leave(None)
+        _leave(self._block, None)
         return result
 
     def __getattr__(self, name: str) -> Any:
