@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.guard import never_raises
-from ordinaut_ext_observability.compat.wrapping import within
 from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
+from ordinaut_ext_observability.metrics.wrapping import within
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -101,19 +100,20 @@ def step_name_of(step_id: str) -> str:
     return name if separator else step_id
 
 
-def restoring_context(function: FunctionT) -> FunctionT:
+def restoring_context(function: FunctionT, decorator: str = "log_with_context") -> FunctionT:
     """The function; the ids set in a call of it are gone when it ends."""
-    return within(function, lambda _args, _kwargs: _restored_ids())
+    return within(decorator, function, lambda _args, _kwargs: _RestoredIds())
 
 
-@contextmanager
-def _restored_ids() -> Iterator[None]:
-    before = request_ids.get(), work_ids.get()
-    try:
-        yield
-    finally:
-        request_ids.set(before[0])
-        work_ids.set(before[1])
+class _RestoredIds:
+    """A block after which the ids are those of before."""
+
+    def __enter__(self) -> None:
+        self._before = request_ids.get(), work_ids.get()
+
+    def __exit__(self, *_: object) -> None:
+        request_ids.set(self._before[0])
+        work_ids.set(self._before[1])
 
 
 def _texts(**ids: object) -> dict[str, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
@@ -23,8 +23,9 @@ from ordinaut_ext_observability.compat.context import (
 )
 from ordinaut_ext_observability.compat.guard import count_failure
 from ordinaut_ext_observability.compat.work import begin_work, end_work
-from ordinaut_ext_observability.compat.wrapping import within
 from ordinaut_ext_observability.context import work_ids
+from ordinaut_ext_observability.logs.caller import calling_frame, exception_info
+from ordinaut_ext_observability.metrics.wrapping import within
 
 __all__ = [
     "StructuredLogger",
@@ -48,6 +49,8 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 # Names a record has: fields so called get the suffix `_`.
 _RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
+
+_BETWEEN = (f"{__package__}.", f"{within.__module__}.", "contextlib.")
 
 
 class _Event(NamedTuple):
@@ -192,7 +195,7 @@ class StructuredLogger:
             logger = self.logger
             if not logger.isEnabledFor(level):
                 return
-            exc_info = _exc_info(fields.pop("exc_info", None))
+            exc_info = exception_info(fields.pop("exc_info", None))
             work = work_ids.get()
             extra = {
                 f"{name}_" if name in _RECORD_FIELDS else name: value
@@ -200,13 +203,14 @@ class StructuredLogger:
                 # An id that is on the line already is not said twice.
                 if not (name in work and str(value) == work[name])
             }
-            code, line = _caller()
+            frame = calling_frame(sys._getframe(1), _BETWEEN)  # noqa: SLF001 - as the standard library finds a caller
+            code = frame.f_code
             logger.handle(
                 logger.makeRecord(
                     logger.name,
                     level,
                     code.co_filename,
-                    line,
+                    frame.f_lineno,
                     message,
                     args,
                     exc_info,
@@ -240,30 +244,36 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
 
     The ids set during a call are gone when it ends: the host sets those of a task and never takes them back.
     """
+    name = "log_function_call"
+    if logger is not None and not hasattr(logger, "info"):
+        raise TypeError(f"{name} takes a logger or nothing, not {logger!r}: write @{name}()")
+    log = logger if isinstance(logger, StructuredLogger) else StructuredLogger("orchestrator")
 
     def decorate(function: FunctionT) -> FunctionT:
-        log = logger if isinstance(logger, StructuredLogger) else StructuredLogger("orchestrator")
-        name = getattr(function, "__name__", type(function).__name__)
-        logged = within(function, lambda _args, _kwargs: _logged_call(log, level, name))
-        return restoring_context(logged)
+        called = getattr(function, "__name__", type(function).__name__)
+        logged = within(name, function, lambda _args, _kwargs: _LoggedCall(log, level, called))
+        return restoring_context(logged, name)
 
     return decorate
 
 
-@contextmanager
-def _logged_call(log: StructuredLogger, level: int, name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    except BaseException as error:
-        fields = {"called": name, "duration_ms": _milliseconds_since(started), "exc_info": error}
-        log._log(logging.ERROR, "Function call failed", fields)  # noqa: SLF001 - of this module
-        raise
-    log._log(level, "Function call completed", {"called": name, "duration_ms": _milliseconds_since(started)})  # noqa: SLF001
+class _LoggedCall:
+    """A block whose end is logged, and how long it took."""
 
+    def __init__(self, log: StructuredLogger, level: int, called: str) -> None:
+        self._log = log
+        self._level = level
+        self._called = called
 
-def _milliseconds_since(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        fields = {"called": self._called, "duration_ms": round((time.perf_counter() - self._started) * 1000, 3)}
+        if error is None:
+            self._log._log(self._level, "Function call completed", fields)  # noqa: SLF001 - of this module
+        else:
+            self._log._log(logging.ERROR, "Function call failed", {**fields, "exc_info": error})  # noqa: SLF001
 
 
 def log_with_context(function: FunctionT) -> FunctionT:
@@ -281,23 +291,6 @@ def _access_line_is_written() -> bool:
 
     runtime = current_runtime()
     return runtime.mounted and runtime.settings.logs.access_log
-
-
-def _exc_info(value: object) -> Any:
-    if isinstance(value, BaseException):
-        return (type(value), value, value.__traceback__)
-    if not value:
-        return None
-    current = sys.exc_info()
-    return value if isinstance(value, tuple) else current if current[0] is not None else None
-
-
-def _caller() -> tuple[Any, int]:
-    """The code that called the logger: the first frame that is not of this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__package__, "contextlib")):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lineno
 
 
 api_logger = StructuredLogger("orchestrator.api")

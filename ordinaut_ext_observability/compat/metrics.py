@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
-from ordinaut_ext_observability.compat.wrapping import within
 from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -28,8 +27,6 @@ __all__ = [
     "track_step_execution",
     "track_task_execution",
 ]
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _MAX_WORKERS = 1000
 """Workers whose state is remembered."""
@@ -220,7 +217,7 @@ orchestrator_metrics = OrchestrationMetrics()
 
 def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
-    recorder = metrics or orchestrator_metrics
+    recorder = _recorder(metrics, "track_step_execution")
 
     def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
         names = dict(zip(("tool_addr", "step_id", "task_id"), args, strict=False))
@@ -229,24 +226,28 @@ def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callabl
             **names, duration=seconds, success=error is None, error_type=type(error).__name__ if error else None
         )
 
-    return lambda function: _timed(function, record)
+    return lambda function: within(
+        "track_step_execution", function, lambda args, kwargs: _TimedCall(args, kwargs, record)
+    )
 
 
 def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
-    recorder = metrics or orchestrator_metrics
+    recorder = _recorder(metrics, "track_task_execution")
 
     def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
         names = dict(zip(("task_id", "agent_id"), args, strict=False))
         names.update({name: kwargs[name] for name in ("task_id", "agent_id") if name in kwargs})
         recorder.record_task_run(**names, status="success" if error is None else "failed", duration=seconds)
 
-    return lambda function: _timed(function, record)
+    return lambda function: within(
+        "track_task_execution", function, lambda args, kwargs: _TimedCall(args, kwargs, record)
+    )
 
 
 def track_http_requests(metrics: object = None) -> Callable[[Any], Any]:
     """Decorator that adds nothing: the extension counts requests."""
-    del metrics
+    _recorder(metrics, "track_http_requests")
     return lambda function: function
 
 
@@ -273,19 +274,27 @@ def monitor_execution(metric_name: Any = None) -> Any:
     return monitor(metric_name)
 
 
-def _timed(function: FunctionT, record: Callable[..., None]) -> FunctionT:
-    return within(function, lambda args, kwargs: _timed_call(args, kwargs, record))
+def _recorder(metrics: object, decorator: str) -> OrchestrationMetrics:
+    """What a decorator records with. One written without its parentheses gets the function instead."""
+    if metrics is None:
+        return orchestrator_metrics
+    if not hasattr(metrics, "record_task_run"):
+        raise TypeError(f"{decorator} takes metrics or nothing, not {metrics!r}: write @{decorator}()")
+    return cast("OrchestrationMetrics", metrics)
 
 
-@contextmanager
-def _timed_call(args: tuple[Any, ...], kwargs: dict[str, Any], record: Callable[..., None]) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    except BaseException as error:
-        record(args, kwargs, time.perf_counter() - started, error)
-        raise
-    record(args, kwargs, time.perf_counter() - started, None)
+class _TimedCall:
+    """A block that tells how long it took and how it ended."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], record: Callable[..., None]) -> None:
+        self._arguments = args, kwargs
+        self._record = record
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._record(*self._arguments, time.perf_counter() - self._started, error)
 
 
 def _metrics() -> Metrics:

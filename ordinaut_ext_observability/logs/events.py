@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import os
 
-from orjson import dumps
-
 from ordinaut_ext_observability.clock import wall_seconds
 from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.logs.formatter import add_context
-from ordinaut_ext_observability.logs.line import Timestamps, json_text
+from ordinaut_ext_observability.logs.line import Timestamps, encode, json_text
 from ordinaut_ext_observability.logs.values import MAX_LINE_BYTES, encode_line, put, text_of
 from ordinaut_ext_observability.logs.writer import LogWriter
 
@@ -70,7 +68,7 @@ class EventLog:
         line = None
         if not work_ids.get() and _are_usual(map(type, fields.values())) and _TAKEN.isdisjoint(fields):
             try:
-                field_text = f",{dumps(fields)[1:-1].decode()}" if fields else ""
+                field_text = f",{encode(fields)[1:-1]}" if fields else ""
             except TypeError:  # text that is not Unicode, or an integer past 64 bits
                 pass
             else:

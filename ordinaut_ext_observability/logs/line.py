@@ -1,7 +1,8 @@
-"""Pieces of a log line: instants and texts."""
+"""Pieces of a log line: instants, texts and JSON that is safe to show."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import orjson
@@ -41,11 +42,28 @@ def _format_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+# JSON lets these stand as they are. DEL and C1 are commands to terminals; NEL (one of C1), U+2028 and U+2029 end a line
+# for some readers; bidirectional controls change the order in which text is shown.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def encode(value: object) -> str:
+    """The value as JSON; characters that could break a line, or mislead its reader, are escaped.
+
+    Raises:
+        TypeError: text that is not Unicode, an integer past 64 bits, an object the encoder does not know.
+    """
+    text = orjson.dumps(value).decode()
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def json_text(text: str) -> str:
     """The text as a JSON string, quotes included; lone surrogates and what is too long are replaced."""
     if len(text) > MAX_TEXT_LENGTH:
         text = text[:MAX_TEXT_LENGTH] + "…"
     try:
-        return orjson.dumps(text).decode()
-    except orjson.JSONEncodeError:
-        return orjson.dumps(text.encode("utf-8", "backslashreplace").decode()).decode()
+        return encode(text)
+    except TypeError:
+        return encode(text.encode("utf-8", "backslashreplace").decode())

@@ -15,7 +15,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any
 
-import orjson
+from ordinaut_ext_observability.logs.line import encode
 
 MAX_LINE_BYTES = 16 * 1024
 """Longest line written."""
@@ -56,16 +56,16 @@ def encode_line(line: dict[str, object]) -> str:
     """The line as one JSON object of at most `MAX_LINE_BYTES`, without line breaks."""
     if are_plain(map(type, line.values())):
         try:
-            encoded = orjson.dumps(line)
+            encoded = encode(line)
         except TypeError:
             pass  # text that is not Unicode, or an integer past 64 bits
         else:
-            if len(encoded) <= MAX_LINE_BYTES:
-                return encoded.decode()
+            if _size(encoded) <= MAX_LINE_BYTES:
+                return encoded
     for limits in (_GENEROUS, _TIGHT):
-        encoded = orjson.dumps(_Plain(limits).of_line(line))
-        if len(encoded) <= MAX_LINE_BYTES:
-            return encoded.decode()
+        encoded = encode(_Plain(limits).of_line(line))
+        if _size(encoded) <= MAX_LINE_BYTES:
+            return encoded
     return _fields_that_fit(_Plain(_TIGHT).of_line(line))
 
 
@@ -97,11 +97,15 @@ def _fields_that_fit(line: dict[str, object]) -> str:
     kept: dict[str, object] = {}
     room = MAX_LINE_BYTES - len('{"fields_left_out":1000000000}')
     for name, value in line.items():
-        size = len(orjson.dumps({name: value}))  # its braces stand for the comma
+        size = _size(encode({name: value}))  # its braces stand for the comma
         if size <= room:
             room -= size
             kept[name] = value
-    return orjson.dumps({**kept, "fields_left_out": len(line) - len(kept)}).decode()
+    return encode({**kept, "fields_left_out": len(line) - len(kept)})
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class _Plain:

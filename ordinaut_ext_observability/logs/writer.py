@@ -7,10 +7,6 @@ returns. Lines that do not fit are dropped and counted, those of errors last.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import selectors
-import stat
 import sys
 import threading
 import weakref
@@ -19,6 +15,7 @@ from collections.abc import Callable
 
 from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds
 from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.logs.destination import Destination
 
 GATHER_SECONDS = 0.02
 """How long lines are gathered before one write; at most this much is lost with a killed process."""
@@ -27,7 +24,6 @@ MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
 
 _LINES_PER_WRITE = 1000
-_ANY_NUMBER = 1 << 30
 
 
 class LogWriter:
@@ -38,7 +34,7 @@ class LogWriter:
 
     def __init__(
         self,
-        file_descriptor: int = 2,
+        file_descriptor: int | None,
         *,
         max_queued_lines: int = MAX_QUEUED_LINES,
         on_written: Callable[[int], None] = lambda _lines: None,
@@ -46,8 +42,11 @@ class LogWriter:
         on_cpu_seconds: Callable[[float], None] = lambda _seconds: None,
         on_error: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
-        """`on_error` is told what another callback raised; like the others it is called in the writer's thread."""
-        self._file_descriptor = file_descriptor
+        """Lines go to what the descriptor stands for now; without one they are dropped, and counted.
+
+        `on_error` is told what another callback raised; like the others it is called in the writer's thread.
+        """
+        self._destination = Destination(file_descriptor)
         self._max_queued_lines = max_queued_lines
         self._on_written = on_written
         self._on_dropped = on_dropped
@@ -72,7 +71,6 @@ class LogWriter:
         self._rounds_begun = 0
         self._rounds_done = 0
         self._rounds_wanted = 0
-        self._torn = False
         self._ends_with_worker = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
@@ -194,29 +192,12 @@ class LogWriter:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
-            self._write_out("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), len(lines))
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+            written = self._destination.write_lines(data)
+            self._count(written, len(lines) - written)
         with self._state:
             self._rounds_done = this_round
             self._state.notify_all()
-
-    def _write_out(self, data: bytes, lines: int) -> None:
-        rest = memoryview(b"\n" + data if self._torn else data)
-        at_once = _bytes_at_once(self._file_descriptor)
-        try:
-            while rest:
-                try:
-                    rest = rest[os.write(self._file_descriptor, _whole_lines(rest, at_once)) :]
-                except BlockingIOError:
-                    _wait_until_writable(self._file_descriptor)
-        except (OSError, ValueError):
-            # Lines that arrived whole are written; where the last one broke off, the next begins on a line of its own.
-            sent = len(data) - len(rest)
-            written = data[: max(sent, 0)].count(b"\n")
-            self._torn = (self._torn and sent < 0) or (sent > 0 and data[sent - 1 : sent] != b"\n")
-            self._count(written, lines - written)
-        else:
-            self._torn = False
-            self._count(lines, 0)
 
     def _count(self, written: int, dropped: int) -> None:
         if written:
@@ -232,39 +213,7 @@ class LogWriter:
                 self._on_error(error)
 
 
-def _bytes_at_once(file_descriptor: int) -> int:
-    """How much may be written in one call: into a pipe, no more than other processes cannot write in between.
-
-    Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
-    """
-    try:
-        return select.PIPE_BUF if stat.S_ISFIFO(os.fstat(file_descriptor).st_mode) else _ANY_NUMBER
-    except (OSError, ValueError):
-        return _ANY_NUMBER
-
-
-def _whole_lines(data: memoryview, limit: int) -> memoryview:
-    """As many whole lines as fit; a line that alone is longer, in one."""
-    if len(data) <= limit:
-        return data
-    last = bytes(data[:limit]).rfind(b"\n")
-    if last >= 0:
-        return data[: last + 1]
-    end, searched = -1, limit
-    while end < 0 and searched < len(data):
-        searched *= 4  # not all at once: the line is copied for the search
-        end = bytes(data[:searched]).find(b"\n")
-    return data[: end + 1] if end >= 0 else data
-
-
 def _end(writer: weakref.ref[LogWriter]) -> None:
     alive = writer()
     if alive is not None:
         alive.end_with_process()
-
-
-def _wait_until_writable(file_descriptor: int) -> None:
-    """A destination shared with another program may have been set not to block."""
-    with selectors.PollSelector() as selector:
-        selector.register(file_descriptor, selectors.EVENT_WRITE)
-        selector.select(1.0)

@@ -6,10 +6,11 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from ordinaut_ext_observability.clock import monotonic_seconds
 from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.wrapping import within
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -31,35 +32,23 @@ class ExecutionMonitor:
 
         Each run is counted in `orchestrator_task_executions_total` and timed in
         `orchestrator_pipeline_duration_seconds`, under the given name, else the function's. An argument called
-        `task_id`, by keyword or by position, becomes that label. Results and exceptions pass unchanged.
+        `task_id`, by keyword or by position, becomes that label. Results and exceptions pass unchanged. A function that
+        returns something to be awaited is timed to the end of that.
 
         Raises:
-            TypeError: what is decorated is a generator, whose run has no single end.
+            TypeError: what is decorated is no function, or a generator, whose run has no single end.
         """
         if metric_name is None or isinstance(metric_name, str):
             return lambda function: self._decorate(function, metric_name or _name_of(function))
         return self._decorate(metric_name, _name_of(metric_name))
 
     def _decorate(self, function: FunctionT, name: str) -> FunctionT:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"monitor_execution takes functions and coroutine functions, {name!r} is a generator")
         position = _position_of_task_id(function)
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def monitored(*args: Any, **kwargs: Any) -> Any:
-                with _Execution(self._metrics, name, _task_id(args, kwargs, position)):
-                    return await function(*args, **kwargs)
-
-        else:
-
-            @functools.wraps(function)
-            def monitored(*args: Any, **kwargs: Any) -> Any:
-                with _Execution(self._metrics, name, _task_id(args, kwargs, position)):
-                    return function(*args, **kwargs)
-
-        return cast("FunctionT", monitored)
+        return within(
+            "monitor_execution",
+            function,
+            lambda args, kwargs: _Execution(self._metrics, name, _task_id(args, kwargs, position)),
+        )
 
 
 class _Execution:

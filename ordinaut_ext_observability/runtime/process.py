@@ -17,6 +17,7 @@ from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
@@ -201,7 +202,7 @@ class Runtime:
         written, dropped = lines.labels("written"), lines.labels("dropped")
         cpu = self.metrics.overhead_seconds.labels("log_writer")
         return LogWriter(
-            1 if self.settings.logs.log_destination == "stdout" else 2,
+            standard_stream(self.settings.logs.log_destination),
             on_written=written.inc,
             on_dropped=dropped.inc,
             on_cpu_seconds=cpu.inc,

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -400,3 +401,71 @@ def test_log_function_call_wraps_functions_of_both_kinds(runtime: Runtime, log_l
     completed, failed = log_lines.all()
     assert (completed["called"], completed["level"]) == ("run_pipeline", "INFO")
     assert (failed["level"], failed["exception_type"]) == ("ERROR", "ZeroDivisionError")
+
+
+def test_decorators_count_to_the_end_of_what_is_awaited(runtime: Runtime, log_lines: Any) -> None:
+    from observability.logging import log_function_call, pipeline_logger
+    from observability.metrics import track_step_execution, track_task_execution
+
+    log = type(pipeline_logger)("tests.surface.awaited", logging.INFO)
+    gate = asyncio.Event()
+
+    async def fail(task_id: str) -> None:
+        await gate.wait()
+        raise ValueError(task_id)
+
+    @log_function_call(log)
+    @track_task_execution()
+    @track_step_execution()
+    def run(task_id: str, *more: str) -> Coroutine[Any, Any, None]:
+        return fail(task_id)
+
+    async def main() -> None:
+        task = asyncio.create_task(run("t", "s", "t"))
+        await asyncio.sleep(0)
+        assert series(runtime, "orchestrator_runs_total") == {}
+        assert log_lines.all() == []
+        gate.set()
+        with pytest.raises(ValueError, match="t"):
+            await task
+
+    asyncio.run(main())
+    assert series(runtime, "orchestrator_runs_total") == {("failed", "t", "s"): 1}
+    assert series(runtime, "orchestrator_step_failure_total") == {("t", "s", "ValueError"): 1}
+    assert log_lines.only()["message"] == "Function call failed"
+
+
+def decorators() -> dict[str, Callable[[Any], Any]]:
+    from observability.logging import log_function_call, log_with_context
+    from observability.metrics import monitor_execution, track_step_execution, track_task_execution
+
+    return {
+        "log_function_call": log_function_call(),
+        "log_with_context": log_with_context,
+        "monitor_execution": monitor_execution,
+        "track_step_execution": track_step_execution(),
+        "track_task_execution": track_task_execution(),
+    }
+
+
+@pytest.mark.parametrize("name", decorators())
+def test_decorators_refuse_what_is_no_function_where_it_stands(name: str) -> None:
+    def generator() -> Iterator[int]:
+        yield 1
+
+    decorate = decorators()[name]
+    for wrong in (classmethod(lambda cls: None), staticmethod(lambda: None), 5, generator):
+        with pytest.raises(TypeError, match=f"{name} takes"):
+            decorate(wrong)
+
+
+def test_factories_of_decorators_refuse_a_function_in_place_of_their_argument() -> None:
+    from observability.logging import log_function_call
+    from observability.metrics import track_http_requests, track_step_execution, track_task_execution
+
+    for factory in (log_function_call, track_http_requests, track_step_execution, track_task_execution):
+        for wrong in (lambda: None, 5, classmethod(lambda cls: None)):
+            with pytest.raises(TypeError, match=rf"write @{factory.__name__}\(\)"):
+                factory(wrong)
+        factory(None)
+    log_function_call(logging.getLogger("host"))

@@ -82,3 +82,25 @@ def test_long_text_with_a_lone_surrogate_is_cut_and_reads_back() -> None:
     text = json.loads(json_text("\ud800" + "x" * 3000))
     assert text.startswith("\\ud800xxx")
     assert text.endswith("x…")
+
+
+def controls(*ranges: tuple[int, int]) -> list[str]:
+    return [chr(code) for first, last in ranges for code in range(first, last + 1)]
+
+
+@pytest.mark.parametrize(
+    "character",
+    controls((0x00, 0x1F), (0x7F, 0x9F), (0x61C, 0x61C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069)),
+    ids=lambda character: f"U+{ord(character):04X}",
+)
+def test_controls_are_escaped_and_read_back(character: str) -> None:
+    for text in (character, f"a{character}b", f"é{character}\\{character}😀"):
+        line = json_text(text)
+        assert character not in line
+        assert line.splitlines() == [line]
+        assert json.loads(line) == text
+
+
+@pytest.mark.parametrize("text", ["~é ¡", "\u200d", "\u2010\u2027 \u202f", "\u2065 \u206a", "日本😀", "\u061b\u061d"])
+def test_other_characters_stay_as_they_are(text: str) -> None:
+    assert json_text(text) == f'"{text}"'

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import types
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from typing import Any, Self
 
 import pytest
 
@@ -369,3 +371,237 @@ def test_nested_monitored_functions_are_counted_each(metrics: Metrics, monitor_e
 
     assert outer() == "handled"
     assert executions(metrics) == {("error", "inner"): 1.0, ("success", "outer"): 1.0}
+
+
+# What is returned to be awaited
+
+
+class Later:
+    """An object that can only be awaited."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, str]) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        return self.coroutine.__await__()
+
+
+class CallableObject:
+    async def __call__(self, gate: asyncio.Event) -> str:
+        return await work_behind(gate)
+
+
+@types.coroutine
+def old_coroutine(gate: asyncio.Event) -> Generator[Any, Any, str]:
+    return (yield from work_behind(gate).__await__())
+
+
+async def work_behind(gate: asyncio.Event) -> str:
+    """Waits for the gate; fails when it is called so."""
+    await asyncio.wait_for(gate.wait(), 10)
+    if getattr(gate, "fails", False):
+        raise LookupError("late")
+    return "done"
+
+
+RETURN_AWAITABLES: dict[str, Callable[[asyncio.Event], Any]] = {
+    "a coroutine": lambda gate: work_behind(gate),
+    "a partial's coroutine": functools.partial(work_behind),
+    "a partial of what returns a coroutine": functools.partial(lambda gate: work_behind(gate)),
+    "a callable object's coroutine": CallableObject(),
+    "a task": lambda gate: asyncio.ensure_future(work_behind(gate)),
+    "gathered": lambda gate: asyncio.gather(work_behind(gate)),
+    "a shielded task": lambda gate: asyncio.shield(work_behind(gate)),
+    "an awaitable": lambda gate: Later(work_behind(gate)),
+    "a coroutine of the old kind": lambda gate: old_coroutine(gate),
+}
+
+
+async def is_counted(metrics: Metrics) -> None:
+    """Tasks tell those who wait for them first."""
+    while not executions(metrics):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("outcome", ["success", "error", "cancelled"])
+@pytest.mark.parametrize("function", RETURN_AWAITABLES.values(), ids=RETURN_AWAITABLES.keys())
+def test_what_returns_an_awaitable_is_timed_to_its_end(
+    metrics: Metrics, monitor_execution: ExecutionMonitor, function: Callable[[asyncio.Event], Any], outcome: str
+) -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+        gate.fails = outcome == "error"  # type: ignore[attr-defined]
+
+        async def call() -> Any:
+            return await monitor_execution("work")(function)(gate)
+
+        call_task = asyncio.create_task(call())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert executions(metrics) == {}
+        if outcome == "cancelled":
+            call_task.cancel()
+        gate.set()
+        await asyncio.wait([call_task], timeout=10)
+        await asyncio.wait_for(is_counted(metrics), 10)
+        if outcome == "cancelled":
+            assert call_task.cancelled()
+        elif outcome == "error":
+            assert isinstance(call_task.exception(), LookupError)
+        else:
+            assert call_task.result() in ("done", ["done"])
+
+    asyncio.run(main())
+    shielded = {("success", "work"): 1.0}  # nobody cancels what is shielded, but whoever waits for it
+    expected = {(outcome, "work"): 1.0}
+    assert executions(metrics) in (expected, shielded) if outcome == "cancelled" else executions(metrics) == expected
+    assert timed(metrics) == {("", "work"): 1}
+
+
+def test_the_time_is_that_until_the_awaitable_ends(
+    metrics: Metrics, monitor_execution: ExecutionMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("ordinaut_ext_observability.metrics.execution.monotonic_seconds", lambda: now[0])
+
+    async def later() -> None:
+        now[0] += 7.5
+
+    asyncio.run(monitor_execution("work")(lambda: later())())
+    assert metrics.pipeline_seconds.labels("", "work").sum == 7.5
+
+
+def test_a_task_that_is_returned_is_the_functions_own(metrics: Metrics, monitor_execution: ExecutionMonitor) -> None:
+    async def main() -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        assert monitor_execution("work")(lambda: task)() is task
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.wait_for(is_counted(metrics), 10)
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        done.set_result("done")
+        assert monitor_execution("work")(lambda: done)() is done
+
+    asyncio.run(main())
+    assert executions(metrics) == {("cancelled", "work"): 1.0, ("success", "work"): 1.0}
+
+
+def test_an_exception_that_nobody_asks_a_task_for_is_still_reported(
+    metrics: Metrics, monitor_execution: ExecutionMonitor
+) -> None:
+    reported: list[dict[str, Any]] = []
+
+    async def fail() -> None:
+        raise LookupError("nobody asks")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        task = monitor_execution("work")(lambda: asyncio.ensure_future(fail()))()
+        await asyncio.wait([task])
+        await asyncio.wait_for(is_counted(metrics), 10)
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+    assert executions(metrics) == {("error", "work"): 1.0}
+    assert [str(context["exception"]) for context in reported] == ["nobody asks"]
+
+
+def test_a_coroutine_that_is_returned_is_one_in_every_way(
+    metrics: Metrics, monitor_execution: ExecutionMonitor
+) -> None:
+    async def work(gate: asyncio.Event | None = None) -> str:
+        if gate is not None:
+            await gate.wait()
+        return "done"
+
+    monitored = monitor_execution("work")(lambda gate=None: work(gate))
+    assert asyncio.iscoroutine(monitored_coroutine := monitored())
+    assert asyncio.run(monitored_coroutine) == "done"
+    with pytest.raises(RuntimeError, match="already awaited"):
+        asyncio.run(monitored_coroutine)
+    assert executions(metrics) == {("success", "work"): 1.0}
+
+    async def as_tasks() -> list[str]:
+        first = asyncio.create_task(monitored(), name="first")
+        assert "work" in repr(first)
+        return await asyncio.gather(first, monitored(), asyncio.wait_for(monitored(), 10))
+
+    assert asyncio.run(as_tasks()) == ["done"] * 3
+    assert executions(metrics) == {("success", "work"): 4.0}
+    monitored().close()
+    assert executions(metrics) == {("success", "work"): 4.0}
+
+    async def close_begun() -> None:
+        begun = monitored(asyncio.Event())
+        begun.send(None)
+        assert begun.cr_await is not None
+        begun.close()
+        begun.close()
+
+    asyncio.run(close_begun())
+    assert executions(metrics) == {("success", "work"): 4.0, ("error", "work"): 1.0}
+
+
+def test_a_coroutine_that_nobody_awaits_is_not_counted_and_python_says_so_once(
+    metrics: Metrics, monitor_execution: ExecutionMonitor
+) -> None:
+    async def forgotten() -> None: ...
+
+    with pytest.warns(RuntimeWarning, match="forgotten.*never awaited") as warned:
+        monitor_execution("work")(lambda: forgotten())()
+        gc.collect()
+    assert len(warned) == 1
+    assert executions(metrics) == {}
+
+
+def test_objects_that_can_do_more_than_be_awaited_stay_what_they_are(
+    metrics: Metrics, monitor_execution: ExecutionMonitor
+) -> None:
+    """Connections and pools: one may also enter them."""
+
+    class Connection(Later):
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    class Job(Later):
+        def cancel(self) -> None: ...
+
+    for kind in (Connection, Job):
+        value = kind(work_behind(asyncio.Event()))
+        assert monitor_execution("work")(lambda value=value: value)() is value
+        value.coroutine.close()
+    assert executions(metrics) == {("success", "work"): 2.0}
+    later = Later(work_behind(asyncio.Event()))
+    assert monitor_execution("work")(lambda: later)().coroutine is later.coroutine
+    later.coroutine.close()
+
+
+# What is no function
+
+
+@pytest.mark.parametrize("parentheses", [False, True])
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_methods_made_before_are_refused_where_they_are_decorated(
+    monitor_execution: ExecutionMonitor, kind: Callable[[Any], Any], *, parentheses: bool
+) -> None:
+    decorate = monitor_execution("named") if parentheses else monitor_execution
+    with pytest.raises(TypeError, match=f"write it below @{kind.__name__}"):
+
+        class Worker:
+            @decorate
+            @kind
+            def run(cls: Any) -> None: ...  # type: ignore[misc] # noqa: N805
+
+
+@pytest.mark.parametrize("wrong", [5, 1.5, b"name", ["name"], object(), property(lambda self: None)])
+def test_what_is_neither_a_name_nor_a_function_is_refused_where_it_stands(
+    monitor_execution: ExecutionMonitor, wrong: Any
+) -> None:
+    for decorate in (monitor_execution, monitor_execution("named"), monitor_execution()):
+        with pytest.raises(TypeError, match="monitor_execution takes a function"):
+            decorate(wrong)
+    with pytest.raises(TypeError, match="monitor_execution takes a function"):
+        monitor_execution("named")(None)  # type: ignore[type-var]

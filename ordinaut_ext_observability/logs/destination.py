@@ -1,0 +1,133 @@
+"""Where lines go: what a descriptor stood for at the start, whatever its number stands for later.
+
+A number is free once its file is closed, and the next socket or database file the host opens gets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import selectors
+import socket
+import stat
+import sys
+from typing import Literal
+
+# Below are the numbers of the standard streams: ours must not become one of them.
+_LEAST_OWN_NUMBER = 3
+
+_ANY_SIZE = 1 << 30
+
+
+def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
+    """The number of a stream the process was started with; None where that was closed, or is another file by now.
+
+    Python has no such stream when the process was started without. What was opened since is told by its flag: nothing
+    that closes on exec can have come through one. No internet socket is a standard stream, flag or not.
+    """
+    number = 1 if name == "stdout" else 2
+    if getattr(sys, f"__{name}__") is None:
+        return None
+    try:
+        if fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
+            return None
+        if stat.S_ISSOCK(os.fstat(number).st_mode):
+            with socket.socket(fileno=os.dup(number)) as duplicate:
+                return None if duplicate.family in (socket.AF_INET, socket.AF_INET6) else number
+    except OSError:
+        return None
+    return number
+
+
+class Destination:
+    """Holds what a descriptor stands for under a number of its own, and writes to nothing else."""
+
+    __slots__ = ("_identity", "_numbers", "_torn")
+
+    def __init__(self, file_descriptor: int | None) -> None:
+        """With None, or a descriptor that is not open, no line is ever written."""
+        self._torn = False
+        self._identity: tuple[int, int, int] | None = None
+        self._numbers: tuple[int, ...] = ()
+        if file_descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            self._identity = _identity(file_descriptor)
+            self._numbers = (file_descriptor,)
+            # The one given is a second choice, for as long as it is the same file: the host may close all it did not
+            # open, or have no number left.
+            own = fcntl.fcntl(file_descriptor, fcntl.F_DUPFD_CLOEXEC, _LEAST_OWN_NUMBER)
+            self._numbers = (own, file_descriptor)
+
+    def __del__(self) -> None:
+        """Close the number of our own, unless it is another file's by now."""
+        if len(self._numbers) > 1:
+            with contextlib.suppress(OSError):
+                if _identity(self._numbers[0]) == self._identity:
+                    os.close(self._numbers[0])
+
+    def write_lines(self, data: bytes) -> int:
+        """Write lines, each with its line break; the number of those that went out whole.
+
+        Waits for a destination that is full. Where the last line broke off, the next begins on a line of its own.
+        """
+        rest = memoryview(b"\n" + data if self._torn else data)
+        with contextlib.suppress(OSError, ValueError):
+            while rest:
+                rest = rest[self._write_some(rest) :]
+        sent = len(data) - len(rest)
+        if sent >= 0:  # else the line break due from before is still due
+            self._torn = data[max(sent - 1, 0) : sent] not in (b"", b"\n")
+        return data.count(b"\n", 0, max(sent, 0))
+
+    def _write_some(self, data: memoryview) -> int:
+        number = self._find_number()
+        try:
+            return os.write(number, _whole_lines(data, self._bytes_at_once()))
+        except BlockingIOError:
+            _wait_until_writable(number)
+            return 0
+
+    def _find_number(self) -> int:
+        for number in self._numbers:
+            with contextlib.suppress(OSError):
+                if _identity(number) == self._identity:
+                    return number
+        raise OSError(errno.EBADF, "what lines were written to has been closed")
+
+    def _bytes_at_once(self) -> int:
+        """Most that is written in one call: into a pipe, no more than other processes cannot write in between.
+
+        Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
+        """
+        return select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else _ANY_SIZE
+
+
+def _identity(file_descriptor: int) -> tuple[int, int, int]:
+    """The device, the inode and the kind of an open file."""
+    status = os.fstat(file_descriptor)
+    return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
+
+
+def _whole_lines(data: memoryview, limit: int) -> memoryview:
+    """As many whole lines as fit; a line that alone is longer, in one."""
+    if len(data) <= limit:
+        return data
+    last = bytes(data[:limit]).rfind(b"\n")
+    if last >= 0:
+        return data[: last + 1]
+    end, searched = -1, limit
+    while end < 0 and searched < len(data):
+        searched *= 4  # not all at once: the line is copied for the search
+        end = bytes(data[:searched]).find(b"\n")
+    return data[: end + 1] if end >= 0 else data
+
+
+def _wait_until_writable(file_descriptor: int) -> None:
+    """A destination shared with another program may have been set not to block."""
+    with selectors.PollSelector() as selector:
+        selector.register(file_descriptor, selectors.EVENT_WRITE)
+        selector.select(1.0)
