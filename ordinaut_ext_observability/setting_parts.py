@@ -150,6 +150,12 @@ class HealthSettings(Part):
         le=600.0,
         description="How long all checks of a round may take; one without a timeout of its own has 5 seconds.",
     )
+    health_startup_grace_seconds: float = Field(
+        default=30.0,
+        ge=0.0,
+        le=3600.0,
+        description="How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after.",
+    )
     health_disabled_checks: CheckNames = Field(
         default=(),
         description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",

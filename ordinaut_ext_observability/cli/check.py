@@ -17,7 +17,7 @@ SERVES = 0
 UNHEALTHY = 1
 NOT_ASKED = 2
 
-_COLOURS = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
+_COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("check", "status", "needed", "age", "message"):
         table.add_column(column, overflow="fold")
-    order = ("unhealthy", "degraded", "healthy")
+    order = ("unhealthy", "unknown", "degraded", "healthy")
     for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
         age = check.get("age_seconds")
         message = check.get("message") or ("no recent result" if check.get("stale") else "")

@@ -23,6 +23,7 @@ from ordinaut_ext_observability.collectors.facts import (
     SchedulerFacts,
     WorkerFacts,
 )
+from ordinaut_ext_observability.collectors.identity import DatabaseIdentity
 from ordinaut_ext_observability.collectors.leadership import Leadership, LeaseStore
 from ordinaut_ext_observability.collectors.problems import is_lasting
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
@@ -101,13 +102,15 @@ class SystemCollector:
             runs_reported=runs_reported,
             report_delay_seconds=report_delay_seconds,
         )
+        self._identity = DatabaseIdentity(self.families.database_info)
         self._numbers = NumberReader(lambda: self.families.cluster_counters)
         # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
         self._leadership = Leadership(uuid.uuid4().hex, lease, ttl_seconds=2.5 * interval_seconds + _ROUND_SECONDS)
         self._interval_seconds = interval_seconds
         self._further = further
         self._rounds_led = 0
-        self._leads_since: float | None = None
+        self.leads = False
+        """Set while this process reads for all."""
         self._sequence = 0
         self._saved: Checkpoint | None = None
         self._offered: Checkpoint | None = None
@@ -135,16 +138,6 @@ class SystemCollector:
     @property
     def scheduler(self) -> Collected[SchedulerFacts]:
         return self._states.of("scheduler")
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process reads for all."""
-        return self._leads_since is not None
-
-    @property
-    def leads_since(self) -> float | None:
-        """Since when, on the monotonic clock; None while another process does."""
-        return self._leads_since
 
     @property
     def mode(self) -> str:
@@ -208,6 +201,7 @@ class SystemCollector:
     async def _read_server(self, reading: Reading) -> None:
         await self._states.attempt("database", reading, lambda: self._server(reading))
         self._answered = True
+        await self._identity.read(reading)
 
     async def _round(self) -> None:
         async with self._database.reading() as reading:
@@ -264,7 +258,7 @@ class SystemCollector:
             self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
         else:
             self._resume(checkpoint)
-        self._leads_since = self._clock.monotonic()
+        self.leads = True
         self._event("INFO", "this process reads the database for all", "collector_leader", mode=self.mode)
 
     def _resume(self, checkpoint: Checkpoint | None) -> None:
@@ -298,7 +292,7 @@ class SystemCollector:
 
     def _step_down(self) -> None:
         if self.leads:
-            self._leads_since = None
+            self.leads = False
             self._rounds_led = 0
             self.families.clear_gauges()
             if self._further is not None:

@@ -8,6 +8,11 @@ from __future__ import annotations
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge
 
+# Other processes read these three by name, from what a process publishes.
+LEADER = "ordinaut_observability_collector_leader"
+LAST_SUCCESS = "ordinaut_observability_collector_last_success_timestamp_seconds"
+DATABASE_INFO = "ordinaut_observability_database_info"
+
 # Work waits for the next tick of a worker (under a second), or for a backlog of hours.
 DRIFT_SECONDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 
@@ -200,7 +205,7 @@ class SystemMetrics:
             "collector",
         )
         self.collector_success = metrics.gauge(
-            "ordinaut_observability_collector_last_success_timestamp_seconds",
+            LAST_SUCCESS,
             "When the collector last read what it should, in seconds since 1970.",
             "collector",
         )
@@ -219,9 +224,14 @@ class SystemMetrics:
             "reason",
         )
         self.leader = metrics.gauge(
-            "ordinaut_observability_collector_leader",
+            LEADER,
             "1 in the process that reads the database for all, 0 in the others that could.",
             merged_by="sum",
+        )
+        self.database_info = metrics.gauge(
+            DATABASE_INFO,
+            "Always 1; a digest that names the database that is read. Several: installations share a relay store.",
+            "database",
         )
         self.source_info = metrics.gauge(
             "ordinaut_observability_source_info",

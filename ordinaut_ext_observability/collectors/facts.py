@@ -80,8 +80,8 @@ class SchedulerFacts:
     overdue_jobs: int
     oldest_overdue_seconds: float
     next_run_in_seconds: float | None
-    active_schedules: int
-    """Active tasks that a scheduler has to fire (cron, rrule and once in the future)."""
+    active_schedules: int | None
+    """Active tasks that a scheduler has to fire (cron, rrule and once in the future); None where they are not read."""
     odd_rows: int = 0
     """Jobs whose time is no time: they are counted, and left out of the ages."""
 

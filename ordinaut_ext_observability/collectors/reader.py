@@ -67,7 +67,7 @@ class SystemReader:
         tasks = await self._states.attempt("tasks", reading, lambda: read_tasks(reading))
         if tasks is not None:
             show_tasks(self._families, tasks)
-        await self._scheduler(reading, tasks or Tasks({}, 0))
+        await self._scheduler(reading, tasks)
         await self._states.attempt("activity", reading, lambda: self._activity.read(reading))
         self._activity.show(reading.now)
         self._show_rows()
@@ -139,7 +139,7 @@ class SystemReader:
         if await self._states.attempt("runs", reading, read):
             self._runs.show(reading.now)
 
-    async def _scheduler(self, reading: Reading, tasks: Tasks) -> None:
+    async def _scheduler(self, reading: Reading, tasks: Tasks | None) -> None:
         async def read() -> SchedulerFacts:
             return await read_scheduler(reading, tasks)
 

@@ -36,10 +36,12 @@ async def read_tasks(reading: Reading) -> Tasks:
     return Tasks(counts, sum(_is_later(expression, reading.now) for expression in expressions))
 
 
-async def read_scheduler(reading: Reading, tasks: Tasks) -> SchedulerFacts:
-    """The scheduler's jobs, beside the tasks that ought to have one."""
-    schedules = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
-    schedules += tasks.pending_once
+async def read_scheduler(reading: Reading, tasks: Tasks | None) -> SchedulerFacts:
+    """The scheduler's jobs, beside the tasks that ought to have one; `tasks` is None where they cannot be read."""
+    schedules = None
+    if tasks is not None:
+        recurring = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
+        schedules = recurring + tasks.pending_once
     row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None, "odd_rows": 0}
     exists = bool(await reading.value("jobs_table"))
     if exists:

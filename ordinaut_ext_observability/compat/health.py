@@ -79,15 +79,17 @@ class SystemHealthMonitor:
         return SystemHealthReport(await self._report(), request_id, self.start_time)
 
     async def get_quick_health(self) -> dict[str, bool]:
-        """Whether the parts work that the host asks about; `database` decides whether it is ready."""
+        """Say which of the parts work that the host asks about; `database` decides whether it is ready.
+
+        What is not known yet does not work yet.
+        """
         report = await self._report()
         is_running = self._get_monitor().is_running
-        works = {
+        works: dict[str, bool] = {}
+        for check in report.checks:
             # Where nobody runs the checks in turn, each result counts at once.
-            check.name: (check.status if is_running or check.last is None else check.last.status)
-            is not HealthStatus.UNHEALTHY
-            for check in report.checks
-        }
+            result = check if is_running or check.last is None or not check.last.known else check.last
+            works[check.name] = check.known and result.status is not HealthStatus.UNHEALTHY
         return {"api": True, "database": works.get("database", True), "redis": works.get("redis", True)}
 
     async def _report(self) -> HealthReport:

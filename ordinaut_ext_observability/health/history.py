@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
 
+_UP = (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 MAX_TRANSITIONS = 100
@@ -37,13 +38,15 @@ class History:
         for transition in reversed(tuple(self._transitions)):  # a copy: others may read while the loop appends
             since = max(transition.at, begin)
             if since < until:
-                known += until - since
-                if transition.after is not HealthStatus.UNHEALTHY:
+                if transition.after is not None:
+                    known += until - since
+                if transition.after in _UP:
                     up += until - since
                 until = since
             if transition.at <= begin:
                 break
         if not known:
             # Its only transition is this very instant.
-            return None if not self._transitions else float(self._transitions[-1].after is not HealthStatus.UNHEALTHY)
+            latest = self._transitions[-1].after if self._transitions else None
+            return None if latest is None else float(latest in _UP)
         return up / known

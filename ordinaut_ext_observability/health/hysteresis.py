@@ -12,6 +12,8 @@ class Hysteresis:
 
     It becomes worse when the last `failures_to_worsen` runs were all worse, and then as bad as the best of them; it
     becomes better when the last `passes_to_recover` runs were all better, and then as good as the worst of them.
+    Where nothing is known the first result counts at once; nothing is known any more when the last
+    `failures_to_worsen` runs found out nothing.
     """
 
     def __init__(self, failures_to_worsen: int, passes_to_recover: int) -> None:
@@ -19,11 +21,18 @@ class Hysteresis:
         self._failures_to_worsen = failures_to_worsen
         self._passes_to_recover = passes_to_recover
         self._latest: deque[HealthStatus] = deque(maxlen=max(failures_to_worsen, passes_to_recover))
+        self._silent_runs = 0
         self.status: HealthStatus | None = None
-        """None before the first run."""
+        """None while nothing is known."""
 
-    def observe(self, result: HealthStatus) -> HealthStatus:
-        """Take the result of a run; the status after it."""
+    def observe(self, result: HealthStatus | None) -> HealthStatus | None:
+        """Take the result of a run, None where it found out nothing; the status after it."""
+        self._silent_runs = self._silent_runs + 1 if result is None else 0
+        if result is None:
+            if self._silent_runs >= self._failures_to_worsen:
+                self._latest.clear()
+                self.status = None
+            return self.status
         self._latest.append(result)
         if self.status is None:
             self.status = result

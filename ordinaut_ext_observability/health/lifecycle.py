@@ -59,7 +59,7 @@ class Lifecycle:
         return _OK
 
     def ready(self, report: HealthReport | None = None) -> ProbeResult:
-        """Unavailable while starting, while stopping, when not alive, and when a required check is unhealthy.
+        """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
 
         `report` is what is known of the checks; without one it is asked for.
         """
@@ -68,9 +68,12 @@ class Lifecycle:
         if self._stopping:
             return ProbeResult("unavailable", "stopping")
         live = self.live()
-        if live.status == "ok" and (report or self._health()).status is HealthStatus.UNHEALTHY:
+        if live.status != "ok":
+            return live
+        report = report or self._health()
+        if report.status is HealthStatus.UNHEALTHY:
             return ProbeResult("unavailable", "unhealthy")
-        return live
+        return _OK if report.required_are_known else ProbeResult("unavailable", "unknown")
 
     def startup(self) -> ProbeResult:
         """Unavailable until the host has finished starting."""

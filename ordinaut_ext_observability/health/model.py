@@ -22,6 +22,9 @@ class HealthStatus(Enum):
         return _SEVERITIES[self]
 
 
+UNKNOWN = "unknown"
+"""What reports say of a check that has found out nothing."""
+
 _SEVERITIES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
 
 
@@ -37,6 +40,13 @@ class Outcome:
     status: HealthStatus
     message: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    known: bool = True
+    """False where the run found out nothing: reports say `unknown`, and the status counts as degraded."""
+
+
+def unknown(message: str, details: dict[str, Any] | None = None) -> Outcome:
+    """The outcome of a run that found out nothing. It counts as degraded where only three statuses are known."""
+    return Outcome(HealthStatus.DEGRADED, message, details or {}, known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class HealthCheck:
     checked_at: datetime
     """When the run began, in UTC."""
     details: dict[str, Any] | None = None
+    known: bool = True
+    """As in `Outcome`."""
 
 
 CheckFunction = Callable[[], Any | Awaitable[Any]]
@@ -76,6 +88,8 @@ class CheckOptions:
     """Runs in a row with a worse result until the check's status follows; a check's first result counts at once."""
     passes_to_recover: int = 1
     """Runs in a row with a better result until the check's status follows."""
+    only_trouble: bool = False
+    """Reported only while it finds trouble, and else left out."""
 
     def __post_init__(self) -> None:
         """
@@ -96,8 +110,9 @@ class Transition:
 
     at: datetime
     before: HealthStatus | None
-    """None for a check's first result."""
-    after: HealthStatus
+    """None where nothing was known, as before a check's first result."""
+    after: HealthStatus | None
+    """None where nothing is known any more."""
     message: str
     """That of the run that made the difference."""
 
@@ -108,7 +123,7 @@ class CheckReport:
 
     name: str
     status: HealthStatus
-    """After hysteresis; unhealthy while there is no result, or only a stale one."""
+    """After hysteresis; unhealthy where the only result is a stale one, degraded while nothing is known."""
     required: bool
     stale: bool
     """Whether the last result is too old to go by."""
@@ -116,6 +131,13 @@ class CheckReport:
     """Since the last run ended; None before the first."""
     message: str
     last: HealthCheck | None
+    known: bool = True
+    """False until the check found something out; a required check is unhealthy instead once the grace is over."""
+
+    @property
+    def shown_status(self) -> str:
+        """The status as reports show it: `healthy`, `degraded`, `unhealthy` or `unknown`."""
+        return self.status.value if self.known else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +145,15 @@ class HealthReport:
     """All checks as they stand."""
 
     status: HealthStatus
-    """Unhealthy when a required check is; degraded when any other is not healthy."""
+    """Unhealthy when a required check is; degraded when any other is not healthy, or not known."""
     checks: tuple[CheckReport, ...]
     not_configured: tuple[str, ...] = ()
     """Checks there would be if what they ask about were configured."""
+
+    @property
+    def required_are_known(self) -> bool:
+        """True when every required check has found something out."""
+        return all(check.known for check in self.checks if check.required)
 
     def troubled(self) -> list[str]:
         """The names of the checks that keep the whole from being healthy."""

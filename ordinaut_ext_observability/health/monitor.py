@@ -32,6 +32,11 @@ STALE_AFTER_PERIODS = 3
 """A result older than this many periods, and the deadline, says nothing about now."""
 
 MAX_CHECKS = 300
+
+_SOON_SECONDS = 0.1
+"""What a check asks about is being read meanwhile: a connection takes about this long."""
+
+_POLL_SECONDS = 0.01
 _TURNS_TO_DELIVER = 5
 
 ResultListener = Callable[[HealthCheck], None]
@@ -50,6 +55,7 @@ class HealthMonitor:
         *,
         period_seconds: float = 15.0,
         deadline_seconds: float = 10.0,
+        grace_seconds: float = 30.0,
         clock: Clock | None = None,
         on_result: ResultListener | None = None,
         on_transition: TransitionListener | None = None,
@@ -57,10 +63,13 @@ class HealthMonitor:
     ) -> None:
         """Checks run every `period_seconds`, give or take a tenth; `deadline_seconds` is what all of them have.
 
+        A required check of which nothing is known for `grace_seconds` is unhealthy.
+
         `on_result` and `on_transition` are called on the loop; `on_error` when one of them, or the monitor, fails.
         """
         self._period_seconds = period_seconds
         self._deadline_seconds = deadline_seconds
+        self._grace_seconds = grace_seconds
         self._clock = clock or SystemClock()
         self._on_result = on_result or (lambda _check: None)
         self._on_transition = on_transition or (lambda _name, _transition: None)
@@ -73,7 +82,6 @@ class HealthMonitor:
         self._round: asyncio.Task[dict[str, HealthCheck]] | None = None
         self._background: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._settled = False
         self._started_at = 0.0
 
     def register_check(self, name: str, check: CheckFunction | Check, **options: Any) -> None:
@@ -91,7 +99,7 @@ class HealthMonitor:
         function = getattr(check, "run", check)
         if not callable(function):
             raise TypeError(f"check {name!r} must be callable or have a method run, got {type(check).__name__}")
-        registered = RegisteredCheck(name, function, CheckOptions(**options))
+        registered = RegisteredCheck(name, function, CheckOptions(**options), self._clock.monotonic())
         with self._lock:
             if name not in self._checks and len(self._checks) >= MAX_CHECKS:
                 raise ValueError(f"there are {MAX_CHECKS} checks already")
@@ -162,22 +170,28 @@ class HealthMonitor:
         """Every check as it stands, from memory."""
         now = self._clock.monotonic()
         stale_after = STALE_AFTER_PERIODS * self._period_seconds + self._deadline_seconds
-        checks = tuple(check.report(now, stale_after) for check in self._checks.values())
+        checks = tuple(
+            check.report(now, stale_after=stale_after, started_at=self._started_at, grace_seconds=self._grace_seconds)
+            for check in self._checks.values()
+            if not check.options.only_trouble or check.finds_trouble
+        )
         status = worst([check.status for check in checks if check.required])
         if status is HealthStatus.HEALTHY and any(check.status is not HealthStatus.HEALTHY for check in checks):
             status = HealthStatus.DEGRADED
         if checks and all(check.stale for check in checks):
             status = HealthStatus.UNHEALTHY  # nothing is checked any more, so nothing is known
-        return HealthReport(status, checks, self.not_configured)
+        shown = {check.name for check in checks}
+        return HealthReport(status, checks, tuple(name for name in self.not_configured if name not in shown))
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Wait for the first results, where they are being made on the running loop, until so long after the start."""
-        first = self._round
-        if self._settled or first is None or first.get_loop() is not asyncio.get_running_loop():
-            return
+        """Wait until something is known of every check that runs on this loop, until so long after the start."""
         left = self._started_at + timeout_seconds - self._clock.monotonic()
-        if left > 0.0:
-            await asyncio.wait({first}, timeout=left)
+        if left <= 0.0 or self._loop is not asyncio.get_running_loop():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                while not all(check.known for check in self._checks.values()):  # noqa: ASYNC110 - half a second in all
+                    await asyncio.sleep(_POLL_SECONDS)
 
     def history(self, name: str) -> list[Transition]:
         """The latest transitions of a check, the oldest first; none for a check that there is not."""
@@ -202,11 +216,10 @@ class HealthMonitor:
     async def _run_round(self) -> dict[str, HealthCheck]:
         checks = list(self._checks.values())
         results = await asyncio.gather(*(self._run_shared(check) for check in checks))
-        self._settled = True
         return {result.name: result for result in results}
 
     def _run_soon(self, check: RegisteredCheck) -> None:
-        """Run a check out of turn, where the monitor runs: until its first result it counts as unhealthy."""
+        """Run a check out of turn, where the monitor runs: nothing is known of it until then."""
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -237,12 +250,28 @@ class HealthMonitor:
             duration_ms=round((ended - began) * 1000, 3),
             checked_at=began_at,
             details=outcome.details or None,
+            known=outcome.known,
         )
         transition = check.take(result, ended, self._now())
         self._tell(lambda: self._on_result(result))
         if transition is not None:
             self._tell(lambda: self._on_transition(check.name, transition))
+        if not check.known:
+            self._run_again_soon(check, ended)
         return result
+
+    def _run_again_soon(self, check: RegisteredCheck, now: float) -> None:
+        """Run a check that found out nothing before its turn, ever less often until the grace is over.
+
+        Readiness waits for it.
+        """
+        loop, seconds = self._loop, check.unknown_seconds(now, self._started_at)
+        if loop is asyncio.get_running_loop() and seconds <= self._grace_seconds:
+            loop.call_later(max(_SOON_SECONDS, seconds), self._run_unknown, check)
+
+    def _run_unknown(self, check: RegisteredCheck) -> None:
+        if self._loop is not None and not check.known and self._checks.get(check.name) is check:
+            self._begin(check)
 
     async def _outcome(self, check: RegisteredCheck, timeout_seconds: float) -> Outcome:
         if check.still_runs():

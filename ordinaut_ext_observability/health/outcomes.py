@@ -16,7 +16,9 @@ def outcome_of(value: Any) -> Outcome:
     """What a check returned, as an outcome with its texts masked."""
     if isinstance(value, (Outcome, HealthCheck)):
         if isinstance(value.status, HealthStatus):
-            return Outcome(value.status, _text(value.message), mask_details(dict(value.details or {})))
+            details = mask_details(dict(value.details or {}))
+            status = value.status if value.known else HealthStatus.DEGRADED
+            return Outcome(status, _text(value.message), details, known=bool(value.known))
         return Outcome(HealthStatus.UNHEALTHY, f"the check returned a status that is none: {_text(value.status)}")
     if isinstance(value, HealthStatus):
         return Outcome(value)

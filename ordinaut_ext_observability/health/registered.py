@@ -21,7 +21,8 @@ from ordinaut_ext_observability.health.model import (
 class RegisteredCheck:
     """A check, its latest result and its status."""
 
-    def __init__(self, name: str, function: CheckFunction, options: CheckOptions) -> None:
+    def __init__(self, name: str, function: CheckFunction, options: CheckOptions, now: float) -> None:
+        """`now` is on the monotonic clock."""
         self.name = name
         self.function = function
         self.options = options
@@ -33,7 +34,22 @@ class RegisteredCheck:
         self.thread: asyncio.Future[Any] | None = None
         self._hysteresis = Hysteresis(options.failures_to_worsen, options.passes_to_recover)
         # One tuple, since other threads read it: the status, the result, when that came.
-        self._latest: tuple[HealthStatus, HealthCheck, float] | None = None
+        self._latest: tuple[HealthStatus | None, HealthCheck, float] | None = None
+        self._known_at = now
+
+    @property
+    def known(self) -> bool:
+        """False until a run found something out."""
+        return self._hysteresis.status is not None
+
+    @property
+    def finds_trouble(self) -> bool:
+        """True while something is known, and it is not good."""
+        return self._hysteresis.status not in (None, HealthStatus.HEALTHY)
+
+    def unknown_seconds(self, now: float, started_at: float) -> float:
+        """How long nothing has been known, since the registration or the monitor's start."""
+        return max(0.0, now - max(self._known_at, started_at))
 
     def still_runs(self) -> bool:
         """Whether a run that took too long has not ended. Nobody will ever hear of one on a loop that was closed."""
@@ -45,7 +61,9 @@ class RegisteredCheck:
     def take(self, result: HealthCheck, ended: float, now: datetime) -> Transition | None:
         """Take a run's result, which came at `ended` on the monotonic clock; the transition it made, if it made one."""
         before = self._hysteresis.status
-        after = self._hysteresis.observe(result.status)
+        after = self._hysteresis.observe(result.status if result.known else None)
+        if after is not None:
+            self._known_at = ended
         self._latest = (after, result, ended)
         if after is before:
             return None
@@ -53,28 +71,28 @@ class RegisteredCheck:
         self.history.add(transition)
         return transition
 
-    def report(self, now: float, stale_after: float) -> CheckReport:
-        """The check as it stands at `now` on the monotonic clock."""
-        required = self.options.required
-        if self._latest is None:
-            return CheckReport(
-                self.name,
-                HealthStatus.UNHEALTHY,
-                required,
-                stale=False,
-                age_seconds=None,
-                message="not run yet",
-                last=None,
-            )
-        status, last, ended = self._latest
-        age = max(0.0, now - ended)
-        stale = age > stale_after
+    def report(self, now: float, *, stale_after: float, started_at: float, grace_seconds: float) -> CheckReport:
+        """The check as it stands at `now` on the monotonic clock.
+
+        Where nothing has been known for longer than the grace, a required check is unhealthy.
+        """
+        status, last, age, message = None, None, None, "not run yet"
+        if self._latest is not None:
+            status, last, ended = self._latest
+            age, message = max(0.0, now - ended), last.message
+        stale = age is not None and age > stale_after
+        if stale:
+            status, message = HealthStatus.UNHEALTHY, f"no result for {age:.0f} s"
+        elif status is None and (seconds := self.unknown_seconds(now, started_at)) > grace_seconds:
+            message = f"{message}; nothing has been known for {seconds:.0f} s"
+            status = HealthStatus.UNHEALTHY if self.options.required else None
         return CheckReport(
             name=self.name,
-            status=HealthStatus.UNHEALTHY if stale else status,
-            required=required,
+            status=status or HealthStatus.DEGRADED,
+            required=self.options.required,
             stale=stale,
-            age_seconds=round(age, 3),
-            message=f"no result for {age:.0f} s" if stale else last.message,
+            age_seconds=round(age, 3) if age is not None else None,
+            message=message,
             last=last,
+            known=status is not None,
         )

@@ -386,7 +386,7 @@ class Metrics:
     def _define_health(self) -> None:
         self.health_status = self.gauge(
             "orchestrator_health_status",
-            "Status of each health check: 0 healthy, 1 degraded, 2 unhealthy or without a recent result.",
+            "Status of each health check: 0 healthy, 1 degraded or unknown, 2 unhealthy or without a recent result.",
             "check",
         )
         self.health_check_seconds = self.histogram(
@@ -402,7 +402,7 @@ class Metrics:
         )
         self.health_transitions = self.counter(
             "orchestrator_health_transitions_total",
-            "Changes of a health check's status, by the status after it; the first result counts.",
+            "Changes of a health check's status, by the status after it, `unknown` too; the first result counts.",
             "check",
             "status",
         )

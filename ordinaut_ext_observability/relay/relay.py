@@ -17,7 +17,7 @@ from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, NO_EPOCH,
 from ordinaut_ext_observability.relay.origin_desk import OriginDesk
 from ordinaut_ext_observability.relay.origins import Origin
 from ordinaut_ext_observability.relay.shown import ShownSums
-from ordinaut_ext_observability.relay.vector import NumberReader
+from ordinaut_ext_observability.relay.vector import NumberReader, gauge_values
 
 _TICKS_PER_INTERVAL = 2
 _STOP_SECONDS = 3.0
@@ -138,6 +138,10 @@ class Relay:
         """The registry to show now: the sums, or the process's own where there are none."""
         registry = self._sums.registry(alone=not self._members.others_serve(self._incarnation.id))
         return registry if registry is not None else self._own_registry
+
+    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
+        """The gauges that each process published within the last two intervals, this one included."""
+        return [gauge_values(numbers) for numbers in self._members.gauges(self._store_now(), but="")]
 
     def push_origin(self, task_id: str, origin: Origin) -> None:
         """Send where a piece of work comes from; returns at once, the thread does it."""

@@ -157,6 +157,13 @@ def count_numbers(families: Iterable[FamilyLayout]) -> int:
     return sum(family.width * len(family.series) for family in families)
 
 
+def gauge_values(numbers: Numbers) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The numbers of gauges by family and label values."""
+    values = iter(numbers.values)
+    families = decode_layout(numbers.layout)
+    return {(family.name, series): next(values) for family in families for series in family.series}
+
+
 def encode_values(values: list[float]) -> bytes:
     """The numbers as one line of JSON; infinities and NaN become null, integers beyond 64 bits become floats."""
     try:

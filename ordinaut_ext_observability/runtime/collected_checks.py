@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.collectors.facts import (
@@ -16,7 +16,7 @@ from ordinaut_ext_observability.collectors.facts import (
     SchedulerFacts,
     WorkerFacts,
 )
-from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ _LONG_WAITING_SECONDS = 300.0
 # The source answers, but not all of it can be seen, or it is busy: that is no outage.
 _DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Problem.MISSING_TABLE))
 
-_ELSEWHERE = Outcome(HealthStatus.HEALTHY, "", {"read_by": "another process"})
-_NOTHING = Outcome(HealthStatus.HEALTHY, "not read yet")
+_NOTHING = unknown("not read yet")
 
-
-_FIRST_SECONDS = 30.0
-"""How long the first reading may take."""
+ReadElsewhere = Callable[[str], float | None]
+"""How many seconds ago another process, which leads and shows signs of life, read what this collector reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +44,13 @@ class Reckoning:
     """How old readings are, and may be; times are on the monotonic clock."""
 
     now: float
-    since: float
-    """Since when is read."""
     limit_seconds: float
     """Of the age of a reading."""
 
     def missing(self, collected: Collected[Any], status: HealthStatus) -> Outcome | None:
         """What is said, with this status, where there is no reading, or none of late; None where there is one."""
         if collected.collected_at is None or collected.facts is None:
-            if self.now - self.since <= _FIRST_SECONDS:
-                return Outcome(HealthStatus.HEALTHY, "not read yet")
-            return Outcome(status, f"no reading for {self.now - self.since:.0f} s, since reading began")
+            return _NOTHING
         age = self.now - collected.collected_at
         if age > self.limit_seconds:
             return Outcome(status, f"no recent reading: the last was {age:.0f} s ago", {"age_seconds": round(age, 1)})
@@ -69,32 +63,53 @@ def register_database_checks(
     reckon: Callable[[], Reckoning],
     *,
     required: bool,
+    read_elsewhere: ReadElsewhere | None,
 ) -> None:
-    """The checks `database`, `queue`, `workers` and `scheduler`, of a collector that may not be made yet."""
+    """The checks `database`, `queue`, `workers` and `scheduler`, of a collector that may not be made yet.
+
+    `read_elsewhere` is None where processes have no store to tell each other what they read.
+    """
 
     def database() -> Outcome:
         made = collector()
         return database_outcome(made.database if made is not None else UNREAD, reckon())
 
-    def led(outcome: Callable[[SystemCollector, Reckoning], Outcome]) -> Callable[[], Outcome]:
+    def led(name: str, outcome: Callable[[SystemCollector, Reckoning], Outcome]) -> Callable[[], Outcome]:
         def check() -> Outcome:
             made, reckoning = collector(), reckon()
-            if made is None or (made.leads_since is None and made.database == UNREAD):
-                return reckoning.missing(UNREAD, HealthStatus.DEGRADED) or _ELSEWHERE
-            leads_since = made.leads_since
-            if leads_since is None:
-                return _ELSEWHERE
-            return outcome(made, replace(reckoning, since=max(reckoning.since, leads_since)))
+            if made is None:
+                return _NOTHING
+            return outcome(made, reckoning) if made.leads else _elsewhere(name, made, reckoning, read_elsewhere)
 
         return check
 
     monitor.register_check("database", database, required=required)
-    for name, check in (
-        ("queue", led(lambda made, reckoning: queue_outcome(made.queue, reckoning))),
-        ("workers", led(lambda made, reckoning: workers_outcome(made.workers, made.queue, reckoning))),
-        ("scheduler", led(lambda made, reckoning: scheduler_outcome(made.scheduler, reckoning))),
-    ):
-        monitor.register_check(name, check, required=False)
+    outcomes: dict[str, Callable[[SystemCollector, Reckoning], Outcome]] = {
+        "queue": lambda made, reckoning: queue_outcome(made.queue, reckoning),
+        "workers": lambda made, reckoning: workers_outcome(made.workers, made.queue, reckoning),
+        "scheduler": lambda made, reckoning: scheduler_outcome(made.scheduler, reckoning),
+    }
+    for name, outcome in outcomes.items():
+        monitor.register_check(name, led(name, outcome), required=False)
+
+
+def _elsewhere(name: str, made: SystemCollector, reckoning: Reckoning, read_elsewhere: ReadElsewhere | None) -> Outcome:
+    """What is said where this process does not read for all: another may, and only its word counts."""
+    if made.database == UNREAD:
+        return _NOTHING
+    if made.database.problem is not None:
+        return unknown(f"PostgreSQL {_words(made.database.problem)}")
+    if made.mode.startswith("none:"):
+        return unknown(f"no process reads it: {made.mode.removeprefix('none: ')}")
+    if read_elsewhere is None:
+        return unknown(
+            "another process holds the lock; processes tell each other whether they read only through a store: set "
+            "REDIS_URL or ORDINAUT_OBS_RELAY_DIR"
+        )
+    age = read_elsewhere(name)
+    if age is None or age > reckoning.limit_seconds:
+        return unknown("another process holds the lock, and has not said lately that it reads this")
+    return Outcome(HealthStatus.HEALTHY, "", {"read_by": "another process", "age_seconds": round(age, 1)})
 
 
 def register_redis_check(
@@ -210,6 +225,8 @@ def scheduler_outcome(collected: Collected[SchedulerFacts], reckoning: Reckoning
         late = f"{facts.overdue_jobs} jobs are overdue, the oldest by {facts.oldest_overdue_seconds:.0f} s"
         status = HealthStatus.UNHEALTHY if facts.oldest_overdue_seconds > _LONG_WAITING_SECONDS else None
         return Outcome(status or HealthStatus.DEGRADED, late, details)
+    if facts.active_schedules is None:
+        return Outcome(HealthStatus.DEGRADED, "task cannot be read: nobody knows what should be scheduled", details)
     if facts.active_schedules and not facts.jobs:
         why = "no job is scheduled" if facts.table_exists else "the scheduler has never run"
         return Outcome(HealthStatus.DEGRADED, f"{facts.active_schedules} tasks have a schedule, and {why}", details)

@@ -22,6 +22,7 @@ from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.relay.base import RelayStore
 from ordinaut_ext_observability.relay.shared import SharedCounts, SharedCountsStore
 from ordinaut_ext_observability.runtime.collected_checks import (
+    ReadElsewhere,
     Reckoning,
     register_database_checks,
     register_redis_check,
@@ -94,7 +95,6 @@ class Collecting:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._running: asyncio.Future[list[None]] | None = None
-        self._started_at: float | None = None
 
     def forget(self) -> None:
         """In a forked child: nothing runs, and what is made next is new."""
@@ -119,17 +119,20 @@ class Collecting:
         who = "this process reads for all" if system.leads else "another process reads for all, or nobody"
         return f"{read}; {who}; leadership: {system.mode}"
 
-    def register_checks(self, monitor: HealthMonitor, *, required: bool) -> None:
+    def register_checks(
+        self, monitor: HealthMonitor, *, required: bool, read_elsewhere: ReadElsewhere | None = None
+    ) -> None:
         """Have health tell what the collectors see; `required`: without the database the host is not ready."""
         if self._database_url is not None:
-            register_database_checks(monitor, lambda: self.system, self._reckon, required=required)
+            register_database_checks(
+                monitor, lambda: self.system, self._reckon, required=required, read_elsewhere=read_elsewhere
+            )
         if self._redis_url is not None:
             register_redis_check(monitor, self._redis_state, self._reckon)
 
     def start(self) -> None:
         """Begin. Starting again does nothing."""
         if self._thread is None and (self._database_url is not None or self._redis_url is not None):
-            self._started_at = self._clock.monotonic()
             self._stop = asyncio.Event()
             self._thread = threading.Thread(target=self._run, name="observability-collectors", daemon=True)
             self._thread.start()
@@ -173,8 +176,7 @@ class Collecting:
     def _reckon(self) -> Reckoning:
         now = self._clock.monotonic()
         interval = max(self._settings.collector_interval_seconds, _LONGEST_INTERVAL_SECONDS)
-        since = self._started_at if self._started_at is not None else now
-        return Reckoning(now, since, _INTERVALS * interval + _SLACK_SECONDS)
+        return Reckoning(now, _INTERVALS * interval + _SLACK_SECONDS)
 
     def _redis_state(self) -> Collected[RedisFacts]:
         if self._unusable_redis:

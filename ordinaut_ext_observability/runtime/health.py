@@ -20,7 +20,7 @@ from ordinaut_ext_observability.health.checks.resources import (
 )
 from ordinaut_ext_observability.health.checks.task_success import TaskSuccessCheck
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
-from ordinaut_ext_observability.health.model import Check, HealthCheck, HealthStatus, Outcome, Transition
+from ordinaut_ext_observability.health.model import UNKNOWN, Check, HealthCheck, HealthStatus, Outcome, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import GaugeChild
@@ -40,20 +40,21 @@ class _Reporting:
 
     def on_result(self, check: HealthCheck) -> None:
         self.metrics.health_check_seconds.labels(check.name).observe(check.duration_ms / 1000)
-        if check.status is not HealthStatus.UNHEALTHY:
+        if check.known and check.status is not HealthStatus.UNHEALTHY:
             ended = check.checked_at.timestamp() + check.duration_ms / 1000
             self.metrics.health_last_success.labels(check.name).set(round(ended, 3))
 
     def on_transition(self, name: str, transition: Transition) -> None:
-        self.metrics.health_transitions.labels(name, transition.after.value).inc()
+        after = transition.after.value if transition.after is not None else UNKNOWN
+        self.metrics.health_transitions.labels(name, after).inc()
         if transition.before is None and transition.after is HealthStatus.HEALTHY:
             return  # all is well from the start: nothing to tell
         self.event(
-            _LEVELS[transition.after],
+            _LEVELS[transition.after or HealthStatus.DEGRADED],
             "health changed",
             "health_transition",
             check=name,
-            status=transition.after.value,
+            status=after,
             previous_status=transition.before.value if transition.before is not None else None,
             reason=transition.message or None,
         )
@@ -67,6 +68,7 @@ def make_monitor(
     monitor = HealthMonitor(
         period_seconds=settings.health.health_interval_seconds,
         deadline_seconds=settings.health.health_deadline_seconds,
+        grace_seconds=settings.health.health_startup_grace_seconds,
         clock=clock,
         on_result=reporting.on_result,
         on_transition=reporting.on_transition,

@@ -16,10 +16,18 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.origins import Origin
-from ordinaut_ext_observability.runtime.relay import make_relay, relay_outcome, usable_redis_url
+from ordinaut_ext_observability.relay.siblings import Siblings
+from ordinaut_ext_observability.runtime.relay import (
+    alone_outcome,
+    make_relay,
+    relay_outcome,
+    seconds_since_read,
+    usable_redis_url,
+)
 from ordinaut_ext_observability.settings import Settings
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.runtime.collected_checks import ReadElsewhere
     from ordinaut_ext_observability.runtime.collecting import Collecting
 
 _PATIENCE_SECONDS = 3.0
@@ -63,9 +71,14 @@ class Sources:
             shared=self._shared_families,
         )
         """What merges the metrics of all processes; None where there is nothing to do it through."""
+        self._siblings = Siblings()
         if self.relay is not None:
             relay, interval = self.relay, settings.relay.relay_interval_seconds
             monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
+        else:
+            # What is counted is a fact, not a measurement: it is believed at once.
+            options = {"required": False, "failures_to_worsen": 1, "only_trouble": True}
+            monitor.register_check("relay", lambda: alone_outcome(self._siblings), **options)
         monitor.not_configured = tuple(self._not_configured())
         metrics.registry.refresh_with(self._refresh)
 
@@ -89,6 +102,7 @@ class Sources:
             self.collecting.stop()
         if self.relay is not None:
             self.relay.stop()
+        self._siblings.close()
         if self._engine_events is not None:
             self._engine_events.remove()
             self._engine_events = None
@@ -134,9 +148,18 @@ class Sources:
         if self.collecting is None:
             self.collecting = self._make_collecting()
             if self.collecting is not None:
-                self.collecting.register_checks(self._monitor, required=self.database_required)
+                self.collecting.register_checks(
+                    self._monitor, required=self.database_required, read_elsewhere=self._read_elsewhere()
+                )
         if self.collecting is not None:
             self.collecting.start()
+
+    def _read_elsewhere(self) -> ReadElsewhere | None:
+        relay, settings = self.relay, self._settings
+        if relay is None:
+            return None
+        interval = max(settings.collectors.collector_interval_seconds, settings.relay.relay_interval_seconds)
+        return lambda collector: seconds_since_read(relay, collector, self._clock.wall(), interval)
 
     def _not_configured(self) -> Iterator[str]:
         """Which checks there are not, for want of a URL."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.model import CheckReport, HealthReport, HealthStatus, Transition
+from ordinaut_ext_observability.health.model import UNKNOWN, CheckReport, HealthReport, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 
@@ -21,7 +21,7 @@ def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, An
         "checks": [
             {
                 "name": check.name,
-                "status": check.status.value,
+                "status": check.shown_status,
                 "required": check.required,
                 "stale": check.stale,
                 "age_seconds": check.age_seconds,
@@ -49,7 +49,7 @@ def _last_run(check: CheckReport) -> dict[str, Any]:
         return {"message": check.message, "last_result": None}
     return {
         "message": check.message,
-        "last_result": last.status.value,
+        "last_result": last.status.value if last.known else UNKNOWN,
         "duration_ms": last.duration_ms,
         "checked_at": _instant(last.checked_at),
         "details": last.details,
@@ -60,7 +60,7 @@ def _transition(transition: Transition) -> dict[str, Any]:
     return {
         "at": _instant(transition.at),
         "from": transition.before.value if transition.before is not None else None,
-        "to": transition.after.value,
+        "to": transition.after.value if transition.after is not None else UNKNOWN,
         "message": transition.message,
     }
 

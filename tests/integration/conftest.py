@@ -1,14 +1,20 @@
-"""What the tests on a real PostgreSQL share: the metrics of database clients, read as plain numbers."""
+"""What the tests on a real PostgreSQL share: metrics of database clients as plain numbers, and processes that serve."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.runtime.sources import Sources
+from ordinaut_ext_observability.settings import load_settings
 
 SECRET = "s3cr3t-argument"
 """An argument of statements, which must not show in any metric."""
@@ -56,3 +62,53 @@ def measured() -> Iterator[Measured]:
 def other_measured() -> Measured:
     """Metrics beside the first."""
     return Measured()
+
+
+class ServingProcess:
+    """What a process has that serves: its own registry, relay and collectors, and its checks."""
+
+    def __init__(self) -> None:
+        self.monitor = HealthMonitor()
+        self.sources = Sources(
+            load_settings(),
+            Metrics(Registry()),
+            SystemClock(),
+            self.monitor,
+            serves=lambda: True,
+            event=lambda *_, **__: None,
+        )
+        self.sources.start()
+
+    @property
+    def leads(self) -> bool:
+        collecting = self.sources.collecting
+        return collecting is not None and collecting.system is not None and collecting.system.leads
+
+    def states(self) -> dict[str, str]:
+        """The result that each check gives now."""
+        results = asyncio.run(self.monitor.run_all_checks())
+        return {name: result.status.value if result.known else "unknown" for name, result in results.items()}
+
+    def led(self) -> set[str]:
+        states = self.states()
+        return {states[name] for name in ("queue", "workers", "scheduler")}
+
+    def message(self, name: str) -> str:
+        return asyncio.run(self.monitor.run_all_checks())[name].message
+
+
+@pytest.fixture
+def start_process(clean_process: pytest.MonkeyPatch) -> Iterator[Callable[..., ServingProcess]]:
+    with contextlib.ExitStack() as stack:
+
+        def run(database_url: str, redis_url: str | None = None) -> ServingProcess:
+            clean_process.setenv("ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS", "1")
+            clean_process.setenv("ORDINAUT_OBS_RELAY_INTERVAL_SECONDS", "0.2")
+            clean_process.setenv("DATABASE_URL", database_url)
+            if redis_url is not None:
+                clean_process.setenv("REDIS_URL", redis_url)
+            process = ServingProcess()
+            stack.callback(process.sources.stop)
+            return process
+
+        yield run

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
+from ordinaut_ext_observability.cli.doctor.processes import mixed_installations, unmerged_processes
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.runtime.relay import relay_stores
@@ -18,12 +19,14 @@ def relaying(settings: Settings) -> Iterator[Finding]:
     makers = relay_stores(settings.relay, SystemClock())
     if not settings.relay.relay:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
+        yield from unmerged_processes()
         return
     if not makers:
         yield fact(
             "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them "
             "the API's /metrics shows workers and scheduler, too"
         )
+        yield from unmerged_processes()
         return
     for place, make in enumerate(makers):
         store = None
@@ -34,7 +37,7 @@ def relaying(settings: Settings) -> Iterator[Finding]:
                 directory = mask_value(settings.relay.relay_dir or "")
                 yield fact(f"directory {directory} is not there yet: the first process makes it")
                 continue
-            yield _found(store, preferred=place == 0)
+            yield from _found(store, preferred=place == 0)
         except StoreUnavailableError as error:
             yield Finding(
                 Kind.PROBLEM if place == len(makers) - 1 else Kind.ADVICE,
@@ -46,12 +49,14 @@ def relaying(settings: Settings) -> Iterator[Finding]:
                 store.close()
 
 
-def _found(store: RelayStore, *, preferred: bool) -> Finding:
+def _found(store: RelayStore, *, preferred: bool) -> Iterator[Finding]:
     reading = store.read({}, store="", retired_version=0)
-    fresh = [seen for seen in reading.seen_seconds.values() if reading.now_seconds - seen <= 3 * store.interval_seconds]
+    oldest = reading.now_seconds - 3 * store.interval_seconds
+    fresh = {name for name, seen in reading.seen_seconds.items() if seen >= oldest}
     ended = reading.retired.version if reading.retired is not None else 0
     use = "processes are merged through it" if preferred else "used where the one before does not answer at start"
-    return fact(
+    yield fact(
         f"{store.name} answers ({use}): {len(fresh)} processes publish every {store.interval_seconds:g} s, "
         f"{len(reading.seen_seconds) - len(fresh)} are silent, the retired total has version {ended}"
     )
+    yield from mixed_installations(reading, fresh, store.name)

@@ -12,6 +12,7 @@ import pytest
 
 from observability.health import HealthMonitor, HealthStatus, SystemHealthMonitor
 from ordinaut_ext_observability.compat import health
+from ordinaut_ext_observability.health.model import unknown
 from ordinaut_ext_observability.runtime import current
 
 
@@ -69,6 +70,17 @@ def test_report_has_the_hosts_shape_and_no_texts(host: Any) -> None:
     assert summary["healthy_checks"] + summary["degraded_checks"] + summary["unhealthy_checks"] == len(names)
     assert summary["unhealthy_checks"] == 1
     assert "hunter2" not in str(report)
+
+
+def test_what_is_not_known_yet_does_not_work_yet_and_is_one_of_three_statuses(host: Any) -> None:
+    monitor = SystemHealthMonitor()
+    runtime = current.current_runtime()
+    runtime.health_monitor.register_check("database", lambda: unknown("not read yet"))
+    assert quick(monitor)["database"] is False
+    report = asyncio.run(monitor.get_system_health()).to_dict()
+    assert {check["name"]: check["status"] for check in report["checks"]}["database"] == "degraded"
+    runtime.lifecycle.mark_started()
+    assert runtime.lifecycle.ready().reason == "unknown"
 
 
 def test_without_the_hosts_module_nothing_is_down(clean_process: Any) -> None:

@@ -17,8 +17,8 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def history(*entries: tuple[float, HealthStatus]) -> History:
-    """A history with these statuses, each from so many minutes after the start on."""
+def history(*entries: tuple[float, HealthStatus | None]) -> History:
+    """A history with these statuses, each from so many minutes after the start on; None: unknown."""
     made = History()
     before = None
     for minutes, after in entries:
@@ -34,6 +34,13 @@ def ratio(made: History, now_minutes: float, window_minutes: float) -> float | N
 def test_nothing_is_known_of_a_check_without_a_result() -> None:
     assert ratio(History(), 10, 5) is None
     assert History().transitions() == []
+
+
+def test_what_is_unknown_is_neither_up_nor_down() -> None:
+    made = history((0, HEALTHY), (4, None), (6, UNHEALTHY))
+    assert ratio(made, 10, 10) == pytest.approx(4 / 8)
+    assert ratio(history((0, HEALTHY), (4, None)), 10, 5) is None
+    assert ratio(history((5, None)), 5, 5) is None
 
 
 def test_transitions_come_oldest_first() -> None:

@@ -7,13 +7,14 @@ import pytest
 from ordinaut_ext_observability.health.hysteresis import Hysteresis
 from ordinaut_ext_observability.health.model import HealthStatus
 
-STATUSES = {"H": HealthStatus.HEALTHY, "D": HealthStatus.DEGRADED, "U": HealthStatus.UNHEALTHY}
+STATUSES = {"H": HealthStatus.HEALTHY, "D": HealthStatus.DEGRADED, "U": HealthStatus.UNHEALTHY, "?": None}
 
 
 def statuses_after(results: str, failures_to_worsen: int, passes_to_recover: int) -> str:
-    """The status after each result; each by its first letter."""
+    """The status after each result; each by its first letter, `?` for unknown."""
     hysteresis = Hysteresis(failures_to_worsen, passes_to_recover)
-    return "".join(hysteresis.observe(STATUSES[result]).name[0] for result in results)
+    statuses = [hysteresis.observe(STATUSES[result]) for result in results]
+    return "".join(status.name[0] if status is not None else "?" for status in statuses)
 
 
 def test_there_is_no_status_before_the_first_result() -> None:
@@ -23,6 +24,20 @@ def test_there_is_no_status_before_the_first_result() -> None:
 @pytest.mark.parametrize("first", "HDU")
 def test_first_result_counts_at_once(first: str) -> None:
     assert statuses_after(first, 5, 5) == first
+
+
+@pytest.mark.parametrize("first", "HDU")
+def test_first_result_counts_at_once_however_long_nothing_was_known(first: str) -> None:
+    assert statuses_after(f"???{first}", 5, 5) == f"???{first}"
+
+
+@pytest.mark.parametrize("known", "HDU")
+def test_nothing_is_known_any_more_after_enough_runs_that_found_out_nothing(known: str) -> None:
+    assert statuses_after(f"{known}?{known}??H", 2, 3) == f"{known * 4}?H"
+
+
+def test_runs_that_found_out_nothing_are_no_part_of_the_results_in_a_row() -> None:
+    assert statuses_after("HU?U", 2, 1) == "HHHU"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
-from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
+from ordinaut_ext_observability.health.model import CheckReport, HealthReport, HealthStatus
 
 OK = ProbeResult("ok", "")
 LIMIT = 5.0
@@ -28,6 +28,7 @@ class World:
     def __init__(self) -> None:
         self.watch: Any = Watch()
         self.health: HealthStatus | Exception = HealthStatus.HEALTHY
+        self.checks: tuple[CheckReport, ...] = ()
         self.asked = 0
         self.lifecycle = Lifecycle(self.watch, LIMIT, self.report)
 
@@ -35,7 +36,7 @@ class World:
         self.asked += 1
         if isinstance(self.health, Exception):
             raise self.health
-        return HealthReport(self.health, ())
+        return HealthReport(self.health, self.checks)
 
     def answers(self) -> tuple[str, str, str]:
         """Why each of live, ready and startup is not ok."""
@@ -65,6 +66,14 @@ def test_only_an_unhealthy_whole_is_not_ready(world: World, status: HealthStatus
     world.lifecycle.mark_started()
     world.health = status
     assert world.answers() == ("", "unhealthy" if status is HealthStatus.UNHEALTHY else "", "")
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_with_a_required_check_of_which_nothing_is_known_it_is_not_ready(world: World, required: bool) -> None:
+    world.lifecycle.mark_started()
+    world.health = HealthStatus.DEGRADED
+    world.checks = (CheckReport("database", HealthStatus.DEGRADED, required, False, 0.1, "", None, known=False),)
+    assert world.answers() == ("", "unknown" if required else "", "")
 
 
 def test_live_and_startup_never_ask_for_the_checks(world: World) -> None:

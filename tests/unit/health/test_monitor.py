@@ -14,7 +14,7 @@ import pytest
 
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
 from ordinaut_ext_observability.context import current_correlation_id, request_ids
-from ordinaut_ext_observability.health.model import Outcome, Transition
+from ordinaut_ext_observability.health.model import Outcome, Transition, unknown
 from ordinaut_ext_observability.health.monitor import MAX_CHECKS, STALE_AFTER_PERIODS
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
@@ -577,17 +577,114 @@ def test_durations_and_instants_come_from_the_clock(clock: Any) -> None:
 # -- As it stands ------------------------------------------------------------------------------------------------------
 
 
-def test_a_check_that_has_not_run_yet_is_unhealthy() -> None:
+def test_of_a_check_that_has_not_run_yet_nothing_is_known() -> None:
     monitor = HealthMonitor()
     monitor.register_check("new", lambda: True)
     (check,) = monitor.report().checks
-    assert (check.status, check.stale, check.age_seconds, check.message, check.last) == (
-        UNHEALTHY,
+    assert (check.shown_status, check.status, check.stale, check.age_seconds, check.message, check.last) == (
+        "unknown",
+        DEGRADED,
         False,
         None,
         "not run yet",
         None,
     )
+    assert monitor.report().status is DEGRADED
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("required", [True, False])
+def test_after_the_grace_a_required_check_of_which_nothing_is_known_is_unhealthy(
+    clock: Any, required: bool, runs: bool
+) -> None:
+    """A check that never ran, and one that found out nothing."""
+    monitor = HealthMonitor(grace_seconds=30.0, clock=clock)
+    monitor.register_check("database", lambda: unknown("not read yet"), required=required)
+    text = "not read yet" if runs else "not run yet"
+    if runs:
+        asyncio.run(monitor.run_all_checks())
+    clock.advance(30)
+    (check,) = monitor.report().checks
+    assert (check.shown_status, check.message) == ("unknown", text)
+    assert monitor.report().required_are_known is not required
+    clock.advance(1)
+    (check,) = monitor.report().checks
+    assert check.message == f"{text}; nothing has been known for 31 s"
+    assert check.shown_status == ("unhealthy" if required else "unknown")
+    assert monitor.report().status is (UNHEALTHY if required else DEGRADED)
+
+
+def test_the_grace_begins_with_the_start(clock: Any) -> None:
+    monitor = HealthMonitor(grace_seconds=30.0, clock=clock)
+    monitor.register_check("database", lambda: unknown("not read yet"))
+
+    async def main() -> None:
+        clock.advance(1000)
+        monitor.start()
+        assert monitor.report().checks[0].shown_status == "unknown"
+        monitor.stop()
+
+    asyncio.run(main())
+
+
+def test_known_once_is_no_longer_unknown_and_the_first_result_counts_at_once() -> None:
+    check = Results(unknown("not read yet"), unknown("not read yet"), False)
+    monitor = HealthMonitor()
+    monitor.register_check("database", check, failures_to_worsen=5, passes_to_recover=5)
+    asyncio.run(turn(monitor, 2))
+    assert monitor.history("database") == []
+    results = asyncio.run(monitor.run_all_checks())
+    (report,) = monitor.report().checks
+    assert (report.shown_status, results["database"].known) == ("unhealthy", True)
+    assert [(transition.before, transition.after) for transition in monitor.history("database")] == [(None, UNHEALTHY)]
+
+
+def test_where_three_statuses_are_known_unknown_is_degraded() -> None:
+    result = run_once(lambda: Outcome(HEALTHY, "nobody said", known=False))
+    assert (result.status, result.known) == (DEGRADED, False)
+    assert [status.value for status in HealthStatus] == ["healthy", "degraded", "unhealthy"]
+
+
+def test_a_check_that_found_out_nothing_is_run_again_before_its_turn() -> None:
+    """Readiness waits for it: not for a whole period."""
+    check = Results(unknown("not read yet"), unknown("not read yet"), True)
+    monitor = HealthMonitor(period_seconds=3600.0)
+    monitor.register_check("database", check)
+
+    async def main() -> None:
+        monitor.start()
+        await monitor.settle(10.0)
+        assert monitor.report().checks[0].shown_status == "healthy"
+        await asyncio.sleep(0.3)
+        monitor.stop()
+
+    asyncio.run(main())
+    assert check.runs == 3
+
+
+def test_a_stopped_monitor_runs_nothing_again() -> None:
+    check = Results(unknown("not read yet"))
+    monitor = HealthMonitor()
+    monitor.register_check("database", check)
+
+    async def main() -> None:
+        monitor.start()
+        await monitor.run_all_checks()
+        monitor.stop()
+        await asyncio.sleep(0.3)
+
+    asyncio.run(main())
+    assert check.runs == 1
+
+
+def test_a_check_that_is_only_reported_in_trouble() -> None:
+    monitor = HealthMonitor()
+    monitor.not_configured = ("relay",)
+    monitor.register_check("relay", Results(True, DEGRADED), only_trouble=True, failures_to_worsen=1)
+    for names, absent in (([], ("relay",)), (["relay"], ())):
+        asyncio.run(monitor.run_all_checks())
+        report = monitor.report()
+        assert ([check.name for check in report.checks], report.not_configured) == (names, absent)
 
 
 def test_a_stale_result_is_unhealthy(clock: Any) -> None:

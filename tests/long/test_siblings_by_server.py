@@ -1,0 +1,61 @@
+"""Workers of every server see each other where they have no store, and a worker alone sees nobody.
+
+Takes about two minutes: `python -m pytest tests/long/test_siblings_by_server.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_mixed_processes import APPLICATION, QUICK, relay_check, report
+
+GUNICORN = ("gunicorn", "-k", "uvicorn.workers.UvicornWorker", "application:app", "-b", "127.0.0.1:{port}", "-w")
+SERVERS = {
+    "uvicorn": ("uvicorn", "application:app", "--port", "{port}", "--workers"),
+    "gunicorn": GUNICORN,
+    "gunicorn, preloaded": (GUNICORN[0], "--preload", *GUNICORN[1:]),
+    "hypercorn": ("hypercorn", "application:app", "-b", "127.0.0.1:{port}", "-w"),
+    "granian": ("granian", "application:app", "--interface", "asgi", "--port", "{port}", "--workers"),
+}
+
+
+@pytest.fixture
+def start_server(start_child: Any, free_port: Any, eventually: Any, tmp_path: Path) -> Any:
+    """Serves the application with so many workers; the port."""
+
+    def run(name: str, workers: str, *further: str, **environ: str) -> int:
+        (tmp_path / "application.py").write_text(APPLICATION)
+        port: int = free_port()
+        module, *arguments = (argument.format(port=port) for argument in SERVERS[name])
+        server = start_child("-m", module, *arguments, workers, *further, environ={**QUICK, **environ}, cwd=tmp_path)
+        server.wait_for_port(port)
+        assert eventually(lambda: server.answers(port) and report(port)["live"] == "ok", 30)
+        return port
+
+    return run
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_workers_without_a_store_see_each_other(start_server: Any, eventually: Any, name: str) -> None:
+    port = start_server(name, "3")
+    assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_worker_alone_sees_nobody(start_server: Any, name: str) -> None:
+    port = start_server(name, "1")
+    assert {(relay_check(port)["status"], report(port)["status"]) for _ in range(50)} == {("not configured", "healthy")}
+
+
+def test_a_worker_that_is_reloaded_sees_nobody(start_server: Any) -> None:
+    port = start_server("uvicorn", "1", "--reload")
+    assert {relay_check(port)["status"] for _ in range(50)} == {"not configured"}
+
+
+def test_workers_with_a_store_are_merged_and_well(start_server: Any, eventually: Any, tmp_path: Path) -> None:
+    port = start_server("uvicorn", "3", ORDINAUT_OBS_RELAY_DIR=str(tmp_path / "relay"))
+    assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
+    assert relay_check(port)["status"] == "healthy"
