@@ -251,7 +251,9 @@ async def cookies() -> Response:
 
 @fastapi.get("/own-ids")
 async def own_ids() -> Response:
-    return JSONResponse({}, headers={"X-Request-ID": "own-1", "X-Correlation-ID": "own-2", "Server-Timing": "own;dur=1"})
+    return JSONResponse(
+        {}, headers={"X-Request-ID": "own-1", "X-Correlation-ID": "own-2", "Server-Timing": "own;dur=1"}
+    )
 
 
 @fastapi.get("/slash/")

@@ -11,9 +11,6 @@ from .raw_websocket import CONVERSATIONS
 
 Talk = Callable[[Client], None]
 
-DEADLY = frozenset(("system-exit", "keyboard-interrupt"))
-"""End of the names of failures that some servers do not survive."""
-
 
 @dataclass(frozen=True)
 class Case:
@@ -23,7 +20,6 @@ class Case:
     talk: Talk
     settles: bool = False
     leaves_note: bool = False
-    deadly: bool = False
 
 
 def head(path: str, method: str = "GET", more: str = "", version: str = "1.1") -> bytes:
@@ -87,8 +83,8 @@ def raw_cases() -> list[Case]:
     leaving = {"disconnected", "disconnected-then-raises", "disconnected-then-raises-odd", "disconnected-then-sends"}
     cases = []
     for name in ANSWERS:
-        deadly = name.endswith(tuple(DEADLY))
         settles = name.startswith("end-raise")
+        notes = name == "read-past-the-end"
         for place in ("bare", "raw"):
             path = f"/{place}/{name}"
             if name in leaving or name == "first-chunk":
@@ -99,14 +95,14 @@ def raw_cases() -> list[Case]:
                     Case(f"half-closes {path}", asks(head(path), half_close=True), leaves_note=True),
                 ]
             else:
-                cases.append(Case(path, asks(head(path)), settles, deadly=deadly))
+                cases.append(Case(path, asks(head(path)), settles, notes))
             if name.startswith("constant"):
                 ids = [head(path, more=f"X-Request-ID: cmp-{number}\r\n") for number in range(3)]
                 cases.append(Case(f"thrice {path}", asks(*ids, segments=True)))
         if name.startswith(("raise", "start-raise", "chunk-raise")) or name in ("no-answer", "cancels-itself"):
-            cases += [Case(f"/{at}/bare/{name}", asks(head(f"/{at}/bare/{name}")), deadly=deadly) for at in ("caught",)]
-            cases.append(Case(f"/outer/raw/{name}", asks(head(f"/outer/raw/{name}")), deadly=deadly))
-        if name.startswith(("raise", "204", "304", "start", "chunks", "length", "own", "body")) and not deadly:
+            paths = (f"/caught/bare/{name}", f"/outer/raw/{name}")
+            cases += [Case(path, asks(head(path))) for path in paths]
+        if name.startswith(("raise", "204", "304", "start", "chunks", "length", "own", "body")):
             cases.append(Case(f"HEAD /bare/{name}", asks(head(f"/bare/{name}", "HEAD"))))
     return cases
 
@@ -114,7 +110,15 @@ def raw_cases() -> list[Case]:
 def protocol_cases() -> list[Case]:
     """The same few answers asked in all the ways of HTTP/1."""
     cases = []
-    for path in ("/any", "/bare/ok", "/bare/length", "/bare/raise-exception", "/bare/raise-base", "/bare/204", "/fail/x"):
+    for path in (
+        "/any",
+        "/bare/ok",
+        "/bare/length",
+        "/bare/raise-exception",
+        "/bare/raise-base",
+        "/bare/204",
+        "/fail/x",
+    ):
         cases += [
             Case(f"1.0 {path}", asks(head(path, version="1.0"))),
             Case(f"1.0 keep-alive {path}", asks(head(path, more="Connection: keep-alive\r\n", version="1.0"))),
@@ -153,13 +157,14 @@ def protocol_cases() -> list[Case]:
         "length negative": asks(head("/body", "POST", "Content-Length: -5\r\n") + b"hello"),
         "length twice": asks(head("/body", "POST", "Content-Length: 5\r\nContent-Length: 6\r\n") + b"hello"),
         "json": asks(head("/json", "POST", "Content-Type: application/json\r\nContent-Length: 8\r\n") + b'{"a": 1}'),
-        "json wrong": asks(head("/json", "POST", "Content-Type: application/json\r\nContent-Length: 8\r\n") + b'{"a": x}'),
+        "json wrong": asks(
+            head("/json", "POST", "Content-Type: application/json\r\nContent-Length: 8\r\n") + b'{"a": x}'
+        ),
         "json invalid": asks(
             head("/json", "POST", "Content-Type: application/json\r\nContent-Length: 10\r\n") + b'{"a": "x"}'
         ),
         "left in the body": leaves(head("/body", "POST", "Content-Length: 5\r\n") + b"he"),
         "half-closed in the body": asks(head("/body", "POST", "Content-Length: 5\r\n") + b"he", half_close=True),
-        "read past the end": asks(head("/bare/read-past-the-end", "POST", "Content-Length: 2\r\n") + b"ab"),
         "raw body": asks(head("/bare/read-body", "POST", "Content-Length: 2\r\n") + b"ab"),
     }
     odd = {
@@ -192,11 +197,13 @@ def protocol_cases() -> list[Case]:
         "dots": head("/static/../../etc/passwd"),
         "fragment": head("/any#part"),
         "query only": head("/?a=1&b"),
-        "ids sent": head("/any", more="X-Request-ID: cmp-1\r\nX-Correlation-ID: cmp-2\r\n"),
+        "ids sent": head("/any", more="X-Request-ID: sent-1\r\nX-Correlation-ID: sent-2\r\n"),
         "ids odd": head("/any", more="X-Request-ID: a\tb\xe9 {}\r\nX-Request-ID: second\r\n"),
         "traceparent": head("/any", more="traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"),
         "traceparent odd": head("/any", more="traceparent: 00-zz\r\ntracestate: \xff\r\n"),
-        "upgrade to h2c": head("/any", more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"),
+        "upgrade to h2c": head(
+            "/any", more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"
+        ),
         "upgrade to nothing": head("/any", more="Connection: Upgrade\r\nUpgrade: nothing\r\n"),
     }
     cases += [Case(f"body {name}", talk) for name, talk in posts.items()]
@@ -213,7 +220,7 @@ def host_cases() -> list[Case]:
     paths = """
         /nowhere /items/1 /items/1?q=%C3%BC /items/x /items/1/ /slash /slash/ /docs /text/ /headers /cookies /own-ids
         /fail/http /fail/http-204 /fail/handled /fail/badly /fail/group /fail/odd /fail/unhandled /fail-in-thread
-        /wrong-model /depends/before /depends/after /depends/http-after /depends/seen /background/notes
+        /wrong-model /depends/before /depends/after  /depends/seen
         /stream/all /stream/fails /stream/fails-at-once /stream/thread /stream/length /stream/length-fails
         /events /events?fails=1 /file/plain.txt /file/large.bin /file/missing /status/204 /status/304 /status/205
         /status/404 /status/500 /static/plain.txt /static/ /static/folder /static/missing
@@ -227,7 +234,8 @@ def host_cases() -> list[Case]:
     cases = [Case(f"{method} /any", asks(head("/any", method))) for method in methods]
     cases += [Case(f"GET {path}", asks(head(path, more=compressed))) for path in paths]
     cases += [
-        Case(f"HEAD {path}", asks(head(path, "HEAD"))) for path in ("/nowhere", "/static/plain.txt", "/items/1", "/docs")
+        Case(f"HEAD {path}", asks(head(path, "HEAD")))
+        for path in ("/nowhere", "/static/plain.txt", "/items/1", "/docs")
     ]
     for number in ("bytes=0-3", "bytes=-4", "bytes=2-", "bytes=0-1,4-5", "bytes=999-", "bytes=x", "lines=1-2"):
         for path in ("/file/plain.txt", "/static/plain.txt"):
@@ -236,9 +244,11 @@ def host_cases() -> list[Case]:
     cases += [
         Case("preflight", asks(head("/cors/text", "OPTIONS", no_origin))),
         Case("not modified", asks(head("/static/plain.txt", more="If-None-Match: *\r\n"))),
+        Case("dependency fails after the answer", asks(head("/depends/http-after")), settles=True),
+        Case("background", asks(head("/background/notes")), leaves_note=True),
         Case("background fails", asks(head("/background/fails")), settles=True),
-        Case("leaves events", leaves(head("/events?endless=1"), b"id: 2"), leaves_note=True),
-        Case("resets events", leaves(head("/events?endless=1"), b"id: 2", abruptly=True), leaves_note=True),
+        Case("leaves events", leaves(head("/events?endless=1"), b"\r\nid: 2\n"), leaves_note=True),
+        Case("resets events", leaves(head("/events?endless=1"), b"\r\nid: 2\n", abruptly=True), leaves_note=True),
         Case("leaves a large file", leaves(head("/file/large.bin"), b"\r\n\r\n")),
         Case("leaves half a megabyte", leaves(head("/bare/half-a-megabyte"), b"\r\n\r\n", abruptly=True)),
         Case("pipelined mix", asks(head("/stream/all"), head("/fail/http"), head("/gzip/text"), head("/events"))),
@@ -309,7 +319,7 @@ def websocket_cases() -> list[Case]:
         for path in ("/bare/echo", "/ws/echo"):
             cases.append(Case(f"ws {name} {path}", converses(path, *frames, closes=closes), settles=True))
     cases += [
-        Case("ws constant thrice", asks(*[handshake("/bare/constant")] * 1)),
+        *(Case(f"ws constant {n}", converses("/bare/constant", more=f"X-Request-ID: cmp-{n}\r\n")) for n in range(3)),
         Case("ws dropped", converses("/bare/echo", hello, abruptly=True), leaves_note=True),
         Case("ws late", converses("/bare/late", hello), leaves_note=True),
         Case("ws raise on message", converses("/bare/raise-on-message", hello, closes=False)),
@@ -320,7 +330,7 @@ def websocket_cases() -> list[Case]:
         Case("ws old version", asks(handshake("/ws/echo", version="8"))),
         Case("ws with POST", asks(handshake("/ws/echo").replace(b"GET", b"POST"))),
         Case("http to a websocket route", asks(head("/ws/echo"))),
-        Case("ws behind a request", asks(head("/any"), handshake("/ws/number/1"))),
+        Case("ws behind a request", asks(head("/any"), handshake("/ws/number/1")), settles=True),
     ]
     cases += [
         Case(f"ws {path}", converses(path))

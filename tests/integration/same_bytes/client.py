@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 1.5
 """Longest wait for a server's next byte; an answer that never ends is an answer too."""
 
 OURS = (
@@ -41,11 +41,13 @@ class Client:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent = bytearray()
         self.received = bytearray()
         self.ending = ""
-        self._read = 0  # bytes that belong to answers already taken
+        self.taken = 0  # bytes of what was waited for
 
     def send(self, data: bytes) -> None:
+        self.sent += data
         # A server may close while we send; what it answered is still read.
         with contextlib.suppress(OSError):
             self._socket.sendall(data)
@@ -65,9 +67,9 @@ class Client:
         while True:
             if not self._read_until(b"\r\n\r\n"):
                 return 0
-            end = self.received.index(b"\r\n\r\n", self._read) + 4
-            lines = bytes(self.received[self._read : end]).lower()
-            self._read = end
+            end = self.received.index(b"\r\n\r\n", self.taken) + 4
+            lines = bytes(self.received[self.taken : end]).lower()
+            self.taken = end
             status = re.match(rb"http/1\.[01] (\d+)", lines)
             code = int(status[1]) if status else 0
             if code < 200 and code != 101:
@@ -83,21 +85,21 @@ class Client:
         deadline = time.monotonic() + seconds
         while self._more(deadline):
             pass
-        self._read = len(self.received)
+        self.taken = len(self.received)
 
     def read_bytes(self, count: int) -> bytes:
         """The next bytes; fewer if there are no more."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        while len(self.received) < self._read + count and self._more(deadline):
+        while len(self.received) < self.taken + count and self._more(deadline):
             pass
-        taken = bytes(self.received[self._read : self._read + count])
-        self._read += len(taken)
+        taken = bytes(self.received[self.taken : self.taken + count])
+        self.taken += len(taken)
         return taken
 
     def read_past(self, marker: bytes) -> bool:
         """Take everything until after the marker."""
         found = self._read_until(marker)
-        self._read = self.received.index(marker, self._read) + len(marker) if found else len(self.received)
+        self.taken = self.received.index(marker, self.taken) + len(marker) if found else len(self.received)
         return found
 
     def _read_body(self, lines: bytes) -> None:
@@ -112,15 +114,15 @@ class Client:
             self.read_to_end()
 
     def _chunk_size(self) -> int:
-        start = self._read
+        start = self.taken
         if not self.read_past(b"\r\n"):
             return 0
-        line = bytes(self.received[start : self._read])
+        line = bytes(self.received[start : self.taken])
         return int(line, 16) if re.fullmatch(rb"[0-9a-fA-F]+\r\n", line) else 0
 
     def _read_until(self, marker: bytes) -> bool:
         deadline = time.monotonic() + ANSWER_SECONDS
-        while marker not in self.received[self._read :]:
+        while marker not in self.received[self.taken :]:
             if not self._more(deadline):
                 return False
         return True
