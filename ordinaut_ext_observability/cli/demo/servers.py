@@ -61,7 +61,7 @@ class PostgresServer:
         """
         self._settings = {"fsync": "off", "max_connections": "100", **(settings or {})}
         binaries = postgres_programs()
-        self._password = "" if trust else secrets.token_hex(16)
+        self._password = "" if trust else secrets.token_hex(8)
         self._root = server_folder("postgres")
         self._binaries = within_reach(binaries, self._root)
         self.port = free_port()

@@ -49,7 +49,7 @@ USER = "orchestrator"
 
 def test_url_gets_in(server: PostgresServer) -> None:
     assert asked(dsn=server.url()) == USER
-    assert len(password(server)) == 32
+    assert len(password(server)) == 16
 
 
 @pytest.mark.parametrize("way", ["loopback", "socket"])
