@@ -63,7 +63,7 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
         NoAnswerError: the URL is not HTTP, nobody answers, or not in time.
     """
     if not url.startswith(("http://", "https://")):
-        raise NoAnswerError(f"{url}: not an http:// or https:// URL")
+        raise NoAnswerError(f"{url} is no URL: begin it with http:// or https://")
     sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
     if token:
         sent["Authorization"] = f"Bearer {token}"
@@ -75,4 +75,5 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
             return Answer(error.code, dict(error.headers), error.read(MAX_BODY_BYTES))
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise NoAnswerError(f"{url}: {reason}") from error
+        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        raise NoAnswerError(f"{url} does not answer: {words}") from error

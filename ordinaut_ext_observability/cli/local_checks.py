@@ -24,4 +24,7 @@ def check_here() -> dict[str, Any]:
     asyncio.run(run())
     runtime.lifecycle.mark_started()
     report = everything(runtime.health_monitor, runtime.lifecycle)
-    return {name: value for name, value in report.items() if name not in ("live", "ready")}
+    return {
+        **{name: value for name, value in report.items() if name not in ("live", "ready")},
+        "note": "These are the checks of this machine. Give a URL to ask a running service.",
+    }

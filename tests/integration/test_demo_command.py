@@ -178,6 +178,23 @@ def test_scrape_configuration_it_prints_leads_to_the_metrics(demo: RunningDemo) 
     assert httpx.get(url, timeout=10, trust_env=False, verify=False).status_code == 200
 
 
+def test_doctor_counts_the_processes_that_the_metric_counts(demo: RunningDemo, eventually: Any) -> None:
+    redis = re.search(r"Redis: (\S+)", demo.child.out)
+    assert redis
+
+    def counts() -> tuple[str, str]:
+        environ = {"PATH": os.environ["PATH"], "REDIS_URL": redis[1], "COLUMNS": "200"}
+        command = [COMMAND, "doctor", "--url", demo.base_url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
+        told = re.search(r"redis answers .*: (\d+) processes", done.stdout)
+        counted = re.search(r"^ordinaut_observability_relay_processes (\d+)", demo.samples(), re.MULTILINE)
+        assert told, done.stdout
+        assert counted
+        return told[1], counted[1]
+
+    assert eventually(lambda: counts() == ("5", "5"), 30), counts()
+
+
 def test_parts_are_processes_of_their_own(demo: RunningDemo) -> None:
     for module in ("api", "scheduler", "traffic", "keeper"):
         assert len(demo.running(module)) == 1

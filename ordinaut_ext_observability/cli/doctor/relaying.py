@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.clock import SystemClock
-from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.relay.base import SHARED, RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.runtime.relay import relay_stores
 from ordinaut_ext_observability.settings import Settings
 
@@ -46,10 +46,11 @@ def relaying(settings: Settings) -> Iterator[Finding]:
 
 def _found(store: RelayStore, *, preferred: bool) -> Finding:
     reading = store.read({}, store="", retired_version=0)
-    fresh = [seen for seen in reading.seen_seconds.values() if reading.now_seconds - seen <= 3 * store.interval_seconds]
-    ended = reading.retired.version if reading.retired is not None else 0
+    seen = {name: seconds for name, seconds in reading.seen_seconds.items() if name != SHARED}
+    silent = sum(reading.now_seconds - seconds > 3 * store.interval_seconds for seconds in seen.values())
     use = "processes are merged through it" if preferred else "used where the one before does not answer at start"
+    # The number is that of ordinaut_observability_relay_processes.
     return fact(
-        f"{store.name} answers ({use}): {len(fresh)} processes publish every {store.interval_seconds:g} s, "
-        f"{len(reading.seen_seconds) - len(fresh)} are silent, the retired total has version {ended}"
+        f"{store.name} answers ({use}): {len(seen)} processes, {silent} of them silent; the others publish every "
+        f"{store.interval_seconds:g} s"
     )
