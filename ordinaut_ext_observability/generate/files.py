@@ -37,7 +37,7 @@ _GROUPS = (
     ("The extension itself", ("ordinaut_observability_",)),
     ("Others", ("",)),
 )
-"""Titles of the reference, and how names in each begin after `orchestrator_`; the first group that fits has a metric."""
+"""Titles of the reference and the beginnings of names after `orchestrator_`; a metric is in the first that fits."""
 
 
 def settings_table() -> str:

@@ -91,7 +91,7 @@ class PostgresServer:
         with (self._root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self._root)),
+                    *(str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", ""),
                     *("-c", "listen_addresses=127.0.0.1", *parameters),
                 ],
                 stdout=log,
