@@ -63,7 +63,7 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
         NoAnswerError: the URL is not HTTP, nobody answers, or not in time.
     """
     if not url.startswith(("http://", "https://")):
-        raise NoAnswerError(f"{url} is no URL: begin it with http:// or https://")
+        raise NoAnswerError(f"{url}: begin the URL with http:// or https://")
     sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
     if token:
         sent["Authorization"] = f"Bearer {token}"
@@ -76,4 +76,5 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        raise NoAnswerError(f"{url} does not answer: {words}") from error
+        server = "/".join(url.split("/", 3)[:3])
+        raise NoAnswerError(f"{server} does not answer: {words}") from error

@@ -27,24 +27,31 @@ OperatorToken = Annotated[
     typer.Option(
         "--token",
         envvar="ORDINAUT_OBS_OPERATOR_TOKEN",
+        metavar="TOKEN",
         show_envvar=True,
         help="Operator token; with it, each check says why it is not well.",
     ),
 ]
 ScrapeToken = Annotated[
-    str, typer.Option(envvar="ORDINAUT_OBS_SCRAPE_TOKEN", show_envvar=True, help="Token of the scrape endpoints.")
+    str,
+    typer.Option(
+        metavar="TOKEN", envvar="ORDINAUT_OBS_SCRAPE_TOKEN", show_envvar=True, help="Token of the scrape endpoints."
+    ),
 ]
 DatabaseUrl = Annotated[
     str,
     typer.Option(
         "--url",
+        metavar="URL",
         envvar="DATABASE_URL",
         show_envvar=True,
         help="postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine.",
     ),
 ]
-DatabaseTimeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to connect, and for each query.")]
-Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to wait for each answer.")]
+DatabaseTimeout = Annotated[
+    float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Seconds to connect, and for each query.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Time to wait for each answer.")]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

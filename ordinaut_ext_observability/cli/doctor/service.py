@@ -117,7 +117,10 @@ class Service:
             yield Finding(Kind.ADVICE, f"{MOUNT_PATH}/: {answer.text()}")
             return
         for name in ("root_metrics", "management_port", "processes_merged", "collectors"):
-            yield fact(f"{name.replace('_', ' ')}: {index.get(name)}")
+            note = str(index.get(name))
+            if "//127.0.0.1:" in note:
+                note += ", this machine only; ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0 opens it to others"
+            yield fact(f"{name.replace('_', ' ')}: {note}")
         for problem in index.get("settings_problems", []):
             yield Finding(Kind.PROBLEM, f"{problem['variable']}={problem['value']}: not used", problem["problem"])
 
@@ -187,11 +190,11 @@ def _uptime(live: Answer) -> Iterator[Finding]:
 _INSTALL = "Install this package into the environment that runs the host; its entry point takes the built-in's place."
 _INSTALL_LINE = "pip install ordinaut-ext-observability  # or its folder, or a wheel of it"
 
-_MANAGEMENT_PORT = "export ORDINAUT_OBS_MANAGEMENT_PORT=9464 ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0"
+_MANAGEMENT_PORT = "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0"
 
 # The management port: a kubelet names the pod's address as host, and the full host in production answers 400 to that.
 _PROBES = """\
-# in the container; the port's default address, 127.0.0.1, is out of a kubelet's reach
+# its default address, 127.0.0.1, is out of a kubelet's reach
 env:
   - {name: ORDINAUT_OBS_MANAGEMENT_PORT, value: "9464"}
   - {name: ORDINAUT_OBS_MANAGEMENT_HOST, value: "0.0.0.0"}
@@ -203,8 +206,9 @@ startupProbe:
   httpGet: {path: /health/startup, port: 9464}
   failureThreshold: 30"""
 
-_SCRAPE = f"""\
-# environment: {_MANAGEMENT_PORT.removeprefix("export ")}
+_SCRAPE = """\
+# with ORDINAUT_OBS_MANAGEMENT_PORT=9464
+# and ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
 scrape_configs:
   - job_name: ordinaut
-    static_configs: [{{targets: ["api:9464"]}}]"""
+    static_configs: [{targets: ["api:9464"]}]"""
