@@ -192,7 +192,11 @@ def test_doctor_counts_the_processes_that_the_metric_counts(demo: RunningDemo, e
         assert counted
         return told[1], counted[1]
 
-    assert eventually(lambda: counts() == ("5", "5"), 30), counts()
+    def agree() -> bool:
+        told, counted = counts()
+        return told == counted and int(told) >= 4
+
+    assert eventually(agree, 30), counts()
 
 
 def test_parts_are_processes_of_their_own(demo: RunningDemo) -> None:

@@ -180,10 +180,12 @@ def test_wrong_argument_is_explained_without_a_traceback(start_child: Any) -> No
     assert "Traceback" not in child.err
 
 
-def test_module_is_the_same_command(start_child: Any) -> None:
+def test_module_is_the_same_command_whatever_is_in_the_folder(start_child: Any, tmp_path: Path) -> None:
     from ordinaut_ext_observability import __version__
 
-    child = start_child("-m", "ordinaut_ext_observability", "--version")
+    for module in ("typer", "rich", "redis"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the library')\n")
+    child = start_child("-m", "ordinaut_ext_observability", "--version", cwd=tmp_path)
     assert child.process.wait(20) == 0
     assert child.out == f"{__version__}\n"
 
