@@ -44,19 +44,41 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
         report = _report_at(base + mount, tokens, timeout_seconds)
         if report is not None:
             return report
-    raise NoAnswerError(f"{url}: no health report at {base}{MOUNT_PATH}/health or {base}/health")
+    raise NoAnswerError(
+        f"{url} answers, but not with a health report of this extension.\n"
+        f"Asked were {MOUNT_PATH}/health and /health. To see why: ordinaut-observability doctor --url {url}"
+    )
 
 
 def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
-    """The report, or None where something else answers."""
+    """The report, with a note where it could say more; None where something else answers."""
+    note = "Give the operator token with --token to see what each check says."
     if tokens.operator:
         answer = ask(f"{mount}/health/checks", tokens.operator, timeout_seconds)
         if (report := _report_of(answer)) is not None:
             return report
+        note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
-    if answer.status_code in (401, 403):
-        return _readiness(mount, timeout_seconds)
-    return _report_of(answer)
+    if answer.status_code in (401, 403, 429):
+        report = _readiness(mount, timeout_seconds)
+        note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
+    else:
+        report = _report_of(answer)
+    return None if report is None else {**report, "note": note}
+
+
+def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
+    """The reason why the checks, or what they say, are not shown, and where to look."""
+    if answer.status_code == 401 and not token:
+        return f"The checks are not shown: give the token with {option} (the service's {variable})."
+    return {
+        401: f"The service rejects the token of {option}: it is not its {variable}.\n"
+        "Each rejection is a line of its log, with event_type access_refused.",
+        403: "The service does not show the checks to this address: see its ORDINAUT_OBS_SCRAPE_ALLOW.",
+        404: f"What checks say is not served there: {variable} is not set in the service,\n"
+        "or this is its management port.",
+        429: "The service has rejected this address too often: wait a minute.",
+    }.get(answer.status_code, f"The service does not say what checks say: it answers {answer.status_code}.")
 
 
 def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
@@ -66,7 +88,7 @@ def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
     if not isinstance(body, dict) or body.get("status") not in ("ok", "unavailable"):
         return None
     status = "healthy" if body["status"] == "ok" else "unhealthy"
-    return {"status": status, "ready": body["status"], "checks": [], "note": "a token is needed to see the checks"}
+    return {"status": status, "ready": body["status"], "checks": []}
 
 
 def _report_of(answer: Answer) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
         NoAnswerError: the URL is not HTTP, nobody answers, or not in time.
     """
     if not url.startswith(("http://", "https://")):
-        raise NoAnswerError(f"{url}: not an http:// or https:// URL")
+        raise NoAnswerError(f"{url}: begin the URL with http:// or https://")
     sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
     if token:
         sent["Authorization"] = f"Bearer {token}"
@@ -78,4 +78,6 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mappin
         raise NoAnswerError(f"{url}: the URL or the token has characters that cannot be sent") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise NoAnswerError(f"{url}: {reason}") from error
+        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        server = "/".join(url.split("/", 3)[:3])
+        raise NoAnswerError(f"{server} does not answer: {words}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -14,7 +15,9 @@ _CPU_SECONDS = 1.0
 
 def check_here() -> dict[str, Any]:
     """The health report of this machine, in the shape a running service gives it."""
-    runtime = Runtime(load_settings())
+    settings = load_settings()
+    # The report says it all: no log lines beside it.
+    runtime = Runtime(replace(settings, logs=settings.logs.model_copy(update={"log_level": "CRITICAL"})))
 
     async def run() -> None:
         runtime.health_monitor.unregister_check("event_loop")  # there is no host's
@@ -24,4 +27,7 @@ def check_here() -> dict[str, Any]:
     asyncio.run(run())
     runtime.lifecycle.mark_started()
     report = everything(runtime.health_monitor, runtime.lifecycle)
-    return {name: value for name, value in report.items() if name not in ("live", "ready")}
+    return {
+        **{name: value for name, value in report.items() if name not in ("live", "ready")},
+        "note": "These are the checks of this machine. Give a URL to ask a running service.",
+    }

@@ -21,6 +21,7 @@ app = typer.Typer(
     name="ordinaut-observability",
     help="Observability for Ordinaut.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -41,14 +42,16 @@ OperatorToken = Annotated[
     typer.Option(
         "--token",
         envvar="ORDINAUT_OBS_OPERATOR_TOKEN",
+        metavar="TOKEN",
         show_envvar=True,
         callback=_or_from_file,
-        help="Operator token: shows what checks say.",
+        help="Operator token; with it, each check says why it is not well.",
     ),
 ]
 ScrapeToken = Annotated[
     str,
     typer.Option(
+        metavar="TOKEN",
         envvar="ORDINAUT_OBS_SCRAPE_TOKEN",
         show_envvar=True,
         callback=_or_from_file,
@@ -59,14 +62,17 @@ DatabaseUrl = Annotated[
     str,
     typer.Option(
         "--url",
+        metavar="URL",
         envvar="DATABASE_URL",
         show_envvar=True,
         callback=_or_from_file,
-        help="postgresql://user:password@host:port/database; with a driver, as in postgresql+psycopg://, too.",
+        help="postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine.",
     ),
 ]
-DatabaseTimeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to connect, and for each query.")]
-Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, help="Seconds to wait for each answer.")]
+DatabaseTimeout = Annotated[
+    float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Seconds to connect, and for each query.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Time to wait for each answer.")]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
@@ -92,14 +98,14 @@ def main(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     shape: Annotated[HostShape, typer.Option(help="Which of Ordinaut's two hosts to stand in for.")] = HostShape.LEAN,
     *,
     lazy: Annotated[
         bool, typer.Option("--lazy", help="Load the extension with the first request to it, not at start.")
     ] = False,
 ) -> None:
-    """Start a small stand-in for the Ordinaut host with the extension mounted. Ctrl-C stops it."""
+    """Start a small stand-in for Ordinaut's host with the extension mounted. Ctrl-C stops it."""
     from ordinaut_ext_observability.cli.serve import serve_standin_host
 
     raise typer.Exit(serve_standin_host(host, port, shape, lazy=lazy))
@@ -115,7 +121,7 @@ def demo(
         bool, typer.Option("--open/--no-open", help="Open the operator index in a browser.")
     ] = True,
 ) -> None:
-    """Start a whole Ordinaut in small, on real servers, with work and traffic. Ctrl-C leaves nothing."""
+    """Start a whole Ordinaut in small: real servers, workers, traffic. Ctrl-C stops it and leaves nothing."""
     from ordinaut_ext_observability.cli.demo.demo import run_demo
 
     raise typer.Exit(run_demo(host, port, seed=seed, open_browser=open_browser))
@@ -124,7 +130,7 @@ def demo(
 @app.command()
 def check(
     url: Annotated[
-        str, typer.Argument(help="A running service: its base URL, its mount path or its management port.")
+        str, typer.Argument(help="The service's base URL, as http://127.0.0.1:8000, or its management port's.")
     ] = "",
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
@@ -133,9 +139,9 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when degraded, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Show the health of a running service or, without URL, run the checks on this machine.
+    """Show the health of a running service. Without a URL, run the checks of this machine.
 
-    Exits with 0 when it serves (healthy or degraded), 1 when it is unhealthy, 2 when it could not be asked.
+    Exit status: 0 healthy or degraded, 1 unhealthy, 2 no answer.
     """
     console = Console(highlight=False)
     try:
@@ -153,14 +159,16 @@ def check(
 
 @app.command()
 def doctor(
-    url: Annotated[str, typer.Option(help="Where the host listens; tried without: ports 8000 and 8080 here.")] = "",
+    url: Annotated[
+        str, typer.Option(help="The host's URL. Default: port 8000 here, then 8080 (Ordinaut's compose file).")
+    ] = "",
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
     timeout: Timeout = 5.0,
 ) -> None:
-    """Say what is installed, how it is loaded and set, how the running host looks, and what to paste where it is ill.
+    """Examine installation, settings and running host, and print the lines to paste where something is wrong.
 
-    Run it where the host runs, with the host's environment. It only reads. Exits with 1 when it found a problem.
+    Run it where the host runs, with the host's environment. It changes nothing. Exit status: 1 when it found a problem.
     """
     from ordinaut_ext_observability.cli.doctor.examination import examine
     from ordinaut_ext_observability.cli.doctor.report import print_sections
@@ -181,6 +189,7 @@ def db(
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
     from ordinaut_ext_observability.cli.db import run_db
 
+    _require(url)
     raise typer.Exit(run_db(url, timeout_seconds=timeout, top=top, as_json=as_json))
 
 
@@ -190,18 +199,27 @@ def advise(
     timeout: DatabaseTimeout = 5.0,
     min_rows: Annotated[int, typer.Option(min=0, help="Smaller tables get no advice.")] = 10_000,
     min_unused_days: Annotated[
-        float, typer.Option(min=0, help="Statistics of fewer days do not tell that an index is unused.")
+        float, typer.Option(min=0, help="Days of statistics it takes to call an index unused.")
     ] = 7.0,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Print the indexes worth having on the host's tables, as statements for psql. Nothing is run."""
+    """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
     from ordinaut_ext_observability.cli.advise import run_advise
 
+    _require(url)
     seconds = min_unused_days * 86400
     raise typer.Exit(
         run_advise(url, timeout_seconds=timeout, min_rows=min_rows, min_unused_seconds=seconds, as_json=as_json)
     )
+
+
+def _require(database_url: str) -> None:
+    if not database_url.strip():
+        typer.echo(
+            "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
+        )
+        raise typer.Exit(check_command.NOT_ASKED)
 
 
 def _check_here() -> dict[str, Any]:

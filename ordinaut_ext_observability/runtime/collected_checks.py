@@ -237,21 +237,21 @@ def _unknown(table: str, collected: Collected[Any], reckoning: Reckoning) -> Out
     """What is said where there are no facts of late; None where there are."""
     if collected.problem is None:
         return reckoning.missing(collected, HealthStatus.DEGRADED)
-    return Outcome(HealthStatus.DEGRADED, f"{table} cannot be read: {_words(collected.problem)}")
+    return Outcome(HealthStatus.DEGRADED, f"{table} cannot be read: PostgreSQL {_words(collected.problem)}")
 
 
 def _trouble(server: str, problem: Problem) -> Outcome:
     status = HealthStatus.DEGRADED if problem in _DEGRADING else HealthStatus.UNHEALTHY
-    return Outcome(status, f"{server}: {_words(problem)}", {"problem": problem.value})
+    return Outcome(status, f"{server} {_words(problem)}", {"problem": problem.value})
 
 
 def _words(problem: Problem) -> str:
     return {
         Problem.UNREACHABLE: "cannot be reached",
         Problem.TIMEOUT: "does not answer in time",
-        Problem.REFUSED: "lets us not in: see its address, user and password",
+        Problem.REFUSED: "refuses the connection; check host, user and password",
         Problem.TOO_MANY_CONNECTIONS: "has no connection left",
-        Problem.NO_PERMISSION: "we may not read it",
-        Problem.MISSING_TABLE: "a table is missing",
-        Problem.FAILED: "an error, see the log",
+        Problem.NO_PERMISSION: "does not let this role read it",
+        Problem.MISSING_TABLE: "lacks a table of Ordinaut's",
+        Problem.FAILED: "answers with an error; see the log",
     }[problem]

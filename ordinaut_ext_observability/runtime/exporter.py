@@ -35,7 +35,7 @@ def _open(runtime: Runtime) -> None:
         runtime.lifecycle.mark_started()
         runtime.serve_exporter(
             ManagementServer(
-                lambda: build_router(surface, operator=False),
+                lambda: build_router(surface, operator=True),
                 host=settings.management.exporter_host,
                 port=settings.management.exporter_port or 0,
                 mount_path=MOUNT_PATH,

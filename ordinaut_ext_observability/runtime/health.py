@@ -134,7 +134,7 @@ def _settings_outcome(settings: Settings) -> Outcome:
     number = len(settings.problems)
     return Outcome(
         HealthStatus.DEGRADED,
-        f"{number} setting{'' if number == 1 else 's'} could not be used; see GET /config",
+        f"{number} setting{'' if number == 1 else 's'} could not be used; GET /config and `doctor` name them",
         {"variables": [problem.variable for problem in settings.problems]},
     )
 

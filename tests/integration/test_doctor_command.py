@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_well_lean_host_has_no_problem(serve_host: Any) -> None:
     findings = found(serve_host(create_lean_app), TOKEN)
     assert {finding.kind for finding in findings} == {Kind.FACT}
     signs = "\n".join(finding.sign for finding in findings)
-    for text in ("the lean host", "state loaded", "health: healthy", "root_metrics: on", "management_port: off"):
+    for text in ("the lean host", "state loaded", "health: healthy", "root metrics: on", "management port: off"):
         assert text in signs
 
 
@@ -77,11 +78,34 @@ def test_full_host_in_production(serve_host: Any) -> None:
     assert "the full host" in findings[0].sign
     scrape = yaml.safe_load(one(findings, "Invalid host header").paste)
     assert scrape["scrape_configs"][0]["static_configs"] == [{"targets": ["api:9464"]}]
-    probes = yaml.safe_load(one(findings, "answers 200 whatever it says").paste)
-    assert set(probes) == {"livenessProbe", "readinessProbe", "startupProbe"}
-    for probe in probes.values():
-        assert httpx.get(f"{served.url}{probe['httpGet']['path']}", trust_env=False).status_code == 200
     assert "management" in one(findings, "User-Agent").remedy
+
+
+def assert_kubelet_is_answered(served: Any, probes: Any) -> None:
+    """A kubelet names the pod's address as host; the port is the one that the settings in the YAML open."""
+    environ = {variable["name"]: variable["value"] for variable in probes.pop("env")}
+    assert environ["ORDINAUT_OBS_MANAGEMENT_HOST"] == "0.0.0.0"
+    assert set(probes) == {"livenessProbe", "readinessProbe", "startupProbe"}
+    management = served.runtime.management_note().replace("0.0.0.0", "127.0.0.1")
+    for probe in probes.values():
+        asked = probe["httpGet"]
+        assert str(asked["port"]) == environ["ORDINAUT_OBS_MANAGEMENT_PORT"]
+        headers = {"Host": f"10.1.2.3:{asked['port']}"}
+        assert httpx.get(f"{management}{asked['path']}", headers=headers, trust_env=False).status_code == 200
+
+
+def test_probes_to_paste_are_answered_in_production(serve_host: Any) -> None:
+    served = serve_host(
+        create_full_app,
+        ENVIRONMENT="production",
+        ORDINAUT_OBS_MANAGEMENT_PORT="0",
+        ORDINAUT_OBS_MANAGEMENT_HOST="0.0.0.0",
+    )
+    assert httpx.get(f"{served.url}/health", headers={"Host": "10.1.2.3:8000"}, trust_env=False).status_code == 400
+    assert_kubelet_is_answered(served, yaml.safe_load(one(found(served), "answers 200 whatever it says").paste))
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "livenessProbe" in block]
+    assert_kubelet_is_answered(served, yaml.safe_load(block))
 
 
 def test_plain_text_500_for_refused_requests_is_told(serve_host: Any) -> None:
@@ -185,16 +209,21 @@ def test_host_is_found_in_the_folder_where_it_runs(doctor: Any, tmp_path: Path) 
     (tmp_path / "ordinaut" / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "ordinaut"\nversion = "2.2.2"\n')
     answer = doctor("--url", "http://127.0.0.1:1")
-    assert f"Ordinaut 2.2.2 in {tmp_path}; its built-in extension observability gives way to ours" in answer.stdout
+    assert f"Ordinaut 2.2.2 in {tmp_path}; its built-in extension observability is replaced by ours" in answer.stdout
     lacks_handlers = not starlette.__version__.startswith("0.")
     assert ("lacks what Ordinaut 2.2.2's loader calls" in answer.stdout) is lacks_handlers
 
 
 def test_without_a_host_nothing_is_said_of_its_libraries(doctor: Any) -> None:
     answer = doctor("--url", "http://127.0.0.1:1")
-    assert "no package ordinaut here" in answer.stdout
+    assert "Ordinaut is not found" in answer.stdout
     assert "loader works with" not in answer.stdout
     assert "the package observability that Ordinaut 2.2.2 imports is ours" in answer.stdout
+
+
+def test_rejected_token_is_explained(serve_host: Any) -> None:
+    findings = found(serve_host(create_lean_app), "another-token-0123456789")
+    assert "ORDINAUT_OBS_OPERATOR_TOKEN" in one(findings, "rejects the token").sign
 
 
 def test_running_host_knows_better_than_the_environment_how_it_loaded_us(serve_host: Any, doctor: Any) -> None:

@@ -70,6 +70,22 @@ def test_worker_serves_its_metrics_and_probes(start_child: Any, eventually: Any,
     assert opened(child) == [f"http://127.0.0.1:{port}"]
 
 
+def test_operators_see_why_a_check_of_a_worker_is_not_well(
+    start_child: Any, eventually: Any, free_port: Callable[[], int]
+) -> None:
+    port, token = free_port(), "an-operators-token-0123456789"
+    settings = {"ORDINAUT_OBS_EXPORTER_PORT": str(port), "ORDINAUT_OBS_OPERATOR_TOKEN": token}
+    child = run(start_child, eventually, ORDINAUT_OBS_LABEL_BUDGET="many", **settings)
+    child.wait_for_port(port)
+    assert get(port, "/health/checks").status_code == 401
+
+    def reason() -> str:
+        checks = get(port, "/health/checks", headers={"Authorization": f"Bearer {token}"}).json()["checks"]
+        return next(check["message"] for check in checks if check["name"] == "settings")
+
+    assert eventually(lambda: "1 setting could not be used" in reason())
+
+
 def test_taken_port_gives_way_to_the_next(start_child: Any, eventually: Any, taken: socket.socket) -> None:
     port = taken.getsockname()[1]
     child = run(start_child, eventually, ORDINAUT_OBS_EXPORTER_PORT=str(port))

@@ -98,7 +98,8 @@ def test_generated_files_are_current() -> None:
 def test_outdated_generated_file_is_named(tmp_path: Path) -> None:
     from ordinaut_ext_observability.generate.files import write
 
-    (tmp_path / "README.md").write_bytes((REPOSITORY / "README.md").read_bytes())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "settings.md").write_bytes((REPOSITORY / "docs" / "settings.md").read_bytes())
     write(tmp_path)
     assert run_generate(tmp_path).returncode == 0
     (tmp_path / "extension.yaml").write_text("id: another\n")
@@ -141,6 +142,27 @@ def test_readme_names_every_endpoint_and_command_that_exists() -> None:
         assert f"ordinaut-observability {command.callback.__name__}" in readme
     known = {setting.variable for setting in describe_settings()}
     assert set(re.findall(r"ORDINAUT_OBS_[A-Z_]+", readme)) <= known
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    for page in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+def test_every_metric_is_once_in_the_reference() -> None:
+    reference = (REPOSITORY / "docs" / "metrics.md").read_text()
+    names = re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE)
+    assert len(names) == len(set(names)) > 100
+
+
+def test_metrics_that_pages_name_exist() -> None:
+    reference = (REPOSITORY / "docs" / "metrics.md").read_text()
+    known = set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE))
+    named = re.findall(
+        r"\b(?:orchestrator|ordinaut_observability)_[a-z_]+[a-z]\b", (REPOSITORY / "docs" / "prometheus.md").read_text()
+    )
+    assert {name.removesuffix("_count") for name in named} <= known
 
 
 def test_python_versions_agree() -> None:

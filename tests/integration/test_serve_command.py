@@ -32,7 +32,7 @@ def serve_in_child(start_child: Any, eventually: Any) -> Run:
 
         def has_told() -> bool:
             assert child.process.poll() is None, child.err
-            return "curl" in child.out
+            return "static_configs" in child.out
 
         assert eventually(has_told, 30)
         base = re.search(r"metrics +(http://\S+)/ext/", child.out)
@@ -55,21 +55,29 @@ def get(url: str, **options: Any) -> httpx.Response:
 
 def test_every_url_it_prints_answers(served: tuple[Any, str]) -> None:
     child, base = served
-    urls = [url for url in re.findall(r"http://\S+", child.out) if not url.endswith("/config")]
-    assert {f"{base}{MOUNT}/metrics", f"{base}{MOUNT}/health", f"{base}/extensions"} <= set(urls)
-    assert len(urls) == 5
-    assert {url: get(url).status_code for url in urls} == dict.fromkeys(urls, 200)
+    urls = re.findall(r"http://\S+", child.out)
+    assert {f"{base}{MOUNT}/metrics", f"{base}{MOUNT}/health", f"{base}/tools", base} <= set(urls)
+    assert {url: get(url).status_code for url in urls if url != base} == dict.fromkeys(set(urls) - {base}, 200)
 
 
-def test_curl_line_it_prints_opens_the_operator_tier(served: tuple[Any, str]) -> None:
+def test_every_line_fits_80_columns(served: tuple[Any, str]) -> None:
+    lines = served[0].out.replace(COMMAND, ".venv/bin/ordinaut-observability").splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_token_it_prints_opens_the_operator_tier(served: tuple[Any, str]) -> None:
     child, base = served
-    printed = re.search(r'curl -H "Authorization: (Bearer \S+)" (\S+)', child.out)
-    assert printed
-    assert printed[2] == f"{base}{MOUNT}/config"
-    response = get(printed[2], headers={"Authorization": printed[1]})
+    config = f"{base}{MOUNT}/config"
+    response = get(config, headers={"Authorization": f"Bearer {tokens(child)[0]}"})
     assert response.status_code == 200
     assert response.json()["settings"]["ORDINAUT_OBS_OPERATOR_TOKEN"] == "set"
-    assert get(printed[2]).status_code == 401
+    assert get(config).status_code == 401
+
+
+def test_it_says_that_the_extension_is_off(serve_in_child: Run) -> None:
+    child, base = serve_in_child(environ={"ORDINAUT_OBS_DISABLED": "1"})
+    assert "ORDINAUT_OBS_DISABLED is on" in child.out
+    assert get(f"{base}{MOUNT}/metrics").status_code == 404
 
 
 def test_metrics_and_probes_answer(served: tuple[Any, str]) -> None:
@@ -83,7 +91,7 @@ def test_requests_to_the_stand_in_are_measured(served: tuple[Any, str]) -> None:
     _, base = served
     get(f"{base}/tools")
     page = get(f"{base}{MOUNT}/metrics").text
-    assert re.search(r'orchestrator_http_requests_total\{[^}]*endpoint="/tools"[^}]*\} 1\.0', page)
+    assert re.search(r'orchestrator_http_requests_total\{[^}]*endpoint="/tools"[^}]*\} [1-9]', page)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
@@ -104,13 +112,14 @@ def test_access_lines_go_to_stderr_and_nothing_else_does(served: tuple[Any, str]
 
 
 def tokens(child: Any) -> list[str]:
-    """The tokens in its curl line and in its operator URL."""
-    return [*re.findall(r"Bearer ([^\s\"]+)", child.out), *re.findall(r"http://operator:([^@]+)@", child.out)]
+    """The tokens in its commands and in its operator URL."""
+    return [*re.findall(r"--token \"?([^\s\"]+)", child.out), *re.findall(r"http://operator:([^@]+)@", child.out)]
 
 
 def test_made_token_is_another_each_time(served: tuple[Any, str], serve_in_child: Run) -> None:
     made, other = tokens(served[0]), tokens(serve_in_child()[0])
-    assert made[0] == made[1]
+    assert len(set(made)) == 1
+    assert len(made) == 3
     assert len(made[0]) >= 16
     assert made[0] != other[0]
 
@@ -148,17 +157,19 @@ def test_signal_ends_it_cleanly_and_with_uvicorns_status(
     bare.wait_for_port(port)
     expected = bare.end(number)
     assert child.end(number) == expected
+    assert ("Stopped; nothing is left." in child.out) is (number == signal.SIGINT)
     assert "Traceback" not in child.err + child.out
     assert child.log_lines(message="request", path="/tools") != []
 
 
-def test_taken_port_is_one_clear_line(start_child: Any) -> None:
+def test_taken_port_is_said_with_a_way_out(start_child: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         child = start_child(COMMAND, "serve", "--port", str(port))
         assert child.process.wait(20) == 1
     assert (child.out + child.err).splitlines() == [
-        f"Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port."
+        f"Cannot listen on 127.0.0.1:{port}: Address already in use.",
+        "Choose another port with --port; 0 takes a free one.",
     ]
 
 
@@ -169,10 +180,12 @@ def test_wrong_argument_is_explained_without_a_traceback(start_child: Any) -> No
     assert "Traceback" not in child.err
 
 
-def test_module_is_the_same_command(start_child: Any) -> None:
+def test_module_is_the_same_command_whatever_is_in_the_folder(start_child: Any, tmp_path: Path) -> None:
     from ordinaut_ext_observability import __version__
 
-    child = start_child("-m", "ordinaut_ext_observability", "--version")
+    for module in ("typer", "rich", "redis"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the library')\n")
+    child = start_child("-m", "ordinaut_ext_observability", "--version", cwd=tmp_path)
     assert child.process.wait(20) == 0
     assert child.out == f"{__version__}\n"
 

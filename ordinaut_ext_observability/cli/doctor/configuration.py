@@ -18,7 +18,7 @@ def configuration(settings: Settings, *, has_token: bool) -> Iterator[Finding]:
         yield fact("every setting has its default")
     if settings.general.disabled:
         yield Finding(
-            Kind.ADVICE, "ORDINAUT_OBS_DISABLED is on: there is nothing of us", "", "unset ORDINAUT_OBS_DISABLED"
+            Kind.ADVICE, "ORDINAUT_OBS_DISABLED is on: the extension does nothing", "", "unset ORDINAUT_OBS_DISABLED"
         )
     if settings.access.operator_token is None and not has_token:
         yield Finding(

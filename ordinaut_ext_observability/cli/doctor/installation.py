@@ -28,7 +28,7 @@ def installation() -> Iterator[Finding]:
     yield _observability_package()
     host = _find_host()
     if host is None:
-        yield fact("no package ordinaut here: run this in the folder from which Ordinaut runs to have it looked at")
+        yield fact("Ordinaut is not found: run doctor in the folder from which Ordinaut runs to have it examined")
         return
     yield _host_package(host)
     yield _starlette()
@@ -44,7 +44,7 @@ def _version(name: str) -> str:
 def _starlette() -> Finding:
     starlette = _version("starlette")
     if starlette.split(".")[0] == "0":
-        return fact(f"starlette {starlette} is one that Ordinaut's loader works with")
+        return fact(f"Ordinaut's loader works with starlette {starlette}")
     return Finding(
         Kind.PROBLEM,
         f"starlette {starlette} lacks what Ordinaut 2.2.2's loader calls (add_event_handler): extensions fail to load",
@@ -56,7 +56,7 @@ def _starlette() -> Finding:
 def _entry_point() -> Finding:
     found = [point for point in entry_points(group=_GROUP) if point.name == EXTENSION_ID]
     if any(point.value == ENTRY_POINT for point in found):
-        return fact(f"entry point {_GROUP}: {EXTENSION_ID} = {ENTRY_POINT}; it takes the place of the built-in one")
+        return fact(f"entry point {_GROUP}: {EXTENSION_ID} = {ENTRY_POINT}")
     values = ", ".join(point.value for point in found) or "none"
     return Finding(
         Kind.PROBLEM,
@@ -74,7 +74,7 @@ def _observability_package() -> Finding:
     return Finding(
         Kind.PROBLEM,
         f"the package observability that Ordinaut 2.2.2 imports is not ours: {found}",
-        "Take the other one away, or install this package again.",
+        "Remove the other one, or install this package again.",
     )
 
 
@@ -95,5 +95,5 @@ def _host_package(host: Path) -> Finding:
     except (OSError, tomllib.TOMLDecodeError, AttributeError):
         version_text = "Ordinaut of an unknown version"
     has_built_in = (host / "ordinaut" / "extensions" / EXTENSION_ID).is_dir()
-    built_in = f"; its built-in extension {EXTENSION_ID} gives way to ours" if has_built_in else ""
+    built_in = f"; its built-in extension {EXTENSION_ID} is replaced by ours" if has_built_in else ""
     return fact(f"{version_text} in {host}{built_in}")

@@ -31,7 +31,7 @@ def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterato
                 Kind.PROBLEM,
                 f"{name}={mask_value(variables[name])!r} is not a JSON object: the host's loader then ignores {GRANTS} "
                 f"and {EAGER}",
-                "Correct it; an empty value counts as wrong, too.",
+                "Correct it, or unset it: an empty value is no JSON either.",
                 unset,
             )
     if isinstance(grants, dict) and isinstance(eager, dict):
@@ -42,12 +42,12 @@ def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterato
         else:
             yield fact(f"{EAGER} does not name {EXTENSION_ID} here; the running host, below, says how it loaded it")
     if variables.get(PATHS):
-        yield fact(f"{PATHS} is set: a folder of ours in it counts only where this package is not installed")
+        yield fact(f"{PATHS} is set: where this package is installed, a folder of it in there does not count")
     if variables.get(SCOPES, "").lower() in ("1", "true", "yes"):
         yield Finding(
             Kind.ADVICE,
-            f"{SCOPES} is on: requests to /ext/{EXTENSION_ID} need a header X-Scopes; clients claim it for themselves",
-            "Scrape the root /metrics or the management port, which need none, or send the header.",
+            f"{SCOPES} is on: requests to /ext/{EXTENSION_ID} need the header X-Scopes",
+            "Send it, or scrape /metrics at the root or the management port, which do not need it.",
             f"X-Scopes: ext:{EXTENSION_ID}:routes",
         )
 
@@ -66,9 +66,9 @@ def _eager(eager: dict[str, object]) -> Finding:
         return fact(f"{EAGER} loads the extension with the host: every request is measured")
     return Finding(
         Kind.ADVICE,
-        f"{EAGER} does not name {EXTENSION_ID}: the lean host loads it with the first request to "
-        f"/ext/{EXTENSION_ID}, what came before is not measured, and /metrics at the root is missing until then "
-        "(the full host imports the package observability, which names it)",
+        f"{EAGER} does not name {EXTENSION_ID}: Ordinaut's lean host loads the extension with the first request to "
+        f"/ext/{EXTENSION_ID}. Until then nothing is measured, and there is no /metrics at the root. (The full host "
+        "loads it at its start by itself.)",
         "Load it with the host.",
         _EAGER_LINE,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.cli.doctor.processes import mixed_installations, unmerged_processes
 from ordinaut_ext_observability.clock import SystemClock
-from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.relay.base import SHARED, RelayStore, StoreUnavailableError
 from ordinaut_ext_observability.runtime.relay import relay_stores
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import Settings
@@ -51,12 +51,13 @@ def relaying(settings: Settings) -> Iterator[Finding]:
 
 def _found(store: RelayStore, *, preferred: bool) -> Iterator[Finding]:
     reading = store.read({}, store="", retired_version=0)
+    seen = {name: seconds for name, seconds in reading.seen_seconds.items() if name != SHARED}
     oldest = reading.now_seconds - 3 * store.interval_seconds
-    fresh = {name for name, seen in reading.seen_seconds.items() if seen >= oldest}
-    ended = reading.retired.version if reading.retired is not None else 0
+    fresh = {name for name, seconds in seen.items() if seconds >= oldest}
     use = "processes are merged through it" if preferred else "used where the one before does not answer at start"
+    # The number is that of ordinaut_observability_relay_processes.
     yield fact(
-        f"{store.name} answers ({use}): {len(fresh)} processes publish every {store.interval_seconds:g} s, "
-        f"{len(reading.seen_seconds) - len(fresh)} are silent, the retired total has version {ended}"
+        f"{store.name} answers ({use}): {len(seen)} processes, {len(seen) - len(fresh)} of them silent; the others "
+        f"publish every {store.interval_seconds:g} s"
     )
     yield from mixed_installations(reading, fresh, store.name)

@@ -38,7 +38,11 @@ class Service:
         try:
             health, live = self._get("/health"), self._get("/health/live")
         except NoAnswerError as error:
-            yield Finding(Kind.PROBLEM, str(error), "Start the host, or give its address with --url.")
+            yield Finding(
+                Kind.PROBLEM,
+                str(error),
+                "Start the host, or give its address with --url. Without --url, ports 8000 and 8080 are tried.",
+            )
             return
         # Of Ordinaut's two hosts only the full one has probes of its own.
         full = live.status_code == 200
@@ -62,7 +66,9 @@ class Service:
         document = self._get("/openapi.json").json()
         info = document.get("info") if isinstance(document, dict) else None
         return (
-            f"{info.get('title')} {info.get('version')}" if isinstance(info, dict) else "a host that does not say which"
+            f"{info.get('title')} {info.get('version')}"
+            if isinstance(info, dict)
+            else "a host that does not say its name"
         )
 
     def _listed(self, *, is_ours: bool) -> Iterator[Finding]:
@@ -97,10 +103,12 @@ class Service:
         yield fact(f"health: {report['status']}")
         for check in report["checks"]:
             if check["status"] != "healthy":
-                message = check.get("message") or "give the operator token (--token) to see why"
+                message = check.get("message") or report.get("note", "no recent result")
                 yield Finding(Kind.ADVICE, f"check {check['name']}: {check['status']}: {message}")
-        if self._tokens.operator:
+        if "note" not in report:
             yield from self._index()
+        elif self._tokens.operator:
+            yield Finding(Kind.ADVICE, report["note"])
 
     def _index(self) -> Iterator[Finding]:
         answer = self._get(f"{MOUNT_PATH}/", token=self._tokens.operator)
@@ -109,7 +117,10 @@ class Service:
             yield Finding(Kind.ADVICE, f"{MOUNT_PATH}/: {answer.text()}")
             return
         for name in ("root_metrics", "management_port", "processes_merged", "collectors"):
-            yield fact(f"{name}: {index.get(name)}")
+            note = str(index.get(name))
+            if "//127.0.0.1:" in note:
+                note += ", this machine only; ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0 opens it to others"
+            yield fact(f"{name.replace('_', ' ')}: {note}")
         for problem in index.get("settings_problems", []):
             yield Finding(Kind.PROBLEM, f"{problem['variable']}={problem['value']}: not used", problem["problem"])
 
@@ -121,11 +132,11 @@ class Service:
         yield from self._trusted_host()
         yield Finding(
             Kind.ADVICE,
-            "not tried, since five tries block an address for an hour: this host answers 500 to requests without "
-            "User-Agent, to queries like ?month=2 (a word after 'on', then '='), and with both X-Real-IP and "
-            "X-Forwarded-For; a blocked address gets no /health and no /metrics either",
+            "this host answers 500 to requests without User-Agent, to queries like ?month=2 (a word after 'on', then "
+            "'='), and to requests with both X-Real-IP and X-Forwarded-For. Five of them block the address for an "
+            "hour, /health and /metrics included. (Not tried here, for that reason.)",
             "Let scrapers and probes use the management port, which none of that reaches.",
-            "ORDINAUT_OBS_MANAGEMENT_PORT=9464 ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0",
+            _MANAGEMENT_PORT,
         )
 
     def _errors_become_500(self) -> Iterator[Finding]:
@@ -146,7 +157,7 @@ class Service:
                 Kind.PROBLEM,
                 "a request for Host api:8080 answers 400 Invalid host header (ENVIRONMENT=production): a Prometheus "
                 "that scrapes by service name gets that",
-                "Scrape the management port.",
+                "Scrape the management port, here that of the service api.",
                 _SCRAPE,
             )
 
@@ -179,17 +190,25 @@ def _uptime(live: Answer) -> Iterator[Finding]:
 _INSTALL = "Install this package into the environment that runs the host; its entry point takes the built-in's place."
 _INSTALL_LINE = "pip install ordinaut-ext-observability  # or its folder, or a wheel of it"
 
-_PROBES = f"""\
+_MANAGEMENT_PORT = "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0"
+
+# The management port: a kubelet names the pod's address as host, and the full host in production answers 400 to that.
+_PROBES = """\
+# its default address, 127.0.0.1, is out of a kubelet's reach
+env:
+  - {name: ORDINAUT_OBS_MANAGEMENT_PORT, value: "9464"}
+  - {name: ORDINAUT_OBS_MANAGEMENT_HOST, value: "0.0.0.0"}
 livenessProbe:
-  httpGet: {{path: {MOUNT_PATH}/health/live, port: 8080}}
+  httpGet: {path: /health/live, port: 9464}
 readinessProbe:
-  httpGet: {{path: {MOUNT_PATH}/health/ready, port: 8080}}
+  httpGet: {path: /health/ready, port: 9464}
 startupProbe:
-  httpGet: {{path: {MOUNT_PATH}/health/startup, port: 8080}}
+  httpGet: {path: /health/startup, port: 9464}
   failureThreshold: 30"""
 
 _SCRAPE = """\
-# environment: ORDINAUT_OBS_MANAGEMENT_PORT=9464 ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
+# with ORDINAUT_OBS_MANAGEMENT_PORT=9464
+# and ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
 scrape_configs:
   - job_name: ordinaut
     static_configs: [{targets: ["api:9464"]}]"""
