@@ -10,6 +10,7 @@ from ordinaut_ext_observability.setting_types import (
     EVERYWHERE,
     Bounds,
     CheckNames,
+    DirectoryText,
     HostText,
     Limits,
     LogLevel,
@@ -96,7 +97,7 @@ class MetricsSettings(Part):
         le=10_000_000,
         description="Label sets a metric may have; later ones count as `__other__`.",
     )
-    multiprocess_dir: PathText | None = Field(
+    multiprocess_dir: DirectoryText | None = Field(
         default=None,
         validation_alias="PROMETHEUS_MULTIPROC_DIR",
         description="`prometheus_client`'s variable: what other code counts with it is shown of all processes.",

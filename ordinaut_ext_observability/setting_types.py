@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import json
+import os
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -94,6 +95,12 @@ def _path(path: str) -> str:
     return path
 
 
+def _directory(path: str) -> str:
+    if not os.path.isdir(path):  # noqa: PTH112 - of a name that is too long, `Path` raises
+        raise ValueError("is not a directory that exists")
+    return path
+
+
 def _host(host: str) -> str:
     try:
         ipaddress.ip_address(host)
@@ -136,6 +143,7 @@ def _redis_url(url: SecretStr) -> SecretStr:
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
 PathText = Annotated[str, AfterValidator(_path)]
+DirectoryText = Annotated[str, AfterValidator(_path), AfterValidator(_directory)]
 HostText = Annotated[str, AfterValidator(_host)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]

@@ -178,19 +178,26 @@ def _load(part: type[PartT], environment: Mapping[str, str], problems: list[Sett
     }
     faults = {name: f"It {value.problem}" for name, value in given.items() if value.problem}
     usable = {name: value.text for name, value in given.items() if value.text and name not in faults}
-    try:
-        loaded = part.model_validate(usable)
-    except ValidationError as error:
-        for details in error.errors(include_url=False, include_input=False):
-            name, *place = details["loc"]
-            subject = f"Entry {place[0] + 1}" if place and isinstance(place[0], int) else "It"
-            faults.setdefault(_field_name(part, str(name)), f"{subject} {plain_message(details)}")
-        loaded = part.model_validate({name: text for name, text in usable.items() if name not in faults})
+    faults |= {name: fault for name, text in usable.items() if (fault := _fault(part, name, text))}
     closed: dict[str, Any] = {}
     for name, fault in faults.items():
         closed |= _CLOSED.get(name, ({}, ""))[0]
         problems.append(_problem(given[name], name, part.model_fields[name], fault))
+    loaded = part.model_validate({name: text for name, text in usable.items() if name not in faults})
     return loaded.model_copy(update=closed)
+
+
+def _fault(part: type[Part], name: str, text: str) -> str:
+    """Why the text cannot be used, as the beginning of a sentence; empty where it can."""
+    try:
+        part.model_validate({name: text})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)[0]
+        entries = [step for step in details["loc"] if isinstance(step, int)]
+        return f"{f'Entry {entries[0] + 1}' if entries else 'It'} {plain_message(details)}"
+    except Exception:  # noqa: BLE001 - a fault in a validator must not stop the host
+        return "It cannot be used"
+    return ""
 
 
 def _problem(given: Given, name: str, info: FieldInfo, fault: str) -> SettingProblem:
@@ -215,12 +222,6 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[SettingProble
     if len(unknown) > MAX_UNKNOWN_NAMES:
         number = len(unknown) - MAX_UNKNOWN_NAMES
         yield SettingProblem(f"{PREFIX}*", _MASKED, f"No such settings: {number} further variables with this prefix.")
-
-
-def _field_name(part: type[Part], name: str) -> str:
-    """The name of the field that pydantic calls by its name or by its alias."""
-    fields = part.model_fields
-    return name if name in fields else next(other for other, info in fields.items() if info.validation_alias == name)
 
 
 def _variable(name: str, info: FieldInfo) -> str:

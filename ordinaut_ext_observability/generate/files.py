@@ -73,16 +73,12 @@ def metrics_reference(_current: str) -> str:
         "[endpoints.md](endpoints.md). How processes are merged: [processes.md](processes.md).",
     ]
     for title, prefixes in _GROUPS:
-        group = [family for family in families if _subject(family).startswith(prefixes)]
+        group = [family for family in families if family.name.removeprefix("orchestrator_").startswith(prefixes)]
         families = [family for family in families if family not in group]
         if group:
             lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
             lines += map(_metric_row, group)
     return "\n".join(lines) + "\n"
-
-
-def _subject(family: AnyFamily) -> str:
-    return family.name.removeprefix("orchestrator_")
 
 
 def _metric_row(family: AnyFamily) -> str:

@@ -231,6 +231,7 @@ def test_disabled_adds_no_route_no_middleware_and_no_thread(set_up: Any, serve_b
         ("HEALTH_DISABLED_CHECKS", "cpu,gpu", "It has an entry that is no built-in check."),
         ("MANAGEMENT_HOST", "a." * 130, "It is no address and no host name."),
         ("MANAGEMENT_HOST", "x" * 64, "It is no address and no host name."),
+        ("PROMETHEUS_MULTIPROC_DIR", "/dev/zero", "It is not a directory that exists."),
         ("RELAY_DIR", "postgresql://h/d", "It is a URL where a path is expected."),
         ("VERSION", os.fsdecode(b"\xff"), "It is not UTF-8 text."),
         ("LABEL_BUDGET", "1" * (MAX_VALUE_LENGTH + 1), f"It is longer than {MAX_VALUE_LENGTH} characters."),
@@ -243,7 +244,8 @@ def test_disabled_adds_no_route_no_middleware_and_no_thread(set_up: Any, serve_b
 def test_what_is_wrong_is_told_in_plain_words(
     clean_process: pytest.MonkeyPatch, variable: str, value: str, sentence: str
 ) -> None:
-    variable = variable if variable in ("DATABASE_URL", "REDIS_URL", "VERSION") else f"ORDINAUT_OBS_{variable}"
+    of_others = ("DATABASE_URL", "PROMETHEUS_MULTIPROC_DIR", "REDIS_URL", "VERSION")
+    variable = variable if variable in of_others else f"ORDINAUT_OBS_{variable}"
     clean_process.setenv(variable, value)
     (problem,) = load_settings().problems
     assert problem.variable == variable

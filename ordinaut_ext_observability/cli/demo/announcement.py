@@ -6,7 +6,6 @@ import os
 import sys
 import webbrowser
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ordinaut_ext_observability.cli.announcement import (
@@ -18,35 +17,22 @@ from ordinaut_ext_observability.cli.announcement import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where everything is."""
-
-    service: Service
-    environ: Mapping[str, str]
-    log_folder: Path
-
-
-def announcement(addresses: Addresses) -> str:
-    """Where everything is, and what to look at next."""
-    return "\n".join(_lines(addresses))
-
-
-def _lines(addresses: Addresses) -> Iterator[str]:
+def announcement(service: Service, environ: Mapping[str, str], log_folder: Path) -> Iterator[str]:
+    """The lines that say where everything is, and what to look at next."""
     yield "\nA whole Ordinaut in small is running. Ctrl-C stops it.\n"
-    yield from pages(addresses.service)
+    yield from pages(service)
     yield ""
-    yield from next_commands(addresses.service)
+    yield from next_commands(service)
     yield f"  {command_line()} db --url \\"
-    yield f"    {addresses.environ['DATABASE_URL']}"
+    yield f"    {environ['DATABASE_URL']}"
     yield ""
-    yield from scrape_configuration(addresses.service)
-    yield f"\nRedis: {addresses.environ['REDIS_URL']}"
-    yield f"Logs:  {addresses.log_folder}/*.log\n"
+    yield from scrape_configuration(service)
+    yield f"\nRedis: {environ['REDIS_URL']}"
+    yield f"Logs:  {log_folder}/*.log\n"
 
 
-def open_in_browser(addresses: Addresses) -> None:
+def open_in_browser(service: Service) -> None:
     """Open the operator index where a person sits at a screen; nothing happens elsewhere."""
     has_screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if sys.stdout.isatty() and has_screen:
-        webbrowser.open(addresses.service.index_url)
+        webbrowser.open(service.index_url)

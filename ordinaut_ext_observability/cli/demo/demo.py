@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from types import FrameType
@@ -13,7 +13,7 @@ from types import FrameType
 import typer
 
 from ordinaut_ext_observability.cli.announcement import Service, made_token
-from ordinaut_ext_observability.cli.demo.announcement import Addresses, announcement, open_in_browser
+from ordinaut_ext_observability.cli.demo.announcement import announcement, open_in_browser
 from ordinaut_ext_observability.cli.demo.processes import Processes
 from ordinaut_ext_observability.cli.demo.programs import check_temporary_folder
 from ordinaut_ext_observability.cli.demo.servers import MissingServerError, PostgresServer, RedisServer, ServerError
@@ -60,13 +60,15 @@ class Demo:
         try:
             with contextlib.ExitStack() as stack:
                 self._start_servers(stack)
-                addresses = self._start_processes()
+                service = Service(self._listener.url, made_token())
+                environ = {"DATABASE_URL": self._postgres.url(), "REDIS_URL": self._redis.url}
+                self._start_processes(service, environ)
                 self._wait_until_ready()
-                client = ("client", "traffic", "--url", self._listener.url, *self._seed)
-                self._processes.start(*client, environ=addresses.environ)
-                _say(announcement(addresses))
+                client = ("client", "traffic", "--url", service.url, *self._seed)
+                self._processes.start(*client, environ=environ)
+                _say("\n".join(announcement(service, environ, self._processes.log_folder)))
                 if self._open_browser:
-                    open_in_browser(addresses)
+                    open_in_browser(service)
                 self._watch()
         except MissingServerError as error:
             _say(str(error))
@@ -109,16 +111,14 @@ class Demo:
         self._postgres.stop()
         self._processes.close()
 
-    def _start_processes(self) -> Addresses:
+    def _start_processes(self, service: Service, environ: Mapping[str, str]) -> None:
         _say("Starting the host, a scheduler, three workers and a client…")
-        token = made_token()
-        environ = {"DATABASE_URL": self._postgres.url(), "REDIS_URL": self._redis.url}
         start = self._processes.start
         descriptor = self._listener.socket.fileno()
         with self._listener.socket:
             start(
                 *("host", "api", "--fd", str(descriptor)),
-                environ={**environ, "ORDINAUT_OBS_OPERATOR_TOKEN": token},
+                environ={**environ, "ORDINAUT_OBS_OPERATOR_TOKEN": service.shown_token},
                 pass_fds=[descriptor],
             )
         start("scheduler", "scheduler", environ=environ)
@@ -126,7 +126,6 @@ class Demo:
             start(name, "worker", *self._seed, environ=environ)
         # So slow that it is killed while it holds a lease.
         self._victim = start("worker-3", "worker", *self._seed, "--slowness", "40", environ=environ)
-        return Addresses(Service(self._listener.url, token), environ, self._processes.log_folder)
 
     def _wait_until_ready(self) -> None:
         deadline = monotonic_seconds() + _START_SECONDS
