@@ -127,9 +127,9 @@ class LogWriter:
             thread.join(max(0.0, deadline - monotonic_seconds()))
 
     def end_with_process(self) -> None:
-        """Write what is queued, and from now on in the calling thread: no other would be waited for."""
-        self.close()
+        """Write what is queued, and from now on in the calling thread: nobody would wait for another, or end it."""
         self._process_ends = True
+        self.close()
 
     def _start(self) -> None:
         """Start the thread unless it runs. While the process ends there are no new threads: then write here."""
