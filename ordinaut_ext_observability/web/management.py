@@ -16,11 +16,11 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.web.answers import error_response
 
 _START_TIMEOUT_SECONDS = 5.0
-_STOP_TIMEOUT_SECONDS = 3.0
 _BACKLOG = 128
 _MAX_CONNECTIONS = 256
 _LAST_PORT = 65535
@@ -92,14 +92,16 @@ class ManagementServer:
             self._listener.close()
         self._listener = self._thread = self._server = None
 
-    def stop(self) -> None:
-        """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
-        thread, server = self._thread, self._server
-        if thread is None:
-            return
-        if server is not None:
-            server.should_exit = True
-        thread.join(_STOP_TIMEOUT_SECONDS)
+    def begin_stop(self) -> None:
+        """Have the thread stop serving soon. Safe without `start`."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """Stop serving, and wait for the thread until then, on `monotonic_seconds`. Safe without `start`."""
+        self.begin_stop()
+        if self._thread is not None:
+            join_until(self._thread, ends_at)
         self._thread = self._server = None
 
     def _listen_on_first_free(self) -> socket.socket:
