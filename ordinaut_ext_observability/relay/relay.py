@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
@@ -20,7 +21,6 @@ from ordinaut_ext_observability.relay.shown import ShownSums
 from ordinaut_ext_observability.relay.vector import NumberReader, gauge_values
 
 _TICKS_PER_INTERVAL = 2
-_STOP_SECONDS = 3.0
 
 
 class Relay:
@@ -124,14 +124,16 @@ class Relay:
             self._thread = threading.Thread(target=self._run, name="observability-relay", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """Publish a last time and end the thread. Safe without `start`, and more than once."""
-        thread = self._thread
-        if thread is None:
-            return
+    def begin_stop(self) -> None:
+        """Have the thread publish a last time and end. Safe without `start`, and more than once."""
         self._stopping = True
         self._wake.set()
-        thread.join(_STOP_SECONDS)
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
+        self.begin_stop()
+        if self._thread is not None:
+            join_until(self._thread, ends_at)
         self._thread = None
 
     def shown(self) -> Registry:

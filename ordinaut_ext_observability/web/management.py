@@ -21,12 +21,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
 from ordinaut_ext_observability.web.connections import IDLE_SECONDS, BoundedConnection, close_overdue_connections
 
 _START_TIMEOUT_SECONDS = 5.0
-_STOP_TIMEOUT_SECONDS = 3.0
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
@@ -105,11 +105,16 @@ class ManagementServer:
                 held.close()
         self._listener = self._claim = self._thread = self._server = None
 
-    def stop(self) -> None:
-        """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
-        if self._thread is not None and self._server is not None:
+    def begin_stop(self) -> None:
+        """Have the thread stop serving soon. Safe without `start`."""
+        if self._server is not None:
             self._server.should_exit = True
-            self._thread.join(_STOP_TIMEOUT_SECONDS)
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """Stop serving, and wait for the thread until then, on `monotonic_seconds`. Safe without `start`."""
+        self.begin_stop()
+        if self._thread is not None:
+            join_until(self._thread, ends_at)
         if self._claim is not None:
             self._claim.close()
         self._claim = self._thread = self._server = None

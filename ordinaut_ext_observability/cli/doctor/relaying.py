@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.cli.doctor.processes import mixed_installations, unmerged_processes
+from ordinaut_ext_observability.cli.http_client import name_server_answers
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.relay.base import SHARED, RelayStore, StoreUnavailableError
-from ordinaut_ext_observability.runtime.relay import relay_stores
+from ordinaut_ext_observability.runtime.relay import relay_stores, usable_redis_url
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import Settings
+
+_RESOLVING_SECONDS = 1.0
+"""Shorter than for the host's name, which comes before: together they are to be over soon."""
 
 
 def relaying(settings: Settings) -> Iterator[Finding]:
@@ -28,6 +33,10 @@ def relaying(settings: Settings) -> Iterator[Finding]:
         )
         yield from unmerged_processes()
         return
+    host = urlsplit(usable_redis_url(settings.relay) or "").hostname
+    if host and not name_server_answers(host, _RESOLVING_SECONDS):
+        yield Finding(Kind.PROBLEM, f"REDIS_URL: no name server answers for {host}", "See /etc/resolv.conf here.")
+        makers = makers[1:]
     for place, make in enumerate(makers):
         store = None
         try:

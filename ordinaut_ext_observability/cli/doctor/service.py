@@ -22,6 +22,7 @@ class Service:
         self._base = url.rstrip("/").removesuffix(MOUNT_PATH)
         self._tokens = tokens
         self._timeout_seconds = timeout_seconds
+        self._silence: NoAnswerError | None = None
         self.serves_us = False
         """Whether our health report was found there, once `findings` has been through."""
 
@@ -29,13 +30,15 @@ class Service:
         """Whether anybody answers there."""
         try:
             self._get("/health")
-        except NoAnswerError:
-            return False
-        return True
+        except NoAnswerError as error:
+            self._silence = error
+        return self._silence is None
 
     def findings(self) -> Iterator[Finding]:
         """What was found; when nobody answers, that alone."""
         try:
+            if self._silence is not None:
+                raise self._silence  # it was waited for once
             health, live = self._get("/health"), self._get("/health/live")
         except NoAnswerError as error:
             yield Finding(
