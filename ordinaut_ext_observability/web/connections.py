@@ -40,8 +40,9 @@ SWEEP_SECONDS = 1.0
 _NEW_SECONDS = 1.0  # as long as a probe usually waits for its answer
 
 # What strangers send makes uvicorn warn, a line each; only what fails in us is for the host's log.
-_errors_only = logging.getLogger("uvicorn.error.management")
-_errors_only.setLevel(logging.ERROR)
+# No logger of the process's: its levels are the host's.
+_errors_only = logging.Logger("uvicorn.error.management", logging.ERROR)  # noqa: LOG001
+_errors_only.parent = logging.getLogger("uvicorn.error")
 
 
 class BoundedConnection(H11Protocol):
