@@ -251,6 +251,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, LogFile | None]]]:
     """Sets up the extension in an application, with settings given by their names without the prefix."""
     from ordinaut_ext_observability.extension import ObservabilityExtension
+    from ordinaut_ext_observability.logs.destination import Destination
 
     with contextlib.ExitStack() as stack:
 
@@ -265,7 +266,7 @@ def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
             log = LogFile(tmp_path / f"log-{len(list(tmp_path.iterdir()))}")
             stack.callback(os.close, log.file_descriptor)
             stack.callback(face._runtime.stop)
-            face._runtime.log_writer._file_descriptor = log.file_descriptor
+            face._runtime.log_writer._destination = Destination(log.file_descriptor)
             return face, log
 
         yield run
