@@ -24,17 +24,20 @@ from starlette.responses import Response
 from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
-from ordinaut_ext_observability.web.connections import IDLE_SECONDS, BoundedConnection, close_overdue_connections
+from ordinaut_ext_observability.web.connections import (
+    ACCEPTED_AT_ONCE,
+    IDLE_SECONDS,
+    BoundedConnection,
+    TurnTaking,
+    close_overdue_connections,
+)
 
 _START_TIMEOUT_SECONDS = 5.0
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
-_BACKLOG = 2048
-"""Connections that wait in the system to be accepted: in a rush, a probe waits there rather than be turned away."""
-
-_ACCEPTED_AT_ONCE = 8
-"""Connections accepted before requests are read again: few, so that a rush does not close what it has just opened."""
+_BACKLOG = 512
+"""Connections that wait in the system to be accepted: in a rush, a probe waits there for less than a second."""
 
 
 class ManagementServer:
@@ -148,7 +151,7 @@ class ManagementServer:
         app.include_router(router)
         app.add_exception_handler(HTTPException, _answer_in_our_shape)  # type: ignore[arg-type] # Starlette's own hint
         return uvicorn.Config(
-            app,
+            TurnTaking(app),
             loop="asyncio",
             http=BoundedConnection,
             ws="none",
@@ -156,7 +159,7 @@ class ManagementServer:
             access_log=False,
             log_config=None,  # logging is the host's
             proxy_headers=False,  # access lists and limits are about who connects, not about what a client writes
-            backlog=_ACCEPTED_AT_ONCE,  # asyncio takes one number for both
+            backlog=ACCEPTED_AT_ONCE,  # asyncio takes one number for both
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )
