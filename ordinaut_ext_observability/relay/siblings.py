@@ -37,6 +37,7 @@ class Siblings:
     def __init__(self) -> None:
         self._names: dict[str, socket.socket] = {}
         self._started = False
+        self._counts = 0
         self._lock = threading.Lock()  # a check that is under way may outlast the end
         forget_after_fork(self)
 
@@ -48,7 +49,11 @@ class Siblings:
         """Other processes that serve at an address of this one's; 0 where the system does not tell."""
         with self._lock:
             try:
-                self._bind_names()
+                self._counts += 1
+                # At the 1st, 2nd, 4th, 8th … time: servers begin to listen soon after the start, and looking costs more
+                # the more connections there are.
+                if self._counts.bit_count() == 1:
+                    self._bind_names()
                 serving = servers_by_address()
             except (OSError, ValueError, IndexError):  # there is no such list, or it is written otherwise
                 return 0
@@ -58,6 +63,7 @@ class Siblings:
         """Serve nowhere any more. Safe without `start`, and more than once."""
         with self._lock:
             self._started = False
+            self._counts = 0
             self._close_all_but(set())
 
     def forget(self) -> None:
