@@ -69,7 +69,7 @@ def describe_endpoints(access: AccessControl) -> list[EndpointDescription]:
             EndpointDescription(f"/health/{probe}", "GET, HEAD", "public", enabled=True, note=note)
             for probe, note in (
                 ("live", "the event loop answers"),
-                ("ready", "started, not stopping, event loop answers, no required check unhealthy"),
+                ("ready", "started, not stopping, event loop answers, no required check unhealthy or unknown"),
                 ("startup", "the host has finished starting"),
             )
         ),
