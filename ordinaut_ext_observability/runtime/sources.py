@@ -92,6 +92,7 @@ class Sources:
         """Begin what is not running yet. Called again when an application was mounted or has started."""
         self._watch_engines()
         if self._serves():
+            self._siblings.start()
             self._start_collecting()
         if self.relay is not None:
             self.relay.start()

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.standin_host import create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
-from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -67,6 +67,19 @@ def test_degraded_service_is_0_unless_strict(serve: Any, check: Check) -> None:
     assert check(served.url).returncode == 0
     assert check(served.url, "--strict").returncode == 1
     assert "degraded" in check(served.url).stdout
+
+
+@pytest.mark.parametrize(("grace", "status", "code"), [("30", "unknown", 0), ("0", "unhealthy", 1)])
+def test_what_is_not_known_yet_is_0_and_1_after_the_grace(
+    serve: Any, check: Check, grace: str, status: str, code: int
+) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, HEALTH_STARTUP_GRACE_SECONDS=grace)
+    served.runtime.health_monitor.register_check("database", lambda: unknown("not read yet"))
+    answer = check(served.url, "--token", TOKEN)
+    assert answer.returncode == code, answer.stdout
+    assert answer.stdout.splitlines()[1].split()[:3] == ["database", status, "required"]
+    assert "not read yet" in answer.stdout
+    assert "ready: unavailable" in answer.stdout
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:8080", "ftp://127.0.0.1/", "http://[bad", ""])
