@@ -21,6 +21,8 @@ from ordinaut_ext_observability.relay.shown import ShownSums
 from ordinaut_ext_observability.relay.vector import NumberReader, gauge_values
 
 _TICKS_PER_INTERVAL = 2
+_LOADING_SECONDS = 2.0
+"""Longest time that importing the driver of a store takes; a tenth of that is usual."""
 
 
 class Relay:
@@ -68,6 +70,8 @@ class Relay:
         self._folded_for_others_at = self._clock.monotonic()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
+        self._tries = threading.Event()
+        """Set once the driver of a store is loaded: from then on only the store is waited for."""
         self._stopping = False
         self._desk = OriginDesk(
             self._clock, self._wake.set, lambda: self._metrics.relay_failures.labels("origin").inc()
@@ -133,6 +137,10 @@ class Relay:
         """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
         self.begin_stop()
         if self._thread is not None:
+            if not self._tries.is_set():
+                # A process that lives for a moment only: its counts wait for the driver, which hangs for nobody.
+                self._tries.wait(_LOADING_SECONDS)
+                ends_at = None
             join_until(self._thread, ends_at)
         self._thread = None
 
@@ -159,9 +167,11 @@ class Relay:
         return self._members.any_counts(family_name, self._incarnation.numbers())
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._guarded(self._tick)
+        while True:
+            self._guarded(self._tick)  # also where the end came first: what was counted until then is published
             self._sleep()
+            if self._stopping:
+                break
         self._guarded(self._finish)
 
     def _sleep(self) -> None:
@@ -184,6 +194,7 @@ class Relay:
             self._metrics.count_internal_error("relay")
         finally:
             if step == self._tick:
+                self._tries.set()
                 self.settled.set()
 
     def _tick(self) -> None:
@@ -214,6 +225,7 @@ class Relay:
             store = None
             try:
                 store = make()
+                self._tries.set()
                 self._publish(store)
             except StoreUnavailableError as error:
                 if store is not None:

@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.relay.redis import RedisStore
+from ordinaut_ext_observability.relay.vector import decode
+
 MOST_ADDED_SECONDS = 0.5
 
 LIBRARIES = "import asyncpg, fastapi, prometheus_client, pydantic_settings, redis\n"
@@ -179,20 +182,22 @@ def test_a_script_ends_at_once_although_nobody_takes_its_lines(start: Start) -> 
     assert waiting_seconds(process, begun, ran) < MOST_ADDED_SECONDS
 
 
-def test_an_ordinary_end_loses_neither_lines_nor_counts(
-    start_child: Callable[..., Any], redis_url: str, run_command: Callable[..., Any]
-) -> None:
+def test_an_ordinary_end_loses_neither_lines_nor_counts(start_child: Callable[..., Any], redis_url: str) -> None:
     source = (
         "from observability.logging import get_logger\n"
-        "from observability.metrics import orchestrator_metrics as m\n"
+        "from observability.metrics import orchestrator_metrics\n"
         "for number in range(2000): get_logger('w').info('line', extra={'number': number})\n"
-        "m.record_worker_heartbeat('w')\n"
+        "orchestrator_metrics.record_worker_heartbeat('w')\n"
     )
-    child = start_child("-c", source, environ={"REDIS_URL": redis_url})
+    child = start_child("-c", source, environ={"REDIS_URL": redis_url, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "2"})
     assert child.process.wait(30.0) == 0
     assert [line["number"] for line in child.log_lines(message="line")] == list(range(2000))
-    told = run_command("doctor", REDIS_URL=redis_url)
-    assert "0 processes publish" in told.stdout, told.stdout
+    store = RedisStore(redis_url, interval_seconds=2.0, expiry_seconds=20.0)
+    vectors = store.read({}, store="", retired_version=0).vectors
+    store.close()
+    last = decode(vectors[-1].content, vectors[-1].sequence, vectors[-1].epoch)
+    assert last.about.ended
+    assert 1.0 in last.counts.values
 
 
 @pytest.mark.parametrize(
