@@ -23,7 +23,7 @@ from ordinaut_ext_observability.relay.vector import decode
 
 MOST_ADDED_SECONDS = 0.5
 
-LIBRARIES = "import asyncpg, fastapi, prometheus_client, pydantic_settings, redis\n"
+LIBRARIES = "import asyncpg, fastapi, prometheus_client, pydantic, redis\n"
 """A host has these, with us or without: what it takes Python to clear them away is not ours."""
 
 HOST = f"""{LIBRARIES}
