@@ -25,5 +25,5 @@ def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iter
     yield Section("Installation", list(installation()))
     yield Section("Loading, by the environment here", variables)
     yield Section("Settings, by the environment here", effective)
-    yield Section("Merging of processes, by the environment here", list(relaying(settings)))
+    yield Section("Merging of processes, by the environment here", list(relaying(settings, service.port)))
     yield Section("Running host", running)

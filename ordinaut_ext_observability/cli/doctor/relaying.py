@@ -13,19 +13,19 @@ from ordinaut_ext_observability.runtime.relay import relay_stores
 from ordinaut_ext_observability.settings import Settings
 
 
-def relaying(settings: Settings) -> Iterator[Finding]:
-    """What is in each store that could be used. No count is changed."""
+def relaying(settings: Settings, port: int) -> Iterator[Finding]:
+    """What is in each store that could be used, by processes that serve at this port. No count is changed."""
     makers = relay_stores(settings.relay, SystemClock())
     if not settings.relay.relay:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
-        yield from unmerged_processes()
+        yield from unmerged_processes(port)
         return
     if not makers:
         yield fact(
             "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them "
             "the API's /metrics shows workers and scheduler, too"
         )
-        yield from unmerged_processes()
+        yield from unmerged_processes(port)
         return
     for place, make in enumerate(makers):
         store = None
