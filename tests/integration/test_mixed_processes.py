@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import pytest
 
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
@@ -37,32 +41,55 @@ def report(port: int) -> dict[str, Any]:
     return body
 
 
-def doctors_problems() -> list[Finding]:
+def doctors_problems(port: int) -> list[Finding]:
     """What the doctor finds wrong with the merging of processes, by the environment here."""
-    return [finding for finding in relaying(load_settings()) if finding.kind is Kind.PROBLEM]
+    return [finding for finding in relaying(load_settings(), port) if finding.kind is Kind.PROBLEM]
+
+
+def end_with_workers(server: Any) -> None:
+    """A supervisor that is killed leaves its workers behind."""
+    if server.process.poll() is not None:
+        return
+    workers = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.terminate()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    for worker in alive:
+        worker.kill()
+    server.clean_up()
 
 
 def relay_check(port: int) -> dict[str, Any]:
     return next((check for check in report(port)["checks"] if check["name"] == "relay"), {"status": "not configured"})
 
 
-def test_workers_without_a_store_say_that_their_numbers_are_apart(
-    start_child: Any, clean_process: Any, free_port: Any, eventually: Any, tmp_path: Path
-) -> None:
+@pytest.fixture
+def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, int]]]:
+    """Serves the application by this module and these arguments; the process and its port."""
     (tmp_path / "application.py").write_text(APPLICATION)
-    port = free_port()
-    server = start_child(
-        *("-m", "uvicorn", "application:app", "--port", str(port), "--workers", "3"), environ=QUICK, cwd=tmp_path
-    )
-    server.wait_for_port(port)
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments: str, **environ: str) -> tuple[Any, int]:
+            port = free_port()
+            command = [argument.format(port=port) for argument in arguments]
+            server = start_child("-m", *command, environ={**QUICK, **environ}, cwd=tmp_path)
+            stack.callback(end_with_workers, server)
+            server.wait_for_port(port)
+            return server, port
+
+        yield run
+
+
+def test_workers_without_a_store_say_that_their_numbers_are_apart(
+    start_server: Any, clean_process: Any, free_port: Any, eventually: Any
+) -> None:
+    _, port = start_server("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
     assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
     # Whichever of them answers.
     assert {report(port)["status"] for _ in range(20)} == {"degraded"}
-    (problem,) = doctors_problems()
-    assert problem.sign.startswith("3 processes serve at one address here")
+    (problem,) = doctors_problems(port)
+    assert problem.sign.startswith(f"3 processes serve at port {port} here")
     assert problem.paste.startswith("export ORDINAUT_OBS_RELAY_DIR=")
-    server.end()
-    assert eventually(lambda: not doctors_problems())
+    assert not doctors_problems(free_port())
 
 
 def test_two_installations_on_one_redis_say_so(
@@ -79,12 +106,12 @@ def test_two_installations_on_one_redis_say_so(
         return "".join(registry.pieces(openmetrics=False)).count("\nordinaut_observability_database_info{")
 
     assert eventually(lambda: databases() == 2)
-    (problem,) = doctors_problems()
+    (problem,) = doctors_problems(80)
     assert problem.sign.startswith("processes of 2 databases share this store")
     assert problem.paste.startswith("export REDIS_URL=redis://HOST:6379/1")
     other.sources.stop()
     assert eventually(lambda: one.states()["relay"] == "healthy")
-    assert eventually(lambda: not doctors_problems())
+    assert eventually(lambda: not doctors_problems(80))
 
 
 def test_one_database_by_several_names_is_one_installation(

@@ -82,7 +82,7 @@ TEXTS = [
 
 def odd_files(folder: Path) -> Iterator[str]:
     """Paths of what is no configuration, secret or directory."""
-    yield from ("/dev/zero", "/dev/random", "/dev/stdin", "/dev/tty", "/proc/self/mem", "/", "/nowhere/at/all")
+    yield from ("/dev/zero", "/dev/random", "/dev/stdin", "/dev/tty", "/proc/self/mem", "/", "/proc/nowhere/at/all")
     pipe = folder / "pipe"
     os.mkfifo(pipe)
     yield str(pipe)

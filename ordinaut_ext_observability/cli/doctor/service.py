@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ordinaut_ext_observability.cli.check import Tokens, check_service
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
@@ -25,6 +26,12 @@ class Service:
         self._silence: NoAnswerError | None = None
         self.serves_us = False
         """Whether our health report was found there, once `findings` has been through."""
+
+    @property
+    def port(self) -> int:
+        """Where the host listens."""
+        parts = urlsplit(self._base)
+        return parts.port or (443 if parts.scheme == "https" else 80)
 
     def answers(self) -> bool:
         """Whether anybody answers there."""
