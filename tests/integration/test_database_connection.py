@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,10 +30,18 @@ SECRET = "hunter2secret"
 
 
 @pytest.fixture(scope="module")
-def read_only_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server whose sessions begin read-only, as those of a replica do."""
+def socket_folder() -> Iterator[Path]:
+    """A folder that the user of the server may write to, with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def read_only_server(postgres_server: PostgresServer, socket_folder: Path) -> Iterator[PostgresServer]:
+    """A server whose sessions begin read-only, as those of a replica do, and that has a Unix socket."""
     del postgres_server  # it says whether there are servers at all
-    server = PostgresServer(trust=True)
+    server = PostgresServer(trust=True, settings={"unix_socket_directories": str(socket_folder)})
     server.start()
     try:
         server.run_sql("CREATE DATABASE host", "postgres")
@@ -108,19 +117,21 @@ def test_target_session_attrs_leads_to_the_server_it_leads_the_host_to(
         assert command(url, one)[0] == (2 if hosts is None else 0)
 
 
-def test_what_else_a_url_says_is_kept(postgres_server: PostgresServer, database_url: str) -> None:
+def test_what_else_a_url_says_is_kept(
+    postgres_server: PostgresServer, read_only_server: PostgresServer, socket_folder: Path, database_url: str
+) -> None:
     user, _, place = database_url.partition("@")
     name = database_url.rpartition("/")[2]
     postgres_server.run_sql("CREATE SCHEMA other; CREATE TABLE other.task (id int)", name)
     postgres_server.run_sql(f"CREATE ROLE reader_{name} LOGIN IN ROLE pg_monitor, pg_read_all_data", "postgres")
-    folder, port = postgres_server.folder, postgres_server.port
+    port = read_only_server.port
     for url in (
         f"{database_url}?options=-csearch_path%3Dother,public",
         f"{database_url}?options=-c%20statement_timeout%3D1h%20-c%20default_transaction_read_only%3Don",
         *(f"{database_url}?sslmode={mode}" for mode in ("prefer", "disable", "allow")),
         f"postgresql://reader_{name}@{place}",
-        f"postgresql://orchestrator@/{name}?host={folder}&port={port}",
-        f"postgresql+psycopg://orchestrator@/{name}?host=/nowhere,{folder}&port={port}",
+        f"postgresql://orchestrator@/host?host={socket_folder}&port={port}",
+        f"postgresql+psycopg://orchestrator@/host?host=/nowhere,{socket_folder}&port={port}",
         f"{user}@127.0.0.1:1,{place}",
     ):
         collector, _ = asyncio.run(collect(url))

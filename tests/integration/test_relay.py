@@ -96,7 +96,7 @@ def start_api(start_child: Any, eventually: Any) -> Iterator[Callable[..., Api]]
 
     def run(environ: Mapping[str, str]) -> Api:
         child = start_child(COMMAND, "serve", "--port", "0", environ=environ)
-        assert eventually(lambda: "curl" in child.out, 30), child.err
+        assert eventually(lambda: "Scrape it" in child.out, 30), child.err
         base = re.search(r"metrics +(http://\S+)/ext/", child.out)
         assert base
         child.wait_for_port(int(base[1].rpartition(":")[2]))
