@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.clock import monotonic_seconds
@@ -17,7 +18,10 @@ from ordinaut_ext_observability.clock import monotonic_seconds
 ResultT = TypeVar("ResultT")
 
 STOP_SECONDS = 0.3
-"""How long all parts together may take to stop. Lines are written after that: in all it stays below half a second."""
+"""How long all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
+
+_LONGEST_WORK_SECONDS = 5.0
+"""What a part still does when it stops takes milliseconds, or as long as this on a machine that is overwhelmed."""
 
 
 class DaemonExecutor(ThreadPoolExecutor):
@@ -49,8 +53,28 @@ class DaemonExecutor(ThreadPoolExecutor):
 
 
 def join_until(thread: threading.Thread, ends_at: float | None) -> None:
-    """Wait for the thread until this time of `monotonic_seconds`; None: for as long as a stop may take."""
-    thread.join(STOP_SECONDS if ends_at is None else max(0.0, ends_at - monotonic_seconds()))
+    """Wait for the thread until this time of `monotonic_seconds`; None: for as long as a stop may take.
+
+    What the thread works meanwhile comes on top, a few seconds at most: a driver that is still being imported, or a
+    busy machine, hangs for nobody.
+    """
+    begun, ran = monotonic_seconds(), _running_seconds(thread)
+    patience = STOP_SECONDS if ends_at is None else ends_at - begun
+    while thread.is_alive():
+        passed, worked = monotonic_seconds() - begun, _running_seconds(thread) - ran
+        left = min(patience + worked, patience + _LONGEST_WORK_SECONDS) - passed
+        if left <= 0:
+            return
+        thread.join(left)
+
+
+def _running_seconds(thread: threading.Thread) -> float:
+    """How long the thread has used a processor, or wanted to; 0 where the system does not tell."""
+    try:
+        used, wanted, _ = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text("ascii").split()
+    except (OSError, ValueError):
+        return 0.0
+    return (int(used) + int(wanted)) / 1e9
 
 
 def run_on_own_loop(main: Coroutine[Any, Any, ResultT]) -> ResultT:

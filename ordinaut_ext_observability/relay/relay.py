@@ -21,8 +21,6 @@ from ordinaut_ext_observability.relay.shown import ShownSums
 from ordinaut_ext_observability.relay.vector import NumberReader, gauge_values
 
 _TICKS_PER_INTERVAL = 2
-_LOADING_SECONDS = 2.0
-"""Longest time that importing the driver of a store takes; a tenth of that is usual."""
 
 
 class Relay:
@@ -70,8 +68,6 @@ class Relay:
         self._folded_for_others_at = self._clock.monotonic()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
-        self._tries = threading.Event()
-        """Set once the driver of a store is loaded: from then on only the store is waited for."""
         self._stopping = False
         self._desk = OriginDesk(
             self._clock, self._wake.set, lambda: self._metrics.relay_failures.labels("origin").inc()
@@ -137,10 +133,6 @@ class Relay:
         """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
         self.begin_stop()
         if self._thread is not None:
-            if not self._tries.is_set():
-                # A process that lives for a moment only: its counts wait for the driver, which hangs for nobody.
-                self._tries.wait(_LOADING_SECONDS)
-                ends_at = None
             join_until(self._thread, ends_at)
         self._thread = None
 
@@ -194,7 +186,6 @@ class Relay:
             self._metrics.count_internal_error("relay")
         finally:
             if step == self._tick:
-                self._tries.set()
                 self.settled.set()
 
     def _tick(self) -> None:
@@ -225,7 +216,6 @@ class Relay:
             store = None
             try:
                 store = make()
-                self._tries.set()
                 self._publish(store)
             except StoreUnavailableError as error:
                 if store is not None:
