@@ -27,9 +27,10 @@ def within(
 
     if isinstance(function, (classmethod, staticmethod)):
         raise TypeError(f"{decorator} takes the function itself: write it below @{type(function).__name__}")
-    if not callable(function):
+    if not callable(function) or isinstance(function, type):  # a function in a class's place is no class any more
         raise TypeError(f"{decorator} takes a function, not {function!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    called_by = (function, type(function).__call__)  # objects may be called, too
+    if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in called_by):
         raise TypeError(f"{decorator} takes functions and coroutine functions, {function!r} is a generator")
 
     if inspect.iscoroutinefunction(function):
