@@ -59,7 +59,7 @@ def test_workers_without_a_store_say_that_their_numbers_are_apart(
     # Whichever of them answers.
     assert {report(port)["status"] for _ in range(20)} == {"degraded"}
     (problem,) = doctors_problems()
-    assert problem.sign.startswith("3 processes serve at one address here")
+    assert problem.sign.startswith(f"3 processes serve on port {port} here")
     assert problem.paste.startswith("export ORDINAUT_OBS_RELAY_DIR=")
     server.end()
     assert eventually(lambda: not doctors_problems())

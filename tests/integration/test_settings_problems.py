@@ -18,6 +18,7 @@ from ordinaut_ext_observability.environment_values import MAX_VALUE_LENGTH
 from ordinaut_ext_observability.settings import (
     MAX_UNKNOWN_NAMES,
     SettingProblem,
+    Settings,
     describe_settings,
     effective_values,
     load_settings,
@@ -252,6 +253,28 @@ def test_what_is_wrong_is_told_in_plain_words(
     assert problem.problem.startswith(sentence)
     assert "Accepted: " in problem.problem
     assert "secret" not in repr(problem).partition("Accepted")[0]
+
+
+def test_a_name_in_lower_case_is_told(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ordinaut_obs_disabled", "1")
+    (problem,) = load_settings().problems
+    assert problem.variable == "ordinaut_obs_disabled"
+    assert "did you mean ORDINAUT_OBS_DISABLED?" in problem.problem
+
+
+def test_everywhere_may_be_written_as_it_is_shown(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ORDINAUT_OBS_SCRAPE_ALLOW", "everywhere")
+    settings = load_settings()
+    assert settings.problems == ()
+    assert settings.access == Settings().access
+
+
+def test_what_cannot_be_read_stays_open_nowhere(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean_process.setenv("ORDINAUT_OBS_CONFIG", str(tmp_path))
+    clean_process.setenv("ORDINAUT_OBS_OPERATOR_TOKEN_FILE", "/dev/null")
+    before = len(os.listdir("/proc/self/fd"))
+    assert len(load_settings().problems) == 2
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_spaces_around_a_value_do_not_count(clean_process: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,15 @@ def unmerged_processes() -> Iterator[Finding]:
         serving = servers_by_address()
     except OSError:  # not Linux
         return
-    most = max(serving.values(), default=0)
-    if most > 1:
+    for address, processes in serving.items():
+        if processes == 1:
+            continue
+        port = address.partition(":")[2]  # as the kernel writes it, in hexadecimal; a Unix socket has none
+        place = f"port {int(port, 16)}" if port else "one Unix socket"
         yield Finding(
             Kind.PROBLEM,
-            f"{most} processes serve at one address here: without a store between them, each scrape shows the numbers "
-            "of one of them",
+            f"{processes} processes serve on {place} here: without a store between them, each scrape shows the "
+            "numbers of one of them",
             "Give them a store: a Redis, or a directory that all of them can write to.",
             'export ORDINAUT_OBS_RELAY_DIR="$HOME/.ordinaut-observability"',
         )
