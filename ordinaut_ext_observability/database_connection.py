@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "ordinaut-observability"
 
 FAILURES = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What connecting can raise."""
+"""Errors that connecting can raise."""
 
 _TRY_NEXT = (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError)
 """After these the next server of a URL is tried, as libpq does; a wrong password is wrong everywhere."""
@@ -82,7 +82,7 @@ def _one_by_one(url: str) -> list[str]:
 
 
 def _rounds(servers: list[str]) -> tuple[str | None, ...]:
-    """What is asked of the servers, in turn. None: what their URL says."""
+    """Values of `target_session_attrs` to ask the servers for, in turn. None: the one in their URL."""
     wanted = dict(parse_qsl(urlsplit(servers[0]).query)).get("target_session_attrs")
     return ("standby", "any") if wanted == "prefer-standby" and len(servers) > 1 else (None,)
 

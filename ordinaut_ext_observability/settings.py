@@ -47,7 +47,7 @@ class SettingProblem:
 
     variable: str
     value: str
-    """As given, cut, a password in it masked; `<masked>` for a secret."""
+    """The text given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
     """What is wrong and what would be accepted."""
 
@@ -147,7 +147,7 @@ def describe_settings() -> list[SettingDescription]:
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
-    """What took effect, by variable, for showing: secrets only as `set` or `unset`, passwords in others masked."""
+    """Values that took effect, by variable, for showing: secrets as `set` or `unset`, passwords in others masked."""
     return {
         _variable(name, info): _shown(getattr(getattr(settings, part_name), name), secret=_is_secret(info))
         for part_name, part in _PARTS.items()

@@ -65,7 +65,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
-    """Whether anybody says what address this host has, or that there is no such host."""
+    """True where anybody says what address this host has, or that there is no such host."""
     try:
         call_within(seconds, socket.getaddrinfo, host, None)
     except TimeoutError:
