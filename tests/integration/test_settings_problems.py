@@ -464,6 +464,10 @@ def test_commands_take_secrets_from_files_too(
     url = database_url.replace("postgresql://", "postgresql+psycopg_async://")
     answer = run_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
     assert answer.returncode == 0, answer.stdout
+    differing = {"DATABASE_URL": "postgresql://127.0.0.1:1/other", "DATABASE_URL_FILE": write_secret(url, "url")}
+    answer = run_command("db", **differing)
+    assert (answer.returncode, "are both set and differ" in answer.stderr) == (2, True)
+    assert run_command("db", "--url", database_url, **differing).returncode == 0
     answer = run_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
     assert "ORDINAUT_OBS_OPERATOR_TOKEN_FILE is not a regular file." in answer.stderr
 
