@@ -18,10 +18,10 @@ from ordinaut_ext_observability.clock import monotonic_seconds
 ResultT = TypeVar("ResultT")
 
 STOP_SECONDS = 0.3
-"""How long all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
+"""The time all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
 
 _LONGEST_WORK_SECONDS = 5.0
-"""What a part still does when it stops takes milliseconds, or as long as this on a machine that is overwhelmed."""
+"""The work that a part still does when it stops takes milliseconds, or as long as this on a machine that is overwhelmed."""
 
 
 class DaemonExecutor(ThreadPoolExecutor):
@@ -88,7 +88,7 @@ def run_on_own_loop(main: Coroutine[Any, Any, ResultT]) -> ResultT:
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """What the function returns or raises.
+    """Call the function; return or raise what it does.
 
     Raises:
         TimeoutError: it takes longer; it is left to itself.

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ordinaut_ext_observability.daemon_threads import call_within
 
@@ -65,7 +65,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
-    """Whether anybody says what address this host has, or that there is no such host."""
+    """True where anybody says what address this host has, or that there is no such host."""
     try:
         call_within(seconds, socket.getaddrinfo, host, None)
     except TimeoutError:
@@ -73,6 +73,15 @@ def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
     except (OSError, UnicodeError):
         return True
     return True
+
+
+def without_password(url: str) -> tuple[str, str]:
+    """The URL as it can be asked and shown, and the password of the user in it: a token, as a browser would send it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, ""  # whoever asks it says what is wrong
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), unquote(parts.password or "")
 
 
 def ask(url: str, token: str = "", timeout_seconds: float = 5.0, headers: Mapping[str, str] | None = None) -> Answer:

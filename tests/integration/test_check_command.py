@@ -123,6 +123,15 @@ def test_token_shows_the_checks_of_a_protected_service(serve: Any, check: Check)
         assert "event_loop" in answer.stdout
 
 
+def test_password_of_a_url_is_the_token_and_is_not_shown(serve: Any, check: Check) -> None:
+    served = serve_ill(serve, required=False)
+    told = check(served.url.replace("://", f"://operator:{TOKEN}@"))
+    assert told.returncode == 0
+    assert "ConnectionError" in told.stdout
+    silent = check(f"http://operator:{TOKEN}@127.0.0.1:1")
+    assert silent.stdout == "http://127.0.0.1:1 does not answer: Connection refused\n"
+
+
 def test_without_a_token_the_option_is_named(serve: Any, check: Check) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
     assert "--token" in check(served.url).stdout
