@@ -21,7 +21,7 @@ STOP_SECONDS = 0.3
 """The time all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
 
 _LONGEST_WORK_SECONDS = 5.0
-"""The work that a part still does when it stops takes milliseconds, or as long as this on a machine that is overwhelmed."""
+"""The longest wait for a part that still works: its work takes milliseconds, but the machine may be overwhelmed."""
 
 
 class DaemonExecutor(ThreadPoolExecutor):
