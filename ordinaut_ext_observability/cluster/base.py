@@ -27,6 +27,10 @@ class ClusterUnavailableError(ObservabilityError):
     """The store does not answer, or not within its time; the message says why and holds no secret."""
 
 
+class ClusterBusyError(ClusterUnavailableError):
+    """Another process has been writing for too long; what is there can be read."""
+
+
 class Document(NamedTuple):
     """A document as it was read."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ordinaut_ext_observability.cluster.base import QUEUE_ROWS, Append, Document, Put
-from ordinaut_ext_observability.cluster.redis_scripts import RedisScripts
+from ordinaut_ext_observability.cluster.redis_scripts import RedisScripts, prefix_of
 
 
 class RedisCluster:
@@ -21,7 +21,7 @@ class RedisCluster:
             url,
             __package__,
             ("get", "write", "take", "hold_lease", "release_lease"),
-            prefix=f"{{ordinaut-observability:{installation}}}:",
+            prefix=prefix_of(installation),
         )
 
     def hold_lease(self, name: str, owner: str, ttl_seconds: float) -> bool:

@@ -42,7 +42,7 @@ class RedisScripts:
     def __init__(self, url: str, package: str, names: Sequence[str], *, prefix: str, common: str = "") -> None:
         """Reads `<package>/scripts/<name>.lua`; `common` is the name of one that the others begin with.
 
-        Connects at the first call. All keys have one hash tag, so that in a Redis Cluster they are on one server.
+        Connects at the first call.
 
         Raises:
             ClusterUnavailableError: the URL cannot be read.
@@ -79,6 +79,11 @@ class RedisScripts:
     def close(self) -> None:
         """Give back the connection; the next call opens another."""
         self._client.connection_pool.disconnect()
+
+
+def prefix_of(installation: str) -> str:
+    """The beginning of all keys of an installation, a hash tag: in a Redis Cluster they are on one server."""
+    return f"{{ordinaut-observability:{installation}}}:"
 
 
 def _client(url: str) -> Redis:

@@ -50,13 +50,8 @@ class SqliteCluster:
 
     def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
         with self._file.transaction(write=True) as db:
-            if any(_document(db, put.name).version != put.version for put in documents):
+            if not put_documents(db, documents):
                 return False
-            db.executemany(
-                "INSERT INTO documents VALUES (?, ? + 1, ?)"
-                " ON CONFLICT DO UPDATE SET version = excluded.version, content = excluded.content",
-                [(_key(put.name), put.version, put.content) for put in documents],
-            )
             now = self._clock.wall()
             db.executemany(
                 "INSERT INTO rows (queue, until, content) VALUES (?, ?, ?)",
@@ -80,6 +75,18 @@ class SqliteCluster:
 
     def close(self) -> None:
         self._file.close()
+
+
+def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
+    """Write documents in a transaction that is open; False, and nothing written, where one has another version."""
+    if any(_document(db, put.name).version != put.version for put in documents):
+        return False
+    db.executemany(
+        "INSERT INTO documents VALUES (?, ? + 1, ?)"
+        " ON CONFLICT DO UPDATE SET version = excluded.version, content = excluded.content",
+        [(_key(put.name), put.version, put.content) for put in documents],
+    )
+    return True
 
 
 def _document(db: sqlite3.Connection, name: str) -> Document:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 
 MEMORY = ":memory:"
 """The path of a store that is this process's alone and ends with it."""
@@ -47,7 +47,8 @@ class SqliteFile:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
-            raise ClusterUnavailableError(f"{self.path}: {error}") from None
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            raise (ClusterBusyError if busy else ClusterUnavailableError)(f"{self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
             self._discard()
             raise ClusterUnavailableError(f"{self.path}: {error}; it begins anew") from None
