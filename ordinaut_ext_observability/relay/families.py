@@ -11,9 +11,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 class RelayFamilies:
     """The families of some registries; some of them are shown only, since others publish what they count."""
 
-    def __init__(
-        self, registries: Sequence[Registry], shown_only: Callable[[], Sequence[AnyFamily]] = tuple
-    ) -> None:
+    def __init__(self, registries: Sequence[Registry], shown_only: Callable[[], Sequence[AnyFamily]] = tuple) -> None:
         self._registries = registries
         self._shown_only = shown_only
 

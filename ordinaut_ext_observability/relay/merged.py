@@ -123,7 +123,7 @@ class MergedRegistry:
 
 def _show(block: Iterable[_Shown], total: array[int]) -> None:
     for child, place, end in block:
-        if end - place > 2:  # noqa: PLR2004 - a histogram: behind the two places of its sum are its buckets
+        if end - place > 2:
             child.sum, child.counts = number_at(total, place), total[place + 2 : end].tolist()
         else:
             child.value = number_at(total, place)

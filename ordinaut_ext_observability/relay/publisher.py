@@ -88,6 +88,11 @@ class Publisher:
         """The identity of the store that knows this publisher; empty before it joined."""
         self._sequence = 0
 
+    @property
+    def waiting_count(self) -> int:
+        """Publications that the store has not acknowledged."""
+        return len(self._waiting)
+
     def skip(self) -> None:
         """Leave out what was counted until now and is not in the total: others have it, such as a forked parent."""
         self._waiting.clear()
@@ -266,7 +271,8 @@ def _changed(values: list[float], before: list[float]) -> Iterator[int]:
 
 def _by_row(rows: list[Row], positions: Iterable[int]) -> Iterator[tuple[Row, list[int]]]:
     """The rows in which these numbers are, each with its numbers."""
-    row, gathered = None, []
+    row: Row | None = None
+    gathered: list[int] = []
     for position in positions:
         if row is None or position >= row.end:
             if row is not None:

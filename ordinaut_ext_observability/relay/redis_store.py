@@ -53,8 +53,8 @@ class RedisRelayStore:
         answer = self._run("publish", store, publisher, sequence, added, *version_and_content, further_keys=document)
         return Outcome(answer.decode())
 
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> None:
-        self._run("say", store, publisher, content, round(ttl_seconds * 1000))
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
+        return bool(self._run("say", store, publisher, content, round(ttl_seconds * 1000)))
 
     def leave(self, store: str, publisher: str) -> None:
         self._run("leave", store, publisher)

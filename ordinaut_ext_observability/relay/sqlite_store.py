@@ -89,15 +89,15 @@ class SqliteRelayStore:
             )
             return Outcome.ADDED
 
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> None:
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
         with self._file.transaction(write=True) as db:
             now = self._clock.wall()
-            if self._touch(db, now) == store:
-                db.execute(
-                    "INSERT OR REPLACE INTO relay_entries VALUES (?, ?, ?, ?)",
-                    (publisher, now, now + ttl_seconds, content),
-                )
-                db.execute("UPDATE relay_publishers SET seen = ? WHERE publisher = ?", (now, publisher))
+            if self._touch(db, now) != store:
+                return False
+            entry = (publisher, now, now + ttl_seconds, content)
+            db.execute("INSERT OR REPLACE INTO relay_entries VALUES (?, ?, ?, ?)", entry)
+            db.execute("UPDATE relay_publishers SET seen = ? WHERE publisher = ?", (now, publisher))
+            return True
 
     def leave(self, store: str, publisher: str) -> None:
         with self._file.transaction(write=True) as db:

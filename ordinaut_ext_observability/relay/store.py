@@ -96,8 +96,8 @@ class RelayStore(Protocol):
     def publish(self, store: str, publication: Publication) -> Outcome:
         """Add the deltas, unless that was done before."""
 
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> None:
-        """Keep what the process says of this moment, for this long."""
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
+        """Keep what the process says of this moment, for this long; False where this is another store."""
 
     def leave(self, store: str, publisher: str) -> None:
         """Forget the publisher, which ends, and what it said."""

@@ -62,9 +62,7 @@ def redis_place(redis_url: str) -> Iterator[Place]:
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
 
-    place = Place(
-        lambda: Stores(RedisRelayStore(redis_url, "mine"), RedisCluster(redis_url, "mine")), time.sleep, lose
-    )
+    place = Place(lambda: Stores(RedisRelayStore(redis_url, "mine"), RedisCluster(redis_url, "mine")), time.sleep, lose)
     yield place
     place.close()
 

@@ -210,7 +210,7 @@ def start_hosts(start_child: Any, eventually: Any) -> Iterator[Callable[..., lis
                 stack.callback(child.clean_up)
             hosts = []
             for child in children:
-                assert eventually(lambda child=child: "curl" in child.out, 30), child.err
+                assert eventually(lambda child=child: "Scrape it" in child.out, 30), child.err
                 base = re.search(r"metrics +(http://\S+)/ext/", child.out)[1]
                 child.wait_for_port(int(base.rpartition(":")[2]))
                 hosts.append(Host(child, base))
