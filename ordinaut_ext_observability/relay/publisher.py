@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
+from ordinaut_ext_observability.cluster.base import Put
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.snapshot import FamilyLayout, SnapshotReader, counting
 from ordinaut_ext_observability.relay.series_list import SeriesKey, SeriesList, encode_series, growth
@@ -133,10 +133,9 @@ class Publisher:
                 self.store = store.join(self.id)
             if series.store != self.store:
                 read_series(store, series)
-            if series.store != self.store:
+            if series.store != self.store or not self._prepare(store, series, put):
                 self.begin_anew()
                 return Outcome.REPLACED
-            self._prepare(store, series, put)
             outcome = self.resend(store)
         return outcome
 
@@ -155,12 +154,13 @@ class Publisher:
             self._in_doubt = False
         return Outcome.ADDED
 
-    def _prepare(self, store: RelayStore, series: SeriesList, put: Put | None) -> None:
+    def _prepare(self, store: RelayStore, series: SeriesList, put: Put | None) -> bool:
+        """Have wait what was counted since; False where the series cannot be placed."""
         snapshot = self._reader.read()
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
-        if self._placed_in != series.store:
-            self._place_rows(store, series)
+        if self._placed_in != series.store and not self._place_rows(store, series):
+            return False
         values, handed = snapshot.values, self._handed_over
         deltas: dict[int, int] = {}
         before: dict[int, float] = {}
@@ -174,6 +174,7 @@ class Publisher:
                 deltas, before = {}, {}
         if deltas or put is not None:
             self._wait(deltas, before, put)
+        return True
 
     def _wait(self, deltas: dict[int, int], before: dict[int, float], put: Put | None = None) -> None:
         self._sequence += 1
@@ -209,17 +210,22 @@ class Publisher:
         self._layout, self._placed_in = layout, ""
         self._left_out.clear()
 
-    def _place_rows(self, store: RelayStore, series: SeriesList) -> None:
-        """Find the places of all rows in the total; series that are new get theirs at its end."""
+    def _place_rows(self, store: RelayStore, series: SeriesList) -> bool:
+        """Find the places of all rows in the total; series that are new get theirs at its end.
+
+        False where the store was replaced meanwhile, or other processes add series without end.
+        """
         rows = self._rows
         for index, row in enumerate(rows):
             rows[index] = row._replace(place=_place(series, row.key))
         left = [index for index, row in enumerate(rows) if row.place < 0]
         for first in range(0, len(left), _SERIES_AT_ONCE):
-            self._append(store, series, left[first : first + _SERIES_AT_ONCE])
+            if not self._append(store, series, left[first : first + _SERIES_AT_ONCE]):
+                return False
         self._placed_in = series.store
+        return True
 
-    def _append(self, store: RelayStore, series: SeriesList, left: list[int]) -> None:
+    def _append(self, store: RelayStore, series: SeriesList, left: list[int]) -> bool:
         rows = self._rows
         for _ in range(_ATTEMPTS):
             new = dict.fromkeys(series.admit(rows[index].key) for index in left)
@@ -228,13 +234,13 @@ class Publisher:
                 series.discard_admissions()
             read_series(store, series)
             if series.store != self.store:
-                raise ClusterUnavailableError("the store was replaced meanwhile")
+                return False
             for index in left:
                 rows[index] = rows[index]._replace(place=_place(series, rows[index].key))
             left = [index for index in left if rows[index].place < 0]
             if not left:
-                return
-        raise ClusterUnavailableError("other processes add series without end")
+                return True
+        return False
 
 
 def rows_of(layout: Iterable[FamilyLayout]) -> Iterator[Row]:
