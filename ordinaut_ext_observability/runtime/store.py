@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ _DIGEST_LENGTH = 12
 """Hexadecimal digits that tell the installations on a server or machine apart; they are read by people, too."""
 
 _FOLDER = "ordinaut-observability"
+_LOCAL = re.compile(r"(127\.0\.0\.1|::1|local socket):")
+"""Names that a machine has for itself: its processes may use different ones."""
 
 
 class StoreChoice(NamedTuple):
@@ -93,7 +96,7 @@ def _shared_by_all(settings: Settings) -> str:
     url = settings.collectors.database_url
     if url is not None:
         with contextlib.suppress(ValueError):
-            return shown_target(url.get_secret_value())
+            return _LOCAL.sub("localhost:", shown_target(url.get_secret_value()))
     try:
         return os.getcwd()  # noqa: PTH109 - the text is all that is wanted
     except OSError:  # it was deleted
