@@ -91,7 +91,7 @@ class _Figures:
 async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> _Figures:
     url = server.url(await _fill(server, runs, due))
     collector = SystemCollector(
-        url, Metrics(Registry()), SystemClock(), interval_seconds=15.0, checkpoint=MemoryCheckpoints(), lease=None,
+        url, Metrics(Registry()), SystemClock(), interval_seconds=15.0,
         event=lambda *_, **__: None,
     )  # fmt: skip
     host = await asyncpg.connect(url)

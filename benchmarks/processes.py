@@ -1,6 +1,6 @@
 """Four processes with 10 k lines of series each, merged into one text, against the peer's MultiProcessCollector.
 
-The peer begins with what each process left behind, its mmap files; ours with what the other three have published, and the
+The peer begins with what each process left behind, its mmap files; ours with what the other three have published; the
 scraped process publishes its own first. Both end with the text of a scrape. A tenth of the values changes between two
 scrapes. The sums must be the same. Cost is processor time.
 """
@@ -55,8 +55,8 @@ def run(options: Options) -> list[Result]:
             [
                 f"the sums of all lines are {'the same' if same else 'DIFFERENT'}",
                 f"the first merge, which learns the series, took {milliseconds(ours.first_seconds)}",
-                f"publishing and reading took {milliseconds(low(ours.merging))} of it; each other process's publication "
-                f"took {milliseconds(low(ours.publishing))}",
+                f"publishing and reading took {milliseconds(low(ours.merging))} of it",
+                f"the publication of each other process took {milliseconds(low(ours.publishing))}",
             ],
         )
     ]

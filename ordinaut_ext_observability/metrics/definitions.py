@@ -419,8 +419,8 @@ class Metrics:
         )
         self.relay_failures = self.counter(
             "ordinaut_observability_relay_failures_total",
-            "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts that make no "
-            "sense, not finite or below zero, and are left out.",
+            "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts "
+            "that make no sense, not finite or below zero, and are left out.",
             "operation",
         )
 

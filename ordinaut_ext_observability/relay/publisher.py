@@ -60,8 +60,8 @@ class _Waiting(NamedTuple):
 class Publisher:
     """Adds what this process counted to the total.
 
-    What the store has not acknowledged is sent again, unchanged and under its number. A publisher that was forgotten, or
-    whose store lost its contents, begins anew under another id. It drops what it had sent without hearing an answer,
+    What the store has not acknowledged is sent again, unchanged and under its number. A publisher that was forgotten,
+    or whose store lost its contents, begins anew under another id. It drops what it had sent without hearing an answer,
     since that may have been added, and goes on with what it counted after that.
     """
 

@@ -20,7 +20,7 @@ _NUMBER_BYTES = 8
 
 
 class RedisRelayStore:
-    """The total is one string, to which `BITFIELD` adds, and which a reader takes with one `GET`. Time is the server's."""
+    """The total is one string, to which `BITFIELD` adds, and which a reader takes with one `GET`."""
 
     name = "redis"
 

@@ -126,7 +126,7 @@ class Relay:
         While the store is known to fail, that is told at once: the next interval asks it again, and nobody waits.
         """
         if self._failing or self._thread is None:
-            done(False)
+            done(False)  # noqa: FBT003 - what it is told is in its description
             return
         self._scrapes.append(done)
         self._wake.set()

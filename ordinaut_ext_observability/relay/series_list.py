@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
 from ordinaut_ext_observability.metrics.family import Counter, Histogram
 from ordinaut_ext_observability.metrics.snapshot import Definition
@@ -25,8 +25,8 @@ SeriesKey = tuple[Definition, tuple[str, ...]]
 """A definition and label values: what tells series apart."""
 
 
-class SeriesListError(ObservabilityError):
-    """The series list cannot be read: it does not say how many places a series takes."""
+class SeriesListError(ClusterUnavailableError):
+    """The series list cannot be read, and with it the store cannot be used."""
 
 
 class Series(NamedTuple):
@@ -106,10 +106,10 @@ class SeriesList:
     def _read_head(self, head: bytes) -> tuple[int, Definition | None]:
         try:
             width, *fields = orjson.loads(head)
-            if type(width) is not int or width < 1:
-                raise ValueError
         except (ValueError, TypeError):
-            raise SeriesListError from None
+            width, fields = None, []
+        if type(width) is not int or width < 1:
+            raise SeriesListError("the series list does not say how many places a series takes")
         definition = _definition(fields)
         if definition is not None and width_of(definition) != width:
             definition = None

@@ -28,8 +28,8 @@ def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
     if len(databases) > 1:
         return Outcome(
             HealthStatus.DEGRADED,
-            f"processes that read {len(databases)} databases are one installation here, and their numbers are added up: "
-            "give each installation a name of its own in ORDINAUT_OBS_INSTALLATION",
+            f"processes that read {len(databases)} databases are one installation here, and their numbers are added "
+            "up: give each installation a name of its own in ORDINAUT_OBS_INSTALLATION",
             details,
         )
     return Outcome(HealthStatus.HEALTHY, "", details)

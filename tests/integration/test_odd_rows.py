@@ -11,7 +11,6 @@ import orjson
 
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
-from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.store import open_file
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
