@@ -67,7 +67,8 @@ def read_entry(entry: Entry) -> Said:
 def _gauges(families: Iterable[tuple[str, list[str], list[tuple[list[str], float | None]]]]) -> Iterator[GaugeValue]:
     for name, label_names, children, *_ in families:
         names = tuple(map(str, label_names))
-        for label_values, value, *_newer in children:
+        for child in children:
+            label_values, value = child[:2]  # a newer version may add to it
             values = tuple(map(str, label_values))
             if len(values) == len(names):
                 # JSON has neither NaN nor infinity: `orjson` writes null.

@@ -41,14 +41,14 @@ def test_no_counter_falls_while_processes_are_replaced(
     for thread in threads:
         thread.start()
     try:
-        scrapes, processes, falls = watch(port)
+        pages, scrapes, processes, falls = watch(port)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
     assert falls == [], (len(falls), scrapes)
-    assert scrapes > 100
-    assert processes > 6  # at least one generation was replaced
+    assert processes > 3, "no generation was replaced"
+    assert scrapes > 0.9 * pages, (scrapes, pages)
 
 
 def load(port: int, stop: threading.Event) -> None:
@@ -58,16 +58,17 @@ def load(port: int, stop: threading.Event) -> None:
             get(requests, "/openapi.json")
 
 
-def watch(port: int) -> tuple[int, int, list[tuple[str, float, float]]]:
-    """Scrapes with counters, processes seen, and each counter that fell."""
+def watch(port: int) -> tuple[int, int, int, list[tuple[str, float, float]]]:
+    """Pages, those with counters, processes seen, and each counter that fell."""
     last: dict[str, float] = {}
-    falls, seen, scrapes = [], set(), 0
+    falls, seen, scrapes, pages = [], set(), 0, 0
     end = time.monotonic() + SECONDS
     scraper = client(port)
     while time.monotonic() < end:
         page = get(scraper, "/ext/observability/metrics")
         counters = dict(re.findall(r"^(orchestrator_http\S+_(?:total|count)\{[^}]*\}) (\S+)$", page, re.MULTILINE))
         scrapes += bool(counters)
+        pages += bool(page)
         for name, text in counters.items():
             value = float(text)
             if value < last.get(name, 0.0):
@@ -75,7 +76,7 @@ def watch(port: int) -> tuple[int, int, list[tuple[str, float, float]]]:
             last[name] = value
         seen.update(re.findall(r"process_start_time_seconds (\S+)", page))
     scraper.close()
-    return scrapes, len(seen), falls
+    return pages, scrapes, len(seen), falls
 
 
 def client(port: int) -> httpx.Client:
