@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
@@ -18,6 +19,31 @@ _BUSY_SECONDS = 0.5
 """Longest wait for another writer. A write takes milliseconds: who holds the file longer was stopped in the middle."""
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+_in_use = threading.RLock()
+"""Held while SQLite runs. It has locks of its own that a forked child would inherit, held for ever by a thread that
+it has not: so a fork waits until no thread is inside."""
+
+_FORK_WAIT_SECONDS = 2.0
+"""Longest time that a fork waits: more than a call may take."""
+
+
+def _before_fork() -> None:
+    _in_use.acquire(timeout=_FORK_WAIT_SECONDS)
+
+
+def _after_fork() -> None:
+    with suppress(RuntimeError):  # it was not free in time
+        _in_use.release()
+
+
+def _in_child() -> None:
+    global _in_use  # noqa: PLW0603 - the lock of the parent may be held by a thread that is not here
+    _in_use = threading.RLock()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 class SqliteFile:
@@ -38,14 +64,15 @@ class SqliteFile:
             ClusterUnavailableError: the file cannot be opened, is not trusted, is damaged or busy.
         """
         try:
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+            with _in_use:
+                connection = self._open()
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             raise (ClusterBusyError if busy else ClusterUnavailableError)(f"{self.path}: {error}") from None
@@ -58,7 +85,8 @@ class SqliteFile:
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
         if self._connection is not None:
-            self._connection.close()
+            with _in_use:
+                self._connection.close()
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:

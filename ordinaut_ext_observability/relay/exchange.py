@@ -84,6 +84,7 @@ class Exchange:
         Raises:
             ClusterUnavailableError: the store does not answer, or changes all the time.
         """
+        self._families.refresh(self._count_internal_error)
         relay = self._opened().relay
         for _ in range(_TRIES):
             if self._publisher.publish(relay, self._series) is Outcome.ADDED:
@@ -124,7 +125,7 @@ class Exchange:
             try:
                 said[entry.publisher] = read_entry(entry)
             except ValueError:
-                self._metrics.count_internal_error("relay")
+                self._count_internal_error()
         self._said = said
         families = self._families.shown()
         merged = self.merged if self.merged.fits(reading.store, families) else self._make_merged()
@@ -161,11 +162,17 @@ class Exchange:
     def _make_merged(self) -> MergedRegistry:
         merged = MergedRegistry(self._families.shown())
         for registry in (merged.registry, merged.gauges_registry):
-            registry.refresh_with(lambda: merged.show_gauges(self._all_gauges()))
+            registry.refresh_with(lambda: self._refresh(merged))
         return merged
 
+    def _refresh(self, merged: MergedRegistry) -> None:
+        merged.show_gauges(self._all_gauges())
+        merged.show_exemplars(self._families.published())
+
+    def _count_internal_error(self) -> None:
+        self._metrics.count_internal_error("relay")
+
     def _all_gauges(self) -> Iterator[GaugeValue]:
-        self._families.refresh(lambda: self._metrics.count_internal_error("relay"))
         yield from own_gauges(measuring(self._families.published()))
         for publisher, said in self._said.items():
             if said.living and publisher != self._publisher.id:

@@ -136,6 +136,7 @@ class Relay:
         merged = self._exchange.merged
         if fresh:
             return merged.registry
+        self._families.refresh(lambda: self._metrics.count_internal_error("relay"))
         if not self._failing or self._exchange.others_serve or not (merged.store or self._options.serves_alone()):
             return merged.gauges_registry
         merged.show_alone(self._families.published())
@@ -168,7 +169,6 @@ class Relay:
 
     def _tick(self) -> None:
         options, exchange = self._options, self._exchange
-        self._families.refresh(lambda: self._metrics.count_internal_error("relay"))
         exchange.publish()
         # Before the first reading: so of several processes that start, at most one thinks it is alone.
         exchange.say(serves=options.serves(), interval_seconds=options.interval_seconds)
