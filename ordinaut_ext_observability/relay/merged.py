@@ -120,12 +120,13 @@ class MergedRegistry:
     def show_exemplars(self, families: Iterable[AnyFamily]) -> None:
         """Show the exemplars of this process's own observations, which are in the total."""
         for family in families:
-            shown = self._counts.get(definition_of(family)) if isinstance(family, Histogram) else None
-            if isinstance(shown, Histogram):
-                for child in family.children():
-                    known = shown.find(*child.label_values) if child.exemplars is not None else None
-                    if known is not None:
-                        known.exemplars = child.exemplars
+            if not isinstance(family, Histogram):
+                continue
+            shown = self._counts.get(definition_of(family))
+            for child in family.children():
+                known: Any = shown.find(*child.label_values) if shown is not None and child.exemplars else None
+                if known is not None:
+                    known.exemplars = child.exemplars
 
     def _differs(self, total: array[int], start: int, end: int) -> bool:
         return memoryview(self._total)[start:end] != memoryview(total)[start:end]
