@@ -21,7 +21,6 @@ from benchmarks.harness import Options, Result, low, milliseconds
 from ordinaut_ext_observability.cli.demo import servers
 from ordinaut_ext_observability.cli.demo.servers import PostgresServer
 from ordinaut_ext_observability.clock import SystemClock
-from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -92,7 +91,7 @@ class _Figures:
 async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> _Figures:
     url = server.url(await _fill(server, runs, due))
     collector = SystemCollector(
-        url, Metrics(Registry()), SystemClock(), interval_seconds=15.0, checkpoint=MemoryCheckpoints(), lease=None,
+        url, Metrics(Registry()), SystemClock(), interval_seconds=15.0,
         event=lambda *_, **__: None,
     )  # fmt: skip
     host = await asyncpg.connect(url)

@@ -12,6 +12,7 @@ from ordinaut_ext_observability.setting_types import (
     CheckNames,
     DirectoryText,
     HostText,
+    InstallationName,
     Limits,
     LogLevel,
     NetworkList,
@@ -21,6 +22,7 @@ from ordinaut_ext_observability.setting_types import (
     PostgresqlUrl,
     RedisUrl,
     ShownText,
+    StoreText,
     Token,
 )
 
@@ -208,10 +210,21 @@ class ManagementSettings(Part):
 
 
 class RelaySettings(Part):
-    """One `/metrics` for all processes."""
+    """One `/metrics` for all processes, and the store that they share."""
 
     relay: bool = Field(
         default=True, description="Merge the metrics of all processes, where there is a store to do it through."
+    )
+    store: StoreText | None = Field(
+        default=None,
+        description="What the processes of an installation share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite "
+        "file, for processes of one user on one machine) or `memory` (nothing). Unset: Redis where `REDIS_URL` is one, "
+        "else a file in a private directory of the user.",
+    )
+    installation: InstallationName | None = Field(
+        default=None,
+        description="Name of the installation: it is in every key and in the name of the file, so that several may "
+        "share a Redis. Unset: a digest of host, port and database of `DATABASE_URL`, else of the working directory.",
     )
     redis_url: RedisUrl | None = Field(
         default=None,
@@ -221,15 +234,19 @@ class RelaySettings(Part):
     )
     relay_dir: PathText | None = Field(
         default=None,
-        description="Directory through which the processes of one machine hand each other their metrics, where "
-        "`REDIS_URL` does not answer at start.",
+        description="The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset.",
+    )
+    state_home: PathText | None = Field(
+        default=None,
+        validation_alias="XDG_STATE_HOME",
+        description="The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`.",
     )
     relay_interval_seconds: float = Field(
         default=2.0,
         ge=0.1,
         le=60.0,
-        description="How often a process publishes what it counted; the same in all processes. Merged counts are shown "
-        "two to three intervals late, and a process that is killed loses what it counted in the last one.",
+        description="How often a process publishes what it counted. A process that is killed loses what it counted "
+        "since.",
     )
 
 

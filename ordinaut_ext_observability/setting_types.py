@@ -31,6 +31,8 @@ _MAX_PATTERN_LENGTH = 200
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST_NAME_LENGTH = 253
 _TOKEN = re.compile(r"[\x20-\x7e]{16,1000}")
+_INSTALLATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+"""It is a part of keys and of a file's name."""
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
 
 
@@ -142,8 +144,23 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _store(text: str) -> str:
+    kind, _, path = text.partition(":")
+    if text not in ("redis", "memory") and (kind != "file" or not path.strip()):
+        raise ValueError("must be redis, memory or file:PATH")
+    return text
+
+
+def _installation(name: str) -> str:
+    if _INSTALLATION.fullmatch(name) is None:
+        raise ValueError("must have 1 to 64 letters, digits, dots, hyphens or underscores")
+    return name
+
+
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
+StoreText = Annotated[str, AfterValidator(_store)]
+InstallationName = Annotated[str, AfterValidator(_installation)]
 PathText = Annotated[str, AfterValidator(_path)]
 DirectoryText = Annotated[str, AfterValidator(_path), AfterValidator(_directory)]
 HostText = Annotated[str, AfterValidator(_host)]

@@ -38,6 +38,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Unclosed <MemoryObject:ResourceWarning")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes into the home of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _state_of_the_test(
+    _state_of_the_tests: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of its own for each test: processes without another share what is in this directory."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 def eventually(check: Callable[[], bool], timeout_seconds: float = TIMEOUT_SECONDS) -> bool:
     """Whether the check comes true in time."""
     deadline = time.monotonic() + timeout_seconds
@@ -316,7 +332,8 @@ class Child:
                 stdout=out,
                 stderr=err,
                 cwd=cwd or folder,
-                env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+                # Each has a working directory of its own, which would name an installation of its own.
+                env={**inherited, f"{PREFIX}INSTALLATION": "tests", "PYTHONDONTWRITEBYTECODE": "1", **environ},
             )
 
     @property

@@ -1,99 +1,91 @@
-"""Where the next leader goes on: what was counted, and how far."""
+"""Where the next leader goes on: how far the database was read, saved in one step with what was counted on the way."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
-from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, CounterChild, Histogram, HistogramChild
-from ordinaut_ext_observability.relay.vector import FamilyLayout, Numbers, decode_layout
+from ordinaut_ext_observability.cluster.base import Put
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.relay.publisher import Publisher
+from ordinaut_ext_observability.relay.series_list import SeriesList
+from ordinaut_ext_observability.relay.store import Outcome, RelayStore, Stores
 
+_NAME = "collectors"
+"""The document of the state, and the lease of whoever leads where PostgreSQL's lock does not serve."""
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """One saved moment. State and totals belong together: each without the other would count twice, or not at all."""
-
-    sequence: int
-    """Counts the checkpoints of the cluster, from 1."""
-    state: bytes
-    """How far the collectors have read."""
-    counted: Numbers
-    """The totals of the cluster's counters and histograms."""
+_TRIES = 3
+"""A store that lost its contents, or forgot the publisher, takes the publication at the next try."""
 
 
-class CheckpointStore(Protocol):
-    """Where the cluster's checkpoint is. Calls come from one thread at a time and end within seconds."""
+class Checkpoints:
+    """The state of whoever reads for all, in the installation's store. Calls come from one thread at a time.
 
-    def load(self) -> Checkpoint | None:
-        """The newest one.
-
-        Raises:
-            ObservabilityError: the store cannot be asked.
-        """
-
-    def save(self, checkpoint: Checkpoint) -> bool:
-        """Keep this one; False, and nothing done, where there is one of the same or a higher sequence.
-
-        Raises:
-            ObservabilityError: the store cannot be asked.
-        """
-
-
-class MemoryCheckpoints:
-    """The checkpoint of a single process, or of several collectors in it; gone with the process."""
-
-    def __init__(self) -> None:
-        self._newest: Checkpoint | None = None
-        self._lock = threading.Lock()
-
-    def load(self) -> Checkpoint | None:
-        """The newest one."""
-        return self._newest
-
-    def save(self, checkpoint: Checkpoint) -> bool:
-        """Keep this one; False where there is one of the same or a higher sequence."""
-        with self._lock:
-            if self._newest is not None and self._newest.sequence >= checkpoint.sequence:
-                return False
-            self._newest = checkpoint
-            return True
-
-
-def restore_totals(families: Iterable[AnyFamily], counted: Numbers) -> None:
-    """Make these families show exactly these numbers; series they have beyond that are forgotten.
-
-    Families and buckets that another version had, and this one has not, are left out.
-
-    Raises:
-        VectorError: the layout cannot be read.
+    The state is a document, and is published together with the counts that belong to it: each without the other would
+    count twice, or not at all. Its version tells a leader that another has followed it. All methods raise
+    `ClusterUnavailableError`.
     """
-    by_name = {family.name: family for family in families}
-    for family in by_name.values():
-        family.clear()
-        if family.starts_at_zero and not family.label_names:
-            family.labels()
-    position = 0
-    for layout in decode_layout(counted.layout):
-        found = by_name.get(layout.name)
-        fits = found is not None and _fits(found, layout)
-        for values in layout.series:
-            numbers = counted.values[position : position + layout.width]
-            position += layout.width
-            if fits and isinstance(found, (Counter, Histogram)):
-                _restore(found.labels(*values), numbers)
 
+    def __init__(
+        self, open_stores: Callable[[], Stores], families: Callable[[], Iterable[AnyFamily]], metrics: Metrics
+    ) -> None:
+        """`families` hold what this process counted for all, since it began."""
+        self._open_stores = open_stores
+        self._stores: Stores | None = None
+        self._publisher = Publisher(families, metrics.relay_failures.labels("number").inc)
+        self._series = SeriesList(metrics.label_budgets)
+        self._version = 0
+        """The version of the document that this process knows."""
 
-def _fits(family: AnyFamily, layout: FamilyLayout) -> bool:
-    bounds = family.bounds if isinstance(family, Histogram) else ()
-    return (family.kind, family.label_names, bounds) == (layout.kind, layout.label_names, layout.bounds)
+    def load(self) -> bytes | None:
+        """The state to go on from; None where this process has saved the newest, empty where there is none."""
+        relay, cluster = self._opened()
+        self._resend(relay)
+        held = cluster.get(_NAME)
+        if held.version == self._version:
+            return None
+        self._version = held.version
+        self._publisher.skip()  # what was counted from an older state, others have counted too
+        return held.content
 
+    def save(self, state: bytes) -> bool:
+        """Publish what was counted, and the state; False where another leader has saved one since."""
+        relay, cluster = self._opened()
+        for _ in range(_TRIES):
+            outcome = self._resend(relay)
+            if outcome is Outcome.ADDED:
+                outcome = self._publisher.publish(relay, self._series, Put(_NAME, self._version, state))
+                if outcome is Outcome.ADDED:
+                    self._version += 1
+                    return True
+            if outcome is Outcome.OUTDATED:
+                return False
+            # The store lost something: the document with it, or not.
+            version = cluster.get(_NAME).version
+            if version not in (0, self._version):
+                return False
+            self._version = version
+        return False
 
-def _restore(child: CounterChild | HistogramChild, numbers: list[float]) -> None:
-    # Added, since under a smaller label budget several series are now one.
-    if isinstance(child, CounterChild):
-        child.value += numbers[0]
-    else:
-        child.sum += numbers[0]
-        child.counts[:] = [have + int(count) for have, count in zip(child.counts, numbers[1:], strict=True)]
+    def hold_lease(self, owner: str, ttl_seconds: float) -> bool:
+        """Take the lease of the leader, or keep it; False while another owner has it."""
+        return self._opened().cluster.hold_lease(_NAME, owner, ttl_seconds)
+
+    def close(self) -> None:
+        """Give back the connection. Safe more than once."""
+        if self._stores is not None:
+            self._stores.close()
+            self._stores = None
+
+    def _resend(self, relay: RelayStore) -> Outcome:
+        """Send what waits from the last time; each had a state with it."""
+        waiting = self._publisher.waiting_count
+        outcome = self._publisher.resend(relay)
+        if outcome is Outcome.ADDED:
+            self._version += waiting
+        return outcome
+
+    def _opened(self) -> Stores:
+        if self._stores is None:
+            self._stores = self._open_stores()
+        return self._stores

@@ -12,7 +12,8 @@ import asyncpg
 
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
-from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, CheckpointStore, restore_totals
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.connection import Database, Limits, Reading
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import (
@@ -24,13 +25,12 @@ from ordinaut_ext_observability.collectors.facts import (
     WorkerFacts,
 )
 from ordinaut_ext_observability.collectors.identity import DatabaseIdentity
-from ordinaut_ext_observability.collectors.leadership import Leadership, LeaseStore
+from ordinaut_ext_observability.collectors.leadership import Leadership
 from ordinaut_ext_observability.collectors.problems import is_lasting
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import States
-from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.relay.vector import NO_NUMBERS, NumberReader
+from ordinaut_ext_observability.relay.store import Stores
 
 FRESH_SECONDS = 75.0
 """Twice the interval of the host's heartbeats, and some slack."""
@@ -71,17 +71,14 @@ class SystemCollector:
         clock: Clock,
         *,
         interval_seconds: float,
-        checkpoint: CheckpointStore,
-        lease: LeaseStore | None,
         event: Callable[..., None],
+        open_stores: Callable[[], Stores] | None = None,
         fresh_seconds: float = FRESH_SECONDS,
-        runs_reported: Callable[[], bool] = lambda: False,
-        report_delay_seconds: float = 0.0,
         limits: Limits | None = None,
         further: FurtherReading | None = None,
         families: SystemMetrics | None = None,
     ) -> None:
-        """Connects at the first round. Once `runs_reported` was true, runs are counted and timed by who runs them.
+        """Connects at the first round. Without `open_stores`, state and counts are this process's alone.
 
         `families` are of `metrics`; left out, they are made.
 
@@ -92,29 +89,25 @@ class SystemCollector:
         self._database = Database(url, limits)
         self._clock = clock
         self._event = event
-        self._checkpoints = checkpoint
+        self.checkpoints = (
+            Checkpoints(open_stores, lambda: self.families.cluster_counters, metrics)
+            if open_stores is not None
+            else None
+        )
+        """To be closed by who ends the collector's thread."""
         self._count_internal_error = metrics.count_internal_error
         self._states = States(self.families, clock, event, metrics.count_internal_error)
-        self._reader = SystemReader(
-            self.families,
-            self._states,
-            fresh_seconds=fresh_seconds,
-            runs_reported=runs_reported,
-            report_delay_seconds=report_delay_seconds,
-        )
+        self._reader = SystemReader(self.families, self._states, fresh_seconds=fresh_seconds)
         self._identity = DatabaseIdentity(self.families.database_info)
-        self._numbers = NumberReader(lambda: self.families.cluster_counters)
         # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
-        self._leadership = Leadership(uuid.uuid4().hex, lease, ttl_seconds=2.5 * interval_seconds + _ROUND_SECONDS)
+        self._leadership = Leadership(
+            uuid.uuid4().hex, self.checkpoints, ttl_seconds=2.5 * interval_seconds + _ROUND_SECONDS
+        )
         self._interval_seconds = interval_seconds
         self._further = further
         self._rounds_led = 0
         self.leads = False
         """Set while this process reads for all."""
-        self._sequence = 0
-        self._saved: Checkpoint | None = None
-        self._offered: Checkpoint | None = None
-        """The last one, which may have been saved, too, although we were not told."""
         self._failures = 0
         self._answered = True
         """Whether the server did in the last round, whatever came after."""
@@ -250,45 +243,38 @@ class SystemCollector:
         )
 
     async def _take_over(self) -> None:
-        try:
-            checkpoint = await asyncio.to_thread(self._checkpoints.load)
-        except ObservabilityError:
-            # Then nothing can be saved either, and we go on from what we have. Once the store answers and has a
-            # higher sequence, we step down and begin again there.
-            self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
-        else:
-            self._resume(checkpoint)
+        if self.checkpoints is not None:
+            try:
+                state = await asyncio.to_thread(self.checkpoints.load)
+            except ClusterUnavailableError:
+                # Then nothing can be saved either, and we go on from what we have. Once the store answers and another
+                # has saved since, we step down and begin again there.
+                self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
+            else:
+                self._resume(state)
         self.leads = True
         self._event("INFO", "this process reads the database for all", "collector_leader", mode=self.mode)
 
-    def _resume(self, checkpoint: Checkpoint | None) -> None:
-        if checkpoint in (self._saved, self._offered):
-            # Nobody has led since we did, or ever. State and totals in memory belong together and are no older; and
-            # what others have counted into these families since, where they are this process's, is not undone.
+    def _resume(self, state: bytes | None) -> None:
+        """Go on from this state, or from what this process has where it is None."""
+        if state is None:
             return
-        self._sequence = 0
-        counted = NO_NUMBERS
         self._reader.reset()
-        if checkpoint is not None:
-            self._sequence, counted = checkpoint.sequence, checkpoint.counted
+        if state:
             try:
-                self._reader.load(checkpoint.state)
+                self._reader.load(state)
             except ValueError:
                 self._count_internal_error("collector_checkpoint")
-        restore_totals(self.families.cluster_counters, counted)
 
     async def _save(self) -> bool:
-        """Whether we still lead, as far as the store knows."""
-        self._sequence += 1
-        checkpoint = self._offered = Checkpoint(self._sequence, self._reader.dump(), self._numbers.read())
+        """Save; False where another process has taken over."""
+        if self.checkpoints is None:
+            return True
         try:
-            saved = await asyncio.to_thread(self._checkpoints.save, checkpoint)
-        except ObservabilityError:
+            return await asyncio.to_thread(self.checkpoints.save, self._reader.dump())
+        except ClusterUnavailableError:
             self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
             return True
-        if saved:
-            self._saved = checkpoint
-        return saved
 
     def _step_down(self) -> None:
         if self.leads:

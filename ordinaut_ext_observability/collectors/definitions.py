@@ -24,8 +24,8 @@ SOURCES = {
     "orchestrator_schedule_drift_seconds": "due_work",
     "orchestrator_workers": "worker_heartbeat",
     "orchestrator_work_items_processed_total": "worker_heartbeat",
-    "orchestrator_runs_total": "task_run",
-    "orchestrator_task_duration_seconds": "task_run",
+    "orchestrator_task_runs_total": "task_run",
+    "orchestrator_task_run_duration_seconds": "task_run",
     "orchestrator_tasks": "task",
     "orchestrator_tasks_created_total": "audit_log",
     "orchestrator_audit_actions_total": "audit_log",
@@ -45,7 +45,7 @@ class SystemMetrics:
         self.gauges_of: dict[str, list[Gauge]] = {}
         """By the collector that reads them."""
         self.cluster_counters: list[AnyFamily] = []
-        """What was counted from the database for all: saved with every checkpoint, and never published beside it."""
+        """What was counted from the database for all: published with every checkpoint, and never beside it."""
         self._define_queue(metrics)
         self._define_workers(metrics)
         self._define_runs(metrics)
@@ -141,8 +141,23 @@ class SystemMetrics:
         self.cluster_counters.append(self.processed)
 
     def _define_runs(self, metrics: Metrics) -> None:
-        self.runs = metrics.runs
-        self.task_seconds = metrics.task_seconds
+        # Apart from what the processes that run tasks report themselves: where the two differ, one of them is wrong.
+        self.runs = metrics.counter(
+            "orchestrator_task_runs_total",
+            "Rows of task_run that ended, each attempt one: success or failed. Compare orchestrator_runs_total, which "
+            "the processes report that run tasks.",
+            "status",
+            "task_id",
+            "agent_id",
+        )
+        self.run_seconds = metrics.histogram(
+            "orchestrator_task_run_duration_seconds",
+            "How long runs took, by the rows of task_run, each attempt one.",
+            "task_id",
+            "agent_id",
+            "success",
+            bounds=metrics.task_seconds.bounds,
+        )
         self.retries = metrics.counter(
             "orchestrator_task_run_retries_total",
             "Rows of task_run that are an attempt after the first.",
@@ -166,7 +181,7 @@ class SystemMetrics:
             "Share of the rows of task_run in the last minute, hour and day that succeeded; absent without any.",
             "window",
         )
-        self.cluster_counters += [self.runs, self.task_seconds, self.retries, self.failures, self.unaccounted]
+        self.cluster_counters += [self.runs, self.run_seconds, self.retries, self.failures, self.unaccounted]
 
     def _define_scheduler(self, metrics: Metrics) -> None:
         self.jobs = metrics.gauge("orchestrator_scheduler_jobs", "Rows of apscheduler_jobs.")
@@ -230,23 +245,17 @@ class SystemMetrics:
         )
         self.database_info = metrics.gauge(
             DATABASE_INFO,
-            "Always 1; a digest that names the database that is read. Several: installations share a relay store.",
+            "Always 1; a digest that names the database that is read. Several: installations have the same name.",
             "database",
         )
         self.source_info = metrics.gauge(
             "ordinaut_observability_source_info",
-            "Always 1; the table that a metric comes from, or process: from the processes that do the work.",
+            "Always 1; the table that a metric comes from.",
             "metric",
             "source",
         )
 
-    def show_sources(self, *, runs_reported: bool) -> None:
-        """Say where the metrics come from; `runs_reported`: runs come from the processes that run them."""
-        shown = []
+    def show_sources(self) -> None:
+        """Say which tables the metrics come from."""
         for metric, table in SOURCES.items():
-            source = "process" if runs_reported and table == "task_run" else table
-            child = self.source_info.labels(metric, source)
-            child.set(1)
-            shown.append(child)
-        if len(self.source_info) > len(shown):
-            self.source_info.keep_only(shown)
+            self.source_info.labels(metric, table).set(1)

@@ -1,4 +1,4 @@
-"""The name of the database that is read, by which installations that share a relay store are told apart."""
+"""The name of the database that is read, by which installations under one name are told apart."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.errors import ObservabilityError
 
 LOCK_KEY = 0x6F7264696E617574
 """`ordinaut` in ASCII: the same in all processes, and not a number anybody else would take."""
@@ -14,17 +14,6 @@ LOCK_KEY = 0x6F7264696E617574
 _HALF = 32
 _LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
-
-
-class LeaseStore(Protocol):
-    """Where a lease can be held where the lock cannot. Called in a thread; ends within seconds."""
-
-    def acquire(self, owner: str, ttl_seconds: float) -> bool:
-        """Take the lease, or keep it, for this long; False while another owner has it.
-
-        Raises:
-            ObservabilityError: it cannot be asked.
-        """
 
 
 class Leadership:
@@ -35,10 +24,10 @@ class Leadership:
     lease decides, and without one nobody leads.
     """
 
-    def __init__(self, owner: str, lease: LeaseStore | None, *, ttl_seconds: float) -> None:
+    def __init__(self, owner: str, lease: Checkpoints | None, *, ttl_seconds: float) -> None:
         self.leads = False
         self.mode = "none: not connected"
-        """What decides, for people: `advisory lock`, `relay lease`, or `none:` and why."""
+        """What decides, for people: `advisory lock`, `lease`, or `none:` and why."""
         self._owner = owner
         self._lease = lease
         self._ttl_seconds = ttl_seconds
@@ -66,12 +55,12 @@ class Leadership:
 
     async def _hold_lease(self) -> bool:
         if self._lease is None:
-            self.mode = "none: a connection pooler shares our session, and there is no relay to hold a lease"
+            self.mode = "none: a connection pooler shares our session, and there is no store to hold a lease"
             return False
         try:
-            held = await asyncio.to_thread(self._lease.acquire, self._owner, self._ttl_seconds)
-        except ObservabilityError:
-            self.mode = "none: a connection pooler shares our session, and the relay does not answer"
+            held = await asyncio.to_thread(self._lease.hold_lease, self._owner, self._ttl_seconds)
+        except ClusterUnavailableError:
+            self.mode = "none: a connection pooler shares our session, and the store does not answer"
             return False
-        self.mode = "relay lease"
+        self.mode = "lease"
         return held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -34,20 +34,12 @@ LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift"
 class SystemReader:
     """The collectors of the leader; each fails by itself."""
 
-    def __init__(
-        self,
-        families: SystemMetrics,
-        states: States,
-        *,
-        fresh_seconds: float,
-        runs_reported: Callable[[], bool],
-        report_delay_seconds: float,
-    ) -> None:
+    def __init__(self, families: SystemMetrics, states: States, *, fresh_seconds: float) -> None:
         self._families = families
         self._states = states
         self._fresh_seconds = fresh_seconds
         self._workers = WorkersCollector(families, fresh_seconds)
-        self._runs = RunsCollector(families, runs_reported, report_delay_seconds)
+        self._runs = RunsCollector(families)
         self._activity = ActivityCollector(families)
         self._drift = DriftCollector(families)
 
@@ -57,7 +49,7 @@ class SystemReader:
         Raises:
             Exception: the connection failed.
         """
-        self._families.show_sources(runs_reported=self._runs.reported)
+        self._families.show_sources()
         queue = await self._queue(reading)
         # Without the queue there are no leases; without those it is not known what runs may still come.
         await self._read_workers(reading, queue.leases if queue is not None else ())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import Reading, instant
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
-from ordinaut_ext_observability.collectors.held_runs import HeldRuns, RunSeries
 from ordinaut_ext_observability.collectors.queue import SeenLease
 from ordinaut_ext_observability.collectors.runs import Plan, Run, RunCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
@@ -36,36 +34,16 @@ class _Task(NamedTuple):
 class RunsCollector:
     """Reads the runs that ended since the last time and counts them."""
 
-    def __init__(
-        self,
-        families: SystemMetrics,
-        runs_reported: Callable[[], bool] = lambda: False,
-        report_delay_seconds: float = 0.0,
-    ) -> None:
-        """Once `runs_reported` was true, those who run tasks count and time their runs themselves.
-
-        It takes up to `report_delay_seconds` until a report is seen: runs wait that long, and for one reading.
-        """
+    def __init__(self, families: SystemMetrics) -> None:
         self.rows = 0
-        self._report_delay_seconds = report_delay_seconds
         self._families = families
-        self._runs_reported = runs_reported
         self.reset()
 
     def reset(self) -> None:
         """Begin with nothing counted."""
         self._counter = RunCounter()
         self._window = WindowCounts()
-        self._held: deque[tuple[float, HeldRuns]] = deque()
-        """By the reading at which they were new, in seconds since 1970, oldest first."""
-        self._reported = False
         self._most_rows = _MOST_ROWS
-
-    @property
-    def reported(self) -> bool:
-        """Whether those who run tasks count and time their runs themselves. Once they did, they do, for all leaders."""
-        self._reported = self._reported or self._runs_reported()
-        return self._reported
 
     async def read(self, reading: Reading, leases: Iterable[SeenLease], heartbeats: Mapping[str, float]) -> None:
         """Count what ended, given the leases of the same moment, or of one before."""
@@ -91,18 +69,13 @@ class RunsCollector:
         )
         # A full window without anything new would be the same the next time.
         self._most_rows = min(2 * most, _MOST_ROWS_EVER) if full and not fresh else _MOST_ROWS
-        reported = self.reported
-        self._release(reading.now, reported=reported)
-        held_now = HeldRuns(self._families.task_seconds.bounds)
         odd = sum(row["started_at"] > reading.now + _SKEW_SECONDS for row in found)
         for run in fresh:
             row = rows[run.id]
             ended_at = _ended_at(row, reading.now)
             odd += ended_at is None and row["finished_at"] is not None
-            self._count(row, ended_at, tasks.get(row["task_id"], _Task()), held_now if not reported else None)
+            self._count(row, ended_at, tasks.get(row["task_id"], _Task()))
         self._families.count_odd_rows("runs", odd)
-        if held_now:
-            self._held.append((reading.now, held_now))
         self._families.unaccounted.labels().inc(skipped + self._counter.unaccounted - before)
 
     def show(self, now: float) -> None:
@@ -116,59 +89,30 @@ class RunsCollector:
 
     def dump(self) -> dict[str, Any]:
         """What `load` takes."""
-        return {
-            "counter": self._counter.dump(),
-            "window": self._window.dump(),
-            "held": [[new_at, held.dump()] for new_at, held in self._held],
-            "reported": self._reported,
-        }
+        return {"counter": self._counter.dump(), "window": self._window.dump()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on where another process stopped."""
         self._counter.load(state["counter"])
         self._window.load(state["window"])
-        if "held" in state:  # an older version held nothing back
-            self._held.clear()
-            for new_at, waiting in state["held"]:
-                held_then = HeldRuns(self._families.task_seconds.bounds)
-                held_then.load(waiting)
-                self._held.append((float(new_at), held_then))
-            self._reported = bool(state["reported"])
 
     def _unseen(self, rows: Mapping[int, asyncpg.Record]) -> Iterable[asyncpg.Record]:
         if self._counter.read_until is None:
             return ()
         return (row for number, row in rows.items() if not self._counter.has_seen(number))
 
-    def _count(self, row: asyncpg.Record, ended_at: float | None, task: _Task, held: HeldRuns | None) -> None:
-        """Count a run, but for the numbers that wait in `held`, or are reported by others where that is None."""
+    def _count(self, row: asyncpg.Record, ended_at: float | None, task: _Task) -> None:
         families, succeeded = self._families, bool(row["success"])
-        took = None if ended_at is None else max(0.0, ended_at - row["started_at"])
+        task_id = str(row["task_id"])
+        families.runs.labels("success" if succeeded else "failed", task_id, task.agent).inc()
         if (row["attempt"] or 1) > 1:
             families.retries.labels(task.kind).inc()
         if not succeeded:
             families.failures.labels(task.kind).inc()
         if ended_at is not None:
             self._window.add(ended_at, successes=succeeded, failures=not succeeded)
-        series = RunSeries(str(row["task_id"]), task.agent, succeeded)
-        if held is not None and not held.add(series, took):
-            self._show_runs(series, 1, [] if took is None else [took])
-
-    def _release(self, now: float, *, reported: bool) -> None:
-        """Count what has waited for long enough, unless it has been reported since."""
-        while self._held and (reported or now - self._held[0][0] >= self._report_delay_seconds):
-            _, held = self._held.popleft()
-            if not reported:
-                for series, runs, durations in held.take():
-                    self._show_runs(series, runs, durations)
-
-    def _show_runs(self, series: RunSeries, runs: int, durations: list[float]) -> None:
-        task, agent, succeeded = series
-        self._families.runs.labels("success" if succeeded else "failed", task, agent).inc(runs)
-        if durations:
-            timed = self._families.task_seconds.labels(task, agent, str(succeeded).lower())
-            for seconds in durations:
-                timed.observe(seconds)
+            took = max(0.0, ended_at - row["started_at"])
+            families.run_seconds.labels(task_id, task.agent, str(succeeded).lower()).observe(took)
 
 
 async def _late(reading: Reading, plan: Plan) -> list[asyncpg.Record]:

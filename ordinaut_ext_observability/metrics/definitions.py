@@ -419,12 +419,9 @@ class Metrics:
         )
         self.relay_failures = self.counter(
             "ordinaut_observability_relay_failures_total",
-            "Calls of the relay store that failed: store, or origin (where queued work came from).",
+            "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts "
+            "that make no sense, not finite or below zero, and are left out.",
             "operation",
-        )
-        self.relay_folded = self.counter(
-            "ordinaut_observability_relay_folded_total",
-            "Ended processes whose counts were moved into the retired total.",
         )
 
     def counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -173,6 +173,10 @@ class Family(ABC, Generic[ChildT]):
         child = self._children.get(values)
         return child if child is not None else self._add(values)
 
+    def find(self, *values: str) -> ChildT | None:
+        """The child with these label values, or None where there is none."""
+        return self._children.get(values)
+
     def remove(self, *values: str) -> None:
         """Forget one series: what it stood for is gone, and others may have its place in the budget."""
         with self._creation_lock:

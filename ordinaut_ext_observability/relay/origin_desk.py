@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ordinaut_ext_observability.clock import Clock
-from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
+from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError
 from ordinaut_ext_observability.relay.origins import Origin, decode_origin, encode_origin
 
 TTL_SECONDS = 3600.0
@@ -33,7 +33,7 @@ class _Question:
 
 
 class OriginDesk:
-    """Takes origins and questions from any thread; `work` is done by the thread that owns the store.
+    """Takes origins and questions from any thread; `work` is done by the thread that owns the connection.
 
     Origins of a task are handed out in the order in which its work was queued. After a time in which some could not be
     asked for, those of that time are thrown away: they would go to the wrong work.
@@ -67,31 +67,31 @@ class OriginDesk:
             self._pop_failed()
         return question.origin
 
-    def work(self, store: RelayStore) -> None:
+    def work(self, cluster: Cluster) -> None:
         """Answer and send what waits."""
         while self._questions:
-            self._answer(store, self._questions.popleft())
+            self._answer(cluster, self._questions.popleft())
         for _ in range(min(len(self._outgoing), _SENT_AT_ONCE)):
             if self._clock.monotonic() < self._push_pause_until:
                 return
             task_id, content = self._outgoing.popleft()
             try:
-                store.push_origin(task_id, content, ttl_seconds=TTL_SECONDS)
-            except StoreUnavailableError:
+                cluster.write(rows=[Append(_queue(task_id), content, TTL_SECONDS)])
+            except ClusterUnavailableError:
                 self._on_failure()
                 self._push_pause_until = self._clock.monotonic() + _PAUSE_SECONDS
 
-    def _answer(self, store: RelayStore, question: _Question) -> None:
+    def _answer(self, cluster: Cluster, question: _Question) -> None:
         try:
             for _ in range(_MAX_DISCARDED):
-                content = None if question.given_up else store.pop_origin(question.task_id)
-                if content is None:
+                rows = [] if question.given_up else cluster.take(_queue(question.task_id))
+                if not rows:
                     break
-                origin = decode_origin(content)
+                origin = decode_origin(rows[0])
                 if origin is not None and origin.queued_at > self._missed_until:
                     question.origin = origin
                     break
-        except StoreUnavailableError:
+        except ClusterUnavailableError:
             self._on_failure()
             self._pop_failed()
         finally:
@@ -100,3 +100,7 @@ class OriginDesk:
     def _pop_failed(self) -> None:
         self._pop_pause_until = self._clock.monotonic() + _PAUSE_SECONDS
         self._missed_until = self._clock.wall()
+
+
+def _queue(task_id: str) -> str:
+    return f"origin:{task_id}"

@@ -1,102 +1,82 @@
-"""The relay of one process: a thread that publishes what the process counted and, where it serves, reads the others."""
+"""The relay of one process: a thread that adds what the process counted to the total, and reads it for scrapes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.base import RelayStore, StoreUnavailableError
-from ordinaut_ext_observability.relay.incarnation import Incarnation
-from ordinaut_ext_observability.relay.members import EXPIRY_INTERVALS, NO_EPOCH, Members
+from ordinaut_ext_observability.relay.exchange import Exchange
+from ordinaut_ext_observability.relay.families import RelayFamilies
 from ordinaut_ext_observability.relay.origin_desk import OriginDesk
 from ordinaut_ext_observability.relay.origins import Origin
-from ordinaut_ext_observability.relay.shown import ShownSums
-from ordinaut_ext_observability.relay.vector import NumberReader, gauge_values
+from ordinaut_ext_observability.relay.store import Stores
 
-_TICKS_PER_INTERVAL = 2
+
+@dataclass(frozen=True, slots=True)
+class RelayOptions:
+    """How a process takes part."""
+
+    interval_seconds: float
+    serves: Callable[[], bool]
+    """Whether the process shows the total."""
+    serves_alone: Callable[[], bool]
+    """Whether no other process on this machine serves at its address: asked while the store tells nothing."""
+    event: Callable[..., None]
+    """Logs what happens to the relay."""
 
 
 class Relay:
-    """Publishes this process's counts and shows everybody's.
+    """Adds this process's counts to the total, and shows the total.
 
-    Only what is in the store is shown, as of an epoch that every reader has read: sums never go back when one process
-    is asked now and another then, nor when one is killed. While the store does not answer, a process that shows the
-    sums alone goes on with its own counts; of several, each leaves the counts out.
+    A scrape is answered from a total that was read after it began and has all that this process counted until then. So
+    no later scrape, of whichever process, shows less. Where the store does not answer, a process that serves alone goes
+    on with the last total and its own counts; of several, each leaves the counts out.
     """
 
     def __init__(
         self,
-        stores: Sequence[Callable[[], RelayStore]],
+        open_stores: Callable[[], Stores],
+        families: RelayFamilies,
         metrics: Metrics,
         clock: Clock,
-        *,
-        serves: Callable[[], bool],
-        interval_seconds: float,
-        event: Callable[..., None],
-        further: Registry | None = None,
-        shared: Callable[[], Sequence[AnyFamily]] = tuple,
+        options: RelayOptions,
     ) -> None:
-        """Of `stores` the first that answers is taken; where none does, the last is asked again and again.
-
-        Published is what `metrics` and the `further` registry hold, but for the `shared` families: what they count
-        belongs to no process, others publish it (`relay.shared`), and here it is only shown.
-        """
-        self._factories = stores
+        """Nothing is started or connected to."""
+        self._families = families
         self._metrics = metrics
         self._clock = clock
-        self._serves = serves
-        self._interval_seconds = interval_seconds
-        self._event = event
-        self._own_registry = metrics.registry
-        self._registries = (metrics.registry, further or Registry())
-        self._shared = shared
-        self._incarnation = Incarnation(self._own_families, serves)
-        self._shared_counts = NumberReader(shared)
-        self._reset()
+        self._options = options
+        self._exchange = Exchange(open_stores, families, metrics, clock)
+        self._begin()
         forget_after_fork(self)
 
-    def _reset(self) -> None:
-        self._store: RelayStore | None = None
-        self._make_store: Callable[[], RelayStore] | None = None
-        self._folded_for_others_at = self._clock.monotonic()
+    def _begin(self) -> None:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopping = False
+        self._scrapes: deque[Callable[[bool], None]] = deque()
+        """Those that wait to be told whether the total was read."""
         self._desk = OriginDesk(
             self._clock, self._wake.set, lambda: self._metrics.relay_failures.labels("origin").inc()
         )
-        self._members = self._make_members()
-        self._sums = ShownSums(
-            self._registries,
-            lambda: self._incarnation.id,
-            self._store_now,
-            self._interval_seconds,
-        )
         self._answered_at: float | None = None
-        self._published_at: float | None = None
         self._failing = False
         self.settled = threading.Event()
-        """Set once the store was read, or did not answer: from then on there is something to show."""
-
-    def _make_members(self) -> Members:
-        return Members(
-            self._interval_seconds,
-            self._metrics.label_budgets,
-            self._clock,
-            lambda: self._metrics.count_internal_error("relay"),
-        )
+        """Set once the store was asked for the first time, whatever came of it."""
 
     def forget(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
-        self._reset()
-        self._incarnation.forked()
+        self._begin()
+        self._exchange.reset_after_fork()
 
     @property
     def started(self) -> bool:
@@ -105,17 +85,21 @@ class Relay:
 
     @property
     def store_name(self) -> str | None:
-        """What the counts go through, or None before a store was found."""
-        return self._store.name if self._store is not None else None
+        """What the counts go through, or None before a store answered."""
+        return self._exchange.store_name
 
     @property
     def process_count(self) -> int:
-        """Processes whose counts are not in the retired total, this one included."""
-        return len(self._members)
+        """Processes whose counts are shown and that have not ended, this one included."""
+        return self._exchange.process_count
 
     def age_seconds(self) -> float | None:
         """How long ago the store answered last; None if it never did."""
         return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
+
+    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
+        """The gauges of each living process, this one included."""
+        return self._exchange.gauges()
 
     def start(self) -> None:
         """Begin publishing. Starting again does nothing."""
@@ -136,14 +120,27 @@ class Relay:
             join_until(self._thread, ends_at)
         self._thread = None
 
-    def shown(self) -> Registry:
-        """The registry to show now: the sums, or the process's own where there are none."""
-        registry = self._sums.registry(alone=not self._members.others_serve(self._incarnation.id))
-        return registry if registry is not None else self._own_registry
+    def read_total(self, done: Callable[[bool], None]) -> None:
+        """Publish and read the total, then call `done` with whether that succeeded, in the relay's thread.
 
-    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
-        """The gauges that each process published within the last two intervals, this one included."""
-        return [gauge_values(numbers) for numbers in self._members.gauges(self._store_now(), but="")]
+        While the store is known to fail, that is told at once: the next interval asks it again, and nobody waits.
+        """
+        if self._failing or self._thread is None:
+            done(False)  # noqa: FBT003 - what it is told is in its description
+            return
+        self._scrapes.append(done)
+        self._wake.set()
+
+    def shown(self, *, fresh: bool) -> Registry:
+        """The registry to show: the total where it is `fresh`, else what cannot go back."""
+        merged = self._exchange.merged
+        if fresh:
+            return merged.registry
+        self._families.refresh(lambda: self._metrics.count_internal_error("relay"))
+        if not self._failing or self._exchange.others_serve or not (merged.store or self._options.serves_alone()):
+            return merged.gauges_registry
+        merged.show_alone(self._families.published())
+        return merged.registry
 
     def push_origin(self, task_id: str, origin: Origin) -> None:
         """Send where a piece of work comes from; returns at once, the thread does it."""
@@ -152,173 +149,71 @@ class Relay:
 
     def pop_origin(self, task_id: str) -> Origin | None:
         """Where the oldest piece of work of this task comes from, within a tenth of a second; None if not known."""
-        return self._desk.pop(task_id) if self._thread is not None and self._store is not None else None
-
-    def any_process_counts(self, family_name: str) -> bool:
-        """Whether a process, of those that ended too, has counted in this family; what is shared does not count."""
-        return self._members.any_counts(family_name, self._incarnation.numbers())
+        return self._desk.pop(task_id) if self._thread is not None and self.store_name is not None else None
 
     def _run(self) -> None:
+        due = self._clock.monotonic()
         while True:
-            self._guarded(self._tick)  # also where the end came first: what was counted until then is published
-            self._sleep()
+            if self._clock.monotonic() >= due:
+                self._guarded(self._tick)  # also where the end came first: what was counted until then is published
+                self.settled.set()
+                # So that processes started together do not stay together.
+                due = self._clock.monotonic() + spread(self._options.interval_seconds)
+            self._answer_scrapes()
+            if self.store_name is not None:
+                self._guarded(self._work_at_desk)
             if self._stopping:
                 break
-        self._guarded(self._finish)
-
-    def _sleep(self) -> None:
-        """Until the next tick; origins that come meanwhile are sent at once."""
-        # So that processes started together do not stay together.
-        until = self._clock.monotonic() + spread(self._interval_seconds / _TICKS_PER_INTERVAL)
-        while not self._stopping:
-            remaining = until - self._clock.monotonic()
-            if remaining <= 0 or not self._wake.wait(remaining):
-                return
+            self._wake.wait(max(due - self._clock.monotonic(), 0))
             self._wake.clear()
-            self._guarded(self._work_at_desk)
-
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except StoreUnavailableError as error:
-            self._failed(str(error))
-        except Exception:  # noqa: BLE001 - the thread must go on, and the host be spared
-            self._metrics.count_internal_error("relay")
-        finally:
-            if step == self._tick:
-                self.settled.set()
+        self._guarded(self._exchange.leave)
+        self._answer_scrapes()
 
     def _tick(self) -> None:
-        try:
-            store = self._store or self._choose()
-            if self._is_publishing_due():
-                self._publish(store)
-            if self._serves():
-                self._read(store)
-        except StoreUnavailableError:
-            if self._serves():
-                self._go_alone()
-            raise
-        self._answered()
-        self._desk.work(store)
+        options, exchange = self._options, self._exchange
+        exchange.publish()
+        # Before the first reading: so of several processes that start, at most one thinks it is alone.
+        exchange.say(serves=options.serves(), interval_seconds=options.interval_seconds)
+        if options.serves() and not exchange.was_read_within(options.interval_seconds / 2):
+            exchange.read()
 
-    def _is_publishing_due(self) -> bool:
-        due_after = self._interval_seconds * (1 - 0.5 / _TICKS_PER_INTERVAL)
-        return self._published_at is None or self._clock.monotonic() - self._published_at >= due_after
-
-    def _choose(self) -> RelayStore:
-        """The first store that answers; where none does, the failure of the last.
-
-        Raises:
-            StoreUnavailableError: none answers.
-        """
-        for place, make in enumerate(self._factories, 1):
-            store = None
-            try:
-                store = make()
-                self._publish(store)
-            except StoreUnavailableError as error:
-                if store is not None:
-                    store.close()
-                if place == len(self._factories):
-                    raise
-                self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
-            else:
-                self._store, self._make_store = store, make
-                self._event("INFO", "relay open", "relay", store=store.name)
-                return store
-        raise StoreUnavailableError
-
-    def open_store(self) -> RelayStore | None:
-        """Another connection to the store that is used, for another thread; None before one answered."""
-        return self._make_store() if self._make_store is not None else None
-
-    def _publish(self, store: RelayStore, *, ended: bool = False) -> None:
-        self._bring_up_to_date()
-        answer, _ = self._incarnation.publish(store, ended=ended)
-        self._published_at = self._clock.monotonic()
-        if answer.silent and not self._serves():
-            self._fold_for_others(store)
-
-    def _fold_for_others(self, store: RelayStore) -> None:
-        """No process that shows the sums has been here for long: what ended must not pile up."""
-        now = self._clock.monotonic()
-        if now - self._folded_for_others_at < EXPIRY_INTERVALS * self._interval_seconds:
-            return
-        self._folded_for_others_at = now
-        members = self._make_members()
-        members.update(store)
-        self._count_folded(members.fold(store, self._incarnation.id))
-
-    def _read(self, store: RelayStore) -> None:
-        first = self._members.now_seconds == 0.0
-        self._members.update(store)
-        if first and not self._members.others_serve(self._incarnation.id):
-            # Nobody else is asked: what this process showed by itself must not vanish until its vector is of the past.
-            self._note_own(NO_EPOCH)
-        alone = not self._members.others_serve(self._incarnation.id)
-        self._sums.fill(self._members, int(self._members.now_seconds / self._interval_seconds), alone=alone)
-        self._count_folded(self._members.fold(store, self._incarnation.id, self._sums.name_of))
-
-    def _store_now(self) -> float:
-        """The store's clock, as far as is known."""
-        return self._clock.monotonic() + self._members.clock_offset
-
-    def _go_alone(self) -> None:
-        """The store does not answer. Where nobody else shows the sums, they go on with what is counted here."""
-        if self._members.others_serve(self._incarnation.id):
-            return
-        self._bring_up_to_date()
-        epoch = int(self._store_now() / self._interval_seconds)
-        self._note_own(epoch if self._sums.filled else NO_EPOCH)
-        shared = self._shared_counts.read()
-        if any(shared.values):
-            self._members.note_shared(shared, epoch)
-        self._sums.fill(self._members, epoch, alone=True)
-
-    def _own_families(self) -> list[AnyFamily]:
-        shared = {id(family) for family in self._shared()}
-        families = (family for registry in self._registries for family in registry.families())
-        return [family for family in families if id(family) not in shared]
-
-    def _bring_up_to_date(self) -> None:
-        """What is brought up to date by scrapes, must be so without them: others show it."""
-        for registry in self._registries:
-            try:
-                registry.refresh()
-            except Exception:  # noqa: BLE001 - the numbers as they are, then
-                self._metrics.count_internal_error("relay")
-
-    def _note_own(self, epoch: int) -> None:
-        self._members.note_own(self._incarnation.id, self._incarnation.sequence, self._incarnation.numbers(), epoch)
+    def _answer_scrapes(self) -> None:
+        """Answer all that asked before the reading began with one reading."""
+        asked = [self._scrapes.popleft() for _ in range(len(self._scrapes))]
+        if asked:
+            read = not self._stopping and self._guarded(self._exchange.publish_and_read)
+            for done in asked:
+                done(read)
 
     def _work_at_desk(self) -> None:
-        if self._store is not None:
-            self._desk.work(self._store)
+        self._desk.work(self._exchange.cluster)
 
-    def _finish(self) -> None:
-        store = self._store
-        if store is None:
-            return
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Do a step; False where it failed."""
         try:
-            self._desk.work(store)
-            self._publish(store, ended=True)
-        finally:
-            store.close()
-            self._store = None
-
-    def _count_folded(self, count: int) -> None:
-        if count:
-            self._metrics.relay_folded.labels().inc(count)
+            step()
+        except ClusterUnavailableError as error:
+            self._failed(str(error))
+        except Exception:  # noqa: BLE001 - the thread must go on, and the host be spared
+            self._failing = True
+            self._metrics.count_internal_error("relay")
+        else:
+            if step != self._work_at_desk:  # it handles its failures itself
+                self._answered()
+            return True
+        return False
 
     def _answered(self) -> None:
+        event, store = self._options.event, self.store_name
+        if self._answered_at is None:
+            event("INFO", "relay open", "relay", store=store)
+        elif self._failing:
+            event("INFO", "relay store answers again", "relay", store=store)
         self._answered_at = self._clock.monotonic()
-        if self._failing:
-            self._failing = False
-            self._event("INFO", "relay store answers again", "relay", store=self.store_name)
+        self._failing = False
 
     def _failed(self, reason: str) -> None:
         self._metrics.relay_failures.labels("store").inc()
         if not self._failing:
             self._failing = True
-            self._event("WARNING", "relay store does not answer", "relay", reason=reason)
+            self._options.event("WARNING", "relay store does not answer", "relay", reason=reason)

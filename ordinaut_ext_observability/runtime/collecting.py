@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.clock import Clock, monotonic_seconds
-from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, CheckpointStore, MemoryCheckpoints
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
@@ -20,8 +19,7 @@ from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
-from ordinaut_ext_observability.relay.base import RelayStore
-from ordinaut_ext_observability.relay.shared import SharedCounts, SharedCountsStore
+from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collected_checks import (
     ReadElsewhere,
     Reckoning,
@@ -46,8 +44,6 @@ _INTERVALS = 4
 _SLACK_SECONDS = 30.0
 """A reading is too old after so many intervals and this."""
 
-OpenStore = Callable[[], RelayStore | None]
-
 
 class Collecting:
     """Reads PostgreSQL and Redis in the background, on a thread and an event loop of its own."""
@@ -60,22 +56,14 @@ class Collecting:
         clock: Clock,
         *,
         event: Callable[..., None],
-        open_store: OpenStore | None,
-        runs_reported: Callable[[], bool],
-        report_delay_seconds: float = 0.0,
+        open_stores: Callable[[], Stores] | None,
     ) -> None:
-        """`metrics` is what is counted into. With `open_store`, what is counted for all is kept in a relay store.
-
-        `runs_reported` says whether the processes that run tasks count their runs themselves; it takes up to
-        `report_delay_seconds` until that is seen here.
-        """
+        """`metrics` is what is counted into. With `open_stores`, what is counted for all is published there."""
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self._open_store = open_store
-        self._runs_reported = runs_reported
-        self._report_delay_seconds = report_delay_seconds
+        self._open_stores = open_stores
         self._database_url = self._usable_database_url()
         self._redis_url = redis_url
         # Known before there is anything to read them with: that imports the drivers, and is left to the thread.
@@ -91,7 +79,6 @@ class Collecting:
         """Made in the thread, as the next one."""
         self.redis: RedisCollector | None = None
         self._unusable_redis = False
-        self._closing: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -100,7 +87,7 @@ class Collecting:
     def forget(self) -> None:
         """In a forked child: nothing runs, and what is made next is new."""
         # Kept, for what is thrown away closes itself: it would take the parent's sockets out of the parent's loop.
-        self._abandoned.append((self.system, self.redis, self._closing, self._thread, self._loop, self._stop))
+        self._abandoned.append((self.system, self.redis, self._thread, self._loop, self._stop))
         self._reset()
 
     @property
@@ -165,8 +152,8 @@ class Collecting:
                 run_on_own_loop(self._collect())
             finally:
                 # Not before: a call to a store that hangs may have outlasted what waited for it.
-                for close in self._closing:
-                    close()
+                if self.system is not None and self.system.checkpoints is not None:
+                    self.system.checkpoints.close()
         except Exception:  # noqa: BLE001 - a thread of ours ends; the host goes on
             self._metrics.count_internal_error("collectors")
 
@@ -210,22 +197,14 @@ class Collecting:
             return None
         from ordinaut_ext_observability.collectors.collector import SystemCollector
 
-        checkpoints: CheckpointStore = MemoryCheckpoints()
-        lease = None
-        if self._open_store is not None:
-            checkpoints, lease = _RelayCheckpoints(self._open_store), _RelayLease(self._open_store)
-            self._closing += [checkpoints.close, lease.close]
         return SystemCollector(
             self._database_url,
             self._metrics,
             self._clock,
             interval_seconds=self._settings.collector_interval_seconds,
-            checkpoint=checkpoints,
-            lease=lease,
             event=self._event,
+            open_stores=self._open_stores,
             fresh_seconds=self._settings.heartbeat_fresh_seconds,
-            runs_reported=self._runs_reported,
-            report_delay_seconds=self._report_delay_seconds,
             further=self._insights,
             families=self._system_metrics,
         )
@@ -269,37 +248,3 @@ class _Insights:
 
     def clear(self) -> None:
         self._families.clear()
-
-
-class _RelayCheckpoints:
-    """The collectors' checkpoint in the relay store, where all API processes show its totals."""
-
-    def __init__(self, open_store: OpenStore) -> None:
-        self._shared = SharedCountsStore(open_store)
-
-    def load(self) -> Checkpoint | None:
-        shared = self._shared.load()
-        return Checkpoint(shared.sequence, shared.state, shared.counts) if shared is not None else None
-
-    def save(self, checkpoint: Checkpoint) -> bool:
-        return self._shared.save(SharedCounts(checkpoint.sequence, checkpoint.counted, checkpoint.state))
-
-    def close(self) -> None:
-        self._shared.close()
-
-
-class _RelayLease:
-    """Leadership by a lease in the relay store."""
-
-    def __init__(self, open_store: OpenStore) -> None:
-        self._open_store = open_store
-        self._store: RelayStore | None = None
-
-    def acquire(self, owner: str, ttl_seconds: float) -> bool:
-        self._store = self._store or self._open_store()
-        return self._store is not None and self._store.hold_lease(owner, ttl_seconds)
-
-    def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None

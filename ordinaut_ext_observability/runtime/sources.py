@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,23 +16,23 @@ from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.families import RelayFamilies
 from ordinaut_ext_observability.relay.origins import Origin
+from ordinaut_ext_observability.relay.relay import Relay, RelayOptions
 from ordinaut_ext_observability.relay.siblings import Siblings
-from ordinaut_ext_observability.runtime.relay import (
-    alone_outcome,
-    make_relay,
-    relay_outcome,
-    seconds_since_read,
-    usable_redis_url,
-)
+from ordinaut_ext_observability.runtime.relay import alone_outcome, relay_outcome, seconds_since_read
+from ordinaut_ext_observability.runtime.store import choose_store, opener_of, usable_redis_url
 from ordinaut_ext_observability.settings import Settings
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.collected_checks import ReadElsewhere
     from ordinaut_ext_observability.runtime.collecting import Collecting
 
-_PATIENCE_SECONDS = 3.0
-_POLL_SECONDS = 0.02
+_DEADLINE_SECONDS = 1.0
+"""How long a scrape waits for the total; it takes milliseconds."""
+
+_START_SECONDS = 3.0
+"""How long a scrape waits that comes while the process starts: sums must not begin anew because one process did."""
 
 
 class Sources:
@@ -56,22 +57,15 @@ class Sources:
         self._event = event
         self._collected_registry = Registry()
         self.collecting: Collecting | None = None
-        self._runs_reported = False
         self.database_required = False
         """Whether the host is not ready without its database."""
         self._database_metrics: DatabaseMetrics | None = None
         self._engine_events: EngineEvents | None = None
-        self.relay = make_relay(
-            settings.relay,
-            metrics,
-            clock,
-            serves=serves,
-            event=event,
-            further=self._collected_registry,
-            shared=self._shared_families,
-        )
-        """What merges the metrics of all processes; None where there is nothing to do it through."""
         self._siblings = Siblings()
+        self._store = choose_store(settings)
+        self._open_stores = opener_of(self._store, clock) if settings.relay.relay else None
+        self.relay = self._make_relay()
+        """What merges the metrics of all processes; None where they share nothing."""
         if self.relay is not None:
             relay, interval = self.relay, settings.relay.relay_interval_seconds
             monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
@@ -118,27 +112,36 @@ class Sources:
         """How it stands with each source, for people."""
         relay, collecting = self.relay, self.collecting
         if relay is None:
-            merging = "off: neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set, or ORDINAUT_OBS_RELAY is false"
+            reason = self._store.note if self._settings.relay.relay else "ORDINAUT_OBS_RELAY is false"
+            merging = f"off: {reason}"
         elif relay.store_name is None:
-            merging = "no store has answered yet"
+            merging = f"{self._store.note} has not answered yet"
         else:
             merging = f"{relay.process_count} processes through {relay.store_name}"
         return {"processes_merged": merging, "collectors": collecting.note() if collecting is not None else "off"}
 
     async def shown_registry(self) -> Registry:
-        """The registry that a scrape shows: of all processes where they are merged, else this one's.
-
-        A scrape that comes while the process starts waits until the others' counts were read, a few seconds at most:
-        sums must not begin anew because one process did.
-        """
+        """The registry that a scrape shows: the total of all processes where they are merged, else this one's."""
         relay = self.relay
         if relay is None or not relay.started:
             return self._metrics.registry
-        patience = _PATIENCE_SECONDS
-        while patience > 0 and not relay.settled.is_set():
-            await asyncio.sleep(_POLL_SECONDS)
-            patience -= _POLL_SECONDS
-        return relay.shown()
+        patience = _DEADLINE_SECONDS if relay.settled.is_set() else _START_SECONDS
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[bool] = loop.create_future()
+
+        def answer(read: bool) -> None:  # noqa: FBT001 - called by the loop
+            if not answered.done():
+                answered.set_result(read)
+
+        def done(read: bool) -> None:  # noqa: FBT001 - called by the relay
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(answer, read)
+
+        relay.read_total(done)
+        try:
+            return relay.shown(fresh=await asyncio.wait_for(answered, patience))
+        except TimeoutError:
+            return relay.shown(fresh=False)
 
     def note_queued(self, task_id: str) -> None:
         """The running request queued work of this task: the worker that gets it is told which request it was."""
@@ -193,25 +196,25 @@ class Sources:
             metrics,
             self._clock,
             event=self._event,
-            open_store=relay.open_store if relay is not None else None,
-            runs_reported=self._are_runs_reported,
-            # A publication, a reading, and as much again.
-            report_delay_seconds=4 * self._settings.relay.relay_interval_seconds if relay is not None else 0.0,
+            open_stores=self._open_stores if relay is not None else None,
         )
 
+    def _make_relay(self) -> Relay | None:
+        if self._open_stores is None:
+            return None
+        families = RelayFamilies((self._metrics.registry, self._collected_registry), self._shared_families)
+        options = RelayOptions(
+            self._settings.relay.relay_interval_seconds,
+            self._serves,
+            lambda: not self._siblings.count(),
+            self._event,
+        )
+        return Relay(self._open_stores, families, self._metrics, self._clock, options)
+
     def _shared_families(self) -> Sequence[AnyFamily]:
-        if self.relay is None or self.collecting is None:
+        if self.collecting is None:
             return ()
         return self.collecting.shared_families
-
-    def _are_runs_reported(self) -> bool:
-        """Whether any process counts its pipelines, and with them its runs. Once one did, they do."""
-        if not self._runs_reported:
-            executions = self._metrics.pipeline_executions
-            self._runs_reported = any(child.value for child in executions.children()) or (
-                self.relay is not None and self.relay.any_process_counts(executions.name)
-            )
-        return self._runs_reported
 
     def database_metrics(self) -> DatabaseMetrics:
         """The metrics of database clients in this process, made when they are first asked for."""

@@ -71,6 +71,9 @@ class ScrapeService:
         self._foreign = foreign
         self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
+        """The newest rendering of each request."""
+        self._joinable: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
+        """Those that have not begun to read what they show."""
         self._waiting = 0
 
     async def scrape(self, request: ScrapeRequest) -> bytes:
@@ -81,13 +84,8 @@ class ScrapeService:
         """
         if self._waiting >= MAX_WAITING:
             raise TooManyScrapesError
-        rendering = self._renderings.get(request)
-        if rendering is None:
-            if len(self._renderings) >= MAX_RENDERINGS:
-                raise TooManyScrapesError
-            rendering = asyncio.create_task(self._render(request))
-            self._renderings[request] = rendering
-            rendering.add_done_callback(lambda _: self._renderings.pop(request, None))
+        # Not one that began from an older reading: this scraper may have seen a newer one in another process.
+        rendering = self._joinable.get(request) or self._begin(request)
         self._waiting += 1
         try:
             # A scraper that gives up must not take the rendering from the others.
@@ -95,7 +93,26 @@ class ScrapeService:
         finally:
             self._waiting -= 1
 
-    async def _render(self, request: ScrapeRequest) -> bytes:
+    def _begin(self, request: ScrapeRequest) -> asyncio.Task[bytes]:
+        """Start a rendering; while another of the same request is under way, it begins after that."""
+        before = self._renderings.get(request)
+        if before is None and len(self._renderings) >= MAX_RENDERINGS:
+            raise TooManyScrapesError
+        rendering = asyncio.create_task(self._render(request, before))
+        self._renderings[request] = self._joinable[request] = rendering
+
+        def ended(_: object) -> None:
+            for renderings in (self._renderings, self._joinable):
+                if renderings.get(request) is rendering:
+                    del renderings[request]
+
+        rendering.add_done_callback(ended)
+        return rendering
+
+    async def _render(self, request: ScrapeRequest, before: asyncio.Task[bytes] | None) -> bytes:
+        if before is not None:
+            await asyncio.wait([before])
+        del self._joinable[request]
         metrics = self._metrics
         registry = await self._shown()
         started = monotonic_seconds()

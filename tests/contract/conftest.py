@@ -1,11 +1,9 @@
-"""The two relay stores behind one face, on a real server and a real directory."""
+"""Stores behind one face: on a real server, in a file and in memory."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,13 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.cli.demo.servers import RedisServer
-from ordinaut_ext_observability.relay.base import (
-    NOTHING_RETIRED,
-    Published,
-    Reading,
-    RelayStore,
-    Retired,
-)
-from ordinaut_ext_observability.relay.directory import DirectoryStore
-from ordinaut_ext_observability.relay.redis import RedisStore
-
-REDIS_INTERVAL_SECONDS = 0.1
-DIRECTORY_INTERVAL_SECONDS = 15.0
-EXPIRY_INTERVALS = 4
+from ordinaut_ext_observability.cluster.redis import RedisCluster
+from ordinaut_ext_observability.cluster.sqlite import TABLES as CLUSTER_TABLES
+from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
+from ordinaut_ext_observability.cluster.sqlite_file import MEMORY, SqliteFile
+from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+from ordinaut_ext_observability.relay.sqlite_store import TABLES, SqliteRelayStore
+from ordinaut_ext_observability.relay.store import RelayStore, Stores
 
 
 class ManualClock:
@@ -44,151 +36,80 @@ class ManualClock:
 class Place:
     """Where the stores of several processes are one and the same."""
 
-    interval_seconds: float
-    lose: Callable[[], object]
-    """Delete all that is stored."""
+    def __init__(
+        self, connect: Callable[[], Stores], wait: Callable[[float], object], lose: Callable[[], object]
+    ) -> None:
+        self._connect = connect
+        self.wait = wait
+        self.lose = lose
+        """Delete all that is stored."""
+        self.has_processes = True
+        self._opened: list[Stores] = []
 
-    def __init__(self) -> None:
-        self._opened: list[RelayStore] = []
-        self._publications: dict[str, int] = {}
-
-    def _make(self) -> RelayStore:
-        raise NotImplementedError
-
-    def wait(self, seconds: float) -> None:
-        raise NotImplementedError
-
-    def open(self) -> RelayStore:
+    def open(self) -> Stores:
         """The store as another process has it."""
-        self._opened.append(self._make())
+        self._opened.append(self._connect())
         return self._opened[-1]
 
     def close(self) -> None:
-        for store in self._opened:
-            store.close()
-
-    def wait_epochs(self, count: int = 1) -> None:
-        self.wait(count * self.interval_seconds)
-
-    def epoch(self, now_seconds: float) -> int:
-        return int(now_seconds / self.interval_seconds)
-
-    def publish(self, store: RelayStore, incarnation: str, content: bytes = b"x", last_store: str = "") -> Published:
-        """Publish under the next sequence."""
-        sequence = self._publications[incarnation] = self._publications.get(incarnation, 0) + 1
-        published = store.publish(incarnation, sequence, content, last_store=last_store)
-        assert isinstance(published, Published)
-        return published
-
-    def publish_in_each_epoch(self, store: RelayStore, incarnation: str, count: int) -> list[tuple[int, int]]:
-        """Epoch and sequence of each vector that no other took the place of."""
-        newest: dict[int, int] = {}
-        for sequence in range(1, count + 1):
-            published = self.publish(store, incarnation, str(sequence).encode())
-            newest[self.epoch(published.now_seconds)] = sequence
-            self.wait_epochs()
-        return sorted(newest.items())
-
-    def fold(self, store: RelayStore, incarnations: Sequence[str], content: bytes = b"total") -> bool:
-        """Fold what is there of these."""
-        reading = read_all(store)
-        newest = {vector.incarnation: vector.sequence for vector in reading.vectors}
-        folding = {incarnation: newest[incarnation] for incarnation in incarnations}
-        before = reading.retired or NOTHING_RETIRED
-        return store.fold(
-            store=reading.store,
-            expected_version=before.version,
-            retired=Retired(before.version + 1, content, {**before.folded, **folding}),
-            folding=folding,
-        )
+        for stores in self._opened:
+            stores.close()
 
 
-class RedisPlace(Place):
-    interval_seconds = REDIS_INTERVAL_SECONDS
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url = url
-
-    def _make(self) -> RelayStore:
-        return RedisStore(
-            self._url,
-            interval_seconds=self.interval_seconds,
-            expiry_seconds=EXPIRY_INTERVALS * self.interval_seconds,
-        )
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def lose(self) -> None:
-        with redis.Redis.from_url(self._url) as client:
+@pytest.fixture
+def redis_place(redis_url: str) -> Iterator[Place]:
+    def lose() -> None:
+        with redis.Redis.from_url(redis_url) as client:
             client.flushall()
 
-
-class DirectoryPlace(Place):
-    interval_seconds = DIRECTORY_INTERVAL_SECONDS
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.clock = ManualClock()
-
-    @property
-    def folder(self) -> Path:
-        """That of the interval."""
-        return self.path / "15000"
-
-    def _make(self) -> RelayStore:
-        return DirectoryStore(
-            self.path,
-            interval_seconds=self.interval_seconds,
-            expiry_seconds=EXPIRY_INTERVALS * self.interval_seconds,
-            clock=self.clock,
-        )
-
-    def wait(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-    def lose(self) -> None:
-        shutil.rmtree(self.path)
+    place = Place(lambda: Stores(RedisRelayStore(redis_url, "mine"), RedisCluster(redis_url, "mine")), time.sleep, lose)
+    yield place
+    place.close()
 
 
-def read_all(store: RelayStore) -> Reading:
-    return store.read({}, store="", retired_version=0)
+def _open_file(path: str, clock: ManualClock) -> Stores:
+    file = SqliteFile(path, CLUSTER_TABLES + TABLES)
+    return Stores(SqliteRelayStore(file, clock), SqliteCluster(file, clock))
 
 
-@pytest.fixture(scope="session", name="read_all")
-def _read_all() -> Callable[[RelayStore], Reading]:
-    return read_all
+def _move(clock: ManualClock) -> Callable[[float], None]:
+    def move(seconds: float) -> None:
+        clock.now += seconds
+
+    return move
 
 
 @pytest.fixture
-def new_id() -> Callable[[], str]:
-    return lambda: os.urandom(16).hex()
+def file_place(tmp_path: Path) -> Iterator[Place]:
+    path, clock = tmp_path / "private" / "store.sqlite", ManualClock()
 
+    def lose() -> None:
+        for file in path.parent.iterdir():
+            file.unlink()
 
-@pytest.fixture
-def redis_place(redis_url: str) -> Iterator[RedisPlace]:
-    place = RedisPlace(redis_url)
+    place = Place(lambda: _open_file(str(path), clock), _move(clock), lose)
     yield place
     place.close()
 
 
 @pytest.fixture
-def directory_place(tmp_path: Path) -> Iterator[DirectoryPlace]:
-    place = DirectoryPlace(tmp_path / "relay")
+def memory_place() -> Iterator[Place]:
+    clock = ManualClock()
+    stores = _open_file(MEMORY, clock)
+    place = Place(lambda: stores, _move(clock), stores.close)
+    place.has_processes = False
     yield place
     place.close()
 
 
-@pytest.fixture(params=["redis_place", "directory_place"], ids=["redis", "directory"])
+@pytest.fixture(params=["redis_place", "file_place", "memory_place"], ids=["redis", "file", "memory"])
 def place(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def store(place: Place) -> RelayStore:
-    return place.open()
+def relay(place: Place) -> RelayStore:
+    return place.open().relay
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
-from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Database, instant
 from ordinaut_ext_observability.collectors.queries import query
@@ -42,8 +41,6 @@ class Host:
             self.metrics,
             SystemClock(),
             interval_seconds=15.0,
-            checkpoint=MemoryCheckpoints(),
-            lease=None,
             **{"event": lambda *_, **__: None, **self.options},
         )
         return self
@@ -212,14 +209,14 @@ def test_runs_and_audit_are_counted_from_the_first_reading_on(database_url):
 
         await add()
         await host.collector.collect()
-        assert host.values("orchestrator_runs_total") == {}
+        assert host.values("orchestrator_task_runs_total") == {}
         await add()
         await add()
         for _ in range(3):
             await host.collector.collect()
         labels = (str(task), str(AGENT))
-        assert host.values("orchestrator_runs_total") == {("success", *labels): 2, ("failed", *labels): 2}
-        assert host.values("orchestrator_task_duration_seconds_count") == {
+        assert host.values("orchestrator_task_runs_total") == {("success", *labels): 2, ("failed", *labels): 2}
+        assert host.values("orchestrator_task_run_duration_seconds_count") == {
             (*labels, "true"): 2,
             (*labels, "false"): 2,
         }
@@ -231,37 +228,6 @@ def test_runs_and_audit_are_counted_from_the_first_reading_on(database_url):
         assert host.values("orchestrator_tasks_created_total") == {("rrule", str(AGENT)): 2}
         assert host.values("orchestrator_active_agents")["minute",] == 1
         assert host.values("orchestrator_task_runs_unaccounted_total") == {(): 0}
-
-
-def test_runs_that_their_processes_report_are_not_counted_again(database_url):
-    reported = [False]
-
-    @on(database_url, runs_reported=lambda: reported[0])
-    async def _(host):
-        async def expect(counted, source):
-            assert sum(host.values("orchestrator_runs_total").values()) == counted
-            assert sum(host.values("orchestrator_task_duration_seconds_count").values()) == counted
-            assert ("orchestrator_runs_total", source) in host.values("ordinaut_observability_source_info")
-
-        task = await host.task()
-        await host.collector.collect()
-        await add_runs(host, task, 1)
-        await host.collector.collect()
-        await expect(0, "task_run")
-        await host.collector.collect()
-        await expect(1, "task_run")
-        await add_runs(host, task, 1)
-        await host.collector.collect()
-        reported[0] = True  # what is reported of a run is seen seconds after its row
-        await host.collector.collect()
-        await expect(1, "process")
-        reported[0] = False  # for a moment, as when nothing can be known; and for the next leader
-        host.collector._reader.load(host.collector._reader.dump())
-        await add_runs(host, task, 1)
-        for _ in range(2):
-            await host.collector.collect()
-        await expect(1, "process")
-        assert host.values("orchestrator_task_run_failures_total") == {("cron",): 3}
 
 
 async def add_runs(host, task, number, began="clock_timestamp()"):
@@ -288,7 +254,7 @@ def test_more_runs_than_are_read_at_once_are_read_the_next_times(database_url, m
         )
         for _ in range(20):
             await host.collector.collect()
-        assert sum(host.values("orchestrator_runs_total").values()) == 20
+        assert sum(host.values("orchestrator_task_runs_total").values()) == 20
 
 
 def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(database_url):

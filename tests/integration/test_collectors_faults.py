@@ -15,7 +15,6 @@ from ordinaut_ext_observability.cli.demo import servers
 from ordinaut_ext_observability.cli.demo.servers import PostgresServer
 from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.collectors import collector as collector_module
-from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Limits
 from ordinaut_ext_observability.collectors.facts import Problem
@@ -36,8 +35,6 @@ class Collector:
             self.metrics,
             SystemClock(),
             interval_seconds=15.0,
-            checkpoint=MemoryCheckpoints(),
-            lease=None,
             event=lambda *texts, **fields: self.events.append((*texts, fields)),
             limits=QUICK,
         )

@@ -10,46 +10,59 @@ import uuid
 import asyncpg
 
 from ordinaut_ext_observability.clock import SystemClock
-from ordinaut_ext_observability.collectors.checkpoint import Checkpoint, MemoryCheckpoints
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.collectors.collector import SystemCollector
-from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.vector import NO_NUMBERS
+from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
+from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.runtime.store import open_file
 
 AGENT, TASK = uuid.UUID(int=1), uuid.UUID(int=2)
-
-
-class MemoryLease:
-    """A lease in memory."""
-
-    def __init__(self):
-        self.owner = None
-
-    def acquire(self, owner, ttl_seconds):
-        self.owner = self.owner or owner
-        return self.owner == owner
 
 
 class BrokenStore:
     """Neither keeps nor knows anything."""
 
-    def load(self):
-        raise ObservabilityError
+    def fail(self, *_):
+        raise ClusterUnavailableError("broken")
 
-    save = acquire = lambda self, *_: self.load()
+    join = publish = read = get = hold_lease = fail
+
+    def close(self):
+        pass
 
 
-def make(url, store, lease=None, interval_seconds=15.0):
+def broken():
+    return Stores(BrokenStore(), BrokenStore())
+
+
+def store_in(folder):
+    """A function that opens a file, as each process does."""
+    return lambda: open_file(str(folder / "store" / "shared.sqlite"), SystemClock())
+
+
+def make(url, open_stores, interval_seconds=15.0):
     return SystemCollector(
         url,
         Metrics(Registry()),
         SystemClock(),
         interval_seconds=interval_seconds,
-        checkpoint=store,
-        lease=lease,
         event=lambda *_, **__: None,
+        open_stores=open_stores,
     )
+
+
+def total(open_stores, name="orchestrator_task_runs_total"):
+    """What the store has of all that led."""
+    stores = open_stores()
+    reading = stores.relay.read("", 0)
+    stores.close()
+    series = SeriesList(LabelBudgets())
+    series.update(reading.store, reading.series)
+    reading.total.extend([0] * (series.size - len(reading.total)))
+    return sum(number_at(reading.total, each.place) for each in series.series if each.key[0].name == name)
 
 
 def runs(collector):
@@ -70,13 +83,15 @@ async def cluster(url, number, **options):
         "VALUES ($1, '', '', $2, 'cron', '{}')",
         *(TASK, AGENT),
     )
-    store = options.pop("store", None) or MemoryCheckpoints()
+    store = options.pop("store", None)
     collectors = [make(url, store, **options) for _ in range(number)]
     try:
         yield host, collectors
     finally:
         for collector in collectors:
             await collector._database.close()
+            if collector.checkpoints is not None:
+                collector.checkpoints.close()
         await host.close()
 
 
@@ -108,31 +123,36 @@ def test_one_of_three_reads_for_all(database_url):
     asyncio.run(run())
 
 
-def test_the_next_goes_on_where_a_dead_leader_stopped(database_url):
+def test_the_next_goes_on_where_a_dead_leader_stopped(database_url, tmp_path):
     async def run():
-        async with cluster(database_url, 2) as (host, (first, second)):
+        store = store_in(tmp_path)
+        async with cluster(database_url, 2, store=store) as (host, (first, second)):
             await first.collect()
             await second.collect()
             await add_runs(host, 3)
             await first.collect()
-            assert runs(first) == 0  # the three are held back, and that is saved
+            assert total(store) == 3
             await add_runs(host, 4)
             # It dies after it has read and before it has saved.
             async with first._database.reading() as reading:
                 await first._reader.read(reading)
-            assert runs(first) == 3
+            assert runs(first) == 7
             first._database.drop()
             await asyncio.sleep(0.2)
             await second.collect()
             assert second.leads
-            assert runs(second) == 3
+            assert total(store) == 7
             await add_runs(host, 2)
             await second.collect()
-            assert runs(second) == 7
-            await second.collect()
             await first.collect()
-            assert (runs(second), first.leads) == (9, False)
-            assert sum(sum(child.counts) for child in second.families.task_seconds.children()) == 9
+            assert (total(store), first.leads) == (9, False)
+            # The counts of the one that died belong to nobody: they are not published when it leads again.
+            second._database.drop()
+            await asyncio.sleep(0.2)
+            await first.collect()
+            assert (total(store), first.leads) == (9, True)
+
+    asyncio.run(run())
 
 
 def test_what_others_count_into_the_same_families_is_not_undone_by_taking_over(database_url):
@@ -161,19 +181,55 @@ def test_what_others_count_into_the_same_families_is_not_undone_by_taking_over(d
     asyncio.run(run())
 
 
-def test_a_store_that_lost_the_checkpoint_begins_anew(database_url):
+def test_leader_goes_on_when_the_store_lost_everything(database_url, tmp_path):
     async def run():
-        store = MemoryCheckpoints()
+        store = store_in(tmp_path)
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await leader.collect()
             await add_runs(host, 2)
-            for _ in range(2):
-                await leader.collect()
-            assert runs(leader) == 2
-            store._newest = None
-            leader._step_down()
             await leader.collect()
-            assert (leader.leads, runs(leader), store.load().sequence) == (True, 0, 1)
+            assert total(store) == 2
+            for file in (tmp_path / "store").iterdir():
+                file.unlink()
+            await add_runs(host, 3)
+            await leader.collect()
+            assert (leader.leads, total(store)) == (True, 3)
+
+    asyncio.run(run())
+
+
+def test_answer_that_is_lost_counts_nothing_twice(database_url, tmp_path):
+    async def run():
+        store, lost = store_in(tmp_path), []
+
+        class Losing:
+            def __init__(self, relay):
+                self._relay = relay
+
+            def __getattr__(self, name):
+                return getattr(self._relay, name)
+
+            def publish(self, *arguments):
+                outcome = self._relay.publish(*arguments)
+                if lost:
+                    raise ClusterUnavailableError(lost.pop())
+                return outcome
+
+        def open_losing():
+            stores = store()
+            return Stores(Losing(stores.relay), stores.cluster)
+
+        async with cluster(database_url, 1, store=open_losing) as (host, (leader,)):
+            await leader.collect()
+            for number in range(1, 4):
+                lost.append("no answer")
+                await add_runs(host, 2)
+                await leader.collect()
+                assert leader.leads
+                await add_runs(host, 1)
+                await leader.collect()
+                assert (leader.leads, total(store)) == (True, 3 * number)
+            assert leader.families.errors.labels("checkpoint", "unreachable").value == 3
 
     asyncio.run(run())
 
@@ -224,24 +280,27 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def test_a_leader_that_another_has_overtaken_steps_down(database_url):
+def test_a_leader_that_another_has_overtaken_steps_down(database_url, tmp_path):
     async def run():
-        async with cluster(database_url, 1) as (_, (leader,)):
+        store = store_in(tmp_path)
+        async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await leader.collect()
-            newer = Checkpoint(100, leader._checkpoints.load().state, NO_NUMBERS)
-            leader._checkpoints.save(newer)
+            stores = store()
+            held = stores.cluster.get("collectors")
+            assert stores.cluster.write([Put("collectors", held.version, held.content)])
+            stores.close()
+            await add_runs(host, 2)
             await leader.collect()
-            assert (leader.leads, shown(leader)) == (False, [])
+            assert (leader.leads, shown(leader), total(store)) == (False, [], 0)
             await leader.collect()
-            assert leader.leads
-            assert leader._checkpoints.load().sequence == 101
+            assert (leader.leads, total(store)) == (True, 2)
 
     asyncio.run(run())
 
 
 def test_without_a_store_that_answers_it_reads_all_the_same(database_url):
     async def run():
-        async with cluster(database_url, 1, store=BrokenStore()) as (host, (leader,)):
+        async with cluster(database_url, 1, store=broken) as (host, (leader,)):
             await leader.collect()
             await add_runs(host, 2)
             for _ in range(2):
@@ -253,7 +312,7 @@ def test_without_a_store_that_answers_it_reads_all_the_same(database_url):
 
 def test_without_a_store_that_answers_a_broken_connection_loses_nothing(database_url):
     async def run():
-        async with cluster(database_url, 1, store=BrokenStore()) as (host, (leader,)):
+        async with cluster(database_url, 1, store=broken) as (host, (leader,)):
             await leader.collect()
             leader._database.drop()
             await add_runs(host, 2)
@@ -264,18 +323,18 @@ def test_without_a_store_that_answers_a_broken_connection_loses_nothing(database
     asyncio.run(run())
 
 
-def test_a_checkpoint_that_cannot_be_read_begins_anew(database_url):
+def test_a_checkpoint_that_cannot_be_read_begins_anew(database_url, tmp_path):
     async def run():
-        store = MemoryCheckpoints()
-        store.save(Checkpoint(7, b"{}", NO_NUMBERS))
+        store = store_in(tmp_path)
+        stores = store()
+        stores.cluster.write([Put("collectors", 0, b"{}")])
+        stores.close()
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await add_runs(host, 5)
             await leader.collect()
             await add_runs(host, 2)
-            for _ in range(2):
-                await leader.collect()
-            assert runs(leader) == 2
-            assert store.load().sequence == 10
+            await leader.collect()
+            assert total(store) == 2
 
     asyncio.run(run())
 
@@ -311,36 +370,40 @@ async def pooler(url, *, strict=False):
         yield url.replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/") + "?sslmode=disable"
 
 
-def test_behind_a_pooler_a_lease_decides(database_url):
+def test_behind_a_pooler_a_lease_decides(database_url, tmp_path):
     async def run():
         async with pooler(database_url) as pooled:
-            store, lease = MemoryCheckpoints(), MemoryLease()
-            first, second = make(pooled, store, lease), make(pooled, store, lease)
+            store = store_in(tmp_path)
+            first, second = make(pooled, store), make(pooled, store)
             for collector in (first, second):
                 await collector.collect()
-                assert collector.mode == "relay lease"
+                assert collector.mode == "lease"
             assert (first.leads, second.leads) == (True, False)
-            lease.owner = None
+            stores = store()
+            stores.cluster.release_lease("collectors", first._leadership._owner)
+            stores.close()
             await second.collect()
             await first.collect()
             assert (first.leads, second.leads) == (False, True)
             assert shown(first) == []
             for collector in (first, second):
                 await collector._database.close()
+                collector.checkpoints.close()
 
     asyncio.run(run())
 
 
-def test_behind_a_pooler_that_takes_no_settings(database_url):
+def test_behind_a_pooler_that_takes_no_settings(database_url, tmp_path):
     async def run():
         async with pooler(database_url, strict=True) as pooled:
-            collector = make(pooled, MemoryCheckpoints(), MemoryLease())
+            collector = make(pooled, store_in(tmp_path))
             await collector.collect()
             assert collector.leads
             assert collector.queue.problem is None
             async with collector._database.reading() as reading:
                 assert await reading.connection.fetchval("SHOW lock_timeout") == "500ms"
             await collector._database.close()
+            collector.checkpoints.close()
 
     asyncio.run(run())
 
@@ -348,8 +411,8 @@ def test_behind_a_pooler_that_takes_no_settings(database_url):
 def test_behind_a_pooler_without_a_lease_nobody_leads(database_url):
     async def run():
         async with pooler(database_url) as pooled:
-            for lease, reason in ((None, "there is no relay"), (BrokenStore(), "the relay does not answer")):
-                collector = make(pooled, MemoryCheckpoints(), lease)
+            for store, reason in ((None, "there is no store"), (broken, "the store does not answer")):
+                collector = make(pooled, store)
                 await collector.collect()
                 assert not collector.leads
                 assert collector.mode.startswith("none: a connection pooler")

@@ -11,8 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collecting import Collecting, _Insights
 from ordinaut_ext_observability.setting_parts import CollectorSettings
 from tests.conftest import eventually
@@ -30,7 +32,7 @@ checks = {}
 metrics = Metrics(Registry())
 collecting = Collecting(
     CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", metrics,
-    SystemClock(), event=print, open_store=None, runs_reported=lambda: False,
+    SystemClock(), event=print, open_stores=None,
 )
 collecting.register_checks(
     SimpleNamespace(register_check=lambda name, check, required: checks.update({name: check})), required=True
@@ -44,19 +46,17 @@ assert not {"asyncpg", "redis"} & sys.modules.keys()
 
 
 class Store:
-    """A relay store that keeps nothing, and whether it was closed."""
+    """A store that keeps nothing, and whether it was closed."""
 
     def __init__(self):
         self.closed = 0
 
-    def read(self, *_, **__):
-        from ordinaut_ext_observability.relay.base import StoreUnavailableError
+    def join(self, *_):
+        raise ClusterUnavailableError("nothing")
 
-        raise StoreUnavailableError("nothing")
+    get = join
 
-    publish = read
-
-    def hold_lease(self, owner, ttl_seconds):
+    def hold_lease(self, name, owner, ttl_seconds):
         return True
 
     def close(self):
@@ -67,7 +67,7 @@ class Store:
 def make():
     made, events = [], []
 
-    def make(database_url, redis_url=None, open_store=None):
+    def make(database_url, redis_url=None, open_stores=None):
         settings = CollectorSettings(collector_interval_seconds=1.0).model_copy(
             update={"database_url": SecretStr(database_url) if database_url else None}  # whatever settings make of it
         )
@@ -77,8 +77,7 @@ def make():
             Metrics(Registry()),
             SystemClock(),
             event=lambda *texts, **fields: events.append((*texts, fields)),
-            open_store=open_store,
-            runs_reported=lambda: False,
+            open_stores=open_stores,
         )
         made.append(collecting)
         collecting.events = events
@@ -110,16 +109,16 @@ def test_stopped_and_started_again_it_reads(make, database_url, redis_url):
 def test_the_stores_are_closed_with_the_thread(make, database_url):
     stores = []
 
-    def open_store():
-        stores.append(Store())
+    def open_stores():
+        stores.append(Stores(Store(), Store()))
         return stores[-1]
 
-    collecting = make(database_url, open_store=open_store)
+    collecting = make(database_url, open_stores=open_stores)
     collecting.start()
     assert eventually(lambda: has_read(collecting))
-    assert collecting.system._leadership._lease.acquire("me", 1.0)
+    assert collecting.system.checkpoints.hold_lease("me", 1.0)
     collecting.stop()
-    assert [store.closed for store in stores] == [1, 1]
+    assert [store.closed for pair in stores for store in pair] == [1, 1]
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):

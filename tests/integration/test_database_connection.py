@@ -18,7 +18,6 @@ from ordinaut_ext_observability.cli.db import run_db
 from ordinaut_ext_observability.cli.demo import servers
 from ordinaut_ext_observability.cli.demo.servers import PostgresServer
 from ordinaut_ext_observability.clock import SystemClock
-from ordinaut_ext_observability.collectors.checkpoint import MemoryCheckpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.facts import Problem
 from ordinaut_ext_observability.database_connection import connect
@@ -70,8 +69,6 @@ async def collect(url: str) -> tuple[SystemCollector, list[dict[str, object]]]:
         Metrics(Registry()),
         SystemClock(),
         interval_seconds=15.0,
-        checkpoint=MemoryCheckpoints(),
-        lease=None,
         event=lambda *_, **fields: events.append(fields),
     )
     await collector.collect()

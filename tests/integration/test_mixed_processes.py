@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
 from ordinaut_ext_observability.cli.doctor.relaying import relaying
@@ -62,6 +62,9 @@ def relay_check(port: int) -> dict[str, Any]:
     return next((check for check in report(port)["checks"] if check["name"] == "relay"), {"status": "not configured"})
 
 
+WORKERS = ("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
+
+
 @pytest.fixture
 def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, int]]]:
     """Serves the application by this module and these arguments; the process and its port."""
@@ -79,36 +82,69 @@ def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[C
         yield run
 
 
+def test_workers_find_their_store_themselves(start_server: Any, eventually: Any) -> None:
+    """Nothing is set but the interval: whichever of them is asked, all requests are shown."""
+    _, port = start_server(*WORKERS, ORDINAUT_OBS_RELAY_INTERVAL_SECONDS="0.2")
+    assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
+    base, values = f"http://127.0.0.1:{port}", []
+
+    def shown() -> float:
+        page = httpx.get(f"{base}/ext/observability/metrics", trust_env=False, timeout=10).text
+        found = re.search(r'^orchestrator_http_requests_total\{[^}]*endpoint="/openapi.json"[^}]*\} (\S+)$', page, re.M)
+        return float(found[1]) if found else 0.0
+
+    for _ in range(30):
+        httpx.get(f"{base}/openapi.json", trust_env=False)
+        values.append(shown())
+    assert values == sorted(values)
+    assert eventually(lambda: shown() == 30)
+    assert relay_check(port)["status"] == "healthy"
+
+
 def test_workers_without_a_store_say_that_their_numbers_are_apart(
     start_server: Any, clean_process: Any, free_port: Any, eventually: Any
 ) -> None:
-    _, port = start_server("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
+    _, port = start_server(*WORKERS, ORDINAUT_OBS_STORE="memory")
     assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
     # Whichever of them answers, once each has looked since the last one came.
     assert eventually(lambda: {report(port)["status"] for _ in range(20)} == {"degraded"})
+    clean_process.setenv("ORDINAUT_OBS_STORE", "memory")
     (problem,) = doctors_problems(port)
     assert problem.sign.startswith(f"3 processes serve at port {port} here")
-    assert problem.paste.startswith("export ORDINAUT_OBS_RELAY_DIR=")
+    assert problem.paste.startswith("export ORDINAUT_OBS_STORE=")
     assert not doctors_problems(free_port())
 
 
-def test_two_installations_on_one_redis_say_so(
+def databases_shown(process: Any) -> int:
+    registry = process.sources.relay.shown(fresh=True)
+    registry.refresh()
+    return "".join(registry.pieces(openmetrics=False)).count("\nordinaut_observability_database_info{")
+
+
+def test_two_installations_on_one_redis_each_show_their_own(
     start_process: Any, database_url: str, redis_url: str, postgres_server: Any, eventually: Any
 ) -> None:
     one, other = start_process(database_url, redis_url), start_process(postgres_server.url("host"), redis_url)
     for process in (one, other):
+        assert eventually(lambda process=process: databases_shown(process) == 1)
+        assert eventually(lambda process=process: process.leads)
+        assert process.states()["relay"] == "healthy"
+        assert process.sources.relay.process_count == 1
+    assert doctors_problems(80) == []
+
+
+def test_two_installations_of_one_name_say_so(
+    start_process: Any, clean_process: Any, database_url: str, redis_url: str, postgres_server: Any, eventually: Any
+) -> None:
+    clean_process.setenv("ORDINAUT_OBS_INSTALLATION", "same")
+    one, other = start_process(database_url, redis_url), start_process(postgres_server.url("host"), redis_url)
+    for process in (one, other):
         assert eventually(lambda process=process: process.states()["relay"] == "degraded")
-        assert "processes of 2 databases share this store" in process.message("relay")
-
-    def databases() -> int:
-        registry = one.sources.relay.shown()
-        registry.refresh()
-        return "".join(registry.pieces(openmetrics=False)).count("\nordinaut_observability_database_info{")
-
-    assert eventually(lambda: databases() == 2)
+        assert "processes that read 2 databases are one installation" in process.message("relay")
+    assert eventually(lambda: databases_shown(one) == 2)
     (problem,) = doctors_problems(80)
-    assert problem.sign.startswith("processes of 2 databases share this store")
-    assert problem.paste.startswith("export REDIS_URL=redis://HOST:6379/1")
+    assert problem.sign.startswith("processes that read 2 databases are one installation")
+    assert problem.paste.startswith("export ORDINAUT_OBS_INSTALLATION=")
     other.sources.stop()
     assert eventually(lambda: one.states()["relay"] == "healthy")
     assert eventually(lambda: not doctors_problems(80))
@@ -117,17 +153,13 @@ def test_two_installations_on_one_redis_say_so(
 def test_one_database_by_several_names_is_one_installation(
     start_process: Any, database_url: str, redis_url: str, eventually: Any
 ) -> None:
-    """Neither the address nor the user makes it another."""
-    other_name = database_url.replace("127.0.0.1", "localhost")
+    """Neither the driver, the user nor this machine's name for itself makes it another."""
+    other_name = database_url.replace("127.0.0.1", "localhost").replace("postgresql:", "postgresql+psycopg:")
     assert other_name != database_url
     one, other = start_process(database_url, redis_url), start_process(other_name, redis_url)
-    info = "\nordinaut_observability_database_info{"
     for process in (one, other):
         assert eventually(lambda process=process: process.sources.relay.process_count == 2)
-        relay = process.sources.relay
-        assert eventually(
-            lambda relay=relay: sum(info[1:-1] in str(key) for all_ in relay.gauges() for key in all_) == 2
-        )
+        assert eventually(lambda process=process: str(process.sources.relay.gauges()).count("database_info") == 2)
         assert process.states()["relay"] == "healthy"
 
 

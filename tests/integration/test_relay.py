@@ -1,9 +1,12 @@
-"""One scrape shows what several processes counted: real processes, through Redis and through a directory."""
+"""One scrape shows what several processes counted: real processes, through Redis and through a file."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -60,14 +63,10 @@ def _start_child(start_child: Any) -> Iterator[Any]:
         child.clean_up()
 
 
-@pytest.fixture(params=["redis", "directory"])
-def transport(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """Variables for the processes of one test."""
-    where = (
-        {"REDIS_URL": request.getfixturevalue("redis_url")}
-        if request.param == "redis"
-        else {"ORDINAUT_OBS_RELAY_DIR": str(tmp_path / "relay")}
-    )
+@pytest.fixture(params=["redis", "file"])
+def transport(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables for the processes of one test; where nothing is set, they find the file themselves."""
+    where = {"REDIS_URL": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
     return {"ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": str(INTERVAL), **where}
 
 
@@ -136,9 +135,7 @@ def test_one_scrape_shows_worker_and_scheduler(
         'orchestrator_worker_state{worker_id="w1",state="busy"} 1.0' in page
     )
     worker.process.kill()
-    killed = time.monotonic()
     assert eventually(lambda: "orchestrator_worker_state{" not in api.page())
-    assert time.monotonic() - killed < 2 * INTERVAL + 0.5
     assert api.value(HEARTBEATS) == 5
 
 
@@ -163,24 +160,23 @@ def test_a_worker_killed_again_and_again_loses_an_interval_at_most(
     assert true - allowed <= sums[-1] <= true + 10  # killed between counting and telling
 
 
-def test_a_worker_stopped_for_longer_than_the_expiry_is_counted_once(
+def test_a_worker_stopped_for_long_is_counted_once(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
     environ = {**transport, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.1"}
     api, worker = start_api(environ), start_worker(start_child, environ, limit=400)
     assert eventually(lambda: counted(worker) > 60)
     worker.process.send_signal(signal.SIGSTOP)
-    time.sleep(1.0)
+    time.sleep(0.3)
     before, sums = api.value(HEARTBEATS), []
-    end = time.monotonic() + 4.5
+    end = time.monotonic() + 4.0  # its entry, with its gauges, is gone after three seconds
     while time.monotonic() < end:
         sums.append(api.value(HEARTBEATS))
         time.sleep(0.02)
-    assert api.value("ordinaut_observability_relay_folded_total") >= 1
+    assert set(sums) == {before}
     worker.process.send_signal(signal.SIGCONT)
     while counted(worker) < 400:
         sums.append(api.value(HEARTBEATS))
-    assert set(sums[:50]) == {before}
     assert eventually(lambda: api.value(HEARTBEATS) == 400), api.value(HEARTBEATS)
     time.sleep(3 * 0.1)
     assert api.value(HEARTBEATS) == 400
@@ -188,7 +184,7 @@ def test_a_worker_stopped_for_longer_than_the_expiry_is_counted_once(
 
 
 def test_processes_that_live_for_a_moment_leave_only_the_total(
-    transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any, tmp_path: Path
+    transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
     environ = {**transport, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.1"}
     api = start_api(environ)
@@ -196,57 +192,21 @@ def test_processes_that_live_for_a_moment_leave_only_the_total(
         children = [start_child("-c", SHORT_LIVED, environ=environ) for _ in range(4)]
         assert [child.process.wait(30) for child in children] == [0] * 4
         assert "".join(child.err for child in children if "Traceback" in child.err) == ""
-    assert eventually(lambda: api.value(HEARTBEATS) == 20), api.value(HEARTBEATS)
-    assert eventually(lambda: stored_incarnations(environ) == 1), stored_incarnations(environ)
-    assert api.value("ordinaut_observability_relay_folded_total") > 0
     assert api.value(HEARTBEATS) == 20
+    assert publishers(environ) == 1
 
 
-def stored_incarnations(environ: Mapping[str, str]) -> int:
-    if "REDIS_URL" not in environ:
-        vectors = Path(environ["ORDINAUT_OBS_RELAY_DIR"]) / "100" / "vectors"
-        return len({path.name.split(".")[0] for path in vectors.iterdir()})
-    import redis
+def publishers(environ: Mapping[str, str]) -> int:
+    """How many publishers the store knows."""
+    if "REDIS_URL" in environ:
+        import redis
 
-    with redis.Redis.from_url(environ["REDIS_URL"]) as client:
-        return len([key for key in client.keys() if b":vector:" in key])
-
-
-def test_thousands_of_incarnations_leave_nothing_in_redis(redis_url: str) -> None:
-    import redis
-
-    from ordinaut_ext_observability.clock import SystemClock
-    from ordinaut_ext_observability.metrics.budget import LabelBudgets
-    from ordinaut_ext_observability.metrics.definitions import Metrics
-    from ordinaut_ext_observability.metrics.registry import Registry
-    from ordinaut_ext_observability.relay.incarnation import Incarnation
-    from ordinaut_ext_observability.relay.members import Members
-    from ordinaut_ext_observability.relay.redis import RedisStore
-
-    interval = 0.05
-    store = RedisStore(redis_url, interval_seconds=interval, expiry_seconds=30 * interval)
-    metrics = Metrics(Registry())
-    metrics.worker_heartbeats.labels("short").inc(3)
-    members = Members(interval, LabelBudgets(), SystemClock())
-    for number in range(2000):
-        Incarnation(metrics.registry.families, lambda: False).publish(store, ended=number % 2 == 0)
-        if number % 100 == 0:
-            members.update(store)
-            members.fold(store, own="")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        members.update(store)
-        members.fold(store, own="")
-        if not len(members):
-            break
-    members.update(store)
-    (total,) = members.as_of(2**60)
-    with redis.Redis.from_url(redis_url) as client:
-        left = {key.decode().rpartition(":")[2] for key in client.keys()}
-    store.close()
-    assert left == {"retired", "folded"}
-    assert 6000 in total.values
-    assert len(members) == 0
+        with redis.Redis.from_url(environ["REDIS_URL"]) as client:
+            return int(client.zcard("{ordinaut-observability:tests}:relay:seen"))
+    path = Path(os.environ["XDG_STATE_HOME"]) / "ordinaut-observability" / "tests.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        ((count,),) = db.execute("SELECT count(*) FROM relay_publishers")
+        return int(count)
 
 
 def test_it_works_beside_the_directory_of_prometheus_client(

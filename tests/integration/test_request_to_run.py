@@ -78,14 +78,10 @@ class Worker:
         return [float(line.split()[1]) for line in self.child.out.splitlines() if line.startswith("leased ")]
 
 
-@pytest.fixture(params=["redis", "directory"])
-def transport(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    where = (
-        {"REDIS_URL": request.getfixturevalue("redis_url")}
-        if request.param == "redis"
-        else {"ORDINAUT_OBS_RELAY_DIR": str(tmp_path / "relay")}
-    )
-    return {"ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.2", **where}
+@pytest.fixture(params=["redis", "file"])
+def transport(request: pytest.FixtureRequest) -> dict[str, str]:
+    where = {"REDIS_URL": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
+    return {"ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.2", "ORDINAUT_OBS_INSTALLATION": "tests", **where}
 
 
 @pytest.fixture
@@ -175,6 +171,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
     transport: dict[str, str], clean_process: Any, content: bytes
 ) -> None:
     """The worker's side in this process, since all that matters is what it makes of the bytes."""
+    from ordinaut_ext_observability.cluster.base import Append
     from ordinaut_ext_observability.compat.work import begin_work, end_work
     from ordinaut_ext_observability.runtime.current import current_runtime
 
@@ -184,7 +181,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
     runtime.start()
     relay = runtime.sources.relay
     assert relay is not None and relay.settled.wait(5)
-    relay._store.push_origin("task", content, ttl_seconds=60)
+    relay._exchange.cluster.write(rows=[Append("origin:task", content, 60)])
     begin_work("w1", "task")
     try:
         assert request_ids.get() is None

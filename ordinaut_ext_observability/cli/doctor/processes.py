@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
 from ordinaut_ext_observability.collectors.definitions import DATABASE_INFO
-from ordinaut_ext_observability.relay.base import Reading
+from ordinaut_ext_observability.relay.entries import Said
 from ordinaut_ext_observability.relay.siblings import servers_by_address
-from ordinaut_ext_observability.relay.vector import VectorError, decode, gauge_values
 
 
 def unmerged_processes(port: int) -> Iterator[Finding]:
@@ -23,29 +22,18 @@ def unmerged_processes(port: int) -> Iterator[Finding]:
             Kind.PROBLEM,
             f"{most} processes serve at port {port} here: without a store between them, each scrape shows the numbers "
             "of one of them",
-            "Give them a store: a Redis, or a directory that all of them can write to.",
-            'export ORDINAUT_OBS_RELAY_DIR="$HOME/.ordinaut-observability"',
+            "Give them a store: a Redis, or a file that all of them can write to.",
+            'export ORDINAUT_OBS_STORE="file:$HOME/.ordinaut-observability/store.sqlite"',
         )
 
 
-def mixed_installations(reading: Reading, living: set[str], store_name: str) -> Iterator[Finding]:
-    """Installations, by their databases, that share this store; only the `living` processes count."""
-    databases = set()
-    for vector in reading.vectors:
-        if vector.incarnation in living:
-            try:
-                gauges = gauge_values(decode(vector.content, vector.sequence, vector.epoch).gauges)
-            except VectorError:  # of another version
-                continue
-            databases |= {labels for name, labels in gauges if name == DATABASE_INFO}
+def mixed_installations(living: list[Said]) -> Iterator[Finding]:
+    """Processes that read several databases under one installation's name."""
+    databases = {gauge.label_values for said in living for gauge in said.gauges if gauge.name == DATABASE_INFO}
     if len(databases) > 1:
-        redis = store_name == "redis"
         yield Finding(
             Kind.PROBLEM,
-            f"processes of {len(databases)} databases share this store: the numbers of several installations are added "
-            "up",
-            "Give each installation a store of its own.",
-            "export REDIS_URL=redis://HOST:6379/1  # another number for each"
-            if redis
-            else 'export ORDINAUT_OBS_RELAY_DIR="$HOME/.ordinaut-observability"  # another one for each',
+            f"processes that read {len(databases)} databases are one installation here: their numbers are added up",
+            "Give each installation a name of its own.",
+            "export ORDINAUT_OBS_INSTALLATION=NAME  # another one for each",
         )

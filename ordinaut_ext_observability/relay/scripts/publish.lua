@@ -1,41 +1,36 @@
-local candidate, incarnation, sequence, content, last_store = unpack(ARGV, 1, 5)
-local interval_seconds, silent_after_ms, epochs_kept = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local store, now = identity(candidate), now_ms()
-
-local folded = redis.call('HGET', FOLDED, incarnation)
-if folded then
-    return { store, now, 'refused', folded }
+-- KEYS[7], ARGV[6] and ARGV[7]: a document, the version it must have and its new content, where there is one.
+local _, store, publisher, sequence, deltas = unpack(ARGV, 1, 5)
+if identity() ~= store then
+    return 'replaced'
 end
-local held = publications(incarnation)
--- One that is still noted as seen was not folded: a server short of memory evicted its vectors.
-if last_store == store and #held == 0 and not redis.call('ZSCORE', SEEN, incarnation) then
-    return { store, now, 'refused', '' }
+local last = tonumber(redis.call('HGET', PUBLISHERS, publisher) or -2)
+if tonumber(sequence) > last + 1 then
+    return 'forgotten'
 end
--- Of several that write for the same incarnation, the first with a sequence wins.
-if ARGV[9] == '1' and #held > 0 and held[#held].sequence >= tonumber(sequence) then
-    return { store, now, 'refused', digits(held[#held].sequence) }
+if tonumber(sequence) <= last then
+    return 'added'
 end
-
--- In the same steps as readers do it from the same milliseconds, so that all round alike.
-local epoch = math.floor(now / 1000 / interval_seconds)
-store_vector(incarnation, epoch, tonumber(sequence), content)
--- A reader may still need the newest vector of an epoch that all have shown, and those after it.
-local shown = {}
-for _, publication in ipairs(held) do
-    if publication.epoch <= epoch - epochs_kept then
-        shown[#shown + 1] = publication.field
+if KEYS[7] and (redis.call('HGET', KEYS[7], 'version') or '0') ~= ARGV[6] then
+    return 'outdated'
+end
+local operations = {}
+local function add()
+    if #operations > 0 then
+        redis.call('BITFIELD', TOTAL, 'OVERFLOW', 'SAT', unpack(operations))
+        operations = {}
     end
 end
-for position = 1, #shown - 1 do
-    redis.call('HDEL', vector_key(incarnation), shown[position])
-end
-redis.call('ZADD', SEEN, digits(now), incarnation)
-
--- Nobody can fold one whose vectors were evicted and that no reader remembers: it would be silent for ever.
-local silent_before = '(' .. digits(now - silent_after_ms)
-for _, silent in ipairs(redis.call('ZRANGEBYSCORE', SEEN, '-inf', silent_before, 'LIMIT', 0, 100)) do
-    if redis.call('EXISTS', vector_key(silent)) == 0 then
-        remove(silent)
+for place, delta in string.gmatch(deltas, '(%d+) (-?%d+)') do
+    local n = #operations
+    operations[n + 1], operations[n + 2], operations[n + 3], operations[n + 4] = 'INCRBY', 'i64', '#' .. place, delta
+    if n > 4000 then
+        add()
     end
 end
-return { store, now, 'published', redis.call('ZCOUNT', SEEN, '-inf', silent_before) }
+add()
+redis.call('HSET', PUBLISHERS, publisher, sequence)
+redis.call('ZADD', SEEN, now_ms(), publisher)
+if KEYS[7] then
+    redis.call('HSET', KEYS[7], 'version', ARGV[6] + 1, 'content', ARGV[7])
+end
+return 'added'

@@ -1,29 +1,14 @@
-local candidate, known_store, known_version = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local interval_seconds = tonumber(ARGV[5])
-local store, now = identity(candidate), now_ms()
-local known = known_store == store and cjson.decode(ARGV[4]) or {}
-local epoch = math.floor(now / 1000 / interval_seconds)
-
-local seen = redis.call('ZRANGE', SEEN, 0, -1, 'WITHSCORES')
-local vectors = {}
-for position = 1, #seen, 2 do
-    local incarnation = seen[position]
-    local after = known[incarnation] or -1
-    if after > epoch then -- the clock went back: what is new has lower epochs than what is known
-        after = -1
-    end
-    for _, publication in ipairs(publications(incarnation)) do
-        if publication.epoch > after then
-            vectors[#vectors + 1] = incarnation
-            vectors[#vectors + 1] = publication.field
-            vectors[#vectors + 1] = redis.call('HGET', vector_key(incarnation), publication.field)
-        end
+local _, known_store, known = unpack(ARGV)
+local store, now = identity(), now_ms()
+local entries, all = {}, redis.call('HGETALL', ENTRIES)
+for i = 1, #all, 2 do
+    local space = string.find(all[i + 1], ' ', 1, true)
+    if tonumber(string.sub(all[i + 1], 1, space - 1)) > now then
+        entries[#entries + 1] = all[i]
+        entries[#entries + 1] = now - (redis.call('ZSCORE', SEEN, all[i]) or now)
+        entries[#entries + 1] = string.sub(all[i + 1], space + 1)
+    else
+        redis.call('HDEL', ENTRIES, all[i])
     end
 end
-
-local retired = {}
-local version = retired_version()
-if known_store ~= store or known_version ~= version then
-    retired = { version, redis.call('HGET', RETIRED, 'content') or '', redis.call('HGET', RETIRED, 'folded') or '{}' }
-end
-return { store, now, seen, vectors, retired }
+return { store, redis.call('LRANGE', SERIES, store == known_store and known or 0, -1), redis.call('GET', TOTAL), entries }

@@ -1,0 +1,75 @@
+"""What living processes say of this moment: their gauges, and whether they show the total of all.
+
+The content of an entry is one object of JSON. Fields that a newer version adds are passed over; of an entry that cannot
+be read, nothing is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from ordinaut_ext_observability.metrics.family import Gauge
+from ordinaut_ext_observability.relay.store import Entry
+
+LIVING_INTERVALS = 2
+"""A process that said nothing for so many of its intervals has no gauges any more: it ended, or hangs."""
+
+EXPIRY_INTERVALS = 30
+"""An entry is kept for so many: whether others serve must be known for longer than a hiccup of the machine takes."""
+
+
+class GaugeValue(NamedTuple):
+    """One series of a gauge."""
+
+    name: str
+    label_names: tuple[str, ...]
+    label_values: tuple[str, ...]
+    value: float
+
+
+class Said(NamedTuple):
+    """An entry, read."""
+
+    serves: bool
+    """Set where the process shows the total of all."""
+    living: bool
+    gauges: list[GaugeValue]
+
+
+def encode_entry(gauges: Iterable[Gauge], *, serves: bool, interval_seconds: float) -> bytes:
+    """The content of this process's entry."""
+    families = [
+        [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
+        for gauge in gauges
+        if len(gauge)
+    ]
+    return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": families})
+
+
+def read_entry(entry: Entry) -> Said:
+    """Read an entry, whichever version wrote it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        fields = orjson.loads(entry.content)
+        living = entry.age_seconds <= LIVING_INTERVALS * float(fields["interval"])
+        return Said(bool(fields["serves"]), living, list(_gauges(fields["gauges"])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("an entry of the relay store cannot be read") from error
+
+
+def _gauges(families: Iterable[tuple[str, list[str], list[tuple[list[str], float | None]]]]) -> Iterator[GaugeValue]:
+    for name, label_names, children, *_ in families:
+        names = tuple(map(str, label_names))
+        for child in children:
+            label_values, value = child[:2]  # a newer version may add to it
+            values = tuple(map(str, label_values))
+            if len(values) == len(names):
+                # JSON has neither NaN nor infinity: `orjson` writes null.
+                yield GaugeValue(str(name), names, values, math.nan if value is None else float(value))

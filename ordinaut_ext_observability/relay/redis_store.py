@@ -1,0 +1,84 @@
+"""A relay store in Redis or Valkey, for processes on any number of machines: each operation is one script.
+
+Six keys: `state` (hash: the store's identity and the server's), `series` (list), `total` (text of 64-bit numbers),
+`publishers` (hash: id and sequence), `seen` (sorted by the time a publisher was heard of) and `entries` (hash).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from ordinaut_ext_observability.cluster.redis_scripts import RedisScripts, prefix_of
+from ordinaut_ext_observability.relay.store import REMEMBERED_SECONDS, Entry, Outcome, Publication, Reading
+
+_KEYS = [f"relay:{name}" for name in ("state", "series", "total", "publishers", "seen", "entries")]
+_NUMBER_BYTES = 8
+
+
+class RedisRelayStore:
+    """The total is one string, to which `BITFIELD` adds, and which a reader takes with one `GET`."""
+
+    name = "redis"
+
+    def __init__(self, url: str, installation: str) -> None:
+        """Every key carries the `installation`, so that several may share a server.
+
+        Raises:
+            ClusterUnavailableError: the URL cannot be read.
+        """
+        self._scripts = RedisScripts(
+            url,
+            __package__,
+            ("join", "append", "publish", "say", "leave", "read"),
+            prefix=prefix_of(installation),
+            common="common",
+        )
+
+    def join(self, publisher: str) -> str:
+        return str(self._run("join", publisher, round(REMEMBERED_SECONDS * 1000)).decode())
+
+    def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
+        # The first element of the list is there so that the list is.
+        return bool(self._run("append", store, expected + 1, *series))
+
+    def publish(self, store: str, publication: Publication) -> Outcome:
+        publisher, sequence, deltas, put = publication
+        added = " ".join(f"{place} {delta}" for place, delta in deltas.items())
+        document = [] if put is None else [f"document:{put.name}"]
+        version_and_content = () if put is None else (put.version, put.content)
+        answer = self._run("publish", store, publisher, sequence, added, *version_and_content, further_keys=document)
+        return Outcome(answer.decode())
+
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
+        return bool(self._run("say", store, publisher, content, round(ttl_seconds * 1000)))
+
+    def leave(self, store: str, publisher: str) -> None:
+        self._run("leave", store, publisher)
+
+    def read(self, store: str, known_series: int) -> Reading:
+        identity, series, total, entries = self._run("read", store, known_series + 1)
+        if identity.decode() != store:
+            series = series[1:]
+        numbers = array("q", total[: len(total) // _NUMBER_BYTES * _NUMBER_BYTES])
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        return Reading(
+            identity.decode(),
+            series,
+            numbers,
+            [
+                Entry(who.decode(), age_ms / 1000, content)
+                for who, age_ms, content in zip(entries[::3], entries[1::3], entries[2::3], strict=True)
+            ],
+        )
+
+    def close(self) -> None:
+        self._scripts.close()
+
+    def _run(self, name: str, *arguments: Any, further_keys: Sequence[str] = ()) -> Any:
+        # A new identity goes with every call, for the case that the store is found to be empty.
+        return self._scripts.run(name, [*_KEYS, *further_keys], os.urandom(16).hex(), *arguments)

@@ -1,0 +1,134 @@
+"""A relay store in one SQLite file, for processes of one user on one machine; in memory for one process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from array import array
+from collections.abc import Sequence
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.cluster.sqlite import put_documents
+from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
+from ordinaut_ext_observability.relay.store import (
+    LARGEST_NUMBER,
+    REMEMBERED_SECONDS,
+    Entry,
+    Outcome,
+    Publication,
+    Reading,
+)
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_publishers (
+    publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS relay_entries (
+    publisher TEXT PRIMARY KEY, said REAL NOT NULL, until REAL NOT NULL, content BLOB NOT NULL
+);
+INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
+"""
+
+IDLE_SECONDS = 60.0
+"""A file that no process has used for so long begins anew: all have ended, and counters begin at zero as without it."""
+
+_ADD = f"""
+INSERT INTO relay_total VALUES (:place, :delta) ON CONFLICT DO UPDATE SET number =
+    CASE WHEN number > {LARGEST_NUMBER} - :delta AND :delta > 0 THEN {LARGEST_NUMBER} ELSE number + :delta END
+"""  # noqa: S608 - a number of ours
+
+
+class SqliteRelayStore:
+    """The parts as tables. Instants are seconds since 1970, by this machine's clock."""
+
+    name = "file"
+
+    def __init__(self, file: SqliteFile, clock: Clock) -> None:
+        """`file` was made with `TABLES` and those of the cluster."""
+        self._file = file
+        self._clock = clock
+
+    def join(self, publisher: str) -> str:
+        with self._file.transaction(write=True) as db:
+            now = self._clock.wall()
+            db.execute("DELETE FROM relay_publishers WHERE seen < ?", (now - REMEMBERED_SECONDS,))
+            db.execute("DELETE FROM relay_entries WHERE until < ?", (now,))
+            ((touched, living),) = db.execute("SELECT touched, (SELECT count(*) FROM relay_entries) FROM relay_state")
+            if not living and now - touched > IDLE_SECONDS:
+                self._begin_anew(db)
+            db.execute("INSERT OR IGNORE INTO relay_publishers VALUES (?, 0, ?)", (publisher, now))
+            return self._touch(db, now)
+
+    def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
+        with self._file.transaction(write=True) as db:
+            ((count,),) = db.execute("SELECT count(*) FROM relay_series")
+            if self._touch(db, self._clock.wall()) != store or count != expected:
+                return False
+            db.executemany("INSERT INTO relay_series VALUES (?, ?)", enumerate(series, expected))
+            return True
+
+    def publish(self, store: str, publication: Publication) -> Outcome:
+        publisher, sequence, deltas, put = publication
+        with self._file.transaction(write=True) as db:
+            now = self._clock.wall()
+            if self._touch(db, now) != store:
+                return Outcome.REPLACED
+            held = db.execute("SELECT sequence FROM relay_publishers WHERE publisher = ?", (publisher,)).fetchone()
+            if held is None or sequence > held[0] + 1:
+                return Outcome.FORGOTTEN
+            if sequence <= held[0]:
+                return Outcome.ADDED
+            if put is not None and not put_documents(db, [put]):
+                return Outcome.OUTDATED
+            db.executemany(_ADD, [{"place": place, "delta": delta} for place, delta in deltas.items()])
+            db.execute(
+                "UPDATE relay_publishers SET sequence = ?, seen = ? WHERE publisher = ?", (sequence, now, publisher)
+            )
+            return Outcome.ADDED
+
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
+        with self._file.transaction(write=True) as db:
+            now = self._clock.wall()
+            if self._touch(db, now) != store:
+                return False
+            entry = (publisher, now, now + ttl_seconds, content)
+            db.execute("INSERT OR REPLACE INTO relay_entries VALUES (?, ?, ?, ?)", entry)
+            db.execute("UPDATE relay_publishers SET seen = ? WHERE publisher = ?", (now, publisher))
+            return True
+
+    def leave(self, store: str, publisher: str) -> None:
+        with self._file.transaction(write=True) as db:
+            if self._touch(db, self._clock.wall()) == store:
+                db.execute("DELETE FROM relay_entries WHERE publisher = ?", (publisher,))
+                db.execute("DELETE FROM relay_publishers WHERE publisher = ?", (publisher,))
+
+    def read(self, store: str, known_series: int) -> Reading:
+        with self._file.transaction() as db:
+            ((identity,),) = db.execute("SELECT identity FROM relay_state")
+            first = known_series if identity == store else 0
+            lines = db.execute("SELECT line FROM relay_series WHERE position >= ? ORDER BY position", (first,))
+            series = [bytes(line) for (line,) in lines]
+            ((size,),) = db.execute("SELECT coalesce(max(place), -1) + 1 FROM relay_total")
+            total = array("q", bytes(8 * size))
+            for place, number in db.execute("SELECT place, number FROM relay_total"):
+                total[place] = number
+            now = self._clock.wall()
+            said = db.execute("SELECT publisher, ? - said, content FROM relay_entries WHERE until >= ?", (now, now))
+            entries = [Entry(publisher, age, bytes(content)) for publisher, age, content in said]
+            return Reading(identity, series, total, entries)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _touch(self, db: sqlite3.Connection, now: float) -> str:
+        """The store's identity; and that the file is used, is noted."""
+        ((identity,),) = db.execute("UPDATE relay_state SET touched = ? RETURNING identity", (now,))
+        return str(identity)
+
+    def _begin_anew(self, db: sqlite3.Connection) -> None:
+        for table in ("relay_series", "relay_total", "relay_publishers"):
+            db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+        db.execute("UPDATE relay_state SET identity = ?", (os.urandom(16).hex(),))

@@ -1,0 +1,121 @@
+"""The contract of a relay store: one total, to which every process adds what it counted since it last did.
+
+    publisher    a process, under a random id; its publications are numbered, and each is added once
+    deltas       what a publication adds, by place in the total
+    total        the numbers of all series, one after the other; it only grows
+    series list  the series that the numbers belong to, in the order of their places; it only grows
+    entry        what a living process says of this moment (its gauges); it expires
+
+A store knows neither what a series is nor what its numbers mean: `series_list` does. A publisher that heard no answer
+sends the same publication again, and the store adds it at most once:
+
+    identity = store.join("4f1c")
+    store.append(identity, expected=0, series=[b"requests"])
+    publication = Publication("4f1c", sequence=1, deltas={0: 3})
+    assert store.publish(identity, publication) is store.publish(identity, publication) is Outcome.ADDED
+    assert store.read(identity, 0).total[0] == 3
+
+A store that lost anything has another identity and begins at zero, as a counter does that was reset. One suite tests
+every implementation: `tests/contract/test_relay_store.py`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from ordinaut_ext_observability.cluster.base import Cluster, Put
+
+REMEMBERED_SECONDS = 86_400.0
+"""A publisher not heard of for a day is forgotten; what it added stays. A process is hardly stopped for longer."""
+
+LARGEST_NUMBER = 2**63 - 1
+"""A number in the total stays there: it has 64 bits."""
+
+
+class Outcome(Enum):
+    """What became of a publication."""
+
+    ADDED = "added"
+    """It is in the total: now, or since an earlier try."""
+    OUTDATED = "outdated"
+    """Its document has another version: somebody else has written it since. Nothing was added."""
+    FORGOTTEN = "forgotten"
+    """The publisher is not known: it never joined, or was silent for `REMEMBERED_SECONDS`. Nothing was added."""
+    REPLACED = "replaced"
+    """This is another store, or the same without its contents. Nothing was added."""
+
+
+class Publication(NamedTuple):
+    """What a publisher adds in one step."""
+
+    publisher: str
+    sequence: int
+    """Counts the publications of the publisher, from 1."""
+    deltas: Mapping[int, int]
+    """By the place of a number in the total, what to add."""
+    put: Put | None = None
+    """A document of the cluster to write with it: both or neither."""
+
+
+class Entry(NamedTuple):
+    """What a living process says of this moment."""
+
+    publisher: str
+    age_seconds: float
+    """How long ago it said so."""
+    content: bytes
+
+
+class Reading(NamedTuple):
+    """One moment of a store."""
+
+    store: str
+    """Its identity."""
+    series: Sequence[bytes]
+    """Those after the ones that the caller knows; all, where the caller knows another store."""
+    total: array[int]
+    """64-bit numbers. It may be shorter than the series need: missing numbers are zero."""
+    entries: Sequence[Entry]
+
+
+class RelayStore(Protocol):
+    """Calls come from one thread at a time, end within two seconds, and raise `ClusterUnavailableError`."""
+
+    name: str
+    """What it is, for people: `redis` or `file`."""
+
+    def join(self, publisher: str) -> str:
+        """Make the publisher known, with no publication yet; the store's identity."""
+
+    def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
+        """Add series at the end; False where there are not `expected` ones, or this is another store."""
+
+    def publish(self, store: str, publication: Publication) -> Outcome:
+        """Add the deltas, unless that was done before."""
+
+    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
+        """Keep what the process says of this moment, for this long; False where this is another store."""
+
+    def leave(self, store: str, publisher: str) -> None:
+        """Forget the publisher, which ends, and what it said."""
+
+    def read(self, store: str, known_series: int) -> Reading:
+        """Read what there is now. `store` and `known_series` are what the caller has read before."""
+
+    def close(self) -> None:
+        """Give back the connection. Safe more than once."""
+
+
+class Stores(NamedTuple):
+    """What one connection to an installation's store gives."""
+
+    relay: RelayStore
+    cluster: Cluster
+
+    def close(self) -> None:
+        """Give back the connections. Safe more than once."""
+        self.relay.close()
+        self.cluster.close()

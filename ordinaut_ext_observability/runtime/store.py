@@ -1,0 +1,129 @@
+"""The one store of an installation: chosen here, for all that its processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.database_url import shown_target
+from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.setting_parts import RelaySettings
+from ordinaut_ext_observability.settings import Settings
+
+_DIGEST_LENGTH = 12
+"""Hexadecimal digits that tell the installations on a server or machine apart; they are read by people, too."""
+
+_FOLDER = "ordinaut-observability"
+_LOCAL = re.compile(r"(127\.0\.0\.1|::1|local socket):")
+"""Names that a machine has for itself: its processes may use different ones."""
+
+
+class StoreChoice(NamedTuple):
+    """Which store it is."""
+
+    kind: Literal["redis", "file", "memory"]
+    target: str
+    """The URL of Redis, or the path of the file. Never shown: a URL may hold a password."""
+    installation: str
+    note: str
+    """What it is and why, for people."""
+
+
+def choose_store(settings: Settings) -> StoreChoice:
+    """The store that the settings name; all processes of an installation come to the same. Does not connect."""
+    relay, installation = settings.relay, installation_of(settings)
+    named = relay.store or ("" if relay.relay_dir is None or usable_redis_url(relay) else "file:")
+    if named == "memory":
+        return StoreChoice("memory", "", installation, "ORDINAUT_OBS_STORE is memory")
+    if named.startswith("file:"):
+        path = named.removeprefix("file:") or f"{relay.relay_dir}/{installation}.sqlite"
+        # A path that begins with a slash is the same for all processes, wherever they were started.
+        return StoreChoice("file", os.path.abspath(path), installation, "the file that is set")  # noqa: PTH100
+    url = usable_redis_url(relay)
+    if url is not None:
+        return StoreChoice("redis", url, installation, "the Redis of REDIS_URL")
+    if named == "redis":
+        return StoreChoice("memory", "", installation, "ORDINAUT_OBS_STORE is redis and REDIS_URL names none")
+    for folder in _private_folders(relay):
+        if _is_usable(folder):
+            path = str(folder / f"{installation}.sqlite")
+            return StoreChoice("file", path, installation, "a file in a private directory of the user")
+    return StoreChoice("memory", "", installation, "no private directory can be made for a file")
+
+
+def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], Stores] | None:
+    """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
+    if choice.kind == "redis":
+        return lambda: _open_redis(choice)
+    if choice.kind == "file":
+        return lambda: open_file(choice.target, clock)
+    return None
+
+
+def open_file(path: str, clock: Clock) -> Stores:
+    """The stores in a SQLite file, or in memory."""
+    from ordinaut_ext_observability.cluster import sqlite
+    from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
+    from ordinaut_ext_observability.relay import sqlite_store
+
+    file = SqliteFile(path, sqlite.TABLES + sqlite_store.TABLES)
+    return Stores(sqlite_store.SqliteRelayStore(file, clock), sqlite.SqliteCluster(file, clock))
+
+
+def installation_of(settings: Settings) -> str:
+    """The name of the installation, by which its keys and files are told from those of others."""
+    if settings.relay.installation is not None:
+        return settings.relay.installation
+    return hashlib.sha256(_shared_by_all(settings).encode(errors="surrogateescape")).hexdigest()[:_DIGEST_LENGTH]
+
+
+def usable_redis_url(settings: RelaySettings) -> str | None:
+    """The URL of a Redis; the host's `memory://` and `disabled://` mean that there is none."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+    return url if url.startswith(("redis://", "rediss://", "unix://")) else None
+
+
+def _shared_by_all(settings: Settings) -> str:
+    """The database's place without user and password, which may differ between processes; else where they work."""
+    url = settings.collectors.database_url
+    if url is not None:
+        with contextlib.suppress(ValueError):
+            return _LOCAL.sub("localhost:", shown_target(url.get_secret_value()))
+    try:
+        return os.getcwd()  # noqa: PTH109 - the text is all that is wanted
+    except OSError:  # it was deleted
+        return ""
+
+
+def _open_redis(choice: StoreChoice) -> Stores:
+    # Imported where it is used: in a thread of ours, not while the host starts.
+    try:
+        from ordinaut_ext_observability.cluster.redis import RedisCluster
+        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+    except ImportError as error:
+        raise ClusterUnavailableError("the package redis is not installed") from error
+    return Stores(RedisRelayStore(choice.target, choice.installation), RedisCluster(choice.target, choice.installation))
+
+
+def _private_folders(settings: RelaySettings) -> Iterator[Path]:
+    home = settings.state_home
+    with contextlib.suppress(RuntimeError):  # the user has no home
+        yield (Path(home) if home is not None else Path.home() / ".local" / "state") / _FOLDER
+    yield Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.geteuid()}"
+
+
+def _is_usable(folder: Path) -> bool:
+    """Make the folder where it is missing; the file in it is trusted or not when it is opened."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK | os.X_OK) and folder.lstat().st_uid == os.geteuid()
+    except (OSError, ValueError):
+        return False
