@@ -38,6 +38,10 @@ def relaying(settings: Settings, port: int) -> Iterator[Finding]:
         # Reading would make it, perhaps as another user than the host's.
         yield fact(f"the file {mask_value(choice.target)} is not there yet: the first process makes it")
         return
+    host = urlsplit(choice.target).hostname if choice.kind == "redis" else None
+    if host and not name_server_answers(host, _RESOLVING_SECONDS):
+        yield Finding(Kind.PROBLEM, f"REDIS_URL: no name server answers for {host}", "See /etc/resolv.conf here.")
+        return
     stores = None
     try:
         stores = open_stores()
