@@ -17,7 +17,7 @@ from ordinaut_ext_observability.clock import monotonic_seconds
 ResultT = TypeVar("ResultT")
 
 STOP_SECONDS = 0.3
-"""How long all parts together may take to stop. Lines are written after that: in all it stays below half a second."""
+"""Longest time that all parts take to stop. Lines are written after that: in all it stays below half a second."""
 
 
 class DaemonExecutor(ThreadPoolExecutor):
@@ -64,7 +64,7 @@ def run_on_own_loop(main: Coroutine[Any, Any, ResultT]) -> ResultT:
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """What the function returns or raises.
+    """Call the function in a thread; return or raise as it does.
 
     Raises:
         TimeoutError: it takes longer; it is left to itself.
