@@ -37,9 +37,9 @@ def report(port: int) -> dict[str, Any]:
     return body
 
 
-def doctors_problems() -> list[Finding]:
-    """What the doctor finds wrong with the merging of processes, by the environment here."""
-    return [finding for finding in relaying(load_settings()) if finding.kind is Kind.PROBLEM]
+def doctors_problems(port: int = 8000) -> list[Finding]:
+    """What the doctor finds wrong with the merging of the host's processes, by the environment here."""
+    return [finding for finding in relaying(load_settings(), port) if finding.kind is Kind.PROBLEM]
 
 
 def relay_check(port: int) -> dict[str, Any]:
@@ -58,16 +58,12 @@ def test_workers_without_a_store_say_that_their_numbers_are_apart(
     assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
     # Whichever of them answers, once each has looked since the last one came.
     assert eventually(lambda: {report(port)["status"] for _ in range(20)} == {"degraded"})
-
-    def problems() -> list[Finding]:
-        """Those of this server: others may run on this machine."""
-        return [problem for problem in doctors_problems() if f"processes serve on port {port} here" in problem.sign]
-
-    (problem,) = problems()
-    assert problem.sign.startswith("3 processes")
+    (problem,) = doctors_problems(port)
+    assert problem.sign.startswith(f"3 processes serve on port {port} here")
     assert problem.paste.startswith("export ORDINAUT_OBS_RELAY_DIR=")
+    assert not doctors_problems(port + 1)  # another application's
     server.end()
-    assert eventually(lambda: not problems())
+    assert eventually(lambda: not doctors_problems(port))
 
 
 def test_two_installations_on_one_redis_say_so(

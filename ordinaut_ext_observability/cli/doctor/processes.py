@@ -11,20 +11,21 @@ from ordinaut_ext_observability.relay.siblings import servers_by_address
 from ordinaut_ext_observability.relay.vector import VectorError, decode, gauge_values
 
 
-def unmerged_processes() -> Iterator[Finding]:
-    """Processes on this machine that serve at one address, each with numbers of its own."""
+def unmerged_processes(port: int) -> Iterator[Finding]:
+    """Processes on this machine that serve at one address with this port, each with numbers of its own.
+
+    Others are not looked at: they may be of another application.
+    """
     try:
         serving = servers_by_address()
     except OSError:  # not Linux
         return
-    for address, processes in serving.items():
-        if processes == 1:
-            continue
-        port = address.partition(":")[2]  # as the kernel writes it, in hexadecimal; a Unix socket has none
-        place = f"port {int(port, 16)}" if port else "one Unix socket"
+    # The kernel writes ports in hexadecimal.
+    most = max((number for address, number in serving.items() if address.endswith(f":{port:04X}")), default=0)
+    if most > 1:
         yield Finding(
             Kind.PROBLEM,
-            f"{processes} processes serve on {place} here: without a store between them, each scrape shows the "
+            f"{most} processes serve on port {port} here: without a store between them, each scrape shows the "
             "numbers of one of them",
             "Give them a store: a Redis, or a directory that all of them can write to.",
             'export ORDINAUT_OBS_RELAY_DIR="$HOME/.ordinaut-observability"',

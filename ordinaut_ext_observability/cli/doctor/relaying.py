@@ -19,19 +19,19 @@ _RESOLVING_SECONDS = 1.0
 """Shorter than for the host's name, which comes before: together they are to be over soon."""
 
 
-def relaying(settings: Settings) -> Iterator[Finding]:
-    """What is in each store that could be used. No count is changed."""
+def relaying(settings: Settings, port: int) -> Iterator[Finding]:
+    """The content of each store that could be used by the host on this port. No count is changed."""
     makers = relay_stores(settings.relay, SystemClock())
     if not settings.relay.relay:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
-        yield from unmerged_processes()
+        yield from unmerged_processes(port)
         return
     if not makers:
         yield fact(
             "neither REDIS_URL nor ORDINAUT_OBS_RELAY_DIR is set: each process shows itself alone; with one of them "
             "the API's /metrics shows workers and scheduler, too"
         )
-        yield from unmerged_processes()
+        yield from unmerged_processes(port)
         return
     host = urlsplit(usable_redis_url(settings.relay) or "").hostname
     if host and not name_server_answers(host, _RESOLVING_SECONDS):
