@@ -317,6 +317,7 @@ class Child:
                 stderr=err,
                 cwd=cwd or folder,
                 env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+                start_new_session=True,
             )
 
     @property
@@ -348,9 +349,9 @@ class Child:
         return self.process.wait(TIMEOUT_SECONDS)
 
     def clean_up(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(TIMEOUT_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its workers too: they would serve on without it
+        self.process.wait(TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="module")

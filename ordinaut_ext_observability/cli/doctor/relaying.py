@@ -20,7 +20,7 @@ _RESOLVING_SECONDS = 1.0
 
 
 def relaying(settings: Settings, port: int) -> Iterator[Finding]:
-    """What is in each store that could be used, by processes that serve at this port. No count is changed."""
+    """The content of each store that could be used by the host on this port. No count is changed."""
     makers = relay_stores(settings.relay, SystemClock())
     if not settings.relay.relay:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
