@@ -88,7 +88,7 @@ def run_on_own_loop(main: Coroutine[Any, Any, ResultT]) -> ResultT:
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """Call the function; return or raise what it does.
+    """Call the function in a thread; return or raise as it does.
 
     Raises:
         TimeoutError: it takes longer; it is left to itself.

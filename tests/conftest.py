@@ -334,6 +334,7 @@ class Child:
                 cwd=cwd or folder,
                 # Each has a working directory of its own, which would name an installation of its own.
                 env={**inherited, f"{PREFIX}INSTALLATION": "tests", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+                start_new_session=True,
             )
 
     @property
@@ -365,9 +366,9 @@ class Child:
         return self.process.wait(TIMEOUT_SECONDS)
 
     def clean_up(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(TIMEOUT_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its workers too: they would serve on without it
+        self.process.wait(TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="module")

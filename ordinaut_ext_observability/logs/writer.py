@@ -24,7 +24,7 @@ MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
 
 CLOSE_SECONDS = 0.4
-"""How long an end waits for a destination that does not take lines: the process must end soon all the same."""
+"""Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
 
 _LINES_PER_WRITE = 1000
 

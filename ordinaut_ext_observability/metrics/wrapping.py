@@ -53,7 +53,7 @@ def within(
 
 
 def _until_end(result: Any, block: ExitStack) -> Any:
-    """What was returned, or what stands for it; the block ends with it."""
+    """Keep the block open until the result ends; returns the result, or an object that stands for it."""
     import asyncio
 
     kind = type(result)

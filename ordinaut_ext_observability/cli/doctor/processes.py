@@ -11,7 +11,10 @@ from ordinaut_ext_observability.relay.siblings import servers_by_address
 
 
 def unmerged_processes(port: int) -> Iterator[Finding]:
-    """Processes on this machine that serve at one address with this port, each with numbers of its own."""
+    """Processes on this machine that serve at one address with this port, each with numbers of its own.
+
+    Others are not looked at: they may be of another application.
+    """
     try:
         serving = servers_by_address()
     except OSError:  # not Linux

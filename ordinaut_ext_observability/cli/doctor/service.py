@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,9 +30,11 @@ class Service:
 
     @property
     def port(self) -> int:
-        """Where the host listens."""
-        parts = urlsplit(self._base)
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        """The port of its URL; 0 where that cannot be read."""
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(self._base)
+            return parts.port or (443 if parts.scheme == "https" else 80)
+        return 0
 
     def answers(self) -> bool:
         """Whether anybody answers there."""
