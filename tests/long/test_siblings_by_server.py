@@ -30,7 +30,15 @@ def start_server(start_child: Any, free_port: Any, eventually: Any, tmp_path: Pa
         (tmp_path / "application.py").write_text(APPLICATION)
         port: int = free_port()
         module, *arguments = (argument.format(port=port) for argument in SERVERS[name])
-        server = start_child("-m", module, *arguments, workers, *further, environ={**QUICK, **environ}, cwd=tmp_path)
+        server = start_child(
+            "-m",
+            module,
+            *arguments,
+            workers,
+            *further,
+            environ={**QUICK, "ORDINAUT_OBS_STORE": "memory", **environ},
+            cwd=tmp_path,
+        )
         server.wait_for_port(port)
         assert eventually(lambda: server.answers(port) and report(port)["live"] == "ok", 30)
         return port
@@ -56,6 +64,6 @@ def test_a_worker_that_is_reloaded_sees_nobody(start_server: Any) -> None:
 
 
 def test_workers_with_a_store_are_merged_and_well(start_server: Any, eventually: Any, tmp_path: Path) -> None:
-    port = start_server("uvicorn", "3", ORDINAUT_OBS_RELAY_DIR=str(tmp_path / "relay"))
+    port = start_server("uvicorn", "3", ORDINAUT_OBS_STORE=f"file:{tmp_path}/relay/store.sqlite")
     assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
     assert relay_check(port)["status"] == "healthy"
