@@ -104,7 +104,7 @@ def _elsewhere(name: str, made: SystemCollector, reckoning: Reckoning, read_else
     if read_elsewhere is None:
         return unknown(
             "another process holds the lock; processes tell each other whether they read only through a store: set "
-            "REDIS_URL or ORDINAUT_OBS_RELAY_DIR"
+            "REDIS_URL or ORDINAUT_OBS_STORE"
         )
     age = read_elsewhere(name)
     if age is None or age > reckoning.limit_seconds:

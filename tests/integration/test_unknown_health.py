@@ -135,13 +135,14 @@ def test_another_process_reads_as_long_as_it_says_so(
 
 
 def test_without_a_store_nobody_knows_whether_another_process_reads(
-    start_process: Any, eventually: Any, database_url: str
+    start_process: Any, clean_process: Any, eventually: Any, database_url: str
 ) -> None:
+    clean_process.setenv("ORDINAUT_OBS_STORE", "memory")
     leader, follower = two(start_process, eventually, database_url)
     assert leader.led() <= {"healthy", "degraded"}
     for _ in range(3):
         assert follower.led() == {"unknown"}
-    assert "ORDINAUT_OBS_RELAY_DIR" in follower.message("queue")
+    assert "ORDINAUT_OBS_STORE" in follower.message("queue")
 
 
 def test_a_store_that_never_answered_says_nothing_of_another_process(

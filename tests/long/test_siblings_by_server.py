@@ -28,6 +28,7 @@ def serve(start_server: Any, eventually: Any) -> Any:
     """Serves the application by the server of this name, with so many workers; the port."""
 
     def run(name: str, workers: str, *further: str, **environ: str) -> int:
+        environ = {"ORDINAUT_OBS_STORE": "memory", **environ}
         server, port = start_server(*SERVERS[name], workers, *further, **environ)
         assert eventually(lambda: server.answers(port) and report(port)["live"] == "ok", 30)
         return int(port)
@@ -53,6 +54,6 @@ def test_a_worker_that_is_reloaded_sees_nobody(serve: Any) -> None:
 
 
 def test_workers_with_a_store_are_merged_and_well(serve: Any, eventually: Any, tmp_path: Path) -> None:
-    port = serve("uvicorn", "3", ORDINAUT_OBS_RELAY_DIR=str(tmp_path / "relay"))
+    port = serve("uvicorn", "3", ORDINAUT_OBS_STORE=f"file:{tmp_path}/relay/store.sqlite")
     assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
     assert relay_check(port)["status"] == "healthy"
