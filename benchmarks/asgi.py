@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.extension import ObservabilityExtension
+from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.setting_parts import LogSettings
 from ordinaut_ext_observability.settings import Settings
@@ -62,7 +63,7 @@ def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True) -> Runti
         raise RuntimeError("the extension is disabled")
     app.include_router(router, prefix=MOUNT_PATH)
     runtime: Runtime = app.state.ordinaut_observability._runtime
-    runtime.log_writer._file_descriptor = descriptor
+    runtime.log_writer._destination = Destination(descriptor)
     return runtime
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "ordinaut-observability"
 
 FAILURES = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What connecting can raise."""
+"""Errors that connecting can raise."""
 
 _TRY_NEXT = (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError)
 """After these the next server of a URL is tried, as libpq does; a wrong password is wrong everywhere."""
@@ -82,21 +82,31 @@ def _one_by_one(url: str) -> list[str]:
 
 
 def _rounds(servers: list[str]) -> tuple[str | None, ...]:
-    """What is asked of the servers, in turn. None: what their URL says."""
+    """Values of `target_session_attrs` to ask the servers for, in turn. None: the one in their URL."""
     wanted = dict(parse_qsl(urlsplit(servers[0]).query)).get("target_session_attrs")
     return ("standby", "any") if wanted == "prefer-standby" and len(servers) > 1 else (None,)
 
 
 def _reason(error: Exception, seconds: float) -> str:
     """Why a server could not be connected to, without secrets."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:.2g} s"
-    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
-        return "nobody listens there"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        return "the server is not what target_session_attrs asks for"
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error).partition("\n")[0]
-    return "the URL has a part that cannot be used"  # what the error says may quote it
+    text = str(error)
+    match error:
+        case TimeoutError():
+            reason = f"no answer within {seconds:.2g} s"
+        case OSError() if "Connect call failed" in text or isinstance(error, ConnectionRefusedError):
+            reason = "nobody listens there"
+        case OSError() if "rejected SSL upgrade" in text:
+            reason = "the server does not speak TLS, which sslmode asks for"
+        case FileNotFoundError():
+            reason = "there is no such socket, or no such certificate file"
+        case OSError():
+            reason = error.strerror or type(error).__name__
+        case asyncpg.TargetServerAttributeNotMatched():
+            reason = "the server is not what target_session_attrs asks for"
+        case asyncpg.PostgresError():
+            reason = text.partition("\n")[0]
+        case _ if "certificate" in text:
+            reason = "a certificate file that sslmode or sslrootcert asks for cannot be read"
+        case _:
+            reason = "the URL has a part that cannot be used"  # what the error says may quote it
+    return reason

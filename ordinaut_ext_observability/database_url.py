@@ -77,7 +77,10 @@ def _parse(url: str) -> _Parsed:
     # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
     if parts.netloc.count("@") > 1 or "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise ValueError("the database URL cannot be read, a password's special characters need %-escapes")
-    parameters = {name: value for name, value in parse_qsl(parts.query) if name in _UNDERSTOOD}
+    given = dict(parse_qsl(parts.query))
+    parameters = {name: value for name, value in given.items() if name in _UNDERSTOOD}
+    if "hostaddr" in given:  # libpq's way to spare itself the name server
+        parameters.setdefault("host", given["hostaddr"])
     for name, choices in _CHOICES.items():
         if parameters.get(name, choices[0]) not in choices:
             raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")

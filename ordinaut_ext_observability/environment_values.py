@@ -1,4 +1,4 @@
-"""What the environment gives for a setting: a variable's text or, for a secret, the content of a file."""
+"""Values the environment gives for settings: a variable's text or, for a secret, the content of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_VALUE_LENGTH = 16 * 1024
 
 
 class Given(NamedTuple):
-    """What was given for a setting."""
+    """The value given for a setting."""
 
     variable: str
     """The name under which it is reported."""

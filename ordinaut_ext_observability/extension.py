@@ -73,8 +73,8 @@ class ObservabilityExtension:
 def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
     """Measure a FastAPI application, and serve what was measured under `mount_path`.
 
-    Call it where the application is made, or later; a second call does nothing. With `ORDINAUT_OBS_DISABLED` it does
-    nothing at all.
+    Call it where the application is made, or later: a catch-all route does not hide the endpoints. A second call does
+    nothing. With `ORDINAUT_OBS_DISABLED` it does nothing at all.
 
     ```python
     from fastapi import FastAPI
@@ -97,7 +97,10 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
         return
     router = ObservabilityExtension().setup(app=app, mount_path=prefix)
     if router is not None:
+        routes = app.router.routes
+        of_host = len(routes)
         app.include_router(router, prefix=prefix)
+        routes[:] = routes[of_host:] + routes[:of_host]  # before a catch-all of the host's, which would hide them
 
 
 def get_extension() -> ObservabilityExtension:

@@ -14,10 +14,14 @@ def read_regular_file(path: str, max_bytes: int) -> bytes:
     """
     try:
         # Opening a pipe would wait for its writer, and opening a terminal may make it the process's own.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("is not a regular file")
-            content = file.read(max_bytes + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(max_bytes + 1) or b""  # None where a file of the kernel has nothing yet
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if len(content) > max_bytes:

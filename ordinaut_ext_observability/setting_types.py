@@ -49,6 +49,8 @@ def _upper(value: object) -> object:
 
 def _networks(value: object) -> object:
     parts = _split(value)
+    if parts == ["everywhere"]:  # as the documentation shows the default
+        return EVERYWHERE
     if not isinstance(parts, list):
         return parts
     if len(parts) > _MAX_NETWORKS:

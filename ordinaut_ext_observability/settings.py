@@ -47,7 +47,7 @@ class SettingProblem:
 
     variable: str
     value: str
-    """As given, cut, a password in it masked; `<masked>` for a secret."""
+    """The text given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
     """What is wrong and what would be accepted."""
 
@@ -147,7 +147,7 @@ def describe_settings() -> list[SettingDescription]:
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
-    """What took effect, by variable, for showing: secrets only as `set` or `unset`, passwords in others masked."""
+    """Values that took effect, by variable, for showing: secrets as `set` or `unset`, passwords in others masked."""
     return {
         _variable(name, info): _shown(getattr(getattr(settings, part_name), name), secret=_is_secret(info))
         for part_name, part in _PARTS.items()
@@ -210,13 +210,16 @@ def _problem(given: Given, name: str, info: FieldInfo, fault: str) -> SettingPro
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[SettingProblem]:
-    """The variables with our prefix that are no settings. No value is shown: it may be a secret under a wrong name."""
+    """The variables with our prefix, in any case, that are no settings.
+
+    No value is shown: it may be a secret under a wrong name.
+    """
     settings = describe_settings()
     known = {setting.variable for setting in settings}
     known |= {f"{setting.variable}_FILE" for setting in settings if setting.secret}
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name not in known)
     for variable in unknown[:MAX_UNKNOWN_NAMES]:
-        close = difflib.get_close_matches(variable, known, n=1) if len(variable) <= _MAX_NAME_LENGTH else []
+        close = difflib.get_close_matches(variable.upper(), known, n=1) if len(variable) <= _MAX_NAME_LENGTH else []
         hint = f"did you mean {close[0]}?" if close else "the documentation lists all settings."
         yield SettingProblem(mask_value(variable), _MASKED, f"No such setting; {hint}")
     if len(unknown) > MAX_UNKNOWN_NAMES:

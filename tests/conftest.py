@@ -267,6 +267,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, LogFile | None]]]:
     """Sets up the extension in an application, with settings given by their names without the prefix."""
     from ordinaut_ext_observability.extension import ObservabilityExtension
+    from ordinaut_ext_observability.logs.destination import Destination
 
     with contextlib.ExitStack() as stack:
 
@@ -281,7 +282,7 @@ def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
             log = LogFile(tmp_path / f"log-{len(list(tmp_path.iterdir()))}")
             stack.callback(os.close, log.file_descriptor)
             stack.callback(face._runtime.stop)
-            face._runtime.log_writer._file_descriptor = log.file_descriptor
+            face._runtime.log_writer._destination = Destination(log.file_descriptor)
             return face, log
 
         yield run
@@ -333,6 +334,7 @@ class Child:
                 cwd=cwd or folder,
                 # Each has a working directory of its own, which would name an installation of its own.
                 env={**inherited, f"{PREFIX}INSTALLATION": "tests", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+                start_new_session=True,
             )
 
     @property
@@ -364,9 +366,9 @@ class Child:
         return self.process.wait(TIMEOUT_SECONDS)
 
     def clean_up(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(TIMEOUT_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its workers too: they would serve on without it
+        self.process.wait(TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import textwrap
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ordinaut_ext_observability.cli.db import NOT_CONNECTED, READ
+from ordinaut_ext_observability.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.db.insights.advice import MIN_ROWS, MIN_UNUSED_SECONDS, Advice, read_advice
 from ordinaut_ext_observability.db.insights.candidates import quoted
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
@@ -36,7 +36,7 @@ def run_advise(
             return await read_advice(connection, min_rows, min_unused_seconds)
 
     try:
-        advice = asyncio.run(read())
+        advice = run_on_own_loop(read())
     except NoConnectionError as error:
         console.print(Text(str(error)), soft_wrap=True)
         return NOT_CONNECTED

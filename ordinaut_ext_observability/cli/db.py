@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ordinaut_ext_observability.cli.lock_trees import lock_trees
+from ordinaut_ext_observability.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.db.insights.activity import Connections, Transaction
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
@@ -40,7 +40,7 @@ def run_db(
     """Print the report; the exit status."""
     console = console or Console(highlight=False)
     try:
-        report = asyncio.run(_read(url, timeout_seconds, top))
+        report = run_on_own_loop(_read(url, timeout_seconds, top))
     except NoConnectionError as error:
         console.print(Text(str(error)), soft_wrap=True)
         return NOT_CONNECTED

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from ordinaut_ext_observability.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings import load_settings
 from ordinaut_ext_observability.web.health_report import everything
@@ -24,7 +25,7 @@ def check_here() -> dict[str, Any]:
         await asyncio.sleep(_CPU_SECONDS)  # what the CPU is doing shows over time only
         await runtime.health_monitor.run_all_checks()
 
-    asyncio.run(run())
+    run_on_own_loop(run())
     runtime.lifecycle.mark_started()
     report = everything(runtime.health_monitor, runtime.lifecycle)
     return {

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ordinaut_ext_observability.cli import check as check_command
 from ordinaut_ext_observability.cli.host_shape import HostShape
-from ordinaut_ext_observability.cli.http_client import NoAnswerError
+from ordinaut_ext_observability.cli.http_client import NoAnswerError, without_password
 from ordinaut_ext_observability.environment_values import read_secret
 from ordinaut_ext_observability.version import __version__
 
@@ -28,10 +28,11 @@ app = typer.Typer(
 
 def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
     """The value without spaces around it, else the content of the file that the variable's `…_FILE` names."""
-    if value.strip():
-        return value.strip()
     # Read here: importing the settings would take longer than all else that a health check does.
-    given = read_secret(str(parameter.envvar), os.environ)  # noqa: TID251
+    variable, environment = str(parameter.envvar), os.environ  # noqa: TID251
+    if value.strip() and value != environment.get(variable):
+        return value.strip()
+    given = read_secret(variable, environment)
     if given.problem:
         typer.echo(f"{given.variable} {given.problem}.", err=True)
     return "" if given.problem else given.text
@@ -145,7 +146,8 @@ def check(
     """
     console = Console(highlight=False)
     try:
-        tokens = check_command.Tokens(token, scrape_token)
+        url, password = without_password(url)
+        tokens = check_command.Tokens(password or token, scrape_token)
         report = check_command.check_service(url, tokens, timeout) if url else _check_here()
     except NoAnswerError as error:
         console.print(str(error), markup=False, soft_wrap=True)
@@ -173,8 +175,9 @@ def doctor(
     from ordinaut_ext_observability.cli.doctor.examination import examine
     from ordinaut_ext_observability.cli.doctor.report import print_sections
 
+    url, password = without_password(url)
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
-    sections = examine(urls, check_command.Tokens(token, scrape_token), timeout)
+    sections = examine(urls, check_command.Tokens(password or token, scrape_token), timeout)
     raise typer.Exit(print_sections(Console(highlight=False), sections))
 
 

@@ -275,7 +275,7 @@ def monitor_execution(metric_name: Any = None) -> Any:
 
 
 def _recorder(metrics: object, decorator: str) -> OrchestrationMetrics:
-    """What a decorator records with. One written without its parentheses gets the function instead."""
+    """The recorder of a decorator. One written without its parentheses gets the function instead."""
     if metrics is None:
         return orchestrator_metrics
     if not hasattr(metrics, "record_task_run"):

@@ -23,7 +23,7 @@ class HealthStatus(Enum):
 
 
 UNKNOWN = "unknown"
-"""What reports say of a check that has found out nothing."""
+"""The status that reports show for a check that has found out nothing."""
 
 _SEVERITIES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
 

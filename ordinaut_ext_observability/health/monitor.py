@@ -34,7 +34,7 @@ STALE_AFTER_PERIODS = 3
 MAX_CHECKS = 300
 
 _SOON_SECONDS = 0.1
-"""What a check asks about is being read meanwhile: a connection takes about this long."""
+"""A connection takes about this long: meanwhile the collectors read what the check asks about."""
 
 _POLL_SECONDS = 0.01
 _TURNS_TO_DELIVER = 5

@@ -48,7 +48,7 @@ class RegisteredCheck:
         return self._hysteresis.status not in (None, HealthStatus.HEALTHY)
 
     def unknown_seconds(self, now: float, started_at: float) -> float:
-        """How long nothing has been known, since the registration or the monitor's start."""
+        """Seconds for which nothing has been known, since the registration or the monitor's start."""
         return max(0.0, now - max(self._known_at, started_at))
 
     def still_runs(self) -> bool:

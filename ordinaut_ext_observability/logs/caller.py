@@ -15,7 +15,7 @@ def calling_frame(frame: FrameType, between: tuple[str, ...]) -> FrameType:
 
 
 def exception_info(value: object) -> Any:
-    """What the argument `exc_info` of a log call stands for: None, or type, exception and traceback."""
+    """Resolve the argument `exc_info` of a log call: None, or type, exception and traceback."""
     if isinstance(value, BaseException):
         return (type(value), value, value.__traceback__)
     if not value:

@@ -113,7 +113,7 @@ def _identity(file_descriptor: int) -> tuple[int, int, int]:
 
 
 def _whole_lines(data: memoryview, limit: int) -> memoryview:
-    """As many whole lines as fit; a line that alone is longer, in one."""
+    """Cut the data to as many whole lines as fit; a line that alone is longer stays whole."""
     if len(data) <= limit:
         return data
     last = bytes(data[:limit]).rfind(b"\n")

@@ -68,7 +68,7 @@ class EventLog:
         line = None
         if not work_ids.get() and _are_usual(map(type, fields.values())) and _TAKEN.isdisjoint(fields):
             try:
-                field_text = f",{encode(fields)[1:-1]}" if fields else ""
+                field_text = f",{encode(fields)[1:-1].decode()}" if fields else ""
             except TypeError:  # text that is not Unicode, or an integer past 64 bits
                 pass
             else:

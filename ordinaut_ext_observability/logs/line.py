@@ -47,16 +47,18 @@ def _format_second(second: int) -> str:
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def encode(value: object) -> str:
+def encode(value: object) -> bytes:
     """The value as JSON; characters that could break a line, or mislead its reader, are escaped.
 
     Raises:
         TypeError: text that is not Unicode, an integer past 64 bits, an object the encoder does not know.
     """
-    text = orjson.dumps(value).decode()
-    if text.isascii() and "\x7f" not in text:
-        return text
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    data = orjson.dumps(value)
+    # Beyond ASCII they begin with one of three bytes, with which letters of most languages do not: those need not be
+    # looked at one by one.
+    if 0x7F not in data and (data.isascii() or not (0xC2 in data or 0xD8 in data or 0xE2 in data)):
+        return data
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
 
 
 def json_text(text: str) -> str:
@@ -64,6 +66,6 @@ def json_text(text: str) -> str:
     if len(text) > MAX_TEXT_LENGTH:
         text = text[:MAX_TEXT_LENGTH] + "…"
     try:
-        return encode(text)
+        return encode(text).decode()
     except TypeError:
-        return encode(text.encode("utf-8", "backslashreplace").decode())
+        return encode(text.encode("utf-8", "backslashreplace").decode()).decode()

@@ -83,7 +83,7 @@ class StructlogBridge:
 
 @dataclass(slots=True)
 class _Event:
-    """What is remembered of an event while the host's processors change it."""
+    """Notes about an event while the host's processors change it."""
 
     given: dict[str, Any]
     outer: _Event | None

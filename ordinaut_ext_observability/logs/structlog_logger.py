@@ -25,7 +25,7 @@ _BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
 
 
 class RecordLogger:
-    """What structlog calls in the end: makes a record that names the code that logged."""
+    """Stands at the end of structlog's processors: makes a record that names the code that logged."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -70,7 +70,7 @@ class RecordLogger:
 
 
 def make_logger(*names: Any) -> RecordLogger:
-    """As structlog's own factory: the name given, else that of the calling module."""
+    """Make a logger as structlog's own factory does: under the name given, else that of the calling module."""
     name = names[0] if names and isinstance(names[0], str) else _calling_frame().f_globals.get("__name__", "structlog")
     return RecordLogger(logging.getLogger(name))
 

@@ -60,12 +60,12 @@ def encode_line(line: dict[str, object]) -> str:
         except TypeError:
             pass  # text that is not Unicode, or an integer past 64 bits
         else:
-            if _size(encoded) <= MAX_LINE_BYTES:
-                return encoded
+            if len(encoded) <= MAX_LINE_BYTES:
+                return encoded.decode()
     for limits in (_GENEROUS, _TIGHT):
         encoded = encode(_Plain(limits).of_line(line))
-        if _size(encoded) <= MAX_LINE_BYTES:
-            return encoded
+        if len(encoded) <= MAX_LINE_BYTES:
+            return encoded.decode()
     return _fields_that_fit(_Plain(_TIGHT).of_line(line))
 
 
@@ -97,15 +97,11 @@ def _fields_that_fit(line: dict[str, object]) -> str:
     kept: dict[str, object] = {}
     room = MAX_LINE_BYTES - len('{"fields_left_out":1000000000}')
     for name, value in line.items():
-        size = _size(encode({name: value}))  # its braces stand for the comma
+        size = len(encode({name: value}))  # its braces stand for the comma
         if size <= room:
             room -= size
             kept[name] = value
-    return encode({**kept, "fields_left_out": len(line) - len(kept)})
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+    return encode({**kept, "fields_left_out": len(line) - len(kept)}).decode()
 
 
 class _Plain:

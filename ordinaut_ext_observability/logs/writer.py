@@ -23,6 +23,9 @@ GATHER_SECONDS = 0.02
 MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
 
+CLOSE_SECONDS = 0.4
+"""Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
+
 _LINES_PER_WRITE = 1000
 
 
@@ -109,10 +112,11 @@ class LogWriter:
         self._start()
         self._hurry.set()
         self._wake_event.set()
+        timeout = 0.0 if self._process_ends else timeout_seconds  # logging.shutdown() asks once more
         with self._state:
-            return self._state.wait_for(lambda: self._rounds_done >= wanted, timeout_seconds)
+            return self._state.wait_for(lambda: self._rounds_done >= wanted, timeout)
 
-    def close(self, timeout_seconds: float = 1.0) -> None:
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Write what is queued and end the thread. Lines written later start it again.
 
         A thread whose destination takes nothing is left to itself; it ends when it could write all.
@@ -127,9 +131,11 @@ class LogWriter:
             thread.join(max(0.0, deadline - monotonic_seconds()))
 
     def end_with_process(self) -> None:
-        """Write what is queued, and from now on in the calling thread: no other would be waited for."""
-        self.close()
+        """Write what is queued, and from now on in the calling thread: nobody would wait for another, or end it."""
+        # A thread that was to end before and still runs is stuck: nothing is waited for twice.
+        stuck = self._ending and self._thread is not None
         self._process_ends = True
+        self.close(0.0 if stuck else CLOSE_SECONDS)
 
     def _start(self) -> None:
         """Start the thread unless it runs. While the process ends there are no new threads: then write here."""

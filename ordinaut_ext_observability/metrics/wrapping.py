@@ -27,9 +27,10 @@ def within(
 
     if isinstance(function, (classmethod, staticmethod)):
         raise TypeError(f"{decorator} takes the function itself: write it below @{type(function).__name__}")
-    if not callable(function):
+    if not callable(function) or isinstance(function, type):  # a function in a class's place is no class any more
         raise TypeError(f"{decorator} takes a function, not {function!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    called_by = (function, type(function).__call__)  # objects may be called, too
+    if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in called_by):
         raise TypeError(f"{decorator} takes functions and coroutine functions, {function!r} is a generator")
 
     if inspect.iscoroutinefunction(function):
@@ -52,7 +53,7 @@ def within(
 
 
 def _until_end(result: Any, block: ExitStack) -> Any:
-    """What was returned, or what stands for it; the block ends with it."""
+    """Keep the block open until the result ends; returns the result, or an object that stands for it."""
     import asyncio
 
     kind = type(result)

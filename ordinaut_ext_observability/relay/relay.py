@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ordinaut_ext_observability.chance import spread
 from ordinaut_ext_observability.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -18,9 +19,6 @@ from ordinaut_ext_observability.relay.families import RelayFamilies
 from ordinaut_ext_observability.relay.origin_desk import OriginDesk
 from ordinaut_ext_observability.relay.origins import Origin
 from ordinaut_ext_observability.relay.store import Stores
-
-_STOP_SECONDS = 3.0
-"""How long the end of the process waits for the last publication: a store that hangs may not hold it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +108,16 @@ class Relay:
             self._thread = threading.Thread(target=self._run, name="observability-relay", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """Publish a last time and end the thread. Safe without `start`, and more than once."""
-        thread = self._thread
-        if thread is None:
-            return
+    def begin_stop(self) -> None:
+        """Have the thread publish a last time and end. Safe without `start`, and more than once."""
         self._stopping = True
         self._wake.set()
-        thread.join(_STOP_SECONDS)
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
+        self.begin_stop()
+        if self._thread is not None:
+            join_until(self._thread, ends_at)
         self._thread = None
 
     def read_total(self, done: Callable[[bool], None]) -> None:

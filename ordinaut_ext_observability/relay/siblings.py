@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,29 +36,50 @@ class Siblings:
 
     def __init__(self) -> None:
         self._names: dict[str, socket.socket] = {}
+        self._started = False
+        self._counts = 0
+        self._lock = threading.Lock()  # a check that is under way may outlast the end
         forget_after_fork(self)
+
+    def start(self) -> None:
+        """Say where this process serves from the next `count` on."""
+        self._started = True
 
     def count(self) -> int:
         """Other processes that serve at an address of this one's; 0 where the system does not tell."""
-        try:
-            own = _own_addresses()
-            for address in own - self._names.keys():
-                self._bind(address)
-            for address in self._names.keys() - own:
-                self._names.pop(address).close()
-            serving = servers_by_address()
-        except (OSError, ValueError, IndexError):  # there is no such list, or it is written otherwise
-            return 0
-        return max((serving[address] - 1 for address in self._names), default=0)
+        with self._lock:
+            try:
+                self._counts += 1
+                # At the 1st, 2nd, 4th, 8th … time: servers begin to listen soon after the start, and looking costs more
+                # the more connections there are.
+                if self._counts.bit_count() == 1:
+                    self._bind_names()
+                serving = servers_by_address()
+            except (OSError, ValueError, IndexError):  # there is no such list, or it is written otherwise
+                return 0
+            return max((serving[address] - 1 for address in self._names), default=0)
 
     def close(self) -> None:
-        """Serve nowhere any more. Safe more than once."""
-        names, self._names = self._names, {}
-        for name in names.values():
-            name.close()
+        """Serve nowhere any more. Safe without `start`, and more than once."""
+        with self._lock:
+            self._started = False
+            self._counts = 0
+            self._close_all_but(set())
 
-    forget = close
-    """In a forked child, which has the parent's names: they must not outlive the parent."""
+    def forget(self) -> None:
+        """In a forked child, which has the parent's names: they must not outlive the parent."""
+        self._lock = threading.Lock()
+        self.close()
+
+    def _bind_names(self) -> None:
+        own = _own_addresses() if self._started else set()
+        self._close_all_but(own)
+        for address in own - self._names.keys():
+            self._bind(address)
+
+    def _close_all_but(self, kept: set[str]) -> None:
+        for address in self._names.keys() - kept:
+            self._names.pop(address).close()
 
     def _bind(self, address: str) -> None:
         name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -36,7 +36,7 @@ _DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Pro
 _NOTHING = unknown("not read yet")
 
 ReadElsewhere = Callable[[str], float | None]
-"""How many seconds ago another process, which leads and shows signs of life, read what this collector reads."""
+"""Gives the seconds since another process, which leads and shows signs of life, read what this collector reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def register_database_checks(
 
 
 def _elsewhere(name: str, made: SystemCollector, reckoning: Reckoning, read_elsewhere: ReadElsewhere | None) -> Outcome:
-    """What is said where this process does not read for all: another may, and only its word counts."""
+    """The outcome where this process does not read for all: another may, and only its word counts."""
     if made.database == UNREAD:
         return _NOTHING
     if made.database.problem is not None:

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
+from ordinaut_ext_observability.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
 from ordinaut_ext_observability.database_url import asyncpg_url
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.fork import forget_after_fork
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.collectors.collector import SystemCollector
     from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
-_STOP_SECONDS = 1.0
-"""For the end of what is being read, and again for its being given up."""
+_GIVING_UP_SECONDS = 0.1
+"""How long before the end of a stop what is still being read is given up, and the connection closed."""
 
 _LONGEST_INTERVAL_SECONDS = 15.0
 """Between looks at the server, where the interval is shorter and something fails or takes long."""
@@ -124,22 +125,31 @@ class Collecting:
             self._thread = threading.Thread(target=self._run, name="observability-collectors", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """End, within seconds. Safe without `start`, and more than once."""
-        thread, loop = self._thread, self._loop
-        if thread is None:
-            return
-        for end in (self._stop.set, self._cancel):
-            if loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-                    loop.call_soon_threadsafe(end)
-            thread.join(_STOP_SECONDS)
+    def begin_stop(self) -> None:
+        """Have the thread end soon. Safe without `start`, and more than once."""
+        self._on_loop(self._stop.set)
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End until then, on `monotonic_seconds`. Safe without `start`, and more than once."""
+        self.begin_stop()
+        if self._thread is not None:
+            ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at
+            join_until(self._thread, ends_at - _GIVING_UP_SECONDS)
+            self._on_loop(self._cancel)
+            join_until(self._thread, ends_at)
         self._thread = self._loop = None
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        if self._loop is None:
+            call()  # the thread has not begun yet: it finds everything as it is left here
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(call)
 
     def _run(self) -> None:
         try:
             try:
-                asyncio.run(self._collect())
+                run_on_own_loop(self._collect())
             finally:
                 # Not before: a call to a store that hangs may have outlasted what waited for it.
                 if self.system is not None and self.system.checkpoints is not None:

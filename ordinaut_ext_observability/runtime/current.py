@@ -45,10 +45,10 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
 def release(runtime: Runtime) -> None:
     """End what a runtime did for an application that is gone. The process's own remains for what else uses it."""
     runtime.stop()
-    with _current_lock:  # what each took of the process's logging is given back one by one
-        if runtime is not _current:
+    if runtime is not _current:
+        with _current_lock:  # one by one: each gives back what it took of the process's logging
             runtime.logging.restore()
-    runtime.log_writer.close()
+        runtime.log_writer.end_with_process()
 
 
 def get_logger(name: str) -> logging.Logger:

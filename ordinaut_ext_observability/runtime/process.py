@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.clock import Clock, SystemClock
+from ordinaut_ext_observability.clock import Clock, SystemClock, monotonic_seconds
+from ordinaut_ext_observability.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.web.management import ManagementServer
 
 LOGGER_NAME = "orchestrator.observability"
+_WRITING_SECONDS = 0.1
+"""How long lines may take to be written although everything else took as long as it may."""
 
 
 class Runtime:
@@ -125,7 +128,7 @@ class Runtime:
         self._start_management()
 
     def stop(self) -> None:
-        """End every thread and write what is queued. Safe without `start`, and more than once.
+        """End every thread and write what is queued, in half a second. Safe without `start`, and more than once.
 
         Loggers keep our handler: a line logged later starts the log writer again.
         """
@@ -133,14 +136,16 @@ class Runtime:
             return
         self._started = self._management_tried = False
         self.stop_on_loop()
-        for server in (self._management, self._exporter):
-            if server is not None:
-                server.stop()
-        self.sources.stop()
+        ends_at = monotonic_seconds() + STOP_SECONDS
+        parts = [part for part in (self._management, self._exporter, self.sources) if part is not None]
+        for part in parts:
+            part.begin_stop()
+        for part in parts:
+            part.stop(ends_at)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
-        self.log_writer.close()
+        self.log_writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def stop_on_loop(self) -> None:
         """End what runs on the host's loop; call it there, or once the loop is closed."""

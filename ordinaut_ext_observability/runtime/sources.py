@@ -86,16 +86,23 @@ class Sources:
         """Begin what is not running yet. Called again when an application was mounted or has started."""
         self._watch_engines()
         if self._serves():
+            self._siblings.start()
             self._start_collecting()
         if self.relay is not None:
             self.relay.start()
 
-    def stop(self) -> None:
-        """End every thread. Safe without `start`."""
-        if self.collecting is not None:
-            self.collecting.stop()
-        if self.relay is not None:
-            self.relay.stop()
+    def begin_stop(self) -> None:
+        """Have every thread end soon."""
+        for part in (self.collecting, self.relay):
+            if part is not None:
+                part.begin_stop()
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End every thread until then, on `monotonic_seconds`. Safe without `start`."""
+        self.begin_stop()
+        for part in (self.collecting, self.relay):
+            if part is not None:
+                part.stop(ends_at)
         self._siblings.close()
         if self._engine_events is not None:
             self._engine_events.remove()

@@ -1,7 +1,8 @@
 """The connections of our own ports: a bound on their number, and on the time of every state they can be in.
 
 A newcomer always gets a place, so that a probe is answered whatever others hold open. Where there are too many, the
-oldest connection goes that neither is new nor waits for our answer.
+oldest connection goes that neither is new nor waits for our answer. Where many ask at once, those go first that were
+not answered yet, so that a probe does not wait for who asks without end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Collection
 from typing import Any, cast
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ordinaut_ext_observability.clock import monotonic_seconds
@@ -37,11 +39,17 @@ MAX_UNREAD_BYTES = 128 * 1024 * 1024
 SWEEP_SECONDS = 1.0
 """Seconds between two looks at the states; by so much a connection may outlive its time."""
 
+ACCEPTED_AT_ONCE = 8
+"""Connections accepted before requests are read and begun again: few, so that a rush does not close its own newest."""
+
+_REQUESTS_AT_ONCE = ACCEPTED_AT_ONCE  # no fewer, or newcomers would wait for ever longer
+
 _NEW_SECONDS = 1.0  # as long as a probe usually waits for its answer
 
 # What strangers send makes uvicorn warn, a line each; only what fails in us is for the host's log.
-_errors_only = logging.getLogger("uvicorn.error.management")
-_errors_only.setLevel(logging.ERROR)
+# No logger of the process's: its levels are the host's.
+_errors_only = logging.Logger("uvicorn.error.management", logging.ERROR)  # noqa: LOG001
+_errors_only.parent = logging.getLogger("uvicorn.error")
 
 
 class BoundedConnection(H11Protocol):
@@ -53,8 +61,11 @@ class BoundedConnection(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = _errors_only
+        self.app_state = {**self.app_state, "connection": self}  # part of the scope of each request
         self.opened = self._since = monotonic_seconds()
+        self.last_turn = 0.0
         self.network = ""
+        self.turn: asyncio.Future[None] | None = None
         self._step: tuple[object, bool] = (None, False)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -71,11 +82,15 @@ class BoundedConnection(H11Protocol):
         if crowd:
             min(crowd, key=lambda other: other.rank(self.opened)).end()
 
-    def rank(self, now: float) -> tuple[int, float]:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let a request go that still waits for its turn."""
+        super().connection_lost(exc)
+        if self.turn is not None and not self.turn.done():
+            self.turn.set_result(None)
+
+    def rank(self, now: float) -> tuple[bool, float]:
         """The order in which connections are closed to make room, the lowest first."""
-        # One that is both is most probably a probe. An old one that is always being answered is not worth more than a
-        # new one: it may be a client that never stops asking.
-        return self._is_answering() + (now - self.opened < _NEW_SECONDS), self.opened
+        return self._is_answering() or now - self.opened < _NEW_SECONDS, self.opened
 
     def is_overdue(self, now: float) -> bool:
         """Tell if the state it is in has lasted too long. To be asked now and then: it is here that steps are seen.
@@ -105,6 +120,38 @@ class BoundedConnection(H11Protocol):
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+
+class TurnTaking:
+    """An ASGI application that begins few requests at once, those first whose connection was not answered for long."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._waiting: dict[BoundedConnection, asyncio.Future[None]] = {}
+        self._giving = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: BoundedConnection = scope["state"]["connection"]
+        loop = asyncio.get_running_loop()
+        connection.turn = self._waiting[connection] = loop.create_future()
+        if not self._giving:
+            self._giving = True
+            loop.call_soon(self._give_turns)
+        await connection.turn
+        self._waiting.pop(connection, None)  # there still where the client has gone
+        if not connection.cycle.disconnected:
+            await self._app(scope, receive, send)
+
+    def _give_turns(self) -> None:
+        for _ in range(min(_REQUESTS_AT_ONCE, len(self._waiting))):
+            connection = min(self._waiting, key=lambda waiting: (waiting.last_turn, waiting.opened))
+            connection.last_turn = monotonic_seconds()
+            turn = self._waiting.pop(connection)
+            if not turn.done():
+                turn.set_result(None)
+        self._giving = bool(self._waiting)
+        if self._giving:
+            asyncio.get_running_loop().call_soon(self._give_turns)
 
 
 async def close_overdue_connections(connections: set[BoundedConnection]) -> None:

@@ -95,27 +95,39 @@ class HttpExchange:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on to the server; with the last one the request is finished."""
-        if message["type"] != "http.response.start" or self.status:
-            return self._send_body(message)
-        message = dict(message)  # the application may send the same object for every request
         try:
-            message["headers"] = headers = list(message.get("headers", ()))
-            self._begin(message["status"], headers)
-        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            if message["type"] != "http.response.start" or self.status:
+                return self._send_body(message)
+            message = self._begin(message)
+        except Exception:  # noqa: BLE001 - what the message lacks, the server says
             self._observer.internal_error()
         return self._send(message)
 
-    def _begin(self, status: int, headers: Headers) -> None:
-        """The response begins: note what it is, and add our headers to it."""
-        self.status = int(status)
-        named = add_own_headers(headers, self._observer, self.ids, self.started)
+    def _begin(self, message: Message) -> Message:
+        """The response begins: note what it is, and return a copy of the message with our headers.
+
+        A copy, since the application may send the same object for every request. Headers that are no list may be read
+        only once, or be what a server refuses: the message stays as it is.
+        """
+        self.status = int(message["status"])
+        if "opentelemetry.trace" in loaded_modules:
+            self.ids = ids_of_current_span(self.ids)
+        headers = message.get("headers")
+        if not isinstance(headers, (list, tuple)):
+            self._extend_servers_headers()
+            return message
+        headers = list(headers)
+        try:
+            named = add_own_headers(headers, self._observer, self.ids, self.started)
+        except (TypeError, AttributeError, ValueError):  # of text, or no pairs: some servers take them
+            self._extend_servers_headers()
+            return message
         media_type = named.get(b"content-type")
         if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
             self._becomes_stream()
-        if status == _TEMPORARY_REDIRECT:
+        if self.status == _TEMPORARY_REDIRECT:
             self._note().location = named.get(b"location")
-        if "opentelemetry.trace" in loaded_modules:
-            self.ids = ids_of_current_span(self.ids)
+        return {**message, "headers": headers}
 
     async def _send_body(self, message: Message) -> None:
         try:
@@ -172,24 +184,27 @@ class HttpExchange:
             self._observer.internal_error()
 
     def abandon(self) -> None:
-        """The application is done and its response is not complete.
-
-        One that has not begun is made by the server. uvicorn sends its default headers with it: ours are put among
-        them for this response. Other servers' answers stay without, and so do those of a layer between the server and
-        us, which may have ids of its own.
-        """
+        """The application is done and its response is not complete: the server makes it, or cuts it off."""
         try:
-            unusual = self._note()  # asked now: an incomplete response makes the server close the connection
+            unusual = self._note()  # asked now: for an incomplete response the server closes the connection
             unusual.disconnected = unusual.disconnected or self._is_disconnected()
-            server: Any = getattr(self._receive, "__self__", None)
-            is_next = server is not None and server is getattr(self._send, "__self__", None)
-            if not self.status and is_next and isinstance(getattr(server, "default_headers", None), list):
-                own: Headers = []
-                add_own_headers(own, self._observer, self.ids, self.started)
-                server.default_headers = server.default_headers + own  # the list itself is every response's
+            if not self.status:
+                self._extend_servers_headers()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._observer.internal_error()
         self.finish()
+
+    def _extend_servers_headers(self) -> None:
+        """Put our headers among those that uvicorn adds to this response. Other servers have none.
+
+        Not where a layer stands between the server and us: its answer may have ids of its own.
+        """
+        server: Any = getattr(self._receive, "__self__", None)
+        is_next = server is not None and server is getattr(self._send, "__self__", None)
+        if is_next and isinstance(getattr(server, "default_headers", None), list):
+            own: Headers = []
+            add_own_headers(own, self._observer, self.ids, self.started)
+            server.default_headers = server.default_headers + own  # the list itself is every response's
 
     def known_method(self) -> str:
         """The method, one of `METHODS` or `OTHER_METHOD`."""

@@ -21,20 +21,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.daemon_threads import join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
-from ordinaut_ext_observability.web.connections import IDLE_SECONDS, BoundedConnection, close_overdue_connections
+from ordinaut_ext_observability.web.connections import (
+    ACCEPTED_AT_ONCE,
+    IDLE_SECONDS,
+    BoundedConnection,
+    TurnTaking,
+    close_overdue_connections,
+)
 
 _START_TIMEOUT_SECONDS = 5.0
-_STOP_TIMEOUT_SECONDS = 3.0
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
-_BACKLOG = 2048
-"""Connections that wait in the system to be accepted: in a rush, a probe waits there rather than be turned away."""
-
-_ACCEPTED_AT_ONCE = 8
-"""Connections accepted before requests are read again: few, so that a rush does not close what it has just opened."""
+_BACKLOG = 512
+"""Connections that wait in the system to be accepted: in a rush, a probe waits there for less than a second."""
 
 
 class ManagementServer:
@@ -105,11 +108,16 @@ class ManagementServer:
                 held.close()
         self._listener = self._claim = self._thread = self._server = None
 
-    def stop(self) -> None:
-        """Stop serving and wait for the thread, for a few seconds. Safe without `start`."""
-        if self._thread is not None and self._server is not None:
+    def begin_stop(self) -> None:
+        """Have the thread stop serving soon. Safe without `start`."""
+        if self._server is not None:
             self._server.should_exit = True
-            self._thread.join(_STOP_TIMEOUT_SECONDS)
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """Stop serving, and wait for the thread until then, on `monotonic_seconds`. Safe without `start`."""
+        self.begin_stop()
+        if self._thread is not None:
+            join_until(self._thread, ends_at)
         if self._claim is not None:
             self._claim.close()
         self._claim = self._thread = self._server = None
@@ -143,7 +151,7 @@ class ManagementServer:
         app.include_router(router)
         app.add_exception_handler(HTTPException, _answer_in_our_shape)  # type: ignore[arg-type] # Starlette's own hint
         return uvicorn.Config(
-            app,
+            TurnTaking(app),
             loop="asyncio",
             http=BoundedConnection,
             ws="none",
@@ -151,7 +159,7 @@ class ManagementServer:
             access_log=False,
             log_config=None,  # logging is the host's
             proxy_headers=False,  # access lists and limits are about who connects, not about what a client writes
-            backlog=_ACCEPTED_AT_ONCE,  # asyncio takes one number for both
+            backlog=ACCEPTED_AT_ONCE,  # asyncio takes one number for both
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )

@@ -45,7 +45,7 @@ class ObservabilityMiddleware:
             return
         # A server tells the version of ASGI's HTTP part. A client in this process does not: it calls in a task of its
         # own, where what was bound around the call must be back after it.
-        around = None if "spec_version" in scope.get("asgi", ()) else (request_ids.get(), work_ids.get())
+        around = None if "spec_version" in (scope.get("asgi") or ()) else (request_ids.get(), work_ids.get())
         request_ids.set(exchange.ids)
         work_ids.set(NO_WORK)
         try:

@@ -14,6 +14,9 @@ from ordinaut_ext_observability.web.addresses import AddressList
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
 
+_IDS = "ordinaut_observability_ids"
+"""Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's."""
+
 
 class RequestIdReader:
     """Reads ids from request headers.
@@ -30,6 +33,12 @@ class RequestIdReader:
 
     def read(self, scope: Scope) -> RequestIds:
         """The request's ids, with a span id of our own."""
+        ids: RequestIds | None = scope.get(_IDS)
+        if ids is None:
+            ids = scope[_IDS] = self._make_ids(scope)
+        return ids
+
+    def _make_ids(self, scope: Scope) -> RequestIds:
         try:
             digits = _take_digits()
         except IndexError:

@@ -31,7 +31,7 @@ class RootMetrics:
         app.router.default = self._answer
 
     def is_open(self, scope: Scope) -> bool:
-        """Whether a GET of the path, asked as the request of this scope was, would come to us."""
+        """Tell if a GET of the path, asked as the request of this scope was, would come to us."""
         router = self._router
         if router.default != self._answer or self.answered is False:
             return False

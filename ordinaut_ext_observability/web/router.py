@@ -243,7 +243,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/health/ready",
         "public",
         _ready,
-        "started, not stopping, event loop answers, no required check unhealthy",
+        "started, not stopping, event loop answers, no required check unhealthy or unknown",
         _PROBE_ANSWERS,
     ),
     Endpoint("/health/startup", "public", _startup, "the host has finished starting", _PROBE_ANSWERS),

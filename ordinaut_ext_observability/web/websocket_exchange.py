@@ -63,7 +63,7 @@ class WebSocketExchange:
         """Pass a message on to the server, counting it."""
         try:
             message = self._sending(message)
-        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+        except Exception:  # noqa: BLE001 - what the message lacks, the server says
             self._observer.internal_error()
         await self._send(message)
 
@@ -107,8 +107,15 @@ class WebSocketExchange:
         return message
 
     def _with_own_headers(self, message: Message) -> Message:
-        """A copy, since the application may send the same object for every connection."""
-        headers = list(message.get("headers") or ())
+        """A copy, since the application may send the same object for every connection.
+
+        Headers that are no list may be read only once, or be what a server refuses: then the message stays as it is,
+        as does a denial without headers.
+        """
+        headers = message.get("headers", [] if message["type"] == "websocket.accept" else None)
+        if not isinstance(headers, (list, tuple)):
+            return message
+        headers = list(headers)
         add_own_headers(headers, self._observer, self.ids, self._started)
         return {**message, "headers": headers}
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
+from starlette.staticfiles import StaticFiles
 
 from ordinaut_ext_observability import mount
+from ordinaut_ext_observability.context import current_correlation_id
 from ordinaut_ext_observability.extension import get_extension
 
 MOUNT = "/ext/observability"
@@ -127,6 +130,37 @@ def test_application_mounted_in_another(serve_mounted: Any) -> None:
         assert 'endpoint="/tasks/{task_id}"' in served.get(path).text
     assert served.get("/metrics").status_code == 404
     served.expect_requests({("GET", "/tasks/{task_id}", "200"): 1})
+
+
+def test_application_mounted_in_another_that_is_measured_too(serve_mounted: Any) -> None:
+    """A request has the same ids for both."""
+    app, outer = make_app(), make_app()
+    app.add_api_route("/id", current_correlation_id)
+    mount(app)
+    mount(outer)
+    outer.mount("/inner", app)
+    answer = serve_mounted(outer).get("/inner/id")
+    app.state.ordinaut_observability._runtime.stop()
+    assert {answer.json()} == set(answer.headers.get_list("x-request-id", split_commas=True))
+    assert {answer.json()} == set(answer.headers.get_list("x-correlation-id", split_commas=True))
+
+
+@pytest.mark.parametrize("catch_all", ["route", "mount"])
+def test_catch_all_route_that_stood_before_does_not_hide_the_endpoints(
+    serve_mounted: Any, tmp_path: Path, catch_all: str
+) -> None:
+    app = make_app()
+    if catch_all == "route":
+        app.add_api_route("/{path:path}", lambda path: path)
+    else:
+        (tmp_path / "index.html").write_text("page")
+        app.mount("/", StaticFiles(directory=tmp_path, html=True))
+    mount(app)
+    served = serve_mounted(app)
+    assert served.get(f"{MOUNT}/health/live").json() == {"status": "ok"}
+    assert served.get("/tasks/1").json() == "1"
+    assert served.get("/").status_code == 200
+    assert "python_info" not in served.get("/metrics").text
 
 
 def test_disabled_it_changes_nothing(clean_process: pytest.MonkeyPatch, serve_mounted: Any) -> None:

@@ -1,10 +1,16 @@
-"""What the tests on a real PostgreSQL share: metrics of database clients as plain numbers, and processes that serve."""
+"""What these tests share: metrics of database clients as plain numbers, processes that serve, silent servers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +118,95 @@ def start_process(clean_process: pytest.MonkeyPatch) -> Iterator[Callable[..., S
             return process
 
         yield run
+
+
+_RESOLVER = "127.0.0.77"
+"""An address of the loopback network that nobody else listens on."""
+
+
+class SilentServer:
+    """Takes connections on a free port of the loopback interface and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        """Set once somebody has sent something, and waits."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._kept: list[socket.socket] = []
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = self._listener.accept()
+                self._kept.append(connection)
+                self.asked.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for open_ in (self._listener, *self._kept):
+            open_.close()
+
+
+class SilentResolver:
+    """The only name server of the commands started through it, which answers no question."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked = threading.Event()
+        self._file = folder / "resolv.conf"
+        self._file.write_text(f"nameserver {_RESOLVER}\noptions timeout:30\n")
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((_RESOLVER, 53))
+        self._socket.settimeout(0.05)  # a socket that somebody waits on is not closed
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    self._socket.recv(4096)
+                    self.asked.set()
+
+    def around(self, command: list[str]) -> list[str]:
+        """The command in a file system of its own, where nothing but the resolver is another."""
+        return [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+            str(self._file),
+            *command,
+        ]
+
+    def close(self) -> None:
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def silent_server() -> Iterator[Callable[[], SilentServer]]:
+    """Makes servers that take connections and never answer."""
+    with contextlib.ExitStack() as stack:
+
+        def make() -> SilentServer:
+            server = SilentServer()
+            stack.callback(server.close)
+            return server
+
+        yield make
+
+
+@pytest.fixture
+def silent_resolver(tmp_path: Path) -> Iterator[SilentResolver]:
+    """A resolver that hangs; the test is skipped where none may be made, and fails in CI."""
+    program = shutil.which("unshare")
+    if program is None or subprocess.run([program, "-m", "true"], check=False, capture_output=True).returncode != 0:
+        reason = "another resolver for a command needs unshare, and root"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    resolver = SilentResolver(tmp_path)
+    yield resolver
+    resolver.close()

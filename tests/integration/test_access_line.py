@@ -8,6 +8,8 @@ import re
 from typing import Any
 
 import pytest
+
+from ordinaut_ext_observability.logs.destination import Destination
 from fastapi import FastAPI
 
 MOUNT = "/ext/observability"
@@ -208,7 +210,7 @@ def test_full_pipe_drops_lines_and_answers_go_on(serve: Any) -> None:
     served = serve(make_app())
     reader, writer = os.pipe()
     os.set_blocking(writer, True)
-    served.runtime.log_writer._file_descriptor = writer
+    served.runtime.log_writer._destination = Destination(writer)
     served.runtime.log_writer._max_queued_lines = 50
     try:
         for _ in range(1200):  # 64 kB of pipe hold about 150 lines

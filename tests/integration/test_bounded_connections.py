@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -240,6 +242,58 @@ def test_silent_connections_without_end_do_not_keep_a_probe_from_its_answer(port
     rushing.join()
     assert statuses == {200}
     stop.set()
+
+
+def test_probe_is_answered_between_the_requests_of_those_who_ask_without_end(port: int) -> None:
+    asked = threading.Event()
+    stop = threading.Event()
+
+    def ask_without_end() -> None:
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            while not stop.is_set():
+                connection.sendall(PROBE * 50)
+                while connection.recv(65536).count(b"HTTP/1.1 200 ") == 0:
+                    pass
+                asked.set()
+
+    asking = [threading.Thread(target=ask_without_end) for _ in range(10)]
+    for thread in asking:
+        thread.start()
+    try:
+        assert asked.wait(10)
+        assert [probe(port) for _ in range(20)] == [200] * 20
+    finally:
+        stop.set()
+        for thread in asking:
+            thread.join(20)
+
+
+def test_requests_are_begun_a_few_at_once_and_newcomers_first() -> None:
+    """As many at once would keep new connections from being accepted, and read, in time."""
+    order: list[str] = []
+
+    class Connection:
+        def __init__(self, name: str, last_turn: float, opened: float, gone: bool = False) -> None:
+            self.name, self.last_turn, self.opened = name, last_turn, opened
+            self.cycle = SimpleNamespace(disconnected=gone)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        order.append(scope["state"]["connection"].name)
+
+    async def run() -> list[int]:
+        turns: Any = connections.TurnTaking(app)
+        old = [Connection(f"old {number}", 50.0 + number, 1.0) for number in range(30)]
+        all_of_them = [*old, Connection("gone", 0.0, 1.5, gone=True), Connection("new", 0.0, 2.0)]
+        tasks = [asyncio.create_task(turns({"state": {"connection": one}}, None, None)) for one in all_of_them]
+        begun = []
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            begun.append(len(order))
+        return begun
+
+    begun = asyncio.run(run())
+    assert order == ["new", *(f"old {number}" for number in range(30))]
+    assert max(after - before for before, after in zip(begun, begun[1:], strict=False)) <= connections.ACCEPTED_AT_ONCE
 
 
 def test_unread_answers_are_bounded_together(

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.standin_host import create_lean_app
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
-from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -69,6 +69,19 @@ def test_degraded_service_is_0_unless_strict(serve: Any, check: Check) -> None:
     assert "degraded" in check(served.url).stdout
 
 
+@pytest.mark.parametrize(("grace", "status", "code"), [("30", "unknown", 0), ("0", "unhealthy", 1)])
+def test_what_is_not_known_yet_is_0_and_1_after_the_grace(
+    serve: Any, check: Check, grace: str, status: str, code: int
+) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, HEALTH_STARTUP_GRACE_SECONDS=grace)
+    served.runtime.health_monitor.register_check("database", lambda: unknown("not read yet"))
+    answer = check(served.url, "--token", TOKEN)
+    assert answer.returncode == code, answer.stdout
+    assert answer.stdout.splitlines()[1].split()[:3] == ["database", status, "required"]
+    assert "not read yet" in answer.stdout
+    assert "ready: unavailable" in answer.stdout
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:8080", "ftp://127.0.0.1/", "http://[bad", ""])
 def test_service_that_cannot_be_asked_is_2_and_one_line(check: Check, url: str) -> None:
     answer = check(url or "http://127.0.0.1:1/ext/observability", "--timeout", "1")
@@ -108,6 +121,15 @@ def test_token_shows_the_checks_of_a_protected_service(serve: Any, check: Check)
     ):
         assert answer.returncode == 0
         assert "event_loop" in answer.stdout
+
+
+def test_password_of_a_url_is_the_token_and_is_not_shown(serve: Any, check: Check) -> None:
+    served = serve_ill(serve, required=False)
+    told = check(served.url.replace("://", f"://operator:{TOKEN}@"))
+    assert told.returncode == 0
+    assert "ConnectionError" in told.stdout
+    silent = check(f"http://operator:{TOKEN}@127.0.0.1:1")
+    assert silent.stdout == "http://127.0.0.1:1 does not answer: Connection refused\n"
 
 
 def test_without_a_token_the_option_is_named(serve: Any, check: Check) -> None:

@@ -154,6 +154,8 @@ def test_a_server_that_is_out_of_connections(postgres_server, database_url):
 
 
 def test_a_server_that_does_not_let_us_in(database_url):
+    place = f"{database_url.partition('@')[2]}_gone"
+
     @with_collector(f"{database_url.replace('orchestrator@', 'orchestrator:secret@')}_gone")
     async def _(collector):
         await collector.collect()
@@ -164,7 +166,12 @@ def test_a_server_that_does_not_let_us_in(database_url):
                 "WARNING",
                 "PostgreSQL cannot be read",
                 "collector_problem",
-                {"collector": "database", "reason": "refused", "exception_type": "InvalidCatalogNameError"},
+                {
+                    "collector": "database",
+                    "reason": "refused",
+                    "exception_type": "InvalidCatalogNameError",
+                    "detail": f'{place}: database "{place.rpartition("/")[2]}" does not exist',
+                },
             )
         ]
 

@@ -29,9 +29,9 @@ SECRET = "hunter2secret"
 
 @pytest.fixture(scope="module")
 def read_only_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server whose sessions begin read-only, as those of a replica do."""
+    """A server whose sessions begin read-only, as those of a replica do, with a socket among its data."""
     del postgres_server  # it says whether there are servers at all
-    server = PostgresServer(trust=True)
+    server = PostgresServer(settings={"unix_socket_directories": "."}, trust=True)
     server.start()
     try:
         server.run_sql("CREATE DATABASE host", "postgres")
@@ -105,19 +105,21 @@ def test_target_session_attrs_leads_to_the_server_it_leads_the_host_to(
         assert command(url, one)[0] == (2 if hosts is None else 0)
 
 
-def test_what_else_a_url_says_is_kept(postgres_server: PostgresServer, database_url: str) -> None:
+def test_what_else_a_url_says_is_kept(
+    postgres_server: PostgresServer, read_only_server: PostgresServer, database_url: str
+) -> None:
     user, _, place = database_url.partition("@")
     name = database_url.rpartition("/")[2]
     postgres_server.run_sql("CREATE SCHEMA other; CREATE TABLE other.task (id int)", name)
     postgres_server.run_sql(f"CREATE ROLE reader_{name} LOGIN IN ROLE pg_monitor, pg_read_all_data", "postgres")
-    folder, port = postgres_server.folder, postgres_server.port
+    folder, port = read_only_server.folder / "data", read_only_server.port
     for url in (
         f"{database_url}?options=-csearch_path%3Dother,public",
         f"{database_url}?options=-c%20statement_timeout%3D1h%20-c%20default_transaction_read_only%3Don",
         *(f"{database_url}?sslmode={mode}" for mode in ("prefer", "disable", "allow")),
         f"postgresql://reader_{name}@{place}",
-        f"postgresql://orchestrator@/{name}?host={folder}&port={port}",
-        f"postgresql+psycopg://orchestrator@/{name}?host=/nowhere,{folder}&port={port}",
+        f"postgresql://orchestrator@/host?host={folder}&port={port}",
+        f"postgresql+psycopg://orchestrator@/host?host=/nowhere,{folder}&port={port}",
         f"{user}@127.0.0.1:1,{place}",
     ):
         collector, _ = asyncio.run(collect(url))
@@ -142,6 +144,23 @@ def test_each_server_that_refuses_is_named_with_its_reason(
     assert command(url) == (2, f"{said}\n")
     _, events = asyncio.run(collect(url))
     assert [event["detail"] for event in events] == [said]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("sslmode=require", "the server does not speak TLS, which sslmode asks for"),
+        ("sslmode=verify-full", "a certificate file that sslmode or sslrootcert asks for cannot be read"),
+        ("sslmode=verify-ca&sslrootcert=/nowhere", "there is no such socket, or no such certificate file"),
+    ],
+)
+def test_what_sslmode_asks_for_and_does_not_get_is_said(
+    database_url: str, clean_process: pytest.MonkeyPatch, tmp_path: Path, parameters: str, reason: str
+) -> None:
+    clean_process.setenv("HOME", str(tmp_path))  # where the certificates are looked for
+    status, said = command(f"{database_url}?{parameters}")
+    assert status == 2
+    assert said.endswith(f": {reason}\n")
 
 
 def test_a_server_that_hangs_leaves_time_for_the_next(database_url: str, silent_port: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import pytest
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
 from ordinaut_ext_observability.cli.doctor.relaying import relaying
@@ -37,31 +41,50 @@ def report(port: int) -> dict[str, Any]:
     return body
 
 
-def doctors_problems() -> list[Finding]:
+def doctors_problems(port: int) -> list[Finding]:
     """What the doctor finds wrong with the merging of processes, by the environment here."""
-    return [finding for finding in relaying(load_settings()) if finding.kind is Kind.PROBLEM]
+    return [finding for finding in relaying(load_settings(), port) if finding.kind is Kind.PROBLEM]
+
+
+def end_with_workers(server: Any) -> None:
+    """A supervisor that is killed leaves its workers behind."""
+    if server.process.poll() is not None:
+        return
+    workers = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.terminate()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    for worker in alive:
+        worker.kill()
+    server.clean_up()
 
 
 def relay_check(port: int) -> dict[str, Any]:
     return next((check for check in report(port)["checks"] if check["name"] == "relay"), {"status": "not configured"})
 
 
-def start_workers(start_child: Any, port: int, folder: Path, **environ: str) -> Any:
-    """Three workers of uvicorn."""
-    (folder / "application.py").write_text(APPLICATION)
-    server = start_child(
-        *("-m", "uvicorn", "application:app", "--port", str(port), "--workers", "3"),
-        environ={**QUICK, **environ},
-        cwd=folder,
-    )
-    server.wait_for_port(port)
-    return server
+@pytest.fixture
+def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, int]]]:
+    """Serves the application by this module and these arguments; the process and its port."""
+    (tmp_path / "application.py").write_text(APPLICATION)
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments: str, **environ: str) -> tuple[Any, int]:
+            port = free_port()
+            command = [argument.format(port=port) for argument in arguments]
+            server = start_child("-m", *command, environ={**QUICK, **environ}, cwd=tmp_path)
+            stack.callback(end_with_workers, server)
+            server.wait_for_port(port)
+            return server, port
+
+        yield run
 
 
-def test_workers_find_their_store_themselves(start_child: Any, free_port: Any, eventually: Any, tmp_path: Path) -> None:
+THREE_WORKERS = ("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
+
+
+def test_workers_find_their_store_themselves(start_server: Any, eventually: Any) -> None:
     """Nothing is set but the interval: whichever of them is asked, all requests are shown."""
-    port = free_port()
-    server = start_workers(start_child, port, tmp_path, ORDINAUT_OBS_RELAY_INTERVAL_SECONDS="0.2")
+    _, port = start_server(*THREE_WORKERS, ORDINAUT_OBS_RELAY_INTERVAL_SECONDS="0.2")
     assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
     base, values = f"http://127.0.0.1:{port}", []
 
@@ -76,23 +99,20 @@ def test_workers_find_their_store_themselves(start_child: Any, free_port: Any, e
     assert values == sorted(values)
     assert eventually(lambda: shown() == 30)
     assert relay_check(port)["status"] == "healthy"
-    server.end()
 
 
 def test_workers_without_a_store_say_that_their_numbers_are_apart(
-    start_child: Any, clean_process: Any, free_port: Any, eventually: Any, tmp_path: Path
+    start_server: Any, clean_process: Any, free_port: Any, eventually: Any
 ) -> None:
-    port = free_port()
-    server = start_workers(start_child, port, tmp_path, ORDINAUT_OBS_STORE="memory")
-    assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
-    # Whichever of them answers.
-    assert {report(port)["status"] for _ in range(20)} == {"degraded"}
+    _, port = start_server(*THREE_WORKERS, ORDINAUT_OBS_STORE="memory")
     clean_process.setenv("ORDINAUT_OBS_STORE", "memory")
-    (problem,) = doctors_problems()
-    assert problem.sign.startswith("3 processes serve at one address here")
+    assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
+    # Whichever of them answers, once each has looked since the last one came.
+    assert eventually(lambda: {report(port)["status"] for _ in range(20)} == {"degraded"})
+    (problem,) = doctors_problems(port)
+    assert problem.sign.startswith(f"3 processes serve at port {port} here")
     assert problem.paste.startswith("export ORDINAUT_OBS_STORE=")
-    server.end()
-    assert eventually(lambda: not doctors_problems())
+    assert not doctors_problems(free_port())
 
 
 def databases_shown(process: Any) -> int:
@@ -110,7 +130,7 @@ def test_two_installations_on_one_redis_each_show_their_own(
         assert eventually(lambda process=process: process.leads)
         assert process.states()["relay"] == "healthy"
         assert process.sources.relay.process_count == 1
-    assert doctors_problems() == []
+    assert doctors_problems(80) == []
 
 
 def test_two_installations_of_one_name_say_so(
@@ -122,12 +142,12 @@ def test_two_installations_of_one_name_say_so(
         assert eventually(lambda process=process: process.states()["relay"] == "degraded")
         assert "processes that read 2 databases are one installation" in process.message("relay")
     assert eventually(lambda: databases_shown(one) == 2)
-    (problem,) = doctors_problems()
+    (problem,) = doctors_problems(80)
     assert problem.sign.startswith("processes that read 2 databases are one installation")
     assert problem.paste.startswith("export ORDINAUT_OBS_INSTALLATION=")
     other.sources.stop()
     assert eventually(lambda: one.states()["relay"] == "healthy")
-    assert eventually(lambda: not doctors_problems())
+    assert eventually(lambda: not doctors_problems(80))
 
 
 def test_one_database_by_several_names_is_one_installation(

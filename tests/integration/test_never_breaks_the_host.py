@@ -25,6 +25,7 @@ from ordinaut_ext_observability.cli.standin_host import create_full_app, create_
 from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
 from ordinaut_ext_observability.runtime import current, http, process
@@ -221,8 +222,9 @@ def test_log_that_cannot_be_written_costs_only_its_lines(serve: Any, expected: l
             path, flags = ("/dev/full", os.O_WRONLY) if destination == "full" else (os.devnull, os.O_RDONLY)
             unusable = os.open(path, flags)
             stack.callback(os.close, unusable)
-        served.runtime.log_writer._file_descriptor = unusable
-        stack.callback(setattr, served.runtime.log_writer, "_file_descriptor", served.log.file_descriptor)
+        writer = served.runtime.log_writer
+        stack.callback(setattr, writer, "_destination", writer._destination)
+        writer._destination = Destination(unusable)
         assert same_redirects(answers(served), served) == expected
         served.expect(LOG_LINES, len(REQUESTS), outcome="dropped")
     served.get("/in-a-thread")

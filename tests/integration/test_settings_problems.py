@@ -18,6 +18,7 @@ from ordinaut_ext_observability.environment_values import MAX_VALUE_LENGTH
 from ordinaut_ext_observability.settings import (
     MAX_UNKNOWN_NAMES,
     SettingProblem,
+    Settings,
     describe_settings,
     effective_values,
     load_settings,
@@ -254,6 +255,28 @@ def test_what_is_wrong_is_told_in_plain_words(
     assert "secret" not in repr(problem).partition("Accepted")[0]
 
 
+def test_a_name_in_lower_case_is_told(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ordinaut_obs_disabled", "1")
+    (problem,) = load_settings().problems
+    assert problem.variable == "ordinaut_obs_disabled"
+    assert "did you mean ORDINAUT_OBS_DISABLED?" in problem.problem
+
+
+def test_everywhere_may_be_written_as_it_is_shown(clean_process: pytest.MonkeyPatch) -> None:
+    clean_process.setenv("ORDINAUT_OBS_SCRAPE_ALLOW", "everywhere")
+    settings = load_settings()
+    assert settings.problems == ()
+    assert settings.access == Settings().access
+
+
+def test_what_cannot_be_read_stays_open_nowhere(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean_process.setenv("ORDINAUT_OBS_CONFIG", str(tmp_path))
+    clean_process.setenv("ORDINAUT_OBS_OPERATOR_TOKEN_FILE", "/dev/null")
+    before = len(os.listdir("/proc/self/fd"))
+    assert len(load_settings().problems) == 2
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_spaces_around_a_value_do_not_count(clean_process: pytest.MonkeyPatch) -> None:
     values = {
         "OPERATOR_TOKEN": f" {TOKEN}\n",
@@ -441,6 +464,10 @@ def test_commands_take_secrets_from_files_too(
     url = database_url.replace("postgresql://", "postgresql+psycopg_async://")
     answer = run_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
     assert answer.returncode == 0, answer.stdout
+    differing = {"DATABASE_URL": "postgresql://127.0.0.1:1/other", "DATABASE_URL_FILE": write_secret(url, "url")}
+    answer = run_command("db", **differing)
+    assert (answer.returncode, "are both set and differ" in answer.stderr) == (2, True)
+    assert run_command("db", "--url", database_url, **differing).returncode == 0
     answer = run_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
     assert "ORDINAUT_OBS_OPERATOR_TOKEN_FILE is not a regular file." in answer.stderr
 

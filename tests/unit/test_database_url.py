@@ -27,6 +27,8 @@ USABLE = [
     ("postgresql://u:p@/d?host=h1,h2&port=1", "h1:1,h2:1/d"),
     ("postgresql://u:p@/d?host=/run/postgresql&port=5433", "local socket:5433/d"),
     ("postgresql://u:p@%2Frun%2Fpostgresql:5433/d", "local socket:5433/d"),
+    ("postgresql://u:p@/d?hostaddr=192.0.2.1&port=6", "192.0.2.1:6/d"),
+    ("postgresql://u:p@h/d?hostaddr=192.0.2.1", "h:5432/d"),
     ("postgresql://u:p@:5433/d", "localhost:5433/d"),
     ("postgresql:///d", "local socket:5432/d"),
     ("postgresql://h?dbname=d&password=p", "h:5432/d"),

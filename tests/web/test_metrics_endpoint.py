@@ -17,6 +17,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from starlette.responses import PlainTextResponse
 
+from ordinaut_ext_observability.web import scrape
+
 METRICS = "/ext/observability/metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -370,3 +372,36 @@ def test_many_scrapes_at_once_are_all_complete(busy: Any) -> None:
 
 def _series(text: str) -> set[str]:
     return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+def test_scrapes_that_wait_for_a_rendering_are_bounded(
+    serve: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of clients that went away wait on: without a bound they would come up without end."""
+    monkeypatch.setattr(scrape, "MAX_WAITING", 2)
+    release = threading.Event()
+
+    class Slow:
+        def collect(self) -> Iterator[Any]:
+            release.wait(10)
+            yield from ()
+
+    slow: Any = Slow()
+    served = serve(make_app())
+    REGISTRY._collector_to_names[slow] = []  # registered without being asked
+    try:
+        waiting = [threading.Thread(target=served.get, args=(METRICS,)) for _ in range(2)]
+        for thread in waiting:
+            thread.start()
+        service = served.face._surface.scrapes
+        assert eventually(lambda: service._waiting == 2)
+        answer = served.get(METRICS)
+        assert (answer.status_code, answer.json()["error"]) == (503, "too_many_scrapes")
+        assert served.get("/ext/observability/health/live").status_code == 200
+    finally:
+        release.set()
+        del REGISTRY._collector_to_names[slow]
+    for thread in waiting:
+        thread.join(10)
+    assert served.get(METRICS).status_code == 200
+    assert service._waiting == 0

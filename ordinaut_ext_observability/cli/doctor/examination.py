@@ -25,7 +25,7 @@ def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iter
     yield Section("Loading, by the environment here", _examined(variables))
     effective = configuration(settings, has_token=bool(tokens.operator))
     yield Section("Settings, by the environment here", _examined(effective))
-    yield Section("Merging of processes, by the environment here", _examined(relaying(settings)))
+    yield Section("Merging of processes, by the environment here", _examined(relaying(settings, service.port)))
     yield Section("Running host", running)
 
 

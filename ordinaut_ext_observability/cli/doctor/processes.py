@@ -10,17 +10,20 @@ from ordinaut_ext_observability.relay.entries import Said
 from ordinaut_ext_observability.relay.siblings import servers_by_address
 
 
-def unmerged_processes() -> Iterator[Finding]:
-    """Processes on this machine that serve at one address, each with numbers of its own."""
+def unmerged_processes(port: int) -> Iterator[Finding]:
+    """Processes on this machine that serve at one address with this port, each with numbers of its own.
+
+    Others are not looked at: they may be of another application.
+    """
     try:
         serving = servers_by_address()
     except OSError:  # not Linux
         return
-    most = max(serving.values(), default=0)
+    most = max((count for address, count in serving.items() if address.endswith(f":{port:04X}")), default=0)
     if most > 1:
         yield Finding(
             Kind.PROBLEM,
-            f"{most} processes serve at one address here: without a store between them, each scrape shows the numbers "
+            f"{most} processes serve at port {port} here: without a store between them, each scrape shows the numbers "
             "of one of them",
             "Give them a store: a Redis, or a file that all of them can write to.",
             'export ORDINAUT_OBS_STORE="file:$HOME/.ordinaut-observability/store.sqlite"',

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ordinaut_ext_observability.cli.check import Tokens, check_service
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
@@ -22,20 +24,31 @@ class Service:
         self._base = url.rstrip("/").removesuffix(MOUNT_PATH)
         self._tokens = tokens
         self._timeout_seconds = timeout_seconds
+        self._silence: NoAnswerError | None = None
         self.serves_us = False
         """Whether our health report was found there, once `findings` has been through."""
+
+    @property
+    def port(self) -> int:
+        """The port of its URL; 0 where that cannot be read."""
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(self._base)
+            return parts.port or (443 if parts.scheme == "https" else 80)
+        return 0
 
     def answers(self) -> bool:
         """Whether anybody answers there."""
         try:
             self._get("/health")
-        except NoAnswerError:
-            return False
-        return True
+        except NoAnswerError as error:
+            self._silence = error
+        return self._silence is None
 
     def findings(self) -> Iterator[Finding]:
         """What was found; when nobody answers, that alone."""
         try:
+            if self._silence is not None:
+                raise self._silence  # it was waited for once
             health, live = self._get("/health"), self._get("/health/live")
         except NoAnswerError as error:
             yield Finding(

@@ -42,6 +42,12 @@ EXITS = ("system-exit", "keyboard-interrupt")
 DEADLY = {"hypercorn": EXITS, "gunicorn asgi": EXITS, "granian": ("status-true", "status-1000")}
 """Ends of the names of cases that a server itself does not survive."""
 
+CHANCE = {
+    "granian": ("posted without the body", "expects", "half-close", "body expects", "body large", "body chunked, un")
+}
+"""Beginnings of the names of cases a server answers now so, now so: granian adds `connection: close` or answers 400 to
+what follows, by whether it had read the rest of the request when its answer went out."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -76,7 +82,7 @@ class Comparison:
     unsteady: list[Difference] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     ids_wrong: set[str] = field(default_factory=set)
-    """Cases with an id twice, or with another request's."""
+    """Cases whose answer has an id twice, or another request's."""
     ids_missing: set[str] = field(default_factory=set)
     internal_errors: float = 0.0
 
@@ -140,7 +146,7 @@ def compare(
         Side(server, True, files, start_child, free_port()) as ours,
     ):
         for case in cases:
-            if case.name.endswith(DEADLY.get(server, ())):
+            if case.name.endswith(DEADLY.get(server, ())) or case.name.startswith(CHANCE.get(server, ())):
                 continue
             result.requests += 1
             without, with_us = {plain.run(case)}, {ours.run(case, result)}
@@ -203,7 +209,8 @@ def _look_at_ids(case: Case, client: Client, result: Comparison) -> None:
         if b"x-correlation-id:" not in lines or b"x-request-id:" not in lines:
             result.ids_missing.add(case.name)
     sent = re.findall(rb"^x-request-id: (cmp-\d+)", bytes(client.sent).lower(), re.M)
-    if sent != re.findall(rb"^x-request-id: (cmp-\d+)", received, re.M):
+    answered = re.findall(rb"^x-request-id: (cmp-\d+)", received, re.M)
+    if answered and sent != answered:
         result.ids_wrong.add(case.name)
 
 

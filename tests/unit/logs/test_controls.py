@@ -50,9 +50,10 @@ def log_access(writer: LogWriter, fields: dict[str, str]) -> None:
 
 
 def log_structlog(writer: LogWriter, fields: dict[str, str]) -> None:
+    structlog = pytest.importorskip("structlog")
     setup = LoggingSetup(writer)
     setup.configure()
-    pytest.importorskip("structlog").get_logger("app").error(UNSAFE, **fields)
+    structlog.get_logger("app").error(UNSAFE, **fields)
     setup.restore()
 
 

@@ -258,7 +258,11 @@ def test_generators_are_refused_when_decorated(monitor_execution: ExecutionMonit
     async def async_generator() -> AsyncIterator[int]:
         yield 1
 
-    for function in (generator, async_generator):
+    class Generating:
+        def __call__(self) -> Iterator[int]:
+            yield 1
+
+    for function in (generator, async_generator, Generating()):
         with pytest.raises(TypeError, match="generator"):
             monitor_execution(function)
         with pytest.raises(TypeError, match="generator"):
@@ -596,7 +600,7 @@ def test_methods_made_before_are_refused_where_they_are_decorated(
             def run(cls: Any) -> None: ...  # type: ignore[misc] # noqa: N805
 
 
-@pytest.mark.parametrize("wrong", [5, 1.5, b"name", ["name"], object(), property(lambda self: None)])
+@pytest.mark.parametrize("wrong", [5, 1.5, b"name", ["name"], object(), property(lambda self: None), Exception])
 def test_what_is_neither_a_name_nor_a_function_is_refused_where_it_stands(
     monitor_execution: ExecutionMonitor, wrong: Any
 ) -> None:

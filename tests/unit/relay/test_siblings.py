@@ -26,6 +26,7 @@ else:
     listener.bind(("127.0.0.1", int(value)))
     listener.listen()
 siblings = Siblings()
+siblings.start()
 print(siblings.count(), flush=True)
 sys.stdin.read()
 """
@@ -43,6 +44,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def siblings() -> Iterator[Siblings]:
     siblings = Siblings()
+    siblings.start()
     yield siblings
     siblings.close()
 
@@ -137,3 +139,12 @@ def test_where_a_process_listens_no_more_it_serves_no_more(siblings: Siblings) -
         assert listener.fileno() >= 0
     siblings.count()
     assert len(before - set(siblings._names)) == 1
+
+
+def test_closed_it_binds_no_name_until_it_is_started_again(siblings: Siblings, listener: socket.socket) -> None:
+    """A check may be under way when the process ends."""
+    siblings.close()
+    assert (siblings.count(), siblings._names) == (0, {})
+    siblings.start()
+    siblings.count()
+    assert siblings._names
