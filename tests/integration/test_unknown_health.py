@@ -162,7 +162,7 @@ def test_tables_in_another_schema_are_healthy_nowhere(
     for _ in range(3):
         assert leader.led() == {"degraded"}
         assert follower.led() == {"unknown"}
-    assert "a table is missing" in leader.message("queue")
+    assert "lacks a table" in leader.message("queue")
 
 
 def test_where_the_database_went_away_nobody_reads(
