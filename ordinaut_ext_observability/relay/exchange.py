@@ -135,9 +135,7 @@ class Exchange:
 
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
-        stores = self._stores
-        if stores is None:
-            return
+        stores = self._opened()
         try:
             self.publish()
             stores.relay.leave(self._publisher.store, self._publisher.id)

@@ -177,8 +177,19 @@ def test_server_that_is_gone_is_said_without_its_url() -> None:
 class TestFile:
     """What is particular to a file."""
 
+    @pytest.fixture(autouse=True)
+    def _closed_at_the_end(self) -> Iterator[None]:
+        self._files: list[SqliteFile] = []
+        yield
+        for file in self._files:
+            file.close()
+
+    def open(self, path: Path) -> SqliteFile:
+        self._files.append(SqliteFile(str(path), TABLES))
+        return self._files[-1]
+
     def make(self, path: Path) -> SqliteCluster:
-        return SqliteCluster(SqliteFile(str(path), TABLES), SystemClock())
+        return SqliteCluster(self.open(path), SystemClock())
 
     def test_file_and_folder_are_private(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "cluster.sqlite"
@@ -236,14 +247,14 @@ class TestFile:
     def test_clock_set_back_does_not_hold_a_lease_for_ever(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
         clock = _ManualClock()
-        first, second = (SqliteCluster(SqliteFile(str(tmp_path / "cluster.sqlite"), TABLES), clock) for _ in range(2))
+        first, second = (SqliteCluster(self.open(tmp_path / "cluster.sqlite"), clock) for _ in range(2))
         assert first.hold_lease("alerts", "a", 60)
         clock.now -= 86_400
         assert second.hold_lease("alerts", "b", 60)
 
     def test_writer_that_was_stopped_in_the_middle_is_not_waited_for(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
-        file = SqliteFile(str(tmp_path / "cluster.sqlite"), TABLES)
+        file = self.open(tmp_path / "cluster.sqlite")
         cluster = self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
         with file.transaction(write=True):

@@ -180,13 +180,15 @@ def test_scrape_configuration_it_prints_leads_to_the_metrics(demo: RunningDemo) 
 
 def test_doctor_counts_the_processes_that_the_metric_counts(demo: RunningDemo, eventually: Any) -> None:
     redis = re.search(r"Redis: (\S+)", demo.child.out)
+    database = re.search(r"postgresql://\S+", demo.child.out)
     assert redis
+    assert database
 
     def counts() -> tuple[str, str]:
-        environ = {"PATH": os.environ["PATH"], "REDIS_URL": redis[1], "COLUMNS": "200"}
+        environ = {"PATH": os.environ["PATH"], "COLUMNS": "200", "REDIS_URL": redis[1], "DATABASE_URL": database[0]}
         command = [COMMAND, "doctor", "--url", demo.base_url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
-        told = re.search(r"redis answers .*: (\d+) processes", done.stdout)
+        told = re.search(r"redis answers: (\d+) processes", done.stdout)
         counted = re.search(r"^ordinaut_observability_relay_processes (\d+)", demo.samples(), re.MULTILINE)
         assert told, done.stdout
         assert counted

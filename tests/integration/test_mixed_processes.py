@@ -62,9 +62,6 @@ def relay_check(port: int) -> dict[str, Any]:
     return next((check for check in report(port)["checks"] if check["name"] == "relay"), {"status": "not configured"})
 
 
-WORKERS = ("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
-
-
 @pytest.fixture
 def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, int]]]:
     """Serves the application by this module and these arguments; the process and its port."""
@@ -82,9 +79,12 @@ def start_server(start_child: Any, free_port: Any, tmp_path: Path) -> Iterator[C
         yield run
 
 
+THREE_WORKERS = ("uvicorn", "application:app", "--port", "{port}", "--workers", "3")
+
+
 def test_workers_find_their_store_themselves(start_server: Any, eventually: Any) -> None:
     """Nothing is set but the interval: whichever of them is asked, all requests are shown."""
-    _, port = start_server(*WORKERS, ORDINAUT_OBS_RELAY_INTERVAL_SECONDS="0.2")
+    _, port = start_server(*THREE_WORKERS, ORDINAUT_OBS_RELAY_INTERVAL_SECONDS="0.2")
     assert eventually(lambda: relay_check(port).get("details", {}).get("processes") == 3, 30)
     base, values = f"http://127.0.0.1:{port}", []
 
@@ -104,11 +104,11 @@ def test_workers_find_their_store_themselves(start_server: Any, eventually: Any)
 def test_workers_without_a_store_say_that_their_numbers_are_apart(
     start_server: Any, clean_process: Any, free_port: Any, eventually: Any
 ) -> None:
-    _, port = start_server(*WORKERS, ORDINAUT_OBS_STORE="memory")
+    _, port = start_server(*THREE_WORKERS, ORDINAUT_OBS_STORE="memory")
+    clean_process.setenv("ORDINAUT_OBS_STORE", "memory")
     assert eventually(lambda: "3 processes serve at this address" in relay_check(port).get("message", ""), 30)
     # Whichever of them answers, once each has looked since the last one came.
     assert eventually(lambda: {report(port)["status"] for _ in range(20)} == {"degraded"})
-    clean_process.setenv("ORDINAUT_OBS_STORE", "memory")
     (problem,) = doctors_problems(port)
     assert problem.sign.startswith(f"3 processes serve at port {port} here")
     assert problem.paste.startswith("export ORDINAUT_OBS_STORE=")

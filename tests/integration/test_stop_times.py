@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.relay.redis import RedisStore
-from ordinaut_ext_observability.relay.vector import decode
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
 
 MOST_ADDED_SECONDS = 0.5
 
@@ -192,12 +193,15 @@ def test_an_ordinary_end_loses_neither_lines_nor_counts(start_child: Callable[..
     child = start_child("-c", source, environ={"REDIS_URL": redis_url, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "2"})
     assert child.process.wait(30.0) == 0
     assert [line["number"] for line in child.log_lines(message="line")] == list(range(2000))
-    store = RedisStore(redis_url, interval_seconds=2.0, expiry_seconds=20.0)
-    vectors = store.read({}, store="", retired_version=0).vectors
+    store = RedisRelayStore(redis_url, "tests")
+    reading = store.read("", 0)
     store.close()
-    last = decode(vectors[-1].content, vectors[-1].sequence, vectors[-1].epoch)
-    assert last.about.ended
-    assert 1.0 in last.counts.values
+    series = SeriesList(LabelBudgets())
+    series.update(reading.store, reading.series)
+    reading.total.extend([0] * (series.size - len(reading.total)))
+    counted = {key[0].name: number_at(reading.total, place) for key, place, _ in series.series if key[1] == ("w",)}
+    assert counted == {"orchestrator_worker_heartbeat_total": 1}
+    assert list(reading.entries) == []
 
 
 @pytest.mark.parametrize(

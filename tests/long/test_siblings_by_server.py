@@ -28,8 +28,7 @@ def serve(start_server: Any, eventually: Any) -> Any:
     """Serves the application by the server of this name, with so many workers; the port."""
 
     def run(name: str, workers: str, *further: str, **environ: str) -> int:
-        environ = {"ORDINAUT_OBS_STORE": "memory", **environ}
-        server, port = start_server(*SERVERS[name], workers, *further, **environ)
+        server, port = start_server(*SERVERS[name], workers, *further, **{"ORDINAUT_OBS_STORE": "memory", **environ})
         assert eventually(lambda: server.answers(port) and report(port)["live"] == "ok", 30)
         return int(port)
 

@@ -235,7 +235,7 @@ class _Breaking:
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self._whole.error is not None:
+            if self._whole.error is not None and name != "close":
                 raise self._whole.error
             return getattr(self._store, name)(*args, **kwargs)
 
