@@ -30,6 +30,7 @@ TIMEOUT_SECONDS = 10.0
 
 MOUNT_PATH = "/ext/observability"
 PREFIX = "ORDINAUT_OBS_"
+STORE = "ORDINAUT_OBS_STORE"
 OF_THE_HOST = ("ENVIRONMENT", "VERSION", "DATABASE_URL", "REDIS_URL")
 
 
@@ -50,8 +51,9 @@ def _state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def _state_of_the_test(
     _state_of_the_tests: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store of its own for each test: processes without another share what is in this directory."""
+    """A store of its own for each test: child processes share what is in this directory, this process with nobody."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv(STORE, "memory")
 
 
 def eventually(check: Callable[[], bool], timeout_seconds: float = TIMEOUT_SECONDS) -> bool:
@@ -257,6 +259,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
     for variable in os.environ:
         if variable.startswith("ORDINAUT_") or variable in OF_THE_HOST:
             monkeypatch.delenv(variable)
+    monkeypatch.setenv(STORE, "memory")
     monkeypatch.setattr(current, "_current", None)
     yield monkeypatch
     if current._current is not None:
@@ -272,6 +275,8 @@ def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
     with contextlib.ExitStack() as stack:
 
         def run(app: Any, **settings: str) -> tuple[Any, LogFile | None]:
+            if "REDIS_URL" in settings:
+                clean_process.delenv(STORE)
             for name, value in settings.items():
                 clean_process.setenv(name if name in OF_THE_HOST else f"{PREFIX}{name}", value)
             router = ObservabilityExtension().setup(app=app, mount_path=MOUNT_PATH)

@@ -113,6 +113,7 @@ def start_process(clean_process: pytest.MonkeyPatch) -> Iterator[Callable[..., S
             clean_process.setenv("DATABASE_URL", database_url)
             if redis_url is not None:
                 clean_process.setenv("REDIS_URL", redis_url)
+                clean_process.delenv("ORDINAUT_OBS_STORE", raising=False)
             process = ServingProcess()
             stack.callback(process.sources.stop)
             return process

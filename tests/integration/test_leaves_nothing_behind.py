@@ -142,6 +142,7 @@ def test_dropped_applications_leave_no_connection_and_no_member_of_the_relay(
 
     clean_process.setenv("DATABASE_URL", database_url)
     clean_process.setenv("REDIS_URL", redis_url)
+    clean_process.delenv("ORDINAUT_OBS_STORE")
     clean_process.setenv("ORDINAUT_OBS_MANAGEMENT_PORT", str(free_port()))
     clean_process.setenv("ORDINAUT_OBS_RELAY_INTERVAL_SECONDS", "0.2")
     clean_process.setenv("ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS", "1")

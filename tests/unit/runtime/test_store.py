@@ -18,6 +18,8 @@ DATABASE = "postgresql://app:secret@db.internal:5433/ordinaut"
 
 @pytest.fixture
 def choose(clean_process: pytest.MonkeyPatch) -> Any:
+    clean_process.delenv("ORDINAUT_OBS_STORE")
+
     def run(**environ: str) -> StoreChoice:
         for name, value in environ.items():
             clean_process.setenv(name, value)
