@@ -189,19 +189,20 @@ class Relay:
         self._desk.work(self._exchange.cluster)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
-        """Do a step; False where it failed."""
+        """Do a step; False where it, or telling what came of it, failed."""
         try:
-            step()
-        except ClusterUnavailableError as error:
-            self._failed(str(error))
+            try:
+                step()
+            except ClusterUnavailableError as error:
+                self._failed(str(error))
+                return False
+            if step != self._work_at_desk:  # it handles its failures itself
+                self._answered()
         except Exception:  # noqa: BLE001 - the thread must go on, and the host be spared
             self._failing = True
             self._metrics.count_internal_error("relay")
-        else:
-            if step != self._work_at_desk:  # it handles its failures itself
-                self._answered()
-            return True
-        return False
+            return False
+        return True
 
     def _answered(self) -> None:
         event, store = self._options.event, self.store_name
