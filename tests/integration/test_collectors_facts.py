@@ -413,7 +413,7 @@ def test_a_checkpoint_is_small(database_url):
             task,
         )
         await host.collector.collect()
-        state = host.collector._checkpoints.load().state
+        state = host.collector._reader.dump()
         assert len(state) < 300_000
         assert orjson.loads(state)
 
