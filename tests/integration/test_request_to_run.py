@@ -79,7 +79,8 @@ class Worker:
 
 
 @pytest.fixture(params=["redis", "file"])
-def transport(request: pytest.FixtureRequest) -> dict[str, str]:
+def transport(request: pytest.FixtureRequest, clean_process: pytest.MonkeyPatch) -> dict[str, str]:
+    clean_process.delenv("ORDINAUT_OBS_STORE")
     where = {"REDIS_URL": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
     return {"ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.2", "ORDINAUT_OBS_INSTALLATION": "tests", **where}
 

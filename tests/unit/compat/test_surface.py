@@ -15,6 +15,7 @@ import pytest
 
 from ordinaut_ext_observability.runtime import current
 from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.setting_parts import RelaySettings
 from ordinaut_ext_observability.settings import Settings
 
 NAMES = {
@@ -115,12 +116,14 @@ ODD = (
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, log_lines: Any) -> Runtime:
     """The process's runtime, its lines in `log_lines`."""
-    runtime = Runtime(Settings())
-    runtime.logging = current.Runtime(Settings()).logging
+    settings = Settings(relay=RelaySettings(store="memory"))
+    runtime = Runtime(settings)
+    runtime.logging = current.Runtime(settings).logging
     monkeypatch.setattr(current, "_current", runtime)
     monkeypatch.setattr(runtime.logging._handler, "_writer", log_lines.writer)
     yield runtime
     runtime.logging.restore()
+    runtime.stop()
 
 
 @pytest.fixture

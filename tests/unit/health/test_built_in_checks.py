@@ -23,12 +23,12 @@ def required_checks(runtime: Runtime) -> dict[str, bool]:
 
 
 def test_none_of_them_takes_the_process_out_of_service(clean_process: pytest.MonkeyPatch) -> None:
-    assert required_checks(Runtime(load_settings())) == dict.fromkeys(BUILT_IN | {"settings", "relay"}, False)
+    assert required_checks(Runtime(load_settings())) == dict.fromkeys(BUILT_IN | {"settings"}, False)
 
 
 def test_each_can_be_left_out(clean_process: pytest.MonkeyPatch) -> None:
     clean_process.setenv("ORDINAUT_OBS_HEALTH_DISABLED_CHECKS", "cpu, disk")
-    assert set(required_checks(Runtime(load_settings()))) == BUILT_IN - {"cpu", "disk"} | {"settings", "relay"}
+    assert set(required_checks(Runtime(load_settings()))) == BUILT_IN - {"cpu", "disk"} | {"settings"}
 
 
 def test_all_of_them_run_on_this_machine(clean_process: pytest.MonkeyPatch) -> None:

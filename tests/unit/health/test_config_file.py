@@ -382,7 +382,7 @@ def test_checks_of_the_file_are_registered_with_their_options(
     runtime = Runtime(load_settings())
     checks = {check.name: check.required for check in runtime.health_monitor.report().checks}
     assert (checks["a"], checks["b"]) == (False, True)
-    assert len(checks) == 11
+    assert len(checks) == 10
 
 
 def test_as_many_checks_as_the_file_may_name_do_not_keep_the_extension_from_coming_up(
