@@ -69,7 +69,7 @@ def join_until(thread: threading.Thread, ends_at: float | None) -> None:
 
 
 def _running_seconds(thread: threading.Thread) -> float:
-    """How long the thread has used a processor, or wanted to; 0 where the system does not tell."""
+    """The seconds the thread has used a processor, or wanted to; 0 where the system does not tell."""
     try:
         used, wanted, _ = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text("ascii").split()
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""What the processes of one installation share, apart from their counts."""
+"""The things that the processes of one installation share, apart from their counts."""

@@ -45,7 +45,7 @@ class SystemMetrics:
         self.gauges_of: dict[str, list[Gauge]] = {}
         """By the collector that reads them."""
         self.cluster_counters: list[AnyFamily] = []
-        """What was counted from the database for all: published with every checkpoint, and never beside it."""
+        """The counts from the database for all: published with every checkpoint, and never beside it."""
         self._define_queue(metrics)
         self._define_workers(metrics)
         self._define_runs(metrics)

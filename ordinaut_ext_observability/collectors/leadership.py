@@ -27,7 +27,7 @@ class Leadership:
     def __init__(self, owner: str, lease: Checkpoints | None, *, ttl_seconds: float) -> None:
         self.leads = False
         self.mode = "none: not connected"
-        """What decides, for people: `advisory lock`, `lease`, or `none:` and why."""
+        """The thing that decides, for people: `advisory lock`, `lease`, or `none:` and why."""
         self._owner = owner
         self._lease = lease
         self._ttl_seconds = ttl_seconds

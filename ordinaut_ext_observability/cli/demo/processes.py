@@ -33,7 +33,7 @@ _KEPT = (
     "PYTHONHOME",
     "PYTHONDONTWRITEBYTECODE",
 )
-"""What a process needs. Anything else may be a setting of ours, of the host or of a client library."""
+"""The variables a process needs. Anything else may be a setting of ours, of the host or of a client library."""
 
 
 class Processes:
