@@ -1,4 +1,4 @@
-"""The point where the next leader goes on: how far the database was read, saved in one step with what was counted on the way."""
+"""The point where the next leader goes on: how far the database was read, saved in one step with its counts."""
 
 from __future__ import annotations
 
