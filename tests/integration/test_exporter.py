@@ -67,7 +67,7 @@ def test_worker_serves_its_metrics_and_probes(start_child: Any, eventually: Any,
     checks = {check["name"]: check["status"] for check in get(port, "/health").json()["checks"]}
     assert {"cpu", "memory", "settings"} <= set(checks)
     assert get(port, "/config").status_code == 404
-    assert opened(child) == [f"http://127.0.0.1:{port}"]
+    assert eventually(lambda: opened(child) == [f"http://127.0.0.1:{port}"])
 
 
 def test_operators_see_why_a_check_of_a_worker_is_not_well(
