@@ -54,18 +54,27 @@ def add_own_headers(headers: Headers, observer: Observer, ids: RequestIds, start
     `X-Correlation-ID` always, `X-Request-ID` where there is none, and `Server-Timing` beside the host's own: the
     milliseconds from `started` (of the monotonic clock) until now, when the response begins.
     """
-    named = dict(headers)
-    if not b"".join(named).islower():  # names may come in any case
-        named = {name.lower(): value for name, value in headers}
+    try:
+        named = dict(headers)
+        lower = b"".join(named).islower()
+    except TypeError:  # text, or bytes that can change
+        lower = False
+    if not lower:  # names may come in any case
+        named = {_lower_name(name): value for name, value in headers}
     own_id = ids[0].encode("ascii")
     if b"x-correlation-id" in named:
-        headers[:] = [header for header in headers if header[0].lower() != b"x-correlation-id"]
+        headers[:] = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
     if b"x-request-id" not in named:
         headers.append((b"x-request-id", own_id))
     headers.append((b"x-correlation-id", own_id))
     if observer.server_timing:
         headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - started) * 1000)))
     return named
+
+
+def _lower_name(name: bytes | str) -> bytes:
+    """A header's name in lower case. ASGI asks for bytes; some servers take text as well."""
+    return (name.encode("latin-1") if isinstance(name, str) else bytes(name)).lower()
 
 
 def ids_of_current_span(ids: RequestIds) -> RequestIds:

@@ -67,6 +67,14 @@ def test_header_names_of_the_application_may_have_any_case(serve: Any) -> None:
     assert response.headers.get_list("x-correlation-id") == ["mine"]
 
 
+def test_header_names_may_be_text_where_the_server_takes_it(serve: Any) -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": [("X-Request-ID", "hosts")]}
+    served = serve(app_that_sends(start, {"type": "http.response.body"}), {"http": "h11"})
+    response = served.get("/raw/x", headers={"X-Request-ID": "mine"})
+    assert response.headers.get_list("x-request-id") == ["hosts"]
+    assert response.headers.get_list("x-correlation-id") == ["mine"]
+
+
 def test_media_type_of_events_may_have_any_case(serve: Any) -> None:
     start = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"Text/Event-Stream")]}
     served = serve(app_that_sends(start, {"type": "http.response.body", "body": b"data: 1\n\n"}))
