@@ -422,9 +422,15 @@ def finish(worker: Any, number: int, eventually: Any) -> None:
 
 
 def expect_runs(hosts: list[Host], number: int, eventually: Any) -> None:
-    """Exactly so many by either source, also after another round of the collectors."""
+    """Exactly so many by either source, also after another round of the collectors.
+
+    They ask a server that failed less and less often: it takes a while until they have caught up.
+    """
     for name in (RUNS, REPORTED_RUNS):
-        assert eventually(lambda name=name: all(host.value(name) >= number for host in hosts)), name
+        assert eventually(lambda name=name: all(host.value(name) >= number for host in hosts), 40), (
+            name,
+            [host.value(name) for host in hosts],
+        )
     time.sleep(1.2)
     for name in (RUNS, REPORTED_RUNS):
         assert [host.value(name) for host in hosts] == [number] * len(hosts)
