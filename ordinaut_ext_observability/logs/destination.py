@@ -1,4 +1,4 @@
-"""Where lines go: what a descriptor stood for at the start, whatever its number stands for later.
+"""The place where lines go: what a descriptor stood for at the start, whatever its number stands for later.
 
 A number is free once its file is closed, and the next socket or database file the host opens gets it.
 """

@@ -1,4 +1,4 @@
-"""What living processes say of this moment: their gauges, and whether they show the total of all.
+"""The things that living processes say of this moment: their gauges, and whether they show the total of all.
 
 The content of an entry is one object of JSON. Fields that a newer version adds are passed over; of an entry that cannot
 be read, nothing is known.

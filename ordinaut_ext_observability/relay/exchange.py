@@ -39,7 +39,7 @@ class Exchange:
     def _begin(self) -> None:
         self._series = SeriesList(self._metrics.label_budgets)
         self.merged = self._make_merged()
-        """What was read last."""
+        """The families that show what was read last."""
         self._said: dict[str, Said] = {}
         self._read_at: float | None = None
 
@@ -52,7 +52,7 @@ class Exchange:
 
     @property
     def store_name(self) -> str | None:
-        """What the counts go through, for people; None before a store answered."""
+        """The name of the store, for people; None before one answered."""
         return self._stores.relay.name if self._stores is not None and self._publisher.store else None
 
     @property

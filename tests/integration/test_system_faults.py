@@ -424,7 +424,7 @@ def finish(worker: Any, number: int, eventually: Any) -> None:
 def expect_runs(hosts: list[Host], number: int, eventually: Any) -> None:
     """Exactly so many by either source, also after another round of the collectors.
 
-    They ask a server that failed less and less often: it takes a while until they have caught up.
+    A round that waited for a hung store took long, and a long one is followed by a pause of ten times its length.
     """
     for name in (RUNS, REPORTED_RUNS):
         assert eventually(lambda name=name: all(host.value(name) >= number for host in hosts), 40), (
