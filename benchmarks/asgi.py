@@ -22,8 +22,8 @@ from starlette.responses import Response
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.setting_parts import LogSettings
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.settings.parts import LogSettings
 
 MOUNT_PATH = "/ext/observability"
 

@@ -18,11 +18,11 @@ from typing import Any
 import asyncpg
 
 from benchmarks.harness import Options, Result, low, milliseconds
-from ordinaut_ext_observability.cli.demo import servers
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
+from ordinaut_ext_observability.demo import servers
+from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 

@@ -19,7 +19,7 @@ from benchmarks.harness import (
     take_turns,
     versions,
 )
-from ordinaut_ext_observability.context import request_ids
+from ordinaut_ext_observability.correlation.context import request_ids
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.writer import LogWriter
 

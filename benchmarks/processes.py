@@ -19,7 +19,7 @@ from prometheus_client import multiprocess
 
 from benchmarks.harness import Options, Result, low, milliseconds, process_cpu_seconds, take_turns, versions
 from benchmarks.series import as_http_metrics, fill_ours
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.merged import MergedRegistry

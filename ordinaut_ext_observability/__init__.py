@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.context import current_correlation_id, current_traceparent
+    from ordinaut_ext_observability.correlation.context import current_correlation_id, current_traceparent
     from ordinaut_ext_observability.extension import get_extension, mount
     from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus
     from ordinaut_ext_observability.health.monitor import HealthMonitor
@@ -51,9 +51,9 @@ _HOMES = {
     "RequestContext": "logs.request_context",
     "__version__": "version",
     "configure_logging": "runtime.current",
-    "current_correlation_id": "context",
+    "current_correlation_id": "correlation.context",
     "current_runtime": "runtime.current",
-    "current_traceparent": "context",
+    "current_traceparent": "correlation.context",
     "get_extension": "extension",
     "get_logger": "runtime.current",
     "instrument_connection": "runtime.current",

@@ -13,7 +13,7 @@ from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
 from ordinaut_ext_observability.manifest import DESCRIPTION, EXTENSION_ID, MOUNT_PATH, NAME
 from ordinaut_ext_observability.runtime.current import runtime_for_mount
 from ordinaut_ext_observability.runtime.http import HttpFace
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.version import __version__
 
 _STATE_ATTRIBUTE = "ordinaut_observability"

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ordinaut_ext_observability.cli.demo import servers
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer, RedisServer, ServerError
+from ordinaut_ext_observability.demo import servers
+from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for something that is bound to happen; only a failing test waits this long."""

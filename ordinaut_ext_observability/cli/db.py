@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.cli.lock_trees import lock_trees
-from ordinaut_ext_observability.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.db.insights.activity import Connections, Transaction
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ordinaut_ext_observability.daemon_threads import call_within
+from ordinaut_ext_observability.background.daemon_threads import call_within
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 USER_AGENT = "ordinaut-observability"  # Ordinaut's full host turns away requests without any

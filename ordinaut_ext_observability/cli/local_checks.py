@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from ordinaut_ext_observability.daemon_threads import run_on_own_loop
+from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 from ordinaut_ext_observability.web.health_report import everything
 
 _CPU_SECONDS = 1.0

@@ -14,7 +14,7 @@ from rich.console import Console
 from ordinaut_ext_observability.cli import check as check_command
 from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, without_password
-from ordinaut_ext_observability.environment_values import read_secret
+from ordinaut_ext_observability.settings.environment import read_secret
 from ordinaut_ext_observability.version import __version__
 
 app = typer.Typer(
@@ -123,7 +123,7 @@ def demo(
     ] = True,
 ) -> None:
     """Start a whole Ordinaut in small: real servers, workers, traffic. Ctrl-C stops it and leaves nothing."""
-    from ordinaut_ext_observability.cli.demo.demo import run_demo
+    from ordinaut_ext_observability.demo.demo import run_demo
 
     raise typer.Exit(run_demo(host, port, seed=seed, open_browser=open_browser))
 

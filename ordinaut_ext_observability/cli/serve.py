@@ -11,12 +11,12 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.announcement import Service, made_token, next_commands, pages, scrape_configuration
 from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.listening import listen
-from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
+from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.manifest import EXTENSION_ID
-from ordinaut_ext_observability.settings import Settings, load_settings, with_operator_token
+from ordinaut_ext_observability.settings.load import Settings, load_settings, with_operator_token
 
 
 def serve_standin_host(host: str, port: int, shape: HostShape, *, lazy: bool) -> int:

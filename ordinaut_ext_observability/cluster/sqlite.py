@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import QUEUE_ROWS, Append, Document, Put
 from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import asyncpg
 
-from ordinaut_ext_observability.chance import spread
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.connection import Database, Limits, Reading

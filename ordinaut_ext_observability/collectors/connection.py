@@ -12,8 +12,8 @@ import asyncpg
 
 from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.collectors.queries import query
-from ordinaut_ext_observability.database_connection import connect
-from ordinaut_ext_observability.database_url import asyncpg_url
+from ordinaut_ext_observability.postgresql.connection import connect
+from ordinaut_ext_observability.postgresql.url import asyncpg_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Redis
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.facts import GroupFacts, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_streams import HOST_STREAM, StreamNames
 

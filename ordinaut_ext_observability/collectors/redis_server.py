@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from redis import exceptions
 
-from ordinaut_ext_observability.chance import spread
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_connection import RedisConnection, problem_of
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.connection import Reading
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem

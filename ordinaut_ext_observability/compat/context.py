@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.guard import never_raises
-from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
+from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.metrics.wrapping import within
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -55,7 +55,7 @@ def clear_request_context() -> None:
 
 def bind_origin(ids: RequestIds) -> None:
     """Work for the request with these ids, in its trace; the span is a new one."""
-    from ordinaut_ext_observability.ids import random_ids
+    from ordinaut_ext_observability.correlation.ids import random_ids
 
     correlation_id, trace_id, _, sampled = ids
     bound = (correlation_id, trace_id, random_ids.take()[32:], sampled)
@@ -122,7 +122,7 @@ def _texts(**ids: object) -> dict[str, str]:
 
 def _bind_request(request_id: str) -> bool:
     """Bind a request's id; whether it is another than the one before. The trace around it goes on."""
-    from ordinaut_ext_observability.ids import MAX_ID_LENGTH, random_ids
+    from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
     usable = "".join(letter if letter in _ID_LETTERS else "_" for letter in request_id[:MAX_ID_LENGTH])
     current = request_ids.get()

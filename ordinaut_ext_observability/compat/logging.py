@@ -23,7 +23,7 @@ from ordinaut_ext_observability.compat.context import (
 )
 from ordinaut_ext_observability.compat.guard import count_failure
 from ordinaut_ext_observability.compat.work import begin_work, end_work
-from ordinaut_ext_observability.context import work_ids
+from ordinaut_ext_observability.correlation.context import work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, exception_info
 from ordinaut_ext_observability.metrics.wrapping import within
 

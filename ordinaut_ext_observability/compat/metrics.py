@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from ordinaut_ext_observability.background.fork import forget_after_fork
 from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
-from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import forget_after_fork
 
 _MAX_REMEMBERED = 10_000
 

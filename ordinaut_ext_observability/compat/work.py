@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.compat.context import bind_origin, clear_request_context, generate_run_id
 from ordinaut_ext_observability.compat.guard import never_raises
-from ordinaut_ext_observability.context import work_ids
+from ordinaut_ext_observability.correlation.context import work_ids
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.context import RequestIds
+    from ordinaut_ext_observability.correlation.context import RequestIds
 
 _MAX_ID_LENGTH = 200
 

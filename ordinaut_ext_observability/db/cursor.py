@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Self
 
-from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import StatementSeries
 from ordinaut_ext_observability.db.measuring import Measuring
 

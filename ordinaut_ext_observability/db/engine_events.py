@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics, StatementSeries
 from ordinaut_ext_observability.db.queued_work import MAX_TASKS, QUEUE_TABLE, queued_tasks
 from ordinaut_ext_observability.db.utilisation import PoolUse

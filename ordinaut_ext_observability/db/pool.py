@@ -6,7 +6,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Self
 
-from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.connection import InstrumentedConnection
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.utilisation import PoolUse

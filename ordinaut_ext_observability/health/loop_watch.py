@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 
 BEAT_SECONDS = 0.25
 """How often the loop is asked to show a sign of life."""

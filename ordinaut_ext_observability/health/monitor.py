@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ordinaut_ext_observability.chance import spread
-from ordinaut_ext_observability.clock import Clock, SystemClock
+from ordinaut_ext_observability.background.clock import Clock, SystemClock
+from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.health.model import (
     Check,
     CheckFunction,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ordinaut_ext_observability.health.masking import mask_details
 from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus, Outcome
 from ordinaut_ext_observability.health.threads import UnusualError
-from ordinaut_ext_observability.logs.values import text_of
+from ordinaut_ext_observability.scrub.details import mask_details
+from ordinaut_ext_observability.scrub.plain_values import text_of
 from ordinaut_ext_observability.scrub.text import mask_text
 
 

@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ordinaut_ext_observability.chance import draw
-from ordinaut_ext_observability.context import RequestIds
-from ordinaut_ext_observability.fork import forget_after_fork
-from ordinaut_ext_observability.logs.line import Timestamps, json_text
+from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.jitter import draw
+from ordinaut_ext_observability.correlation.context import RequestIds
+from ordinaut_ext_observability.logs.timestamps import Timestamps
 from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.scrub.safe_json import json_text
 
 LOGGER_NAME = "orchestrator.api"
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 
-from ordinaut_ext_observability.clock import wall_seconds
-from ordinaut_ext_observability.context import WORK_FIELDS, RequestIds, request_ids, work_ids
-from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.logs.formatter import add_context
-from ordinaut_ext_observability.logs.line import Timestamps, encode, json_text
-from ordinaut_ext_observability.logs.values import MAX_LINE_BYTES, encode_line, put, text_of
+from ordinaut_ext_observability.logs.timestamps import Timestamps
 from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode_line, put, text_of
+from ordinaut_ext_observability.scrub.safe_json import encode, json_text
 
 _TAKEN = frozenset(
     (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 
-from ordinaut_ext_observability.clock import wall_seconds
-from ordinaut_ext_observability.context import WORK_FIELDS, request_ids, work_ids
-from ordinaut_ext_observability.logs.line import Timestamps
-from ordinaut_ext_observability.logs.values import encode_line, put, text_of
+from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.correlation.context import WORK_FIELDS, request_ids, work_ids
+from ordinaut_ext_observability.logs.timestamps import Timestamps
+from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text_of
 
 RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
 """The fields of a record without extras."""

@@ -7,8 +7,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ordinaut_ext_observability.context import RequestIds, request_ids, with_ids, work_ids
-from ordinaut_ext_observability.ids import match_client_id, random_ids
+from ordinaut_ext_observability.correlation.context import RequestIds, request_ids, with_ids, work_ids
+from ordinaut_ext_observability.correlation.ids import match_client_id, random_ids
 
 
 class _Entered(NamedTuple):

@@ -13,8 +13,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds
-from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
+from ordinaut_ext_observability.background.fork import forget_after_fork
 from ordinaut_ext_observability.logs.destination import Destination
 
 GATHER_SECONDS = 0.02

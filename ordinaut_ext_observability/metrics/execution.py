@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.wrapping import within
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Container, Iterator
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
+from ordinaut_ext_observability.background.fork import forget_after_fork
 from ordinaut_ext_observability.errors import MetricDefinitionError
-from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
 BLOCK_SERIES = 200

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError
 from ordinaut_ext_observability.relay.origins import Origin, decode_origin, encode_origin
 

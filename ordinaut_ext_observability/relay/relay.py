@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ordinaut_ext_observability.chance import spread
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.daemon_threads import join_until
+from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.daemon_threads import join_until
-from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ordinaut_ext_observability.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import forget_after_fork
 
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)

@@ -7,7 +7,7 @@ import sqlite3
 from array import array
 from collections.abc import Sequence
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.sqlite import put_documents
 from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
 from ordinaut_ext_observability.relay.store import (

@@ -8,17 +8,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.clock import Clock, monotonic_seconds
+from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
+from ordinaut_ext_observability.background.fork import forget_after_fork
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
-from ordinaut_ext_observability.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
-from ordinaut_ext_observability.database_url import asyncpg_url
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
-from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.postgresql.url import asyncpg_url
 from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collected_checks import (
     ReadElsewhere,
@@ -26,7 +26,7 @@ from ordinaut_ext_observability.runtime.collected_checks import (
     register_database_checks,
     register_redis_check,
 )
-from ordinaut_ext_observability.setting_parts import CollectorSettings
+from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 if TYPE_CHECKING:
     import asyncpg

@@ -10,7 +10,7 @@ from typing import Any
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import Settings, load_settings
+from ordinaut_ext_observability.settings.load import Settings, load_settings
 
 _current: Runtime | None = None
 _current_lock = threading.Lock()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.checks.event_loop import EventLoopCheck
 from ordinaut_ext_observability.health.checks.http_service import HttpServiceCheck
 from ordinaut_ext_observability.health.checks.imported import ImportedCheck
@@ -24,7 +24,7 @@ from ordinaut_ext_observability.health.model import UNKNOWN, Check, HealthCheck,
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import GaugeChild
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
 
 Event = Callable[..., None]
 

@@ -20,7 +20,6 @@ from ordinaut_ext_observability.runtime.surface import make_surface
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.addresses import AddressList
-from ordinaut_ext_observability.web.endpoints import EndpointResolver
 from ordinaut_ext_observability.web.exchange import Observer
 from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
@@ -28,6 +27,7 @@ from ordinaut_ext_observability.web.mounting import Mounting
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.root_metrics import RootMetrics
+from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.router import build_router, root_metrics_route
 
 _ID_WARNING_SECONDS = 60.0

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.clock import Clock, SystemClock, monotonic_seconds
-from ordinaut_ext_observability.daemon_threads import STOP_SECONDS
+from ordinaut_ext_observability.background.clock import Clock, SystemClock, monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
+from ordinaut_ext_observability.background.fork import forget_after_fork
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
-from ordinaut_ext_observability.fork import forget_after_fork
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
@@ -28,7 +28,7 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.health import make_monitor
 from ordinaut_ext_observability.runtime.sources import Sources
-from ordinaut_ext_observability.settings import Settings, effective_values
+from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
 if TYPE_CHECKING:

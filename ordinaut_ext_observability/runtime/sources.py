@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.clock import Clock
-from ordinaut_ext_observability.context import RequestIds, request_ids
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.health.monitor import HealthMonitor
@@ -22,7 +22,7 @@ from ordinaut_ext_observability.relay.relay import Relay, RelayOptions
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.runtime.relay import alone_outcome, relay_outcome, seconds_since_read
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of, usable_redis_url
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.collected_checks import ReadElsewhere

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.database_url import shown_target
+from ordinaut_ext_observability.postgresql.url import shown_target
 from ordinaut_ext_observability.relay.store import Stores
-from ordinaut_ext_observability.setting_parts import RelaySettings
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.settings.parts import RelaySettings
 
 _DIGEST_LENGTH = 12
 """Hexadecimal digits that tell the installations on a server or machine apart; they are read by people, too."""

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.setting_parts import AccessSettings
+from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.answers import Refusal
 from ordinaut_ext_observability.web.refusals import RefusalLimiter

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ordinaut_ext_observability.context import current_correlation_id
+from ordinaut_ext_observability.correlation.context import current_correlation_id
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Answers = dict[int | str, dict[str, Any]]

@@ -7,11 +7,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ordinaut_ext_observability.clock import monotonic_seconds
-from ordinaut_ext_observability.context import RequestIds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.web.endpoints import EndpointResolver
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
+from ordinaut_ext_observability.web.route_templates import EndpointResolver
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from ordinaut_ext_observability.clock import monotonic_seconds
-from ordinaut_ext_observability.web.endpoints import UNMATCHED
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.web.exchange import (
     Headers,
     Observer,
@@ -23,6 +22,7 @@ from ordinaut_ext_observability.web.exchange import (
     ids_of_current_span,
     loaded_modules,
 )
+from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
 BATCH_REQUESTS = 64
 """Finished requests that wait before they are recorded together."""

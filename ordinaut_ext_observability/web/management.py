@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.daemon_threads import join_until
+from ordinaut_ext_observability.background.daemon_threads import join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
 from ordinaut_ext_observability.web.connections import (

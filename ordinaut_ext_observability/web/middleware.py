@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ordinaut_ext_observability.context import NO_WORK, request_ids, work_ids
+from ordinaut_ext_observability.correlation.context import NO_WORK, request_ids, work_ids
 from ordinaut_ext_observability.web.exchange import Observer
 from ordinaut_ext_observability.web.http_exchange import HttpExchange
 from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange

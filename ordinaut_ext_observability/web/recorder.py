@@ -15,14 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
-from ordinaut_ext_observability.logs.line import json_text
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
-from ordinaut_ext_observability.web.endpoints import UNMATCHED, plugin_of
+from ordinaut_ext_observability.scrub.safe_json import json_text
 from ordinaut_ext_observability.web.http_exchange import HttpExchange, Unusual
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
+from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of
 
 _MAX_REMEMBERED = 4096
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.web.addresses import network_of
 
 REFUSALS_PER_MINUTE = 20

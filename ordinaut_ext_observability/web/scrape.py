@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from ordinaut_ext_observability.clock import monotonic_seconds, thread_cpu_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from ordinaut_ext_observability.cli.demo.servers import RedisServer
+from ordinaut_ext_observability.demo.servers import RedisServer
 from ordinaut_ext_observability.cluster.redis import RedisCluster
 from ordinaut_ext_observability.cluster.sqlite import TABLES as CLUSTER_TABLES
 from ordinaut_ext_observability.cluster.sqlite import SqliteCluster

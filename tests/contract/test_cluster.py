@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster

@@ -142,8 +142,8 @@ def run_host(
         def _run_standin(environ: dict[str, str], variant: str) -> RunningHost:
             import json
 
-            from ordinaut_ext_observability.cli import standin_host
-            from ordinaut_ext_observability.cli.standin_host import discovery
+            from ordinaut_ext_observability.demo import standin_host
+            from ordinaut_ext_observability.demo.standin_host import discovery
             from ordinaut_ext_observability.extension import ObservabilityExtension
 
             for name, value in environ.items():

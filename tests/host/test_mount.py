@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
 from ordinaut_ext_observability import mount
-from ordinaut_ext_observability.context import current_correlation_id
+from ordinaut_ext_observability.correlation.context import current_correlation_id
 from ordinaut_ext_observability.extension import get_extension
 
 MOUNT = "/ext/observability"

@@ -308,7 +308,7 @@ def test_needs_no_event_loop_to_be_set_up_and_no_lifespan_to_answer(shape: str, 
     imports = (
         "from ordinaut.api.main import app"
         if shape == "real host"
-        else f"from ordinaut_ext_observability.cli.standin_host import create_{create}_app; app = create_{create}_app()"
+        else f"from ordinaut_ext_observability.demo.standin_host import create_{create}_app; app = create_{create}_app()"
     )
     cwd = Path(os.environ["ORDINAUT_HOST_DIR"]) if shape == "real host" else None
     child = start_child("-c", IMPORT.format(imports=imports), environ=EAGER, cwd=cwd)

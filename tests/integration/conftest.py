@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.sources import Sources
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 SECRET = "s3cr3t-argument"
 """An argument of statements, which must not show in any metric."""

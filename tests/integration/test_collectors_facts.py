@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.collector import SystemCollector

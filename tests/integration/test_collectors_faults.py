@@ -11,9 +11,9 @@ import asyncpg
 import psutil
 import pytest
 
-from ordinaut_ext_observability.cli.demo import servers
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.demo import servers
+from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Limits

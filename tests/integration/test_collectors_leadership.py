@@ -9,7 +9,7 @@ import uuid
 
 import asyncpg
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.metrics.budget import LabelBudgets

@@ -10,23 +10,23 @@ import warnings
 import pytest
 from pydantic import SecretStr
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collecting import Collecting, _Insights
-from ordinaut_ext_observability.setting_parts import CollectorSettings
+from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
 
 _BEFORE_THE_START = """
 import sys
 from types import SimpleNamespace
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collecting import Collecting
-from ordinaut_ext_observability.setting_parts import CollectorSettings
+from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 checks = {}
 metrics = Metrics(Registry())

@@ -293,7 +293,7 @@ def test_no_id_outside_of_a_request(served: Any) -> None:
 @pytest.mark.parametrize("path", ["/async", "/unhandled"])
 def test_id_of_the_surrounding_code_is_restored(served: Any, path: str) -> None:
     """Code that calls an application in its own task, as a test client or a gateway does."""
-    from ordinaut_ext_observability.context import request_ids
+    from ordinaut_ext_observability.correlation.context import request_ids
 
     async def call() -> str | None:
         scope = {

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
+from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insights.advice import Advice, read_advice
 from ordinaut_ext_observability.db.insights.indexes import read_indexes, redundant
 from ordinaut_ext_observability.db.insights.session import read_only_session

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from ordinaut_ext_observability.cli.advise import run_advise
 from ordinaut_ext_observability.cli.db import run_db
-from ordinaut_ext_observability.cli.demo import servers
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.demo import servers
+from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.facts import Problem
-from ordinaut_ext_observability.database_connection import connect
+from ordinaut_ext_observability.postgresql.connection import connect
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
+from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.db.insights.activity import read_connections, read_longest, read_transactions
 from ordinaut_ext_observability.db.insights.collect import Insights, collect_insights

@@ -425,7 +425,7 @@ def test_missing_wheel_is_said_with_the_line_to_install_it(tmp_path: Path, packa
 
 def test_full_disk_is_said_before_anything_is_started(tmp_path: Path) -> None:
     run = (
-        "from ordinaut_ext_observability.cli.demo import programs; programs._NEEDED_MEGABYTES = 10**9; "
+        "from ordinaut_ext_observability.demo import programs; programs._NEEDED_MEGABYTES = 10**9; "
         "from ordinaut_ext_observability.cli.main import app; app(['demo', '--no-open', '--port', '0'])"
     )
     done = subprocess.run(

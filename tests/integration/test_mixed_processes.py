@@ -14,7 +14,7 @@ import pytest
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
 from ordinaut_ext_observability.cli.doctor.relaying import relaying
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 APPLICATION = """
 from fastapi import FastAPI

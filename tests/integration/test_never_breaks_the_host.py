@@ -21,15 +21,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match
 from websockets.sync.client import connect
 
-from ordinaut_ext_observability.cli.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.cli.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
+from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
 from ordinaut_ext_observability.runtime import current, http, process
-from ordinaut_ext_observability.web.endpoints import EndpointResolver
+from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.recorder import RequestRecorder, RequestSeries
 from ordinaut_ext_observability.web.request_ids import RequestIdReader

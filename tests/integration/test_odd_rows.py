@@ -9,7 +9,7 @@ import uuid
 import asyncpg
 import orjson
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
 from ordinaut_ext_observability.collectors.collector import SystemCollector

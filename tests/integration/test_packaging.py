@@ -86,7 +86,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def run_generate(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ordinaut_ext_observability.generate", "--check"]
+    command = [sys.executable, "-m", "ordinaut_ext_observability.assets", "--check"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -96,7 +96,7 @@ def test_generated_files_are_current() -> None:
 
 
 def test_outdated_generated_file_is_named(tmp_path: Path) -> None:
-    from ordinaut_ext_observability.generate.files import write
+    from ordinaut_ext_observability.assets.files import write
 
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "settings.md").write_bytes((REPOSITORY / "docs" / "settings.md").read_bytes())
@@ -135,7 +135,7 @@ def test_readme_has_one_line_to_run_it_and_one_to_test_it() -> None:
 
 def test_readme_names_every_endpoint_and_command_that_exists() -> None:
     from ordinaut_ext_observability.cli.main import app
-    from ordinaut_ext_observability.settings import describe_settings
+    from ordinaut_ext_observability.settings.load import describe_settings
 
     readme = (REPOSITORY / "README.md").read_text()
     for command in app.registered_commands:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 
-from ordinaut_ext_observability.cli.demo.servers import RedisServer, ServerError
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors import redis_streams
 from ordinaut_ext_observability.collectors.facts import GroupFacts, Problem
 from ordinaut_ext_observability.collectors.redis_connection import CLIENT_NAME, problem_of

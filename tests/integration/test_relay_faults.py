@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ordinaut_ext_observability.cli.demo.servers import RedisServer
+from ordinaut_ext_observability.demo.servers import RedisServer
 
 METRICS = "/ext/observability/metrics"
 INTERVAL = 0.2

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.context import request_ids
+from ordinaut_ext_observability.correlation.context import request_ids
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 TRACES = ("1" * 32, "2" * 32)
 HOSTILE = [
@@ -192,7 +192,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
 
 
 def test_without_the_store_a_lease_is_not_held_up(redis_server: Any, start_worker: Any) -> None:
-    from ordinaut_ext_observability.cli.demo.servers import RedisServer
+    from ordinaut_ext_observability.demo.servers import RedisServer
 
     import signal
 

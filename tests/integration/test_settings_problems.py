@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from ordinaut_ext_observability.environment_values import MAX_VALUE_LENGTH
-from ordinaut_ext_observability.settings import (
+from ordinaut_ext_observability.settings.environment import MAX_VALUE_LENGTH
+from ordinaut_ext_observability.settings.load import (
     MAX_UNKNOWN_NAMES,
     SettingProblem,
     Settings,

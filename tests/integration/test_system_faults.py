@@ -19,8 +19,8 @@ import psycopg
 import pytest
 import redis
 
-from ordinaut_ext_observability.cli.demo import servers
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer, RedisServer
+from ordinaut_ext_observability.demo import servers
+from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer
 
 COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 MOUNT = "/ext/observability"

@@ -213,7 +213,7 @@ HOST_VARIABLES = ("ENVIRONMENT", "VERSION", "LOG_LEVEL", "DATABASE_URL", "REDIS_
 
 def variables() -> list[str]:
     """Every variable that is a setting."""
-    from ordinaut_ext_observability.settings import describe_settings
+    from ordinaut_ext_observability.settings.load import describe_settings
 
     return [variable for setting in describe_settings() for variable in setting_variables(setting)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.settings import describe_settings
+from ordinaut_ext_observability.settings.load import describe_settings
 
 FUZZ = Path(__file__).with_name("settings_fuzz.py")
 PASSWORD = "plantedPa55word"

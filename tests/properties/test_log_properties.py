@@ -23,7 +23,7 @@ import pydantic
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ordinaut_ext_observability.context import (
+from ordinaut_ext_observability.correlation.context import (
     WORK_FIELDS,
     bound,
     current_correlation_id,
@@ -35,7 +35,7 @@ from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.formatter import JsonFormatter
 from ordinaut_ext_observability.logs.request_context import RequestContext
-from ordinaut_ext_observability.logs.values import MAX_LINE_BYTES, encode_line
+from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode_line
 
 OWN_FIELDS = (
     *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),

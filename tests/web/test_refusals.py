@@ -15,7 +15,7 @@ from starlette.requests import Request
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.setting_parts import AccessSettings
+from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal
 from ordinaut_ext_observability.web.refusals import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
-from ordinaut_ext_observability.settings import Settings, effective_values
+from ordinaut_ext_observability.settings.load import Settings, effective_values
 
 
 def configuration(settings: Settings, *, has_token: bool) -> Iterator[Finding]:

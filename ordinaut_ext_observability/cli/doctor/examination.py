@@ -11,7 +11,7 @@ from ordinaut_ext_observability.cli.doctor.installation import installation
 from ordinaut_ext_observability.cli.doctor.loading import VARIABLES, loading
 from ordinaut_ext_observability.cli.doctor.relaying import relaying
 from ordinaut_ext_observability.cli.doctor.service import Service
-from ordinaut_ext_observability.settings import load_settings, read_host_variables
+from ordinaut_ext_observability.settings.load import load_settings, read_host_variables
 
 
 def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iterator[Section]:

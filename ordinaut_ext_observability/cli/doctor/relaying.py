@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, fact
 from ordinaut_ext_observability.cli.doctor.processes import mixed_installations, unmerged_processes
 from ordinaut_ext_observability.cli.http_client import name_server_answers
-from ordinaut_ext_observability.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.relay.entries import Said, read_entry
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of
 from ordinaut_ext_observability.scrub.text import mask_value
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.load import Settings
 
 _RESOLVING_SECONDS = 1.0
 """Shorter than for the host's name, which comes before: together they are to be over soon."""

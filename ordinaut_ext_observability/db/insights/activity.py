@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.db.insights.queries import query
-from ordinaut_ext_observability.db.insights.query_text import normalised
+from ordinaut_ext_observability.scrub.sql import normalised
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.db.insights.queries import Connection

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from ordinaut_ext_observability import database_url
-from ordinaut_ext_observability.database_connection import FAILURES, connect
 from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.postgresql import url as database_url
+from ordinaut_ext_observability.postgresql.connection import FAILURES, connect
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.db.insights.queries import Connection

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 if TYPE_CHECKING:

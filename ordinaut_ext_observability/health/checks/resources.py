@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from ordinaut_ext_observability.clock import Clock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 _CGROUP = Path("/sys/fs/cgroup")

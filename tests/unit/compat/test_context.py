@@ -19,7 +19,7 @@ from observability.logging import (
     log_with_context,
     set_request_context,
 )
-from ordinaut_ext_observability.context import request_ids
+from ordinaut_ext_observability.correlation.context import request_ids
 
 IDS = ("a" * 8, "1" * 32, "2" * 16, False)
 

@@ -15,8 +15,8 @@ import pytest
 
 from ordinaut_ext_observability.runtime import current
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.setting_parts import RelaySettings
-from ordinaut_ext_observability.settings import Settings
+from ordinaut_ext_observability.settings.parts import RelaySettings
+from ordinaut_ext_observability.settings.load import Settings
 
 NAMES = {
     "observability.logging": (

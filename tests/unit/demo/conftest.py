@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer
-from ordinaut_ext_observability.cli.demo.workload import initial_rows
+from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.demo.workload import initial_rows
 
 
 @pytest.fixture

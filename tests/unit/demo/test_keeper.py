@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ordinaut_ext_observability.cli.demo import keeper
+from ordinaut_ext_observability.demo import keeper
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.cli.demo import programs
-from ordinaut_ext_observability.cli.demo.programs import MissingServerError, unprivileged, within_reach
+from ordinaut_ext_observability.demo import programs
+from ordinaut_ext_observability.demo.programs import MissingServerError, unprivileged, within_reach
 
 
 @pytest.fixture

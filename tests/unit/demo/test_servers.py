@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.cli.demo.servers import PostgresServer, ServerError
+from ordinaut_ext_observability.demo.servers import PostgresServer, ServerError
 
 
 @pytest.fixture(scope="module")

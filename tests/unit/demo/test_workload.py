@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from statistics import mean
 from typing import Any
 
-from ordinaut_ext_observability.cli.demo.schedule import next_run
-from ordinaut_ext_observability.cli.demo.workload import TASKS, Step, all_tasks, fate, initial_rows, steps_of
+from ordinaut_ext_observability.demo.schedule import next_run
+from ordinaut_ext_observability.demo.workload import TASKS, Step, all_tasks, fate, initial_rows, steps_of
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 STEP = Step("charge", "payments.charge", 0.3, 0.25, "Declined")

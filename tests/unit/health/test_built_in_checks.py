@@ -12,7 +12,7 @@ import pytest
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
 from ordinaut_ext_observability.health.checks.imported import ImportedCheck
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 BUILT_IN = {"event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success"}
 HEALTHY, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.UNHEALTHY

@@ -139,7 +139,7 @@ def test_a_closed_loop_is_not_blocked(clock: Any, loop: Any) -> None:
 
 
 def test_a_real_loop_runs_the_timer_again_and_again() -> None:
-    from ordinaut_ext_observability.clock import SystemClock
+    from ordinaut_ext_observability.background.clock import SystemClock
 
     watch = LoopWatch(SystemClock())
 

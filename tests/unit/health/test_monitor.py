@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
-from ordinaut_ext_observability.context import current_correlation_id, request_ids
+from ordinaut_ext_observability.correlation.context import current_correlation_id, request_ids
 from ordinaut_ext_observability.health.model import Outcome, Transition, unknown
 from ordinaut_ext_observability.health.monitor import MAX_CHECKS, STALE_AFTER_PERIODS
 

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.compat.logging import StructuredLogger
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.handler import JsonHandler
-from ordinaut_ext_observability.logs.line import json_text
+from ordinaut_ext_observability.scrub.safe_json import json_text
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.context import bound, request_ids
+from ordinaut_ext_observability.correlation.context import bound, request_ids
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.formatter import JsonFormatter

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.context import bound, request_ids
+from ordinaut_ext_observability.correlation.context import bound, request_ids
 from ordinaut_ext_observability.logs.formatter import JsonFormatter
-from ordinaut_ext_observability.logs.line import MAX_TEXT_LENGTH
+from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
 WORK = {"task_id": "t", "run_id": "r", "step_id": "s", "agent_id": "a", "worker_id": "w"}

@@ -17,14 +17,14 @@ from uuid import UUID
 
 import pytest
 
-from ordinaut_ext_observability.context import (
+from ordinaut_ext_observability.correlation.context import (
     bound,
     current_correlation_id,
     current_traceparent,
     request_ids,
     work_ids,
 )
-from ordinaut_ext_observability.ids import match_client_id
+from ordinaut_ext_observability.correlation.ids import match_client_id
 from ordinaut_ext_observability.logs.request_context import RequestContext
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 

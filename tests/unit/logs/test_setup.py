@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.context import bound
+from ordinaut_ext_observability.correlation.context import bound
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.runtime import current
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 structlog = pytest.importorskip("structlog")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics

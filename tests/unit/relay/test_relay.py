@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets

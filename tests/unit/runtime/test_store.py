@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.runtime.store import StoreChoice, choose_store, opener_of
-from ordinaut_ext_observability.settings import load_settings
+from ordinaut_ext_observability.settings.load import load_settings
 
 DATABASE = "postgresql://app:secret@db.internal:5433/ordinaut"
 

@@ -1,0 +1,1 @@
+"""What runs beside the host: clock, jitter, periodic tasks, threads nobody waits for, forks."""

@@ -1,0 +1,1 @@
+"""Ids that follow a request: made, checked, carried through its work."""

@@ -1,0 +1,57 @@
+"""Random identifiers for requests, traces and spans, and the rule for accepting a client's.
+
+A generated correlation id is the request's W3C trace id, so one search finds its logs and its trace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ordinaut_ext_observability.background.fork import forget_after_fork
+
+_BYTES_PER_REQUEST = 24  # 16 for the trace id, 8 for the span id
+_HEX_PER_REQUEST = 2 * _BYTES_PER_REQUEST
+_REQUESTS_PER_REFILL = 256
+_STARTS = range(0, _HEX_PER_REQUEST * _REQUESTS_PER_REFILL, _HEX_PER_REQUEST)
+
+MAX_ID_LENGTH = 128
+"""Longest correlation id accepted from a client, in characters."""
+
+match_client_id = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+"""Matches a correlation id that may enter logs and response headers unescaped."""
+
+
+class RandomIds:
+    """A pool of random hex digits: one system call serves 256 requests.
+
+    Safe from any thread. A forked child starts with an empty pool, so it never repeats its parent's ids.
+    """
+
+    __slots__ = ("__weakref__", "_pool", "take_pooled")
+
+    def __init__(self) -> None:
+        self._pool: list[str] = []
+        self.take_pooled = self._pool.pop
+        """The digits of one request; raises IndexError when the pool is empty. A call less per request."""
+        forget_after_fork(self)
+
+    def take(self) -> str:
+        """48 random hex digits: the first 32 are a trace id, the last 16 a span id."""
+        try:
+            return self.take_pooled()
+        except IndexError:
+            return self.refill()
+
+    def refill(self) -> str:
+        """Fill the pool, and return the digits of one request."""
+        digits = os.urandom(_BYTES_PER_REQUEST * _REQUESTS_PER_REFILL).hex()
+        self._pool += [digits[start : start + _HEX_PER_REQUEST] for start in _STARTS]
+        return os.urandom(_BYTES_PER_REQUEST).hex()
+
+    def forget(self) -> None:
+        """Drop what is pooled."""
+        self._pool.clear()
+
+
+random_ids = RandomIds()

@@ -1,0 +1,1 @@
+"""PostgreSQL by URL: read, shown without its password, connected to within a deadline."""

@@ -1,0 +1,54 @@
+"""Values the environment gives for settings: a variable's text or, for a secret, the content of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ordinaut_ext_observability.settings.regular_file import read_regular_file
+
+MAX_VALUE_LENGTH = 16 * 1024
+"""Longest value of a variable, in characters: 500 networks take as much. Linux allows 128 kB."""
+
+
+class Given(NamedTuple):
+    """The value given for a setting."""
+
+    variable: str
+    """The name under which it is reported."""
+    text: str
+    """Without spaces around it; empty where nothing was given."""
+    problem: str = ""
+    """Why the text cannot be used; it goes on from the variable's name."""
+
+
+def read_variable(variable: str, environment: Mapping[str, str]) -> Given:
+    """The variable's value."""
+    text = environment.get(variable, "").strip()
+    return Given(variable, text, _unreadable(text))
+
+
+def read_secret(variable: str, environment: Mapping[str, str]) -> Given:
+    """The variable's value, or the content of the file that `…_FILE` names."""
+    file_variable = f"{variable}_FILE"
+    path = environment.get(file_variable, "").strip()
+    if not path:
+        return read_variable(variable, environment)
+    try:
+        content = read_regular_file(path, MAX_VALUE_LENGTH).decode(errors="surrogateescape").strip()
+    except ValueError as error:
+        return Given(file_variable, "", str(error))
+    text = environment.get(variable, "").strip()
+    if text and text != content:
+        return Given(file_variable, "", f"and {variable} are both set and differ: neither is used")
+    return Given(file_variable, content, _unreadable(content) if content else "is an empty file")
+
+
+def _unreadable(text: str) -> str:
+    if len(text) > MAX_VALUE_LENGTH:
+        return f"is longer than {MAX_VALUE_LENGTH} characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the environment holds bytes: Python shows those that are no text as lone surrogates
+        return "is not UTF-8 text"
+    return ""
