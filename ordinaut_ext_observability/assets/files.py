@@ -14,7 +14,7 @@ from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.settings.load import describe_settings
+from ordinaut_ext_observability.settings.load import SETTINGS
 
 _BEGIN = "<!-- generated: settings -->"
 _END = "<!-- end of generated -->"
@@ -43,9 +43,7 @@ _GROUPS = (
 def settings_table() -> str:
     """The settings as a Markdown table."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    rows += [
-        f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in describe_settings()
-    ]
+    rows += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
     return "\n".join(rows)
 
 

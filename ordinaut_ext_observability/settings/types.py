@@ -7,73 +7,50 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-import json
 import os
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, Json, SecretStr
 
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
 from ordinaut_ext_observability.scrub.text import mask_value
-from ordinaut_ext_observability.settings.file import BUILT_IN_CHECKS
+from ordinaut_ext_observability.settings.checks import BuiltInCheck
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
-_MAX_NETWORKS = 500
-"""A client's address is looked for in one after the other."""
-_MAX_PATTERNS = 100
-_MAX_PATTERN_LENGTH = 200
-"""Translating a pattern takes time with the square of its length, at worst."""
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_MAX_HOST_NAME_LENGTH = 253
-_TOKEN = re.compile(r"[\x20-\x7e]{16,1000}")
-_INSTALLATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-"""It is a part of keys and of a file's name."""
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 
 
-def _split(value: object) -> object:
-    """A list as comma-separated text."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+def _matching(pattern: str, problem: str) -> AfterValidator:
+    """A validator of texts and secrets: the pattern matches the whole of them."""
+    matches = re.compile(pattern, re.DOTALL | re.ASCII).fullmatch
+
+    def validate(value: str | SecretStr) -> str | SecretStr:
+        if not matches(value if isinstance(value, str) else value.get_secret_value()):
+            raise ValueError(problem)
+        return value
+
+    return AfterValidator(validate)
 
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _networks(value: object) -> object:
-    parts = _split(value)
-    if parts == ["everywhere"]:  # as the documentation shows the default
-        return EVERYWHERE
-    if not isinstance(parts, list):
-        return parts
-    if len(parts) > _MAX_NETWORKS:
-        raise ValueError(f"must have at most {_MAX_NETWORKS} entries")
+def _split_networks(value: Any) -> Any:
+    return EVERYWHERE if value == "everywhere" else _split(value)  # as the documentation shows the default
+
+
+def _network(value: Any) -> Network:
     try:
-        return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+        return ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise ValueError("has an entry that is no address and no network") from None
-
-
-def _json_object(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("is not a JSON object") from None
-    return value
-
-
-def _known_checks(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not set(names) <= set(BUILT_IN_CHECKS):
-        raise ValueError("has an entry that is no built-in check")
-    return names
+        raise ValueError("is no address and no network") from None
 
 
 def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
@@ -82,21 +59,12 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
     return bounds
 
 
-def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    if len(patterns) > _MAX_PATTERNS or any(len(pattern) > _MAX_PATTERN_LENGTH for pattern in patterns):
-        raise ValueError(f"must have at most {_MAX_PATTERNS} patterns of at most {_MAX_PATTERN_LENGTH} characters")
-    for pattern in patterns:
-        try:
-            re.compile(fnmatch.translate(pattern))
-        except re.error:
-            raise ValueError("has an entry that is no shell pattern") from None
-    return patterns
-
-
-def _path(path: str) -> str:
-    if "://" in path:
-        raise ValueError("is a URL where a path is expected")
-    return path
+def _pattern(pattern: str) -> str:
+    try:
+        re.compile(fnmatch.translate(pattern))
+    except re.error:
+        raise ValueError("is no shell pattern") from None
+    return pattern
 
 
 def _directory(path: str) -> str:
@@ -109,15 +77,9 @@ def _host(host: str) -> str:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        if len(host) > _MAX_HOST_NAME_LENGTH or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
+        if not _HOST_NAME.fullmatch(host):
             raise ValueError("is no address and no host name") from None
     return host
-
-
-def _token(token: SecretStr) -> SecretStr:
-    if _TOKEN.fullmatch(token.get_secret_value()) is None:
-        raise ValueError("must have 16 to 1000 characters, all of them ASCII: clients can send no others")
-    return token
 
 
 def _postgresql_url(url: SecretStr) -> SecretStr:
@@ -129,11 +91,8 @@ def _postgresql_url(url: SecretStr) -> SecretStr:
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
-    if not text.startswith(_REDIS_SCHEMES):
-        raise ValueError(f"must begin with {', '.join(_REDIS_SCHEMES[:-1])} or {_REDIS_SCHEMES[-1]}")
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url.get_secret_value())
         # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
         escaped = "@" not in f"{parts.path}{parts.query}{parts.fragment}" or parts.scheme == "unix"
         _ = parts.port if escaped else None
@@ -144,37 +103,37 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _store(text: str) -> str:
-    kind, _, path = text.partition(":")
-    if text not in ("redis", "memory") and (kind != "file" or not path.strip()):
-        raise ValueError("must be redis, memory or file:PATH")
-    return text
-
-
-def _installation(name: str) -> str:
-    if _INSTALLATION.fullmatch(name) is None:
-        raise ValueError("must have 1 to 64 letters, digits, dots, hyphens or underscores")
-    return name
-
-
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
-StoreText = Annotated[str, AfterValidator(_store)]
-InstallationName = Annotated[str, AfterValidator(_installation)]
-PathText = Annotated[str, AfterValidator(_path)]
-DirectoryText = Annotated[str, AfterValidator(_path), AfterValidator(_directory)]
-HostText = Annotated[str, AfterValidator(_host)]
-Token = Annotated[SecretStr, AfterValidator(_token)]
-PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+PathText = Annotated[str, _matching("(?!.*://).*", "is a URL where a path is expected")]
+DirectoryText = Annotated[PathText, AfterValidator(_directory)]
 PathList = Annotated[tuple[PathText, ...], BeforeValidator(_split)]
-PatternList = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_patterns)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
-NetworkList = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
-CheckNames = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_known_checks)]
-Limits = Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], BeforeValidator(_json_object)]
-Bounds = Annotated[
-    tuple[Annotated[float, Field(gt=0)], ...],
-    BeforeValidator(_split),
-    AfterValidator(_ascending),
+Pattern = Annotated[str, Field(max_length=200), AfterValidator(_pattern)]
+"""Translating a pattern takes time with the square of its length, at worst."""
+PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_split), Field(max_length=100)]
+CheckNames = Annotated[tuple[BuiltInCheck, ...], BeforeValidator(_split)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
+Limits = Json[Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100)]]
+Bounds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_split), AfterValidator(_ascending)]
+HostText = Annotated[str, AfterValidator(_host)]
+NetworkList = Annotated[
+    tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split_networks), Field(max_length=500)
 ]
+"""A client's address is looked for in one after the other."""
+Token = Annotated[
+    SecretStr,
+    _matching("[ -~]{16,1000}", "must have 16 to 1000 characters, all of them ASCII: clients can send no others"),
+]
+PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
+RedisUrl = Annotated[
+    SecretStr,
+    _matching(
+        "(rediss?|unix|memory|disabled)://.*", "must begin with redis://, rediss://, unix://, memory:// or disabled://"
+    ),
+    AfterValidator(_redis_url),
+]
+StoreText = Annotated[str, _matching(r"redis|memory|file:\s*\S.*", "must be redis, memory or file:PATH")]
+InstallationName = Annotated[
+    str, _matching(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")
+]
+"""It is a part of keys and of a file's name."""
