@@ -14,7 +14,7 @@ from rich.console import Console
 from ordinaut_ext_observability.cli import check as check_command
 from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, without_password
-from ordinaut_ext_observability.settings.environment import read_secret
+from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.version import __version__
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
     variable, environment = str(parameter.envvar), os.environ  # noqa: TID251
     if value.strip() and value != environment.get(variable):
         return value.strip()
-    given = read_secret(variable, environment)
+    given = read_given(variable, environment, is_secret=True)
     if given.problem:
         typer.echo(f"{given.variable} {given.problem}.", err=True)
     return "" if given.problem else given.text

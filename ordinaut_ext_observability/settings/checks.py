@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AnyHttpUrl, Field, ValidationInfo, model_validator
 
-from ordinaut_ext_observability.settings.reading import Entry, Section
+from ordinaut_ext_observability.settings.reading import Section
 
 BuiltInCheck = Literal["event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings"]
 """Names that checks in the file cannot have."""
@@ -21,7 +21,7 @@ HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 Runs = Annotated[int, Field(ge=1, le=100)]
 
 
-class CheckEntry(Entry):
+class CheckEntry(Section):
     """What every check in the file has."""
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._ -]+$")

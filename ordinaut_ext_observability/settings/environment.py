@@ -25,23 +25,17 @@ class Given(NamedTuple):
     """Why the text cannot be used; it goes on from the variable's name."""
 
 
-def read_variable(variable: str, environment: Mapping[str, str]) -> Given:
-    """Give the variable's value."""
+def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool) -> Given:
+    """Give the variable's value; for a secret, the content of the file that `…_FILE` names, if it names one."""
     text = environment.get(variable, "").strip()
-    return Given(variable, text, _unreadable(text))
-
-
-def read_secret(variable: str, environment: Mapping[str, str]) -> Given:
-    """Give the variable's value, or the content of the file that `…_FILE` names."""
     file_variable = f"{variable}_FILE"
-    path = environment.get(file_variable, "").strip()
+    path = environment.get(file_variable, "").strip() if is_secret else ""
     if not path:
-        return read_variable(variable, environment)
+        return Given(variable, text, _unreadable(text))
     try:
         content = read_regular_file(path, MAX_VALUE_LENGTH).decode(errors="surrogateescape").strip()
     except ValueError as error:
         return Given(file_variable, "", str(error))
-    text = environment.get(variable, "").strip()
     if text and text != content:
         return Given(file_variable, "", f"and {variable} are both set and differ: neither is used")
     return Given(file_variable, content, _unreadable(content) if content else "is an empty file")

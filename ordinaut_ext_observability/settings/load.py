@@ -16,10 +16,10 @@ from pydantic import SecretStr
 
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import parts
-from ordinaut_ext_observability.settings.environment import read_secret, read_variable
-from ordinaut_ext_observability.settings.file import ConfigFile, read_config_file
+from ordinaut_ext_observability.settings.checks import HealthSection
+from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.settings.parts import PREFIX, Part
-from ordinaut_ext_observability.settings.reading import read_usable
+from ordinaut_ext_observability.settings.reading import Section, Unusable, read_config_file, read_usable
 from ordinaut_ext_observability.settings.types import EVERYWHERE
 
 MAX_UNKNOWN_NAMES = 20
@@ -38,6 +38,12 @@ class SettingProblem:
     """The text given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
     """What is wrong and what would be accepted."""
+
+
+class ConfigFile(Section):
+    """The sections of the configuration file, each with its model."""
+
+    health: HealthSection = HealthSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def load_settings() -> Settings:
     problems = list(_unknown_variables())
     loaded: dict[str, Any] = {name: _load_part(name, model, problems) for name, model in _PARTS.items()}
     path = loaded["general"].config
-    file, wrong = read_config_file(path, os.environ) if path else (ConfigFile(), {})
+    file, wrong = read_config_file(ConfigFile, path, os.environ) if path else (ConfigFile(), {})
     for place, problem in wrong.items():
         told = f"{place}: {problem}" if place else f"The file {problem}."
         problems.append(SettingProblem(f"{PREFIX}CONFIG", mask_value(path), told))
@@ -125,16 +131,16 @@ def load_settings() -> Settings:
 def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:
     """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
     settings = {setting.variable: setting for setting in SETTINGS if setting.part == part}
-    given = {
-        variable: (read_secret if setting.secret else read_variable)(variable, os.environ)
-        for variable, setting in settings.items()
-    }
-    faults = {variable: f"It {value.problem}" for variable, value in given.items() if value.problem}
-    texts = {variable: value.text for variable, value in given.items() if value.text and variable not in faults}
-    loaded, wrong = read_usable(model, texts)
-    for (variable, *entry), fault in wrong.items():
-        subject = f"Entry {entry[0] + 1}" if entry and isinstance(entry[0], int) else "It"
-        faults.setdefault(str(variable), f"{subject} {fault}")
+    given, data = {}, {}
+    for variable, setting in settings.items():
+        value = given[variable] = read_given(variable, os.environ, is_secret=setting.secret)
+        if value.text or value.problem:
+            data[variable] = Unusable(value.problem) if value.problem else value.text
+    loaded, wrong = read_usable(model, data)
+    faults: dict[str, str] = {}
+    for place, fault in wrong.items():
+        subject = next((f"Entry {step + 1}" for step in place if isinstance(step, int)), "It")
+        faults.setdefault(str(place[0]), f"{subject} {fault}")
     closed: dict[str, Any] = {}
     for variable, fault in faults.items():
         setting, consequence = settings[variable], f"Default used: {settings[variable].default}."

@@ -1,25 +1,34 @@
-"""Models of settings as they are read: what is right takes effect, what is wrong is told by its place.
+"""Settings are read: what is right takes effect, what is wrong is told by its place, and no value with it.
 
-No message repeats a value, which may be a secret.
+A value may be a secret.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import reduce
+from itertools import islice
 from operator import getitem
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
+
+from ordinaut_ext_observability.settings.environment import read_regular_file
 
 Place = tuple[int | str, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_MAX_FILLED_IN = 64 * 1024
-"""Characters that variables may put into one entry: as many as the whole file may have."""
+MAX_FILE_BYTES = 64 * 1024
+MAX_VALUES = 10_000
+"""Values in the file, with those that aliases repeat: 200 checks have a third of them. They are read in a second."""
+MAX_FILLED_IN = 1024 * 1024
+"""Characters that environment variables may put into the file: a token in every check has a tenth of them."""
+MAX_PROBLEMS = 50
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 
 _PLAIN_WORDS = {
     "bool": "must be true or false",
@@ -54,54 +63,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Entry(Section):
-    """A mapping in a list, used as a whole or not at all. In its texts `${NAME}` stands for an environment variable.
+class Unusable(NamedTuple):
+    """Stands where a value cannot be had; no type takes it."""
 
-    No entry holds further entries: their texts would be filled in twice.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, data: Any, info: ValidationInfo) -> Any:
-        environment = (info.context or {}).get("environment", {})
-        names = [name for text in _texts(data) for name in _VARIABLE.findall(text)]
-        if missing := sorted(set(names).difference(environment)):
-            raise ValueError(f"environment variable not set: {', '.join(missing)}")
-        if sum(len(environment[name]) for name in names) > _MAX_FILLED_IN:
-            raise ValueError(f"has more than {_MAX_FILLED_IN} characters from environment variables")
-        return _filled_in(data, environment)
+    problem: str
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _texts(item)
+def read_usable(model: type[ModelT], data: Any) -> tuple[ModelT, dict[Place, str]]:
+    """Read a model whose fields all have defaults, and what is wrong by its place.
 
-
-def _filled_in(value: Any, environment: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled_in(item, environment) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled_in(item, environment) for item in value]
-    return _VARIABLE.sub(lambda match: environment[match[1]], value) if isinstance(value, str) else value
-
-
-def read_usable(
-    model: type[ModelT], data: Any, environment: Mapping[str, str] | None = None
-) -> tuple[ModelT, dict[Place, str]]:
-    """Read a model, and what is wrong by its place. `data` is emptied of what is wrong until the rest is right.
-
-    A model all of whose fields have defaults can always be read.
+    `data` is emptied of what is wrong until the rest is right. Validators that compare entries keep the names they have
+    met in the context `names`.
     """
     told: dict[Place, str] = {}
     while True:
         try:
-            return model.model_validate(data, context={"environment": environment or {}, "names": set()}), told
+            return model.model_validate(data, context={"names": set()}), told
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
+            found = error.errors(include_url=False)
         except Exception:  # noqa: BLE001 - a fault in a validator must not stop the host
-            return model(), told | {(name,): "cannot be used" for name in data}
+            return model(), {(name,): "cannot be used" for name in data}
         for details in found:
             told.setdefault(details["loc"], _plain_words(model, details))
         wrong = {_place_to_empty(data, details["loc"]) for details in found}
@@ -123,7 +104,9 @@ def _place_to_empty(data: Any, place: Place) -> tuple[Any, ...]:
 
 
 def _plain_words(model: type[BaseModel], details: ErrorDetails) -> str:
-    kind, place = details["type"], details["loc"]
+    kind, place, value = details["type"], details["loc"], details["input"]
+    if isinstance(value, Unusable):
+        return value.problem
     if kind == "extra_forbidden":
         return f"no such name; there are {_names_at(model, place[:-1])}"
     if kind == "model_type":
@@ -137,3 +120,95 @@ def _names_at(model: Any, place: Place) -> str:
     for step in place:
         model = get_args(model)[0] if isinstance(step, int) else model.model_fields[step].annotation
     return ", ".join(info.alias or name for name, info in model.model_fields.items())
+
+
+def read_config_file(model: type[ModelT], path: str, environment: Mapping[str, str]) -> tuple[ModelT, dict[str, str]]:
+    """Read the configuration file (YAML), and what is wrong with it by its place: `health.http.0.url`, "" the file.
+
+    In its texts `${NAME}` stands for an environment variable. Never raises, and keeps nothing: to reload, read again.
+    """
+    try:
+        data = _parse(read_regular_file(path, MAX_FILE_BYTES), environment)
+    except ValueError as error:
+        return model(), {"": str(error)}
+    file, told = read_usable(model, data)
+    problems = {".".join(map(_shown, place)): problem for place, problem in islice(told.items(), MAX_PROBLEMS)}
+    if len(told) > MAX_PROBLEMS:
+        problems[""] = f"has {len(told) - MAX_PROBLEMS} further problems"
+    return file, problems
+
+
+def _shown(step: int | str) -> str:
+    """A step of a place. A key that is no name is not shown: a secret may stand in the wrong place."""
+    return str(step) if isinstance(step, int) or _NAME.fullmatch(step) else "<key>"
+
+
+def _parse(content: bytes, environment: Mapping[str, str]) -> Any:
+    """The file's values, nothing of which stands in two places.
+
+    Raises:
+        ValueError: it cannot be used; the message goes on from the file's name, and quotes nothing of it.
+    """
+    try:
+        loader = _Loader(content)
+        data = loader.get_single_data()
+        return {} if data is None else _Writer(environment).written_out(data)
+    except _TooManyValuesError:
+        raise ValueError(f"has more than {MAX_VALUES} values") from None
+    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
+        mark = getattr(error, "problem_mark", None)
+        position = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise ValueError(f"is not YAML{position}") from None
+
+
+class _TooManyValuesError(Exception):
+    """Written out, the file has more than `MAX_VALUES`."""
+
+
+class _Counter:
+    values = 0
+
+    def count(self, values: int = 1) -> None:
+        self.values += values
+        if self.values > MAX_VALUES:
+            raise _TooManyValuesError
+
+
+class _Loader(_Counter, yaml.SafeLoader):
+    """Counts what it reads: merged mappings make a small file a vast one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.count()
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        self.count(len(node.value))
+
+
+class _Writer(_Counter):
+    """Writes out what aliases repeat, and the values of variables."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._characters = 0
+
+    def written_out(self, value: Any) -> Any:
+        """The value with its keys as text, without those that nothing is given for."""
+        self.count()
+        if isinstance(value, dict):
+            return {str(key): self.written_out(item) for key, item in value.items() if item is not None}
+        if isinstance(value, list):
+            return [self.written_out(item) for item in value]
+        return self._filled_in(value) if isinstance(value, str) else value
+
+    def _filled_in(self, text: str) -> str | Unusable:
+        names = _VARIABLE.findall(text)
+        if missing := sorted(set(names).difference(self._environment)):
+            return Unusable(f"environment variable not set: {', '.join(missing)}")
+        self._characters += sum(len(self._environment[name]) for name in names)
+        if self._characters > MAX_FILLED_IN:
+            return Unusable(
+                f"has more than {MAX_FILLED_IN} characters from environment variables, with those before it"
+            )
+        return _VARIABLE.sub(lambda match: self._environment[match[1]], text)

@@ -112,7 +112,9 @@ Pattern = Annotated[str, Field(max_length=200), AfterValidator(_pattern)]
 """Translating a pattern takes time with the square of its length, at worst."""
 PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_split), Field(max_length=100)]
 CheckNames = Annotated[tuple[BuiltInCheck, ...], BeforeValidator(_split)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
+]
 Limits = Json[Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100)]]
 Bounds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_split), AfterValidator(_ascending)]
 HostText = Annotated[str, AfterValidator(_host)]

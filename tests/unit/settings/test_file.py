@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from ordinaut_ext_observability.settings.checks import CallableCheckEntry, HttpCheckEntry
-from ordinaut_ext_observability.settings.file import MAX_FILE_BYTES, read_config_file
-from ordinaut_ext_observability.settings.load import load_settings
+from ordinaut_ext_observability.settings.load import ConfigFile, load_settings
+from ordinaut_ext_observability.settings.reading import MAX_FILE_BYTES, read_config_file
 
 SECRET = "hunter2XcorrectY"
 URL = "url: https://example.com/health"
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 def read(path: Path) -> Read:
     def read_text(text: str | bytes, **environment: str) -> ReadFile:
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
-        file, problems = read_config_file(str(path), environment)
+        file, problems = read_config_file(ConfigFile, str(path), environment)
         return ReadFile(file.health.http, file.health.callables, problems)
 
     return read_text
@@ -235,10 +235,10 @@ def test_several_problems_are_told_at_once_each_with_its_place(read: Read) -> No
         "health.http.0.url",
         "health.http.1.timeout_seconds",
         "health.http.1.method",
-        "health.http.3",
+        "health.http.3.headers.A",
         "health.callables.0.import",
     }
-    assert file.problems["health.http.3"] == "environment variable not set: MISSING_A, MISSING_B"
+    assert file.problems["health.http.3.headers.A"] == "environment variable not set: MISSING_A, MISSING_B"
 
 
 def test_too_many_entries_are_none(read: Read) -> None:
@@ -299,7 +299,7 @@ def test_an_unknown_variable_leaves_out_its_entry_only(read: Read) -> None:
         SET=SECRET,
     )
     assert names(file) == ["b"]
-    assert file.problems == {"health.http.0": "environment variable not set: GONE"}
+    assert file.problems == {"health.http.0.headers.A": "environment variable not set: GONE"}
 
 
 @pytest.mark.parametrize(
@@ -348,19 +348,19 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path, odd: str) -> None:
     os.mkfifo(tmp_path / "a pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "a socket"))
-    _, problems = read_config_file(str(tmp_path / odd), {})
+    _, problems = read_config_file(ConfigFile, str(tmp_path / odd), {})
     assert problems[""].startswith(
         ("is not a regular file", "cannot be read: Is a directory", "cannot be read: No such device")
     )
 
 
 def test_a_file_that_there_is_not(path: Path) -> None:
-    assert read_config_file(str(path), {})[1] == {"": "cannot be read: No such file or directory"}
+    assert read_config_file(ConfigFile, str(path), {})[1] == {"": "cannot be read: No such file or directory"}
 
 
 def test_a_path_below_a_file(read: Read, path: Path) -> None:
     read("")
-    assert read_config_file(f"{path}/x", {})[1] == {"": "cannot be read: Not a directory"}
+    assert read_config_file(ConfigFile, f"{path}/x", {})[1] == {"": "cannot be read: Not a directory"}
 
 
 # -- In the settings ---------------------------------------------------------------------------------------------------
