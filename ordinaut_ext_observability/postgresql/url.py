@@ -30,15 +30,14 @@ _USUAL_PORT = "5432"
 
 
 class Target(NamedTuple):
-    """A URL that was read, in parts."""
+    """A URL that was read: `postgresql://{credentials}{servers}{path}?{parameters}`."""
 
     credentials: str
-    """As `user:password@`, or empty."""
     servers: tuple[str, ...]
-    """As `host:port` stands in a URL; one empty text for the machine's own socket, wherever asyncpg looks for it."""
+    """One empty text for the machine's own socket, wherever asyncpg looks for it."""
     path: str
     parameters: dict[str, str]
-    """Those that asyncpg acts on, but for the servers' names."""
+    """Those that asyncpg acts on, without what names servers."""
 
     def url(self, *servers: str) -> str:
         """The URL for asyncpg, of these servers instead of all."""

@@ -1,7 +1,4 @@
-"""Values the environment gives for settings: a variable's text or, for a secret, the content of a file.
-
-Commands that are over in an instant import this module: it takes nothing but the standard library.
-"""
+"""Values the environment gives for settings. Commands that must be quick import this: standard library alone."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ from ordinaut_ext_observability.settings.types import EVERYWHERE
 MAX_UNKNOWN_NAMES = 20
 """Unknown variables that are told one by one: each is compared with every known name."""
 
-_MAX_NAME_LENGTH = 64
 _MASKED = "<masked>"
 
 
@@ -63,6 +62,11 @@ class Settings:
     problems: tuple[SettingProblem, ...] = ()
 
 
+_PARTS: dict[str, type[Part]] = {
+    name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type) and issubclass(kind, Part)
+}
+
+
 class Setting(NamedTuple):
     """One setting, as documentation shows it, and where its value stands."""
 
@@ -72,11 +76,6 @@ class Setting(NamedTuple):
     secret: bool
     part: str
     name: str
-
-
-_PARTS: dict[str, type[Part]] = {
-    name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type) and issubclass(kind, Part)
-}
 
 
 def _settings() -> Iterator[Setting]:
@@ -160,8 +159,7 @@ def read_host_variables(names: Iterable[str]) -> dict[str, str]:
 
 def with_operator_token(settings: Settings, token: str) -> Settings:
     """The same settings with this operator token."""
-    access = settings.access.model_copy(update={"operator_token": SecretStr(token)})
-    return replace(settings, access=access)
+    return replace(settings, access=settings.access.model_copy(update={"operator_token": SecretStr(token)}))
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
@@ -188,15 +186,12 @@ def _shown(value: Any, *, secret: bool) -> Any:
 
 
 def _unknown_variables() -> Iterator[SettingProblem]:
-    """The variables with our prefix, in any case, that are no settings.
-
-    No value is shown: it may be a secret under a wrong name.
-    """
+    """The variables with our prefix, in any case, that are no settings. Their values may be secrets."""
     known = {setting.variable for setting in SETTINGS}
     known |= {f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known)
     for variable in unknown[:MAX_UNKNOWN_NAMES]:
-        close = difflib.get_close_matches(variable.upper(), known, n=1) if len(variable) <= _MAX_NAME_LENGTH else []
+        close = difflib.get_close_matches(variable[:64].upper(), known, n=1)  # its time grows with the square
         hint = f"did you mean {close[0]}?" if close else "the documentation lists all settings."
         yield SettingProblem(mask_value(variable), _MASKED, f"No such setting; {hint}")
     if len(unknown) > MAX_UNKNOWN_NAMES:

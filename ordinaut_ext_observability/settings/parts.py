@@ -49,8 +49,6 @@ class HttpSettings(Part):
     buckets: types.Bounds = Field(
         default=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
         validation_alias="ORDINAUT_OBS_HTTP_BUCKETS",
-        min_length=1,
-        max_length=50,
     )
     """Upper bounds of the duration histograms, in seconds, ascending."""
     server_timing: bool = True

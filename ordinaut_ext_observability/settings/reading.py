@@ -1,7 +1,4 @@
-"""Settings are read: what is right takes effect, what is wrong is told by its place, and no value with it.
-
-A value may be a secret.
-"""
+"""Reading settings: what is right takes effect, what is wrong is told by its place, never with its value."""
 
 from __future__ import annotations
 
@@ -72,8 +69,8 @@ class Unusable(NamedTuple):
 def read_usable(model: type[ModelT], data: Any) -> tuple[ModelT, dict[Place, str]]:
     """Read a model whose fields all have defaults, and what is wrong by its place.
 
-    `data` is emptied of what is wrong until the rest is right. Validators that compare entries keep the names they have
-    met in the context `names`.
+    `data` is emptied of what is wrong until the rest is right. The context `names` is for validators that refuse a name
+    given twice.
     """
     told: dict[Place, str] = {}
     while True:
@@ -144,15 +141,9 @@ def _shown(step: int | str) -> str:
 
 
 def _parse(content: bytes, environment: Mapping[str, str]) -> Any:
-    """The file's values, nothing of which stands in two places.
-
-    Raises:
-        ValueError: it cannot be used; the message goes on from the file's name, and quotes nothing of it.
-    """
+    """The file's values; a ValueError goes on from the file's name, and quotes nothing of it."""
     try:
-        loader = _Loader(content)
-        data = loader.get_single_data()
-        return {} if data is None else _Writer(environment).written_out(data)
+        return _Loader(content, environment).read()
     except _TooManyValuesError:
         raise ValueError(f"has more than {MAX_VALUES} values") from None
     except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
@@ -165,41 +156,40 @@ class _TooManyValuesError(Exception):
     """Written out, the file has more than `MAX_VALUES`."""
 
 
-class _Counter:
-    values = 0
+class _Loader(yaml.SafeLoader):
+    """Counts the values it reads: aliases and merged mappings make a small file a vast one."""
 
-    def count(self, values: int = 1) -> None:
-        self.values += values
-        if self.values > MAX_VALUES:
+    def __init__(self, content: bytes, environment: Mapping[str, str]) -> None:
+        super().__init__(content)
+        self._environment = environment
+        self._values = self._characters = 0
+
+    def read(self) -> Any:
+        """The file's values; nothing at all is an empty mapping."""
+        data = self.get_single_data()
+        self._values = 0
+        return {} if data is None else self._written_out(data)
+
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
             raise _TooManyValuesError
 
-
-class _Loader(_Counter, yaml.SafeLoader):
-    """Counts what it reads: merged mappings make a small file a vast one."""
-
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.count()
+        self._count(1)
         return super().compose_node(parent, index)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
-        self.count(len(node.value))
+        self._count(len(node.value))
 
-
-class _Writer(_Counter):
-    """Writes out what aliases repeat, and the values of variables."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._characters = 0
-
-    def written_out(self, value: Any) -> Any:
-        """The value with its keys as text, without those that nothing is given for."""
-        self.count()
+    def _written_out(self, value: Any) -> Any:
+        """The value with nothing in two places, its keys as text, and without those that nothing is given for."""
+        self._count(1)
         if isinstance(value, dict):
-            return {str(key): self.written_out(item) for key, item in value.items() if item is not None}
+            return {str(key): self._written_out(item) for key, item in value.items() if item is not None}
         if isinstance(value, list):
-            return [self.written_out(item) for item in value]
+            return [self._written_out(item) for item in value]
         return self._filled_in(value) if isinstance(value, str) else value
 
     def _filled_in(self, text: str) -> str | Unusable:
@@ -208,7 +198,5 @@ class _Writer(_Counter):
             return Unusable(f"environment variable not set: {', '.join(missing)}")
         self._characters += sum(len(self._environment[name]) for name in names)
         if self._characters > MAX_FILLED_IN:
-            return Unusable(
-                f"has more than {MAX_FILLED_IN} characters from environment variables, with those before it"
-            )
+            return Unusable(f"more than {MAX_FILLED_IN} characters from environment variables in the file")
         return _VARIABLE.sub(lambda match: self._environment[match[1]], text)

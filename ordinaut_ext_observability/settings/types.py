@@ -1,7 +1,4 @@
-"""Types of settings as they are written in an environment: lists with commas, networks, JSON.
-
-What a validator says goes on from the variable's name, and never repeats the value: it may be a secret.
-"""
+"""Types of settings as an environment holds them. What a validator says never repeats the value: it may be a secret."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import fnmatch
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,14 +22,21 @@ EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_TOKEN = re.compile(r"[\x20-\x7e]{16,1000}")
+_STORE = re.compile(r"redis|memory|file:\s*\S.*", re.DOTALL)
+_INSTALLATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
 
 
-def _matching(pattern: str, problem: str) -> AfterValidator:
-    """A validator of texts and secrets: the pattern matches the whole of them."""
-    matches = re.compile(pattern, re.DOTALL | re.ASCII).fullmatch
+def _must(accept: Callable[[Any], object], problem: str) -> AfterValidator:
+    """A validator that tells the problem of values that are not accepted; a ValueError is no acceptance either."""
 
-    def validate(value: str | SecretStr) -> str | SecretStr:
-        if not matches(value if isinstance(value, str) else value.get_secret_value()):
+    def validate(value: Any) -> Any:
+        try:
+            accepted = accept(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        except (ValueError, re.error):
+            accepted = False
+        if not accepted:
             raise ValueError(problem)
         return value
 
@@ -53,35 +58,6 @@ def _network(value: Any) -> Network:
         raise ValueError("is no address and no network") from None
 
 
-def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if list(bounds) != sorted(set(bounds)):
-        raise ValueError("must ascend")
-    return bounds
-
-
-def _pattern(pattern: str) -> str:
-    try:
-        re.compile(fnmatch.translate(pattern))
-    except re.error:
-        raise ValueError("is no shell pattern") from None
-    return pattern
-
-
-def _directory(path: str) -> str:
-    if not os.path.isdir(path):  # noqa: PTH112 - of a name that is too long, `Path` raises
-        raise ValueError("is not a directory that exists")
-    return path
-
-
-def _host(host: str) -> str:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        if not _HOST_NAME.fullmatch(host):
-            raise ValueError("is no address and no host name") from None
-    return host
-
-
 def _postgresql_url(url: SecretStr) -> SecretStr:
     try:
         asyncpg_url(url.get_secret_value())
@@ -90,25 +66,21 @@ def _postgresql_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _redis_url(url: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(url.get_secret_value())
-        # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
-        escaped = "@" not in f"{parts.path}{parts.query}{parts.fragment}" or parts.scheme == "unix"
-        _ = parts.port if escaped else None
-    except ValueError:
-        raise ValueError("has a host or port that cannot be read") from None
-    if not escaped:
-        raise ValueError("cannot be read, a password's special characters need %-escapes")
-    return url
+def _is_escaped(url: str) -> bool:
+    """With an @ elsewhere, what looks like a host and a port is the beginning of a password."""
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or "@" not in f"{parts.path}{parts.query}{parts.fragment}"
 
 
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
-PathText = Annotated[str, _matching("(?!.*://).*", "is a URL where a path is expected")]
-DirectoryText = Annotated[PathText, AfterValidator(_directory)]
+PathText = Annotated[str, _must(lambda path: "://" not in path, "is a URL where a path is expected")]
+# Not `Path`, which raises where a name is too long.
+DirectoryText = Annotated[PathText, _must(os.path.isdir, "is not a directory that exists")]
 PathList = Annotated[tuple[PathText, ...], BeforeValidator(_split)]
-Pattern = Annotated[str, Field(max_length=200), AfterValidator(_pattern)]
+Pattern = Annotated[
+    str, Field(max_length=200), _must(lambda text: re.compile(fnmatch.translate(text)), "is no shell pattern")
+]
 """Translating a pattern takes time with the square of its length, at worst."""
 PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_split), Field(max_length=100)]
 CheckNames = Annotated[tuple[BuiltInCheck, ...], BeforeValidator(_split)]
@@ -116,26 +88,35 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
 ]
 Limits = Json[Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100)]]
-Bounds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_split), AfterValidator(_ascending)]
-HostText = Annotated[str, AfterValidator(_host)]
+Bounds = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(min_length=1, max_length=50),
+    BeforeValidator(_split),
+    _must(lambda bounds: list(bounds) == sorted(set(bounds)), "must ascend"),
+]
+HostText = Annotated[
+    str, _must(lambda host: _HOST_NAME.fullmatch(host) or ipaddress.ip_address(host), "is no address and no host name")
+]
 NetworkList = Annotated[
     tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split_networks), Field(max_length=500)
 ]
 """A client's address is looked for in one after the other."""
 Token = Annotated[
     SecretStr,
-    _matching("[ -~]{16,1000}", "must have 16 to 1000 characters, all of them ASCII: clients can send no others"),
+    _must(_TOKEN.fullmatch, "must have 16 to 1000 characters, all of them ASCII: clients can send no others"),
 ]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[
     SecretStr,
-    _matching(
-        "(rediss?|unix|memory|disabled)://.*", "must begin with redis://, rediss://, unix://, memory:// or disabled://"
+    _must(
+        lambda url: url.startswith(_REDIS_SCHEMES),
+        f"must begin with {', '.join(_REDIS_SCHEMES[:-1])} or {_REDIS_SCHEMES[-1]}",
     ),
-    AfterValidator(_redis_url),
+    _must(_is_escaped, "cannot be read, a password's special characters need %-escapes"),
+    _must(lambda url: (urlsplit(url).port, True), "has a host or port that cannot be read"),
 ]
-StoreText = Annotated[str, _matching(r"redis|memory|file:\s*\S.*", "must be redis, memory or file:PATH")]
+StoreText = Annotated[str, _must(_STORE.fullmatch, "must be redis, memory or file:PATH")]
 InstallationName = Annotated[
-    str, _matching(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")
+    str, _must(_INSTALLATION.fullmatch, "must have 1 to 64 letters, digits, dots, hyphens or underscores")
 ]
 """It is a part of keys and of a file's name."""
