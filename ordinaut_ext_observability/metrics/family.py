@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterator
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
@@ -152,12 +152,12 @@ class Family(ABC, Generic[ChildT]):
         notify = on_overflow or (lambda _name, _label: None)
         self._budgets = budgets or LabelBudgets()
         self._guard = LabelGuard(label_names, self._budgets, lambda label: notify(name, label))
-        forget_after_fork(self)
+        reset_in_forked_child(self)
         self._prepare()
         if self.starts_at_zero and not label_names:
             self.labels()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Free the locks in a forked child: another thread of the parent may have held them."""
         self._lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as the standard library's own do
         self._creation_lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
@@ -72,7 +72,7 @@ class Collecting:
         self._insights = _Insights(metrics) if self._database_url is not None else None
         self._abandoned: list[object] = []
         self._reset()
-        forget_after_fork(self)
+        reset_in_forked_child(self)
 
     def _reset(self) -> None:
         self.system: SystemCollector | None = None
@@ -84,7 +84,7 @@ class Collecting:
         self._stop = asyncio.Event()
         self._running: asyncio.Future[list[None]] | None = None
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nothing runs, and what is made next is new."""
         # Kept, for what is thrown away closes itself: it would take the parent's sockets out of the parent's loop.
         self._abandoned.append((self.system, self.redis, self._thread, self._loop, self._stop))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import Clock, SystemClock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
@@ -90,7 +90,7 @@ class Runtime:
         self._started = False
         self._describe_build()
         self.registry.refresh_with(self._refresh)
-        forget_after_fork(self)
+        reset_in_forked_child(self)
         weakref.finalize(self, _stop_alive, weakref.ref(self))  # at exit
 
     def executor(self) -> ThreadPoolExecutor:
@@ -99,16 +99,16 @@ class Runtime:
             self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="observability")
         return self._executor
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child nothing of the parent's runs: begin anew with the first start."""
         self._started = False
         self._executor = None
         self._management_tried = False
         self._exporter_claims = itertools.count()
-        self.health_monitor.forget()
+        self.health_monitor.reset_after_fork()
         for server in (self._management, self._exporter):
             if server is not None:
-                server.forget()
+                server.reset_after_fork()
 
     def start(self) -> None:
         """Begin watching the running event loop and open the management port. Starting again does nothing."""
