@@ -23,6 +23,7 @@ from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -45,16 +46,13 @@ class Runtime:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.registry = Registry()
-        self.metrics = Metrics(
-            self.registry,
-            LabelBudgets(
-                default=settings.metrics.label_budget,
-                by_label=settings.metrics.label_budgets,
-                max_series=settings.metrics.series_limit,
-            ),
-            request_seconds=settings.http.http_buckets,
+        budgets = LabelBudgets(
+            default=settings.metrics.label_budget,
+            by_label=settings.metrics.label_budgets,
+            max_series=settings.metrics.series_limit,
         )
+        self.registry = Registry(budgets, {REQUEST: settings.http.http_buckets})
+        self.metrics = Metrics(self.registry)
         self.log_writer = self._make_log_writer()
         self.logging = LoggingSetup(
             self.log_writer, settings.logs.log_level, replaces_access_log=settings.logs.access_log
