@@ -174,7 +174,7 @@ class Collecting:
 
     def _reckon(self) -> Reckoning:
         now = self._clock.monotonic()
-        interval = max(self._settings.collector_interval_seconds, _LONGEST_INTERVAL_SECONDS)
+        interval = max(self._settings.interval_seconds, _LONGEST_INTERVAL_SECONDS)
         return Reckoning(now, _INTERVALS * interval + _SLACK_SECONDS)
 
     def _redis_state(self) -> Collected[RedisFacts]:
@@ -203,7 +203,7 @@ class Collecting:
             self._database_url,
             self._metrics,
             self._clock,
-            interval_seconds=self._settings.collector_interval_seconds,
+            interval_seconds=self._settings.interval_seconds,
             event=self._event,
             open_stores=self._open_stores,
             fresh_seconds=self._settings.heartbeat_fresh_seconds,
@@ -222,7 +222,7 @@ class Collecting:
                 self._redis_url,
                 self._metrics,
                 self._clock,
-                interval_seconds=self._settings.collector_interval_seconds,
+                interval_seconds=self._settings.interval_seconds,
                 event=self._event,
                 on_problem=(lambda reason: families.errors.labels("redis", reason).inc())
                 if families is not None

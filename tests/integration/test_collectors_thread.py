@@ -68,7 +68,7 @@ def make():
     made, events = [], []
 
     def make(database_url, redis_url=None, open_stores=None):
-        settings = CollectorSettings(collector_interval_seconds=1.0).model_copy(
+        settings = CollectorSettings(interval_seconds=1.0).model_copy(
             update={"database_url": SecretStr(database_url) if database_url else None}  # whatever settings make of it
         )
         collecting = Collecting(
