@@ -55,7 +55,8 @@ class Sources:
         self._monitor = monitor
         self._serves = serves
         self._event = event
-        self._collected_registry = Registry()
+        self._collected_registry = Registry(metrics.registry.budgets)
+        self._collected_registry.on_overflow = metrics.registry.on_overflow
         self.collecting: Collecting | None = None
         self.database_required = False
         """Whether the host is not ready without its database."""
@@ -189,11 +190,12 @@ class Sources:
 
         relay = self.relay
         # Apart from what this process counts: with a relay, what is collected for all is shown from there.
-        metrics = self._metrics if relay is None else Metrics(self._collected_registry, self._metrics.label_budgets)
+        registry = self._metrics.registry if relay is None else self._collected_registry
         return Collecting(
             settings,
             redis_url,
-            metrics,
+            self._metrics,
+            registry,
             self._clock,
             event=self._event,
             open_stores=self._open_stores if relay is not None else None,
