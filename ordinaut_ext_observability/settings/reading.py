@@ -112,10 +112,12 @@ def _plain_words(model: type[BaseModel], details: ErrorDetails) -> str:
     return words.format(**details.get("ctx", {}))
 
 
-def _names_at(model: Any, place: Place) -> str:
-    """Names of the fields of the model at a place. Models stand in models and in lists, nowhere else."""
-    for step in place:
-        model = get_args(model)[0] if isinstance(step, int) else model.model_fields[step].annotation
+def _names_at(model: type[BaseModel], place: Place) -> str:
+    """Names of the fields of the model at a place, where models stand in models, in lists and beside None."""
+    for step in map(str, place):
+        annotation = model.model_fields[step].annotation if step in model.model_fields else None
+        kinds = (annotation, *get_args(annotation))
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return ", ".join(info.alias or name for name, info in model.model_fields.items())
 
 
