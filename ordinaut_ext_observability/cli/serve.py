@@ -11,8 +11,7 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.announcement import Service, made_token, next_commands, pages, scrape_configuration
 from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.listening import listen
-from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_full_app, create_lean_app
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.manifest import EXTENSION_ID

@@ -19,8 +19,7 @@ from ordinaut_ext_observability.demo.records import (
     build_run_router,
     build_task_router,
 )
-from ordinaut_ext_observability.demo.standin_host import create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.manifest import EXTENSION_ID
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from ordinaut_ext_observability.demo.standin_host import create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 

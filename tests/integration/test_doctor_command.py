@@ -17,8 +17,7 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.cli.check import Tokens
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
 from ordinaut_ext_observability.cli.doctor.service import Service
-from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_full_app, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 
 TOKEN = "an-operators-token-0123456789"
