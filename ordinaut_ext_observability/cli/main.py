@@ -6,16 +6,24 @@ import io
 import json
 import os
 import sys
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from ordinaut_ext_observability.cli import check as check_command
-from ordinaut_ext_observability.cli.host_shape import HostShape
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, without_password
 from ordinaut_ext_observability.settings.environment import read_secret
 from ordinaut_ext_observability.version import __version__
+
+
+class HostShape(Enum):
+    """Ordinaut's two applications."""
+
+    LEAN = "lean"
+    FULL = "full"
+
 
 app = typer.Typer(
     name="ordinaut-observability",
@@ -109,7 +117,7 @@ def serve(
     """Start a small stand-in for Ordinaut's host with the extension mounted. Ctrl-C stops it."""
     from ordinaut_ext_observability.cli.serve import serve_standin_host
 
-    raise typer.Exit(serve_standin_host(host, port, shape, lazy=lazy))
+    raise typer.Exit(serve_standin_host(host, port, full=shape is HostShape.FULL, lazy=lazy))
 
 
 @app.command()
