@@ -7,24 +7,24 @@ import weakref
 from typing import Protocol
 
 
-class Forgetful(Protocol):
-    """Something with state of one process."""
+class ProcessBound(Protocol):
+    """Something whose state belongs to one process, such as a thread or a connection."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew; called in a forked child before any of its code runs."""
 
 
-_registered: weakref.WeakSet[Forgetful] = weakref.WeakSet()
+_registered: weakref.WeakSet[ProcessBound] = weakref.WeakSet()
 
 
-def forget_after_fork(owner: Forgetful) -> None:
-    """Have `forget` called in forked children, for as long as the object lives."""
+def reset_in_forked_child(owner: ProcessBound) -> None:
+    """Have `reset_after_fork` called in forked children, for as long as the object lives."""
     _registered.add(owner)
 
 
-def _forget_all() -> None:
+def _reset_all() -> None:
     for owner in list(_registered):
-        owner.forget()
+        owner.reset_after_fork()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_reset_all)

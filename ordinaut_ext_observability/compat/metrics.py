@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
@@ -41,9 +41,9 @@ class OrchestrationMetrics:
         self._runs = PipelineRuns()
         self._worker_states: dict[str, str] = {}
         self._worker_states_lock = threading.RLock()
-        forget_after_fork(self)
+        reset_in_forked_child(self)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """A forked child has a lock of its own: its parent's may have been held."""
         self._worker_states_lock = threading.RLock()
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
 _MAX_REMEMBERED = 10_000
 
@@ -27,10 +27,10 @@ class PipelineRuns:
         self._monotonic_seconds = monotonic_seconds
         self._started: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self.forget()
-        forget_after_fork(self)
+        self.reset_after_fork()
+        reset_in_forked_child(self)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """A forked child has a lock of its own: its parent's may have been held."""
         self._lock = threading.RLock()  # a signal's handler may report, too
 

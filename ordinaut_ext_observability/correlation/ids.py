@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
 _BYTES_PER_REQUEST = 24  # 16 for the trace id, 8 for the span id
 _HEX_PER_REQUEST = 2 * _BYTES_PER_REQUEST
@@ -34,7 +34,7 @@ class RandomIds:
         self._pool: list[str] = []
         self.take_pooled = self._pool.pop
         """The digits of one request; raises IndexError when the pool is empty. A call less per request."""
-        forget_after_fork(self)
+        reset_in_forked_child(self)
 
     def take(self) -> str:
         """48 random hex digits: the first 32 are a trace id, the last 16 a span id."""
@@ -49,7 +49,7 @@ class RandomIds:
         self._pool += [digits[start : start + _HEX_PER_REQUEST] for start in _STARTS]
         return os.urandom(_BYTES_PER_REQUEST).hex()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Drop what is pooled."""
         self._pool.clear()
 

@@ -146,7 +146,7 @@ class HealthMonitor:
         background = self._background
         return background is not None and not background.done() and not background.get_loop().is_closed()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the parent's loop, tasks and threads are not here, and its locks may have been held."""
         self._lock = threading.Lock()
         self._threads = DaemonThreads()

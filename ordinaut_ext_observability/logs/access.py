@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.logs.timestamps import Timestamps
@@ -46,8 +46,8 @@ class AccessLog:
         self._writes_errors = least <= logging.ERROR
         self._slow_seconds = options.slow_seconds if least <= logging.WARNING else math.inf
         self._sample_ratio = options.sample_ratio if least <= logging.INFO else 0.0
-        self.forget()
-        forget_after_fork(self)
+        self.reset_after_fork()
+        reset_in_forked_child(self)
 
     def layout(self, method: str, path: str, status_code: int) -> str:
         """The part of the line that is the same for every request of a method, route and status."""
@@ -91,7 +91,7 @@ class AccessLog:
         if self.enabled:
             self._writer.wake()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Lay the heads of lines out anew: they name the process."""
         self._heads = {level: _lay_out_head(level) for level in ("INFO", "WARNING", "ERROR")}
 

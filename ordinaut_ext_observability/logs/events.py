@@ -10,7 +10,7 @@ import logging
 import os
 
 from ordinaut_ext_observability.background.clock import wall_seconds
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.logs.formatter import add_context
 from ordinaut_ext_observability.logs.timestamps import Timestamps
@@ -45,10 +45,10 @@ class EventLog:
         self._threshold = _number(level)
         self._timestamps = Timestamps()
         self._message_texts: dict[str, str] = {}
-        self.forget()
-        forget_after_fork(self)
+        self.reset_after_fork()
+        reset_in_forked_child(self)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Lay the fixed parts of lines out anew: they name the process."""
         self._heads: dict[tuple[str, str], tuple[str, str] | None] = {}
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.logs.destination import Destination
 
 GATHER_SECONDS = 0.02
@@ -57,11 +57,11 @@ class LogWriter:
         self._on_error = on_error
         self._before_writing: list[Callable[[], None]] = []
         self._process_ends = False
-        self.forget()
-        forget_after_fork(self)
+        self.reset_after_fork()
+        reset_in_forked_child(self)
         weakref.finalize(self, _end, weakref.ref(self))  # also at exit; unlike what `atexit` keeps, it goes with this
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin as a writer that has written nothing."""
         self._queue: deque[str] = deque()
         self._awake = False

@@ -11,11 +11,11 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
@@ -152,12 +152,12 @@ class Family(ABC, Generic[ChildT]):
         notify = on_overflow or (lambda _name, _label: None)
         self._budgets = budgets or LabelBudgets()
         self._guard = LabelGuard(label_names, self._budgets, lambda label: notify(name, label))
-        forget_after_fork(self)
+        reset_in_forked_child(self)
         self._prepare()
         if self.starts_at_zero and not label_names:
             self.labels()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Free the locks in a forked child: another thread of the parent may have held them."""
         self._lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as the standard library's own do
         self._creation_lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -294,6 +294,16 @@ class Gauge(Family[GaugeChild]):
         """
         self.merged_by = merged_by
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values by their labels, and no others."""
+        shown: set[GaugeChild] = set()
+        for labels, value in values.items():
+            child = self.labels(*labels)
+            child.set(value)
+            shown.add(child)
+        if len(shown) < len(self):
+            self.keep_only(shown)
 
     def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""

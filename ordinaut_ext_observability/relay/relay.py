@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import join_until
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -57,7 +57,7 @@ class Relay:
         self._options = options
         self._exchange = Exchange(open_stores, families, metrics, clock)
         self._begin()
-        forget_after_fork(self)
+        reset_in_forked_child(self)
 
     def _begin(self) -> None:
         self._thread: threading.Thread | None = None
@@ -73,7 +73,7 @@ class Relay:
         self.settled = threading.Event()
         """Set once the store was asked for the first time, whatever came of it."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
         self._begin()
         self._exchange.reset_after_fork()

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ordinaut_ext_observability.background.fork import forget_after_fork
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)
@@ -39,7 +39,7 @@ class Siblings:
         self._started = False
         self._counts = 0
         self._lock = threading.Lock()  # a check that is under way may outlast the end
-        forget_after_fork(self)
+        reset_in_forked_child(self)
 
     def start(self) -> None:
         """Say where this process serves from the next `count` on."""
@@ -66,7 +66,7 @@ class Siblings:
             self._counts = 0
             self._close_all_but(set())
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child, which has the parent's names: they must not outlive the parent."""
         self._lock = threading.Lock()
         self.close()

@@ -101,7 +101,7 @@ class ManagementServer:
         self._listener = listener
         ready.wait(_START_TIMEOUT_SECONDS)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
         for held in (self._listener, self._claim):
             if held is not None:

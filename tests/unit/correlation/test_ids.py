@@ -48,7 +48,7 @@ def test_forgetting_empties_the_pool_for_callers_that_hold_its_method_too() -> N
     ids = RandomIds()
     take_pooled = ids.take_pooled
     ids.refill()
-    ids.forget()
+    ids.reset_after_fork()
     with pytest.raises(IndexError):
         take_pooled()
     ids.refill()

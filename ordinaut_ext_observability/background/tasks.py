@@ -1,0 +1,160 @@
+"""Periodic work beside the host: on a thread with an event loop of its own, or on a loop that runs already.
+
+A part describes its work, and gets jitter, back-off, a deadline, a clean stop and a restart after a fork::
+
+    async def clean_up() -> None: ...
+
+    thread = BackgroundThread("cleaning", lambda: [PeriodicTask("clean_up", clean_up, interval_seconds=60.0)], on_error)
+    thread.start()
+    ...
+    thread.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.background.jitter import spread
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""Longest pause after failures in a row, where the interval is shorter: a person who mended something waits it out."""
+
+_CANCEL_SECONDS = 0.1
+"""Time before the end of a stop when work that still runs is cancelled, so that it can close its connections."""
+
+ErrorListener = Callable[[str, Exception], None]
+"""Called with a task's name and what its work raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicTask:
+    """Work that is done at once and then at every interval, give or take a tenth."""
+
+    name: str
+    work: Callable[[], Awaitable[float | None]]
+    """One round. Returns the seconds until the next, or None for the interval; what it raises lengthens the pause."""
+    interval_seconds: float
+    deadline_seconds: float = 60.0
+    """A round that takes longer is cancelled, and failed with `TimeoutError`."""
+    finish: Callable[[], Awaitable[None]] | None = None
+    """Called once at the end, also after cancelling: closes what the rounds opened."""
+
+    def pause_seconds(self, failures: int) -> float:
+        """The interval, doubled with every failure in a row after the first, up to `LONGEST_PAUSE_SECONDS`."""
+        longest = max(LONGEST_PAUSE_SECONDS, self.interval_seconds)
+        return min(self.interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
+
+
+async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: ErrorListener) -> None:
+    """Do the task's rounds on the running loop until `stop` is set, or until this is cancelled."""
+    failures = 0
+    try:
+        while not stop.is_set():
+            wanted = None
+            try:
+                async with asyncio.timeout(task.deadline_seconds):
+                    wanted = await task.work()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - told to the listener; the next round is due all the same
+                failures += 1
+                on_error(task.name, error)
+            pause = task.pause_seconds(failures) if wanted is None else wanted
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(spread(pause)):
+                    await stop.wait()
+    finally:
+        if task.finish is not None:
+            await task.finish()
+
+
+class BackgroundThread:
+    """A daemon thread with an event loop of its own on which periodic tasks run.
+
+    Nothing runs before `start`, and in a forked child nothing until it is started there.
+    """
+
+    def __init__(
+        self, name: str, make_tasks: Callable[[], Iterable[PeriodicTask]], on_error: Callable[[str, Exception], None]
+    ) -> None:
+        """`make_tasks` is called in the thread, for what is slow to import; `on_error` also gets what it raises."""
+        self._name = name
+        self._make_tasks = make_tasks
+        self._on_error = on_error
+        self._of_parent: list[object] = []
+        self._begin()
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Forget the parent's thread and loop."""
+        # Kept: a loop that is thrown away closes itself, and would take the parent's sockets out of the parent's loop.
+        self._of_parent.append(self._loop)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._rounds: asyncio.Future[list[None]] | None = None
+
+    @property
+    def started(self) -> bool:
+        """True from `start` until `stop`."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Begin. Starting again does nothing."""
+        if self._thread is None:
+            self._stop = asyncio.Event()
+            self._thread = threading.Thread(target=self._run, name=f"observability-{self._name}", daemon=True)
+            self._thread.start()
+
+    def call_soon(self, call: Callable[..., object], *arguments: Any) -> bool:
+        """Have the thread call this between rounds; False where it has not begun, or has ended."""
+        loop = self._loop
+        if loop is None:
+            return False
+        try:
+            loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    def begin_stop(self) -> None:
+        """Have the thread end after the round that runs. Safe without `start`, and more than once."""
+        if not self.call_soon(self._stop.set):
+            self._stop.set()  # the thread has not begun: it finds this
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End until then, on `monotonic_seconds`, or within `STOP_SECONDS`. Safe without `start`, and twice."""
+        self.begin_stop()
+        if self._thread is not None:
+            ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at
+            join_until(self._thread, ends_at - _CANCEL_SECONDS)
+            self.call_soon(self._cancel)
+            join_until(self._thread, ends_at)
+        self._thread = self._loop = None
+
+    def _cancel(self) -> None:
+        if self._rounds is not None:
+            self._rounds.cancel()
+
+    def _run(self) -> None:
+        try:
+            run_on_own_loop(self._run_tasks())
+        except Exception as error:  # noqa: BLE001 - a thread of ours ends; the host goes on
+            self._on_error(self._name, error)
+
+    async def _run_tasks(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        tasks = [run_periodically(task, self._stop, self._on_error) for task in self._make_tasks()]
+        self._rounds = asyncio.gather(*tasks)
+        with contextlib.suppress(asyncio.CancelledError):  # by `stop`
+            await self._rounds
