@@ -1,9 +1,10 @@
-"""`check`: the health report of a running service, and how any report becomes a table and an exit status."""
+"""`check`: the health of a running service or of this machine, as a table and an exit status."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -13,11 +14,9 @@ from rich.text import Text
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-SERVES = 0
-UNHEALTHY = 1
-NOT_ASKED = 2
-
 _COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
+_CPU_SECONDS = 1.0
+"""The load of a processor shows over time only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +31,43 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
     """The health report of the service at this URL: its base, its mount path or its management port.
 
     With an operator token the report has messages, else names and states; where neither may be seen, it says what the
-    readiness probe says.
+    readiness probe says. A `note` says how to see more.
 
     Raises:
         NoAnswerError: nothing there answers as we do.
     """
     base = url.rstrip("/")
-    for mount in (MOUNT_PATH, ""):
-        if mount and base.endswith(mount):
-            continue
-        report = _report_at(base + mount, tokens, timeout_seconds)
+    for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
+        report = _report_at(mount, tokens, timeout_seconds)
         if report is not None:
             return report
     raise NoAnswerError(
         f"{url} answers, but not with a health report of this extension.\n"
         f"Asked were {MOUNT_PATH}/health and /health. To see why: ordinaut-observability doctor --url {url}"
     )
+
+
+def check_machine() -> dict[str, Any]:
+    """Run the checks that the environment's settings ask for; the report in the shape a running service gives it."""
+    from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
+    from ordinaut_ext_observability.runtime.process import Runtime
+    from ordinaut_ext_observability.settings.load import load_settings
+    from ordinaut_ext_observability.web.health_report import everything
+
+    settings = load_settings()
+    # The report says it all: no log lines beside it.
+    runtime = Runtime(replace(settings, logs=settings.logs.model_copy(update={"level": "CRITICAL"})))
+
+    async def run() -> None:
+        runtime.health_monitor.unregister_check("event_loop")  # there is no host's
+        await asyncio.sleep(_CPU_SECONDS)
+        await runtime.health_monitor.run_all_checks()
+
+    run_on_own_loop(run())
+    runtime.lifecycle.mark_started()
+    report = everything(runtime.health_monitor, runtime.lifecycle)
+    note = "These are the checks of this machine. Give a URL to ask a running service."
+    return {**{name: value for name, value in report.items() if name not in ("live", "ready")}, "note": note}
 
 
 def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
@@ -59,6 +79,8 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
+    if "x-correlation-id" not in answer.headers:  # which the service's own port sets on every answer
+        note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
         report = _readiness(mount, timeout_seconds)
         note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
@@ -75,16 +97,14 @@ def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
         401: f"The service rejects the token of {option}: it is not its {variable}.\n"
         "Each rejection is a line of its log, with event_type access_refused.",
         403: "The service does not show the checks to this address: see its ORDINAUT_OBS_SCRAPE_ALLOW.",
-        404: f"What checks say is not served there: {variable} is not set in the service,\n"
-        "or this is its management port.",
+        404: f"The service does not tell what each check says: {variable} is not set there.",
         429: "The service has rejected this address too often: wait a minute.",
-    }.get(answer.status_code, f"The service does not say what checks say: it answers {answer.status_code}.")
+    }.get(answer.status_code, f"The service does not tell what each check says: it answers {answer.status_code}.")
 
 
 def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
-    """What anyone may know: whether the service is ready."""
-    answer = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds)
-    body = answer.json()
+    """The part of the report that anyone may know: whether the service is ready."""
+    body = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).json()
     if not isinstance(body, dict) or body.get("status") not in ("ok", "unavailable"):
         return None
     status = "healthy" if body["status"] == "ok" else "unhealthy"
@@ -100,17 +120,11 @@ def _report_of(answer: Answer) -> dict[str, Any] | None:
     return None
 
 
-def exit_status(report: Mapping[str, Any], *, strict: bool) -> int:
-    """0 when the service serves, 1 when it is unhealthy or, if `strict`, degraded."""
-    healthy = ("healthy",) if strict else ("healthy", "degraded")
-    return SERVES if report["status"] in healthy else UNHEALTHY
-
-
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
-    """The checks as a table, the worst first."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("check", "status", "needed", "age", "message"):
-        table.add_column(column, overflow="fold")
+    """Print the checks as a table, the worst first."""
+    table = Table("check", "status", "needed", "age", "message", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     order = ("unhealthy", "unknown", "degraded", "healthy")
     for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
         age = check.get("age_seconds")
@@ -123,8 +137,7 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
             Text(str(message)),  # as text: what stands in square brackets is no markup
         )
     if report["checks"]:
-        console.print(table)
-        console.print()
+        console.print(table, "")
     if "note" in report:
         console.print(Text(f"{report['note']}\n"))
     probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)

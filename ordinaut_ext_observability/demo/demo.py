@@ -17,18 +17,11 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.demo.announcement import Service, announcement, made_token, open_in_browser
 from ordinaut_ext_observability.demo.listening import Listener, listen
 from ordinaut_ext_observability.demo.processes import Processes
-from ordinaut_ext_observability.demo.programs import (
-    MissingServerError,
-    ServerError,
-    check_programs,
-    check_temporary_folder,
-)
+from ordinaut_ext_observability.demo.programs import ServerError, check_programs, check_temporary_folder
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer
 from ordinaut_ext_observability.demo.workload import initial_rows
-from ordinaut_ext_observability.errors import AddressInUseError
 
 BROKE_DOWN = 1
-CANNOT_START = 2
 
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -140,19 +133,20 @@ class Demo:
 
 
 def run_demo(host: str, port: int, *, seed: int, open_browser: bool) -> int:
-    """Run the demo until it is interrupted; the exit status of the command."""
+    """Run the demo until it is interrupted; the exit status of the command.
+
+    Raises:
+        AddressInUseError, MissingServerError: it cannot begin.
+    """
     status = 0
-    with _noted_signals() as signals:
+    listener = listen(host, port)
+    with listener.socket, _noted_signals() as signals:
+        _say("Starting PostgreSQL…")
+        check_programs()
         try:
-            listener = listen(host, port)
-            _say("Starting PostgreSQL…")
             check_temporary_folder()
-            check_programs()
-            with listener.socket, contextlib.closing(Processes()) as processes:
+            with contextlib.closing(Processes()) as processes:
                 Demo(processes, signals, seed).run(listener, open_browser=open_browser)
-        except (AddressInUseError, MissingServerError) as error:
-            _say(str(error))
-            return CANNOT_START
         except _Interrupted:
             pass
         except (ServerError, _BrokenError, OSError) as error:

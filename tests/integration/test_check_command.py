@@ -48,6 +48,7 @@ def test_service_that_serves_is_0(serve: Any, check: Check) -> None:
         assert "event_loop" in answer.stdout
         assert answer.stdout.rstrip().endswith("(live: ok, ready: ok)")
         assert answer.stderr == ""
+        assert ("--token" in answer.stdout) is (url != served.runtime.management_note()), "it is not served there"
 
 
 def test_unhealthy_service_is_1_and_operators_see_why(serve: Any, check: Check) -> None:
