@@ -7,37 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import asyncpg
 from rich.console import Console
 from rich.text import Text
 
-from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
-from ordinaut_ext_observability.db.insights.advice import Advice, read_advice
+from ordinaut_ext_observability.db.insights.advice import Advice
 from ordinaut_ext_observability.db.insights.candidates import quoted
 from ordinaut_ext_observability.db.insights.indexes import Index
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
-from ordinaut_ext_observability.db.insights.session import read_only_session
-from ordinaut_ext_observability.errors import ObservabilityError
 
 
-def ask_advice(url: str, timeout_seconds: float, min_rows: int, min_unused_seconds: float) -> Advice:
-    """The advice for a database; nothing of it is run.
-
-    Raises:
-        ObservabilityError: the database cannot be connected to, or its system views cannot be read.
-    """
-
-    async def read() -> Advice:
-        async with read_only_session(url, timeout_seconds) as connection:
-            return await read_advice(connection, min_rows, min_unused_seconds)
-
-    try:
-        return run_on_own_loop(read())
-    except asyncpg.PostgresError as error:
-        raise ObservabilityError(f"the system views cannot be read: {error}") from error
-
-
-def as_json(advice: Advice) -> dict[str, Any]:
+def advice_as_json(advice: Advice) -> dict[str, Any]:
     found = asdict(advice)
     server = {name: found["server"][name] for name in ("database", "statistics_age_seconds")}
     named = {name: found[name] for name in ("redundant", "unused", "invalid", "not_judged")}

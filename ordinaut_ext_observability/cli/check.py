@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -19,8 +19,7 @@ _CPU_SECONDS = 1.0
 """The load of a processor shows over time only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """What the service may ask for; empty where there is none."""
 
     operator: str
@@ -66,8 +65,8 @@ def check_machine() -> dict[str, Any]:
     run_on_own_loop(run())
     runtime.lifecycle.mark_started()
     report = everything(runtime.health_monitor, runtime.lifecycle)
-    note = "These are the checks of this machine. Give a URL to ask a running service."
-    return {**{name: value for name, value in report.items() if name not in ("live", "ready")}, "note": note}
+    del report["live"], report["ready"]
+    return {**report, "note": "These are the checks of this machine. Give a URL to ask a running service."}
 
 
 def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
@@ -79,7 +78,7 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
-    if "x-correlation-id" not in answer.headers:  # which the service's own port sets on every answer
+    if _is_management_port(mount, answer, timeout_seconds):
         note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
         report = _readiness(mount, timeout_seconds)
@@ -87,6 +86,12 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
     else:
         report = _report_of(answer)
     return None if report is None else {**report, "note": note}
+
+
+def _is_management_port(mount: str, answer: Answer, timeout_seconds: float) -> bool:
+    """True where operators are not served. Another method is asked for, which is no attempt at their endpoint."""
+    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
+    return not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404
 
 
 def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
@@ -105,10 +110,9 @@ def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
 def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
     """The part of the report that anyone may know: whether the service is ready."""
     body = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).json()
-    if not isinstance(body, dict) or body.get("status") not in ("ok", "unavailable"):
-        return None
-    status = "healthy" if body["status"] == "ok" else "unhealthy"
-    return {"status": status, "ready": body["status"], "checks": []}
+    ready = body.get("status") if isinstance(body, dict) else None
+    status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
+    return {"status": status, "ready": ready, "checks": []} if status else None
 
 
 def _report_of(answer: Answer) -> dict[str, Any] | None:
@@ -131,7 +135,7 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
         message = check.get("message") or ("no recent result" if check.get("stale") else "")
         table.add_row(
             Text(str(check["name"])),
-            _coloured(check["status"]),
+            Text(check["status"], style=_COLOURS[check["status"]]),
             "required" if check.get("required") else "optional",
             "" if age is None else f"{age:.0f} s",
             Text(str(message)),  # as text: what stands in square brackets is no markup
@@ -141,8 +145,5 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
     if "note" in report:
         console.print(Text(f"{report['note']}\n"))
     probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)
-    console.print(Text.assemble(_coloured(report["status"]), f"  ({probes})" if probes else ""))
-
-
-def _coloured(status: str) -> Text:
-    return Text(status, style=_COLOURS[status])
+    status = report["status"]
+    console.print(Text.assemble((status, _COLOURS[status]), f"  ({probes})" if probes else ""))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
+import asyncpg
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -20,31 +22,43 @@ from ordinaut_ext_observability.db.insights.server import Server, XidAge
 from ordinaut_ext_observability.db.insights.session import read_only_session
 from ordinaut_ext_observability.db.insights.statements import Statements
 from ordinaut_ext_observability.db.insights.tables import Tables
+from ordinaut_ext_observability.errors import ObservabilityError
 
 _LARGE_BYTES = 2**20
 """Below this it does not matter whether an index is used."""
 
 Lines = Iterator[RenderableType]
+ReadT = TypeVar("ReadT")
+
+
+def ask_database(url: str, timeout_seconds: float, read: Callable[[Any], Awaitable[ReadT]]) -> ReadT:
+    """What `read` finds through a connection to this database.
+
+    Raises:
+        ObservabilityError: it cannot be connected to, or its system views cannot be read.
+    """
+
+    async def run() -> ReadT:
+        async with read_only_session(url, timeout_seconds) as connection:
+            return await read(connection)
+
+    try:
+        return run_on_own_loop(run())
+    except asyncpg.PostgresError as error:
+        raise ObservabilityError(f"the system views cannot be read: {error}") from error
 
 
 def ask_report(url: str, timeout_seconds: float, top: int) -> Report:
-    """The report of a database.
-
-    Raises:
-        NoConnectionError: it cannot be connected to.
-    """
-
-    async def read() -> Report:
-        async with read_only_session(url, timeout_seconds) as connection:
-            return await read_report(connection, top)
-
-    return run_on_own_loop(read())
+    return ask_database(url, timeout_seconds, lambda connection: read_report(connection, top))
 
 
 def print_report(console: Console, report: Report) -> None:
     """Print what needs attention, then each part under its heading."""
     if report.server is not None:
-        console.print(_headline(report.server))
+        server = report.server
+        kind = "replica or in recovery" if server.in_recovery else "primary"
+        seen = "" if server.sees_all else "; may not see what other roles do: GRANT pg_monitor TO it"
+        console.print(Text(f"{server.database}, PostgreSQL {server.version}, {kind}, as {server.role}{seen}"))
     attention = list(report.attention())
     for line in attention:
         console.print(Text(f"! {line}", style="red"))
@@ -72,12 +86,6 @@ def _parts(report: Report) -> Iterator[tuple[str, str, Iterable[RenderableType]]
     yield "Tables", "tables", _tables(report.tables) if report.tables else ()
     yield "Indexes", "indexes", () if report.indexes is None else _indexes(report.indexes, server)
     yield "Transaction ids", "xid", _xid(report.xid_age) if report.xid_age else ()
-
-
-def _headline(server: Server) -> Text:
-    kind = "replica or in recovery" if server.in_recovery else "primary"
-    seen = "" if server.sees_all else "; may not see what other roles do: GRANT pg_monitor TO it"
-    return Text(f"{server.database}, PostgreSQL {server.version}, {kind}, as {server.role}{seen}")
 
 
 def _locks(locks: Locks) -> Lines:

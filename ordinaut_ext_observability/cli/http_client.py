@@ -1,4 +1,4 @@
-"""One GET of a service, bounded in time and size, whatever the answer.
+"""One request to a service, bounded in time and size, whatever the answer.
 
 With the standard library: importing httpx takes longer than all else that a container's health check does.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from contextlib import closing
 from email.message import Message
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ordinaut_ext_observability.background.daemon_threads import call_within
 from ordinaut_ext_observability.errors import ObservabilityError
@@ -22,18 +20,12 @@ _MAX_BODY_BYTES = 4 * 1024 * 1024
 _RESOLVING_SECONDS = 1.5
 """A command asks for few names, and is to end within seconds although no name server answers."""
 
-_HEADERS = {
-    "User-Agent": "ordinaut-observability",  # Ordinaut's full host turns away requests without any
-    "Accept": "application/json",
-}
-
 
 class NoAnswerError(ObservabilityError):
     """Nobody answered, or not what was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response of any status."""
 
     status_code: int
@@ -48,27 +40,12 @@ class Answer:
             return None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the same address only: a token must not wander, and a lazy load redirects to itself."""
-
-    max_repeats = 2
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        return super().redirect_request(req, fp, code, msg, headers, newurl) if newurl == req.full_url else None
-
-
-# Without proxies: what is asked is on this machine or in this cluster.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-
-
 def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
     """True where anybody says what address this host has, or that there is no such host."""
     try:
         call_within(seconds, socket.getaddrinfo, host, None)
-    except TimeoutError:
-        return False
-    except (OSError, UnicodeError):
-        return True
+    except (OSError, UnicodeError) as error:
+        return not isinstance(error, TimeoutError)
     return True
 
 
@@ -80,13 +57,14 @@ def without_password(url: str) -> tuple[str, str]:
     """
     try:
         parts = urlsplit(url)
+        _ = parts.port
     except ValueError as error:
         raise NoAnswerError(f"{url}: {error}") from error
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), unquote(parts.password or "")
 
 
-def ask(url: str, token: str = "", timeout_seconds: float = 5.0, **headers: str) -> Answer:
-    """The answer to a GET of this URL, with the token as bearer token where there is one.
+def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "GET", **headers: str) -> Answer:
+    """The answer to a request for this URL, with the token as bearer token where there is one.
 
     Raises:
         NoAnswerError: the URL is not HTTP, nobody answers, or not in time.
@@ -94,26 +72,28 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, **headers: str)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise NoAnswerError(f"{url}: begin the URL with http:// or https://")
-    if not name_server_answers(parts.hostname or "", min(_RESOLVING_SECONDS, timeout_seconds)):
-        raise NoAnswerError(f"{url}: no name server answers for {parts.hostname}")
-    request = urllib.request.Request(url, headers={**_HEADERS, **headers})  # noqa: S310 - HTTP, as was seen above
+    host = parts.hostname or ""
+    if not name_server_answers(host, min(_RESOLVING_SECONDS, timeout_seconds)):
+        raise NoAnswerError(f"{url}: no name server answers for {host}")
+    # Ordinaut's full host turns away requests without a user agent.
+    sent = {"User-Agent": "ordinaut-observability", "Accept": "application/json", **headers}
     if token:
-        request.add_header("Authorization", f"Bearer {token}")
+        sent["Authorization"] = f"Bearer {token}"
+
+    def send() -> Answer:
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        with closing(kind(host, parts.port, timeout=timeout_seconds)) as connection:
+            connection.request(method, urlunsplit(("", "", parts.path or "/", parts.query, "")), headers=sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read(_MAX_BODY_BYTES))
+
     try:
-        return call_within(timeout_seconds, _get, request, timeout_seconds)
+        answer = call_within(timeout_seconds, send)
+        # A host that loads us with this request redirects to itself. To others a token must not wander.
+        return call_within(timeout_seconds, send) if answer.headers.get("location") == url else answer
     except ValueError:
         # The error may quote the token.
         raise NoAnswerError(f"{url}: the URL or the token has characters that cannot be sent") from None
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        words = getattr(reason, "strerror", None) or str(reason) or f"nothing within {timeout_seconds:g} s"
+        words = getattr(error, "strerror", None) or str(error) or f"nothing within {timeout_seconds:g} s"
         raise NoAnswerError(f"{parts.scheme}://{parts.netloc} does not answer: {words}") from error
-
-
-def _get(request: urllib.request.Request, timeout_seconds: float) -> Answer:
-    try:
-        with _opener.open(request, timeout=timeout_seconds) as response:
-            return Answer(response.status, response.headers, response.read(_MAX_BODY_BYTES))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.headers, error.read(_MAX_BODY_BYTES))

@@ -1,6 +1,6 @@
 """The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often.
 
-A subcommand returns its exit status.
+A subcommand returns its exit status, or nothing, which is 0.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import asdict
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -23,10 +24,6 @@ from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.settings.environment import read_secret
 from ordinaut_ext_observability.version import __version__
-
-DONE = 0
-UNHEALTHY = 1
-IMPOSSIBLE = 2
 
 
 class HostShape(Enum):
@@ -44,11 +41,11 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except ObservabilityError as error:
             typer.echo(str(error))
-            raise typer.Exit(IMPOSSIBLE) from None
+            raise typer.Exit(2) from None
 
 
-def _exit(status: int, **_: Any) -> None:
-    raise typer.Exit(status)
+def _exit(status: int | None, **_: Any) -> None:
+    raise typer.Exit(status or 0)
 
 
 app = typer.Typer(
@@ -128,7 +125,7 @@ def serve(
     ] = False,
 ) -> int:
     """Start a small stand-in for Ordinaut's host with the extension mounted. Ctrl-C stops it."""
-    from ordinaut_ext_observability.cli.serve import serve_standin_host
+    from ordinaut_ext_observability.demo.serve import serve_standin_host
 
     return serve_standin_host(host, port, full=shape is HostShape.FULL, lazy=lazy)
 
@@ -171,7 +168,7 @@ def check(
         typer.echo(json.dumps(report, indent=2))
     else:
         print_health(Console(highlight=False), report)
-    return DONE if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else UNHEALTHY
+    return 0 if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else 1
 
 
 @app.command()
@@ -192,7 +189,7 @@ def doctor(
     url, password = without_password(url)
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
     sections = examine(urls, Tokens(password or token, scrape_token), timeout)
-    return UNHEALTHY if print_sections(Console(highlight=False), sections) else DONE
+    return 1 if print_sections(Console(highlight=False), sections) else 0
 
 
 @app.command()
@@ -202,7 +199,7 @@ def db(
     top: Annotated[int, typer.Option(min=1, max=100, help="Transactions and statements shown.")] = 10,
     *,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
     from ordinaut_ext_observability.cli.db import ask_report, print_report
 
@@ -211,7 +208,6 @@ def db(
         typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
     else:
         print_report(Console(highlight=False), report)
-    return DONE
 
 
 @app.command()
@@ -224,16 +220,18 @@ def advise(
     ] = 7.0,
     *,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
-    from ordinaut_ext_observability.cli import advise as command
+    from ordinaut_ext_observability.cli.advise import advice_as_json, print_script
+    from ordinaut_ext_observability.cli.db import ask_database
+    from ordinaut_ext_observability.db.insights.advice import read_advice
 
-    advice = command.ask_advice(_required(url), timeout, min_rows, min_unused_days * 86400)
+    read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
+    advice = ask_database(_required(url), timeout, read)
     if as_json:
-        typer.echo(json.dumps(command.as_json(advice), indent=2))
+        typer.echo(json.dumps(advice_as_json(advice), indent=2))
     else:
-        command.print_script(Console(highlight=False), advice)
-    return DONE
+        print_script(Console(highlight=False), advice)
 
 
 def _required(database_url: str) -> str:

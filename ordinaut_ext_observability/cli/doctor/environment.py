@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, advice, fact, problem
 from ordinaut_ext_observability.manifest import EXTENSION_ID
@@ -18,22 +19,27 @@ VARIABLES = (EAGER, GRANTS, SCOPES, PATHS)
 
 _EAGER_LINE = f"export {EAGER}='{{\"{EXTENSION_ID}\": true}}'"
 
+_LAZY = advice(
+    f"{EAGER} does not name {EXTENSION_ID}: Ordinaut's lean host loads the extension with the first request to "
+    f"/ext/{EXTENSION_ID}. Until then nothing is measured, and there is no /metrics at the root. (The full host "
+    "loads it at its start by itself.)",
+    "Load it with the host.",
+    _EAGER_LINE,
+)
+
 
 def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterator[Finding]:
-    """What the loader's variables lead to; `variables` are those of `VARIABLES` that are set.
-
-    Where the running host serves us already (`is_served`), it says itself how it loaded us: no advice on that.
-    """
-    grants, eager = _json(variables, GRANTS), _json(variables, EAGER)
-    for name, value in ((GRANTS, grants), (EAGER, eager)):
-        if not isinstance(value, dict):
+    """What the loader's variables lead to; `is_served`: the running host serves us already."""
+    grants, eager = _json_object(variables, GRANTS), _json_object(variables, EAGER)
+    for name, value, line in ((GRANTS, grants, f"unset {GRANTS}"), (EAGER, eager, _EAGER_LINE)):
+        if value is None:
             yield problem(
-                f"{name}={mask_value(variables[name])!r} is not a JSON object: the host's loader then ignores {GRANTS} "
-                f"and {EAGER}",
+                f"{name}={mask_value(variables[name])!r} is not a JSON object: the host's loader then ignores both "
+                f"{GRANTS} and {EAGER}",
                 "Correct it, or unset it: an empty value is no JSON either.",
-                f"unset {name}" if name == GRANTS else _EAGER_LINE,
+                line,
             )
-    if isinstance(grants, dict) and isinstance(eager, dict):
+    if grants is not None and eager is not None:
         granted = grants.get(EXTENSION_ID)
         if isinstance(granted, list) and granted and "ROUTES" not in granted:
             yield problem(
@@ -41,7 +47,10 @@ def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterato
                 "Grant ROUTES, or leave the extension out: then it gets all it asks for.",
                 f'export {GRANTS}=\'{{"{EXTENSION_ID}": ["ROUTES"]}}\'',
             )
-        yield _eagerness(bool(eager.get(EXTENSION_ID)), is_served)
+        if eager.get(EXTENSION_ID):
+            yield fact(f"{EAGER} loads the extension with the host: every request is measured")
+        elif not is_served:  # else the running host says how it loaded us
+            yield _LAZY
     if variables.get(PATHS):
         yield fact(f"{PATHS} is set: where this package is installed, a folder of it in there does not count")
     if variables.get(SCOPES, "").lower() in ("1", "true", "yes"):
@@ -52,25 +61,12 @@ def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterato
         )
 
 
-def _json(variables: Mapping[str, str], name: str) -> object:
+def _json_object(variables: Mapping[str, str], name: str) -> dict[str, Any] | None:
     try:
-        return json.loads(variables.get(name, "{}"))
+        value = json.loads(variables.get(name, "{}"))
     except (ValueError, RecursionError):
         return None
-
-
-def _eagerness(is_eager: bool, is_served: bool) -> Finding:  # noqa: FBT001
-    if is_eager:
-        return fact(f"{EAGER} loads the extension with the host: every request is measured")
-    if is_served:
-        return fact(f"{EAGER} does not name {EXTENSION_ID} here; the running host, below, says how it loaded it")
-    return advice(
-        f"{EAGER} does not name {EXTENSION_ID}: Ordinaut's lean host loads the extension with the first request to "
-        f"/ext/{EXTENSION_ID}. Until then nothing is measured, and there is no /metrics at the root. (The full host "
-        "loads it at its start by itself.)",
-        "Load it with the host.",
-        _EAGER_LINE,
-    )
+    return value if isinstance(value, dict) else None
 
 
 def settings_in_effect(settings: Settings, *, has_token: bool) -> Iterator[Finding]:
@@ -79,8 +75,7 @@ def settings_in_effect(settings: Settings, *, has_token: bool) -> Iterator[Findi
     changed = [f"{name}={value}" for name, value in effective_values(settings).items() if value != defaults[name]]
     yield fact(f"in effect: {', '.join(changed)}" if changed else "every setting has its default")
     if settings.general.disabled:
-        off = "ORDINAUT_OBS_DISABLED is on: the extension does nothing"
-        yield advice(off, "", "unset ORDINAUT_OBS_DISABLED")
+        yield advice("ORDINAUT_OBS_DISABLED is on: the extension does nothing", "", "unset ORDINAUT_OBS_DISABLED")
     if settings.access.operator_token is None and not has_token:
         yield advice(
             "ORDINAUT_OBS_OPERATOR_TOKEN is not set: the operator endpoints are off",

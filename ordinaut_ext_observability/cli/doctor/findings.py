@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -14,8 +15,7 @@ class Kind(Enum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing found: what was seen, what to do about it, and a text to paste (a shell line, YAML, a URL)."""
 
     kind: Kind
@@ -24,13 +24,6 @@ class Finding:
     paste: str = ""
 
 
-def fact(sign: str) -> Finding:
-    return Finding(Kind.FACT, sign)
-
-
-def advice(sign: str, remedy: str = "", paste: str = "") -> Finding:
-    return Finding(Kind.ADVICE, sign, remedy, paste)
-
-
-def problem(sign: str, remedy: str = "", paste: str = "") -> Finding:
-    return Finding(Kind.PROBLEM, sign, remedy, paste)
+fact = partial(Finding, Kind.FACT)
+advice = partial(Finding, Kind.ADVICE)
+problem = partial(Finding, Kind.PROBLEM)

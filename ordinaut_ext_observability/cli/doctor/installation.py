@@ -8,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,8 +29,13 @@ _OUR_FOLDER = Path(__file__).resolve().parents[3]
 def installation() -> Iterator[Finding]:
     """What this Python has."""
     yield fact(f"ordinaut-ext-observability {__version__}, Python {platform.python_version()}")
-    yield fact(", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
-    yield _entry_point()
+    yield fact(", ".join(f"{name} {version(name)}" for name in _LIBRARIES))
+    values = [point.value for point in entry_points(group=_GROUP) if point.name == EXTENSION_ID]
+    if ENTRY_POINT in values:
+        yield fact(f"entry point {_GROUP}: {EXTENSION_ID} = {ENTRY_POINT}")
+    else:
+        found = ", ".join(values) or "none"
+        yield problem(f"entry point {_GROUP} {EXTENSION_ID}: {found}, not {ENTRY_POINT}", *INSTALL)
     yield _observability_package()
     # Without importing it, which would start engines and print. The current folder is first, as it is for the host.
     spec = PathFinder.find_spec("ordinaut", ["", *sys.path])
@@ -39,22 +44,7 @@ def installation() -> Iterator[Finding]:
         yield fact("Ordinaut is not found: run doctor in the folder from which Ordinaut runs to have it examined")
         return
     yield _host(Path(next(iter(locations))).resolve().parent)
-    yield _starlette(_version("starlette"))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _entry_point() -> Finding:
-    values = [point.value for point in entry_points(group=_GROUP) if point.name == EXTENSION_ID]
-    if ENTRY_POINT in values:
-        return fact(f"entry point {_GROUP}: {EXTENSION_ID} = {ENTRY_POINT}")
-    found = ", ".join(values) or "none"
-    return problem(f"entry point {_GROUP} {EXTENSION_ID}: {found}, not {ENTRY_POINT}", *INSTALL)
+    yield _starlette(version("starlette"))
 
 
 def _observability_package() -> Finding:

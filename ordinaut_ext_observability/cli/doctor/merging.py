@@ -12,7 +12,7 @@ from ordinaut_ext_observability.cli.doctor.findings import Finding, fact, proble
 from ordinaut_ext_observability.cli.http_client import name_server_answers
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
-from ordinaut_ext_observability.relay.entries import Said, read_entry
+from ordinaut_ext_observability.relay.entries import read_entry
 from ordinaut_ext_observability.relay.siblings import servers_by_address
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of
@@ -68,20 +68,22 @@ def _unmerged_processes(port: int) -> Iterator[Finding]:
 
 def _processes(relay: RelayStore) -> Iterator[Finding]:
     reading = relay.read("", 0)
-    said: list[Said] = []
+    silent = 0
+    databases = set()
     for entry in reading.entries:
         try:
-            said.append(read_entry(entry))
+            said = read_entry(entry)
         except ValueError:
             yield fact("one process cannot be read: it has another version")
-    gauges = [gauge for process in said if process.living for gauge in process.gauges]
-    silent = sum(not process.living for process in said)
+            continue
+        silent += not said.living
+        gauges = said.gauges if said.living else ()
+        databases |= {gauge.label_values for gauge in gauges if gauge.name == CollectorMetrics.database_info.name}
     # The number is that of ordinaut_observability_relay_processes.
     yield fact(
         f"{relay.name} answers: {len(reading.entries)} processes, {silent} of them silent, and "
         f"{len(reading.series)} series"
     )
-    databases = {gauge.label_values for gauge in gauges if gauge.name == CollectorMetrics.database_info.name}
     if len(databases) > 1:
         yield problem(
             f"processes that read {len(databases)} databases are one installation here: their numbers are added up",

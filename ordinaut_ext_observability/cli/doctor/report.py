@@ -12,7 +12,7 @@ from rich.text import Text
 from ordinaut_ext_observability.cli.check import Tokens
 from ordinaut_ext_observability.cli.doctor.environment import VARIABLES, loading, settings_in_effect
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, problem
-from ordinaut_ext_observability.cli.doctor.host import Host, find_host, running_host
+from ordinaut_ext_observability.cli.doctor.host import find_host, running_host
 from ordinaut_ext_observability.cli.doctor.installation import installation
 from ordinaut_ext_observability.cli.doctor.merging import merging
 from ordinaut_ext_observability.cli.http_client import NoAnswerError
@@ -24,15 +24,12 @@ _START = "Start the host, or give its address with --url. Without --url, ports 8
 
 
 def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iterator[tuple[str, Iterable[Finding]]]:
-    """The sections of the report. The first of the URLs at which somebody answers is the running host's."""
-    host: Host | None = None
-    silence = ""
+    """The sections of the report. The running host is at the first of the URLs that answers."""
     try:
-        host = find_host(urls, tokens, timeout_seconds)
+        host, silence = find_host(urls, tokens, timeout_seconds), ""
     except NoAnswerError as error:
-        silence = str(error)
-    settings = load_settings()
-    variables = read_host_variables(VARIABLES)
+        host, silence = None, str(error)
+    settings, variables = load_settings(), read_host_variables(VARIABLES)
     yield "Installation", installation()
     yield "Loading, by the environment here", loading(variables, is_served=host is not None and host.report is not None)
     yield "Settings, by the environment here", settings_in_effect(settings, has_token=bool(tokens.operator))
@@ -51,7 +48,7 @@ def print_sections(console: Console, sections: Iterable[tuple[str, Iterable[Find
             _print_finding(console, finding)
             problems += finding.kind is Kind.PROBLEM
             advice += finding.kind is Kind.ADVICE
-    console.print(f"\n{_count(problems, 'problem')}, {_count(advice, 'piece')} of advice")
+    console.print(f"\n{problems} problem{'s' * (problems != 1)}, {advice} piece{'s' * (advice != 1)} of advice")
     return problems
 
 
@@ -66,14 +63,8 @@ def _examined(findings: Iterable[Finding]) -> Iterator[Finding]:
 def _print_finding(console: Console, finding: Finding) -> None:
     mark, style = _MARKS[finding.kind]
     lines = Table.grid(padding=(0, 1, 0, 0))
-    lines.add_row(Text(f"  {mark}", style=style), Text(finding.sign))
-    if finding.remedy:
-        lines.add_row("", Text(finding.remedy))
+    lines.add_row(Text(f"  {mark}", style=style), Text("\n".join(filter(None, (finding.sign, finding.remedy)))))
     console.print(lines)
     for line in finding.paste.splitlines():
         # Not wrapped: it is to be copied.
         console.print(Text(f"      {line}", style="cyan"), soft_wrap=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
