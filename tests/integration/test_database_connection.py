@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import socket
 import ssl
 import subprocess
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from rich.console import Console
+from typer.testing import CliRunner
 
-from ordinaut_ext_observability.cli.advise import run_advise
-from ordinaut_ext_observability.cli.db import run_db
+from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.background.clock import SystemClock
@@ -79,10 +77,10 @@ async def collect(url: str) -> tuple[SystemCollector, list[dict[str, object]]]:
     return collector, events
 
 
-def command(url: str, run: Callable[..., int] = run_db, timeout_seconds: float = 5.0) -> tuple[int, str]:
-    out = io.StringIO()
-    console = Console(file=out, width=200, highlight=False)
-    return run(url, console=console, timeout_seconds=timeout_seconds), out.getvalue()
+def command(url: str, name: str = "db", timeout_seconds: float = 5.0) -> tuple[int, str]:
+    arguments = [name, "--url", url, "--timeout", str(timeout_seconds)]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    return done.exit_code, done.stdout
 
 
 @pytest.mark.parametrize("attributes", ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"])
@@ -104,7 +102,7 @@ def test_target_session_attrs_leads_to_the_server_it_leads_the_host_to(
     is_choice = attributes == "prefer-standby" and len(order.split()) > 1  # neither is a standby: either will do
     assert (ours is not None) if is_choice else (ours == hosts)
     assert problem is (Problem.UNREACHABLE if hosts is None else None)
-    for one in (run_db, run_advise):
+    for one in ("db", "advise"):
         assert command(url, one)[0] == (2 if hosts is None else 0)
 
 
@@ -127,7 +125,7 @@ def test_what_else_a_url_says_is_kept(
     ):
         collector, _ = asyncio.run(collect(url))
         assert collector.database.problem is None, url
-        for one in (run_db, run_advise):
+        for one in ("db", "advise"):
             assert command(url, one)[0] == 0, url
     collector, _ = asyncio.run(collect(f"{database_url}?options=-csearch_path%3Dother"))
     assert collector.queue.problem is Problem.MISSING_TABLE
