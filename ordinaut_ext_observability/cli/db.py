@@ -86,7 +86,7 @@ def _parts(report: Report) -> Iterator[tuple[str, str, Iterable[Any]]]:
     yield "Statements by time", "statements", () if report.statements is None else _statements(report.statements)
     yield "Tables", "tables", () if report.tables is None else _tables(report.tables)
     yield "Indexes", "indexes", () if report.indexes is None else _indexes(report.indexes, report.server)
-    yield "Transaction ids", "xid", () if report.xid_age is None else _xid(report.xid_age)
+    yield "Transaction ids", "xid_age", () if report.xid_age is None else _xid(report.xid_age)
 
 
 def _headline(server: Server) -> Text:

@@ -59,13 +59,12 @@ def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = No
 
 
 def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
-    """The listener while it is wanted; its failures are counted, and reach no statement and no transaction."""
+    """The listener; its failures are counted, and reach no statement and no transaction."""
 
     @functools.wraps(listener)
     def listen(events: EngineEvents, *arguments: Any) -> None:
         try:
-            if events.active:
-                listener(events, *arguments)
+            listener(events, *arguments)
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             events.metrics.count_failure()
 
@@ -78,8 +77,6 @@ class EngineEvents:
     def __init__(self, metrics: DatabaseMetrics) -> None:
         self.metrics = metrics
         self.on_queued: OnQueued | None = None
-        self.active = True
-        """False once removed: SQLAlchemy does not lock its lists of listeners, and may call one that is gone."""
         # On the execution context, which is made for each statement; each listener has a name of its own.
         self._started = f"_ordinaut_started_{id(self):x}"
         self._queued: weakref.WeakKeyDictionary[Connection, dict[str, None]] = weakref.WeakKeyDictionary()
@@ -99,11 +96,13 @@ class EngineEvents:
         return True
 
     def remove(self) -> None:
-        """Take every listener away, best when no statement is running."""
+        """Take every listener away.
+
+        Best called when no statement is running: SQLAlchemy does not lock its lists of listeners.
+        """
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
 
-        self.active = False
         for name, listener in self._listeners().items():
             if event.contains(Engine, name, listener):
                 event.remove(Engine, name, listener)

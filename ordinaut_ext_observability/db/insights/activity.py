@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.queries import query
-from ordinaut_ext_observability.scrub.sql import normalised
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, fetch, read_rows
 
 MAX_APPLICATIONS = 10
-OTHER_APPLICATIONS = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,43 +62,25 @@ class Longest:
 
 
 async def read_connections(connection: Connection) -> Connections:
-    """Client connections by state and by application."""
+    """Count client connections by state and by application."""
     by_state: Counter[str] = Counter()
     by_application: Counter[str] = Counter()
     of_this_database = 0
-    for row in await connection.fetch(query("connections")):
+    for row in await fetch(connection, "connections"):
         by_state[row["state"]] += row["number"]
         by_application[row["application"]] += row["number"]
         of_this_database += row["number"] if row["is_ours"] else 0
-    most = dict(by_application.most_common(MAX_APPLICATIONS))
-    if others := by_application.total() - sum(most.values()):
-        most[OTHER_APPLICATIONS] = most.get(OTHER_APPLICATIONS, 0) + others
-    return Connections(by_state.total(), of_this_database, dict(by_state), most)
+    most = Counter(dict(by_application.most_common(MAX_APPLICATIONS)))
+    most["(others)"] += by_application.total() - most.total()
+    return Connections(by_state.total(), of_this_database, dict(by_state), dict(+most))
 
 
 async def read_longest(connection: Connection) -> Longest:
-    """How long the longest transaction, idleness and statement of this database last."""
-    (row,) = await connection.fetch(query("longest"))
-    return Longest(
-        transaction_seconds=max(0.0, row["transaction_seconds"]),
-        idle_in_transaction_seconds=max(0.0, row["idle_seconds"]),
-        query_seconds=max(0.0, row["query_seconds"]),
-        hidden=row["hidden"],
-    )
+    """Read how long the longest transaction, idleness and statement of this database last."""
+    (longest,) = await read_rows(connection, Longest, "longest")
+    return longest
 
 
 async def read_transactions(connection: Connection, limit: int = 10) -> tuple[Transaction, ...]:
-    """The oldest open transactions of this database that our role may see."""
-    return tuple(
-        Transaction(
-            pid=row["pid"],
-            role=row["role"],
-            application=row["application"],
-            state=row["state"],
-            transaction_seconds=max(0.0, row["transaction_seconds"]),
-            state_seconds=row["state_seconds"],
-            waits_for=row["waits_for"],
-            query=normalised(row["query"] or ""),
-        )
-        for row in await connection.fetch(query("transactions"), limit)
-    )
+    """Read the oldest open transactions of this database that our role may see."""
+    return await read_rows(connection, Transaction, "transactions", limit)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 
 from ordinaut_ext_observability.db.insights.candidates import CANDIDATES, Candidate
 from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, read_indexes, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
+from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection
 from ordinaut_ext_observability.db.insights.server import Server, read_server
-from ordinaut_ext_observability.db.insights.tables import Tables, TableUsage, read_tables
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.tables import TableUsage, read_tables
 
 MIN_ROWS = 10_000
 """A table below this is read as a whole within a few milliseconds."""
@@ -55,7 +53,6 @@ class Advice:
     not_judged: tuple[str, ...]
     """What could not be looked at, and why."""
     server: Server
-    tables: Tables
 
 
 async def read_advice(
@@ -69,46 +66,48 @@ async def read_advice(
     server = await read_server(connection)
     tables = await read_tables(connection)
     indexes = await read_indexes(connection)
-    usages = {table.name: table for table in tables.found if table.rows >= min_rows}
+    large = {table.name: table for table in tables.found if table.rows >= min_rows}
     proposals: list[Proposal] = []
     not_judged = [f"{name}: there is no such table in the search path" for name in tables.missing]
     for candidate in CANDIDATES:
-        usage = usages.get(candidate.table)
-        if usage is None or any(map(candidate.is_served_by, indexes)):
+        if candidate.table not in large or any(map(candidate.is_served_by, indexes)):
             continue
         try:
-            proposal = await _judged(connection, candidate, usage, indexes)
+            proposals += await _judged(connection, candidate, large[candidate.table], indexes)
         except asyncpg.PostgresError as error:
-            if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)):
+            if breaks_connection(error):
                 raise
             not_judged.append(f"{candidate.table} ({', '.join(candidate.columns)}): {error}")
-        else:
-            proposals += [proposal] if proposal else []
+    is_counted = not server.in_recovery and server.statistics_age_seconds >= min_unused_seconds
     return Advice(
         proposals=tuple(proposals),
-        redundant=tuple(pair for pair in redundant(indexes) if pair.index.table in usages),
-        unused=tuple(_long_unused(indexes, server, usages, min_unused_seconds)),
+        redundant=tuple(pair for pair in redundant(indexes) if pair.index.table in large),
+        unused=tuple(index for index in unused(indexes) if is_counted and index.table in large and not _serves(index)),
         invalid=tuple(index for index in indexes if not index.is_valid),
         not_judged=tuple(not_judged),
         server=server,
-        tables=tables,
     )
+
+
+def _serves(index: Index) -> bool:
+    """Tell whether one of the statements known here would use it."""
+    return any(candidate.is_served_by(index) for candidate in CANDIDATES)
 
 
 async def _judged(
     connection: Connection, candidate: Candidate, usage: TableUsage, indexes: Sequence[Index]
-) -> Proposal | None:
+) -> list[Proposal]:
     """The index as a proposal, if the planner reads too much without it and could use it."""
     async with connection.transaction():  # a savepoint: without the right to read the table only this fails
         (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) {candidate.statement}")
     plan = json.loads(row[0])[0]["Plan"]
     today = _excess(list(_nodes(plan)), usage.name)
     if not today or plan["Plan Rows"] > MAX_SHARE * usage.rows:
-        return None
+        return []
     size = "size unknown" if usage.size_bytes is None else bytes_text(usage.size_bytes)
     reads = f"read as a whole {usage.sequential_scans:,} times ({usage.sequential_rows:,} rows)"
     analysed = "" if usage.analyze_age_seconds is not None else "; never analysed: run ANALYZE, then ask again"
-    return Proposal(
+    proposal = Proposal(
         sql=candidate.definition(indexes, usage.schema),
         table=usage.name,
         reason=f"serves {candidate.serves}",
@@ -116,6 +115,7 @@ async def _judged(
         f" to find {plan['Plan Rows']:,}{analysed}",
         statement=candidate.shown_statement,
     )
+    return [proposal]
 
 
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -130,14 +130,3 @@ def _excess(nodes: Sequence[Mapping[str, Any]], table: str) -> str:
         return "reads the whole table"
     sorted_rows = max((node["Plans"][0]["Plan Rows"] for node in nodes if node["Node Type"] == "Sort"), default=0)
     return f"sorts {sorted_rows:,} rows" if sorted_rows >= MIN_SORTED_ROWS else ""
-
-
-def _long_unused(
-    indexes: Sequence[Index], server: Server, usages: Mapping[str, TableUsage], min_unused_seconds: float
-) -> Iterator[Index]:
-    """Unused indexes of large tables that none of the statements known here would use."""
-    if server.in_recovery or server.statistics_age_seconds < min_unused_seconds:
-        return
-    for index in unused(indexes):
-        if index.table in usages and not any(candidate.is_served_by(index) for candidate in CANDIDATES):
-            yield index

@@ -19,25 +19,25 @@ class Candidate:
     table: str
     columns: tuple[str, ...]
     """All ascending: a B-tree is read in both directions."""
-    predicate: str
-    """Of a partial index, as PostgreSQL prints it; empty for all rows."""
     serves: str
-    """Whose statement."""
+    """Who runs the statement."""
     statement: str
     """The part of the statement that looks for rows; planned, never run."""
+    predicate: str = ""
+    """The predicate of a partial index, as PostgreSQL prints it; empty for all rows."""
 
     @property
     def name(self) -> str:
-        """As the host names its own."""
+        """The name, made as the host makes its own."""
         return "_".join(("idx", self.table, *self.columns))
 
     @property
     def shown_statement(self) -> str:
-        """With a parameter where the planner is given a value it cannot know."""
+        """The statement with a parameter where the planner is given a value it cannot know."""
         return self.statement.replace(_SOME_TASK, "$1")
 
     def is_served_by(self, index: Index) -> bool:
-        """Whether an index does already what this one would."""
+        """Tell whether an index does already what this one would."""
         return (
             index.table == self.table
             and index.method == "btree"
@@ -67,7 +67,6 @@ CANDIDATES = (
     Candidate(
         "due_work",
         ("run_at",),
-        "",
         "workers, each time they look for work",
         "SELECT id, task_id, run_at FROM due_work WHERE run_at <= now()"
         " AND (locked_until IS NULL OR locked_until < now()) ORDER BY run_at LIMIT 1",
@@ -75,49 +74,43 @@ CANDIDATES = (
     Candidate(
         "due_work",
         ("locked_until",),
-        "(locked_until IS NOT NULL)",
         "workers when they free expired leases, and monitoring that counts them",
         "SELECT id FROM due_work WHERE locked_until < now() - interval '60 seconds'",
+        "(locked_until IS NOT NULL)",
     ),
     Candidate(
         "due_work",
         ("task_id",),
-        "",
         "the API when a task is snoozed, canceled or deleted",
         "SELECT id FROM due_work WHERE task_id = (SELECT id FROM task LIMIT 1)",
     ),
     Candidate(
         "task_run",
         ("finished_at",),
-        "",
         "monitoring that counts the runs of the last minutes",
         "SELECT success FROM task_run WHERE finished_at >= now() - interval '5 minutes'",
     ),
     Candidate(
         "task_run",
         ("created_at",),
-        "",
         "the API's list of runs, newest first (GET /runs), and its statistics",
         "SELECT * FROM task_run ORDER BY created_at DESC LIMIT 50",
     ),
     Candidate(
         "task_run",
         ("task_id", "created_at"),
-        "",
         "the API's latest runs of one task",
         "SELECT * FROM task_run WHERE task_id = (SELECT id FROM task LIMIT 1) ORDER BY created_at DESC LIMIT 50",
     ),
     Candidate(
         "audit_log",
         ("at",),
-        "",
         "monitoring that counts the latest security events",
         "SELECT action FROM audit_log WHERE at >= now() - interval '5 minutes'",
     ),
     Candidate(
         "worker_heartbeat",
         ("last_seen",),
-        "",
         "monitoring that counts the workers alive: rows of ended workers stay",
         "SELECT worker_id FROM worker_heartbeat WHERE last_seen >= now() - interval '2 minutes'",
     ),

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.db.insights.queries import query
+from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
 from ordinaut_ext_observability.db.insights.tables import HOST_TABLES
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +85,8 @@ class Redundancy:
 
 
 async def read_indexes(connection: Connection, tables: Sequence[str] = HOST_TABLES) -> tuple[Index, ...]:
-    """The indexes of these tables."""
-    rows = await connection.fetch(query("indexes"), list(tables))
-    return tuple(Index(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Read the indexes of these tables."""
+    return await read_rows(connection, Index, "indexes", list(tables))
 
 
 def redundant(indexes: Sequence[Index]) -> Iterator[Redundancy]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ordinaut_ext_observability.db.insights.queries import query, server_version
-from ordinaut_ext_observability.scrub.sql import normalised
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, fetch
 
 MAX_WAITERS = 100
 """Waiting sessions looked at, the longest waits first: each question who blocks holds up the lock manager."""
+
+_AS_READ = ("role", "application", "transaction_seconds", "lock_type", "lock_mode", "relation", "query")
+"""Fields that are columns of the query."""
 
 PREPARED_TRANSACTION = 0
 """The process id under which PostgreSQL names transactions prepared for a two-phase commit."""
@@ -63,9 +62,10 @@ class Locks:
 
 
 async def read_locks(connection: Connection) -> Locks:
-    """Who waits for whom."""
-    waitstart = "waitstart" if server_version(connection) >= 14 else "NULL::timestamptz"
-    rows = await connection.fetch(query("locks", waitstart=waitstart), MAX_WAITERS)
+    """Read who waits for whom."""
+    # PostgreSQL 13 does not say since when.
+    waitstart = "waitstart" if connection.get_server_version().major >= 14 else "NULL::timestamptz"
+    rows = await fetch(connection, "locks", MAX_WAITERS, waitstart=waitstart)
     return lock_tree({row["pid"]: row for row in rows})
 
 
@@ -110,18 +110,11 @@ def _session(
     behind: Mapping[int, list[int]],
 ) -> LockedSession:
     row = rows[pid]
-    is_prepared = pid == PREPARED_TRANSACTION
     return LockedSession(
         pid=pid,
         blocked_by=blockers[pid],
-        role=row["role"],
-        application=row["application"],
-        state="prepared transaction" if is_prepared else row["state"],
-        transaction_seconds=row["transaction_seconds"],
+        state="prepared transaction" if pid == PREPARED_TRANSACTION else row["state"],
         wait_seconds=row["wait_seconds"] if row["lock_type"] else None,
-        lock_type=row["lock_type"],
-        lock_mode=row["lock_mode"],
-        relation=row["relation"],
-        query=normalised(row["query"] or ""),
         waiters=tuple(_session(waiter, rows, blockers, behind) for waiter in behind.get(pid, ())),
+        **{name: row[name] for name in _AS_READ},
     )

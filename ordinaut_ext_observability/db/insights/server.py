@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.queries import query
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
 
 XID_LIMIT = 2**31 - 3_000_000
 """The age at which PostgreSQL 14 and newer assign no more transaction ids."""
@@ -46,6 +42,11 @@ class Server:
         blocks = self.blocks_from_cache + self.blocks_from_disk
         return self.blocks_from_cache / blocks if blocks else None
 
+    @property
+    def usable_connections(self) -> int:
+        """Connections that the server takes from others than superusers."""
+        return self.max_connections - self.reserved_connections
+
 
 @dataclass(frozen=True, slots=True)
 class XidAge:
@@ -68,12 +69,12 @@ class XidAge:
 
 
 async def read_server(connection: Connection) -> Server:
-    """The server's settings that matter here, and the statistics of the current database."""
-    (row,) = await connection.fetch(query("server"))
-    return Server(**dict(row))
+    """Read the server's settings that matter here, and the statistics of the current database."""
+    (server,) = await read_rows(connection, Server, "server")
+    return server
 
 
 async def read_xid_age(connection: Connection) -> XidAge:
-    """How old the oldest database and the oldest table of the current one are."""
-    (row,) = await connection.fetch(query("xid"))
-    return XidAge(**dict(row))
+    """Read how old the oldest database and the oldest table of the current one are."""
+    (age,) = await read_rows(connection, XidAge, "xid")
+    return age

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.queries import query
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
 
 HOST_TABLES = ("agent", "apscheduler_jobs", "audit_log", "due_work", "task", "task_run", "worker_heartbeat")
 """`apscheduler_jobs` is made by the scheduler when it first starts."""
@@ -55,7 +51,7 @@ class Tables:
 
 
 async def read_tables(connection: Connection, names: Sequence[str] = HOST_TABLES) -> Tables:
-    """The statistics of these tables."""
-    found = tuple(TableUsage(**dict(row)) for row in await connection.fetch(query("tables"), list(names)))
+    """Read the statistics of these tables."""
+    found = await read_rows(connection, TableUsage, "tables", list(names))
     present = {table.name for table in found}
     return Tables(found, tuple(name for name in names if name not in present))
