@@ -14,14 +14,12 @@ from rich.text import Text
 
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.cli.lock_trees import lock_trees
-from ordinaut_ext_observability.db.insights.activity import Connections, Transaction
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.report import Report, read_report
-from ordinaut_ext_observability.db.insights.server import Server, XidAge
 from ordinaut_ext_observability.db.insights.session import NoConnectionError, read_only_session
 from ordinaut_ext_observability.db.insights.statements import Statements
-from ordinaut_ext_observability.db.insights.tables import Tables
+from ordinaut_ext_observability.db.insights.views import Connections, Server, Tables, Transaction, XidAge
 
 READ = 0
 NOT_CONNECTED = 2

@@ -1,13 +1,13 @@
-"""An asyncpg connection that counts what is done with it, and its prepared statements and transactions."""
+"""An asyncpg connection that counts what is done with it, and its prepared statements, transactions and cursors."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.call_timer import CallTimer, Proxy
-from ordinaut_ext_observability.db.cursor import InstrumentedCursorFactory
 from ordinaut_ext_observability.db.definitions import TRANSACTION, DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement, usable_table
 
@@ -81,17 +81,23 @@ class InstrumentedConnection(Proxy):
         return status
 
 
-class InstrumentedStatement(Proxy):
-    """Behaves as the prepared statement it is given, and counts its executions."""
+class _StatementProxy(Proxy):
+    """Counts calls as executions of one statement."""
 
     __slots__ = ("_statement", "_timer")
 
-    counted = _BY_TEXT | {"explain"}
-
-    def __init__(self, prepared: Any, statement: Statement | None, timer: CallTimer) -> None:
-        super().__init__(prepared)
+    def __init__(self, proxied: Any, statement: Statement | None, timer: CallTimer) -> None:
+        super().__init__(proxied)
         self._statement = statement
         self._timer = timer
+
+
+class InstrumentedStatement(_StatementProxy):
+    """Behaves as the prepared statement it is given, and counts its executions."""
+
+    __slots__ = ()
+
+    counted = _BY_TEXT | {"explain"}
 
     def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursorFactory:
         """Make a cursor, to be iterated over or awaited."""
@@ -163,6 +169,73 @@ class InstrumentedTransaction(Proxy):
             return False
 
 
+class InstrumentedCursorFactory(_StatementProxy):
+    """What `cursor()` returns: to be iterated over or awaited."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> InstrumentedCursor:
+        return InstrumentedCursor(self._proxied.__aiter__(), self._statement, self._timer)
+
+    def __await__(self) -> Generator[Any, None, InstrumentedCursor]:
+        return InstrumentedCursor(self._proxied, self._statement, self._timer).open().__await__()
+
+
+class InstrumentedCursor(_StatementProxy):
+    """An open cursor, or the rows of one.
+
+    The time waited for rows is counted when there are no more or the cursor is dropped.
+    """
+
+    __slots__ = ("_counted", "_seconds")
+
+    counted = frozenset({"fetch", "fetchrow", "forward"})
+
+    def __init__(self, cursor: Any, statement: Statement | None, timer: CallTimer) -> None:
+        super().__init__(cursor, statement, timer)
+        self._seconds = 0.0
+        self._counted = True
+
+    async def open(self) -> Self:
+        """Await what is to become the cursor."""
+        self._proxied = await self._count("", _awaited, self._proxied)
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._count("", self._proxied.__anext__)
+
+    async def _count(self, _name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
+        started = monotonic_seconds()
+        self._counted = False
+        try:
+            result = await call(*arguments, **options)
+        except BaseException as error:
+            self._seconds += monotonic_seconds() - started
+            if not isinstance(error, StopAsyncIteration):
+                self._counted = True
+                self._timer.failed(self._statement, self._seconds, error)
+            self._end()
+            raise
+        self._seconds += monotonic_seconds() - started
+        self._timer.aborted = False
+        return result
+
+    def _end(self) -> None:
+        if not self._counted:
+            self._timer.metrics.record(self._statement, self._seconds)
+        self._seconds, self._counted = 0.0, True
+
+    def __del__(self) -> None:
+        self._end()
+
+
 def _on_table(operation: str, statement: Statement | None) -> Statement:
     """An operation with a statement that is on the table of this one."""
     return Statement(operation, statement.table if statement is not None else "")
+
+
+async def _awaited(factory: Any) -> Any:
+    return await factory

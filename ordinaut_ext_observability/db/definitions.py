@@ -9,9 +9,6 @@ from ordinaut_ext_observability.db.watched_pools import WatchedPools
 from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 
-COMPONENT = "database"
-"""Under which failures of ours are counted."""
-
 MAX_TEXTS = 512
 """Statements whose description is kept by their text: 2 MB of texts at most, since each is cut."""
 
@@ -77,4 +74,4 @@ class DatabaseMetrics(DatabaseClientMetrics):
 
     def count_failure(self) -> None:
         """Count a failure of ours."""
-        self._metrics.count_internal_error(COMPONENT)
+        self._metrics.count_internal_error("database")

@@ -151,12 +151,9 @@ class EngineEvents:
 
     @_harmless
     def _failed(self, failure: ExceptionContext) -> None:
-        statement: Statement | None
-        if failure.statement is not None:
-            statement = self._record(failure.statement, failure.execution_context)
-            statement = statement or self.metrics.statement(failure.statement)
-        else:
-            statement = CONNECTING if failure.connection is None else TRANSACTION
+        statement: Statement | None = CONNECTING if failure.connection is None else TRANSACTION
+        if (text := failure.statement) is not None:
+            statement = self._record(text, failure.execution_context) or self.metrics.statement(text)
         error = failure.original_exception
         if type(error).__module__.startswith("sqlalchemy.dialects.") and error.__cause__ is not None:
             error = error.__cause__  # what asyncpg raised, around which SQLAlchemy puts an error of its own
@@ -199,21 +196,15 @@ def queued_tasks(statement: str, rows: Iterable[Any]) -> Iterator[str]:
 
     What is no parameter (a literal, a column of a SELECT) is not found.
     """
+    found = _COLUMNS.search(statement, 0, 2000)
+    columns = [column.strip(' "\n\t').lower() for column in found[1].split(",")] if found else []
     for row in rows:
-        for value in _task_ids(statement, row):
-            if value is not None:
-                yield str(value)
-
-
-def _task_ids(statement: str, row: Any) -> Iterable[Any]:
-    if isinstance(row, Mapping):
-        return [value for name, value in row.items() if _TASK_PARAMETER.fullmatch(name)]
-    if isinstance(row, Sequence):
-        found = _COLUMNS.search(statement, 0, 2000)
-        columns = [column.strip(' "\n\t').lower() for column in found[1].split(",")] if found else []
-        if "task_id" in columns:
-            return row[columns.index("task_id") :: len(columns)]
-    return ()
+        values: Iterable[Any] = ()
+        if isinstance(row, Mapping):
+            values = [value for name, value in row.items() if _TASK_PARAMETER.fullmatch(name)]
+        elif isinstance(row, Sequence) and "task_id" in columns:
+            values = row[columns.index("task_id") :: len(columns)]
+        yield from (str(value) for value in values if value is not None)
 
 
 def _use(pool: Any) -> PoolUse | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS, DatabaseServerMetrics
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
@@ -11,8 +11,6 @@ from ordinaut_ext_observability.metrics.registry import Registry
 
 if TYPE_CHECKING:  # reading it takes the driver; every API process has the families
     from ordinaut_ext_observability.db.insights.report import Report
-
-ValueT = TypeVar("ValueT")
 
 _OF_PARTS = {
     "xid_age": ("xid_age", "server_age"),
@@ -87,5 +85,5 @@ class InsightMetrics(DatabaseServerMetrics):
         self._last[counter.name] = counts
 
 
-def _by_name(values: Mapping[str, ValueT]) -> dict[tuple[str, ...], ValueT]:
+def _by_name(values: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     return {(name,): value for name, value in values.items()}

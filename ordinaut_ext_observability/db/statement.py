@@ -17,24 +17,20 @@ MAX_CHARACTERS = 4096
 MAX_TABLE_LENGTH = 63
 """The longest name PostgreSQL keeps."""
 
-_BY_VERB = {
-    **dict.fromkeys(("select", "values", "table"), "select"),
-    **{verb: verb for verb in ("insert", "update", "delete", "merge", "copy", "truncate")},
-    **dict.fromkeys(
-        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"),
-        "transaction",
-    ),
-    **dict.fromkeys(
-        ("create", "alter", "drop", "comment", "grant", "revoke", "reindex", "refresh", "security", "import"), "ddl"
-    ),
-    **dict.fromkeys(("set", "reset", "show", "discard"), "setting"),
+_WITH_TARGET = frozenset({"insert", "update", "delete", "merge", "copy", "truncate"})
+_VERBS = {
+    **{verb: verb for verb in _WITH_TARGET},
+    "select": "select values table",
+    "transaction": "begin start commit end rollback abort savepoint release",
+    "ddl": "create alter drop comment grant revoke reindex refresh security import",
+    "setting": "set reset show discard",
 }
-OPERATIONS = frozenset({*_BY_VERB.values(), "explain", "other"})
+_BY_VERB = {verb: operation for operation, verbs in _VERBS.items() for verb in verbs.split()}
+OPERATIONS = frozenset({*_VERBS, "explain", "other"})
 """What a statement can be found to do."""
 
 _QUERY = frozenset({"select", "values", "table", "insert", "update", "delete", "merge", "with"})
 """Words that a query begins with."""
-_WITH_TARGET = frozenset({"insert", "update", "delete", "merge", "copy", "truncate"})
 _NAMING = _WITH_TARGET | {"table"}
 """After these a table is named where a statement or parentheses begin; after FROM and JOIN anywhere."""
 _BEFORE_NAME = frozenset({"into", "from", "only", "table", "lateral", "("})

@@ -12,9 +12,8 @@ import asyncpg
 from ordinaut_ext_observability.db.insights.candidates import CANDIDATES, Candidate
 from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, read_indexes, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
-from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection
-from ordinaut_ext_observability.db.insights.server import Server, read_server
-from ordinaut_ext_observability.db.insights.tables import TableUsage, read_tables
+from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
+from ordinaut_ext_observability.db.insights.views import Server, TableUsage, read_tables
 
 MIN_ROWS = 10_000
 """A table below this is read as a whole within a few milliseconds."""
@@ -63,7 +62,7 @@ async def read_advice(
     Raises:
         asyncpg.PostgresError: the system views cannot be read.
     """
-    server = await read_server(connection)
+    server = await read_row(Server, "server", connection)
     tables = await read_tables(connection)
     indexes = await read_indexes(connection)
     large = {table.name: table for table in tables.found if table.rows >= min_rows}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
-from ordinaut_ext_observability.db.insights.tables import HOST_TABLES
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Redundancy:
 
 async def read_indexes(connection: Connection, tables: Sequence[str] = HOST_TABLES) -> tuple[Index, ...]:
     """Read the indexes of these tables."""
-    return await read_rows(connection, Index, "indexes", list(tables))
+    return await read_rows(Index, "indexes", connection, list(tables))
 
 
 def redundant(indexes: Sequence[Index]) -> Iterator[Redundancy]:

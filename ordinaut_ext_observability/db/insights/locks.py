@@ -89,7 +89,8 @@ def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int
     roots: list[int] = []
     rounds: dict[int, int] = {}
     left = dict(blockers)
-    for number in range(len(blockers)):
+    while left:
+        number = len(rounds)
         ready = [pid for pid, ahead in left.items() if all(other in rounds for other in ahead)]
         for pid in ready or list(left)[:1]:
             ahead = left.pop(pid)
@@ -98,8 +99,6 @@ def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int
             else:
                 roots.append(pid)
             rounds[pid] = number
-        if not left:
-            break
     return behind, roots
 
 

@@ -23,10 +23,16 @@ _BROKEN = (
 )
 
 
+async def read_row(row_type: type[RowT], name: str, connection: Connection) -> RowT:
+    """Read the one row of a query as a dataclass that has its columns as fields."""
+    (row,) = await read_rows(row_type, name, connection)
+    return row
+
+
 async def read_rows(
-    connection: Connection, row_type: type[RowT], name: str, *arguments: Any, **replacements: str
+    row_type: type[RowT], name: str, connection: Connection, *arguments: Any, **replacements: str
 ) -> tuple[RowT, ...]:
-    """Read the rows of a query as dataclasses that have its columns as fields."""
+    """Read the rows of a query likewise."""
     return tuple(row_type(**row) for row in await fetch(connection, name, *arguments, **replacements))
 
 

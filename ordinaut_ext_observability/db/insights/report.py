@@ -9,21 +9,22 @@ from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.db.insights.activity import (
-    Connections,
-    Longest,
-    Transaction,
-    read_connections,
-    read_longest,
-    read_transactions,
-)
 from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
-from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection
-from ordinaut_ext_observability.db.insights.server import Server, XidAge, read_server, read_xid_age
+from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
 from ordinaut_ext_observability.db.insights.statements import Statements, read_statements
-from ordinaut_ext_observability.db.insights.tables import Tables, read_tables
+from ordinaut_ext_observability.db.insights.views import (
+    Connections,
+    Longest,
+    Server,
+    Tables,
+    Transaction,
+    XidAge,
+    read_connections,
+    read_tables,
+    read_transactions,
+)
 from ordinaut_ext_observability.errors import Problem
 
 FULL_RATIO = 0.8
@@ -102,11 +103,11 @@ class Report:
 ReadPart = Callable[[Connection], Awaitable[Any]]
 
 MEASURED: Mapping[str, ReadPart] = {
-    "server": read_server,
+    "server": partial(read_row, Server, "server"),
     "connections": read_connections,
-    "longest": read_longest,
+    "longest": partial(read_row, Longest, "longest"),
     "locks": read_locks,
-    "xid_age": read_xid_age,
+    "xid_age": partial(read_row, XidAge, "xid"),
     "tables": read_tables,
     "statements": read_statements,
 }

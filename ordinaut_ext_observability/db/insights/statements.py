@@ -51,7 +51,7 @@ async def read_statements(
     replacements = {name: installed[0][name] for name in ("schema", "total")} | {"texts": str(with_texts).lower()}
     try:
         async with connection.transaction():  # a savepoint where there is a transaction: its failure stays here
-            found = await read_rows(connection, Statement, "statements", limit, **replacements)
+            found = await read_rows(Statement, "statements", connection, limit, **replacements)
     except asyncpg.ObjectNotInPrerequisiteStateError:
         return Statements((), 0.0, "pg_stat_statements is installed, but not in shared_preload_libraries")
     seen = tuple(statement for statement in found if statement.id)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
-from ordinaut_ext_observability.db.insights.activity import Connections, Longest
+from ordinaut_ext_observability.db.insights.views import Connections, Longest
 from ordinaut_ext_observability.db.insights.locks import Locks
 from ordinaut_ext_observability.db.insights.report import Report
-from ordinaut_ext_observability.db.insights.server import Server, XidAge
+from ordinaut_ext_observability.db.insights.views import Server, XidAge
 from ordinaut_ext_observability.db.insights.statements import Statement, Statements
-from ordinaut_ext_observability.db.insights.tables import Tables, TableUsage
+from ordinaut_ext_observability.db.insights.views import Tables, TableUsage
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
