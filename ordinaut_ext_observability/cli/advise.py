@@ -13,8 +13,7 @@ from rich.text import Text
 
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.cli.db import NOT_CONNECTED, READ
-from ordinaut_ext_observability.db.insights.advice import MIN_ROWS, MIN_UNUSED_SECONDS, Advice, read_advice
-from ordinaut_ext_observability.db.insights.candidates import quoted
+from ordinaut_ext_observability.db.insights.advice import MIN_ROWS, MIN_UNUSED_SECONDS, Advice, quoted, read_advice
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.session import NoConnectionError, read_only_session
 

@@ -1,4 +1,4 @@
-"""What the proxies of asyncpg's objects share: they behave as what they are given, and time some of its calls.
+"""The base of proxies of asyncpg's objects: they behave as what they are given, and time some of its calls.
 
 The arguments of asyncpg's methods, whichever release it is, are passed on as they are; they are neither looked at nor
 kept.

@@ -170,7 +170,7 @@ class InstrumentedTransaction(Proxy):
 
 
 class InstrumentedCursorFactory(_StatementProxy):
-    """What `cursor()` returns: to be iterated over or awaited."""
+    """Result of `cursor()`, to be iterated over or awaited."""
 
     __slots__ = ()
 

@@ -24,14 +24,14 @@ class DatabaseMetrics(DatabaseClientMetrics):
         self._metrics = metrics
         self._describe = lru_cache(MAX_TEXTS)(describe_statement)
         self.engine_events: object = None
-        """What listens to SQLAlchemy's engines for these metrics."""
+        """The listener to SQLAlchemy's engines for these metrics, if there is one."""
         self._commits = self.transactions.labels("commit")
         self._rollbacks = self.transactions.labels("rollback")
         self.pools = WatchedPools(metrics.database_connections, self.count_failure)
         metrics.registry.refresh_with(self.pools.refresh)
 
     def statement(self, text: str) -> Statement | None:
-        """What the statement with this text does; None where we failed to tell."""
+        """Tell what the statement with this text does; None where we failed to."""
         try:
             return self._describe(text[: MAX_CHARACTERS + 1])  # the last one only says that there are more
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement

@@ -1,4 +1,4 @@
-"""What PostgreSQL says of itself, as metrics. They are of the process that reads it: call `clear` when another does."""
+"""PostgreSQL's own state as metrics. They are of the process that reads it: call `clear` when another does."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class InstrumentedPool(Proxy):
 
 
 class InstrumentedAcquisition:
-    """What `acquire()` returns: to be awaited or entered."""
+    """Result of `acquire()`, to be awaited or entered."""
 
     __slots__ = ("_acquisition", "_metrics", "_name")
 

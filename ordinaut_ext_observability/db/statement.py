@@ -27,7 +27,7 @@ _VERBS = {
 }
 _BY_VERB = {verb: operation for operation, verbs in _VERBS.items() for verb in verbs.split()}
 OPERATIONS = frozenset({*_VERBS, "explain", "other"})
-"""What a statement can be found to do."""
+"""All that a statement can be found to do."""
 
 _QUERY = frozenset({"select", "values", "table", "insert", "update", "delete", "merge", "with"})
 """Words that a query begins with."""
@@ -43,7 +43,7 @@ _TO_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"),
 
 
 class Statement(NamedTuple):
-    """What a statement does."""
+    """Operation and table of a statement."""
 
     operation: str
     table: str
@@ -52,7 +52,7 @@ class Statement(NamedTuple):
 
 
 def describe_statement(text: str) -> Statement:
-    """What this statement does; of several, what the first one does. Never raises for any text."""
+    """Tell what this statement does, of several the first one. Never raises for any text."""
     tokens = _tokens(text)
     at = next(index for index, token in enumerate(tokens) if token not in {";", "("})
     explained = tokens[at] == "explain"
@@ -111,7 +111,7 @@ def _expressions(tokens: list[str]) -> set[str]:
     names: set[str] = set()
     opened: list[int] = []
     before: dict[int, int] = {}
-    """What is before the parentheses that close here."""
+    """Tokens before parentheses, by where these close."""
     for at, word in enumerate(tokens):
         if word == "(":
             opened.append(at)
@@ -143,7 +143,7 @@ def _after_with(tokens: list[str], at: int) -> int:
 def _first_table(tokens: list[str], start: int, end: int, expressions: set[str]) -> str:
     """The first table named between these tokens; FROM and JOIN may name functions and expressions as well."""
     in_query = [True]
-    """For the statement and each of the parentheses that are open: FROM in those of a function is no clause."""
+    """An entry for the statement and each of the open parentheses: FROM in those of a function is no clause."""
     for at in range(start, end):
         word = tokens[at]
         if word == "(":
@@ -178,5 +178,5 @@ def _name_after(tokens: list[str], at: int) -> tuple[str, str, bool]:
 
 
 def _compares(tokens: list[str], at: int) -> bool:
-    """Whether this FROM is the one of IS [NOT] DISTINCT FROM."""
+    """Tell whether this FROM is the one of IS [NOT] DISTINCT FROM."""
     return tokens[at - 1] == "distinct" and tokens[at - 2] in {"is", "not"}

@@ -1,4 +1,4 @@
-"""How full connection pools are, read when the metrics are rendered."""
+"""Use of connection pools, read when the metrics are rendered."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Which indexes are worth having: the planner is asked how it would find the rows without them, and nothing is run."""
+"""Advice on indexes: the planner is asked how it would find the rows without them, and nothing is run."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.db.insights.candidates import CANDIDATES, Candidate
 from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, read_indexes, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
 from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
@@ -19,13 +19,116 @@ MIN_ROWS = 10_000
 """A table below this is read as a whole within a few milliseconds."""
 
 MIN_UNUSED_SECONDS = 7 * 86400.0
-"""For how long an index must not have been used: monthly work and the last incident's are not in less."""
+"""Time an index must not have been used: work that comes once a month, or with an incident, may need it later still."""
 
 MAX_SHARE = 0.1
 """Above this share of a table's rows the planner does not use an index for them."""
 
 MIN_SORTED_ROWS = 1_000
 """Below this, finding the rows by one index and sorting them costs next to nothing."""
+
+
+_SOME_TASK = "(SELECT id FROM task LIMIT 1)"
+"""A task of which the planner has to assume that it is like all others."""
+
+_PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An index that may be worth having."""
+
+    table: str
+    columns: tuple[str, ...]
+    """All ascending: a B-tree is read in both directions."""
+    serves: str
+    """The ones that run the statement, and when."""
+    statement: str
+    """The part of the statement that looks for rows; planned, never run."""
+    predicate: str = ""
+    """The predicate of a partial index, as PostgreSQL prints it; empty for all rows."""
+
+    @property
+    def name(self) -> str:
+        """The name, made as the host makes its own."""
+        return "_".join(("idx", self.table, *self.columns))
+
+    @property
+    def shown_statement(self) -> str:
+        """The statement with a parameter where the planner is given a value it cannot know."""
+        return self.statement.replace(_SOME_TASK, "$1")
+
+    def is_served_by(self, index: Index) -> bool:
+        """Tell whether an index does already what this one would."""
+        return (
+            index.table == self.table
+            and index.method == "btree"
+            and index.is_valid
+            and index.keys[: len(self.columns)] == self.columns
+            and (not index.is_partial or (bool(self.predicate) and index.predicate == self.predicate))
+        )
+
+    def definition(self, indexes: Sequence[Index], schema: str) -> str:
+        """The statement that makes it, under a name that is free."""
+        taken = {index.name for index in indexes}
+        name = next(name for name in (self.name, *(f"{self.name}_{n}" for n in range(2, 100))) if name not in taken)
+        where = f" WHERE {self.predicate}" if self.predicate else ""
+        columns = ", ".join(self.columns)
+        return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {quoted(schema)}.{self.table} ({columns}){where};"
+
+
+CANDIDATES = (
+    Candidate(
+        "due_work",
+        ("run_at",),
+        "workers, each time they look for work",
+        "SELECT id, task_id, run_at FROM due_work WHERE run_at <= now()"
+        " AND (locked_until IS NULL OR locked_until < now()) ORDER BY run_at LIMIT 1",
+    ),
+    Candidate(
+        "due_work",
+        ("locked_until",),
+        "workers when they free expired leases, and monitoring that counts them",
+        "SELECT id FROM due_work WHERE locked_until < now() - interval '60 seconds'",
+        "(locked_until IS NOT NULL)",
+    ),
+    Candidate(
+        "due_work",
+        ("task_id",),
+        "the API when a task is snoozed, canceled or deleted",
+        "SELECT id FROM due_work WHERE task_id = (SELECT id FROM task LIMIT 1)",
+    ),
+    Candidate(
+        "task_run",
+        ("finished_at",),
+        "monitoring that counts the runs of the last minutes",
+        "SELECT success FROM task_run WHERE finished_at >= now() - interval '5 minutes'",
+    ),
+    Candidate(
+        "task_run",
+        ("created_at",),
+        "the API's list of runs, newest first (GET /runs), and its statistics",
+        "SELECT * FROM task_run ORDER BY created_at DESC LIMIT 50",
+    ),
+    Candidate(
+        "task_run",
+        ("task_id", "created_at"),
+        "the API's latest runs of one task",
+        "SELECT * FROM task_run WHERE task_id = (SELECT id FROM task LIMIT 1) ORDER BY created_at DESC LIMIT 50",
+    ),
+    Candidate(
+        "audit_log",
+        ("at",),
+        "monitoring that counts the latest security events",
+        "SELECT action FROM audit_log WHERE at >= now() - interval '5 minutes'",
+    ),
+    Candidate(
+        "worker_heartbeat",
+        ("last_seen",),
+        "monitoring that counts the workers alive: rows of ended workers stay",
+        "SELECT worker_id FROM worker_heartbeat WHERE last_seen >= now() - interval '2 minutes'",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +145,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do about the host's indexes; nothing of it is done here."""
+    """Things to do about the host's indexes; nothing of it is done here."""
 
     proposals: tuple[Proposal, ...]
     redundant: tuple[Redundancy, ...]
@@ -50,7 +153,7 @@ class Advice:
     """Large ones that nobody used for `MIN_UNUSED_SECONDS`."""
     invalid: tuple[Index, ...]
     not_judged: tuple[str, ...]
-    """What could not be looked at, and why."""
+    """Tables and columns that could not be looked at, and why."""
     server: Server
 
 
@@ -124,8 +227,13 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _excess(nodes: Sequence[Mapping[str, Any]], table: str) -> str:
-    """What the plan does that an index would spare; empty: nothing."""
+    """Tell what the plan does that an index would spare; empty: nothing."""
     if any(node["Node Type"] == "Seq Scan" and node["Relation Name"] == table for node in nodes):
         return "reads the whole table"
     sorted_rows = max((node["Plans"][0]["Plan Rows"] for node in nodes if node["Node Type"] == "Sort"), default=0)
     return f"sorts {sorted_rows:,} rows" if sorted_rows >= MIN_SORTED_ROWS else ""
+
+
+def quoted(identifier: str) -> str:
+    """The identifier as SQL."""
+    return identifier if _PLAIN_IDENTIFIER.fullmatch(identifier) else '"' + identifier.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Who waits for whose lock, as a tree: roots hold, everything below waits."""
+"""Trees of sessions that wait for locks: roots hold, everything below waits."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class LockedSession:
 
     pid: int
     blocked_by: tuple[int, ...]
-    """Those it waits for: holders, and those ahead of it in the queue. Empty: it holds."""
+    """Sessions it waits for: holders, and those ahead of it in the queue. Empty: it holds."""
     role: str
     application: str
     state: str
     """Empty where our role may not see it."""
     transaction_seconds: float | None
     wait_seconds: float | None
-    """For the lock; for its statement on PostgreSQL 13. None: it does not wait, or we may not see it."""
+    """Time it waits for the lock; on PostgreSQL 13 since its statement began. None: it does not, or is hidden."""
     lock_type: str
     lock_mode: str
-    """What it waits for, empty when it does not."""
+    """The lock it waits for, empty when it does not."""
     relation: str
-    """Where the lock is, as far as known."""
+    """Table of the lock, as far as known."""
     query: str
     """Without literals."""
     waiters: tuple[LockedSession, ...]
-    """Those right behind it; each session is in the tree once, behind the last one ahead of it."""
+    """Sessions right behind it; each is in the tree once, behind the last one ahead of it."""
 
     def all_waiters(self) -> Iterator[LockedSession]:
         """Every session below, the nearest first within each branch."""
@@ -56,7 +56,7 @@ class Locks:
 
     waiting: int
     roots: tuple[LockedSession, ...]
-    """Those to look at: with most waiters first."""
+    """Sessions to look at, with most waiters first."""
     not_shown: int
     """Waiting sessions beyond `MAX_WAITERS`."""
 
@@ -84,7 +84,7 @@ def lock_tree(rows: Mapping[int, Mapping[str, Any]]) -> Locks:
 
 
 def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int]], list[int]]:
-    """Who stands right behind whom, and who stands first. Of a circle (a deadlock not yet found) one stands first."""
+    """Tell who stands right behind whom, and who first: one of a circle, which is a deadlock not yet found."""
     behind: defaultdict[int, list[int]] = defaultdict(list)
     roots: list[int] = []
     rounds: dict[int, int] = {}

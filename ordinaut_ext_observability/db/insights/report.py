@@ -1,4 +1,4 @@
-"""What PostgreSQL says of itself, read part by part, and what of it needs attention first."""
+"""The state of the database, read part by part, and what of it needs attention first."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REASONS = {
     "42501": Problem.NO_PERMISSION,
     **dict.fromkeys(("42P01", "42703", "42883"), Problem.MISSING_TABLE),
 }
-"""By SQLSTATE."""
+"""Reasons by SQLSTATE; any other state is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Report:
     problems: tuple[PartProblem, ...] = ()
 
     def attention(self) -> Iterator[str]:
-        """What should be looked at, the worst first."""
+        """List what should be looked at, the worst first."""
         if self.locks is not None and self.locks.waiting:
             roots = ", ".join(str(root.pid) for root in self.locks.roots[:5])
             yield f"{self.locks.waiting} blocked by locks; at the head: {roots}"

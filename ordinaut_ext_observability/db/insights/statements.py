@@ -18,14 +18,14 @@ class Statement:
     """PostgreSQL's `queryid`: the same for statements that differ in their literals only."""
     calls: int
     seconds: float
-    """Of all calls together."""
+    """All calls together."""
     rows: int
     query: str
     """Empty when texts were not asked for."""
 
     @property
     def mean_seconds(self) -> float:
-        """Of one call."""
+        """Mean time of one call."""
         return self.seconds / self.calls if self.calls else 0.0
 
 
@@ -34,7 +34,7 @@ class Statements:
     """The top of them."""
 
     top: tuple[Statement, ...]
-    """By time, the longest first."""
+    """Statements by time, the longest first."""
     hidden_seconds: float
     """Taken by statements of other roles that ours may not see."""
     absent: str

@@ -1,4 +1,4 @@
-"""What the system views of PostgreSQL say of the server, its sessions and the host's tables."""
+"""PostgreSQL's system views of the server, its sessions and the host's tables."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Server:
     database: str
     version: str
     role: str
-    """Ours."""
+    """The role we have."""
     sees_all: bool
-    """Whether our role may see what other roles do (`pg_monitor`)."""
+    """Our role may see what other roles do (`pg_monitor`)."""
     in_recovery: bool
     """A replica, or a server that is being restored."""
     max_connections: int
     reserved_connections: int
-    """Those of them that only superusers get."""
+    """Connections out of these that only superusers get."""
     commits: int
     rollbacks: int
     deadlocks: int
@@ -41,7 +41,7 @@ class Server:
     blocks_from_disk: int
     """Not found in PostgreSQL's buffers; the operating system may have had them."""
     statistics_age_seconds: float
-    """Since the statistics were last reset or, when they never were, since the server started: they are older then."""
+    """Time since the last reset of the statistics or, without one, the start of the server: they are older then."""
 
     @property
     def cache_hit_ratio(self) -> float | None:
@@ -61,17 +61,17 @@ class XidAge:
 
     database_age: int
     server_age: int
-    """Of the oldest database: it stops them all."""
+    """Age of the oldest database: it stops them all."""
     oldest_database: str
     oldest_table: str
-    """Of the current database."""
+    """The oldest one of the current database."""
     oldest_table_age: int
     freeze_max_age: int
     """From here on autovacuum freezes a table whether it is switched on or not."""
 
     @property
     def used_ratio(self) -> float:
-        """How much of the way to the stop is behind us, 0 to 1."""
+        """Part of the way to the stop that is behind us, 0 to 1."""
         return min(1.0, self.server_age / XID_LIMIT)
 
 
@@ -82,13 +82,13 @@ class Connections:
     total: int
     of_this_database: int
     by_state: dict[str, int]
-    """By PostgreSQL's states; `hidden`: of another role, and ours may not see more."""
+    """Numbers by PostgreSQL's states; `hidden`: another role's, of which ours may not see more."""
     by_application: dict[str, int]
     """The most frequent application names, and `(others)`."""
 
     @property
     def active(self) -> int:
-        """Those that run a statement now, as far as they can be seen."""
+        """Connections that run a statement now, as far as they can be seen."""
         return self.by_state.get("active", 0)
 
 
@@ -102,7 +102,7 @@ class Transaction:
     state: str
     transaction_seconds: float
     state_seconds: float | None
-    """How long it has been active, or idle."""
+    """Time it has been active, or idle."""
     waits_for: str
     """PostgreSQL's type and name of the wait, empty when it waits for nothing."""
     query: str
@@ -115,7 +115,7 @@ class Longest:
 
     transaction_seconds: float
     idle_in_transaction_seconds: float
-    """How long it has been idle, not how long its transaction is open."""
+    """Time it has been idle, not the age of its transaction."""
     query_seconds: float
     hidden: int
     """Sessions of this database that are not looked at, for want of the right to."""
@@ -139,11 +139,11 @@ class TableUsage:
     """Rows read by them."""
     index_scans: int
     autovacuum_age_seconds: float | None
-    """Since the last one; None: never, or not since the statistics were reset."""
+    """Time since the last one; None: never, or not since the statistics were reset."""
     vacuum_age_seconds: float | None
-    """Since the last one by autovacuum or by hand."""
+    """Time since the last one by autovacuum or by hand."""
     analyze_age_seconds: float | None
-    """Since the last one by autovacuum or by hand."""
+    """Time since the last one by autovacuum or by hand."""
 
     @property
     def index_scan_ratio(self) -> float | None:
