@@ -23,6 +23,7 @@ class DatabaseMetrics(DatabaseClientMetrics):
         super().__init__(metrics.registry)
         self._metrics = metrics
         self._describe = lru_cache(MAX_TEXTS)(describe_statement)
+        self._durations = lru_cache(MAX_TEXTS)(lambda statement: self.query_seconds.labels(*statement))
         self.engine_events: object = None
         """The listener to SQLAlchemy's engines for these metrics, if there is one."""
         self._commits = self.transactions.labels("commit")
@@ -42,7 +43,7 @@ class DatabaseMetrics(DatabaseClientMetrics):
         """Count one execution, however it ended."""
         try:
             if statement is not None:
-                self.query_seconds.labels(*statement).observe(seconds)
+                self._durations(statement).observe(seconds)
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             self.count_failure()
 
