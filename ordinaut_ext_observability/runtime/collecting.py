@@ -242,11 +242,11 @@ class _Insights:
         self._families = InsightMetrics(registry)
 
     async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> Mapping[str, str]:
-        from ordinaut_ext_observability.db.insights.collect import collect_insights
+        from ordinaut_ext_observability.db.insights.report import read_parts
 
-        insights = await collect_insights(connection)
-        self._families.update(insights)
-        return {problem.part: problem.reason for problem in insights.problems}
+        report = await read_parts(connection)
+        self._families.update(report)
+        return {problem.part: problem.reason for problem in report.problems}
 
     def clear(self) -> None:
         self._families.clear()

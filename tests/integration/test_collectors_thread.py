@@ -175,12 +175,12 @@ def test_parts_of_the_insights_that_failed_are_told(database_url, monkeypatch):
 
     import asyncpg
 
-    from ordinaut_ext_observability.db.insights import collect
+    from ordinaut_ext_observability.db.insights import report
 
     async def denied(_):
         raise asyncpg.InsufficientPrivilegeError("denied")
 
-    monkeypatch.setattr(collect, "read_locks", denied)
+    monkeypatch.setitem(report.MEASURED, "locks", denied)
 
     async def run():
         connection = await asyncpg.connect(database_url)
