@@ -93,6 +93,8 @@ def read_url(url: str) -> Target:
             raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
     if parameters.get("sslrootcert") == "system" and parameters.get("sslmode", "verify-full") != "verify-full":
         raise ValueError("the database URL has sslrootcert=system, which needs sslmode=verify-full")
+    if not parameters.get("port", "").replace(",", "").isdecimal() and "port" in parameters:
+        raise ValueError("the database URL has a port that is no number up to 65535")
     # `hostaddr` is libpq's way to spare itself the name server.
     hosts = parameters.pop("host", given.get("hostaddr", ""))
     servers = location.split(",") if location else _servers(hosts, parameters.get("port", ""))
