@@ -34,16 +34,48 @@ SOURCES = {
 """Which table a metric comes from."""
 
 
-class SystemMetrics:
-    """The families, each an attribute, in two groups: `cluster_counters` and `gauges`."""
+class CollectorMetrics:
+    """The families about the collectors themselves, whichever server they read."""
 
-    def __init__(self, metrics: Metrics, active_workers: Gauge | None = None) -> None:
-        """`active_workers` is a gauge without labels; left out, the one of `metrics` is taken if it has none."""
-        if active_workers is None and not metrics.active_workers.label_names:
-            active_workers = metrics.active_workers
-        self.active_workers = active_workers
-        self.gauges_of: dict[str, list[Gauge]] = {}
-        """By the collector that reads them."""
+    def __init__(self, metrics: Metrics) -> None:
+        self.age = metrics.gauge(
+            "ordinaut_observability_collector_age_seconds",
+            "How old the collector's facts are, as of its last round; see the time of its last success too.",
+            "collector",
+        )
+        self.last_success = metrics.gauge(
+            LAST_SUCCESS,
+            "When the collector last read what it should, in seconds since 1970.",
+            "collector",
+        )
+        self.seconds = metrics.gauge(
+            "ordinaut_observability_collector_duration_seconds",
+            "How long the collector's last reading took, waiting for the server included.",
+            "collector",
+        )
+        self.rows = metrics.gauge(
+            "ordinaut_observability_collector_rows", "Rows that the collector's last reading was sent.", "collector"
+        )
+        self.errors = metrics.counter(
+            "ordinaut_observability_collector_errors_total",
+            "Readings that failed, by collector and reason; odd_row: rows left out of a reading, or a part of it.",
+            "collector",
+            "reason",
+        )
+
+    def count_odd_rows(self, collector: str, rows: int) -> None:
+        """Count rows that say what cannot be: an infinite time, a heartbeat from the future."""
+        if rows:
+            self.errors.labels(collector, "odd_row").inc(rows)
+
+
+class SystemMetrics:
+    """The families, each an attribute, in two groups: `cluster_counters` and `gauges_of`."""
+
+    def __init__(self, metrics: Metrics, own: CollectorMetrics | None = None) -> None:
+        """`own` are of `metrics`; left out, they are made."""
+        self.own = own or CollectorMetrics(metrics)
+        self.active_workers = metrics.active_workers
         self.cluster_counters: list[AnyFamily] = []
         """The counts from the database for all: published with every checkpoint, and never beside it."""
         self._define_queue(metrics)
@@ -52,39 +84,25 @@ class SystemMetrics:
         self._define_scheduler(metrics)
         self._define_activity(metrics)
         self._define_self(metrics)
-        self.gauges_of = self._group()
-
-    @property
-    def gauges(self) -> list[Gauge]:
-        """What is so now, read by the leader: cleared when it leads no more."""
-        return [gauge for group in self.gauges_of.values() for gauge in group]
-
-    def _group(self) -> dict[str, list[Gauge]]:
-        return {
+        self.gauges_of: dict[str, list[Gauge]] = {
             "queue": [
                 *(self.queue_depth, self.queue_depth_by_priority, self.scheduler_lag, self.oldest_age),
                 *(self.depth_is_estimate, self.in_progress, self.expired_leases),
             ],
-            "workers": [
-                *(self.workers, self.heartbeat_age, self.items_finished),
-                *([] if self.active_workers is None else [self.active_workers]),
-            ],
+            "workers": [self.workers, self.heartbeat_age, self.items_finished, self.active_workers],
             "runs": [self.executions, self.success_ratio],
             "scheduler": [self.jobs, self.overdue_jobs, self.oldest_overdue],
             "tasks": [self.tasks],
             "activity": [self.active_agents],
             "sources": [self.source_info],
         }
+        """What is so now, by the collector that reads it."""
 
     def clear_gauges(self) -> None:
-        """Nothing is known any more."""
-        for gauge in self.gauges:
-            gauge.clear()
-
-    def count_odd_rows(self, collector: str, rows: int) -> None:
-        """Count rows that say what cannot be: an infinite time, a heartbeat from the future."""
-        if rows:
-            self.errors.labels(collector, "odd_row").inc(rows)
+        """Show nothing that the leader reads: this process leads no more."""
+        for group in self.gauges_of.values():
+            for gauge in group:
+                gauge.clear()
 
     def _define_queue(self, metrics: Metrics) -> None:
         self.queue_depth = metrics.queue_depth
@@ -214,30 +232,6 @@ class SystemMetrics:
         self.cluster_counters += [self.tasks_created, self.audit_actions, self.agent_actions]
 
     def _define_self(self, metrics: Metrics) -> None:
-        self.collector_age = metrics.gauge(
-            "ordinaut_observability_collector_age_seconds",
-            "How old the collector's facts are, as of its last round; see the time of its last success too.",
-            "collector",
-        )
-        self.collector_success = metrics.gauge(
-            LAST_SUCCESS,
-            "When the collector last read what it should, in seconds since 1970.",
-            "collector",
-        )
-        self.collector_seconds = metrics.gauge(
-            "ordinaut_observability_collector_duration_seconds",
-            "How long the collector's last reading took, waiting for the server included.",
-            "collector",
-        )
-        self.collector_rows = metrics.gauge(
-            "ordinaut_observability_collector_rows", "Rows that the collector's last reading was sent.", "collector"
-        )
-        self.errors = metrics.counter(
-            "ordinaut_observability_collector_errors_total",
-            "Readings that failed, by collector and reason; odd_row: rows left out of a reading, or a part of it.",
-            "collector",
-            "reason",
-        )
         self.leader = metrics.gauge(
             LEADER,
             "1 in the process that reads the database for all, 0 in the others that could.",

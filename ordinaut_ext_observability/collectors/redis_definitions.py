@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ordinaut_ext_observability.collectors.facts import RedisFacts
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import Gauge, GaugeChild
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.collectors.redis_reading import RedisReading
 
 # A server on the same machine answers in a tenth of a millisecond, and one that needs a second does not answer for us.
 PING_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -56,52 +50,27 @@ class RedisMetrics:
             "orchestrator_redis_connected_clients", "Clients connected to Redis, this one included."
         )
 
-    def show(self, reading: RedisReading) -> None:
-        """What was read just now, and nothing else."""
-        facts = reading.facts
+    def show(self, facts: RedisFacts) -> None:
+        """The facts of just now, and nothing else."""
         self.up.labels().set(1)
         self.ping_seconds.labels().observe(facts.latency_seconds)
-        if not reading.informed:
-            for gauge in self._of_info():
-                gauge.clear()
-        else:
-            self.memory_used.labels().set(facts.used_memory_bytes)
-            self.memory_max.labels().set(facts.max_memory_bytes)
-            self.connected_clients.labels().set(facts.connected_clients)
-            self.evicted_keys.labels().set(facts.evicted_keys)
-        self._show_streams(facts)
-
-    def show_absence(self) -> None:
-        """Redis does not answer."""
-        self.clear()
-        self.up.labels().set(0)
+        for gauge, number in (
+            (self.memory_used, facts.used_memory_bytes),
+            (self.memory_max, facts.max_memory_bytes),
+            (self.evicted_keys, facts.evicted_keys),
+            (self.connected_clients, facts.connected_clients),
+        ):
+            gauge.replace({(): number} if number is not None else {})
+        groups = {(group.stream, group.group): group for group in facts.groups}
+        self.stream_length.replace({(stream,): length for stream, length in facts.stream_lengths.items()})
+        self.group_pending.replace({labels: group.pending for labels, group in groups.items()})
+        self.group_lag.replace({labels: group.lag for labels, group in groups.items() if group.lag is not None})
+        self.group_consumers.replace({labels: group.consumers for labels, group in groups.items()})
 
     def clear(self) -> None:
-        """Nobody looks any more."""
-        for gauge in self._gauges():
+        """Show nothing any more."""
+        for gauge in (
+            *(self.up, self.stream_length, self.group_pending, self.group_lag, self.group_consumers),
+            *(self.memory_used, self.memory_max, self.evicted_keys, self.connected_clients),
+        ):
             gauge.clear()
-
-    def _gauges(self) -> tuple[Gauge, ...]:
-        streams = (self.stream_length, self.group_pending, self.group_lag, self.group_consumers)
-        return (self.up, *streams, *self._of_info())
-
-    def _of_info(self) -> tuple[Gauge, ...]:
-        return (self.memory_used, self.memory_max, self.evicted_keys, self.connected_clients)
-
-    def _show_streams(self, facts: RedisFacts) -> None:
-        _replace(self.stream_length, {(stream,): length for stream, length in facts.stream_lengths.items()})
-        groups = {(group.stream, group.group): group for group in facts.groups}
-        _replace(self.group_pending, {labels: group.pending for labels, group in groups.items()})
-        _replace(self.group_lag, {labels: group.lag for labels, group in groups.items() if group.lag is not None})
-        _replace(self.group_consumers, {labels: group.consumers for labels, group in groups.items()})
-
-
-def _replace(gauge: Gauge, values: dict[tuple[str, ...], int]) -> None:
-    """Show these series and no others."""
-    shown: set[GaugeChild] = set()
-    for labels, value in values.items():
-        child = gauge.labels(*labels)
-        child.set(value)
-        shown.add(child)
-    if len(shown) < len(gauge):
-        gauge.keep_only(shown)

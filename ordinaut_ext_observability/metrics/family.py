@@ -11,7 +11,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
@@ -298,6 +298,18 @@ class Gauge(Family[GaugeChild]):
     def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
         return type(self)(self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=budgets)
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these series, by their label values, and no others."""
+        with self._creation_lock:
+            before, self._children = self._children, {}
+            self._guard.forget()
+            for labels, value in values.items():
+                admitted = self._guard.admit(tuple(map(_kept, labels)), len(self._children))
+                child = self._children.get(admitted) or before.get(admitted) or self._make(admitted)
+                child.set(value)
+                self._children[admitted] = child
+            self._reblock(list(self._children.values()))
 
     def _make(self, values: tuple[str, ...]) -> GaugeChild:
         return GaugeChild(values, self._lock)
