@@ -20,11 +20,11 @@ import asyncpg
 from benchmarks.harness import Options, Result, low, milliseconds
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors.collector import CollectorOptions, SystemCollector
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -93,8 +93,8 @@ class _Figures:
 async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> _Figures:
     url = server.url(await _fill(server, runs, due))
     metrics = Metrics(Registry())
-    families = SystemMetrics(metrics)
-    states = CollectorStates(families.own, SystemClock(), lambda *_, **__: None, metrics.count_internal_error)
+    families = SystemMetrics(metrics.registry)
+    states = CollectorStates(families, SystemClock(), lambda *_, **__: None, metrics.count_internal_error)
     collector = SystemCollector(url, families, states, CollectorOptions())
 
     async def collect() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.collector import CollectorOptions, SystemCollector
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -27,19 +27,21 @@ def silent(*_, **__):
     """An event log that nobody reads."""
 
 
-def states_of(own, metrics, event=silent, clock=None):
-    """The states of collectors with these metrics about themselves."""
-    return CollectorStates(own, clock or SystemClock(), event, metrics.count_internal_error)
+def states_of(metrics, event=silent, clock=None):
+    """The states of collectors that show in the registry of these metrics."""
+    return CollectorStates(
+        CollectorMetrics(metrics.registry), clock or SystemClock(), event, metrics.count_internal_error
+    )
 
 
 def make_collector(url, metrics=None, *, event=silent, clock=None, open_stores=None, extra=None, **options):
     """A collector of PostgreSQL; without `metrics`, into a registry of its own."""
     metrics = metrics or Metrics(Registry())
-    families = SystemMetrics(metrics)
+    families = SystemMetrics(metrics.registry)
     return SystemCollector(
         url,
         families,
-        states_of(families.own, metrics, event, clock),
+        states_of(metrics, event, clock),
         CollectorOptions(**options),
         checkpoints=Checkpoints(open_stores, families.cluster_counters, metrics) if open_stores else None,
         extra=extra,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.id_window import IdWindow
 from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
 """In one reading, to bound its memory; the rest is read the next time."""
@@ -43,7 +43,7 @@ class ActivityCollector:
             rows = {row["id"]: row for row in found}
             for number in self.ids.advance(rows, transaction.now):
                 self._count(rows[number], families)
-        families.own.rows.labels("activity").set(len(found))
+        families.collector_rows.labels("activity").set(len(found))
         self._show(transaction.now, families)
 
     def _count(self, row: asyncpg.Record, families: SystemMetrics) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 1000
 """The newest of a reading: a sample is enough."""
@@ -36,11 +36,11 @@ class DriftCollector:
         ][:_MOST_ROWS]
         tasks = await transaction.rows("tasks_known", [lease.task for lease in fresh]) if fresh else []
         kinds = {str(row["id"]): row["kind"] for row in tasks}
-        families.own.rows.labels("drift").set(len(queued) + len(kinds))
+        families.collector_rows.labels("drift").set(len(queued) + len(kinds))
         for row in queued:
             if row["late"] is not None:
                 families.drift.labels(row["kind"], "queued").observe(max(0.0, row["late"]))
-        families.own.count_odd_rows("drift", sum(row["late"] is None for row in queued))
+        families.count_odd_rows("drift", sum(row["late"] is None for row in queued))
         for lease in fresh:
             began = min(lease.locked_until - _LEASE_SECONDS, transaction.now)  # however long it was leased for
             families.drift.labels(kinds.get(lease.task, ""), "leased").observe(max(0.0, began - lease.run_at))

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import QueueFacts
 from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_COUNTED = 10_000
 """Rows counted one by one, which takes milliseconds; beyond that the planner is asked."""
@@ -63,4 +63,4 @@ def _show(families: SystemMetrics, facts: QueueFacts) -> None:
     shown = {"all": facts.claimable}
     shown |= {str(priority): facts.claimable_by_priority.get(priority, 0) for priority in range(1, 10)}
     for priority, depth in shown.items():
-        families.queue_depth_by_priority.labels(priority).set(depth)
+        families.due_work_queue_depth.labels(priority).set(depth)

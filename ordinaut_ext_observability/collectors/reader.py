@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.drift import DriftCollector
 from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
 from ordinaut_ext_observability.collectors.queue import read_queue
@@ -18,6 +17,7 @@ from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""
@@ -89,7 +89,7 @@ class SystemReader:
             for gauge in self._families.gauges_of.get(name, ()):
                 gauge.clear()
             return None
-        self._states.metrics.seconds.labels(name).set(clock.monotonic() - begun)
+        self._families.collector_seconds.labels(name).set(clock.monotonic() - begun)
         self._states.succeeded(name, facts)
         return facts
 

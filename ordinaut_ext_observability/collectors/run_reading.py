@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.runs import Lease, Plan, Run, RunCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
 """Of the window in one reading; after a long pause the rest is read the next time."""
@@ -57,7 +57,7 @@ class RunsCollector:
         skipped = await _skipped(transaction, plan)
         tasks = await _tasks(transaction, {row["task_id"] for row in self._unseen(rows)})
         # From here on nothing waits: what is counted and up to where belong together.
-        families.own.rows.labels("runs").set(len(rows))
+        families.collector_rows.labels("runs").set(len(rows))
         full = len(window) == most
         before = self.counter.unaccounted
         fresh = self.counter.finish(
@@ -75,7 +75,7 @@ class RunsCollector:
             ended_at = _ended_at(row, now)
             odd += ended_at is None and row["finished_at"] is not None
             self._count(row, ended_at, tasks.get(row["task_id"], _Task()), families)
-        families.own.count_odd_rows("runs", odd)
+        families.count_odd_rows("runs", odd)
         families.unaccounted.labels().inc(skipped + self.counter.unaccounted - before)
         self._show(now, families)
 

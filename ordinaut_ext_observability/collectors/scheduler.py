@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import SchedulerFacts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _GRACE_SECONDS = 30.0
 """The host's scheduler lets a job be this late before it calls it missed."""
@@ -55,7 +55,7 @@ async def read_scheduler(transaction: ReadTransaction, families: SystemMetrics, 
         next_run_in_seconds=row["next_in"],
         active_schedules=schedules,
     )
-    families.own.count_odd_rows("scheduler", row["odd_rows"])
+    families.count_odd_rows("scheduler", row["odd_rows"])
     for gauge, number in (
         (families.jobs, facts.jobs),
         (families.overdue_jobs, facts.overdue_jobs),

@@ -6,9 +6,9 @@ import hashlib
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import DatabaseFacts
 from ordinaut_ext_observability.collectors.problems import concerns_statement
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 
 class ServerCollector:

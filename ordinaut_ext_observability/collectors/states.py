@@ -7,9 +7,9 @@ from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.collectors.definitions import CollectorMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 
 NOT_CONNECTED = "none: not connected"
 
@@ -47,7 +47,7 @@ class CollectorStates:
     def succeeded(self, name: str, facts: object, problem: Problem | None = None) -> None:
         """The collector read this; with a problem, not all that it should."""
         self._collected[name] = Collected(facts, self.clock.monotonic(), problem)
-        self.metrics.last_success.labels(name).set(self.clock.wall())
+        self.metrics.collector_success.labels(name).set(self.clock.wall())
         self._tell(name, problem.value if problem is not None else None)
 
     def failed(self, name: str, error: BaseException, problem: Problem) -> None:
@@ -75,7 +75,7 @@ class CollectorStates:
         own = self.metrics
         for name in [name for name in self._collected if name not in kept]:
             del self._collected[name]
-            for gauge in (own.age, own.last_success, own.seconds, own.rows):
+            for gauge in (own.collector_age, own.collector_success, own.collector_seconds, own.collector_rows):
                 gauge.remove(name)
 
     def show_ages(self) -> None:
@@ -83,7 +83,7 @@ class CollectorStates:
         now = self.clock.monotonic()
         for name, state in self._collected.items():
             if state.collected_at is not None:
-                self.metrics.age.labels(name).set(now - state.collected_at)
+                self.metrics.collector_age.labels(name).set(now - state.collected_at)
 
     def _tell(self, name: str, reason: str | None, part: str = "", **fields: Any) -> None:
         """Count the problem, and log it where it is another one than before, or none any more."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import WorkerFacts
 from ordinaut_ext_observability.collectors.processed import ProcessedCounter, WorkerCount
 from ordinaut_ext_observability.collectors.runs import Lease
 from ordinaut_ext_observability.collectors.windows import WindowCounts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _LOOK_BACK_SECONDS = 86_400.0
 """How long ago a worker may have given its last sign of life to be known at the beginning."""
@@ -37,10 +37,10 @@ class WorkersCollector:
         rows = [WorkerCount(**row) for row in await transaction.rows("processed", instant(since))]
         before = await transaction.value("processed_before") if self.read_until is None else 0
         # From here on nothing waits: what is counted and up to where belong together.
-        families.own.rows.labels("workers").set(len(fresh) + len(rows))
+        families.collector_rows.labels("workers").set(len(fresh) + len(rows))
         # A heartbeat further in the future than clocks differ is no sign of life: it would be one for ever.
         heartbeats = {row["worker_id"]: row["last_seen"] for row in fresh if row["last_seen"] <= now + fresh_seconds}
-        families.own.count_odd_rows("workers", len(fresh) - len(heartbeats))
+        families.count_odd_rows("workers", len(fresh) - len(heartbeats))
         if self.read_until is None:
             self.counter.begin(now, before, rows)
         else:

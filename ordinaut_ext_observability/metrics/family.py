@@ -295,21 +295,19 @@ class Gauge(Family[GaugeChild]):
         self.merged_by = merged_by
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
 
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values by their labels, and no others."""
+        shown: set[GaugeChild] = set()
+        for labels, value in values.items():
+            child = self.labels(*labels)
+            child.set(value)
+            shown.add(child)
+        if len(shown) < len(self):
+            self.keep_only(shown)
+
     def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""
         return type(self)(self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=budgets)
-
-    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
-        """Show these series, by their label values, and no others."""
-        with self._creation_lock:
-            before, self._children = self._children, {}
-            self._guard.forget()
-            for labels, value in values.items():
-                admitted = self._guard.admit(tuple(map(_kept, labels)), len(self._children))
-                child = self._children.get(admitted) or before.get(admitted) or self._make(admitted)
-                child.set(value)
-                self._children[admitted] = child
-            self._reblock(list(self._children.values()))
 
     def _make(self, values: tuple[str, ...]) -> GaugeChild:
         return GaugeChild(values, self._lock)

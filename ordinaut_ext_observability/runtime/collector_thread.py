@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.collectors.checks import POSTGRESQL, REDIS, CollectedChecks, Finding, ReadElsewhere
-from ordinaut_ext_observability.collectors.definitions import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD
-from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
@@ -40,28 +41,28 @@ class CollectorThread:
         settings: CollectorSettings,
         redis_url: str | None,
         metrics: Metrics,
+        registry: Registry,
         clock: Clock,
         *,
         event: Callable[..., None],
         open_stores: Callable[[], Stores] | None,
     ) -> None:
-        """`metrics` is what is counted into. With `open_stores`, what is counted for all is published there."""
-        own = CollectorMetrics(metrics)
-        self.states = CollectorStates(own, clock, event, metrics.count_internal_error)
+        """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""
+        self.states = CollectorStates(CollectorMetrics(registry), clock, event, metrics.count_internal_error)
         self.shared_families: list[AnyFamily] = []
         """What is counted for all: shown from the relay store, not from this process."""
-        self._interval_seconds = settings.collector_interval_seconds
+        self._interval_seconds = settings.interval_seconds
         self._read: dict[str, tuple[str, ...]] = {}
         """Servers that are read, for people, and their checks."""
         # The families are known before there is anything to read them with: that imports the drivers, in the thread.
         makers: list[Callable[[], PeriodicTask | None]] = []
         if settings.database_url is not None:
-            system, insights = SystemMetrics(metrics, own), InsightMetrics(metrics)
+            system, insights = SystemMetrics(registry), InsightMetrics(registry)
             self.shared_families = system.cluster_counters
             self._read["PostgreSQL"] = POSTGRESQL
             makers.append(lambda: _read_postgresql(settings, metrics, system, insights, self.states, open_stores))
         if redis_url is not None:
-            redis = RedisMetrics(metrics)
+            redis = RedisServerMetrics(registry)
             self._read["Redis"] = REDIS
             makers.append(lambda: _read_redis(redis_url, redis, self.states, self._interval_seconds))
         self._thread = BackgroundThread(
@@ -135,20 +136,20 @@ def _read_postgresql(
         settings.database_url.get_secret_value(),
         system,
         states,
-        CollectorOptions(settings.collector_interval_seconds, settings.heartbeat_fresh_seconds),
+        CollectorOptions(settings.interval_seconds, settings.heartbeat_fresh_seconds),
         checkpoints=Checkpoints(open_stores, system.cluster_counters, metrics) if open_stores is not None else None,
         extra=ExtraQuery(read_insights, insights.clear),
     )
-    return PeriodicTask("postgresql", collector.collect, settings.collector_interval_seconds, finish=collector.close)
+    return PeriodicTask("postgresql", collector.collect, settings.interval_seconds, finish=collector.close)
 
 
 def _read_redis(
-    url: str, families: RedisMetrics, states: CollectorStates, interval_seconds: float
+    url: str, metrics: RedisServerMetrics, states: CollectorStates, interval_seconds: float
 ) -> PeriodicTask | None:
     from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 
     try:
-        collector = RedisCollector(url, families, states, interval_seconds)
+        collector = RedisCollector(url, metrics, states, interval_seconds)
     except ValueError as error:
         error.add_note(str(error))
         states.failed("redis", error, Problem.REFUSED)

@@ -47,7 +47,7 @@ class Collector:
         return {name: state.problem for name, state in states.items() if state.problem is not None}
 
     def errors(self):
-        return {child.label_values: child.value for child in self.collector.families.own.errors.children()}
+        return {child.label_values: child.value for child in self.collector.families.errors.children()}
 
     def shown(self):
         return [gauge.name for group in self.collector.families.gauges_of.values() for gauge in group if len(gauge)]

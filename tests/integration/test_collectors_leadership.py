@@ -219,7 +219,7 @@ def test_answer_that_is_lost_counts_nothing_twice(database_url, tmp_path):
                 await add_runs(host, 1)
                 await collect(leader)
                 assert (leader.states.leads, total(store)) == (True, 3 * number)
-            assert leader.families.own.errors.labels("checkpoint", "unreachable").value == 3
+            assert leader.families.errors.labels("checkpoint", "unreachable").value == 3
 
     asyncio.run(run())
 

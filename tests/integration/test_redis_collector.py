@@ -17,9 +17,8 @@ from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
 from ordinaut_ext_observability.collectors import redis_reading
-from ordinaut_ext_observability.collectors.definitions import CollectorMetrics
 from ordinaut_ext_observability.collectors.facts import Collected, GroupFacts
-from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
+from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -42,13 +41,13 @@ class Watched:
     events: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        own = CollectorMetrics(self.metrics)
         self.states = states_of(
-            own,
             self.metrics,
             lambda level, message, _, **fields: self.events.append((level, fields.get("reason", message))),
         )
-        self.collector = RedisCollector(self.url, RedisMetrics(self.metrics), self.states, interval_seconds=0.05)
+        self.collector = RedisCollector(
+            self.url, RedisServerMetrics(self.metrics.registry), self.states, interval_seconds=0.05
+        )
         self.task = PeriodicTask("redis", self.collector.collect, 0.05, finish=self.collector.close)
 
     @property

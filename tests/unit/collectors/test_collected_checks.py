@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from ordinaut_ext_observability.collectors.checks import POSTGRESQL, REDIS, CollectedChecks
-from ordinaut_ext_observability.collectors.definitions import CollectorMetrics
 from ordinaut_ext_observability.collectors.facts import (
     DatabaseFacts,
     QueueFacts,
@@ -36,7 +35,7 @@ class Checks:
 
     def __init__(self, elsewhere=None, *, leads=False, mode="advisory lock"):
         metrics, self.clock = Metrics(Registry()), ManualClock()
-        self.states = states_of(CollectorMetrics(metrics), metrics, clock=self.clock)
+        self.states = states_of(metrics, clock=self.clock)
         self.states.leads, self.states.mode = leads, mode
         self.checks = CollectedChecks(self.states, 90.0, elsewhere.get if elsewhere is not None else None)
 
