@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
-
-ProbeStatus = Literal["ok", "unavailable"]
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The answer to one probe."""
+    """The answer to one probe: `ok`, or `unavailable` for a reason."""
 
-    status: ProbeStatus
-    reason: str
-    """Empty when the status is ok."""
+    reason: str = ""
+
+    @property
+    def status(self) -> str:
+        return "unavailable" if self.reason else "ok"
 
     @property
     def http_status(self) -> int:
-        """200 or 503."""
-        return 200 if self.status == "ok" else 503
-
-
-_OK = ProbeResult("ok", "")
+        return 503 if self.reason else 200
 
 
 class Lifecycle:
     """Started, ready, alive. Answers are read from memory: a probe never waits for anything."""
 
-    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, health: Callable[[], HealthReport]) -> None:
-        """`health` tells of all checks, from memory."""
+    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
         self._loop_watch = loop_watch
-        self._health = health
         self._loop_blocked_seconds = loop_blocked_seconds
-        self._started = False
-        self._stopping = False
+        self._monitor = monitor
+        self._started = self._stopping = False
 
     def mark_starting(self) -> None:
         """The host begins to start, perhaps after having been shut down."""
@@ -54,27 +47,23 @@ class Lifecycle:
 
     def live(self) -> ProbeResult:
         """Unavailable when the event loop has been blocked for too long; nothing else counts."""
-        if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds:
-            return ProbeResult("unavailable", "event_loop_blocked")
-        return _OK
+        blocked = self._loop_watch.blocked_seconds() > self._loop_blocked_seconds
+        return ProbeResult("event_loop_blocked" if blocked else "")
 
     def ready(self, report: HealthReport | None = None) -> ProbeResult:
         """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
 
-        `report` is what is known of the checks; without one it is asked for.
+        `report` is what is known of the checks; without one the monitor is asked for it.
         """
-        if not self._started:
-            return ProbeResult("unavailable", "starting")
-        if self._stopping:
-            return ProbeResult("unavailable", "stopping")
-        live = self.live()
-        if live.status != "ok":
+        if not self._started or self._stopping:
+            return ProbeResult("stopping" if self._started else "starting")
+        if (live := self.live()).reason:
             return live
-        report = report or self._health()
+        report = report or self._monitor.report()
         if report.status is HealthStatus.UNHEALTHY:
-            return ProbeResult("unavailable", "unhealthy")
-        return _OK if report.required_are_known else ProbeResult("unavailable", "unknown")
+            return ProbeResult("unhealthy")
+        return ProbeResult("" if report.required_are_known else "unknown")
 
     def startup(self) -> ProbeResult:
         """Unavailable until the host has finished starting."""
-        return _OK if self._started else ProbeResult("unavailable", "starting")
+        return ProbeResult("" if self._started else "starting")

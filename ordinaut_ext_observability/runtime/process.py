@@ -15,6 +15,7 @@ from ordinaut_ext_observability.background.clock import Clock, SystemClock, mono
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
+from ordinaut_ext_observability.health.checks import Parts
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
@@ -62,10 +63,8 @@ class Runtime:
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
         """Log something that happened to us: level, message, event type, fields."""
         self.loop_watch = LoopWatch(self.clock)
-        self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
-        self.lifecycle = Lifecycle(
-            self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor.report
-        )
+        self.health_monitor = make_monitor(Parts(settings, self.metrics, self.loop_watch, self.clock), self.event)
+        self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor)
         self.foreign = ForeignMetrics(
             reserved_names=self.registry.names,
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
