@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import ctypes
 import inspect
 import types
 from collections.abc import Awaitable, Generator, Mapping
@@ -121,8 +121,10 @@ class CheckRun:
                 step, value = coroutine.send, (yield waits_for)
             except BaseException as error:
                 if self._given_up and self._task.cancelling() > 1:  # the loop ends
-                    with contextlib.suppress(RuntimeError):  # it ignores this, too
+                    try:
                         coroutine.close()
+                    except RuntimeError:  # it ignores this, too, and would when the interpreter frees it: it never does
+                        ctypes.pythonapi.Py_IncRef(ctypes.py_object(awaitable))
                     raise
                 step, value = coroutine.throw, error
 
