@@ -45,21 +45,17 @@ class Hysteresis:
     def observe(self, result: HealthStatus | None) -> HealthStatus | None:
         """Take the result of a run, None where it found out nothing; the status after it."""
         self._silent_runs = self._silent_runs + 1 if result is None else 0
-        if result is not None:
-            self._latest.append(result)
-            self._follow(self.status or result)
-        elif self._silent_runs >= self._failures_to_worsen:
+        if self._silent_runs >= self._failures_to_worsen:
             self._latest.clear()
             self.status = None
+        if result is not None:
+            self._latest.append(result)
+            latest, self.status = list(self._latest), self.status or result
+            if len(latest) >= self._failures_to_worsen:
+                self.status = max(self.status, min(latest[-self._failures_to_worsen :]))
+            if len(latest) >= self._passes_to_recover:
+                self.status = min(self.status, max(latest[-self._passes_to_recover :]))
         return self.status
-
-    def _follow(self, status: HealthStatus) -> None:
-        latest = list(self._latest)
-        if len(latest) >= self._failures_to_worsen:
-            status = max(status, min(latest[-self._failures_to_worsen :]))
-        if len(latest) >= self._passes_to_recover:
-            status = min(status, max(latest[-self._passes_to_recover :]))
-        self.status = status
 
 
 def uptime_ratio(transitions: Sequence[Transition], now: datetime, window: timedelta) -> float | None:
@@ -72,8 +68,8 @@ def uptime_ratio(transitions: Sequence[Transition], now: datetime, window: timed
     for transition in reversed(transitions):
         since = max(transition.at, begin)
         if since < until:
-            known += until - since if transition.after is not None else timedelta(0)
-            up += until - since if transition.after in _UP else timedelta(0)
+            known += (until - since) * (transition.after is not None)
+            up += (until - since) * (transition.after in _UP)
             until = since
         if transition.at <= begin:
             break
@@ -102,15 +98,12 @@ class RegisteredCheck:
         # One tuple, since other threads read it: the status, the result, when that came.
         self._latest: tuple[HealthStatus | None, HealthCheck, float] | None = None
         self.known_at = now
+        """When something was last known; the registration or the monitor's start before that."""
 
     @property
     def status(self) -> HealthStatus | None:
         """The status after hysteresis; None while nothing is known."""
         return self._hysteresis.status
-
-    def unknown_seconds(self, now: float) -> float:
-        """Seconds for which nothing has been known, since the registration or the monitor's start."""
-        return max(0.0, now - self.known_at)
 
     def take(self, result: HealthCheck, ended: float, now: datetime) -> Transition | None:
         """Take a run's result, which came at `ended` on the monotonic clock; the transition it made, if it made one."""
@@ -121,9 +114,8 @@ class RegisteredCheck:
         self._latest = (after, result, ended)
         if after is before:
             return None
-        transition = Transition(now, before, after, result.message)
-        self.transitions.append(transition)
-        return transition
+        self.transitions.append(Transition(now, before, after, result.message))
+        return self.transitions[-1]
 
     def report(self, now: float, *, stale_after: float, grace_seconds: float) -> CheckReport:
         """The check as it stands at `now` on the monotonic clock.
@@ -140,7 +132,7 @@ class RegisteredCheck:
             status, message = HealthStatus.UNHEALTHY, f"has blocked the event loop for {blocking:.0f} s"
         elif stale:
             status, message = HealthStatus.UNHEALTHY, f"no result for {age:.0f} s"
-        elif status is None and (seconds := self.unknown_seconds(now)) > grace_seconds:
+        elif status is None and (seconds := now - self.known_at) > grace_seconds:
             message = f"{message}; nothing has been known for {seconds:.0f} s"
             status = HealthStatus.UNHEALTHY if self.options.required else None
         return CheckReport(

@@ -143,9 +143,8 @@ class HealthMonitor:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop on which checks run in the background; None where nobody runs them in turn."""
         background = self._background
-        if background is None or background.done() or background.get_loop().is_closed():
-            return None
-        return background.get_loop()
+        ended = background is None or background.done() or background.get_loop().is_closed()
+        return None if background is None or ended else background.get_loop()
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent's loop, tasks and threads are not here."""
@@ -155,15 +154,14 @@ class HealthMonitor:
 
     def stop(self) -> None:
         """Run nothing any more. Safe from any thread, and without `start`."""
-        tasks: list[asyncio.Task[Any] | None] = [self._background]
-        self._background = None
-        for check in list(self._checks.values()):
-            tasks.append(check.task)
-            check.task = None
-        for task in tasks:
+        checks = list(self._checks.values())
+        for task in (self._background, *(check.task for check in checks)):
             if task is not None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed, and the task with it
                     task.get_loop().call_soon_threadsafe(task.cancel)
+        self._background = None
+        for check in checks:
+            check.task = None
 
     def report(self) -> HealthReport:
         """Every check as it stands, from memory."""
@@ -226,16 +224,14 @@ class HealthMonitor:
         if transition is not None:
             self._tell(self._on_transition, check.name, transition)
         # Readiness waits for what is known: a check that found out nothing runs before its turn, ever less often.
-        seconds = check.unknown_seconds(ended)
+        seconds = ended - check.known_at
         if check.status is None and seconds <= self._grace_seconds and (loop := self.loop) is not None:
             loop.call_later(max(_SOON_SECONDS, seconds), self._run_unknown, check)
         return result
 
     async def _outcome(self, check: RegisteredCheck) -> Outcome:
-        if check.run is not None:
-            await check.run.let_finish()  # it may have been stopped just now
-            if check.run.goes_on:
-                return Outcome(HealthStatus.UNHEALTHY, "the previous run has not ended")
+        if check.run is not None and await check.run.goes_on():
+            return Outcome(HealthStatus.UNHEALTHY, "the previous run has not ended")
         timeout = min(check.options.timeout_seconds, self._deadline_seconds)
         check.run = CheckRun(check.function, timeout, self._clock)
         return await check.run.outcome()

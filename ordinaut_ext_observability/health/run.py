@@ -44,9 +44,9 @@ class CheckRun:
         self._call: Future[Any] | None = None
         self._task = asyncio.create_task(self._judge())
 
-    @property
-    def goes_on(self) -> bool:
+    async def goes_on(self) -> bool:
         """True until the check's code has ended; on a loop that is closed a coroutine never goes on."""
+        await self._let_finish()
         in_thread = self._call is not None and not self._call.done()
         return in_thread or not (self._task.done() or self._task.get_loop().is_closed())
 
@@ -60,7 +60,7 @@ class CheckRun:
         try:
             # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
             await asyncio.wait({self._task}, timeout=self._timeout_seconds)
-            await self.let_finish()  # after the loop was blocked, a timer that is due comes before what came in time
+            await self._let_finish()  # after the loop was blocked, a timer that is due comes before what came in time
         finally:
             if not self._task.done():
                 self._given_up = True
@@ -72,7 +72,7 @@ class CheckRun:
             return Outcome(_UNHEALTHY, f"timed out after {self._timeout_seconds:g} s")
         return outcome_of_error(asyncio.CancelledError()) if self._task.cancelled() else self._task.result()
 
-    async def let_finish(self) -> None:
+    async def _let_finish(self) -> None:
         """Let the loop deliver what the check waits for, and its cancelling."""
         for _ in range(_TURNS_TO_DELIVER):
             if not self._task.done():
