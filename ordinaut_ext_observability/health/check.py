@@ -125,7 +125,7 @@ class RegisteredCheck:
         status, last, age, message = None, None, None, "not run yet"
         if self._latest is not None:
             status, last, ended = self._latest
-            age, message = max(0.0, now - ended), last.message
+            age, message = round(max(0.0, now - ended), 3), last.message
         stale = age is not None and age > stale_after
         blocking = self.run.blocking_seconds(now) if self.run is not None else None
         if blocking is not None:
@@ -135,13 +135,5 @@ class RegisteredCheck:
         elif status is None and (seconds := now - self.known_at) > grace_seconds:
             message = f"{message}; nothing has been known for {seconds:.0f} s"
             status = HealthStatus.UNHEALTHY if self.options.required else None
-        return CheckReport(
-            name=self.name,
-            status=status or HealthStatus.DEGRADED,
-            required=self.options.required,
-            stale=stale,
-            age_seconds=round(age, 3) if age is not None else None,
-            message=message,
-            last=last,
-            known=status is not None,
-        )
+        shown, known = status or HealthStatus.DEGRADED, status is not None
+        return CheckReport(self.name, shown, self.options.required, stale, age, message, last, known)

@@ -11,7 +11,6 @@ from typing import Any
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.settings.load import load_settings
 
 _SECONDS = 2.0
 """For connecting, and again for an answer: a check has five."""
@@ -53,6 +52,8 @@ async def redis_check() -> dict[str, Any]:
     """
     from redis.asyncio import Redis
 
+    from ordinaut_ext_observability.settings.load import load_settings
+
     url = load_settings().relay.redis_url
     if url is None:
         raise ObservabilityError("REDIS_URL is not set")
@@ -65,6 +66,7 @@ async def redis_check() -> dict[str, Any]:
 async def _ask_database(*queries: str) -> list[Any]:
     """The values of these queries in the database of `DATABASE_URL`; asyncpg looks at libpq's variables without it."""
     from ordinaut_ext_observability.postgresql.connection import connect
+    from ordinaut_ext_observability.settings.load import load_settings
 
     url = load_settings().collectors.database_url
     target = url.get_secret_value() if url is not None else "postgresql://"

@@ -136,7 +136,7 @@ class HealthMonitor:
             check.known_at = self._started_at  # the grace begins with the start
         # Each check has a deadline of its own. A context of its own: who starts it may be a request.
         rounds = PeriodicTask("health_monitor", self._run_round, self._period_seconds, deadline_seconds=3600.0)
-        running = run_periodically(rounds, asyncio.Event(), lambda _name, _error: self._failed())
+        running = run_periodically(rounds, asyncio.Event(), lambda _name, _error: self._tell(self._on_error))
         self._background = asyncio.create_task(running, context=contextvars.Context())
 
     @property
@@ -244,11 +244,8 @@ class HealthMonitor:
         try:
             listener(*told)
         except Exception:  # noqa: BLE001 - whoever listens must not keep checks from running
-            self._failed()
-
-    def _failed(self) -> None:
-        with contextlib.suppress(Exception):  # there is nobody left to tell
-            self._on_error()
+            with contextlib.suppress(Exception):  # there is nobody left to tell
+                self._on_error()
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.wall(), UTC)

@@ -165,10 +165,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     """What a check raised, as an outcome: its class and its text, masked."""
     if isinstance(error, asyncio.CancelledError):
         return Outcome(_UNHEALTHY, "the check was cancelled")
-    try:
-        text = mask_text(str(error))
-    except Exception:  # noqa: BLE001 - other people's `__str__`
-        text = ""
+    text = mask_text(text_of(error))
     return Outcome(_UNHEALTHY, f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.health.checks import Parts
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
+from ordinaut_ext_observability.health.setup import Parts
 from ordinaut_ext_observability.settings.file import HttpCheckEntry
 
 if TYPE_CHECKING:

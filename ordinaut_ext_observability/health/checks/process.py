@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.health.checks import Parts
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
 from ordinaut_ext_observability.health.run import BLOCKED_SECONDS
+from ordinaut_ext_observability.health.setup import Parts
 from ordinaut_ext_observability.metrics.family import Counter
 from ordinaut_ext_observability.settings.load import Settings
 

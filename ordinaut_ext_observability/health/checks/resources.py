@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.health.checks import Parts
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
+from ordinaut_ext_observability.health.setup import Parts
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MIN_PACKETS = 100

@@ -237,7 +237,7 @@ class BrokenText(Exception):
     [
         (ValueError("bad"), "ValueError: bad"),
         (ValueError(), "ValueError"),
-        (BrokenText(), "BrokenText"),
+        (BrokenText(), "BrokenText: <BrokenText: __str__ raised RuntimeError>"),
         (OSError("https://u:p@h/?k=v"), "OSError: https://[masked]@h/?[masked]"),
         (TimeoutError(), "TimeoutError"),
         (asyncio.CancelledError(), "the check was cancelled"),

@@ -21,7 +21,7 @@ from ordinaut_ext_observability.health.checks.resources import (
     file_descriptors,
     memory,
 )
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY

@@ -1,19 +1,34 @@
-"""The monitor of a runtime, and where its results go besides the probes."""
+"""The monitor that the settings ask for: its checks, and where their results go besides the probes."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from typing import NamedTuple
 
-from ordinaut_ext_observability.health.checks import Parts, register_checks
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.health import checks
+from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthCheck, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import GaugeChild
+from ordinaut_ext_observability.settings.load import Settings
 
 Event = Callable[..., None]
 
 _LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", HealthStatus.UNHEALTHY: "ERROR"}
+
+
+class Parts(NamedTuple):
+    """What a check may be made of."""
+
+    settings: Settings
+    metrics: Metrics
+    loop_watch: LoopWatch
+    clock: Clock
 
 
 def make_monitor(parts: Parts, event: Event) -> HealthMonitor:
@@ -29,8 +44,19 @@ def make_monitor(parts: Parts, event: Event) -> HealthMonitor:
         on_error=partial(metrics.count_internal_error, "health_monitor"),
     )
     metrics.registry.refresh_with(partial(_show_statuses, monitor, metrics))
-    register_checks(monitor, parts)
+    _register_checks(monitor, parts)
     return monitor
+
+
+def _register_checks(monitor: HealthMonitor, parts: Parts) -> None:
+    """Have the monitor run the checks of all modules, without those that the settings leave out."""
+    for module in pkgutil.iter_modules(checks.__path__):
+        try:
+            for name, check, options in import_module(f"{checks.__name__}.{module.name}").make_checks(parts):
+                if name not in parts.settings.health.health_disabled_checks:
+                    monitor.register_check(name, check, **options)
+        except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such checks
+            parts.metrics.count_internal_error("health_monitor")
 
 
 def _count_result(metrics: Metrics, check: HealthCheck) -> None:
