@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HealthCheck", "HealthStatus", "SystemHealthMonitor", "SystemHealthReport"]
 
-_SETTLE_SECONDS = 1.0
-"""The longest wait for first results: the host's own probes time out after a few seconds."""
-
-_OLD_SECONDS = 5.0
-"""Older results are not told where nobody runs the checks in turn."""
+_SETTLE_SECONDS, _OLD_SECONDS = 1.0, 5.0
+"""The longest wait for first results; the age from which on checks are run anew where nobody runs them in turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,14 @@ _UP = (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
 
 
 class Hysteresis:
-    """A status that does not flap: it follows results only when enough of them in a row agree.
+    """A status that does not flap. The first result counts at once.
 
     It becomes worse when the last `failures_to_worsen` runs were all worse, and then as bad as the best of them; it
     becomes better when the last `passes_to_recover` runs were all better, and then as good as the worst of them.
-    Where nothing is known the first result counts at once; nothing is known any more when the last
-    `failures_to_worsen` runs found out nothing.
+    Nothing is known any more when the last `failures_to_worsen` runs found out nothing.
     """
 
     def __init__(self, failures_to_worsen: int, passes_to_recover: int) -> None:
-        """Both are numbers of runs, 1 or more."""
         self._failures_to_worsen = failures_to_worsen
         self._passes_to_recover = passes_to_recover
         self._latest: deque[HealthStatus] = deque(maxlen=max(failures_to_worsen, passes_to_recover))

@@ -105,10 +105,9 @@ class CheckReport:
 
     name: str
     status: HealthStatus
-    """After hysteresis; unhealthy where the only result is a stale one, degraded while nothing is known."""
+    """After hysteresis; unhealthy where the last result is too old to go by, degraded while nothing is known."""
     required: bool
     stale: bool
-    """True: the last result is too old to go by."""
     age_seconds: float | None
     """Since the last run ended; None before the first."""
     message: str

@@ -32,10 +32,8 @@ MAX_CHECKS = 300
 _SLOW_SECONDS = 0.02
 """A function that takes longer is not waited for by the next one: it asks somebody over a network, or hangs."""
 
-_SOON_SECONDS = 0.1
-"""A connection takes about this long: meanwhile the collectors read what the check asks about."""
-
-_POLL_SECONDS = 0.01
+_SOON_SECONDS, _POLL_SECONDS = 0.1, 0.01
+"""The collectors need about a tenth of a second to read what a check asks about; the first probes wait for it."""
 
 
 class HealthMonitor:
@@ -134,7 +132,7 @@ class HealthMonitor:
         self._started_at = self._clock.monotonic()
         for check in list(self._checks.values()):
             check.known_at = self._started_at  # the grace begins with the start
-        # Each check has a deadline of its own. A context of its own: who starts it may be a request.
+        # Each check has a deadline of its own.
         rounds = PeriodicTask("health_monitor", self._run_round, self._period_seconds, deadline_seconds=3600.0)
         running = run_periodically(rounds, asyncio.Event(), lambda _name, _error: self._tell(self._on_error))
         self._background = asyncio.create_task(running, context=contextvars.Context())
@@ -207,7 +205,7 @@ class HealthMonitor:
         """The check's run that is under way on this loop, else a new one."""
         task = check.task
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            # In a context of its own: a request's ids are not the check's.
+            # A context of its own: who begins it may be a request, whose ids are not the check's.
             task = check.task = asyncio.create_task(self._run(check), context=contextvars.Context())
         return task
 
