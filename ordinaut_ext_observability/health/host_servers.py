@@ -5,7 +5,6 @@ The checks `database`, `redis` and `scheduler` of a mounted extension need none:
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,14 +49,13 @@ async def redis_check() -> dict[str, Any]:
     Raises:
         ObservabilityError: there is no `REDIS_URL`.
     """
-    from redis.asyncio import Redis
-
+    from ordinaut_ext_observability.cluster.redis_client import async_redis_client
     from ordinaut_ext_observability.settings.load import load_settings
 
     url = load_settings().relay.redis_url
     if url is None:
         raise ObservabilityError("REDIS_URL is not set")
-    async with asyncio.timeout(2 * _SECONDS), Redis.from_url(url.get_secret_value()) as client:
+    async with async_redis_client(url.get_secret_value()) as client:
         await client.ping()
         stream = await client.xinfo_stream("events") if await client.exists("events") else {"length": 0, "groups": 0}
     return {"connection": "ok", "stream_length": stream["length"], "consumer_groups": stream["groups"]}

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthCheck, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import GaugeChild
 from ordinaut_ext_observability.settings.load import Settings
 
 Event = Callable[..., None]
@@ -35,9 +34,9 @@ def make_monitor(parts: Parts, event: Event) -> HealthMonitor:
     """The monitor with the checks that the settings ask for."""
     health, metrics = parts.settings.health, parts.metrics
     monitor = HealthMonitor(
-        period_seconds=health.health_interval_seconds,
-        deadline_seconds=health.health_deadline_seconds,
-        grace_seconds=health.health_startup_grace_seconds,
+        period_seconds=health.interval_seconds,
+        deadline_seconds=health.deadline_seconds,
+        grace_seconds=health.startup_grace_seconds,
         clock=parts.clock,
         on_result=partial(_count_result, metrics),
         on_transition=partial(_tell_transition, metrics, event),
@@ -53,7 +52,7 @@ def _register_checks(monitor: HealthMonitor, parts: Parts) -> None:
     for module in pkgutil.iter_modules(checks.__path__):
         try:
             for name, check, options in import_module(f"{checks.__name__}.{module.name}").make_checks(parts):
-                if name not in parts.settings.health.health_disabled_checks:
+                if name not in parts.settings.health.disabled_checks:
                     monitor.register_check(name, check, **options)
         except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such checks
             parts.metrics.count_internal_error("health_monitor")
@@ -82,11 +81,6 @@ def _tell_transition(metrics: Metrics, event: Event, name: str, transition: Tran
 
 
 def _show_statuses(monitor: HealthMonitor, metrics: Metrics) -> None:
-    """Past the label's budget several checks share a series: it shows the worst of them."""
-    severities: dict[GaugeChild, int] = {}
-    for check in monitor.report().checks:
-        child = metrics.health_status.labels(check.name)
-        severities[child] = max(check.status.severity, severities.get(child, 0))
-    for child, severity in severities.items():
-        child.set(severity)
-    metrics.health_status.keep_only(severities)
+    """Past the label's budget several checks share a series: the last one set, the worst, is shown."""
+    checks = sorted(monitor.report().checks, key=lambda check: check.status.severity)
+    metrics.health_status.replace({(check.name,): check.status.severity for check in checks})

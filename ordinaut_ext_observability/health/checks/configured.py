@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
 from ordinaut_ext_observability.health.setup import Parts
-from ordinaut_ext_observability.settings.file import HttpCheckEntry
+from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
 if TYPE_CHECKING:
     import httpx
@@ -24,9 +24,9 @@ _MAX_PIECES = 16
 def make_checks(parts: Parts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
     """The file's entries."""
     options = {"required", "timeout_seconds", "failures_to_worsen", "passes_to_recover"}
-    for service in parts.settings.file.http_checks:
+    for service in parts.settings.file.health.http:
         yield service.name, HttpServiceCheck(service).run, service.model_dump(include=options)
-    for entry in parts.settings.file.callable_checks:
+    for entry in parts.settings.file.health.callables:
         yield entry.name, partial(call_imported, entry.target), entry.model_dump(include=options)
 
 

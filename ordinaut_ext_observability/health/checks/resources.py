@@ -52,7 +52,7 @@ def make_checks(parts: Parts) -> Iterator[tuple[str, CheckFunction, dict[str, An
     # A busy CPU comes and goes: it takes longer to be believed.
     yield "cpu", CpuCheck(NEARLY_USED, parts.clock).run, {"required": False, "failures_to_worsen": 4}
     yield "memory", memory, {"required": False}
-    yield "disk", partial(disk, parts.settings.health.health_disk_paths), {"required": False}
+    yield "disk", partial(disk, parts.settings.health.disk_paths), {"required": False}
     yield "file_descriptors", file_descriptors, {"required": False}
     yield "network", NetworkCheck().run, {"required": False}
 
