@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, cast
 
 import uvicorn
@@ -21,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.background.daemon_threads import join_until
+from ordinaut_ext_observability.background.daemon_threads import call_within, join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
 from ordinaut_ext_observability.web.connections import (
@@ -131,7 +130,8 @@ class ManagementServer:
 
     def _listen(self, port: int) -> socket.socket:
         try:
-            family, kind, protocol, _, address = _resolve(self._host, port)
+            # In a thread: the host starts meanwhile, and a resolver may take half a minute not to answer.
+            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, _resolve, self._host, port)
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
             raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
@@ -182,22 +182,7 @@ class ManagementServer:
 
 
 def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
-    """The address to listen on. The host starts meanwhile, and a resolver may take half a minute not to answer.
-
-    Raises:
-        OSError: there is none, or no answer in time.
-    """
-    answer: Future[Any] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0])
-        except OSError as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="observability-resolver", daemon=True).start()
-    resolved: tuple[int, int, int, str, Any] = answer.result(_RESOLVE_SECONDS)
-    return resolved
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
 
 def _claim_for_workers(address: str) -> socket.socket | None:
