@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -53,14 +53,9 @@ def error_response(
     return JSONResponse(body, status_code, {**NO_STORE, **(headers or {})})
 
 
-def describe_json(description: str, *required: str) -> dict[str, Any]:
-    """The description of an answer: a JSON object with at least these fields, all of them text."""
-    schema: dict[str, Any] = {"type": "object"}
-    if required:
-        schema |= {"properties": {name: {"type": "string"} for name in required}, "required": list(required)}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def describe_error(status_code: int) -> dict[str, Any]:
-    """The description of an error."""
-    return {"description": _ERRORS[status_code], "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
+def describe_answer(status_code: int, description: str | None, media_types: Sequence[str]) -> dict[str, Any]:
+    """The description of an answer, for OpenAPI. Without a text it is an error in our shape; errors are JSON."""
+    if description is None:
+        return {"description": _ERRORS[status_code], "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
+    schemas = {kind: {"schema": {"type": "object" if kind == "application/json" else "string"}} for kind in media_types}
+    return {"description": description, "content": schemas}

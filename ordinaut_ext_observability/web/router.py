@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import describe_json, json_response
+from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints import health, metrics, status
 from ordinaut_ext_observability.web.endpoints.base import (
+    GET,
+    READS,
     Endpoint,
     EndpointContext,
     add_endpoint,
@@ -27,15 +29,7 @@ async def _index(request: Request) -> Response:
     return json_response({**context.overview(request.scope), "endpoints": _describe_endpoints(context.access)})
 
 
-_INDEX = Endpoint(
-    "/",
-    ("GET",),
-    "operator",
-    changes=False,
-    handler=_index,
-    description="this page",
-    answers={200: describe_json("The state of the extension, and its endpoints.")},
-)
+_INDEX = Endpoint("/", GET, "operator", READS, _index, "this page", {200: "The extension's state, and its endpoints."})
 
 ENDPOINTS = (*health.ENDPOINTS, *metrics.ENDPOINTS, _INDEX, *status.ENDPOINTS)
 

@@ -5,17 +5,7 @@ A part adds an endpoint in its own file, with a handler and an entry in its list
     async def _config(request: Request) -> Response:
         return json_response(context_of(request).config())
 
-    ENDPOINTS = (
-        Endpoint(
-            "/config",
-            ("GET",),
-            "operator",
-            changes=False,
-            handler=_config,
-            description="settings in effect, secrets masked",
-            answers={200: describe_json("The settings.")},
-        ),
-    )
+    ENDPOINTS = (Endpoint("/config", GET, "operator", READS, _config, "settings in effect", {200: "The settings."}),)
 
 Errors are returned, never raised through the host: its handler for FastAPI's HTTPException crashes and makes a
 plain-text 500 of whatever it was.
@@ -38,7 +28,7 @@ from starlette.types import Scope
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal, describe_error, error_response
+from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 from ordinaut_ext_observability.web.scrape import ScrapeService
 
 Tier = Literal["public", "scrape", "operator"]
@@ -48,6 +38,10 @@ _ERRORS: dict[Tier, tuple[int, ...]] = {
     "scrape": (401, 403, 429, 500),
     "operator": (401, 404, 429, 500),
 }
+GET = ("GET",)
+READS, CHANGES = False, True
+"""Values of `Endpoint.changes`."""
+
 _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""
 
@@ -65,8 +59,13 @@ class Endpoint:
     """True: a call changes something. The method does not say it: a query may come as a POST."""
     handler: Callable[..., Any]
     description: str
-    answers: Mapping[int, dict[str, Any]]
-    """By status, for the OpenAPI document; the errors of the tier are added."""
+    answers: Mapping[int, str | None]
+    """Descriptions by status, for the OpenAPI document; None stands for an error in our shape.
+
+    The errors of the tier are added.
+    """
+    media_types: tuple[str, ...] = ("application/json",)
+    """Of the answer 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +105,18 @@ async def check_operator_change(request: Request) -> None:
     context_of(request).access.check_operator(request, changes=True)
 
 
+_GUARDS: dict[Tier, Any] = {"public": None, "scrape": check_scraper, "operator": check_operator}
+
+
 def route_options(endpoint: Endpoint) -> dict[str, Any]:
     """The guard and the description of an endpoint, as FastAPI's routes take them."""
-    guards: list[Any] = []
-    if endpoint.tier == "scrape":
-        guards = [Depends(check_scraper)]
-    elif endpoint.tier == "operator":
-        guards = [Depends(check_operator_change if endpoint.changes else check_operator)]
+    guard = check_operator_change if endpoint.changes else _GUARDS[endpoint.tier]
+    answers = {**dict.fromkeys(_ERRORS[endpoint.tier]), **endpoint.answers}
     return {
         "name": endpoint.path.strip("/").replace("/", "_") or "index",
         "summary": endpoint.description,
-        "dependencies": guards,
-        "responses": {code: describe_error(code) for code in _ERRORS[endpoint.tier]} | dict(endpoint.answers),
+        "dependencies": [] if guard is None else [Depends(guard)],
+        "responses": {code: describe_answer(code, text, endpoint.media_types) for code, text in answers.items()},
         "response_class": Response,  # without a type of its own, whatever the host's default is
     }
 

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.health.lifecycle import ProbeResult
-from ordinaut_ext_observability.web.answers import describe_error, describe_json, json_response
-from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
+from ordinaut_ext_observability.web.answers import json_response
+from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
 from ordinaut_ext_observability.web.health_report import everything, names_and_states
 
 SETTLE_SECONDS = 0.5
@@ -47,39 +47,15 @@ async def _checks(request: Request, *, refresh: bool = False) -> Response:
     return json_response(everything(context.monitor, context.lifecycle))
 
 
-_PROBE_ANSWERS = {200: describe_json("Yes.", "status"), 503: describe_json("No.", "status")}
-_PROBES = (
-    ("/health/live", _live, "the event loop answers"),
-    ("/health/ready", _ready, "started, not stopping, event loop answers, no required check unhealthy or unknown"),
-    ("/health/startup", _startup, "the host has finished starting"),
-)
+_PROBE = {200: "Yes.", 503: "No."}
+_READY = "started, not stopping, event loop answers, no required check unhealthy or unknown"
+_HEALTH = {200: "No required check is unhealthy.", 503: "A required check is unhealthy."}
+_CHECKS = "what the checks said, with their history; ?refresh=true runs them first"
 
 ENDPOINTS = (
-    *(
-        Endpoint(
-            path, ("GET",), "public", changes=False, handler=handler, description=description, answers=_PROBE_ANSWERS
-        )
-        for path, handler, description in _PROBES
-    ),
-    Endpoint(
-        "/health",
-        ("GET",),
-        "scrape",
-        changes=False,
-        handler=_health,
-        description="",
-        answers={
-            200: describe_json("No required check is unhealthy.", "status"),
-            503: describe_json("A required check is unhealthy.", "status"),
-        },
-    ),
-    Endpoint(
-        "/health/checks",
-        ("GET",),
-        "operator",
-        changes=False,
-        handler=_checks,
-        description="what the checks said, with their history; ?refresh=true runs them first",
-        answers={200: describe_json("The checks."), 422: describe_error(422)},
-    ),
+    Endpoint("/health/live", GET, "public", READS, _live, "the event loop answers", _PROBE),
+    Endpoint("/health/ready", GET, "public", READS, _ready, _READY, _PROBE),
+    Endpoint("/health/startup", GET, "public", READS, _startup, "the host has finished starting", _PROBE),
+    Endpoint("/health", GET, "scrape", READS, _health, "", _HEALTH),
+    Endpoint("/health/checks", GET, "operator", READS, _checks, _CHECKS, {200: "The checks.", 422: None}),
 )

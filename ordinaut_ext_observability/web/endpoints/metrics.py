@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.metrics.negotiation import accepts_gzip, choose_format
-from ordinaut_ext_observability.web.answers import NO_STORE, describe_error, error_response
-from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
+from ordinaut_ext_observability.web.answers import NO_STORE, error_response
+from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
 from ordinaut_ext_observability.web.scrape import PiecewiseResponse, ScrapeRequest, TooManyScrapesError
 
 MAX_FILTER_NAMES = 100
@@ -32,21 +32,13 @@ async def _metrics(request: Request) -> Response:
 
 METRICS = Endpoint(
     "/metrics",
-    ("GET",),
+    GET,
     "scrape",
-    changes=False,
-    handler=_metrics,
-    description="",
-    answers={
-        200: {
-            "description": "The metrics, in the format that the Accept header prefers.",
-            "content": {
-                kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")
-            },
-        },
-        400: describe_error(400),
-        503: describe_error(503),
-    },
+    READS,
+    _metrics,
+    "",
+    {200: "The metrics, in the format that the Accept header prefers.", 400: None, 503: None},
+    media_types=("text/plain", "application/openmetrics-text"),
 )
 
 ENDPOINTS = (METRICS,)
