@@ -18,7 +18,7 @@ def check_here() -> dict[str, Any]:
     """The health report of this machine, in the shape a running service gives it."""
     settings = load_settings()
     # The report says it all: no log lines beside it.
-    runtime = Runtime(replace(settings, logs=settings.logs.model_copy(update={"log_level": "CRITICAL"})))
+    runtime = Runtime(replace(settings, logs=settings.logs.model_copy(update={"level": "CRITICAL"})))
 
     async def run() -> None:
         runtime.health_monitor.unregister_check("event_loop")  # there is no host's

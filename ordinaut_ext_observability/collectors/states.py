@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem
 from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 ResultT = TypeVar("ResultT")
 

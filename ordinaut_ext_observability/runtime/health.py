@@ -66,9 +66,9 @@ def make_monitor(
     """The monitor with the checks that the settings ask for."""
     reporting = _Reporting(metrics, event)
     monitor = HealthMonitor(
-        period_seconds=settings.health.health_interval_seconds,
-        deadline_seconds=settings.health.health_deadline_seconds,
-        grace_seconds=settings.health.health_startup_grace_seconds,
+        period_seconds=settings.health.interval_seconds,
+        deadline_seconds=settings.health.deadline_seconds,
+        grace_seconds=settings.health.startup_grace_seconds,
         clock=clock,
         on_result=reporting.on_result,
         on_transition=reporting.on_transition,
@@ -88,13 +88,13 @@ def _register_built_in(
         "event_loop": lambda: EventLoopCheck(loop_watch),
         "cpu": lambda: CpuCheck(limits, clock),
         "memory": lambda: MemoryCheck(limits),
-        "disk": lambda: DiskCheck(limits, settings.health.health_disk_paths),
+        "disk": lambda: DiskCheck(limits, settings.health.disk_paths),
         "file_descriptors": lambda: FileDescriptorCheck(Limits(degraded=0.8, unhealthy=0.95)),
         "network": lambda: NetworkCheck(Limits(degraded=0.01, unhealthy=0.1)),
         "task_success": lambda: TaskSuccessCheck(metrics.task_executions, clock),
     }
     for name, make in makers.items():
-        if name not in settings.health.health_disabled_checks:
+        if name not in settings.health.disabled_checks:
             try:
                 check = make()
             except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such check

@@ -53,7 +53,7 @@ class HostIntegration:
     def attach(self, app: FastAPI) -> None:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
-        if runtime.settings.management.management_port is not None:
+        if runtime.settings.management.port is not None:
             runtime.serve_management(make_management_server(runtime, self._access, self._mount_path))
         self._mounting.attach()
         if not self._mounting.late:

@@ -48,8 +48,8 @@ def make_management_server(runtime: Runtime, access: AccessControl, mount_path: 
     management = runtime.settings.management
     return ManagementServer(
         lambda: build_router(make_context(runtime, access, runtime.sources.shown_registry), operator=False),
-        host=management.management_host,
-        port=management.management_port or 0,
+        host=management.host,
+        port=management.port or 0,
         mount_path=mount_path,
     )
 

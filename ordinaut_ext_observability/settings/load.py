@@ -111,7 +111,7 @@ def load_settings() -> Settings:
 
 
 def _cut_timeouts(file: ConfigFile, health: HealthSettings) -> Iterator[SettingProblem]:
-    deadline = health.health_deadline_seconds
+    deadline = health.deadline_seconds
     for entry in (*file.http_checks, *file.callable_checks):
         if entry.timeout_seconds > deadline:
             yield SettingProblem(

@@ -56,8 +56,11 @@ class GeneralSettings(Part):
 class HttpSettings(Part):
     """Measuring the host's requests."""
 
-    http_metrics: bool = Field(default=True, description="Count and time the host's requests.")
-    http_buckets: Bounds = Field(
+    enabled: bool = Field(
+        validation_alias="ORDINAUT_OBS_HTTP_METRICS", default=True, description="Count and time the host's requests."
+    )
+    buckets: Bounds = Field(
+        validation_alias="ORDINAUT_OBS_HTTP_BUCKETS",
         default=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
         min_length=1,
         max_length=50,
@@ -112,7 +115,7 @@ class MetricsSettings(Part):
 class LogSettings(Part):
     """Log lines: how much, where to, and whose."""
 
-    log_level: LogLevel = Field(
+    level: LogLevel = Field(
         default="INFO",
         validation_alias="LOG_LEVEL",
         description="The host's variable: DEBUG, INFO, WARNING, ERROR or CRITICAL; the least level written.",
@@ -136,35 +139,48 @@ class LogSettings(Part):
     slow_request_seconds: float = Field(
         default=1.0, gt=0.0, description="From this duration on a request is logged as a warning."
     )
-    log_destination: Literal["stderr", "stdout"] = Field(
-        default="stderr", description="Where the lines go: `stderr` or `stdout`."
+    destination: Literal["stderr", "stdout"] = Field(
+        validation_alias="ORDINAUT_OBS_LOG_DESTINATION",
+        default="stderr",
+        description="Where the lines go: `stderr` or `stdout`.",
     )
 
 
 class HealthSettings(Part):
     """Checks in the background."""
 
-    health_interval_seconds: float = Field(
-        default=15.0, ge=0.05, le=3600.0, description="How often the checks run, give or take a tenth."
+    interval_seconds: float = Field(
+        validation_alias="ORDINAUT_OBS_HEALTH_INTERVAL_SECONDS",
+        default=15.0,
+        ge=0.05,
+        le=3600.0,
+        description="How often the checks run, give or take a tenth.",
     )
-    health_deadline_seconds: float = Field(
+    deadline_seconds: float = Field(
+        validation_alias="ORDINAUT_OBS_HEALTH_DEADLINE_SECONDS",
         default=10.0,
         ge=0.05,
         le=600.0,
         description="How long all checks of a round may take; one without a timeout of its own has 5 seconds.",
     )
-    health_startup_grace_seconds: float = Field(
+    startup_grace_seconds: float = Field(
+        validation_alias="ORDINAUT_OBS_HEALTH_STARTUP_GRACE_SECONDS",
         default=30.0,
         ge=0.0,
         le=3600.0,
         description="How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after.",
     )
-    health_disabled_checks: CheckNames = Field(
+    disabled_checks: CheckNames = Field(
+        validation_alias="ORDINAUT_OBS_HEALTH_DISABLED_CHECKS",
         default=(),
         description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
     )
-    health_disk_paths: PathList = Field(
-        default=("/",), min_length=1, max_length=20, description="Paths whose file systems the check `disk` looks at."
+    disk_paths: PathList = Field(
+        validation_alias="ORDINAUT_OBS_HEALTH_DISK_PATHS",
+        default=("/",),
+        min_length=1,
+        max_length=20,
+        description="Paths whose file systems the check `disk` looks at.",
     )
 
 
@@ -189,10 +205,18 @@ class AccessSettings(Part):
 class ManagementSettings(Part):
     """The port, thread and event loop of our own for scrapers and probes."""
 
-    management_port: int | None = Field(
-        default=None, ge=0, le=65535, description="Serve metrics and probes on this port too; 0 takes a free one."
+    port: int | None = Field(
+        validation_alias="ORDINAUT_OBS_MANAGEMENT_PORT",
+        default=None,
+        ge=0,
+        le=65535,
+        description="Serve metrics and probes on this port too; 0 takes a free one.",
     )
-    management_host: HostText = Field(default="127.0.0.1", description="Address the management port listens on.")
+    host: HostText = Field(
+        validation_alias="ORDINAUT_OBS_MANAGEMENT_HOST",
+        default="127.0.0.1",
+        description="Address the management port listens on.",
+    )
     exporter_port: int | None = Field(
         default=None,
         ge=1,
@@ -212,8 +236,10 @@ class ManagementSettings(Part):
 class RelaySettings(Part):
     """One `/metrics` for all processes, and the store that they share."""
 
-    relay: bool = Field(
-        default=True, description="Merge the metrics of all processes, where there is a store to do it through."
+    enabled: bool = Field(
+        validation_alias="ORDINAUT_OBS_RELAY",
+        default=True,
+        description="Merge the metrics of all processes, where there is a store to do it through.",
     )
     store: StoreText | None = Field(
         default=None,
@@ -232,7 +258,8 @@ class RelaySettings(Part):
         description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
         "`disabled://` mean none.",
     )
-    relay_dir: PathText | None = Field(
+    directory: PathText | None = Field(
+        validation_alias="ORDINAUT_OBS_RELAY_DIR",
         default=None,
         description="The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset.",
     )
@@ -241,7 +268,8 @@ class RelaySettings(Part):
         validation_alias="XDG_STATE_HOME",
         description="The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`.",
     )
-    relay_interval_seconds: float = Field(
+    interval_seconds: float = Field(
+        validation_alias="ORDINAUT_OBS_RELAY_INTERVAL_SECONDS",
         default=2.0,
         ge=0.1,
         le=60.0,
@@ -259,9 +287,17 @@ class CollectorSettings(Part):
         description="The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, "
         "`postgresql://` or `postgresql+psycopg://`.",
     )
-    collectors: bool = Field(default=True, description="Read the host's PostgreSQL and Redis in the background.")
-    collector_interval_seconds: float = Field(
-        default=15.0, ge=1.0, le=3600.0, description="How often they are read; less often where that takes long."
+    enabled: bool = Field(
+        validation_alias="ORDINAUT_OBS_COLLECTORS",
+        default=True,
+        description="Read the host's PostgreSQL and Redis in the background.",
+    )
+    interval_seconds: float = Field(
+        validation_alias="ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS",
+        default=15.0,
+        ge=1.0,
+        le=3600.0,
+        description="How often they are read; less often where that takes long.",
     )
     heartbeat_fresh_seconds: float = Field(
         default=75.0,

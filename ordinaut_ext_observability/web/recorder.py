@@ -132,7 +132,7 @@ class RequestRecorder:
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
         self.record_waiting()
-        if self._settings.http_metrics:
+        if self._settings.enabled:
             self._count_in_progress()
 
     def _record_waiting(self) -> None:
@@ -226,7 +226,7 @@ class RequestRecorder:
         settings = self._settings
         excluded = not settings.include_own_endpoints and self._is_own(endpoint)
         excluded = excluded or _matches(endpoint, settings.exclude_endpoints)
-        measured = settings.http_metrics and not excluded
+        measured = settings.enabled and not excluded
         return EndpointRecord(
             endpoint=endpoint,
             series=RequestSeries(self._metrics, method, endpoint, str(status_code)) if measured else None,

@@ -103,9 +103,9 @@ def test_probes_to_paste_are_answered_in_production(serve_host: Any) -> None:
     )
     assert httpx.get(f"{served.url}/health", headers={"Host": "10.1.2.3:8000"}, trust_env=False).status_code == 400
     assert_kubelet_is_answered(served, yaml.safe_load(one(found(served), "answers 200 whatever it says").paste))
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "livenessProbe" in block]
-    assert_kubelet_is_answered(served, yaml.safe_load(block))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "health.md").read_text()
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "livenessProbe" in block]
+    assert_kubelet_is_answered(served, yaml.safe_load(block)["containers"][0])
 
 
 def test_plain_text_500_for_refused_requests_is_told(serve_host: Any) -> None:

@@ -290,7 +290,7 @@ def test_spaces_around_a_value_do_not_count(clean_process: pytest.MonkeyPatch) -
     assert settings.problems == ()
     assert settings.access.operator_token is not None
     assert settings.access.operator_token.get_secret_value() == TOKEN
-    assert (settings.metrics.label_budget, settings.logs.log_destination, settings.relay.relay_dir) == (
+    assert (settings.metrics.label_budget, settings.logs.destination, settings.relay.directory) == (
         7,
         "stdout",
         None,

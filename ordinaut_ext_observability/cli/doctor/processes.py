@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
-from ordinaut_ext_observability.collectors.definitions import DATABASE_INFO
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 from ordinaut_ext_observability.relay.entries import Said
 from ordinaut_ext_observability.relay.siblings import servers_by_address
 
@@ -32,7 +32,12 @@ def unmerged_processes(port: int) -> Iterator[Finding]:
 
 def mixed_installations(living: list[Said]) -> Iterator[Finding]:
     """Processes that read several databases under one installation's name."""
-    databases = {gauge.label_values for said in living for gauge in said.gauges if gauge.name == DATABASE_INFO}
+    databases = {
+        gauge.label_values
+        for said in living
+        for gauge in said.gauges
+        if gauge.name == CollectorMetrics.database_info.name
+    }
     if len(databases) > 1:
         yield Finding(
             Kind.PROBLEM,

@@ -23,7 +23,7 @@ _RESOLVING_SECONDS = 1.0
 
 def relaying(settings: Settings, port: int) -> Iterator[Finding]:
     """Tell what is in the store that the host on this port would use. No count is changed."""
-    if not settings.relay.relay:
+    if not settings.relay.enabled:
         yield fact("ORDINAUT_OBS_RELAY is off: each process shows itself alone")
         yield from unmerged_processes(port)
         return
