@@ -19,7 +19,8 @@ from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.runtime.serving import make_access_control, make_context, make_management_server
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.addresses import AddressList
-from ordinaut_ext_observability.web.middleware import MiddlewareContext, ObservabilityMiddleware
+from ordinaut_ext_observability.web.exchange import MiddlewareContext
+from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
 from ordinaut_ext_observability.web.mounting import Mounting
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import RequestIdReader

@@ -42,22 +42,11 @@ class AccessControl:
 
     def __init__(self, settings: AccessSettings, metrics: Metrics, clock: Clock, event: Callable[..., None]) -> None:
         """`event` logs: it takes a level, a message, an event type and fields."""
-        self._scrape_token = settings.scrape_token
-        self._operator_token = settings.operator_token
+        self.settings = settings
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
         self._limiter = RefusalLimiter(clock)
         self._event = event
-
-    @property
-    def operator_enabled(self) -> bool:
-        """True where a token is set: without, there are no operator endpoints."""
-        return self._operator_token is not None
-
-    @property
-    def scrape_protected(self) -> bool:
-        """True where scraping asks for a token."""
-        return self._scrape_token is not None
 
     def check_scraper(self, request: Request) -> None:
         """Let a scraper pass.
@@ -68,8 +57,8 @@ class AccessControl:
         client = (request.client.host, request.client.port) if request.client else None
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
-        if self._scrape_token is not None:
-            self._check_token(request, "scrape", self._scrape_token)
+        if self.settings.scrape_token is not None:
+            self._check_token(request, "scrape", self.settings.scrape_token)
 
     def check_operator(self, request: Request, *, changes: bool) -> None:
         """Let an operator pass; `changes` tells if the endpoint changes something.
@@ -78,11 +67,11 @@ class AccessControl:
             Refusal: 404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another
                 site's page, 429 after too many of these.
         """
-        if self._operator_token is None:
-            raise Refusal(
-                404, "not_found", "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
-            )
-        scheme = self._check_token(request, "operator", self._operator_token)
+        token = self.settings.operator_token
+        if token is None:
+            message = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
+            raise Refusal(404, "not_found", message)
+        scheme = self._check_token(request, "operator", token)
         # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
         if changes and scheme == "basic" and not _same_origin(request):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
@@ -135,9 +124,8 @@ class RefusalLimiter:
         """
         now = self._clock.monotonic()
         if now >= self._window_ends:
-            self._window_ends = now + _WINDOW_SECONDS
-            self._answered = Counter()
-            self._lines = 0
+            self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
+            self._answered.clear()
         network = network_of(address)
         answered = self._answered[network]
         too_many = answered >= REFUSALS_PER_MINUTE or self._answered.total() >= ALL_REFUSALS_PER_MINUTE

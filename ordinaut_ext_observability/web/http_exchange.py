@@ -10,16 +10,14 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.web.request_ids import Headers, add_own_headers, ids_of_current_span, loaded_modules
+from ordinaut_ext_observability.web.exchange import Exchange, ids_of_current_span, loaded_modules
+from ordinaut_ext_observability.web.request_ids import Headers
 from ordinaut_ext_observability.web.route_templates import UNMATCHED
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.middleware import MiddlewareContext
 
 BATCH_REQUESTS = 64
 """Finished requests that wait before they are recorded together."""
@@ -48,35 +46,12 @@ class RareFacts:
     stream_messages: int = 0
 
 
-class HttpExchange:
-    """The facts of one request."""
+class HttpExchange(Exchange):
+    """The facts of one HTTP request."""
 
-    __slots__ = (
-        "_context",
-        "_receive",
-        "_send",
-        "finished",
-        "ids",
-        "rare",
-        "request_bytes",
-        "response_bytes",
-        "scope",
-        "seconds",
-        "started",
-        "status",
-    )
-
-    def __init__(self, context: MiddlewareContext, scope: Scope, receive: Receive, send: Send) -> None:
-        self.started = monotonic_seconds()
-        self._context = context
-        self._receive = receive
-        self._send = send
-        self.scope = scope
-        self.ids = context.id_reader.read(scope)
-        self.finished = False
-        self.status = self.request_bytes = self.response_bytes = 0
-        self.rare: RareFacts | None = None
-        context.recorder.in_progress.add(self)
+    status = request_bytes = response_bytes = 0
+    seconds = 0.0
+    rare: RareFacts | None = None
 
     async def receive(self) -> Message:
         """Pass a message on to the application, counting the body and noticing a client that left."""
@@ -115,7 +90,7 @@ class HttpExchange:
             return message
         headers = list(headers)
         try:
-            named = add_own_headers(headers, self.ids, self.started if self._context.server_timing else None)
+            named = self.add_own_headers(headers)
         except (TypeError, AttributeError, ValueError):  # of text, or no pairs: some servers take them
             self._extend_servers_headers()
             return message
@@ -192,7 +167,7 @@ class HttpExchange:
         is_next = server is not None and server is getattr(self._send, "__self__", None)
         if is_next and isinstance(getattr(server, "default_headers", None), list):
             own: Headers = []
-            add_own_headers(own, self.ids, self.started if self._context.server_timing else None)
+            self.add_own_headers(own)
             server.default_headers = server.default_headers + own  # the list itself is every response's
 
     def known_method(self) -> str:
@@ -213,11 +188,10 @@ class HttpExchange:
         return type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True
 
     def endpoint(self) -> str:
-        """The full template of the route that answered."""
-        endpoints = self._context.endpoints
-        endpoint = endpoints.resolve(self.scope)
+        """The full template of the route that answered, or that a redirect leads to."""
+        endpoint = super().endpoint()
         if endpoint is UNMATCHED and self.rare is not None and self.rare.location is not None:
-            return endpoints.resolve_redirect(self.scope, self.rare.location)
+            return self._context.endpoints.resolve_redirect(self.scope, self.rare.location)
         return endpoint
 
     def _note(self) -> RareFacts:

@@ -10,34 +10,14 @@ kept-alive requests), so each of our variables is set. Nothing is put back at th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ordinaut_ext_observability.correlation.context import NO_WORK, request_ids, work_ids
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.web.exchange import MiddlewareContext
 from ordinaut_ext_observability.web.http_exchange import HttpExchange
-from ordinaut_ext_observability.web.recorder import RequestRecorder
-from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
-
-
-@dataclass(frozen=True, slots=True)
-class MiddlewareContext:
-    """The parts that all exchanges of an application work with."""
-
-    metrics: Metrics
-    id_reader: RequestIdReader
-    endpoints: EndpointResolver
-    recorder: RequestRecorder
-    server_timing: bool
-    """True: responses get a `Server-Timing` header."""
-
-    def count_error(self) -> None:
-        """Count a failure of ours, where it is kept from the host."""
-        self.metrics.count_internal_error("middleware")
 
 
 class ObservabilityMiddleware:
@@ -54,6 +34,7 @@ class ObservabilityMiddleware:
             kind = scope["type"]
             if kind == "http":
                 exchange = HttpExchange(self._context, scope, receive, send)
+                self._context.recorder.in_progress.add(exchange)
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._context, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:

@@ -26,7 +26,7 @@ from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.http_exchange import HttpExchange, RareFacts
+    from ordinaut_ext_observability.web.http_exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
 
@@ -36,16 +36,6 @@ class RequestSeries:
 
     Only the recorder writes them, and one thread at a time: so it does without their locks.
     """
-
-    __slots__ = (
-        "_bounds",
-        "_plugin_requests",
-        "_plugin_seconds",
-        "_request_bytes",
-        "_requests",
-        "_response_bytes",
-        "_seconds",
-    )
 
     def __init__(self, metrics: Metrics, method: str, endpoint: str, status_code: str) -> None:
         self._bounds = metrics.http_request_seconds.bounds
@@ -75,8 +65,7 @@ class RequestSeries:
 
     def exemplify(self, exchange: HttpExchange, ended_at: float) -> None:
         """Let the request stand for its bucket: its trace is recorded somewhere."""
-        _, trace_id, _, _ = exchange.ids
-        self._seconds.exemplify(Exemplar(trace_id, exchange.seconds, round(ended_at, 3)))
+        self._seconds.exemplify(Exemplar(exchange.ids[1], exchange.seconds, round(ended_at, 3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +143,20 @@ class RequestRecorder:
         series = record.series
         if series is not None:
             series.add(exchange)
-        seconds = exchange.seconds
-        ids = exchange.ids
+        seconds, ids = exchange.seconds, exchange.ids
+        ended_at = wall_offset + exchange.started + seconds
         if self._access_log.enabled:
             level = self._access_log.level(status, seconds, quiet=record.quiet)
             if level is not None:
                 details = self._details(exchange, record.endpoint)
-                ended_at = wall_offset + exchange.started + seconds
                 self._access_log.emit(level, record.access_layout, ended_at, seconds, ids, details)
         if ids[3] and series is not None:
-            series.exemplify(exchange, wall_offset + exchange.started + seconds)
+            series.exemplify(exchange, ended_at)
         if exchange.rare is not None and exchange.rare.stream_endpoint is not None:
-            self._measure_stream(exchange.seconds, exchange.rare, exchange.rare.stream_endpoint)
+            endpoint = exchange.rare.stream_endpoint
+            self._metrics.streams_open.labels(endpoint).dec()
+            self._metrics.stream_seconds.labels(endpoint).observe(seconds)
+            self._metrics.stream_messages.labels(endpoint).inc(exchange.rare.stream_messages)
 
     def _find_record(self, exchange: HttpExchange, status: int) -> EndpointRecord:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
@@ -192,7 +183,7 @@ class RequestRecorder:
     def _count_in_progress(self) -> None:
         """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
         gauge = self._metrics.http_in_progress
-        counted = {"GET": 0, **{child.label_values[0]: 0 for child in gauge.children()}}
+        counted = {"GET": 0, **dict.fromkeys((child.label_values[0] for child in gauge.children()), 0)}
         for exchange in list(self.in_progress):
             streams = exchange.rare is not None and exchange.rare.stream_endpoint is not None
             if not streams and not self._is_own(exchange.endpoint()):
@@ -201,17 +192,10 @@ class RequestRecorder:
         for method, number in counted.items():
             gauge.labels(method).set(number)
 
-    def _measure_stream(self, seconds: float, stream: RareFacts, endpoint: str) -> None:
-        metrics = self._metrics
-        metrics.streams_open.labels(endpoint).dec()
-        metrics.stream_seconds.labels(endpoint).observe(seconds)
-        metrics.stream_messages.labels(endpoint).inc(stream.stream_messages)
-
     def _details(self, exchange: HttpExchange, endpoint: str) -> str:
         """The fields after the duration."""
-        details = f',"response_bytes":{exchange.response_bytes}'
-        if exchange.request_bytes:
-            details = f',"request_bytes":{exchange.request_bytes}{details}'
+        request_bytes = f',"request_bytes":{exchange.request_bytes}' if exchange.request_bytes else ""
+        details = f'{request_bytes},"response_bytes":{exchange.response_bytes}'
         if endpoint is UNMATCHED:
             details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
         if self._id_reader.distrusts:
@@ -238,13 +222,7 @@ class RequestRecorder:
 def _while_alive(method: Callable[[], None]) -> Callable[[], None]:
     """The method, as a function that does not keep its object: threads hold it, and the object leads to the host."""
     held = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = held()
-        if alive is not None:
-            alive()
-
-    return call
+    return lambda: (alive := held()) and alive()
 
 
 def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:

@@ -1,8 +1,7 @@
-"""The ids of a request: taken from its headers or made, and sent back with the response."""
+"""The ids of a request: taken from its headers where they may be, else made."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from starlette.types import Scope
@@ -15,8 +14,6 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.addresses import AddressList
 
 Headers = list[tuple[bytes, bytes]]
-
-loaded_modules = sys.modules
 
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
@@ -99,43 +96,3 @@ class RequestIdReader:
         if reason != "untrusted_address" and now >= self._warning_due_at:
             self._warning_due_at = now + _WARNING_SECONDS
             self._event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
-
-
-def add_own_headers(headers: Headers, ids: RequestIds, started: float | None) -> dict[bytes, bytes]:
-    """Add our response headers to these, and return them by their names in lower case.
-
-    `X-Correlation-ID` always, `X-Request-ID` where there is none, and, unless `started` is None, `Server-Timing`
-    beside the host's own: the milliseconds from `started` (of the monotonic clock) until now.
-    """
-    try:
-        named = dict(headers)
-        lower = b"".join(named).islower()
-    except TypeError:  # text, or bytes that can change
-        lower = False
-    if not lower:  # names may come in any case
-        named = {_lower_name(name): value for name, value in headers}
-    own_id = ids[0].encode("ascii")
-    if b"x-correlation-id" in named:
-        headers[:] = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
-    if b"x-request-id" not in named:
-        headers.append((b"x-request-id", own_id))
-    headers.append((b"x-correlation-id", own_id))
-    if started is not None:
-        headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - started) * 1000)))
-    return named
-
-
-def _lower_name(name: bytes | str) -> bytes:
-    """A header's name in lower case. ASGI asks for bytes; some servers take text as well."""
-    return (name.encode("latin-1") if isinstance(name, str) else bytes(name)).lower()
-
-
-def ids_of_current_span(ids: RequestIds) -> RequestIds:
-    """The ids with the trace of OpenTelemetry's current span, if there is one: the host's trace is also its logs'.
-
-    We import OpenTelemetry nowhere: without its module in the process there is no span.
-    """
-    context = loaded_modules["opentelemetry.trace"].get_current_span().get_span_context()
-    if not context.is_valid:
-        return ids
-    return (ids[0], f"{context.trace_id:032x}", f"{context.span_id:016x}", bool(context.trace_flags & 1))

@@ -53,14 +53,15 @@ def root_metrics_route(context: EndpointContext, path: str) -> APIRoute:
 
 def _describe_endpoints(access: AccessControl) -> list[dict[str, Any]]:
     """Every endpoint, its tier, and whether it is on."""
-    who = {"scrape": "bearer token needed" if access.scrape_protected else "open to the addresses allowed to scrape"}
+    settings = access.settings
+    scrapers = "bearer token needed" if settings.scrape_token else "open to the addresses allowed to scrape"
     return [
         {
             "path": endpoint.path,
             "methods": ", ".join(endpoint.methods).replace("GET", "GET, HEAD"),
             "tier": endpoint.tier,
-            "enabled": endpoint.tier != "operator" or access.operator_enabled,
-            "note": "; ".join(filter(None, (endpoint.description, who.get(endpoint.tier)))),
+            "enabled": endpoint.tier != "operator" or settings.operator_token is not None,
+            "note": "; ".join(filter(None, (endpoint.description, scrapers if endpoint.tier == "scrape" else ""))),
         }
         for endpoint in ENDPOINTS
     ]

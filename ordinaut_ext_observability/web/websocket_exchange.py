@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.web.request_ids import add_own_headers
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.middleware import MiddlewareContext
+from ordinaut_ext_observability.web.exchange import Exchange, MiddlewareContext
 
 NORMAL_CLOSURE = 1000
 NO_STATUS_RECEIVED = 1005
@@ -37,33 +33,14 @@ class _Traffic:
         self.payload_bytes += len(data)
 
 
-class WebSocketExchange:
+class WebSocketExchange(Exchange):
     """The facts of one connection. Close codes: RFC 6455, section 7.4.1."""
 
-    __slots__ = (
-        "_accepted_endpoint",
-        "_close_code",
-        "_context",
-        "_receive",
-        "_received",
-        "_scope",
-        "_send",
-        "_sent",
-        "_started",
-        "finished",
-        "ids",
-    )
+    _accepted_endpoint: str | None = None
+    _close_code = 0
 
     def __init__(self, context: MiddlewareContext, scope: Scope, receive: Receive, send: Send) -> None:
-        self._started = monotonic_seconds()
-        self._context = context
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self.ids = context.id_reader.read(scope)
-        self.finished = False
-        self._accepted_endpoint: str | None = None
-        self._close_code = 0
+        super().__init__(context, scope, receive, send)
         self._received = _Traffic()
         self._sent = _Traffic()
 
@@ -90,7 +67,7 @@ class WebSocketExchange:
         if self._close_code and isinstance(error, asyncio.CancelledError):
             return  # it was closed already
         self._close_code = self._close_code or INTERNAL_ERROR
-        self._context.metrics.http_exceptions.labels("WEBSOCKET", self._endpoint(), type(error).__name__).inc()
+        self._context.metrics.http_exceptions.labels("WEBSOCKET", self.endpoint(), type(error).__name__).inc()
 
     def abandon(self) -> None:
         """Record the connection, which has ended."""
@@ -98,17 +75,14 @@ class WebSocketExchange:
         metrics = self._context.metrics
         endpoint = self._accepted_endpoint
         if endpoint is None:
-            endpoint = self._endpoint()
+            endpoint = self.endpoint()
         else:
             metrics.websockets_open.labels(endpoint).dec()
-            metrics.websocket_seconds.labels(endpoint).observe(monotonic_seconds() - self._started)
+            metrics.websocket_seconds.labels(endpoint).observe(monotonic_seconds() - self.started)
             for direction, traffic in (("received", self._received), ("sent", self._sent)):
                 metrics.websocket_messages.labels(endpoint, direction).inc(traffic.messages)
                 metrics.websocket_bytes.labels(endpoint, direction).inc(traffic.payload_bytes)
         metrics.websockets.labels(endpoint, str(self._close_code or NORMAL_CLOSURE)).inc()
-
-    def _endpoint(self) -> str:
-        return self._context.endpoints.resolve(self._scope)
 
     def _sending(self, message: Message) -> Message:
         """Note what is sent, and return it with our headers where a response begins."""
@@ -117,7 +91,7 @@ class WebSocketExchange:
             self._sent.add(message)
         elif kind == "websocket.accept":
             message = self._with_own_headers(message)
-            self._accepted_endpoint = self._endpoint()
+            self._accepted_endpoint = self.endpoint()
             self._context.metrics.websockets_open.labels(self._accepted_endpoint).inc()
         elif kind == "websocket.close":
             refused = self._accepted_endpoint is None
@@ -137,5 +111,5 @@ class WebSocketExchange:
         if not isinstance(headers, (list, tuple)):
             return message
         headers = list(headers)
-        add_own_headers(headers, self.ids, self._started if self._context.server_timing else None)
+        self.add_own_headers(headers)
         return {**message, "headers": headers}

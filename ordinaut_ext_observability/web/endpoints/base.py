@@ -70,7 +70,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointContext:
-    """What the endpoints of one router answer from."""
+    """The parts that the endpoints of one router answer from."""
 
     lifecycle: Lifecycle
     monitor: HealthMonitor
@@ -105,12 +105,17 @@ async def check_operator_change(request: Request) -> None:
     context_of(request).access.check_operator(request, changes=True)
 
 
-_GUARDS: dict[Tier, Any] = {"public": None, "scrape": check_scraper, "operator": check_operator}
+_GUARDS: dict[tuple[Tier, bool], Any] = {
+    ("public", READS): None,
+    ("scrape", READS): check_scraper,
+    ("operator", READS): check_operator,
+    ("operator", CHANGES): check_operator_change,
+}
 
 
 def route_options(endpoint: Endpoint) -> dict[str, Any]:
     """The guard and the description of an endpoint, as FastAPI's routes take them."""
-    guard = check_operator_change if endpoint.changes else _GUARDS[endpoint.tier]
+    guard = _GUARDS[endpoint.tier, endpoint.changes]
     answers = {**dict.fromkeys(_ERRORS[endpoint.tier]), **endpoint.answers}
     return {
         "name": endpoint.path.strip("/").replace("/", "_") or "index",
