@@ -23,17 +23,10 @@ from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList, network_of
 from ordinaut_ext_observability.web.answers import Refusal
 
-REFUSALS_PER_MINUTE = 20
-"""Refusals of one network that are answered as such; further ones within the minute are answered 429."""
-
-ALL_REFUSALS_PER_MINUTE = 300
-"""The same for all networks together, however many addresses somebody has; so many are remembered, too."""
-
-LINES_PER_MINUTE = 60
-"""Lines about refusals: one a second is enough to see an attack, and no burden."""
-
+REFUSALS_PER_MINUTE = 20  # of one network that are answered as such; further ones within the minute get a 429
+ALL_REFUSALS_PER_MINUTE = 300  # of all networks, however many addresses somebody has; so many are remembered, too
+LINES_PER_MINUTE = 60  # one a second is enough to see an attack, and no burden
 _WINDOW_SECONDS = 60.0
-
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
 

@@ -19,18 +19,11 @@ from ordinaut_ext_observability.web.exchange import Exchange, ids_of_current_spa
 from ordinaut_ext_observability.web.request_ids import Headers
 from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
-BATCH_REQUESTS = 64
-"""Finished requests that wait before they are recorded together."""
-
-CLIENT_CLOSED_REQUEST = 499
-"""Status counted for a request whose client went away before the response was complete; the code is nginx's."""
-
+BATCH_REQUESTS = 64  # finished requests that wait before they are recorded together
+CLIENT_CLOSED_REQUEST = 499  # counted where the client left before the response was complete; the code is nginx's
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"))
-OTHER_METHOD = "_OTHER"
-"""Stands for every method that HTTP does not define; the name is OpenTelemetry's."""
-
+OTHER_METHOD = "_OTHER"  # stands for every method that HTTP does not define; the name is OpenTelemetry's
 _TEMPORARY_REDIRECT = 307
-
 _EVENT_STREAM = b"text/event-stream"
 
 

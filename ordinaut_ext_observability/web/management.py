@@ -31,7 +31,6 @@ from ordinaut_ext_observability.web.connections import (
     close_overdue_connections,
 )
 
-_START_TIMEOUT_SECONDS = 5.0
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
@@ -87,18 +86,14 @@ class ManagementServer:
             self._claim = _claim_for_workers(f"{self._host}:{self._port}")
         listener = self._listen_on_first_free()
         self._port = listener.getsockname()[1]
-        ready = threading.Event()
-        thread = threading.Thread(
-            target=self._serve, args=(self._server, listener, ready), name="observability-management", daemon=True
-        )
+        thread = threading.Thread(target=self._serve, args=(self._server, listener), daemon=True)
+        thread.name = "observability-management"
         try:
             thread.start()
         except RuntimeError:
             listener.close()
             raise
-        self._thread = thread
-        self._listener = listener
-        ready.wait(_START_TIMEOUT_SECONDS)
+        self._thread, self._listener = thread, listener
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
@@ -164,10 +159,9 @@ class ManagementServer:
             timeout_graceful_shutdown=1,
         )
 
-    def _serve(self, server: uvicorn.Server, listener: socket.socket, ready: threading.Event) -> None:
+    def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
         async def serve() -> None:
             asyncio.get_running_loop().call_soon(self._on_loop)
-            asyncio.get_running_loop().call_soon(ready.set)
             connections = cast("set[BoundedConnection]", server.server_state.connections)
             sweeping = asyncio.create_task(close_overdue_connections(connections))
             try:
@@ -188,11 +182,8 @@ def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
 def _claim_for_workers(address: str) -> socket.socket | None:
     """Held by the one process that opens this address among the workers of a server; None where that cannot be told.
 
-    Workers have the process group of their server in common. The name is Linux's own kind, which leaves no file and
-    ends with its process.
-
-    Raises:
-        ServedByAnotherWorkerError: another process holds it.
+    Workers have the process group of their server in common. A name of Linux's own kind leaves no file and ends with
+    its process. Raises `ServedByAnotherWorkerError` where another process holds it.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

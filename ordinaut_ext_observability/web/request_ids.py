@@ -18,11 +18,9 @@ Headers = list[tuple[bytes, bytes]]
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
 
+# Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's.
 _IDS = "ordinaut_observability_ids"
-"""Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's."""
-
-_WARNING_SECONDS = 60.0
-"""Seconds between two warnings about ids: one tells of the habit, the metric counts the cases."""
+_WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
 
 class RequestIdReader:

@@ -15,12 +15,8 @@ from urllib.parse import unquote, urlsplit
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import Scope
 
-UNMATCHED = "<unmatched>"
-"""The endpoint of requests that no route answered: unknown paths, and what a layer before the router turned away."""
-
-REST_OF_PATH = "/{path}"
-"""Stands for what a mounted application, or a plug-in not loaded yet, was asked for."""
-
+UNMATCHED = "<unmatched>"  # of requests that no route answered: unknown paths, or turned away before the router
+REST_OF_PATH = "/{path}"  # stands for what a mounted application, or a plug-in not loaded yet, was asked for
 _LEFT_BY_ROUTERS = frozenset(("app_root_path", "endpoint", "fastapi", "path_params", "route"))
 _MAX_REMEMBERED = 4096
 _MAX_DEPTH = 8

@@ -23,18 +23,10 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format
 from ordinaut_ext_observability.metrics.registry import Registry
 
-MAX_RENDERINGS = 8
-"""Scrapes with different filters or formats that are rendered at the same time."""
-
-MAX_WAITING = 100
-"""Scrapes that wait for a rendering: those of clients that went away wait on, so many may come up."""
-
-FOREIGN_TIMEOUT_SECONDS = 5.0
-"""How long a scrape waits for metrics of other code; a collector that takes longer is left out."""
-
-_FURTHER_TIMEOUT_SECONDS = 2.0
-"""How long it then waits for the others: with both, an answer comes within Prometheus's usual ten seconds."""
-
+MAX_RENDERINGS = 8  # of scrapes with different filters or formats, at the same time
+MAX_WAITING = 100  # scrapes that wait for a rendering: those of clients that went away wait on, so many may come up
+FOREIGN_TIMEOUT_SECONDS = 5.0  # longest wait for metrics of other code; a collector that takes longer is left out
+_FURTHER_TIMEOUT_SECONDS = 2.0  # then for the others: an answer comes within Prometheus's usual ten seconds
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the lowest is the fastest
 
@@ -87,10 +79,8 @@ class ScrapeService:
         self._shown = shown
         self._foreign = foreign
         self._executor = executor
-        self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}
-        """The newest rendering of each request."""
-        self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}
-        """Those that have not begun to read what they show."""
+        self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # the newest of each request
+        self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # those that have not read anything yet
         self._waiting = 0
 
     async def scrape(self, request: ScrapeRequest) -> list[bytes]:

@@ -13,8 +13,7 @@ from ordinaut_ext_observability.web.exchange import Exchange, MiddlewareContext
 NORMAL_CLOSURE = 1000
 NO_STATUS_RECEIVED = 1005
 INTERNAL_ERROR = 1011
-REFUSED = 403
-"""Counted for a connection closed before it was accepted: what the server then answers the handshake with."""
+REFUSED = 403  # counted for a connection closed before it was accepted: the server's answer to the handshake
 
 
 @dataclass(slots=True)

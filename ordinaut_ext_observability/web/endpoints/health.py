@@ -10,8 +10,7 @@ from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
 from ordinaut_ext_observability.web.health_report import everything, names_and_states
 
-SETTLE_SECONDS = 0.5
-"""Longest wait of the first probes after a start for the first results of the checks."""
+SETTLE_SECONDS = 0.5  # longest wait of the first probes after a start for the first results of the checks
 
 
 async def _live(request: Request) -> Response:
