@@ -30,7 +30,7 @@ from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import States
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.store import RelayStore
 
 FRESH_SECONDS = 75.0
 """Twice the interval of the host's heartbeats, and some slack."""
@@ -72,7 +72,7 @@ class SystemCollector:
         *,
         interval_seconds: float,
         event: Callable[..., None],
-        open_stores: Callable[[], Stores] | None = None,
+        open_stores: Callable[[], RelayStore] | None = None,
         fresh_seconds: float = FRESH_SECONDS,
         limits: Limits | None = None,
         further: FurtherReading | None = None,

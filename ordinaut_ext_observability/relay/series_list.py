@@ -78,12 +78,11 @@ class SeriesList:
         """Go back to what was read: what was admitted since was not appended, another process came first."""
         self._guards.clear()
 
-    def place(self, key: SeriesKey) -> int | None:
-        """The first place of a series; None where the list has it not."""
-        return self._places.get(key)
-
-    def admit(self, key: SeriesKey) -> SeriesKey:
-        """The series under which a new one is counted: `__other__` past a label's budget."""
+    def find(self, key: SeriesKey) -> tuple[SeriesKey, int | None]:
+        """The series under which one is counted, `__other__` past a label's budget, and its place, if it has one."""
+        place = self._places.get(key)
+        if place is not None:
+            return key, place
         definition, values = key
         present = self._by_definition.get(definition, [])
         guard = self._guards.get(definition)
@@ -91,7 +90,8 @@ class SeriesList:
             guard = self._guards[definition] = LabelGuard(definition.label_names, self._budgets, lambda _label: None)
             for known in present:
                 guard.note(known)
-        return definition, guard.admit(values, len(present))
+        admitted = definition, guard.admit(values, len(present))
+        return admitted, self._places.get(admitted)
 
     def _add(self, definition: Definition, values: tuple[str, ...] | None, width: int) -> None:
         if values is None:

@@ -20,7 +20,7 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.runtime.collected_checks import (
     ReadElsewhere,
     Reckoning,
@@ -58,7 +58,7 @@ class Collecting:
         clock: Clock,
         *,
         event: Callable[..., None],
-        open_stores: Callable[[], Stores] | None,
+        open_stores: Callable[[], RelayStore] | None,
     ) -> None:
         """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""
         self._settings = settings

@@ -55,7 +55,7 @@ class HttpFace:
         )
         self._root_metrics: RootMetrics | None = None
         self._access = AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, runtime.access_refused)
-        self._surface = make_surface(runtime, self._access, runtime.sources.shown_registry, self._overview)
+        self._surface = make_surface(runtime, self._access, runtime.sources.merged.shown_registry, self._overview)
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""
@@ -184,7 +184,7 @@ class HttpFace:
 def _make_management_server(runtime: Runtime, access: AccessControl, mount_path: str) -> ManagementServer:
     management = runtime.settings.management
     return ManagementServer(
-        lambda: build_router(make_surface(runtime, access, runtime.sources.shown_registry), operator=False),
+        lambda: build_router(make_surface(runtime, access, runtime.sources.merged.shown_registry), operator=False),
         host=management.host,
         port=management.port or 0,
         mount_path=mount_path,

@@ -15,8 +15,8 @@ from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import TABLES, SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY, SqliteFile
+from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
+from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 
 SHORT_SECONDS = 0.05
 
@@ -40,9 +40,9 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         place = Installation(lambda: RedisCluster(url, "mine"))
     elif request.param == "file":
         path = str(tmp_path / "private" / "cluster.sqlite")
-        place = Installation(lambda: SqliteCluster(SqliteFile(path, TABLES), SystemClock()))
+        place = Installation(lambda: SqliteCluster(path, SystemClock()))
     else:
-        shared = SqliteCluster(SqliteFile(MEMORY, TABLES), SystemClock())
+        shared = SqliteCluster(MEMORY, SystemClock())
         place = Installation(lambda: shared)
     yield place
     for cluster in place.opened:
@@ -179,17 +179,14 @@ class TestFile:
 
     @pytest.fixture(autouse=True)
     def _closed_at_the_end(self) -> Iterator[None]:
-        self._files: list[SqliteFile] = []
+        self._made: list[SqliteCluster] = []
         yield
-        for file in self._files:
-            file.close()
+        for cluster in self._made:
+            cluster.close()
 
-    def open(self, path: Path) -> SqliteFile:
-        self._files.append(SqliteFile(str(path), TABLES))
-        return self._files[-1]
-
-    def make(self, path: Path) -> SqliteCluster:
-        return SqliteCluster(self.open(path), SystemClock())
+    def make(self, path: Path, clock: Any = None) -> SqliteCluster:
+        self._made.append(SqliteCluster(str(path), clock or SystemClock()))
+        return self._made[-1]
 
     def test_file_and_folder_are_private(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "cluster.sqlite"
@@ -247,17 +244,16 @@ class TestFile:
     def test_clock_set_back_does_not_hold_a_lease_for_ever(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
         clock = _ManualClock()
-        first, second = (SqliteCluster(self.open(tmp_path / "cluster.sqlite"), clock) for _ in range(2))
+        first, second = (self.make(tmp_path / "cluster.sqlite", clock) for _ in range(2))
         assert first.hold_lease("alerts", "a", 60)
         clock.now -= 86_400
         assert second.hold_lease("alerts", "b", 60)
 
     def test_writer_that_was_stopped_in_the_middle_is_not_waited_for(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
-        file = self.open(tmp_path / "cluster.sqlite")
-        cluster = self.make(tmp_path / "cluster.sqlite")
+        other, cluster = self.make(tmp_path / "cluster.sqlite"), self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
-        with file.transaction(write=True):
+        with other._file.transaction(write=True):
             with pytest.raises(ClusterUnavailableError, match="locked"):
                 cluster.write([Put("states", 1, b"2")])
             assert cluster.get("states") == Document(1, b"1")

@@ -45,7 +45,7 @@ def relaying(settings: Settings, port: int) -> Iterator[Finding]:
     stores = None
     try:
         stores = open_stores()
-        yield from _found(stores.relay)
+        yield from _found(stores)
     except ClusterUnavailableError as error:
         yield Finding(
             Kind.PROBLEM,
