@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,9 +71,10 @@ class SqliteFile:
     """A connection, made at the first transaction and again where the file was deleted, replaced or damaged."""
 
     def __init__(self, path: str, tables: str) -> None:
-        """`tables` are statements that make what is missing; they run whenever the file is opened."""
+        """`tables` are statements that make what is missing."""
         self.path = path
         self._tables = tables
+        self._version = zlib.crc32(tables.encode()) >> 1
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         _forks.files.add(self)
@@ -139,7 +141,11 @@ class SqliteFile:
                 connection.execute("PRAGMA journal_mode = WAL")
                 # What is lost with the machine is lost with its processes: nobody waits for the disk.
                 connection.execute("PRAGMA synchronous = OFF")
-                connection.executescript(f"BEGIN IMMEDIATE;{self._tables}COMMIT;")
+                ((made_by,),) = connection.execute("PRAGMA user_version")
+                if made_by != self._version:  # else nothing is written: a file that is held can be read
+                    connection.executescript(
+                        f"BEGIN IMMEDIATE;{self._tables}PRAGMA user_version = {self._version};COMMIT;"
+                    )
             except BaseException:
                 connection.close()
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -55,9 +54,13 @@ class StoreState:
         if not isinstance(error, ClusterUnavailableError):
             self._metrics.count_internal_error("relay")
             return
-        self._metrics.relay_failures.labels("store").inc()
+        self.count_failure()
         if not was_failing:
             self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
+
+    def count_failure(self) -> None:
+        """Count a call of the store that failed."""
+        self._metrics.relay_failures.labels("store").inc()
 
 
 class Relay:
@@ -165,10 +168,12 @@ class Relay:
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:
-        with suppress(ClusterBusyError):  # of a file to which another process writes, the total can be read
+        try:
             self.exchange.publish()
             # Before the first reading: so of several processes that start, at most one thinks it is alone.
             self.exchange.say(serves=self._serves, interval_seconds=self._interval_seconds)
+        except ClusterBusyError:  # of a file to which another process writes, the total can be read
+            self.state.count_failure()
         if self._serves:
             self.exchange.read()
 

@@ -18,16 +18,17 @@ from ordinaut_ext_observability.relay.store import RelayStore
 
 
 class ManualClock:
-    """Both clocks, moved by hand."""
+    """Both clocks, moved by hand: together as time goes on, or the one that can be set."""
 
     def __init__(self) -> None:
-        self.now = 1_700_000_000.0
+        self.now = 10_000.0
+        self.set_by = 1_700_000_000.0
 
     def monotonic(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return self.now
+        return self.now + self.set_by
 
 
 class Place:
@@ -41,6 +42,7 @@ class Place:
         self.lose = lose
         """Delete all that is stored."""
         self.has_processes = True
+        self.clock = ManualClock()
         self._opened: list[RelayStore] = []
 
     def open(self) -> RelayStore:
@@ -80,6 +82,7 @@ def file_place(tmp_path: Path) -> Iterator[Place]:
             file.unlink()
 
     place = Place(lambda: SqliteRelayStore(str(path), clock), _move(clock), lose)
+    place.clock = clock
     yield place
     place.close()
 

@@ -166,6 +166,27 @@ class TestFile:
         place.wait(1700)
         assert relay.join(OTHER) == store
 
+    @pytest.mark.parametrize("seconds", [86_400 * 30, -86_400 * 30])
+    def test_clock_that_is_set_ends_nobody_and_keeps_nobody(self, place: Any, seconds: float) -> None:
+        relay = place.open()
+        store = relay.join(ME)
+        relay.say(store, ME, b"living", 60)
+        relay.join(OTHER)
+        relay.say(store, OTHER, b"ended", 5)
+        place.clock.set_by += seconds
+        place.wait(10)
+        assert relay.join("c" * 32) == store
+        assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
+        assert relay.publish(store, Publication(ME, 1, {0: 1})) is Outcome.ADDED
+
+    def test_machine_that_started_again_has_no_process_of_before(self, place: Any) -> None:
+        relay = place.open()
+        store = relay.join(ME)
+        relay.say(store, ME, b"living", 600)
+        place.clock.now = 5.0
+        assert relay.join(OTHER) != store
+        assert list(relay.read("", 0).entries) == []
+
     def test_publisher_is_remembered_for_a_day(self, place: Any) -> None:
         relay = place.open()
         store = relay.join(ME)
@@ -203,6 +224,22 @@ def test_evicted_key_makes_another_store(redis_url: str) -> None:
         assert sum(relay.read(store, 0).total) == 0
     relay.close()
     client.close()
+
+
+def test_what_was_said_before_the_servers_clock_was_set_back_is_over(redis_url: str) -> None:
+    import redis
+
+    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
+    relay = RedisRelayStore(redis_url, "mine")
+    store = relay.join(ME)
+    relay.say(store, ME, b"x", 60)
+    with redis.Redis.from_url(redis_url) as client:
+        client.zincrby("{ordinaut-observability:mine}:relay:seen", 3_600_000, ME)
+    assert list(relay.read(store, 0).entries) == []
+    relay.say(store, ME, b"living", 60)
+    assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
+    relay.close()
 
 
 def test_installations_on_one_server_do_not_meet(redis_url: str) -> None:

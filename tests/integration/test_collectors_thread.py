@@ -14,7 +14,6 @@ from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collecting import Collecting, _Insights
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
@@ -111,7 +110,7 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
     stores = []
 
     def open_stores():
-        stores.append(Stores(Store(), Store()))
+        stores.append(Store())
         return stores[-1]
 
     collecting = make(database_url, open_stores=open_stores)
@@ -119,7 +118,7 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
     assert eventually(lambda: has_read(collecting))
     assert collecting.system.checkpoints.hold_lease("me", 1.0)
     collecting.stop()
-    assert [store.closed for pair in stores for store in pair] == [1, 1]
+    assert [store.closed for store in stores] == [1]
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):

@@ -32,8 +32,11 @@ class Process:
             registry.register(family)
         self.exchange = Exchange(lambda: store, [registry], self.metrics)
 
-    def shown(self) -> dict[tuple[str, tuple[str, ...]], Any]:
-        self.exchange.publish_and_read()
+    def shown(self, *, alone: bool = False) -> dict[tuple[str, tuple[str, ...]], Any]:
+        if alone:
+            self.exchange.show_alone(self.exchange.merged)
+        else:
+            self.exchange.publish_and_read()
         return {
             (family.name, child.label_values): (child.sum, child.counts)
             if isinstance(family, Histogram)
@@ -140,3 +143,32 @@ def test_more_than_fits_into_one_publication(store: RelayStore) -> None:
         counter.labels(str(number)).inc(number)
     shown = process.shown()
     assert all(shown["many_total", (str(number),)] == number for number in range(7000))
+
+
+def test_shown_alone_and_merged_again_nothing_counts_twice(store: RelayStore) -> None:
+    """What is `__other__` in the total has its own label while the process is alone, and loses it again."""
+    budgets = LabelBudgets(default=1)
+    counters = [Counter("workers_total", "", ("worker",)) for _ in range(2)]
+    one, other = (Process(store, counter, budgets=budgets) for counter in counters)
+    counters[0].labels("w0").inc()
+    one.exchange.publish()
+    counters[1].labels("w1").inc()
+    assert sum(other.shown().values()) == 2
+    counters[1].labels("w1").inc()
+    for _ in range(2):
+        assert sum(other.shown(alone=True).values()) == 3
+    assert other.shown() == {("workers_total", ("w0",)): 1, ("workers_total", ("__other__",)): 2}
+
+
+def test_shown_alone_a_sum_may_fall_and_a_series_may_begin_again(store: RelayStore) -> None:
+    histogram, counter = Histogram("drift_seconds", "", (), bounds=(0.0, 1.0)), Counter("runs_total", "", ("task",))
+    process = Process(store, histogram, counter)
+    histogram.labels().observe(4.0)
+    counter.labels("a").inc(5)
+    process.shown()
+    histogram.labels().observe(-3.0)
+    counter.remove("a")
+    counter.labels("a").inc(2)
+    expected = {("drift_seconds", ()): (1.0, [1, 0, 1]), ("runs_total", ("a",)): 7}
+    assert process.shown(alone=True) == process.shown(alone=True) == expected
+    assert process.shown() == expected

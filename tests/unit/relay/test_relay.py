@@ -12,7 +12,7 @@ import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
@@ -234,15 +234,76 @@ class _Breakable:
 
     def __init__(self, store: Any) -> None:
         self.error: Exception | None = None
+        self.can_read = False
+        """Whether it can be read though it fails."""
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self.error is not None and name != "close":
+            if self.error is not None and name != "close" and not (self.can_read and name == "read"):
                 raise self.error
             return getattr(self._store, name)(*args, **kwargs)
 
         return call
+
+
+def test_while_another_process_holds_the_file_its_total_is_shown(make: Any, open_store: Any, eventually: Any) -> None:
+    store = _Breakable(open_store())
+    api, other = make(lambda: store, serves=True), make(serves=True)
+    for each in (api, other):
+        each.start()
+        assert each.relay.state.settled.wait(5)
+    other.count(3)
+    assert other.scrape() == 3
+    store.error, store.can_read = ClusterBusyError("locked"), True
+    api.count()
+    failures = api.metrics.relay_failures.labels("store")
+    assert eventually(lambda: failures.value > 2)  # also when that is known
+    assert api.scrape() == 3
+    store.error = None
+    assert eventually(lambda: api.scrape() == 4)
+
+
+class _Hanging:
+    """A store that hangs until it is told to go on, and notes how many threads ask it at once."""
+
+    name = "hanging"
+
+    def __init__(self, store: Any) -> None:
+        self.hangs, self.go_on = threading.Event(), threading.Event()
+        self.inside = self.most = 0
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self.hangs.set()
+            try:
+                assert self.go_on.wait(10)
+                return getattr(self._store, name)(*args, **kwargs)
+            finally:
+                self.inside -= 1
+
+        return call
+
+
+def test_stopped_while_the_store_hangs_and_started_again_one_thread_asks_at_a_time(
+    make: Any, open_store: Any, eventually: Any
+) -> None:
+    store = _Hanging(open_store())
+    api = make(lambda: store, serves=True)
+    api.count(2)
+    api.start()
+    assert store.hangs.wait(5)
+    api.relay.stop()
+    api.start()
+    api.count(3)
+    store.go_on.set()
+    assert eventually(lambda: api.scrape() == 5)
+    assert eventually(lambda: sum(t.name == "observability-relay" for t in threading.enumerate()) <= 1)
+    assert api.scrape() == 5
+    assert store.most == 1
 
 
 def test_a_forked_child_counts_from_zero_under_an_id_of_its_own(
