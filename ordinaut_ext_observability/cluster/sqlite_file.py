@@ -77,7 +77,8 @@ class SqliteFile:
         self._version = zlib.crc32(tables.encode()) >> 1
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        _forks.files.add(self)
+        with _forks.in_use:
+            _forks.files.add(self)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:

@@ -1,8 +1,4 @@
-"""The things that living processes say of this moment: their gauges, and whether they show the total of all.
-
-The content of an entry is one object of JSON. Fields that a newer version adds are passed over; of an entry that cannot
-be read, nothing is known.
-"""
+"""The things that living processes say of this moment, as JSON: their gauges, and whether they show the total."""
 
 from __future__ import annotations
 

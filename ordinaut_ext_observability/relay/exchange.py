@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -47,7 +48,7 @@ class Exchange:
         self._series = SeriesList(self._metrics.registry.budgets)
         self.merged = self._make_merged()
         """The families that show what was read last."""
-        self._said: dict[str, Said] = {}
+        self._others: list[Said] = []
 
     def reset_after_fork(self) -> None:
         """Count from zero: what the parent counted is the parent's. A store opens another connection by itself."""
@@ -67,48 +68,52 @@ class Exchange:
     @property
     def process_count(self) -> int:
         """Processes that have not ended, this one included."""
-        return len(self._said.keys() - {self._publisher.id}) + 1
+        return len(self._others) + 1
 
     @property
     def others_serve(self) -> bool:
         """Whether other processes show the total, as far as is known."""
-        return any(said.serves for publisher, said in self._said.items() if publisher != self._publisher.id)
+        return any(said.serves for said in self._others)
 
-    def publish(self) -> None:
-        """Add what was counted since."""
-        self.refresh_families()
-        store = self._opened()
-        for _ in range(_TRIES):
-            if self._publisher.publish(store, self._series) is Outcome.ADDED:
-                return
-        raise ClusterUnavailableError("the store loses what is published")
+    def gauges(self) -> list[list[GaugeValue]]:
+        """The gauges of this process as they are now, and of each other that lives as they were read last."""
+        return [list(gauge_values(self._published())), *(said.gauges for said in self._others if said.living)]
 
-    def say(self, *, serves: bool, interval_seconds: float) -> None:
-        """Say that this process lives, and what it measures."""
-        gauges = gauge_values(self._published())
-        content = encode_entry(gauges, serves=serves, interval_seconds=interval_seconds)
-        if not self._opened().say(
-            self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds
-        ):
-            self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
+    def publish(self, *, serves: bool, interval_seconds: float) -> None:
+        """Add what was counted since, and say that this process lives and what it measures.
+
+        Where another process holds the store's file, who `serves` can read it all the same: that is only counted.
+        """
+        try:
+            self._publish()
+            store = self._opened()
+            gauges = gauge_values(self._published())
+            content = encode_entry(gauges, serves=serves, interval_seconds=interval_seconds)
+            if not store.say(self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds):
+                self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
+        except ClusterBusyError:
+            if not serves:
+                raise
+            self._metrics.relay_failures.labels("store").inc()
 
     def publish_and_read(self) -> None:
         """Add what was counted since, and read the total with it."""
-        with suppress(ClusterBusyError):  # of a file to which another process writes, the total can be read
-            self.publish()
+        with suppress(ClusterBusyError):  # as above
+            self._publish()
         self.read()
 
     def read(self) -> None:
         """Read the total and the entries."""
         reading = self._opened().read(self._series.store, self._series.length)
         self._series.update(reading.store, reading.series)
-        said = {}
+        others = []
         for entry in reading.entries:
-            try:
-                said[entry.publisher] = read_entry(entry)
-            except ValueError:
-                self._metrics.count_internal_error("relay")
-        self._said = said
+            if entry.publisher != self._publisher.id:
+                try:
+                    others.append(read_entry(entry))
+                except ValueError:
+                    self._metrics.count_internal_error("relay")
+        self._others = others
         merged = self.merged if self.merged.fits(reading.store, self._families()) else self._make_merged()
         merged.show_total(self._series, reading.total, self._publisher.acknowledged())
         self.merged = merged
@@ -122,20 +127,20 @@ class Exchange:
         """Publish a last time, and be known no more. Then close the connection."""
         store = self._opened()
         try:
-            self.publish()
+            self._publish()
             store.leave(self._publisher.store, self._publisher.id)
         finally:
             self._publisher.begin_anew()
             self._store = None
             store.close()
 
-    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
-        """The gauges of each living process, this one included, as they were read last."""
-        return [
-            {(gauge.name, gauge.label_values): gauge.value for gauge in said.gauges}
-            for said in self._said.values()
-            if said.living
-        ]
+    def _publish(self) -> None:
+        self.refresh_families()
+        store = self._opened()
+        for _ in range(_TRIES):
+            if self._publisher.publish(store, self._series) is Outcome.ADDED:
+                return
+        raise ClusterUnavailableError("the store loses what is published")
 
     def _opened(self) -> RelayStore:
         if self._store is None:
@@ -149,14 +154,8 @@ class Exchange:
         return merged
 
     def _refresh(self, merged: MergedRegistry) -> None:
-        merged.show_gauges(self._all_gauges())
+        merged.show_gauges(chain.from_iterable(self.gauges()))
         merged.show_exemplars(self._published())
-
-    def _all_gauges(self) -> Iterator[GaugeValue]:
-        yield from gauge_values(self._published())
-        for publisher, said in self._said.items():
-            if said.living and publisher != self._publisher.id:
-                yield from said.gauges
 
     def _families(self) -> list[AnyFamily]:
         by_name: dict[str, AnyFamily] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from operator import lt
 from typing import NamedTuple
 
 from ordinaut_ext_observability.cluster.base import Put
@@ -38,13 +39,6 @@ class Row(NamedTuple):
     end: int
     place: int = -1
     """Where they begin in the total; -1 while that is not known."""
-
-
-class Acknowledged(NamedTuple):
-    """What the total has of a process."""
-
-    rows: list[Row]
-    numbers: list[float]
 
 
 class _Waiting(NamedTuple):
@@ -105,9 +99,9 @@ class Publisher:
             self._acknowledge()
         self._begin()
 
-    def acknowledged(self) -> Acknowledged:
-        """What the total has of this process."""
-        return Acknowledged(list(self._rows), list(self._acknowledged))
+    def acknowledged(self) -> tuple[list[Row], list[float]]:
+        """The series of this process, and the numbers that the total has of them."""
+        return list(self._rows), list(self._acknowledged)
 
     def publish(self, store: RelayStore, series: SeriesList, put: Put | None = None) -> Outcome:
         """Add what was counted since; with `put`, all of it and the document in one step.
@@ -164,26 +158,24 @@ class Publisher:
         """Deltas by their places, and the numbers that they lead to, in portions."""
         deltas: dict[int, int] = {}
         numbers: dict[int, float] = {}
-        for row in self._changed_rows(values):
-            now, then = values[row.start : row.end], self._acknowledged[row.start : row.end]
-            begun = beginning(now, then)
-            for number, (one, other) in enumerate(zip(now, begun, strict=True)):
-                if one != then[number] and self._add_delta(deltas, row, number, one, other):
+        for row, now, then in self._changed_rows(values):
+            for number, (one, known, begun) in enumerate(zip(now, then, beginning(now, then), strict=True)):
+                if one != known and self._add_delta(deltas, row, number, one, begun):
                     numbers[row.start + number] = one
             if len(deltas) >= at_once:
                 yield deltas, numbers
                 deltas, numbers = {}, {}
         yield deltas, numbers
 
-    def _changed_rows(self, values: list[float]) -> Iterator[Row]:
-        rows = self._rows
+    def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, list[float], list[float]]]:
+        rows, known = self._rows, self._acknowledged
         for first in range(0, len(rows), _ROWS_COMPARED_AT_ONCE):
             block = rows[first : first + _ROWS_COMPARED_AT_ONCE]
-            start, end = block[0].start, block[-1].end
-            if values[start:end] != self._acknowledged[start:end]:
-                yield from (
-                    row for row in block if values[row.start : row.end] != self._acknowledged[row.start : row.end]
-                )
+            if values[block[0].start : block[-1].end] != known[block[0].start : block[-1].end]:
+                for row in block:
+                    now, then = values[row.start : row.end], known[row.start : row.end]
+                    if now != then:
+                        yield row, now, then
 
     def _add_delta(self, deltas: dict[int, int], row: Row, number: int, now: float, then: float) -> bool:
         """Note by how much a number has grown; False for one that makes no sense."""
@@ -196,10 +188,9 @@ class Publisher:
                 self._on_senseless()
             return False
         if number:
-            parts = {row.place + number + 1: int(grown)}
-        else:
-            parts = dict(zip((row.place, row.place + 1), growth(now, then), strict=True))
-        for place, delta in parts.items():
+            deltas[row.place + number + 1] = deltas.get(row.place + number + 1, 0) + int(grown)
+            return True
+        for place, delta in enumerate(growth(now, then), row.place):
             if delta:
                 deltas[place] = deltas.get(place, 0) + delta
         return True
@@ -260,8 +251,7 @@ def beginning(now: list[float], then: list[float]) -> list[float]:
 
     A counter, or the count of a bucket, never falls otherwise; the sum of a histogram may.
     """
-    falls = any(one < other for one, other in zip(now[len(now) > 1 :], then[len(now) > 1 :], strict=True))
-    return [0] * len(now) if falls else then
+    return [0] * len(now) if any(map(lt, now[1:] or now, then[1:] or then)) else then
 
 
 def read_series(store: RelayStore, series: SeriesList) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
-from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
@@ -23,17 +23,14 @@ class StoreState:
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self._begin()
+        self.reset_after_fork()
 
-    def _begin(self) -> None:
+    def reset_after_fork(self) -> None:
+        """Know nothing yet."""
         self._answered_at: float | None = None
         self.failing = False
         self.settled = threading.Event()
         """Set once the store was asked for the first time, whatever came of it."""
-
-    def reset_after_fork(self) -> None:
-        """Nothing is known yet."""
-        self._begin()
 
     def age_seconds(self) -> float | None:
         """How long ago the store answered last; None if it never did."""
@@ -41,12 +38,11 @@ class StoreState:
 
     def answered(self, store: str | None) -> None:
         """Note an answer of the store of this name."""
-        if self._answered_at is None:
-            self._event("INFO", "relay open", "relay", store=store)
-        elif self.failing:
-            self._event("INFO", "relay store answers again", "relay", store=store)
+        message = "relay open" if self._answered_at is None else "relay store answers again" if self.failing else ""
         self._answered_at = self._clock.monotonic()
         self.failing = False
+        if message:
+            self._event("INFO", message, "relay", store=store)
 
     def failed(self, error: Exception) -> None:
         """Note a failure, of the store's or of ours."""
@@ -54,13 +50,9 @@ class StoreState:
         if not isinstance(error, ClusterUnavailableError):
             self._metrics.count_internal_error("relay")
             return
-        self.count_failure()
+        self._metrics.relay_failures.labels("store").inc()
         if not was_failing:
             self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
-
-    def count_failure(self) -> None:
-        """Count a call of the store that failed."""
-        self._metrics.relay_failures.labels("store").inc()
 
 
 class Relay:
@@ -168,12 +160,8 @@ class Relay:
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:
-        try:
-            self.exchange.publish()
-            # Before the first reading: so of several processes that start, at most one thinks it is alone.
-            self.exchange.say(serves=self._serves, interval_seconds=self._interval_seconds)
-        except ClusterBusyError:  # of a file to which another process writes, the total can be read
-            self.state.count_failure()
+        # Said before the first reading: so of several processes that start, at most one thinks it is alone.
+        self.exchange.publish(serves=self._serves, interval_seconds=self._interval_seconds)
         if self._serves:
             self.exchange.read()
 

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.metrics.declarations.system import CollectorMetr
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
-from ordinaut_ext_observability.relay.origin_queue import Origin
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of
@@ -112,12 +111,11 @@ class MergedProcesses:
         """The running request queued work of this task: the worker that gets it is told which request it was."""
         ids = request_ids.get()
         if ids is not None and self.relay is not None:
-            self.relay.origins.push(task_id, Origin(ids, self._clock.wall()))
+            self.relay.origins.push(task_id, ids)
 
     def origin_of(self, task_id: str) -> RequestIds | None:
         """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
-        origin = self.relay.origins.pop(task_id) if self.relay is not None else None
-        return origin.ids if origin is not None else None
+        return self.relay.origins.pop(task_id) if self.relay is not None else None
 
     def seconds_since_read(self, collector: str) -> float | None:
         """How long ago another process, which reads for all, read what this collector reads; None: none says so.
@@ -126,16 +124,14 @@ class MergedProcesses:
         """
         if self.relay is None:
             return None
-        success, leader = CollectorMetrics.collector_success.name, (CollectorMetrics.leader.name, ())
+        success, leader = CollectorMetrics.collector_success.name, CollectorMetrics.leader.name
         sign_seconds = 2 * max(self._collector_seconds, self._interval_seconds, _LOOK_SECONDS)
-        now = self._clock.wall()
-        ages = [
-            max(0.0, now - gauges[success, (collector,)])
-            for gauges in self.relay.exchange.gauges()
-            if gauges.get(leader)
-            and now - gauges.get((success, ("database",)), 0.0) <= sign_seconds
-            and (success, (collector,)) in gauges
-        ]
+        now, ages = self._clock.wall(), []
+        for gauges in self.relay.exchange.gauges():
+            values = {(gauge.name, gauge.label_values): gauge.value for gauge in gauges}
+            looked_at, read_at = values.get((success, ("database",)), 0.0), values.get((success, (collector,)))
+            if values.get((leader, ())) and now - looked_at <= sign_seconds and read_at is not None:
+                ages.append(max(0.0, now - read_at))
         return min(ages, default=None)
 
     def _relay_outcome(self, relay: Relay) -> Outcome:
@@ -146,7 +142,7 @@ class MergedProcesses:
             return unknown("the relay store has not been asked yet", details)
         problem = ""
         name = CollectorMetrics.database_info.name
-        databases = {labels for gauges in exchange.gauges() for gauge, labels in gauges if gauge == name}
+        databases = {gauge.label_values for gauges in exchange.gauges() for gauge in gauges if gauge.name == name}
         if age is None:
             problem = "the store has not answered yet: only this process is seen"
         elif age > _SILENT_INTERVALS * self._interval_seconds:

@@ -20,6 +20,8 @@ SECONDS = 30.0
 PAUSE_SECONDS = 0.003
 """Between two scrapes."""
 
+LOAD_PAUSE_SECONDS = 0.02
+
 UVICORN = ("uvicorn", "application:app", "--loop", "uvloop", "--port", "{port}", "--workers", "3", "--no-access-log")
 GUNICORN = ("gunicorn", "-k", "uvicorn.workers.UvicornWorker", "application:app", "-b", "127.0.0.1:{port}", "-w", "3")
 SERVERS = {
@@ -56,14 +58,14 @@ def test_no_counter_falls_while_processes_are_replaced(
         f"\n{server}, {store}: {len(falls)} falls in {scrapes} scrapes of {pages} with counters, {processes} processes"
     )
     assert falls == [], (len(falls), scrapes)
-    assert processes > 6, "no generation was replaced"
+    assert processes > 5, "no generation was replaced"
     assert scrapes > 0.9 * pages, (scrapes, pages)
 
 
 def load(port: int, stop: threading.Event) -> None:
-    """Requests, each on a connection of its own."""
+    """Requests, each on a connection of its own; not so many that processes do nothing but start."""
     with client(port) as requests:
-        while not stop.is_set():
+        while not stop.wait(LOAD_PAUSE_SECONDS):
             get(requests, "/openapi.json")
 
 

@@ -64,7 +64,7 @@ def test_sums_are_exact_in_any_order(store: RelayStore) -> None:
     for _ in range(300):
         at, amount = chance.randrange(3), round(chance.uniform(0, 9), chance.randrange(9))
         counters[at].labels().inc(amount)
-        processes[at].exchange.publish()
+        processes[at].exchange._publish()
     for counter in counters:
         true += Fraction(round(counter.labels().value * BILLION), BILLION)
     assert {process.shown()["seconds_total", ()] for process in processes} == {float(true)}
@@ -87,7 +87,7 @@ def test_histogram_of_values_below_zero_is_shown_as_it_is(store: RelayStore) -> 
     process = Process(store, histogram)
     for value in (0.5, -2.25, -1.0, 7.0):
         histogram.labels().observe(value)
-        process.exchange.publish()
+        process.exchange._publish()
     assert process.shown()["drift_seconds", ()] == (4.25, [2, 1, 1])
 
 
@@ -121,7 +121,7 @@ def test_label_values_are_under_the_budget_of_all_processes(store: RelayStore) -
     for number, (counter, process) in enumerate(zip(counters, processes, strict=True)):
         for name in range(2):
             counter.labels(f"w{2 * number + name}").inc()
-        process.exchange.publish()
+        process.exchange._publish()
     expected = {("w0",): 1, ("w1",): 1, ("w2",): 1, ("__other__",): 5}
     for process in processes:
         assert {labels: value for (_, labels), value in process.shown().items()} == expected
@@ -131,7 +131,7 @@ def test_series_without_a_count_are_shown_too(store: RelayStore) -> None:
     """A rate from nothing to one is seen only where there was a zero before."""
     counter = Counter("errors_total", "", ("reason",))
     counter.labels("timeout")
-    Process(store, counter).exchange.publish()
+    Process(store, counter).exchange._publish()
     assert Process(store, Counter("errors_total", "", ("reason",))).shown() == {("errors_total", ("timeout",)): 0}
 
 
@@ -151,7 +151,7 @@ def test_shown_alone_and_merged_again_nothing_counts_twice(store: RelayStore) ->
     counters = [Counter("workers_total", "", ("worker",)) for _ in range(2)]
     one, other = (Process(store, counter, budgets=budgets) for counter in counters)
     counters[0].labels("w0").inc()
-    one.exchange.publish()
+    one.exchange._publish()
     counters[1].labels("w1").inc()
     assert sum(other.shown().values()) == 2
     counters[1].labels("w1").inc()

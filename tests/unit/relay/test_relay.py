@@ -16,7 +16,6 @@ from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUna
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
-from ordinaut_ext_observability.relay.origin_queue import Origin
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.relay.store import RelayStore
@@ -218,7 +217,7 @@ def test_whatever_a_store_raises_nothing_comes_through(make: Any, open_store: An
     api.count()
     assert eventually(lambda: api.scrape() == 1)
     store.error = error
-    api.relay.origins.push("task", Origin(("request-1", "a" * 32, "b" * 16, True), 0.0))
+    api.relay.origins.push("task", ("request-1", "a" * 32, "b" * 16, True))
     api.count()
     assert api.scrape() in (2, None)
     store.error = None

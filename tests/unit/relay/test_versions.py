@@ -50,7 +50,7 @@ def test_a_later_version_with_other_buckets_and_labels_publishes_beside_this_one
     counter = Counter("known_total", "", ("x",))
     process = Process(store, counter)
     counter.labels("a").inc(3)
-    process.exchange.publish()
+    process.exchange._publish()
     identity = store.join("later")
     known = len(store.read("", 0).series)
     later = [b'[4,"known_total","exponential histogram",["x"],[],{"schema":3}]\n["a"]']
