@@ -107,7 +107,7 @@ def _register_built_in(
 
 
 def _register_from_file(monitor: HealthMonitor, settings: Settings) -> None:
-    for entry in settings.file.http_checks:
+    for entry in settings.file.health.http:
         statuses = frozenset(entry.expected_statuses) or frozenset(range(200, 400))
         check = HttpServiceCheck(
             str(entry.url),
@@ -119,7 +119,7 @@ def _register_from_file(monitor: HealthMonitor, settings: Settings) -> None:
             verify_tls=entry.verify_tls,
         )
         monitor.register_check(entry.name, check, **_options(entry))
-    for other in settings.file.callable_checks:
+    for other in settings.file.health.callables:
         monitor.register_check(other.name, ImportedCheck(other.target), **_options(other))
 
 
