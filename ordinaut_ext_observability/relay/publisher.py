@@ -142,7 +142,7 @@ class Publisher:
         if outcome is Outcome.ADDED:
             self._acknowledge()
         else:
-            # This time nothing was added, but perhaps an earlier time; not where its number was not used since.
+            # Nothing was added this time, but perhaps at an earlier try; not if the number was found to be unused.
             self._in_doubt = in_doubt and outcome is not Outcome.OUTDATED
             self.begin_anew()
         return outcome
