@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.postgresql.url import shown_target
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.load import Settings
@@ -63,9 +62,7 @@ def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], RelayStore] | N
     """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
     if choice.kind == "redis":
         return lambda: _open_redis(choice)
-    if choice.kind == "file":
-        return lambda: open_file(choice.target, clock)
-    return None
+    return (lambda: open_file(choice.target, clock)) if choice.kind == "file" else None
 
 
 def open_file(path: str, clock: Clock) -> RelayStore:
@@ -102,10 +99,8 @@ def _shared_by_all(settings: Settings) -> str:
 
 def _open_redis(choice: StoreChoice) -> RelayStore:
     # Imported where it is used: in a thread of ours, not while the host starts.
-    try:
-        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
-    except ImportError as error:
-        raise ClusterUnavailableError("the package redis is not installed") from error
+    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
     return RedisRelayStore(choice.target, choice.installation)
 
 
