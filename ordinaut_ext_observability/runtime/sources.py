@@ -16,7 +16,7 @@ from ordinaut_ext_observability.runtime.store import usable_redis_url
 from ordinaut_ext_observability.settings.load import Settings
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.runtime.collecting import Collecting
+    from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 
 
 class Sources:
@@ -39,7 +39,7 @@ class Sources:
         self._monitor = monitor
         self._serves = serves
         self._event = event
-        self.collecting: Collecting | None = None
+        self.collecting: CollectorThread | None = None
         self.database_required = False
         """Whether the host is not ready without its database."""
         self._database_metrics: DatabaseMetrics | None = None
@@ -104,14 +104,14 @@ class Sources:
         if self.merged.relay is None:
             yield "relay"
 
-    def _make_collecting(self) -> Collecting | None:
+    def _make_collecting(self) -> CollectorThread | None:
         settings = self._settings.collectors
         redis_url = usable_redis_url(self._settings.relay)
         if not settings.enabled or (settings.database_url is None and redis_url is None):
             return None
-        from ordinaut_ext_observability.runtime.collecting import Collecting
+        from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 
-        return Collecting(
+        return CollectorThread(
             settings,
             redis_url,
             self._metrics,
