@@ -19,7 +19,7 @@ from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_se
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.settings.environment import read_secret
+from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.version import __version__
 
 HostShape = Enum("HostShape", {"LEAN": "lean", "FULL": "full"})
@@ -55,7 +55,7 @@ def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
     variable, environment = str(parameter.envvar), os.environ  # noqa: TID251
     if value.strip() and value != environment.get(variable):
         return value.strip()
-    given = read_secret(variable, environment)
+    given = read_given(variable, environment, is_secret=True)
     if given.problem:
         typer.echo(f"{given.variable} {given.problem}.", err=True)
     return "" if given.problem else given.text

@@ -1,0 +1,170 @@
+"""A runtime in the host's application: the layer around it, the endpoints in it, and their life with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Scope
+
+from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
+from ordinaut_ext_observability.runtime.current import release
+from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.runtime.serving import make_access_control, make_context, make_management_server
+from ordinaut_ext_observability.version import __version__
+from ordinaut_ext_observability.web.addresses import AddressList
+from ordinaut_ext_observability.web.exchange import MiddlewareContext
+from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
+from ordinaut_ext_observability.web.mounting import Mounting
+from ordinaut_ext_observability.web.recorder import RequestRecorder
+from ordinaut_ext_observability.web.request_ids import RequestIdReader
+from ordinaut_ext_observability.web.root_metrics import RootMetrics
+from ordinaut_ext_observability.web.route_templates import EndpointResolver
+from ordinaut_ext_observability.web.router import build_router, root_metrics_route
+
+_STOP_SECONDS = 1.0
+"""Longest wait at the host's stop. A runtime stops sooner; this is for a machine that does not let it."""
+
+ROOT_METRICS_PATH = "/metrics"
+
+
+class HostIntegration:
+    """One application measured, and its endpoints."""
+
+    def __init__(self, runtime: Runtime, app: FastAPI, mount_path: str) -> None:
+        """Nothing is attached to the application yet."""
+        self._runtime = runtime
+        self._mount_path = mount_path
+        self._middleware_context = self._make_middleware_context(app)
+        self._mounting = Mounting(app, self._wrap)
+        self._root_metrics: RootMetrics | None = None
+        self._access = make_access_control(runtime)
+        self._endpoint_context = make_context(
+            runtime, self._access, runtime.sources.merged.shown_registry, self._overview
+        )
+
+    def router(self) -> APIRouter:
+        """A router with all our endpoints, for the host to include under the mount path."""
+        return build_router(self._endpoint_context, operator=True)
+
+    def attach(self, app: FastAPI) -> None:
+        """Take our place around the application. Called once, when everything else has succeeded."""
+        runtime = self._runtime
+        if runtime.settings.management.port is not None:
+            runtime.serve_management(make_management_server(runtime, self._access, self._mount_path))
+        self._mounting.attach()
+        if not self._mounting.late:
+            self._wrap_lifespan(app)
+        if runtime.settings.metrics.root_metrics:
+            self._root_metrics = RootMetrics(app, root_metrics_route(self._endpoint_context, ROOT_METRICS_PATH))
+        # What is reached from threads and from the process's exit (the runtime) must not lead to the application.
+        weakref.finalize(app, _release_soon, runtime).atexit = False
+        runtime.mounted = True
+        runtime.close_exporter()
+        if self._mounting.late:
+            with self._counting_failure("start"):  # the host's requests go through us already
+                runtime.start()
+            runtime.lifecycle.mark_started()
+
+    async def shut_down(self) -> None:
+        """End what runs for the host, which goes down. A host may also never say so."""
+        with self._counting_failure("stop"):
+            self._runtime.lifecycle.mark_stopping()
+            self._runtime.stop_on_loop()
+            # In a thread: it waits for threads, and the host's loop has its own things to end. In one of ours: the
+            # loop's own may be busy with the host's work.
+            stopping = asyncio.get_running_loop().run_in_executor(DaemonExecutor(), self._runtime.stop)
+            await asyncio.wait_for(asyncio.shield(stopping), _STOP_SECONDS)
+
+    def _wrap(self, inner: ASGIApp) -> ASGIApp:
+        return ObservabilityMiddleware(inner, self._middleware_context, self._first_request)
+
+    def _wrap_lifespan(self, app: FastAPI) -> None:
+        original = app.router.lifespan_context
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[Any]:
+            self._mounting.wrap_built_stack()
+            with self._counting_failure("start"):
+                self._runtime.lifecycle.mark_starting()
+                self._runtime.start()
+            try:
+                async with original(app) as state:
+                    self._started()
+                    yield state
+            finally:
+                await self.shut_down()
+
+        app.router.lifespan_context = lifespan
+
+    def _first_request(self) -> None:
+        """Start where the server sent no lifespan; a host that answers requests has started."""
+        self._runtime.start()
+        self._runtime.lifecycle.mark_started()
+
+    def _started(self) -> None:
+        """The host has started, and perhaps set up its own logging meanwhile."""
+        self._runtime.lifecycle.mark_started()
+        with self._counting_failure("start"):
+            self._runtime.sources.start()
+        if self._runtime.settings.logs.configure_logging:
+            self._runtime.logging.configure()
+
+    @contextlib.contextmanager
+    def _counting_failure(self, step: str) -> Iterator[None]:
+        """Keep a failure of ours from the host's start and stop."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - telemetry never breaks the host
+            self._runtime.metrics.count_internal_error(step)
+            self._runtime.event("ERROR", f"{step} failed", "lifecycle", exception_type=type(error).__name__)
+
+    def _make_middleware_context(self, app: FastAPI) -> MiddlewareContext:
+        runtime = self._runtime
+        http = runtime.settings.http
+        id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), runtime.metrics, runtime.event)
+        recorder = RequestRecorder(
+            runtime.metrics,
+            runtime.make_access_log(),
+            id_reader,
+            http,
+            quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
+            is_own=self._is_own,
+        )
+        return MiddlewareContext(runtime.metrics, id_reader, EndpointResolver(app), recorder, http.server_timing)
+
+    def _is_own(self, endpoint: str) -> bool:
+        if endpoint == ROOT_METRICS_PATH:
+            return self._root_metrics is not None and self._root_metrics.answered is True
+        return endpoint.startswith(f"{self._mount_path}/")
+
+    def _overview(self, scope: Scope) -> dict[str, Any]:
+        settings = self._runtime.settings
+        if self._root_metrics is None:
+            root_metrics = "off: ORDINAUT_OBS_ROOT_METRICS is false"
+        else:
+            root_metrics = "on" if self._root_metrics.is_open(scope) else "off: the host answers that path itself"
+        return {
+            "version": __version__,
+            "mount_path": self._mount_path,
+            "health": self._runtime.health_monitor.report().status.value,
+            "loaded": "lazily: requests before the first to this path were not measured"
+            if self._mounting.late
+            else "eagerly",
+            "root_metrics": root_metrics,
+            "management_port": self._runtime.management_note(),
+            **self._runtime.sources.notes(),
+            "settings_problems": [asdict(problem) for problem in settings.problems],
+        }
+
+
+def _release_soon(runtime: Runtime) -> None:
+    """End what a runtime did for an application that is gone: in a thread, since a collection may come anywhere."""
+    with contextlib.suppress(RuntimeError):  # the system has no more threads, or the process ends
+        threading.Thread(target=release, args=(runtime,), name="observability-release", daemon=True).start()
