@@ -47,10 +47,11 @@ class PeriodicTask:
     finish: Callable[[], Awaitable[None]] | None = None
     """Called once at the end, also after cancelling: closes what the rounds opened."""
 
-    def pause_seconds(self, failures: int) -> float:
-        """The interval, doubled with every failure in a row after the first, up to `LONGEST_PAUSE_SECONDS`."""
-        longest = max(LONGEST_PAUSE_SECONDS, self.interval_seconds)
-        return min(self.interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
+
+def backed_off(interval_seconds: float, failures: int) -> float:
+    """The interval, doubled with every failure in a row after the first, up to `LONGEST_PAUSE_SECONDS`."""
+    longest = max(LONGEST_PAUSE_SECONDS, interval_seconds)
+    return min(interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
 
 
 async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: ErrorListener) -> None:
@@ -66,7 +67,7 @@ async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: Er
             except Exception as error:  # noqa: BLE001 - told to the listener; the next round is due all the same
                 failures += 1
                 on_error(task.name, error)
-            pause = task.pause_seconds(failures) if wanted is None else wanted
+            pause = backed_off(task.interval_seconds, failures) if wanted is None else wanted
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause)):
                     await stop.wait()
@@ -94,8 +95,8 @@ class BackgroundThread:
 
     def reset_after_fork(self) -> None:
         """Forget the parent's thread and loop."""
-        # Kept: a loop that is thrown away closes itself, and would take the parent's sockets out of the parent's loop.
-        self._of_parent.append(self._loop)
+        # Kept: what is thrown away closes itself, and would take the parent's sockets out of the parent's loop.
+        self._of_parent.append((self._loop, self._rounds))
         self._begin()
 
     def _begin(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from ordinaut_ext_observability.cluster.base import Put
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -26,13 +26,11 @@ class Checkpoints:
     `ClusterUnavailableError`.
     """
 
-    def __init__(
-        self, open_stores: Callable[[], Stores], families: Callable[[], Iterable[AnyFamily]], metrics: Metrics
-    ) -> None:
+    def __init__(self, open_stores: Callable[[], Stores], families: Sequence[AnyFamily], metrics: Metrics) -> None:
         """`families` hold what this process counted for all, since it began."""
         self._open_stores = open_stores
         self._stores: Stores | None = None
-        self._publisher = Publisher(families, metrics.relay_failures.labels("number").inc)
+        self._publisher = Publisher(lambda: families, metrics.relay_failures.labels("number").inc)
         self._series = SeriesList(metrics.registry.budgets)
         self._version = 0
         """The version of the document that this process knows."""

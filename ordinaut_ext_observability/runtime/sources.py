@@ -25,8 +25,8 @@ from ordinaut_ext_observability.runtime.store import choose_store, opener_of, us
 from ordinaut_ext_observability.settings.load import Settings
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.runtime.collected_checks import ReadElsewhere
-    from ordinaut_ext_observability.runtime.collecting import Collecting
+    from ordinaut_ext_observability.collectors.checks import ReadElsewhere
+    from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 
 _DEADLINE_SECONDS = 1.0
 """How long a scrape waits for the total; it takes milliseconds."""
@@ -57,7 +57,7 @@ class Sources:
         self._event = event
         self._collected_registry = Registry(metrics.registry.budgets)
         self._collected_registry.on_overflow = metrics.registry.on_overflow
-        self.collecting: Collecting | None = None
+        self.collecting: CollectorThread | None = None
         self.database_required = False
         """Whether the host is not ready without its database."""
         self._database_metrics: DatabaseMetrics | None = None
@@ -181,17 +181,17 @@ class Sources:
         if self.relay is None:
             yield "relay"
 
-    def _make_collecting(self) -> Collecting | None:
+    def _make_collecting(self) -> CollectorThread | None:
         settings = self._settings.collectors
         redis_url = usable_redis_url(self._settings.relay)
         if not settings.enabled or (settings.database_url is None and redis_url is None):
             return None
-        from ordinaut_ext_observability.runtime.collecting import Collecting
+        from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 
         relay = self.relay
         # Apart from what this process counts: with a relay, what is collected for all is shown from there.
         registry = self._metrics.registry if relay is None else self._collected_registry
-        return Collecting(
+        return CollectorThread(
             settings,
             redis_url,
             self._metrics,

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask, run_periodically
+from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask, backed_off, run_periodically
 
 
 class Errors:
@@ -75,7 +75,7 @@ class TestRounds:
         [(5, 0, 5), (5, 1, 5), (5, 2, 10), (5, 3, 20), (5, 9, 60), (5, 10**6, 60), (300, 9, 300)],
     )
     def test_the_pause_doubles_with_every_failure_up_to_a_minute_or_the_interval(self, interval, failures, pause):
-        assert PeriodicTask("t", slow, interval).pause_seconds(failures) == pause
+        assert backed_off(interval, failures) == pause
 
     def test_what_the_rounds_opened_is_closed_when_they_stop_and_when_they_are_cancelled(self):
         closed = []
