@@ -45,7 +45,9 @@ class HostIntegration:
         self._mounting = Mounting(app, self._wrap)
         self._root_metrics: RootMetrics | None = None
         self._access = make_access_control(runtime)
-        self._endpoint_context = make_context(runtime, self._access, runtime.sources.shown_registry, self._overview)
+        self._endpoint_context = make_context(
+            runtime, self._access, runtime.sources.merged.shown_registry, self._overview
+        )
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""

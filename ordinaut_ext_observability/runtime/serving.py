@@ -47,7 +47,7 @@ def make_management_server(runtime: Runtime, access: AccessControl, mount_path: 
     """The port for scrapers and probes beside the host's own."""
     management = runtime.settings.management
     return ManagementServer(
-        lambda: build_router(make_context(runtime, access, runtime.sources.shown_registry), operator=False),
+        lambda: build_router(make_context(runtime, access, runtime.sources.merged.shown_registry), operator=False),
         host=management.host,
         port=management.port or 0,
         mount_path=mount_path,

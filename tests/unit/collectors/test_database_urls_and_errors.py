@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from ordinaut_ext_observability.collectors.connection import asyncpg_url
-from ordinaut_ext_observability.collectors.facts import Problem
-from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.errors import Problem
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from ordinaut_ext_observability.collectors.problems import concerns_statement, p
             "postgresql+asyncpg://h/d?sslmode=require&connect_timeout=3&application_name=x",
             "postgresql://h/d?sslmode=require",
         ),
-        ("postgresql:///d?host=/run/postgresql", "postgresql:///d?host=%2Frun%2Fpostgresql"),
+        ("postgresql:///d?host=/run/postgresql", "postgresql://%2Frun%2Fpostgresql/d"),
     ],
 )
 def test_the_url_for_asyncpg(url, expected):
@@ -63,5 +63,5 @@ def test_a_url_that_cannot_be_read_is_not_repeated(url):
     ],
 )
 def test_what_an_error_means(error, problem, statement_only):
-    assert problem_of(error) is problem
+    assert postgresql_problem(error) is problem
     assert concerns_statement(error) is statement_only
