@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.id_window import IdWindow
-from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS
+from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS, IdWindow
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from ordinaut_ext_observability.collectors.id_window import IdWindow
-from ordinaut_ext_observability.collectors.processed import ProcessedCounter, WorkerCount
+from ordinaut_ext_observability.collectors.windows import IdWindow
+from ordinaut_ext_observability.collectors.workers import ProcessedCounter, WorkerCount
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 
 NOW = 1_700_000_000.0
