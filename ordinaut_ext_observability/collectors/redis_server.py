@@ -44,13 +44,8 @@ _LONGEST_NAME = 200
 
 _LARGEST_NUMBER = 2**64
 
-_NUMBERS = {
-    "used_memory_bytes": "used_memory",
-    "max_memory_bytes": "maxmemory",
-    "evicted_keys": "evicted_keys",
-    "connected_clients": "connected_clients",
-}
-"""Fields of `RedisFacts`, and what they are called in the answer to INFO."""
+_NUMBERS = ("used_memory", "maxmemory", "evicted_keys", "connected_clients")
+"""What the last fields of `RedisFacts` are called in the answer to INFO."""
 
 
 class RedisCollector:
@@ -186,14 +181,10 @@ async def read_server(client: Redis, clock: Clock, streams: StreamNames) -> tupl
         await client.ping()
     latency = clock.monotonic() - begun
     denied = streams.denied or any(isinstance(answer, exceptions.NoPermissionError) for answer in (info, *answers))
-    if isinstance(info, exceptions.NoPermissionError):
-        numbers = {}
-    elif isinstance(info, Exception):
+    if isinstance(info, Exception) and not isinstance(info, exceptions.NoPermissionError):
         raise info
-    else:
-        numbers = {field: _number(info.get(name)) for field, name in _NUMBERS.items()}
-    lengths, groups = _read_streams(streams, names, answers)
-    facts = RedisFacts(latency, lengths, groups, **numbers)
+    numbers = [_number(info.get(name)) for name in _NUMBERS] if isinstance(info, dict) else []
+    facts = RedisFacts(latency, *_read_streams(streams, names, answers), *numbers)
     return facts, Problem.NO_PERMISSION if denied else None
 
 

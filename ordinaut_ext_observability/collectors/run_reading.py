@@ -47,7 +47,7 @@ class RunsCollector:
         window = await transaction.rows("runs_window", instant(plan.since), most)
         found = [*window, *await _late(transaction, plan)]
         # Those from the future are read when their time has come.
-        rows = {_run_id(row): row for row in found if row["started_at"] <= now + _SKEW_SECONDS}
+        rows = {row["id"].int >> _UPPER_HALF: row for row in found if row["started_at"] <= now + _SKEW_SECONDS}
         skipped = 0
         if plan.skipped is not None:
             skipped = await transaction.value("runs_skipped", *map(instant, plan.skipped), _MOST_SKIPPED)
@@ -110,11 +110,6 @@ def _ended_at(row: asyncpg.Record, now: float) -> float | None:
     if finished_at is None or not row["started_at"] - _SKEW_SECONDS <= finished_at <= now + _SKEW_SECONDS:
         return None
     return min(finished_at, now)
-
-
-def _run_id(row: asyncpg.Record) -> int:
-    number: int = row["id"].int
-    return number >> _UPPER_HALF
 
 
 def _run(number: int, row: asyncpg.Record) -> Run:

@@ -42,7 +42,7 @@ async def read_scheduler(
         row = await transaction.row("jobs", transaction.now, transaction.now - _GRACE_SECONDS, _MOST_ROWS)
         *numbers, odd_rows = row.values()
         families.count_odd_rows("scheduler", odd_rows)
-    facts = SchedulerFacts(exists, *numbers, schedules)
+    facts = SchedulerFacts(exists, *numbers, active_schedules=schedules)
     for gauge, number in (
         (families.jobs, facts.jobs),
         (families.overdue_jobs, facts.overdue_jobs),
