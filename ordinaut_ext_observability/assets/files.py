@@ -10,7 +10,7 @@ from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.declarations import PARTS
 from ordinaut_ext_observability.metrics.declare import Declaration, declarations_of
 from ordinaut_ext_observability.metrics.family import AnyFamily
-from ordinaut_ext_observability.settings.load import describe_settings
+from ordinaut_ext_observability.settings.load import SETTINGS
 
 _BEGIN = "<!-- generated: settings -->"
 _END = "<!-- end of generated -->"
@@ -19,9 +19,7 @@ _END = "<!-- end of generated -->"
 def settings_table() -> str:
     """The settings as a Markdown table."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    rows += [
-        f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in describe_settings()
-    ]
+    rows += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
     return "\n".join(rows)
 
 

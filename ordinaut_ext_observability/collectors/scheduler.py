@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.facts import SchedulerFacts
@@ -37,12 +36,12 @@ async def read_scheduler(
 ) -> SchedulerFacts:
     """Read and show the scheduler's jobs, beside the number of tasks that ought to have one; None: not known."""
     exists = bool(await transaction.value("jobs_table"))
-    numbers: list[Any] = [0, 0, 0.0, None]
+    jobs, overdue, oldest_seconds, next_seconds, odd_rows = 0, 0, 0.0, None, 0
     if exists:
         row = await transaction.row("jobs", transaction.now, transaction.now - _GRACE_SECONDS, _MOST_ROWS)
-        *numbers, odd_rows = row.values()
-        families.count_odd_rows("scheduler", odd_rows)
-    facts = SchedulerFacts(exists, *numbers, active_schedules=schedules)
+        jobs, overdue, oldest_seconds, next_seconds, odd_rows = row.values()
+    facts = SchedulerFacts(exists, jobs, overdue, oldest_seconds, next_seconds, schedules)
+    families.count_odd_rows("scheduler", odd_rows)
     for gauge, number in (
         (families.jobs, facts.jobs),
         (families.overdue_jobs, facts.overdue_jobs),

@@ -111,10 +111,10 @@ def _read_postgresql(
 ) -> PeriodicTask:
     from ordinaut_ext_observability.collectors.collector import ExtraQuery, SystemCollector
     from ordinaut_ext_observability.collectors.leadership import Checkpoints
-    from ordinaut_ext_observability.db.insights.collect import collect_insights
+    from ordinaut_ext_observability.db.insights.report import read_parts
 
     async def read_insights(transaction: ReadTransaction, _: SystemMetrics) -> Mapping[str, str]:
-        found = await collect_insights(transaction.connection)
+        found = await read_parts(transaction.connection)
         insights.update(found)
         return {problem.part: problem.reason for problem in found.problems}
 

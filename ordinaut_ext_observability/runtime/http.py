@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Scope
 
-from ordinaut_ext_observability.health.threads import DaemonThreads
+from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -115,7 +115,7 @@ class HttpFace:
             self._runtime.stop_on_loop()
             # In a thread: it waits for threads, and the host's loop has its own things to end. In one of ours: the
             # loop's own may be busy with the host's work.
-            await asyncio.wait_for(asyncio.shield(DaemonThreads(1).run(self._runtime.stop)), _STOP_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(DaemonExecutor().submit(self._runtime.stop)), _STOP_SECONDS)
         except Exception as error:  # noqa: BLE001 - our failure must not fail the host's shutdown
             self._failed("stop", error)
 

@@ -15,8 +15,8 @@ from ordinaut_ext_observability.background.clock import Clock, SystemClock, mono
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
-from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
+from ordinaut_ext_observability.health.setup import Parts, make_monitor
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
 from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
@@ -27,7 +27,6 @@ from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.health import make_monitor
 from ordinaut_ext_observability.runtime.sources import Sources
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
@@ -58,10 +57,8 @@ class Runtime:
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.level).emit
         """Log something that happened to us: level, message, event type, fields."""
         self.loop_watch = LoopWatch(self.clock)
-        self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
-        self.lifecycle = Lifecycle(
-            self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor.report
-        )
+        self.health_monitor = make_monitor(Parts(settings, self.metrics, self.loop_watch, self.clock), self.event)
+        self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor)
         self.foreign = ForeignMetrics(
             reserved_names=self.registry.names,
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),

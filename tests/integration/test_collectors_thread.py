@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.db.insights import collect
+from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -162,7 +162,7 @@ def test_parts_of_the_insights_that_failed_are_told(make, database_url, monkeypa
     async def denied(_):
         raise asyncpg.InsufficientPrivilegeError("denied")
 
-    monkeypatch.setattr(collect, "read_locks", denied)
+    monkeypatch.setitem(report.MEASURED, "locks", denied)
     collecting = make(database_url)
     collecting.start()
     assert eventually(lambda: any(fields.get("part") == "locks" for *_, fields in collecting.events))
