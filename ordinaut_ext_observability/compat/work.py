@@ -34,4 +34,4 @@ def end_work() -> None:
 def _origin_of(task_id: str) -> RequestIds | None:
     from ordinaut_ext_observability.runtime.current import current_runtime
 
-    return current_runtime().sources.origin_of(task_id)
+    return current_runtime().sources.merged.origin_of(task_id)

@@ -19,7 +19,7 @@ from ordinaut_ext_observability.metrics.declarations.system import CollectorMetr
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 if TYPE_CHECKING:  # importing it takes the driver
@@ -45,7 +45,7 @@ class CollectorThread(BackgroundThread):
         clock: Clock,
         *,
         event: Callable[..., None],
-        open_stores: Callable[[], Stores] | None,
+        open_stores: Callable[[], RelayStore] | None,
     ) -> None:
         """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""
         self.states = CollectorStates(CollectorMetrics(registry), clock, event, metrics.count_internal_error)
@@ -107,7 +107,7 @@ def _read_postgresql(
     system: SystemMetrics,
     insights: InsightMetrics,
     states: CollectorStates,
-    open_stores: Callable[[], Stores] | None,
+    open_stores: Callable[[], RelayStore] | None,
 ) -> PeriodicTask:
     from ordinaut_ext_observability.collectors.collector import ExtraQuery, SystemCollector
     from ordinaut_ext_observability.collectors.leadership import Checkpoints

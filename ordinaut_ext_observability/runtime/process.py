@@ -175,19 +175,6 @@ class Runtime:
         server = self._management
         return _url_of(server) if server is not None and server.address is not None else self._management_note
 
-    def access_refused(self, event_type: str, tier: str, reason: str, address: str, not_logged: int) -> None:
-        """Log that a request to a protected endpoint was turned away, and how many were before without a line."""
-        self.event(
-            "WARNING",
-            "access refused",
-            event_type,
-            security_event=True,
-            tier=tier,
-            reason=reason,
-            client_address=address,
-            refusals_not_logged=not_logged,
-        )
-
     def config(self) -> dict[str, Any]:
         """The settings in effect and what was wrong with those that are not."""
         return {

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
-from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.store import open_file
 from tests.collectors import collect, make_collector
 
@@ -34,7 +33,7 @@ class BrokenStore:
 
 
 def broken():
-    return Stores(BrokenStore(), BrokenStore())
+    return BrokenStore()
 
 
 def store_in(folder):
@@ -49,7 +48,7 @@ def make(url, open_stores, interval_seconds=15.0):
 def total(open_stores, name="orchestrator_task_runs_total"):
     """What the store has of all that led."""
     stores = open_stores()
-    reading = stores.relay.read("", 0)
+    reading = stores.read("", 0)
     stores.close()
     series = SeriesList(LabelBudgets())
     series.update(reading.store, reading.series)
@@ -207,7 +206,7 @@ def test_answer_that_is_lost_counts_nothing_twice(database_url, tmp_path):
 
         def open_losing():
             stores = store()
-            return Stores(Losing(stores.relay), stores.cluster)
+            return Losing(stores)
 
         async with cluster(database_url, 1, store=open_losing) as (host, (leader,)):
             await collect(leader)
@@ -279,8 +278,8 @@ def test_a_leader_that_another_has_overtaken_steps_down(database_url, tmp_path):
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await collect(leader)
             stores = store()
-            held = stores.cluster.get("collectors")
-            assert stores.cluster.write([Put("collectors", held.version, held.content)])
+            held = stores.get("collectors")
+            assert stores.write([Put("collectors", held.version, held.content)])
             stores.close()
             await add_runs(host, 2)
             await collect(leader)
@@ -320,7 +319,7 @@ def test_a_checkpoint_that_cannot_be_read_begins_anew(database_url, tmp_path):
     async def run():
         store = store_in(tmp_path)
         stores = store()
-        stores.cluster.write([Put("collectors", 0, b"{}")])
+        stores.write([Put("collectors", 0, b"{}")])
         stores.close()
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await add_runs(host, 5)
@@ -373,7 +372,7 @@ def test_behind_a_pooler_a_lease_decides(database_url, tmp_path):
                 assert collector.states.mode == "lease"
             assert (first.states.leads, second.states.leads) == (True, False)
             stores = store()
-            stores.cluster.release_lease("collectors", first._leadership.owner)
+            stores.release_lease("collectors", first._leadership.owner)
             stores.close()
             await collect(second)
             await collect(first)

@@ -17,7 +17,6 @@ from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
@@ -113,14 +112,14 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
     stores = []
 
     def open_stores():
-        stores.append(Stores(Store(), Store()))
+        stores.append(Store())
         return stores[-1]
 
     collecting = make(database_url, open_stores=open_stores)
     collecting.start()
     assert eventually(lambda: has_read(collecting))
     collecting.stop()
-    assert [store.closed for pair in stores for store in pair] == [1, 1]
+    assert [store.closed for store in stores] == [1]
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):

@@ -292,4 +292,4 @@ def test_no_entry_of_the_audit_log_hides_the_others(database_url):
         actions = host.values("orchestrator_audit_actions_total")
         assert (actions["task.paused",], actions["task.created",]) == (1, 1)
         assert max(len(action) for (action,) in actions) <= 100
-        assert len(orjson.dumps(host.stores.cluster.get("collectors").content.decode())) < 10_000
+        assert len(orjson.dumps(host.stores.get("collectors").content.decode())) < 10_000
