@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from ordinaut_ext_observability.background.tasks import LONGEST_PAUSE_SECONDS, backed_off
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.connection import (
-    LASTING,
     Database,
     QueryLimits,
     ReadTransaction,
-    postgresql_problem,
 )
 from ordinaut_ext_observability.collectors.leadership import Checkpoints, Leadership
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
@@ -29,6 +28,9 @@ _LOOK_SECONDS = 15.0
 
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
+
+_LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
+"""Asking less often would not help: somebody has to grant or make something."""
 
 _BUSY_SHARE = 0.1
 """Of the time a collector may spend reading; one that takes longer asks less often."""
@@ -136,7 +138,7 @@ class SystemCollector:
             return
         await self._read_extra()
         problems = {self.states.of(name).problem for name in ("database", *LEADERS, "insights")} - {None}
-        self._failures = self._failures + 1 if problems - LASTING else 0
+        self._failures = self._failures + 1 if problems - _LASTING else 0
         self._due = clock.monotonic() + reading_pause(self._interval_seconds, self._failures, took)
 
     async def _read_extra(self) -> None:

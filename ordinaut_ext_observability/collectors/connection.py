@@ -1,9 +1,8 @@
-"""The collectors' own connection to PostgreSQL: one, read-only, every wait bounded; and what its errors mean."""
+"""The collectors' own connection to PostgreSQL: one, read-only, every wait bounded."""
 
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,23 +11,9 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.collectors.queries import query
-from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.postgresql.connection import connect
+from ordinaut_ext_observability.postgresql.problems import concerns_statement
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
-
-_STATES = {
-    Problem.REFUSED: ("28000", "28P01", "3D000"),
-    Problem.TOO_MANY_CONNECTIONS: ("53300",),
-    Problem.NO_PERMISSION: ("42501",),
-    Problem.MISSING_TABLE: ("42P01", "42703", "42704", "3F000"),
-    Problem.TIMEOUT: ("57014", "55P03", "25P03", "57P05"),
-    Problem.UNREACHABLE: ("57P01", "57P02", "57P03"),
-}
-_BY_STATE = {state: problem for problem, states in _STATES.items() for state in states}
-_CONNECTION_CLASS = "08"
-
-LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
-"""Asking less often would not help: somebody has to grant or make something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +121,3 @@ async def _undone_alone(connection: asyncpg.Connection[asyncpg.Record], transact
             connection.terminate()
         raise
     await transaction.commit()
-
-
-def postgresql_problem(error: BaseException) -> Problem:
-    """The reason why a connection or a statement failed."""
-    if isinstance(error, TimeoutError):
-        return Problem.TIMEOUT
-    if isinstance(error, asyncpg.PostgresError):
-        state = str(getattr(error, "sqlstate", None) or "")
-        in_class = Problem.UNREACHABLE if state.startswith(_CONNECTION_CLASS) else Problem.FAILED
-        return _BY_STATE.get(state, in_class)
-    if isinstance(error, ssl.SSLError):
-        return Problem.REFUSED
-    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)):
-        # A closed connection is an interface error to asyncpg. And who asks for a primary, and finds none, has none.
-        return Problem.UNREACHABLE
-    return Problem.FAILED
-
-
-def concerns_statement(error: BaseException) -> bool:
-    """True where only the statement failed, and others on the same connection need not."""
-    if isinstance(error, asyncpg.PostgresError):
-        problem = postgresql_problem(error)
-        return problem not in {Problem.UNREACHABLE, Problem.REFUSED, Problem.TOO_MANY_CONNECTIONS}
-    return not isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError))

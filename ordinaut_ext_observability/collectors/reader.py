@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
-from ordinaut_ext_observability.collectors.connection import ReadTransaction, concerns_statement, postgresql_problem
+from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.facts import DatabaseFacts
 from ordinaut_ext_observability.collectors.queue import DriftCollector, read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
@@ -18,6 +18,7 @@ from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""
