@@ -35,7 +35,7 @@ class ActivityCollector:
             found = await transaction.rows("audit_newest", _NEWEST)
             self.ids.begin((row["id"] for row in found), transaction.now)
         else:
-            missing = self.ids.missing_ids
+            missing = sorted(self.ids.missing)
             found = await transaction.rows("audit_missing", missing) if missing else []
             found += await transaction.rows("audit", highest, _MOST_ROWS)
             # From here on nothing waits: what is counted and up to where belong together.

@@ -61,7 +61,10 @@ class RunsCollector:
         fresh = self.counter.finish(
             plan,
             leases,
-            [_run(number, row) for number, row in rows.items()],
+            [
+                Run(number, str(row["task_id"]), row["lease_owner"] or "", row["started_at"], bool(row["success"]))
+                for number, row in rows.items()
+            ],
             heartbeats=heartbeats,
             read_until=min(window[-1]["started_at"], now) if full else None,
         )
@@ -110,7 +113,3 @@ def _ended_at(row: asyncpg.Record, now: float) -> float | None:
     if finished_at is None or not row["started_at"] - _SKEW_SECONDS <= finished_at <= now + _SKEW_SECONDS:
         return None
     return min(finished_at, now)
-
-
-def _run(number: int, row: asyncpg.Record) -> Run:
-    return Run(number, str(row["task_id"]), row["lease_owner"] or "", row["started_at"], bool(row["success"]))

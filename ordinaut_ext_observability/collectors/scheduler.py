@@ -36,19 +36,14 @@ async def read_scheduler(
 ) -> SchedulerFacts:
     """Read and show the scheduler's jobs, beside the number of tasks that ought to have one; None: not known."""
     exists = bool(await transaction.value("jobs_table"))
-    jobs, overdue, oldest_seconds, next_seconds, odd_rows = 0, 0, 0.0, None, 0
+    jobs, overdue, oldest, next_in, odd_rows = 0, 0, 0.0, None, 0
     if exists:
         row = await transaction.row("jobs", transaction.now, transaction.now - _GRACE_SECONDS, _MOST_ROWS)
-        jobs, overdue, oldest_seconds, next_seconds, odd_rows = row.values()
-    facts = SchedulerFacts(exists, jobs, overdue, oldest_seconds, next_seconds, schedules)
+        jobs, overdue, oldest, next_in, odd_rows = row.values()
     families.count_odd_rows("scheduler", odd_rows)
-    for gauge, number in (
-        (families.jobs, facts.jobs),
-        (families.overdue_jobs, facts.overdue_jobs),
-        (families.oldest_overdue, facts.oldest_overdue_seconds),
-    ):
+    for gauge, number in ((families.jobs, jobs), (families.overdue_jobs, overdue), (families.oldest_overdue, oldest)):
         gauge.replace({(): number} if exists else {})
-    return facts
+    return SchedulerFacts(exists, jobs, overdue, oldest, next_in, schedules)
 
 
 def _is_later(expression: str, now: float) -> bool:

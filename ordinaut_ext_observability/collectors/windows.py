@@ -29,11 +29,6 @@ class IdWindow:
     missing: dict[int, float] = field(default_factory=dict)
     """When each was missed first, in seconds since 1970."""
 
-    @property
-    def missing_ids(self) -> list[int]:
-        """The ids to ask for again, in order."""
-        return sorted(self.missing)
-
     def begin(self, newest: Iterable[int], now: float) -> None:
         """Count nothing that is there; `newest` are the highest ids without those in between that are not there."""
         ids = sorted(newest)
