@@ -44,6 +44,10 @@ class CollectorStates:
         """The state of this collector."""
         return self._collected.get(name, UNREAD)
 
+    def age_seconds(self, name: str) -> float:
+        """Seconds since the collector's last success, which there must be."""
+        return self.clock.monotonic() - (self.of(name).collected_at or 0.0)
+
     def succeeded(self, name: str, facts: object, problem: Problem | None = None) -> None:
         """The collector read this; with a problem, not all that it should."""
         self._collected[name] = Collected(facts, self.clock.monotonic(), problem)
@@ -73,6 +77,7 @@ class CollectorStates:
     def discard(self, *kept: str) -> None:
         """Drop the states of all but these collectors: another process reads the rest."""
         own = self.metrics
+        self._told = {key: reason for key, reason in self._told.items() if key[0] in kept}
         for name in [name for name in self._collected if name not in kept]:
             del self._collected[name]
             for gauge in (own.collector_age, own.collector_success, own.collector_seconds, own.collector_rows):
@@ -80,10 +85,9 @@ class CollectorStates:
 
     def show_ages(self) -> None:
         """Bring the ages of the facts up to date."""
-        now = self.clock.monotonic()
         for name, state in self._collected.items():
             if state.collected_at is not None:
-                self.metrics.collector_age.labels(name).set(now - state.collected_at)
+                self.metrics.collector_age.labels(name).set(self.age_seconds(name))
 
     def _tell(self, name: str, reason: str | None, part: str = "", **fields: Any) -> None:
         """Count the problem, and log it where it is another one than before, or none any more."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
-from ordinaut_ext_observability.collectors.checks import POSTGRESQL, REDIS, CollectedChecks, Finding, ReadElsewhere
+from ordinaut_ext_observability.collectors.checks import CollectedChecks, ReadElsewhere, checks_of
 from ordinaut_ext_observability.collectors.facts import UNREAD
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
@@ -22,8 +22,8 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
-if TYPE_CHECKING:
-    import asyncpg
+if TYPE_CHECKING:  # importing it takes the driver
+    from ordinaut_ext_observability.collectors.connection import ReadTransaction
 
 _LONGEST_INTERVAL_SECONDS = 15.0
 """Between looks at the server, where the interval is shorter and something fails or takes long."""
@@ -33,7 +33,7 @@ _SLACK_SECONDS = 30.0
 """A reading is too old after so many intervals and this."""
 
 
-class CollectorThread:
+class CollectorThread(BackgroundThread):
     """Reads PostgreSQL and Redis in the background, on a thread and an event loop of its own."""
 
     def __init__(
@@ -52,20 +52,20 @@ class CollectorThread:
         self.shared_families: list[AnyFamily] = []
         """What is counted for all: shown from the relay store, not from this process."""
         self._interval_seconds = settings.interval_seconds
-        self._read: dict[str, tuple[str, ...]] = {}
-        """Servers that are read, for people, and their checks."""
+        self._servers: list[str] = []
+        """The servers that are read."""
         # The families are known before there is anything to read them with: that imports the drivers, in the thread.
         makers: list[Callable[[], PeriodicTask | None]] = []
         if settings.database_url is not None:
             system, insights = SystemMetrics(registry), InsightMetrics(registry)
             self.shared_families = system.cluster_counters
-            self._read["PostgreSQL"] = POSTGRESQL
+            self._servers.append("PostgreSQL")
             makers.append(lambda: _read_postgresql(settings, metrics, system, insights, self.states, open_stores))
         if redis_url is not None:
             redis = RedisServerMetrics(registry)
-            self._read["Redis"] = REDIS
+            self._servers.append("Redis")
             makers.append(lambda: _read_redis(redis_url, redis, self.states, self._interval_seconds))
-        self._thread = BackgroundThread(
+        super().__init__(
             "collectors",
             lambda: [task for make in makers if (task := make()) is not None],
             lambda _, __: metrics.count_internal_error("collectors"),
@@ -73,8 +73,8 @@ class CollectorThread:
 
     def note(self) -> str:
         """What is read, and who reads for all, for people."""
-        read = ", ".join(self._read)
-        if "PostgreSQL" not in self._read:
+        read = ", ".join(self._servers)
+        if "PostgreSQL" not in self._servers:
             return read
         if self.states.of("database") is UNREAD:
             return f"{read}; not connected yet"
@@ -87,29 +87,16 @@ class CollectorThread:
         """Have health tell what the collectors see; `required`: without the database the host is not ready."""
         limit_seconds = _INTERVALS * max(self._interval_seconds, _LONGEST_INTERVAL_SECONDS) + _SLACK_SECONDS
         checks = CollectedChecks(self.states, limit_seconds, read_elsewhere)
-        for name in (name for names in self._read.values() for name in names):
-            check = _outcome_of(getattr(checks, name))
-            monitor.register_check(name, check, required=required and name == "database")
-
-    def start(self) -> None:
-        """Begin. Starting again does nothing."""
-        self._thread.start()
-
-    def begin_stop(self) -> None:
-        """Have the thread end soon. Safe without `start`, and more than once."""
-        self._thread.begin_stop()
-
-    def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`. Safe without `start`, and more than once."""
-        self._thread.stop(ends_at)
+        for name in (name for server in self._servers for name in checks_of(server)):
+            monitor.register_check(name, _outcome_of(checks, name), required=required and name == "database")
 
 
-def _outcome_of(check: Callable[[], Finding]) -> Callable[[], Outcome]:
+def _outcome_of(checks: CollectedChecks, name: str) -> Callable[[], Outcome]:
     def run() -> Outcome:
-        status, message, details = check()
+        status, message, details = checks.find(name)
         if status == "unknown":
-            return unknown(message, details)
-        return Outcome(HealthStatus(status), message, details or {})
+            return unknown(message, dict(details))
+        return Outcome(HealthStatus(status), message, dict(details))
 
     return run
 
@@ -122,12 +109,12 @@ def _read_postgresql(
     states: CollectorStates,
     open_stores: Callable[[], RelayStore] | None,
 ) -> PeriodicTask:
-    from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
-    from ordinaut_ext_observability.collectors.collector import CollectorOptions, ExtraQuery, SystemCollector
+    from ordinaut_ext_observability.collectors.collector import ExtraQuery, SystemCollector
+    from ordinaut_ext_observability.collectors.leadership import Checkpoints
     from ordinaut_ext_observability.db.insights.report import read_parts
 
-    async def read_insights(connection: asyncpg.Connection[asyncpg.Record]) -> Mapping[str, str]:
-        found = await read_parts(connection)
+    async def read_insights(transaction: ReadTransaction, _: SystemMetrics) -> Mapping[str, str]:
+        found = await read_parts(transaction.connection)
         insights.update(found)
         return {problem.part: problem.reason for problem in found.problems}
 
@@ -136,7 +123,8 @@ def _read_postgresql(
         settings.database_url.get_secret_value(),
         system,
         states,
-        CollectorOptions(settings.interval_seconds, settings.heartbeat_fresh_seconds),
+        interval_seconds=settings.interval_seconds,
+        heartbeat_fresh_seconds=settings.heartbeat_fresh_seconds,
         checkpoints=Checkpoints(open_stores, system.cluster_counters, metrics) if open_stores is not None else None,
         extra=ExtraQuery(read_insights, insights.clear),
     )
