@@ -29,6 +29,7 @@ from ordinaut_ext_observability.collectors.leadership import Leadership
 from ordinaut_ext_observability.collectors.problems import is_lasting
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import States
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.relay.store import Stores
 
@@ -71,7 +72,7 @@ class SystemCollector:
         clock: Clock,
         *,
         interval_seconds: float,
-        event: Callable[..., None],
+        event: events.LogEvent,
         open_stores: Callable[[], Stores] | None = None,
         fresh_seconds: float = FRESH_SECONDS,
         limits: Limits | None = None,
@@ -253,7 +254,7 @@ class SystemCollector:
             else:
                 self._resume(state)
         self.leads = True
-        self._event("INFO", "this process reads the database for all", "collector_leader", mode=self.mode)
+        self._event(events.COLLECTOR_LEADER, mode=self.mode)
 
     def _resume(self, state: bytes | None) -> None:
         """Go on from this state, or from what this process has where it is None."""
@@ -283,7 +284,7 @@ class SystemCollector:
             self.families.clear_gauges()
             if self._further is not None:
                 self._further.clear()
-            self._event("INFO", "this process reads the database for all no more", "collector_follower")
+            self._event(events.COLLECTOR_FOLLOWER)
 
     def _lose(self, error: Exception) -> None:
         """The connection is of no use any more, and with it goes what was known."""

@@ -15,6 +15,7 @@ from ordinaut_ext_observability.collectors.redis_connection import RedisConnecti
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
 from ordinaut_ext_observability.collectors.redis_reading import read_server
 from ordinaut_ext_observability.collectors.redis_streams import StreamNames
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 
 _READING_SECONDS = 3.0
@@ -34,7 +35,7 @@ class RedisCollector:
         clock: Clock,
         *,
         interval_seconds: float,
-        event: Callable[..., None],
+        event: events.LogEvent,
         on_problem: Callable[[str], None] = lambda _: None,
         families: RedisMetrics | None = None,
     ) -> None:
@@ -107,9 +108,9 @@ class RedisCollector:
         if problem is before:
             return
         if problem is None:
-            self._event("INFO", "Redis can be read again", "collector_recovered", collector="redis")
+            self._event(events.REDIS_RECOVERED, collector="redis")
         else:
-            self._event("WARNING", "Redis cannot be read", "collector_problem", collector="redis", reason=problem.value)
+            self._event(events.REDIS_PROBLEM, collector="redis", reason=problem.value)
 
     def _pause_seconds(self) -> float:
         """The interval, doubled with every failure in a row up to a minute, give or take a tenth."""

@@ -10,6 +10,7 @@ from ordinaut_ext_observability.collectors.connection import Reading
 from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem
 from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+from ordinaut_ext_observability.logs import event_types as events
 
 ResultT = TypeVar("ResultT")
 
@@ -21,7 +22,7 @@ class States:
         self,
         families: SystemMetrics,
         clock: Clock,
-        event: Callable[..., None],
+        event: events.LogEvent,
         count_internal_error: Callable[[str], None],
     ) -> None:
         self._families = families
@@ -62,7 +63,7 @@ class States:
         self._states[name] = Collected(facts, self._clock.monotonic(), None)
         self._families.collector_success.labels(name).set(self._clock.wall())
         if before is not None:
-            self._event("INFO", "PostgreSQL can be read again", "collector_recovered", collector=name)
+            self._event(events.DATABASE_RECOVERED, collector=name)
 
     def failed(self, name: str, error: BaseException) -> Problem:
         """It did not."""
@@ -71,9 +72,7 @@ class States:
             self._count_internal_error(f"{name}_collector")
         if self.of(name).problem is not problem:
             self._event(
-                "WARNING",
-                "PostgreSQL cannot be read",
-                "collector_problem",
+                events.DATABASE_PROBLEM,
                 collector=name,
                 reason=problem.value,
                 exception_type=type(error).__name__,
@@ -95,22 +94,9 @@ class States:
         for part, reason in problems.items():
             self._families.errors.labels(name, reason).inc()
             if before.get(part) != reason:
-                self._event(
-                    "WARNING",
-                    "a part of PostgreSQL's statistics cannot be read",
-                    "collector_problem",
-                    collector=name,
-                    part=part,
-                    reason=reason,
-                )
+                self._event(events.DATABASE_PART_PROBLEM, collector=name, part=part, reason=reason)
         for part in before.keys() - problems.keys():
-            self._event(
-                "INFO",
-                "a part of PostgreSQL's statistics can be read again",
-                "collector_recovered",
-                collector=name,
-                part=part,
-            )
+            self._event(events.DATABASE_PART_RECOVERED, collector=name, part=part)
 
     def forget(self, *kept: str) -> None:
         """What others than these collectors read is not ours any more."""

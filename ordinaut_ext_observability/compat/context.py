@@ -53,14 +53,23 @@ def clear_request_context() -> None:
     work_ids.set({})
 
 
-def bind_origin(ids: RequestIds) -> None:
-    """Work for the request with these ids, in its trace; the span is a new one."""
-    from ordinaut_ext_observability.correlation.ids import random_ids
+@never_raises
+def begin_work(worker_id: object, task_id: object) -> None:
+    """The worker leased this task: until the next one, or its next heartbeat, its lines are about it.
 
-    correlation_id, trace_id, _, sampled = ids
-    bound = (correlation_id, trace_id, random_ids.take()[32:], sampled)
-    request_ids.set(bound)
-    _set_here.set(bound)
+    They carry a run id, and the ids of the request that queued the work, in whose trace this is a new span.
+    """
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    clear_request_context()
+    work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
+    work_ids.set(work)
+    origin = current_runtime().sources.origin_of(work["task_id"])
+    if origin is not None:
+        from ordinaut_ext_observability.correlation.ids import random_ids
+
+        correlation_id, trace_id, _, sampled = origin
+        _bind((correlation_id, trace_id, random_ids.take()[32:], sampled))
 
 
 def get_request_context() -> dict[str, str | None]:
@@ -132,6 +141,10 @@ def _bind_request(request_id: str) -> bool:
     # The trace of a request being served goes on; that of an id the host set itself ends with it.
     goes_on = current is not None and current is not _set_here.get()
     ids = (usable, *current[1:]) if current is not None and goes_on else (usable, digits[:32], digits[32:], False)
+    _bind(ids)
+    return True
+
+
+def _bind(ids: RequestIds) -> None:
     request_ids.set(ids)
     _set_here.set(ids)
-    return True

@@ -5,28 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from math import nan
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
 _MAX_REMEMBERED = 10_000
 
 
-class Ended(NamedTuple):
-    """An execution that ended."""
-
-    seconds: float | None
-    """Since it was reported as started; None where that was not reported."""
-
-
 class PipelineRuns:
     """Pairs `started` with the first `success` or `failed` of the same task in the same thread."""
 
-    def __init__(self, monotonic_seconds: Callable[[], float] = time.perf_counter) -> None:
-        self._monotonic_seconds = monotonic_seconds
-        self._started: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()
+    def __init__(self) -> None:
+        self._since: OrderedDict[tuple[str, int], float] = OrderedDict()
+        """When each execution was reported as started; infinite for one that ended."""
         self.reset_after_fork()
         reset_in_forked_child(self)
 
@@ -36,24 +27,26 @@ class PipelineRuns:
 
     def start(self, task_id: str) -> None:
         """An execution of the task began in this thread."""
-        key = (task_id, threading.get_ident())
         with self._lock:
-            self._ended.pop(key, None)
-            self._started[key] = self._monotonic_seconds()
-            _forget_oldest(self._started)
+            self._note(task_id, time.perf_counter())
 
-    def end(self, task_id: str) -> Ended | None:
-        """The execution that ended; None where this is the second time that its end is told."""
-        key = (task_id, threading.get_ident())
+    def end(self, task_id: str) -> float | None:
+        """Seconds that the execution which ended took, NaN where its start was not reported.
+
+        None where this is the second time that its end is told.
+        """
         with self._lock:
-            started = self._started.pop(key, None)
-            if started is None and key in self._ended:
-                return None
-            self._ended[key] = None
-            _forget_oldest(self._ended)
-        return Ended(self._monotonic_seconds() - started if started is not None else None)
+            since = self._note(task_id, _ENDED)
+        return None if since == _ENDED else time.perf_counter() - since
+
+    def _note(self, task_id: str, since: float) -> float:
+        """What was noted before."""
+        key = (task_id, threading.get_ident())
+        before = self._since.pop(key, nan)
+        self._since[key] = since
+        if len(self._since) > _MAX_REMEMBERED:
+            self._since.popitem(last=False)
+        return before
 
 
-def _forget_oldest(known: OrderedDict[tuple[str, int], float] | OrderedDict[tuple[str, int], None]) -> None:
-    while len(known) > _MAX_REMEMBERED:
-        known.popitem(last=False)
+_ENDED = float("inf")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.correlation.ids import match_client_id
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import match_client_id, parse_traceparent
 
 
 class Origin(NamedTuple):

@@ -12,6 +12,7 @@ from ordinaut_ext_observability.background.daemon_threads import join_until
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
@@ -30,7 +31,7 @@ class RelayOptions:
     """Whether the process shows the total."""
     serves_alone: Callable[[], bool]
     """Whether no other process on this machine serves at its address: asked while the store tells nothing."""
-    event: Callable[..., None]
+    event: events.LogEvent
     """Logs what happens to the relay."""
 
 
@@ -207,9 +208,9 @@ class Relay:
     def _answered(self) -> None:
         event, store = self._options.event, self.store_name
         if self._answered_at is None:
-            event("INFO", "relay open", "relay", store=store)
+            event(events.RELAY_OPEN, store=store)
         elif self._failing:
-            event("INFO", "relay store answers again", "relay", store=store)
+            event(events.RELAY_RECOVERED, store=store)
         self._answered_at = self._clock.monotonic()
         self._failing = False
 
@@ -217,4 +218,4 @@ class Relay:
         self._metrics.relay_failures.labels("store").inc()
         if not self._failing:
             self._failing = True
-            self._options.event("WARNING", "relay store does not answer", "relay", reason=reason)
+            self._options.event(events.RELAY_FAILED, reason=reason)

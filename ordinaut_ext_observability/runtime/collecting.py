@@ -16,6 +16,7 @@ from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Probl
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
@@ -55,7 +56,7 @@ class Collecting:
         metrics: Metrics,
         clock: Clock,
         *,
-        event: Callable[..., None],
+        event: events.LogEvent,
         open_stores: Callable[[], Stores] | None,
     ) -> None:
         """`metrics` is what is counted into. With `open_stores`, what is counted for all is published there."""
@@ -188,7 +189,7 @@ class Collecting:
         try:
             asyncpg_url(url)
         except ValueError as error:
-            self._event("WARNING", "database not read", "collector", reason=str(error))
+            self._event(events.DATABASE_NOT_READ, reason=str(error))
             return None
         return url
 
@@ -229,7 +230,7 @@ class Collecting:
             )
         except ValueError as error:
             self._unusable_redis = True
-            self._event("WARNING", "Redis not read", "collector", reason=str(error))
+            self._event(events.REDIS_NOT_READ, reason=str(error))
             return None
 
 

@@ -22,13 +22,16 @@ from ordinaut_ext_observability.health.checks.task_success import TaskSuccessChe
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, Check, HealthCheck, HealthStatus, Outcome, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import GaugeChild
 from ordinaut_ext_observability.settings.load import Settings
 
-Event = Callable[..., None]
-
-_LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", HealthStatus.UNHEALTHY: "ERROR"}
+_EVENTS = {
+    HealthStatus.HEALTHY: events.HEALTH_CHANGED["INFO"],
+    HealthStatus.DEGRADED: events.HEALTH_CHANGED["WARNING"],
+    HealthStatus.UNHEALTHY: events.HEALTH_CHANGED["ERROR"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class _Reporting:
     """Results as metrics, transitions as log lines."""
 
     metrics: Metrics
-    event: Event
+    event: events.LogEvent
 
     def on_result(self, check: HealthCheck) -> None:
         self.metrics.health_check_seconds.labels(check.name).observe(check.duration_ms / 1000)
@@ -50,9 +53,7 @@ class _Reporting:
         if transition.before is None and transition.after is HealthStatus.HEALTHY:
             return  # all is well from the start: nothing to tell
         self.event(
-            _LEVELS[transition.after or HealthStatus.DEGRADED],
-            "health changed",
-            "health_transition",
+            _EVENTS[transition.after or HealthStatus.DEGRADED],
             check=name,
             status=after,
             previous_status=transition.before.value if transition.before is not None else None,
@@ -61,7 +62,7 @@ class _Reporting:
 
 
 def make_monitor(
-    settings: Settings, metrics: Metrics, loop_watch: LoopWatch, clock: Clock, event: Event
+    settings: Settings, metrics: Metrics, loop_watch: LoopWatch, clock: Clock, event: events.LogEvent
 ) -> HealthMonitor:
     """The monitor with the checks that the settings ask for."""
     reporting = _Reporting(metrics, event)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Scope
 
 from ordinaut_ext_observability.health.threads import DaemonThreads
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -121,7 +122,7 @@ class HttpFace:
 
     def _failed(self, what: str, error: Exception) -> None:
         self._runtime.metrics.count_internal_error(what)
-        self._runtime.event("ERROR", f"{what} failed", "lifecycle", exception_type=type(error).__name__)
+        self._runtime.event(events.STEP_FAILED, step=what, exception_type=type(error).__name__)
 
     def _make_observer(self, app: FastAPI) -> Observer:
         runtime = self._runtime
@@ -178,7 +179,7 @@ class HttpFace:
         now = runtime.clock.monotonic()
         if reason != "untrusted_address" and now >= self._id_warning_due_at:
             self._id_warning_due_at = now + _ID_WARNING_SECONDS
-            runtime.event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
+            runtime.event(events.REQUEST_ID_REJECTED, reason=reason, length=length)
 
 
 def _make_management_server(runtime: Runtime, access: AccessControl, mount_path: str) -> ManagementServer:

@@ -17,11 +17,12 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
 from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
-from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
@@ -60,7 +61,7 @@ class Runtime:
             self.log_writer, settings.logs.log_level, replaces_access_log=settings.logs.access_log
         )
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
-        """Log something that happened to us: level, message, event type, fields."""
+        """Logs something that happened to us."""
         self.loop_watch = LoopWatch(self.clock)
         self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
         self.lifecycle = Lifecycle(
@@ -121,7 +122,7 @@ class Runtime:
             return
         self._started = True
         for problem in self.settings.problems:
-            self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
+            self.event(events.SETTING_NOT_USED, **asdict(problem))
         if self.settings.logs.configure_logging:
             self.logging.configure()
         self.sources.start()
@@ -182,13 +183,10 @@ class Runtime:
         server = self._management
         return _url_of(server) if server is not None and server.address is not None else self._management_note
 
-    def access_refused(self, event_type: str, tier: str, reason: str, address: str, not_logged: int) -> None:
+    def access_refused(self, tier: str, reason: str, address: str, not_logged: int) -> None:
         """Log that a request to a protected endpoint was turned away, and how many were before without a line."""
         self.event(
-            "WARNING",
-            "access refused",
-            event_type,
-            security_event=True,
+            events.ACCESS_REFUSED,
             tier=tier,
             reason=reason,
             client_address=address,
@@ -208,10 +206,7 @@ class Runtime:
         cpu = self.metrics.overhead_seconds.labels("log_writer")
         return LogWriter(
             standard_stream(self.settings.logs.log_destination),
-            on_written=written.inc,
-            on_dropped=dropped.inc,
-            on_cpu_seconds=cpu.inc,
-            on_error=lambda _: self.metrics.count_internal_error("log_writer"),
+            WriterReports(written.inc, dropped.inc, cpu.inc, lambda _: self.metrics.count_internal_error("log_writer")),
         )
 
     def make_access_log(self) -> AccessLog:
@@ -239,10 +234,12 @@ class Runtime:
         try:
             server.start()
         except AddressInUseError as error:
-            level = "INFO" if isinstance(error, ServedByAnotherWorkerError) else "WARNING"
-            self.event(level, f"{what} not opened", "management_port", reason=str(error))
+            elsewhere = isinstance(error, ServedByAnotherWorkerError)
+            self.event(
+                (events.PORT_OF_ANOTHER_WORKER if elsewhere else events.PORT_NOT_OPENED)[what], reason=str(error)
+            )
             return str(error)
-        self.event("INFO", f"{what} open", "management_port", url=_url_of(server))
+        self.event(events.PORT_OPEN[what], url=_url_of(server))
         return None
 
     def _describe_build(self) -> None:

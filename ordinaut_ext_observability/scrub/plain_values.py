@@ -52,21 +52,21 @@ def put(line: dict[str, object], name: object, value: object) -> None:
     line[text] = value
 
 
-def encode_line(line: dict[str, object]) -> str:
-    """The line as one JSON object of at most `MAX_LINE_BYTES`, without line breaks."""
+def encode_line(line: dict[str, object], max_bytes: int = MAX_LINE_BYTES) -> str:
+    """The line as one JSON object of at most so many bytes, without line breaks."""
     if are_plain(map(type, line.values())):
         try:
             encoded = encode(line)
         except TypeError:
             pass  # text that is not Unicode, or an integer past 64 bits
         else:
-            if len(encoded) <= MAX_LINE_BYTES:
+            if len(encoded) <= max_bytes:
                 return encoded.decode()
     for limits in (_GENEROUS, _TIGHT):
         encoded = encode(_Plain(limits).of_line(line))
-        if len(encoded) <= MAX_LINE_BYTES:
+        if len(encoded) <= max_bytes:
             return encoded.decode()
-    return _fields_that_fit(_Plain(_TIGHT).of_line(line))
+    return _fields_that_fit(_Plain(_TIGHT).of_line(line), max_bytes)
 
 
 def text_of(value: object) -> str:
@@ -92,10 +92,10 @@ def _type_name(value: object) -> str:
         return "object"
 
 
-def _fields_that_fit(line: dict[str, object]) -> str:
+def _fields_that_fit(line: dict[str, object], max_bytes: int) -> str:
     """The fields that fit, in their order, and how many were left out."""
     kept: dict[str, object] = {}
-    room = MAX_LINE_BYTES - len('{"fields_left_out":1000000000}')
+    room = max_bytes - len('{"fields_left_out":1000000000}')
     for name, value in line.items():
         size = len(encode({name: value}))  # its braces stand for the comma
         if size <= room:

@@ -24,8 +24,8 @@ from ordinaut_ext_observability.web.refusals import RefusalLimiter
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
-SecurityEvent = Callable[[str, str, str, str, int], None]
-"""Takes the event type, the tier, the reason, the client's address, and the number of events left out before."""
+SecurityEvent = Callable[[str, str, str, int], None]
+"""Takes the tier, the reason, the client's address, and the number of events left out before."""
 
 
 class AccessControl:
@@ -91,7 +91,7 @@ class AccessControl:
         self._metrics.access_refused.labels(tier, reason).inc()
         too_many, not_logged = self._limiter.count(address)
         if not_logged is not None:
-            self._on_event("access_refused", tier, reason, address, not_logged)
+            self._on_event(tier, reason, address, not_logged)
         if too_many:
             return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
         headers = _CHALLENGE if status_code == 401 else None

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from starlette.types import Scope
 
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, random_ids
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, parse_traceparent, random_ids
 from ordinaut_ext_observability.web.addresses import AddressList
 
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))

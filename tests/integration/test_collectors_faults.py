@@ -19,6 +19,7 @@ from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.connection import Limits
 from ordinaut_ext_observability.collectors.facts import Problem
 from ordinaut_ext_observability.collectors.reader import LEADERS
+from ordinaut_ext_observability.logs.event_types import DATABASE_PROBLEM, DATABASE_RECOVERED
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -35,7 +36,7 @@ class Collector:
             self.metrics,
             SystemClock(),
             interval_seconds=15.0,
-            event=lambda *texts, **fields: self.events.append((*texts, fields)),
+            event=lambda event, **fields: self.events.append((event, fields)),
             limits=QUICK,
         )
 
@@ -163,9 +164,7 @@ def test_a_server_that_does_not_let_us_in(database_url):
         assert "secret" not in str(collector.events)
         assert collector.events == [
             (
-                "WARNING",
-                "PostgreSQL cannot be read",
-                "collector_problem",
+                DATABASE_PROBLEM,
                 {
                     "collector": "database",
                     "reason": "refused",
@@ -206,7 +205,7 @@ def test_tables_that_may_not_be_read(postgres_server, database_url):
         assert collector.collector.queue.facts is not None
         postgres_server.run_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", name)
         await collector.expect_well()
-        recovered = {fields["collector"] for *_, what, fields in collector.events if what == "collector_recovered"}
+        recovered = {fields["collector"] for event, fields in collector.events if event is DATABASE_RECOVERED}
         assert {"runs", "activity", "queue"} <= recovered
 
     postgres_server.run_sql(f"DROP OWNED BY {role}; DROP ROLE {role}", name)

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.logs.event_types import DATABASE_NOT_READ, REDIS_NOT_READ
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.store import Stores
@@ -76,7 +77,7 @@ def make():
             redis_url,
             Metrics(Registry()),
             SystemClock(),
-            event=lambda *texts, **fields: events.append((*texts, fields)),
+            event=lambda event, **fields: events.append((event, fields)),
             open_stores=open_stores,
         )
         made.append(collecting)
@@ -159,14 +160,14 @@ def test_an_url_that_is_not_of_postgresql_has_no_checks(make):
     collecting.start()
     assert collecting.shared_families == []
     assert collecting.note() == "off: no URL that can be read"
-    assert [text for _, text, *_ in collecting.events] == ["database not read"]
+    assert [event for event, _ in collecting.events] == [DATABASE_NOT_READ]
 
 
 def test_an_url_of_redis_that_cannot_be_read_is_a_problem(make):
     collecting = make(None, "redis://127.0.0.1:a-port/0")
     collecting.start()
     assert eventually(lambda: collecting._redis_state().problem is not None)
-    assert eventually(lambda: [text for _, text, *_ in collecting.events] == ["Redis not read"])
+    assert eventually(lambda: [event for event, _ in collecting.events] == [REDIS_NOT_READ])
 
 
 def test_parts_of_the_insights_that_failed_are_told(database_url, monkeypatch):

@@ -40,7 +40,7 @@ class Watched:
             self.metrics,
             SystemClock(),
             interval_seconds=0.05,
-            event=lambda level, message, _, **fields: self.events.append((level, fields.get("reason", message))),
+            event=lambda event, **fields: self.events.append((event.level, fields.get("reason", event.message))),
             on_problem=self.problems.append,
         )
 

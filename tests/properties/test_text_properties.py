@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id
-from ordinaut_ext_observability.logs.timestamps import Timestamps
+from ordinaut_ext_observability.logs.line import Timestamps
 from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH, json_text
 from ordinaut_ext_observability.metrics.negotiation import Format, accepts_gzip, choose_format
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import parse_traceparent
 
 all_texts = st.text(st.characters(), max_size=3000)
 """Lone surrogates included."""

@@ -64,7 +64,7 @@ class Door:
             return refusal.response.status_code
         return 200
 
-    def _log(self, event_type: str, tier: str, reason: str, address: str, not_logged: int) -> None:
+    def _log(self, tier: str, reason: str, address: str, not_logged: int) -> None:
         self.lines.append((address, not_logged))
 
 

@@ -43,7 +43,7 @@ class Made:
                 INTERVAL,
                 lambda: serves,
                 lambda: alone,
-                lambda _level, message, *_, **__: self.events.append(message),
+                lambda event, **_: self.events.append(event.message),
             ),
         )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ordinaut_ext_observability.logs.timestamps import Timestamps
+from ordinaut_ext_observability.logs.line import Timestamps
 from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH, json_text
 
 

@@ -1,0 +1,176 @@
+"""Every event that is logged, in one list: those of this package, and those that the host reports.
+
+The log writes them, the audit keeps those marked `security`, the documentation lists them. A call names one of these
+objects and gives its fields, so that mypy finds a misspelt event or a missing one:
+`event(RELAY_OPEN, store="redis")`.
+"""
+
+# ruff: noqa: ARG005 - parameters that stand for fields
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, ParamSpec, Protocol
+
+FieldsP = ParamSpec("FieldsP")
+
+NAMES_OF_EVERY_LINE = frozenset(
+    (
+        *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),
+        *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
+    )
+)
+
+
+class Event(Generic[FieldsP]):
+    """A kind of log line: its `event_type`, level and message, and the names of its fields in their order."""
+
+    __slots__ = ("fields", "level", "message", "name", "security")
+
+    def __init__(
+        self, name: str, level: str, message: str, fields: Callable[FieldsP, None], *, security: bool = False
+    ) -> None:
+        """`fields` is never called; its parameters are the fields, those with a default may be left out.
+
+        Raises:
+            ValueError: a field has a name that every line has.
+        """
+        self.name = name
+        self.level = level
+        self.message = message
+        self.fields: tuple[str, ...] = fields.__code__.co_varnames
+        self.security = security
+        if not NAMES_OF_EVERY_LINE.isdisjoint(self.fields):
+            raise ValueError(f"a field of {name} has a name that every line has")
+
+
+class LogEvent(Protocol):
+    """Logs one event, and never raises; a field of None is left out."""
+
+    def __call__(self, event: Event[FieldsP], /, *args: FieldsP.args, **fields: FieldsP.kwargs) -> None: ...
+
+
+# Of this package
+
+ACCESS = {
+    level: Event(
+        "api_request",
+        level,
+        "request",
+        lambda *, method, path, status_code, duration_ms, response_bytes, request_bytes=0, url_path="": None,
+    )
+    for level in ("INFO", "WARNING", "ERROR")
+}
+"""A request was answered, slowly (WARNING), or with a status of 500 or more (ERROR)."""
+ACCESS_REFUSED = Event(
+    "access_refused",
+    "WARNING",
+    "access refused",
+    lambda *, tier, reason, client_address, refusals_not_logged: None,
+    security=True,
+)
+COLLECTOR_FOLLOWER = Event(
+    "collector_follower", "INFO", "this process reads the database for all no more", lambda: None
+)
+COLLECTOR_LEADER = Event("collector_leader", "INFO", "this process reads the database for all", lambda *, mode: None)
+DATABASE_NOT_READ = Event("collector", "WARNING", "database not read", lambda *, reason: None)
+DATABASE_PART_PROBLEM = Event(
+    "collector_problem",
+    "WARNING",
+    "a part of PostgreSQL's statistics cannot be read",
+    lambda *, collector, part, reason: None,
+)
+DATABASE_PART_RECOVERED = Event(
+    "collector_recovered",
+    "INFO",
+    "a part of PostgreSQL's statistics can be read again",
+    lambda *, collector, part: None,
+)
+DATABASE_PROBLEM = Event(
+    "collector_problem",
+    "WARNING",
+    "PostgreSQL cannot be read",
+    lambda *, collector, reason, exception_type, detail=None: None,
+)
+DATABASE_RECOVERED = Event("collector_recovered", "INFO", "PostgreSQL can be read again", lambda *, collector: None)
+HEALTH_CHANGED = {
+    level: Event(
+        "health_transition",
+        level,
+        "health changed",
+        lambda *, check, status, previous_status=None, reason=None: None,
+    )
+    for level in ("INFO", "WARNING", "ERROR")
+}
+"""A check turned healthy, degraded or unknown (WARNING), unhealthy (ERROR)."""
+PORT_NOT_OPENED = {
+    port: Event("management_port", "WARNING", f"{port} not opened", lambda *, reason: None)
+    for port in ("management port", "exporter")
+}
+PORT_OF_ANOTHER_WORKER = {
+    port: Event("management_port", "INFO", f"{port} not opened", lambda *, reason: None)
+    for port in ("management port", "exporter")
+}
+PORT_OPEN = {
+    port: Event("management_port", "INFO", f"{port} open", lambda *, url: None)
+    for port in ("management port", "exporter")
+}
+REDIS_NOT_READ = Event("collector", "WARNING", "Redis not read", lambda *, reason: None)
+REDIS_PROBLEM = Event("collector_problem", "WARNING", "Redis cannot be read", lambda *, collector, reason: None)
+REDIS_RECOVERED = Event("collector_recovered", "INFO", "Redis can be read again", lambda *, collector: None)
+RELAY_FAILED = Event("relay", "WARNING", "relay store does not answer", lambda *, reason: None)
+RELAY_OPEN = Event("relay", "INFO", "relay open", lambda *, store: None)
+RELAY_RECOVERED = Event("relay", "INFO", "relay store answers again", lambda *, store: None)
+REQUEST_ID_REJECTED = Event("request_id_rejected", "WARNING", "request id replaced", lambda *, reason, length: None)
+SETTING_NOT_USED = Event("settings_problem", "WARNING", "setting not used", lambda *, variable, value, problem: None)
+STEP_FAILED = Event("lifecycle", "ERROR", "our start or stop failed", lambda *, step, exception_type: None)
+
+# Of the host, which gives fields by name or in this order, and any others; unsuccessful ones are ERROR.
+
+API_REQUEST = Event("api_request", "INFO", "API request", lambda method, path, status_code, duration_ms, agent_id: None)
+EXTERNAL_TOOL_CALL = Event(
+    "external_tool_call",
+    "INFO",
+    "External tool call",
+    lambda tool_address, method, status_code, duration_ms, url: None,
+)
+LEASE_ACQUIRED = Event(
+    "lease_acquired", "DEBUG", "Lease acquired", lambda worker_id, task_id, lease_duration_seconds: None
+)
+LEASE_RELEASED = Event("lease_released", "DEBUG", "Lease released", lambda worker_id, task_id, duration_ms: None)
+PERFORMANCE_ALERT = Event(
+    "performance_alert",
+    "WARNING",
+    "Performance alert",
+    lambda metric_name, current_value, threshold, severity: None,
+)
+PIPELINE_STEP_COMPLETED = Event(
+    "pipeline_step_completed",
+    "INFO",
+    "Pipeline step completed",
+    lambda step_id, tool_address, success, duration_ms: None,
+)
+PIPELINE_STEP_STARTED = Event(
+    "pipeline_step_started", "INFO", "Pipeline step started", lambda step_id, tool_address, attempt: None
+)
+SCHEDULER_TICK = Event("scheduler_tick", "INFO", "Scheduler tick", lambda jobs_created, lag_seconds: None)
+SECURITY_EVENT = Event(
+    "security_event",
+    "WARNING",
+    "Security event",
+    lambda security_event_type, agent_id, details: None,
+    security=True,
+)
+TASK_COMPLETED = Event("task_completed", "INFO", "Task completed", lambda task_id, run_id, success, duration_ms: None)
+TASK_CREATED = Event("task_created", "INFO", "Task created", lambda task_id, agent_id, schedule_kind, title: None)
+TASK_STARTED = Event("task_started", "INFO", "Task started", lambda task_id, run_id, agent_id, attempt: None)
+WORKER_HEARTBEAT = Event(
+    "worker_heartbeat", "DEBUG", "Worker heartbeat", lambda worker_id, queue_depth, active_leases: None
+)
+
+EVENTS = tuple(
+    event
+    for value in list(globals().values())
+    for event in (value.values() if isinstance(value, dict) else (value,))
+    if isinstance(event, Event)
+)
