@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.compat.guard import never_raises
@@ -34,7 +36,7 @@ class SystemHealthReport:
                 "status": check.status.value,
                 "message": "no recent result" if check.stale or check.last is None else check.status.value,
                 "duration_ms": check.last.duration_ms if check.last is not None else None,
-                "timestamp": _instant(check.last.checked_at.timestamp()) if check.last is not None else None,
+                "timestamp": _text(check.last.checked_at) if check.last is not None else None,
                 "details": None,
                 "error": None,
             }
@@ -43,7 +45,7 @@ class SystemHealthReport:
         statuses = [check["status"] for check in checks]
         return {
             "status": self._report.status.value,
-            "timestamp": _instant(time.time()),
+            "timestamp": _text(datetime.fromtimestamp(time.time(), UTC)),
             "request_id": self._request_id,
             "summary": {
                 "overall_status": self._report.status.value,
@@ -62,8 +64,7 @@ class SystemHealthMonitor:
     def __init__(self) -> None:
         """Nothing is connected to; from here on the process's monitor asks the host's database and Redis, too."""
         self._started = time.perf_counter()
-        self._monitor: HealthMonitor | None = None
-        never_raises(self._get_monitor)()
+        never_raises(register_host_checks)()
 
     @property
     def start_time(self) -> float:
@@ -76,71 +77,59 @@ class SystemHealthMonitor:
 
     async def get_system_health(self, request_id: str | None = None) -> SystemHealthReport:
         """Every check as it stands."""
-        return SystemHealthReport(await self._report(), request_id, self.start_time)
+        return SystemHealthReport(await _report(_monitor()), request_id, self.start_time)
 
     async def get_quick_health(self) -> dict[str, bool]:
         """Say which of the parts work that the host asks about; `database` decides whether it is ready.
 
         What is not known yet does not work yet.
         """
-        report = await self._report()
-        is_running = self._get_monitor().is_running
+        monitor = _monitor()
         works: dict[str, bool] = {}
-        for check in report.checks:
+        for check in (await _report(monitor)).checks:
             # Where nobody runs the checks in turn, each result counts at once.
-            result = check if is_running or check.last is None or not check.last.known else check.last
+            at_once = not monitor.is_running and check.last is not None and check.last.known
+            result = check.last if at_once and check.last is not None else check
             works[check.name] = check.known and result.status is not HealthStatus.UNHEALTHY
         return {"api": True, "database": works.get("database", True), "redis": works.get("redis", True)}
 
-    async def _report(self) -> HealthReport:
-        monitor = self._get_monitor()
-        if monitor.is_running:
-            await monitor.settle(_SETTLE_SECONDS)
-        elif any((check.age_seconds or _OLD_SECONDS) >= _OLD_SECONDS for check in monitor.report().checks):
-            await monitor.run_all_checks()  # the extension that would run them is not there
-        return monitor.report()
 
-    def _get_monitor(self) -> HealthMonitor:
-        if self._monitor is None:
-            self._monitor = register_host_checks()
-        return self._monitor
+async def _report(monitor: HealthMonitor) -> HealthReport:
+    if monitor.is_running:
+        await monitor.settle(_SETTLE_SECONDS)
+    elif any((check.age_seconds or _OLD_SECONDS) >= _OLD_SECONDS for check in monitor.report().checks):
+        await monitor.run_all_checks()  # the extension that would run them is not there
+    return monitor.report()
 
 
-def register_host_checks() -> HealthMonitor:
+def _monitor() -> HealthMonitor:
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    return current_runtime().health_monitor
+
+
+def register_host_checks() -> None:
     """Have the process's monitor ask the host's own database and Redis checks, where the host has them.
 
     Where PostgreSQL and Redis are read anyway, what is read there takes their place.
     """
     from ordinaut_ext_observability.runtime.current import current_runtime
 
-    runtime = current_runtime()
-    runtime.sources.database_required = True
-    monitor = runtime.health_monitor
-    monitor.register_check("database", _database_is_up, required=True)
-    monitor.register_check("redis", _redis_is_up, required=False)
-    return monitor
+    current_runtime().sources.database_required = True
+    monitor = _monitor()
+    monitor.register_check("database", lambda: _ask_host("check_database_health"), required=True)
+    monitor.register_check("redis", lambda: _ask_host("check_redis_health", "redis_client"), required=False)
 
 
-def _database_is_up() -> Any:
-    return _ask_host("check_database_health")
-
-
-def _redis_is_up() -> Any:
+def _ask_host(*names: str) -> Any:
+    """Call the first of these of the host's, if it has them all. Runs in a thread of ours: it is async, but blocks."""
     host = sys.modules.get("api.dependencies")
-    return {"configured": False} if getattr(host, "redis_client", None) is None else _ask_host("check_redis_health")
+    found: list[Any] = [getattr(host, name, None) for name in names]
+    return {"configured": False} if None in found else asyncio.run(found[0]())
 
 
-def _ask_host(name: str) -> Any:
-    """The answer of one of the host's functions: they are coroutine functions that block. Runs in a thread of ours."""
-    import asyncio
-
-    host = sys.modules.get("api.dependencies")
-    check = getattr(host, name, None)
-    return asyncio.run(check()) if check is not None else {"configured": False}
-
-
-def _instant(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,19 +12,19 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
+    RestoredIds,
     begin_work,
     clear_request_context,
     generate_request_id,
     generate_run_id,
     generate_step_id,
     get_request_context,
-    restoring_context,
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
-from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.logs.caller import calling_frame, make_record
+from ordinaut_ext_observability.logs.caller import calling_frame, log_record
+from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, HostEvent
 from ordinaut_ext_observability.metrics.wrapping import within
 
 __all__ = [
@@ -60,8 +60,9 @@ def _at(level: int) -> Any:
     return log
 
 
-def _event(event: events.Event[...]) -> Any:
-    """A method that logs this event, whose fields are given in their order or by name."""
+def _event(name: str) -> Any:
+    """A method that logs this event of the host's, whose fields are given in their order or by name."""
+    event = HOST_EVENTS[name]
 
     def log(self: StructuredLogger, /, *args: object, **fields: object) -> None:
         self._emit(event, args, fields)
@@ -70,7 +71,7 @@ def _event(event: events.Event[...]) -> Any:
 
 
 class StructuredLogger:
-    """A logger whose calls take any keyword fields. No call raises."""
+    """A logger whose calls take any keyword fields, with a method for each of `HOST_EVENTS`. No call raises."""
 
     def __init__(self, name: str, level: int | None = None) -> None:
         """Without a level that of `LOG_LEVEL` holds. The standard library's logger is made with the first call."""
@@ -99,45 +100,44 @@ class StructuredLogger:
         """Log an error with the traceback of the exception being handled."""
         self._log(logging.ERROR, message, {"exc_info": True, **fields}, args)
 
-    task_created = _event(events.TASK_CREATED)
-    task_started = _event(events.TASK_STARTED)
-    task_completed = _event(events.TASK_COMPLETED)
-    pipeline_step_started = _event(events.PIPELINE_STEP_STARTED)
-    pipeline_step_completed = _event(events.PIPELINE_STEP_COMPLETED)
-    external_tool_call = _event(events.EXTERNAL_TOOL_CALL)
-    scheduler_tick = _event(events.SCHEDULER_TICK)
-    lease_released = _event(events.LEASE_RELEASED)
-    performance_alert = _event(events.PERFORMANCE_ALERT)
-
-    def api_request(self, /, *args: object, **fields: object) -> None:
-        """The host says this at a request's start (status 0) and its end; where we serve, the access line says it."""
-        self._emit(events.API_REQUEST, args, fields)
+    api_request = _event("api_request")
+    external_tool_call = _event("external_tool_call")
+    lease_released = _event("lease_released")
+    performance_alert = _event("performance_alert")
+    pipeline_step_completed = _event("pipeline_step_completed")
+    pipeline_step_started = _event("pipeline_step_started")
+    scheduler_tick = _event("scheduler_tick")
+    task_completed = _event("task_completed")
+    task_created = _event("task_created")
+    task_started = _event("task_started")
 
     def worker_heartbeat(self, /, *args: object, **fields: object) -> None:
         """The worker is between items: the ids of the last one end."""
         clear_request_context()
-        self._emit(events.WORKER_HEARTBEAT, args, fields)
+        self._emit(HOST_EVENTS["worker_heartbeat"], args, fields)
 
     def lease_acquired(self, /, *args: object, **fields: object) -> None:
         """The worker begins an item: from here on its lines carry the item's ids."""
-        named = dict(zip(events.LEASE_ACQUIRED.fields, args, strict=False)) | fields
+        event = HOST_EVENTS["lease_acquired"]
+        named = dict(zip(event.fields, args, strict=False)) | fields
         if named.get("task_id"):
             begin_work(named.get("worker_id", ""), named["task_id"])
-        self._emit(events.LEASE_ACQUIRED, args, fields)
+        self._emit(event, args, fields)
 
     def security_event(self, /, *args: object, **fields: object) -> None:
         """What happened is the first argument, or `event_type`; the line's own type is `security_event`."""
         if "event_type" in fields:
             fields["security_event_type"] = fields.pop("event_type")
-        self._emit(events.SECURITY_EVENT, args, fields)
+        self._emit(HOST_EVENTS["security_event"], args, fields)
 
     @never_raises
-    def _emit(self, event: events.Event[...], args: tuple[object, ...], fields: dict[str, object]) -> None:
+    def _emit(self, event: HostEvent, args: tuple[object, ...], fields: dict[str, object]) -> None:
         named = {**dict(zip(event.fields, args, strict=False)), **fields}
         if len(args) > len(event.fields):
             named.setdefault("further", args[len(event.fields) :])
         level = logging.getLevelNamesMapping()[event.level]
-        if event is events.API_REQUEST and (not named.get("status_code") or _access_line_is_written()):
+        # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
+        if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
             level = logging.DEBUG
         elif not named.get("success", True):
             level = logging.ERROR
@@ -153,7 +153,7 @@ class StructuredLogger:
         # An id that is on the line already is not said twice.
         extra = {name: value for name, value in fields.items() if not (name in work and str(value) == work[name])}
         frame = calling_frame(sys._getframe(1), _BETWEEN)  # noqa: SLF001 - as the standard library finds a caller
-        logger.handle(make_record(logger, level, frame, message, args, exc_info, extra))
+        log_record(logger, level, frame, message, args, extra, exc_info=exc_info)
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -193,14 +193,15 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
             else:
                 log._log(logging.ERROR, "Function call failed", {**fields, "exc_info": error})  # noqa: SLF001
 
-        return restoring_context(within(name, function, lambda _args, _kwargs: TimedBlock(ended)), name)
+        logged = within(name, function, lambda _args, _kwargs: TimedBlock(ended))
+        return within(name, logged, lambda _args, _kwargs: RestoredIds())
 
     return decorate
 
 
 def log_with_context(function: FunctionT) -> FunctionT:
     """Decorator: the ids set during a call of the function are gone when it ends."""
-    return restoring_context(function)
+    return within("log_with_context", function, lambda _args, _kwargs: RestoredIds())
 
 
 def track_http_requests(app: Any) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 
 from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus, Outcome
 from ordinaut_ext_observability.health.threads import UnusualError
-from ordinaut_ext_observability.scrub.details import mask_details
 from ordinaut_ext_observability.scrub.plain_values import text_of
-from ordinaut_ext_observability.scrub.text import mask_text
+from ordinaut_ext_observability.scrub.text import mask_details, mask_text
 
 
 def outcome_of(value: Any) -> Outcome:

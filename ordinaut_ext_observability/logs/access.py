@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
@@ -22,30 +21,29 @@ from ordinaut_ext_observability.scrub.safe_json import json_text
 LOGGER_NAME = "orchestrator.api"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessLogOptions:
-    """Which requests are logged. Failed requests (status 500 and above) and slow ones always are, if of that level."""
-
-    enabled: bool = True
-    sample_ratio: float = 1.0
-    """The share of the other requests that is logged, 0 to 1."""
-    slow_seconds: float = 1.0
-    """From this duration on a request is slow and its line a WARNING."""
-    least_level: str = "INFO"
-    """A line's level at least; failed requests are ERROR, slow ones WARNING, the others INFO."""
-
-
 class AccessLog:
     """Writes access lines."""
 
-    def __init__(self, writer: LogWriter, options: AccessLogOptions) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        *,
+        enabled: bool = True,
+        sample_ratio: float = 1.0,
+        slow_seconds: float = 1.0,
+        least_level: str = "INFO",
+    ) -> None:
+        """Failed requests are ERROR, slow ones WARNING, the others INFO; lines below `least_level` are not written.
+
+        `sample_ratio` is the share of the others that is logged, 0 to 1.
+        """
         self._writer = writer
         self._timestamps = Timestamps()
-        self.enabled = options.enabled
-        least = logging.getLevelNamesMapping()[options.least_level]
+        self.enabled = enabled
+        least = logging.getLevelNamesMapping()[least_level]
         self._writes_errors = least <= logging.ERROR
-        self._slow_seconds = options.slow_seconds if least <= logging.WARNING else math.inf
-        self._sample_ratio = options.sample_ratio if least <= logging.INFO else 0.0
+        self._slow_seconds = slow_seconds if least <= logging.WARNING else math.inf
+        self._sample_ratio = sample_ratio if least <= logging.INFO else 0.0
         self.reset_after_fork()
         reset_in_forked_child(self)
 

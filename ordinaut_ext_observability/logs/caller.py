@@ -1,4 +1,4 @@
-"""Records of log calls that do not come through the standard library's loggers: they name the code that logged."""
+"""Log calls that do not come through the standard library's loggers: their records name the code that logged."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ def calling_frame(frame: FrameType, between: tuple[str, ...]) -> FrameType:
     return frame
 
 
-def make_record(
+def log_record(
     logger: logging.Logger,
     level: int,
     frame: FrameType,
     message: object,
     args: tuple[object, ...],
-    exc_info: object,
-    fields: Mapping[str, Any],
-) -> logging.LogRecord:
-    """A record of a call in this frame; `exc_info` is an exception, a triple, or true for the one being handled.
+    fields: Mapping[str, object],
+    *,
+    exc_info: Any = None,
+    **attributes: object,
+) -> None:
+    """Log from this frame; `exc_info` is an exception, a triple, or true for the one being handled.
 
-    Fields with names that a record has get the suffix `_`.
+    Fields with names that a record has get the suffix `_`; `attributes` are those of the record.
     """
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     for name, value in fields.items():
         free = name
         while free in RECORD_FIELDS or free in extra or (free != name and free in fields):
@@ -42,14 +44,17 @@ def make_record(
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
     elif exc_info and not isinstance(exc_info, tuple):
         exc_info = sys.exc_info() if sys.exc_info()[0] is not None else None
-    return logger.makeRecord(
+    code = frame.f_code
+    record = logger.makeRecord(
         logger.name,
         level,
-        frame.f_code.co_filename,
+        code.co_filename,
         frame.f_lineno,
         message,
         args,
-        exc_info or None,  # type: ignore[arg-type]
-        frame.f_code.co_name,
+        exc_info or None,
+        code.co_name,
         extra,
     )
+    vars(record).update(attributes)
+    logger.handle(record)

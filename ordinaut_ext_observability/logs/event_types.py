@@ -1,4 +1,4 @@
-"""Every event that is logged, in one list: those of this package, and those that the host reports.
+"""Every event that is logged: those of this package, and those that the host reports.
 
 The log writes them, the audit keeps those marked `security`, the documentation lists them. A call names one of these
 objects and gives its fields, so that mypy finds a misspelt event or a missing one:
@@ -44,24 +44,35 @@ class Event(Generic[FieldsP]):
             raise ValueError(f"a field of {name} has a name that every line has")
 
 
+class HostEvent(Event[...]):
+    """An event that the host reports: it gives the fields by name or in this order, and any others."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, level: str, message: str, fields: str) -> None:
+        super().__init__(name, level, message, lambda: None, security=name == "security_event")  # type: ignore[misc]
+        self.fields = tuple(fields.split())
+
+
 class LogEvent(Protocol):
     """Logs one event, and never raises; a field of None is left out."""
 
     def __call__(self, event: Event[FieldsP], /, *args: FieldsP.args, **fields: FieldsP.kwargs) -> None: ...
 
 
-# Of this package
+_LEVELS = ("INFO", "WARNING", "ERROR")
+_PORTS = ("management port", "exporter")
 
 ACCESS = {
     level: Event(
         "api_request",
         level,
         "request",
-        lambda *, method, path, status_code, duration_ms, response_bytes, request_bytes=0, url_path="": None,
+        lambda *, method, path, status_code, duration_ms, request_bytes, response_bytes, url_path: None,
     )
-    for level in ("INFO", "WARNING", "ERROR")
+    for level in _LEVELS
 }
-"""A request was answered, slowly (WARNING), or with a status of 500 or more (ERROR)."""
+"""A request was answered, slowly (WARNING), with a status of 500 or more (ERROR)."""
 ACCESS_REFUSED = Event(
     "access_refused",
     "WARNING",
@@ -95,26 +106,18 @@ DATABASE_PROBLEM = Event(
 DATABASE_RECOVERED = Event("collector_recovered", "INFO", "PostgreSQL can be read again", lambda *, collector: None)
 HEALTH_CHANGED = {
     level: Event(
-        "health_transition",
-        level,
-        "health changed",
-        lambda *, check, status, previous_status=None, reason=None: None,
+        "health_transition", level, "health changed", lambda *, check, status, previous_status=None, reason=None: None
     )
-    for level in ("INFO", "WARNING", "ERROR")
+    for level in _LEVELS
 }
 """A check turned healthy, degraded or unknown (WARNING), unhealthy (ERROR)."""
 PORT_NOT_OPENED = {
-    port: Event("management_port", "WARNING", f"{port} not opened", lambda *, reason: None)
-    for port in ("management port", "exporter")
+    port: Event("management_port", "WARNING", f"{port} not opened", lambda *, reason: None) for port in _PORTS
 }
 PORT_OF_ANOTHER_WORKER = {
-    port: Event("management_port", "INFO", f"{port} not opened", lambda *, reason: None)
-    for port in ("management port", "exporter")
+    port: Event("management_port", "INFO", f"{port} not opened", lambda *, reason: None) for port in _PORTS
 }
-PORT_OPEN = {
-    port: Event("management_port", "INFO", f"{port} open", lambda *, url: None)
-    for port in ("management port", "exporter")
-}
+PORT_OPEN = {port: Event("management_port", "INFO", f"{port} open", lambda *, url: None) for port in _PORTS}
 REDIS_NOT_READ = Event("collector", "WARNING", "Redis not read", lambda *, reason: None)
 REDIS_PROBLEM = Event("collector_problem", "WARNING", "Redis cannot be read", lambda *, collector, reason: None)
 REDIS_RECOVERED = Event("collector_recovered", "INFO", "Redis can be read again", lambda *, collector: None)
@@ -125,48 +128,25 @@ REQUEST_ID_REJECTED = Event("request_id_rejected", "WARNING", "request id replac
 SETTING_NOT_USED = Event("settings_problem", "WARNING", "setting not used", lambda *, variable, value, problem: None)
 STEP_FAILED = Event("lifecycle", "ERROR", "our start or stop failed", lambda *, step, exception_type: None)
 
-# Of the host, which gives fields by name or in this order, and any others; unsuccessful ones are ERROR.
-
-API_REQUEST = Event("api_request", "INFO", "API request", lambda method, path, status_code, duration_ms, agent_id: None)
-EXTERNAL_TOOL_CALL = Event(
-    "external_tool_call",
-    "INFO",
-    "External tool call",
-    lambda tool_address, method, status_code, duration_ms, url: None,
-)
-LEASE_ACQUIRED = Event(
-    "lease_acquired", "DEBUG", "Lease acquired", lambda worker_id, task_id, lease_duration_seconds: None
-)
-LEASE_RELEASED = Event("lease_released", "DEBUG", "Lease released", lambda worker_id, task_id, duration_ms: None)
-PERFORMANCE_ALERT = Event(
-    "performance_alert",
-    "WARNING",
-    "Performance alert",
-    lambda metric_name, current_value, threshold, severity: None,
-)
-PIPELINE_STEP_COMPLETED = Event(
-    "pipeline_step_completed",
-    "INFO",
-    "Pipeline step completed",
-    lambda step_id, tool_address, success, duration_ms: None,
-)
-PIPELINE_STEP_STARTED = Event(
-    "pipeline_step_started", "INFO", "Pipeline step started", lambda step_id, tool_address, attempt: None
-)
-SCHEDULER_TICK = Event("scheduler_tick", "INFO", "Scheduler tick", lambda jobs_created, lag_seconds: None)
-SECURITY_EVENT = Event(
-    "security_event",
-    "WARNING",
-    "Security event",
-    lambda security_event_type, agent_id, details: None,
-    security=True,
-)
-TASK_COMPLETED = Event("task_completed", "INFO", "Task completed", lambda task_id, run_id, success, duration_ms: None)
-TASK_CREATED = Event("task_created", "INFO", "Task created", lambda task_id, agent_id, schedule_kind, title: None)
-TASK_STARTED = Event("task_started", "INFO", "Task started", lambda task_id, run_id, agent_id, attempt: None)
-WORKER_HEARTBEAT = Event(
-    "worker_heartbeat", "DEBUG", "Worker heartbeat", lambda worker_id, queue_depth, active_leases: None
-)
+HOST_EVENTS = {
+    row[0]: HostEvent(*row)
+    for row in (
+        ("api_request", "INFO", "API request", "method path status_code duration_ms agent_id"),
+        ("external_tool_call", "INFO", "External tool call", "tool_address method status_code duration_ms url"),
+        ("lease_acquired", "DEBUG", "Lease acquired", "worker_id task_id lease_duration_seconds"),
+        ("lease_released", "DEBUG", "Lease released", "worker_id task_id duration_ms"),
+        ("performance_alert", "WARNING", "Performance alert", "metric_name current_value threshold severity"),
+        ("pipeline_step_completed", "INFO", "Pipeline step completed", "step_id tool_address success duration_ms"),
+        ("pipeline_step_started", "INFO", "Pipeline step started", "step_id tool_address attempt"),
+        ("scheduler_tick", "INFO", "Scheduler tick", "jobs_created lag_seconds"),
+        ("security_event", "WARNING", "Security event", "security_event_type agent_id details"),
+        ("task_completed", "INFO", "Task completed", "task_id run_id success duration_ms"),
+        ("task_created", "INFO", "Task created", "task_id agent_id schedule_kind title"),
+        ("task_started", "INFO", "Task started", "task_id run_id agent_id attempt"),
+        ("worker_heartbeat", "DEBUG", "Worker heartbeat", "worker_id queue_depth active_leases"),
+    )
+}
+"""By name. Their level is ERROR where `success` is false; an `api_request` that has an access line is DEBUG."""
 
 EVENTS = tuple(
     event

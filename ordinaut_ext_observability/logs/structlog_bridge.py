@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, MutableMapping
-from types import FrameType, FunctionType, MappingProxyType
+from collections.abc import MutableMapping
+from types import FrameType, FunctionType
 from typing import Any
 
-from ordinaut_ext_observability.logs.caller import calling_frame, make_record
+from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 
 # structlog's processors are known by name, since what is not used need not be imported.
 _RENDERERS = frozenset(("JSONRenderer", "KeyValueRenderer", "LogfmtRenderer", "ConsoleRenderer"))
@@ -42,7 +42,6 @@ _MISSING = object()
 
 # The methods of loggers whose level has another name; of the rest, what is no level is INFO.
 _LEVELS = {"warn": "WARNING", "err": "ERROR", "exception": "ERROR", "failure": "ERROR", "fatal": "CRITICAL"}
-_METHODS = {"debug", "info", "msg", "log", "warning", "error", "critical", *_LEVELS}
 
 _BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
 
@@ -86,9 +85,9 @@ class StructlogBridge:
 
 
 class _ToRecord:
-    """The only processor: runs the host's, and makes what they made of an event the arguments of `_RecordLogger`.
+    """The only processor: runs the host's, and logs what they made of the event.
 
-    For any other logger it is what the host's processors make of the event.
+    For a logger that is not of our factory it is what the host's processors make of the event.
     """
 
     def __init__(self, processors: list[Any]) -> None:
@@ -109,7 +108,7 @@ class _ToRecord:
                 self._kept.append((processor, added))
 
     def __call__(self, logger: Any, method: str, fields: Any) -> Any:
-        if not isinstance(logger, _RecordLogger):
+        if not isinstance(logger, _NamedLogger):
             for processor in self._all:
                 fields = processor(logger, method, fields)
             return fields
@@ -117,7 +116,13 @@ class _ToRecord:
         for processor, added in self._kept:
             fields = processor(logger, method, fields)
             event.follow(fields, added)
-        return event.arguments(fields) if isinstance(fields, MutableMapping) else {"msg": fields}
+        level = logging.getLevelNamesMapping().get(_LEVELS.get(method, method.upper()), logging.INFO)
+        if logger.isEnabledFor(level):
+            if isinstance(fields, MutableMapping):
+                event.log(logger.logger, level, fields)
+            else:  # text: another than the last processor renders
+                log_record(logger.logger, level, _calling_frame(), fields, (), {})
+        raise sys.modules["structlog"].DropEvent  # it is logged
 
 
 class _Event:
@@ -150,8 +155,8 @@ class _Event:
             self._place = places[0] if places else self._place
             self._message = fields.get(self._place, self._message)
 
-    def arguments(self, fields: MutableMapping[str, Any]) -> dict[str, Any]:
-        """The record's message, exception and extra fields."""
+    def log(self, logger: logging.Logger, level: int, fields: MutableMapping[str, Any]) -> None:
+        """Make it a record, without the fields that our line has anyway."""
         exc_info, exc_text = self._take_exception(fields)
         stack = self._added.get("stack") or (_format_stack() if fields.pop("stack_info", None) else None)
         for name, value in self._added.items():
@@ -162,14 +167,19 @@ class _Event:
                 name == self._place or self._given.get(name, _MISSING) is not self._message
             ):
                 self._take(fields, name)
-        return {
-            "msg": "" if self._message is _MISSING else self._message,
-            "args": tuple(fields.pop("positional_args", ())),
-            "exc_info": exc_info,
-            "exc_text": exc_text,
-            "stack": stack,
-            "extra": fields,
-        }
+        message = "" if self._message is _MISSING else self._message
+        args = tuple(fields.pop("positional_args", ()))
+        log_record(
+            logger,
+            level,
+            _calling_frame(),
+            message,
+            args,
+            fields,
+            exc_info=exc_info,
+            exc_text=exc_text,
+            stack_info=stack,
+        )
 
     def _take_exception(self, fields: MutableMapping[str, Any]) -> tuple[Any, str | None]:
         """The exception, and its text where the host's processors rendered it; from wherever they put it."""
@@ -191,41 +201,20 @@ class _Event:
         return value
 
 
-class _RecordLogger:
-    """Stands at the end of structlog's processors: makes a record that names the code that logged."""
+class _NamedLogger:
+    """A logger of the standard library; what it is asked to log has been logged by then."""
 
     def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+        self.logger = logger
 
     def __getattr__(self, name: str) -> Any:
-        """A method per level; everything else is the standard library's logger's."""
-        if name not in _METHODS:
-            return getattr(self._logger, name)
-        level = logging.getLevelNamesMapping().get(_LEVELS.get(name, name.upper()), logging.INFO)
-        return lambda **arguments: self._log(level, **arguments)
-
-    def _log(
-        self,
-        level: int,
-        *,
-        msg: object,
-        args: tuple[object, ...] = (),
-        exc_info: Any = None,
-        exc_text: str | None = None,
-        stack: str | None = None,
-        extra: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        if self._logger.isEnabledFor(level):
-            record = make_record(self._logger, level, _calling_frame(), msg, args, exc_info, extra)
-            record.exc_text = exc_text
-            record.stack_info = stack
-            self._logger.handle(record)
+        return getattr(self.logger, name)
 
 
-def _make_logger(*names: Any) -> _RecordLogger:
+def _make_logger(*names: Any) -> _NamedLogger:
     """Make a logger as structlog's own factory does: under the name given, else that of the calling module."""
     name = names[0] if names and isinstance(names[0], str) else _calling_frame().f_globals.get("__name__", "structlog")
-    return _RecordLogger(logging.getLogger(name))
+    return _NamedLogger(logging.getLogger(name))
 
 
 def _is_structlogs(processor: Any) -> bool:

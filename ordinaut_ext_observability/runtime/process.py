@@ -18,7 +18,7 @@ from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnother
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.loop_watch import LoopWatch
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
@@ -214,12 +214,10 @@ class Runtime:
         logs = self.settings.logs
         return AccessLog(
             self.log_writer,
-            AccessLogOptions(
-                enabled=logs.access_log,
-                sample_ratio=logs.access_log_sample_ratio,
-                slow_seconds=logs.slow_request_seconds,
-                least_level=logs.log_level,
-            ),
+            enabled=logs.access_log,
+            sample_ratio=logs.access_log_sample_ratio,
+            slow_seconds=logs.slow_request_seconds,
+            least_level=logs.log_level,
         )
 
     def _start_management(self) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.health.history import MAX_TRANSITIONS, History
 from ordinaut_ext_observability.health.hysteresis import Hysteresis
-from ordinaut_ext_observability.scrub.details import mask_details
+from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
 from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_text

@@ -31,7 +31,7 @@ from ordinaut_ext_observability.correlation.context import (
     request_ids,
     work_ids,
 )
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.event_types import NAMES_OF_EVERY_LINE, Event
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.records import JsonFormatter
@@ -359,7 +359,7 @@ def test_short_events_keep_what_they_are_given(message: str, own: dict[str, Any]
 @given(texts.filter(lambda text: len(text) < 300), texts.filter(lambda text: len(text) < 300), st.integers(100, 599))
 def test_any_access_line_is_one_line(method: str, path: str, status_code: int) -> None:
     lines = Lines()
-    access = AccessLog(lines, AccessLogOptions())  # type: ignore[arg-type]
+    access = AccessLog(lines)  # type: ignore[arg-type]
     access.emit("INFO", access.layout(method, path, status_code), 1.5, 0.5, (ID, ID, ID[:16], True), "")
     fields = fields_of(lines.lines[0])
     assert list(fields)[-4:] == ["method", "path", "status_code", "duration_ms"]

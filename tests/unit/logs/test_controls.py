@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.compat.logging import StructuredLogger
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.event_types import Event
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.records import JsonHandler
@@ -45,7 +45,7 @@ def log_long_event(writer: LogWriter, fields: dict[str, str]) -> None:
 
 
 def log_access(writer: LogWriter, fields: dict[str, str]) -> None:
-    log = AccessLog(writer, AccessLogOptions())
+    log = AccessLog(writer)
     details = "".join(f",{json_text(name)}:{json_text(value)}" for name, value in fields.items())
     log.emit("INFO", log.layout("GET", UNSAFE, 200), 0.0, 0.1, ("c", "t", "s", False), details)
 
