@@ -32,12 +32,12 @@ _MAX_WORKERS = 1000
 
 
 def _counts(family: Callable[[Metrics], Counter], *names: str, **defaults: object) -> Any:
-    """A method that counts one, labelled with its arguments, which are given in this order or by these names."""
+    """A method that counts one, labelled with its arguments: given in this order or by these names, `_…` is no label."""
 
     @never_raises
     def record(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
         given = {**defaults, **dict(zip(names, args, strict=False)), **named}
-        family(_metrics()).labels(*(_text(given.get(name)) for name in names)).inc()
+        family(_metrics()).labels(*(_text(given.get(name)) for name in names if name[0] != "_")).inc()
 
     return record
 
@@ -54,8 +54,9 @@ class OrchestrationMetrics:
     record_authentication_attempt = _counts(lambda metrics: metrics.authentication_attempts, "method", "result")
     record_jwt_token_issued = _counts(lambda metrics: metrics.jwt_tokens_issued, "agent_id", "token_type")
     record_jwt_token_revoked = _counts(lambda metrics: metrics.jwt_tokens_revoked, "reason", reason="manual")
-    # The client's address, which is given too, is not kept: it would be a label without end, and a person's.
+    # The client's address is not kept: it would be a label without end, and a person's.
     record_blocked_request = _counts(lambda metrics: metrics.blocked_requests, "reason")
+    record_rate_limit_violation = _counts(lambda metrics: metrics.rate_limit_violations, "_client_ip", "endpoint")
 
     def __init__(self, registry: object = None) -> None:
         """`registry` is taken for the host's sake: the metrics are on the process's own registry."""
@@ -175,12 +176,6 @@ class OrchestrationMetrics:
     def update_database_connections(self, pool: object = "", state: object = "", count: float = 0, **_: object) -> None:
         _metrics().database_connections.labels(_text(pool), _text(state)).set(float(count))
 
-    @never_raises
-    def record_rate_limit_violation(self, client_ip: object = "", endpoint: object = "", **_: object) -> None:
-        """The address is not kept."""
-        del client_ip
-        _metrics().rate_limit_violations.labels(_text(endpoint)).inc()
-
     def record_http_request(self, *_: object, **__: object) -> None:
         """Nothing: the extension counts requests."""
 
@@ -194,9 +189,9 @@ def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callabl
     """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
     recorder = _recorder(metrics, "track_step_execution")
 
-    def record(names: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        error_type = type(error).__name__ if error else None
-        recorder.record_step_execution(**names, duration=seconds, success=error is None, error_type=error_type)
+    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        error_type = None if error is None else type(error).__name__
+        recorder.record_step_execution(**named, duration=seconds, success=error is None, error_type=error_type)
 
     return _tracking("track_step_execution", ("tool_addr", "step_id", "task_id"), record)
 
@@ -205,8 +200,8 @@ def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callabl
     """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
     recorder = _recorder(metrics, "track_task_execution")
 
-    def record(names: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        recorder.record_task_run(**names, status="success" if error is None else "failed", duration=seconds)
+    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        recorder.record_task_run(**named, status="success" if error is None else "failed", duration=seconds)
 
     return _tracking("track_task_execution", ("task_id", "agent_id"), record)
 
@@ -223,12 +218,10 @@ def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, di
 
     def handle() -> tuple[bytes, dict[str, str]]:
         from ordinaut_ext_observability.metrics.negotiation import TEXT
-        from ordinaut_ext_observability.runtime.current import current_runtime
 
-        runtime = current_runtime()
-        runtime.registry.refresh()
-        text = "".join(runtime.registry.pieces(openmetrics=False))
-        return text.encode(), {"Content-Type": TEXT.content_type}
+        registry = _runtime().registry
+        registry.refresh()
+        return "".join(registry.pieces(openmetrics=False)).encode(), {"Content-Type": TEXT.content_type}
 
     return handle
 

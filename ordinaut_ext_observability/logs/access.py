@@ -14,9 +14,9 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.logs.event_types import ACCESS
-from ordinaut_ext_observability.logs.line import Timestamps, lay_out_head
+from ordinaut_ext_observability.logs.events import Timestamps, lay_out_head
 from ordinaut_ext_observability.logs.writer import LogWriter
-from ordinaut_ext_observability.scrub.safe_json import json_text
+from ordinaut_ext_observability.scrub.plain_values import json_text
 
 LOGGER_NAME = "orchestrator.api"
 

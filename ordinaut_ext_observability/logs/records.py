@@ -7,7 +7,7 @@ import os
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
-from ordinaut_ext_observability.logs.line import Timestamps, add_context
+from ordinaut_ext_observability.logs.events import Timestamps, add_context
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text_of
 

@@ -94,15 +94,14 @@ class _ToRecord:
         self._all = processors
         names = [getattr(processor, "__name__", None) or type(processor).__name__ for processor in processors]
         end = next((index for index, name in enumerate(names) if name in _RENDERERS), max(len(names) - 1, 0))
-        host_has_own = any(not _is_structlogs(processor) for processor in processors[:end])
+        modules = [str(getattr(processor, "__module__", "")) for processor in processors[:end]]
+        host_has_own = any(module.partition(".")[0] != "structlog" for module in modules)
         self._kept: list[tuple[Any, tuple[str, ...]]] = []
         if "merge_contextvars" not in names:
             self._kept.append((sys.modules["structlog"].contextvars.merge_contextvars, ()))
         for processor, name in zip(processors[:end], names, strict=False):
-            time_field = (
-                getattr(getattr(processor, "stamper", processor), "key", None) if "TimeStamper" in name else None
-            )
-            added = (time_field,) if time_field else _ADDED.get(name, ())
+            stamper = getattr(processor, "stamper", processor) if "TimeStamper" in name else None
+            added = (stamper.key,) if hasattr(stamper, "key") else _ADDED.get(name, ())
             # What it adds, our line has; only processors of the host's own may want to see it.
             if name != _LEFT_OUT and (host_has_own or not added or name == _CALL_SITE):
                 self._kept.append((processor, added))
@@ -157,8 +156,11 @@ class _Event:
 
     def log(self, logger: logging.Logger, level: int, fields: MutableMapping[str, Any]) -> None:
         """Make it a record, without the fields that our line has anyway."""
-        exc_info, exc_text = self._take_exception(fields)
-        stack = self._added.get("stack") or (_format_stack() if fields.pop("stack_info", None) else None)
+        frame = _calling_frame()
+        exception = self._take_exception(fields)
+        stack = self._added.get("stack")
+        if fields.pop("stack_info", None) and not stack:
+            stack = f"Stack (most recent call last):\n{''.join(traceback.format_stack(frame)).rstrip()}"
         for name, value in self._added.items():
             if fields.get(name) is value:
                 self._take(fields, name)
@@ -169,29 +171,20 @@ class _Event:
                 self._take(fields, name)
         message = "" if self._message is _MISSING else self._message
         args = tuple(fields.pop("positional_args", ()))
-        log_record(
-            logger,
-            level,
-            _calling_frame(),
-            message,
-            args,
-            fields,
-            exc_info=exc_info,
-            exc_text=exc_text,
-            stack_info=stack,
-        )
+        log_record(logger, level, frame, message, args, fields, **exception, stack_info=stack)
 
-    def _take_exception(self, fields: MutableMapping[str, Any]) -> tuple[Any, str | None]:
+    def _take_exception(self, fields: MutableMapping[str, Any]) -> dict[str, Any]:
         """The exception, and its text where the host's processors rendered it; from wherever they put it."""
         rendered = self._added.get("exception")
         if rendered is None:
-            return fields.pop("exc_info", None), None
+            return {"exc_info": fields.pop("exc_info", None)}
         text = rendered
         if fields.get("exception", rendered) is not rendered:  # what the host's processors made of it
             text = self._take(fields, "exception")
         for name in [name for name, value in fields.items() if value is rendered]:
             self._take(fields, name)
-        return fields.pop("exc_info", self._given.get("exc_info", True)), text if isinstance(text, str) else None
+        exc_info = fields.pop("exc_info", self._given.get("exc_info", True))
+        return {"exc_info": exc_info, "exc_text": text if isinstance(text, str) else None}
 
     def _take(self, fields: MutableMapping[str, Any], name: str) -> Any:
         """The field's value; one that was given under this name is back in its place."""
@@ -217,10 +210,6 @@ def _make_logger(*names: Any) -> _NamedLogger:
     return _NamedLogger(logging.getLogger(name))
 
 
-def _is_structlogs(processor: Any) -> bool:
-    return str(getattr(processor, "__module__", "")).partition(".")[0] == "structlog"
-
-
 def _calling_frame() -> FrameType:
     """The frame of the code that logged.
 
@@ -230,12 +219,6 @@ def _calling_frame() -> FrameType:
     frame = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
     awaiting = getattr(sys.modules["structlog"].contextvars, "_ASYNC_CALLING_STACK", None)
     return calling_frame(frame if awaiting is None else awaiting.get(frame), _BETWEEN)
-
-
-def _format_stack() -> str:
-    """The stack of the code that logged, as the standard library writes it."""
-    lines = "".join(traceback.format_stack(_calling_frame()))
-    return f"Stack (most recent call last):\n{lines.rstrip()}"
 
 
 # Processors find the code that logged beyond the frames of modules called structlog: this one's is to be among them.

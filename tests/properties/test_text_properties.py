@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id
-from ordinaut_ext_observability.logs.line import Timestamps
-from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH, json_text
+from ordinaut_ext_observability.logs.events import Timestamps
+from ordinaut_ext_observability.scrub.plain_values import MAX_TEXT_LENGTH, json_text
 from ordinaut_ext_observability.metrics.negotiation import Format, accepts_gzip, choose_format
 from ordinaut_ext_observability.correlation.ids import parse_traceparent
 

@@ -13,7 +13,7 @@ from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.event_types import Event
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.records import JsonHandler
-from ordinaut_ext_observability.scrub.safe_json import json_text
+from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
 

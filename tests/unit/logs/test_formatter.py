@@ -15,7 +15,7 @@ import pytest
 
 from ordinaut_ext_observability.correlation.context import request_ids
 from ordinaut_ext_observability.logs.records import JsonFormatter
-from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH
+from ordinaut_ext_observability.scrub.plain_values import MAX_TEXT_LENGTH
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
 WORK = {"task_id": "t", "run_id": "r", "step_id": "s", "agent_id": "a", "worker_id": "w"}

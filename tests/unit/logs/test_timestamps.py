@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ordinaut_ext_observability.logs.line import Timestamps
-from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH, json_text
+from ordinaut_ext_observability.logs.events import Timestamps
+from ordinaut_ext_observability.scrub.plain_values import MAX_TEXT_LENGTH, json_text
 
 
 def seconds(text: str) -> float:
