@@ -6,46 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
-from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
-from ordinaut_ext_observability.db.definitions import DatabaseMetrics
-from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
-from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily, Histogram
-from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.settings.load import describe_settings
+from ordinaut_ext_observability.metrics.declarations import PARTS
+from ordinaut_ext_observability.metrics.declare import Declaration, declarations_of
+from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.settings.load import SETTINGS
 
 _BEGIN = "<!-- generated: settings -->"
 _END = "<!-- end of generated -->"
-
-_GROUPS = (
-    ("HTTP", ("http_", "plugin_", "websocket_")),
-    ("Tasks, pipelines, steps and tools", ("task", "pipeline_", "runs_", "step_", "external_tool_", "execution")),
-    (
-        "Queue and workers",
-        ("queue_", "due_work_", "oldest_due_work_", "work", "active_workers", "lease", "expired_leases"),
-    ),
-    ("Schedule", ("schedule",)),
-    ("PostgreSQL", ("database_",)),
-    ("Redis", ("redis_",)),
-    ("Health and process", ("health_", "process_")),
-    (
-        "Security and agents",
-        ("security_", "authentication_", "jwt_", "rate_", "blocked_", "audit_", "agent_", "active_a"),
-    ),
-    ("The extension itself", ("ordinaut_observability_",)),
-    ("Others", ("",)),
-)
-"""Titles of the reference and the beginnings of names after `orchestrator_`; a metric is in the first that fits."""
 
 
 def settings_table() -> str:
     """The settings as a Markdown table."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    rows += [
-        f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in describe_settings()
-    ]
+    rows += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
     return "\n".join(rows)
 
 
@@ -63,8 +37,7 @@ def settings_page(current: str) -> str:
 
 
 def metrics_reference(_current: str) -> str:
-    """Every metric with its type, labels and meaning, in groups."""
-    families = _all_families()
+    """Every metric with its type, unit, labels and meaning, by the part that counts it."""
     lines = [
         "# Metrics",
         "",
@@ -72,29 +45,26 @@ def metrics_reference(_current: str) -> str:
         "the host's database engines are there where these are configured. A label has a limited number of values:",
         "[endpoints.md](endpoints.md). How processes are merged: [processes.md](processes.md).",
     ]
-    for title, prefixes in _GROUPS:
-        group = [family for family in families if family.name.removeprefix("orchestrator_").startswith(prefixes)]
-        families = [family for family in families if family not in group]
-        if group:
-            lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-            lines += map(_metric_row, group)
+    told: set[str] = set()
+    for part in PARTS:
+        declared = [each for _, each in declarations_of(part) if each.name not in told]
+        told.update(each.name for each in declared)
+        lines += ["", f"## {part.title}", "", part.__doc__ or "", ""]
+        lines += ["| metric | type | unit | labels | meaning |", "|---|---|---|---|---|", *map(_metric_row, declared)]
+        for buckets in dict.fromkeys(each.buckets for each in declared if each.buckets is not None):
+            names = ", ".join(f"`{each.name}`" for each in declared if each.buckets is buckets)
+            bounds = ", ".join(f"{bound:g}" for bound in buckets.bounds)
+            lines.append(f"\nBuckets of {names}, in seconds: {bounds}. {buckets.reason}")
     return "\n".join(lines) + "\n"
 
 
-def _metric_row(family: AnyFamily) -> str:
-    meaning = family.documentation.replace("|", "\\|").replace("<", "&lt;")
-    if isinstance(family, Histogram):
-        meaning += f" Buckets: {', '.join(f'{bound:g}' for bound in family.bounds)} s."
-    return f"| `{family.name}` | {family.kind} | {', '.join(family.label_names)} | {meaning} |"
-
-
-def _all_families() -> list[AnyFamily]:
-    metrics = Metrics(Registry())
-    DatabaseMetrics(metrics)
-    InsightMetrics(metrics)
-    SystemMetrics(metrics)
-    RedisMetrics(metrics)
-    return metrics.registry.families()
+def _metric_row(metric: Declaration[AnyFamily]) -> str:
+    meaning = metric.help.replace("|", "\\|").replace("<", "&lt;")
+    if metric.kind == "gauge" and metric.merged_by == "sum":
+        meaning += " Processes are added up."
+    if metric.source:
+        meaning += f" Read from `{metric.source}`."
+    return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {', '.join(metric.label_names)} | {meaning} |"
 
 
 def loader_manifest(_current: str) -> str:

@@ -133,7 +133,7 @@ class BackgroundThread:
             self._stop.set()  # the thread has not begun: it finds this
 
     def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`, or within `STOP_SECONDS`. Safe without `start`, and more than once."""
+        """End until then, on `monotonic_seconds`, or within `STOP_SECONDS`. Safe without `start`, and twice."""
         self.begin_stop()
         if self._thread is not None:
             ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at

@@ -1,10 +1,11 @@
-"""`check`: the health report of a running service, and how any report becomes a table and an exit status."""
+"""`check`: the health of a running service or of this machine, as a table and an exit status."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -13,15 +14,12 @@ from rich.text import Text
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-SERVES = 0
-UNHEALTHY = 1
-NOT_ASKED = 2
-
 _COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
+_CPU_SECONDS = 1.0
+"""The load of a processor shows over time only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """What the service may ask for; empty where there is none."""
 
     operator: str
@@ -32,22 +30,43 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
     """The health report of the service at this URL: its base, its mount path or its management port.
 
     With an operator token the report has messages, else names and states; where neither may be seen, it says what the
-    readiness probe says.
+    readiness probe says. A `note` says how to see more.
 
     Raises:
         NoAnswerError: nothing there answers as we do.
     """
     base = url.rstrip("/")
-    for mount in (MOUNT_PATH, ""):
-        if mount and base.endswith(mount):
-            continue
-        report = _report_at(base + mount, tokens, timeout_seconds)
+    for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
+        report = _report_at(mount, tokens, timeout_seconds)
         if report is not None:
             return report
     raise NoAnswerError(
         f"{url} answers, but not with a health report of this extension.\n"
         f"Asked were {MOUNT_PATH}/health and /health. To see why: ordinaut-observability doctor --url {url}"
     )
+
+
+def check_machine() -> dict[str, Any]:
+    """Run the checks that the environment's settings ask for; the report in the shape a running service gives it."""
+    from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
+    from ordinaut_ext_observability.runtime.process import Runtime
+    from ordinaut_ext_observability.settings.load import load_settings
+    from ordinaut_ext_observability.web.health_report import everything
+
+    settings = load_settings()
+    # The report says it all: no log lines beside it.
+    runtime = Runtime(replace(settings, logs=settings.logs.model_copy(update={"level": "CRITICAL"})))
+
+    async def run() -> None:
+        runtime.health_monitor.unregister_check("event_loop")  # there is no host's
+        await asyncio.sleep(_CPU_SECONDS)
+        await runtime.health_monitor.run_all_checks()
+
+    run_on_own_loop(run())
+    runtime.lifecycle.mark_started()
+    report = everything(runtime.health_monitor, runtime.lifecycle)
+    del report["live"], report["ready"]
+    return {**report, "note": "These are the checks of this machine. Give a URL to ask a running service."}
 
 
 def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
@@ -59,12 +78,20 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
+    if _is_management_port(mount, answer, timeout_seconds):
+        note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
         report = _readiness(mount, timeout_seconds)
         note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
     else:
         report = _report_of(answer)
     return None if report is None else {**report, "note": note}
+
+
+def _is_management_port(mount: str, answer: Answer, timeout_seconds: float) -> bool:
+    """True where operators are not served. Another method is asked for, which is no attempt at their endpoint."""
+    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
+    return not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404
 
 
 def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
@@ -75,20 +102,17 @@ def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
         401: f"The service rejects the token of {option}: it is not its {variable}.\n"
         "Each rejection is a line of its log, with event_type access_refused.",
         403: "The service does not show the checks to this address: see its ORDINAUT_OBS_SCRAPE_ALLOW.",
-        404: f"What checks say is not served there: {variable} is not set in the service,\n"
-        "or this is its management port.",
+        404: f"The service does not tell what each check says: {variable} is not set there.",
         429: "The service has rejected this address too often: wait a minute.",
-    }.get(answer.status_code, f"The service does not say what checks say: it answers {answer.status_code}.")
+    }.get(answer.status_code, f"The service does not tell what each check says: it answers {answer.status_code}.")
 
 
 def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
-    """What anyone may know: whether the service is ready."""
-    answer = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds)
-    body = answer.json()
-    if not isinstance(body, dict) or body.get("status") not in ("ok", "unavailable"):
-        return None
-    status = "healthy" if body["status"] == "ok" else "unhealthy"
-    return {"status": status, "ready": body["status"], "checks": []}
+    """The part of the report that anyone may know: whether the service is ready."""
+    body = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).json()
+    ready = body.get("status") if isinstance(body, dict) else None
+    status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
+    return {"status": status, "ready": ready, "checks": []} if status else None
 
 
 def _report_of(answer: Answer) -> dict[str, Any] | None:
@@ -100,36 +124,26 @@ def _report_of(answer: Answer) -> dict[str, Any] | None:
     return None
 
 
-def exit_status(report: Mapping[str, Any], *, strict: bool) -> int:
-    """0 when the service serves, 1 when it is unhealthy or, if `strict`, degraded."""
-    healthy = ("healthy",) if strict else ("healthy", "degraded")
-    return SERVES if report["status"] in healthy else UNHEALTHY
-
-
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
-    """The checks as a table, the worst first."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("check", "status", "needed", "age", "message"):
-        table.add_column(column, overflow="fold")
+    """Print the checks as a table, the worst first."""
+    table = Table("check", "status", "needed", "age", "message", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     order = ("unhealthy", "unknown", "degraded", "healthy")
     for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
         age = check.get("age_seconds")
         message = check.get("message") or ("no recent result" if check.get("stale") else "")
         table.add_row(
             Text(str(check["name"])),
-            _coloured(check["status"]),
+            Text(check["status"], style=_COLOURS[check["status"]]),
             "required" if check.get("required") else "optional",
             "" if age is None else f"{age:.0f} s",
             Text(str(message)),  # as text: what stands in square brackets is no markup
         )
     if report["checks"]:
-        console.print(table)
-        console.print()
+        console.print(table, "")
     if "note" in report:
         console.print(Text(f"{report['note']}\n"))
     probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)
-    console.print(Text.assemble(_coloured(report["status"]), f"  ({probes})" if probes else ""))
-
-
-def _coloured(status: str) -> Text:
-    return Text(status, style=_COLOURS[status])
+    status = report["status"]
+    console.print(Text.assemble((status, _COLOURS[status]), f"  ({probes})" if probes else ""))

@@ -1,4 +1,7 @@
-"""The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often."""
+"""The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often.
+
+A subcommand returns its exit status, or nothing, which is 0.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,51 @@ import io
 import json
 import os
 import sys
+from dataclasses import asdict
+from enum import Enum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from ordinaut_ext_observability.cli import check as check_command
-from ordinaut_ext_observability.cli.host_shape import HostShape
-from ordinaut_ext_observability.cli.http_client import NoAnswerError, without_password
-from ordinaut_ext_observability.settings.environment import read_secret
+from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
+from ordinaut_ext_observability.cli.check import print_report as print_health
+from ordinaut_ext_observability.cli.http_client import without_password
+from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.version import __version__
 
+
+class HostShape(Enum):
+    """Ordinaut's two applications."""
+
+    LEAN = "lean"
+    FULL = "full"
+
+
+class _Commands(TyperGroup):
+    """Prints an error of ours as it is, without a traceback, and exits with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ObservabilityError as error:
+            typer.echo(str(error))
+            raise typer.Exit(2) from None
+
+
+def _exit(status: int | None, **_: Any) -> None:
+    raise typer.Exit(status or 0)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="ordinaut-observability",
     help="Observability for Ordinaut.",
     no_args_is_help=True,
+    result_callback=_exit,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -32,48 +65,33 @@ def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
     variable, environment = str(parameter.envvar), os.environ  # noqa: TID251
     if value.strip() and value != environment.get(variable):
         return value.strip()
-    given = read_secret(variable, environment)
+    given = read_given(variable, environment, is_secret=True)
     if given.problem:
         typer.echo(f"{given.variable} {given.problem}.", err=True)
     return "" if given.problem else given.text
 
 
-OperatorToken = Annotated[
-    str,
-    typer.Option(
-        "--token",
-        envvar="ORDINAUT_OBS_OPERATOR_TOKEN",
-        metavar="TOKEN",
-        show_envvar=True,
-        callback=_or_from_file,
-        help="Operator token; with it, each check says why it is not well.",
-    ),
-]
+def _secret(option: str, variable: str, metavar: str, said: str) -> Any:
+    return typer.Option(option, envvar=variable, metavar=metavar, show_envvar=True, callback=_or_from_file, help=said)
+
+
+def _seconds(said: str) -> Any:
+    return typer.Option(min=0.1, max=300.0, metavar="SECONDS", help=said)
+
+
+_OPERATORS = "Operator token; with it, each check says why it is not well."
+_URL = "postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine."
+
+OperatorToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _OPERATORS)]
 ScrapeToken = Annotated[
-    str,
-    typer.Option(
-        metavar="TOKEN",
-        envvar="ORDINAUT_OBS_SCRAPE_TOKEN",
-        show_envvar=True,
-        callback=_or_from_file,
-        help="Token of the scrape endpoints.",
-    ),
+    str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of the scrape endpoints.")
 ]
-DatabaseUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        envvar="DATABASE_URL",
-        show_envvar=True,
-        callback=_or_from_file,
-        help="postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine.",
-    ),
-]
-DatabaseTimeout = Annotated[
-    float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Seconds to connect, and for each query.")
-]
-Timeout = Annotated[float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Time to wait for each answer.")]
+Timeout = Annotated[float, _seconds("Time to wait for each answer.")]
+DatabaseUrl = Annotated[str, _secret("--url", "DATABASE_URL", "URL", _URL)]
+DatabaseTimeout = Annotated[float, _seconds("Seconds to connect, and for each query.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
@@ -98,34 +116,34 @@ def main(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     shape: Annotated[HostShape, typer.Option(help="Which of Ordinaut's two hosts to stand in for.")] = HostShape.LEAN,
     *,
     lazy: Annotated[
         bool, typer.Option("--lazy", help="Load the extension with the first request to it, not at start.")
     ] = False,
-) -> None:
+) -> int:
     """Start a small stand-in for Ordinaut's host with the extension mounted. Ctrl-C stops it."""
-    from ordinaut_ext_observability.cli.serve import serve_standin_host
+    from ordinaut_ext_observability.demo.serve import serve_standin_host
 
-    raise typer.Exit(serve_standin_host(host, port, shape, lazy=lazy))
+    return serve_standin_host(host, port, full=shape is HostShape.FULL, lazy=lazy)
 
 
 @app.command()
 def demo(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     seed: Annotated[int, typer.Option(help="Another number makes up other work.")] = 1,
     *,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the operator index in a browser.")
     ] = True,
-) -> None:
+) -> int:
     """Start a whole Ordinaut in small: real servers, workers, traffic. Ctrl-C stops it and leaves nothing."""
     from ordinaut_ext_observability.demo.demo import run_demo
 
-    raise typer.Exit(run_demo(host, port, seed=seed, open_browser=open_browser))
+    return run_demo(host, port, seed=seed, open_browser=open_browser)
 
 
 @app.command()
@@ -138,25 +156,19 @@ def check(
     timeout: Timeout = 5.0,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when degraded, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
+    as_json: AsJson = False,
+) -> int:
     """Show the health of a running service. Without a URL, run the checks of this machine.
 
     Exit status: 0 healthy or degraded, 1 unhealthy, 2 no answer.
     """
-    console = Console(highlight=False)
-    try:
-        url, password = without_password(url)
-        tokens = check_command.Tokens(password or token, scrape_token)
-        report = check_command.check_service(url, tokens, timeout) if url else _check_here()
-    except NoAnswerError as error:
-        console.print(str(error), markup=False, soft_wrap=True)
-        raise typer.Exit(check_command.NOT_ASKED) from None
+    url, password = without_password(url)
+    report = check_service(url, Tokens(password or token, scrape_token), timeout) if url else check_machine()
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
-        check_command.print_report(console, report)
-    raise typer.Exit(check_command.exit_status(report, strict=strict))
+        print_health(Console(highlight=False), report)
+    return 0 if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else 1
 
 
 @app.command()
@@ -167,18 +179,17 @@ def doctor(
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
     timeout: Timeout = 5.0,
-) -> None:
+) -> int:
     """Examine installation, settings and running host, and print the lines to paste where something is wrong.
 
     Run it where the host runs, with the host's environment. It changes nothing. Exit status: 1 when it found a problem.
     """
-    from ordinaut_ext_observability.cli.doctor.examination import examine
-    from ordinaut_ext_observability.cli.doctor.report import print_sections
+    from ordinaut_ext_observability.cli.doctor.report import examine, print_sections
 
     url, password = without_password(url)
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
-    sections = examine(urls, check_command.Tokens(password or token, scrape_token), timeout)
-    raise typer.Exit(print_sections(Console(highlight=False), sections))
+    sections = examine(urls, Tokens(password or token, scrape_token), timeout)
+    return 1 if print_sections(Console(highlight=False), sections) else 0
 
 
 @app.command()
@@ -187,13 +198,16 @@ def db(
     timeout: DatabaseTimeout = 5.0,
     top: Annotated[int, typer.Option(min=1, max=100, help="Transactions and statements shown.")] = 10,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
-    from ordinaut_ext_observability.cli.db import run_db
+    from ordinaut_ext_observability.cli.db import ask_report, print_report
 
-    _require(url)
-    raise typer.Exit(run_db(url, timeout_seconds=timeout, top=top, as_json=as_json))
+    report = ask_report(_required(url), timeout, top)
+    if as_json:
+        typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
+    else:
+        print_report(Console(highlight=False), report)
 
 
 @app.command()
@@ -205,27 +219,24 @@ def advise(
         float, typer.Option(min=0, help="Days of statistics it takes to call an index unused.")
     ] = 7.0,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
-    from ordinaut_ext_observability.cli.advise import run_advise
+    from ordinaut_ext_observability.cli.advise import advice_as_json, print_script
+    from ordinaut_ext_observability.cli.db import ask_database
+    from ordinaut_ext_observability.db.insights.advice import read_advice
 
-    _require(url)
-    seconds = min_unused_days * 86400
-    raise typer.Exit(
-        run_advise(url, timeout_seconds=timeout, min_rows=min_rows, min_unused_seconds=seconds, as_json=as_json)
-    )
+    read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
+    advice = ask_database(_required(url), timeout, read)
+    if as_json:
+        typer.echo(json.dumps(advice_as_json(advice), indent=2))
+    else:
+        print_script(Console(highlight=False), advice)
 
 
-def _require(database_url: str) -> None:
+def _required(database_url: str) -> str:
     if not database_url.strip():
-        typer.echo(
+        raise ObservabilityError(
             "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
         )
-        raise typer.Exit(check_command.NOT_ASKED)
-
-
-def _check_here() -> dict[str, Any]:
-    from ordinaut_ext_observability.cli.local_checks import check_here
-
-    return check_here()
+    return database_url

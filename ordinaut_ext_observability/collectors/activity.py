@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.id_window import IdWindow
 from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
 """In one reading; the rest is read the next time."""

@@ -33,7 +33,7 @@ class Checkpoints:
         self._open_stores = open_stores
         self._stores: Stores | None = None
         self._publisher = Publisher(families, metrics.relay_failures.labels("number").inc)
-        self._series = SeriesList(metrics.label_budgets)
+        self._series = SeriesList(metrics.registry.budgets)
         self._version = 0
         """The version of the document that this process knows."""
 

@@ -15,7 +15,6 @@ from ordinaut_ext_observability.background.jitter import spread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.connection import Database, Limits, Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import (
     Collected,
     DatabaseFacts,
@@ -30,6 +29,7 @@ from ordinaut_ext_observability.collectors.problems import is_lasting
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import States
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.relay.store import Stores
 
@@ -86,7 +86,7 @@ class SystemCollector:
         Raises:
             ValueError: the URL cannot be read.
         """
-        self.families = families or SystemMetrics(metrics)
+        self.families = families or SystemMetrics(metrics.registry)
         self._database = Database(url, limits)
         self._clock = clock
         self._event = event

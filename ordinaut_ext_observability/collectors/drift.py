@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.queue import SeenLease
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 1000
 """The newest of a reading: a sample is enough."""

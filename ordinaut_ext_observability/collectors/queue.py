@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from ordinaut_ext_observability.collectors.connection import Reading, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import QueueFacts
 from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 MOST_COUNTED = 10_000
 """Rows counted one by one; beyond that the planner is asked."""
@@ -70,7 +70,7 @@ def show_queue(families: SystemMetrics, facts: QueueFacts) -> None:
     shown = {"all": facts.claimable}
     shown |= {str(priority): facts.claimable_by_priority.get(priority, 0) for priority in range(1, 10)}
     for priority, depth in shown.items():
-        families.queue_depth_by_priority.labels(priority).set(depth)
+        families.due_work_queue_depth.labels(priority).set(depth)
 
 
 async def _estimate(reading: Reading) -> int:

@@ -9,7 +9,6 @@ import orjson
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.drift import DriftCollector
 from ordinaut_ext_observability.collectors.facts import QueueFacts, SchedulerFacts, WorkerFacts
 from ordinaut_ext_observability.collectors.queue import QueueReading, SeenLease, read_queue, show_queue
@@ -23,6 +22,7 @@ from ordinaut_ext_observability.collectors.scheduler import (
 )
 from ordinaut_ext_observability.collectors.states import States
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _STATE_VERSION = "1"
 """Another version begins anew."""

@@ -48,7 +48,7 @@ class RedisCollector:
         """
         self.state: Collected[RedisFacts] = UNREAD
         self._connection = RedisConnection(url)
-        self._families = families or RedisMetrics(metrics)
+        self._families = families or RedisMetrics(metrics.registry)
         self._count_internal_error = metrics.count_internal_error
         self._clock = clock
         self._interval_seconds = interval_seconds

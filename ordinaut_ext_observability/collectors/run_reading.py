@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import Reading, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.queue import SeenLease
 from ordinaut_ext_observability.collectors.runs import Plan, Run, RunCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
 """Of the window in one reading; after a long pause the rest is read the next time."""

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import SchedulerFacts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _GRACE_SECONDS = 30.0
 """The host's scheduler lets a job be this late before it calls it missed."""

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem
 from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 ResultT = TypeVar("ResultT")
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ordinaut_ext_observability.collectors.connection import Reading, instant
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import WorkerFacts
 from ordinaut_ext_observability.collectors.processed import ProcessedCounter, WorkerCount
 from ordinaut_ext_observability.collectors.queue import SeenLease
 from ordinaut_ext_observability.collectors.windows import WindowCounts
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _LOOK_BACK_SECONDS = 86_400.0
 """How long ago a worker may have given its last sign of life to be known at the beginning."""
@@ -71,8 +71,7 @@ class WorkersCollector:
         owners = {seen.lease.owner for seen in leases}
         families.workers.labels("busy").set(facts.busy)
         families.workers.labels("idle").set(len(self.heartbeats.keys() - owners))
-        if families.active_workers is not None:
-            families.active_workers.labels().set(facts.active)
+        families.active_workers.labels().set(facts.active)
         for which, age in (
             ("newest", facts.newest_heartbeat_age_seconds),
             ("oldest", facts.oldest_heartbeat_age_seconds),

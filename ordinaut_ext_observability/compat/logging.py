@@ -168,7 +168,7 @@ def get_logger(name: str) -> logging.Logger:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
-        logger.setLevel(current_runtime().settings.logs.log_level)
+        logger.setLevel(current_runtime().settings.logs.level)
         logger.propagate = False
     return logger
 

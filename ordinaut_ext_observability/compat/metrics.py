@@ -32,7 +32,7 @@ _MAX_WORKERS = 1000
 
 
 def _counts(family: Callable[[Metrics], Counter], *names: str, **defaults: object) -> Any:
-    """A method that counts one, labelled with its arguments: given in this order or by these names, `_…` is no label."""
+    """A method that counts one; its arguments, in this order or by these names, are the labels, but for `_…`."""
 
     @never_raises
     def record(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from ordinaut_ext_observability.db.statement import Statement, StatementCache, usable_table
 from ordinaut_ext_observability.db.utilisation import PoolUtilisation
+from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import HistogramChild
-
-# From a row found by its key on the same machine, to the half minute after which connections and pools give up. The
-# rules of Ordinaut take 1 second for slow.
-QUERY_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0)
-
-# An idle connection is handed over in microseconds, a new one takes some ten milliseconds; the rest is waiting for
-# others, who give connections back after one statement or after a slow request.
-POOL_WAIT_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0)
 
 COMPONENT = "database"
 """Under which failures of ours are counted."""
@@ -33,21 +26,18 @@ class StatementSeries:
         """None until there was an execution: what is only looked up is not shown."""
 
 
-class DatabaseMetrics:
-    """The families, each an attribute, and what records into them. Nothing here raises into the caller's statement."""
+class DatabaseMetrics(DatabaseClientMetrics):
+    """The families, and what records into them. Nothing here raises into the caller's statement."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """
-        Raises:
-            MetricDefinitionError: there is one of these on the registry already.
-        """
+        super().__init__(metrics.registry)
         self._metrics = metrics
         self._statements = StatementCache(self._series)
         self._pairs: dict[tuple[str, str], StatementSeries] = {}
         self.engine_events: object = None
         """What listens to SQLAlchemy's engines for these metrics."""
-        self._define_statements(metrics)
-        self._define_pools(metrics)
+        self._commits = self.transactions.labels("commit")
+        self._rollbacks = self.transactions.labels("rollback")
         self.utilisation = PoolUtilisation(metrics.database_connections, self.count_failure)
         metrics.registry.refresh_with(self.utilisation.refresh)
 
@@ -107,46 +97,6 @@ class DatabaseMetrics:
     def count_failure(self) -> None:
         """Count a failure of ours."""
         self._metrics.count_internal_error(COMPONENT)
-
-    def _define_statements(self, metrics: Metrics) -> None:
-        self.query_seconds = metrics.histogram(
-            "orchestrator_database_query_duration_seconds",
-            "Time from sending a statement to its result, failed ones included, by what the statement does and the "
-            "first table it names. From SQLAlchemy's events and instrumented asyncpg connections; for a cursor, all "
-            "waits for its rows.",
-            "operation",
-            "table",
-            bounds=QUERY_SECONDS,
-        )
-        self.query_errors = metrics.counter(
-            "orchestrator_database_query_errors_total",
-            "Statements and connection attempts that ended with an exception, by its class; cancelled ones count as "
-            "CancelledError.",
-            "operation",
-            "table",
-            "error",
-        )
-        self.transactions = metrics.counter(
-            "orchestrator_database_transactions_total",
-            "Transactions ended, by commit or rollback, savepoints left out. SQLAlchemy ends with a rollback what was "
-            "not committed, a session that only read included; its commits are counted as they begin.",
-            "outcome",
-        )
-        self._commits = self.transactions.labels("commit")
-        self._rollbacks = self.transactions.labels("rollback")
-
-    def _define_pools(self, metrics: Metrics) -> None:
-        self.pool_wait_seconds = metrics.histogram(
-            "orchestrator_database_pool_wait_seconds",
-            "Time callers waited for a connection of an instrumented asyncpg pool, whether they got one or not.",
-            "pool",
-            bounds=POOL_WAIT_SECONDS,
-        )
-        self.pool_timeouts = metrics.counter(
-            "orchestrator_database_pool_timeouts_total",
-            "Waits for a connection of an instrumented asyncpg pool that ran into the caller's timeout.",
-            "pool",
-        )
 
     def _series(self, statement: Statement) -> StatementSeries:
         known = self._pairs.get(statement)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.statements import MAX_STATEMENTS
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS, DatabaseServerMetrics
+from ordinaut_ext_observability.metrics.declare import declarations_of
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
+from ordinaut_ext_observability.metrics.registry import Registry
 
 if TYPE_CHECKING:  # reading them takes the driver; every API process has the families
     from ordinaut_ext_observability.db.insights.activity import Connections, Longest
@@ -47,17 +48,14 @@ class GrowingCounter:
         self._last = {}
 
 
-class InsightMetrics:
-    """The families, and how a reading becomes their values. What a reading does not know has no series."""
+class InsightMetrics(DatabaseServerMetrics):
+    """How a reading becomes their values. What a reading does not know has no series."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._gauges: list[Gauge] = []
-        self._counters: list[GrowingCounter] = []
-        self._define_server()
-        self._define_sessions()
-        self._define_tables()
-        self._define_statements()
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
+        families = [self.__dict__[name] for name, _ in declarations_of(DatabaseServerMetrics)]
+        self._gauges = [family for family in families if isinstance(family, Gauge)]
+        self._counters = {family.name: GrowingCounter(family) for family in families if isinstance(family, Counter)}
 
     def update(self, insights: Insights) -> None:
         """Show this reading in place of the last."""
@@ -70,143 +68,44 @@ class InsightMetrics:
         """Show no values any more: they would age, and another process reads the database now. Counters stay."""
         for gauge in self._gauges:
             gauge.clear()
-        for counter in self._counters:
+        for counter in self._counters.values():
             counter.pause()
 
-    def _define_server(self) -> None:
-        self._transactions = self._counter(
-            "orchestrator_database_server_transactions_total",
-            "Transactions of the database that ended, whoever's: commit or rollback (pg_stat_database).",
-            "outcome",
-        )
-        self._deadlocks = self._counter(
-            "orchestrator_database_deadlocks_total", "Deadlocks PostgreSQL found and broke (pg_stat_database)."
-        )
-        self._temp_bytes = self._counter(
-            "orchestrator_database_temp_bytes_total",
-            "Bytes written to temporary files by what did not fit work_mem (pg_stat_database).",
-        )
-        self._blocks = self._counter(
-            "orchestrator_database_blocks_total",
-            "Blocks of 8 kB asked for, by where they were: cache (PostgreSQL's buffers) or disk (pg_stat_database).",
-            "source",
-        )
-        self._cache_hit_ratio = self._gauge(
-            "orchestrator_database_cache_hit_ratio",
-            "Share of blocks found in PostgreSQL's buffers since its statistics were reset (pg_stat_database).",
-        )
-        self._max_connections = self._gauge(
-            "orchestrator_database_max_connections",
-            "Connections the server takes, those reserved for superusers left out (pg_settings).",
-        )
-        self._xid_age = self._gauge(
-            "orchestrator_database_xid_age",
-            "Transactions since the oldest rows of the server were frozen; at 2.1 billion it stops (pg_database).",
-        )
-
-    def _define_sessions(self) -> None:
-        self._active = self._gauge(
-            "orchestrator_database_connections_active",
-            "Client connections of the server that run a statement, all databases (pg_stat_activity).",
-        )
-        self._backends = self._gauge(
-            "orchestrator_database_backends",
-            "Client connections of the server, all databases, by state; hidden: our role may not see it "
-            "(pg_stat_activity).",
-            "state",
-        )
-        self._longest_transaction = self._gauge(
-            "orchestrator_database_longest_transaction_seconds",
-            "Age of the oldest open transaction of the database, 0 without one (pg_stat_activity).",
-        )
-        self._longest_query = self._gauge(
-            "orchestrator_database_longest_query_seconds",
-            "How long the longest statement of the database has been running, 0 without one (pg_stat_activity).",
-        )
-        self._longest_idle = self._gauge(
-            "orchestrator_database_idle_in_transaction_seconds",
-            "Longest time a session of the database has been idle inside a transaction (pg_stat_activity).",
-        )
-        self._blocked = self._gauge(
-            "orchestrator_database_blocked_sessions", "Sessions of the database that wait for a lock (pg_locks)."
-        )
-
-    def _define_tables(self) -> None:
-        self._scan_ratio = self._gauge(
-            "orchestrator_database_index_scan_ratio",
-            "Share of the table's scans that used an index, since the statistics were reset (pg_stat_all_tables).",
-            "table",
-        )
-        self._dead_tuples = self._gauge(
-            "orchestrator_database_dead_tuples",
-            "Row versions waiting for vacuum, an estimate (pg_stat_all_tables).",
-            "table",
-        )
-        self._autovacuum_age = self._gauge(
-            "orchestrator_database_last_autovacuum_age_seconds",
-            "Time since autovacuum last finished with the table; no series: never (pg_stat_all_tables).",
-            "table",
-        )
-        self._table_size = self._gauge(
-            "orchestrator_database_table_size_bytes",
-            "Size of the table with its indexes; no series while it is locked exclusively (pg_total_relation_size).",
-            "table",
-        )
-
-    def _define_statements(self) -> None:
-        self._statement_seconds = self._counter(
-            "orchestrator_database_statement_seconds_total",
-            f"Time taken by the {MAX_STATEMENTS} statements of the database that took most of it (pg_stat_statements).",
-            "queryid",
-        )
-        self._statement_calls = self._counter(
-            "orchestrator_database_statement_calls_total",
-            f"Calls of the {MAX_STATEMENTS} statements of the database that took most time (pg_stat_statements).",
-            "queryid",
-        )
-
-    def _counter(self, name: str, documentation: str, *labels: str) -> GrowingCounter:
-        counter = GrowingCounter(self._metrics.counter(name, documentation, *labels))
-        self._counters.append(counter)
-        return counter
-
-    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
-        gauge = self._metrics.gauge(name, documentation, *labels)
-        self._gauges.append(gauge)
-        return gauge
+    def _follow(self, counter: Counter, counts: Mapping[tuple[str, ...], float]) -> None:
+        self._counters[counter.name].follow(counts)
 
     def _update_server(self, server: Server | None, xid_age: XidAge | None) -> None:
-        _show(self._xid_age, None if xid_age is None else xid_age.server_age)
-        _show(self._cache_hit_ratio, None if server is None else server.cache_hit_ratio)
-        _show(self._max_connections, None if server is None else server.max_connections - server.reserved_connections)
+        _show(self.xid_age, None if xid_age is None else xid_age.server_age)
+        _show(self.cache_hit_ratio, None if server is None else server.cache_hit_ratio)
+        _show(self.max_connections, None if server is None else server.max_connections - server.reserved_connections)
         if server is None:
             return
-        self._transactions.follow({("commit",): server.commits, ("rollback",): server.rollbacks})
-        self._deadlocks.follow({(): server.deadlocks})
-        self._temp_bytes.follow({(): server.temp_bytes})
-        self._blocks.follow({("cache",): server.blocks_from_cache, ("disk",): server.blocks_from_disk})
+        self._follow(self.transactions, {("commit",): server.commits, ("rollback",): server.rollbacks})
+        self._follow(self.deadlocks, {(): server.deadlocks})
+        self._follow(self.temp_bytes, {(): server.temp_bytes})
+        self._follow(self.blocks, {("cache",): server.blocks_from_cache, ("disk",): server.blocks_from_disk})
 
     def _update_sessions(self, connections: Connections | None, longest: Longest | None, locks: Locks | None) -> None:
-        _show(self._active, None if connections is None else connections.active)
-        _show_each(self._backends, {} if connections is None else connections.by_state)
-        _show(self._longest_transaction, None if longest is None else longest.transaction_seconds)
-        _show(self._longest_query, None if longest is None else longest.query_seconds)
-        _show(self._longest_idle, None if longest is None else longest.idle_in_transaction_seconds)
-        _show(self._blocked, None if locks is None else locks.waiting)
+        _show(self.active, None if connections is None else connections.active)
+        _show_each(self.backends, {} if connections is None else connections.by_state)
+        _show(self.longest_transaction, None if longest is None else longest.transaction_seconds)
+        _show(self.longest_query, None if longest is None else longest.query_seconds)
+        _show(self.longest_idle, None if longest is None else longest.idle_in_transaction_seconds)
+        _show(self.blocked, None if locks is None else locks.waiting)
 
     def _update_tables(self, tables: Tables | None) -> None:
         found = () if tables is None else tables.found
-        _show_each(self._scan_ratio, {table.name: table.index_scan_ratio for table in found})
-        _show_each(self._dead_tuples, {table.name: table.dead_rows for table in found})
-        _show_each(self._autovacuum_age, {table.name: table.autovacuum_age_seconds for table in found})
-        _show_each(self._table_size, {table.name: table.size_bytes for table in found})
+        _show_each(self.scan_ratio, {table.name: table.index_scan_ratio for table in found})
+        _show_each(self.dead_tuples, {table.name: table.dead_rows for table in found})
+        _show_each(self.autovacuum_age, {table.name: table.autovacuum_age_seconds for table in found})
+        _show_each(self.table_size, {table.name: table.size_bytes for table in found})
 
     def _update_statements(self, statements: Statements | None) -> None:
         if statements is None:
             return
         top = statements.top[:MAX_STATEMENTS]
-        self._statement_seconds.follow({(statement.id,): statement.seconds for statement in top})
-        self._statement_calls.follow({(statement.id,): statement.calls for statement in top})
+        self._follow(self.statement_seconds, {(statement.id,): statement.seconds for statement in top})
+        self._follow(self.statement_calls, {(statement.id,): statement.calls for statement in top})
 
 
 def _show(gauge: Gauge, value: float | None) -> None:
@@ -219,11 +118,4 @@ def _show_each(gauge: Gauge, values: Mapping[str, float | None]) -> None:
 
 
 def _show_values(gauge: Gauge, values: Mapping[tuple[str, ...], float | None]) -> None:
-    shown = []
-    for labels, value in values.items():
-        if value is not None:
-            child = gauge.labels(*labels)
-            child.set(value)
-            shown.append(child)
-    if len(shown) < len(gauge):
-        gauge.keep_only(shown)
+    gauge.replace({labels: value for labels, value in values.items() if value is not None})

@@ -1,7 +1,7 @@
-"""What is left when the demo is killed outright ends here: processes, servers, folders.
+"""Ends and deletes what the demo started, when the demo ends or is killed outright.
 
-A process of its own, told on its standard input what there is: `pid <number>`, `folder <path>`. That input ends with
-the demo, however it ends; then all of it is ended and deleted.
+A process of its own, told on its standard input what there is: `pid <number>`, `server <number>`, `folder <path>`.
+That input ends with the demo, however it ends.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from collections.abc import Iterable
 
 import psutil
 
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 5.0
+"""Longer than the API takes to end its streams."""
 _ATTEMPTS = 10
 
 
 def keep(lines: Iterable[str]) -> None:
     """Note what is told until there is nothing more, then clean up."""
     processes: list[psutil.Process] = []
+    servers: list[psutil.Process] = []
     folders: list[str] = []
     for line in lines:
         kind, _, value = line.rstrip("\n").partition(" ")
@@ -29,15 +31,16 @@ def keep(lines: Iterable[str]) -> None:
             folders.append(value)
         else:
             with contextlib.suppress(psutil.NoSuchProcess):
-                processes.append(psutil.Process(int(value)))  # knows it from a later one of the same number
-    _end(processes)
+                # It knows the process from a later one of the same number.
+                (servers if kind == "server" else processes).append(psutil.Process(int(value)))
+    _end(processes)  # first, since they are clients of the servers
+    _end(servers)
     for folder in folders:
         _delete(folder)
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """The youngest first: servers last."""
-    for process in reversed(processes):
+    for process in processes:
         with contextlib.suppress(psutil.Error):
             # PostgreSQL waits for its clients at SIGTERM.
             process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)

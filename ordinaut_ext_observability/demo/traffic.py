@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
 import random
+import sys
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,7 +14,6 @@ import httpx
 from redis import exceptions
 from redis.asyncio import Redis
 
-from ordinaut_ext_observability.demo.lifetime import run_until_told
 from ordinaut_ext_observability.demo.workload import ORDER_PLACED, SYSTEM_AGENT_ID, TASKS
 
 _PAUSE_SECONDS = 0.3
@@ -106,13 +105,10 @@ async def _read_events(redis: Redis, chance: random.Random) -> None:
     await redis.xadd(_EXTENSION_STREAM, {"payload": "{}"}, maxlen=1000)
 
 
-async def _main(url: str, seed: int) -> None:
+async def main(url: str, seed: int) -> None:
+    """Make requests and read events, for ever."""
     await asyncio.gather(make_requests(url, seed), subscribe(os.environ["REDIS_URL"], seed))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    run_until_told(lambda: _main(arguments.url, arguments.seed))
+    asyncio.run(main(sys.argv[1], seed=int(sys.argv[2])))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import socket
+import sys
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from observability.logging import (
-    generate_run_id,
-    generate_step_id,
-    pipeline_logger,
-    set_request_context,
-    worker_logger,
-)
+from observability.logging import generate_run_id, generate_step_id, pipeline_logger, set_request_context, worker_logger
 from observability.metrics import orchestrator_metrics
 from ordinaut_ext_observability.demo.database import connect
-from ordinaut_ext_observability.demo.lifetime import run_until_told
 from ordinaut_ext_observability.demo.workload import LEASE_SECONDS, Step, fate, steps_of
 
 _POLL_SECONDS = 0.2
@@ -99,7 +92,7 @@ class Worker:
         steps = steps_of(task["payload"])
         for attempt in range(1, task["max_retries"] + 2):
             error = await self._attempt(work_id, task_id, attempt, steps)
-            output = json.dumps({"steps": {step.name: {"status": "simulated"} for step in steps}})
+            output = json.dumps({"steps": {step.id: {"status": "simulated"} for step in steps}})
             await self._database.execute(
                 _RUN,
                 *(task_id, self.worker_id, started, error is None, error, attempt),
@@ -128,16 +121,16 @@ class Worker:
         return None
 
     async def _run_step(self, step: Step, task_id: Any, seconds: float, succeeds: bool) -> None:  # noqa: FBT001
-        step_id = generate_step_id(step.name)
+        step_id = generate_step_id(step.id)
         set_request_context(step_id=step_id)
-        pipeline_logger.pipeline_step_started(step_id=step_id, tool_address=step.tool)
+        pipeline_logger.pipeline_step_started(step_id=step_id, tool_address=step.uses)
         taken = seconds * self._slowness
         await asyncio.sleep(taken)
         orchestrator_metrics.record_external_tool_call(
-            tool_address=step.tool, method="simulated", status_code=200 if succeeds else 502, duration=taken
+            tool_address=step.uses, method="simulated", status_code=200 if succeeds else 502, duration=taken
         )
         orchestrator_metrics.record_step_execution(
-            tool_addr=step.tool,
+            tool_addr=step.uses,
             step_id=step_id,
             task_id=task_id,
             duration=taken,
@@ -145,20 +138,17 @@ class Worker:
             error_type=None if succeeds else step.error,
         )
         pipeline_logger.pipeline_step_completed(
-            step_id=step_id, tool_address=step.tool, success=succeeds, duration_ms=taken * 1000
+            step_id=step_id, tool_address=step.uses, success=succeeds, duration_ms=taken * 1000
         )
         if not succeeds:
-            raise StepFailed(f"{step.name}: {step.error} from {step.tool}")
+            raise StepFailed(f"{step.id}: {step.error} from {step.uses}")
 
 
-async def _main(seed: int, slowness: float) -> None:
+async def main(seed: int, slowness: float) -> None:
+    """Work, for ever."""
     worker = Worker(await connect("ordinaut-worker"), seed, slowness)
     await asyncio.gather(worker.send_heartbeats(), worker.work())
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--slowness", type=float, default=1.0)
-    arguments = parser.parse_args()
-    run_until_told(lambda: _main(arguments.seed, arguments.slowness))
+    asyncio.run(main(seed=int(sys.argv[1]), slowness=float(sys.argv[2])))

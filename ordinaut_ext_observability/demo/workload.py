@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -20,10 +20,10 @@ DEAD_WORKER_ID = "worker-00000000-0000-4000-8000-00000000dead"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a tool: how long it takes, give or take a third, and how often it fails."""
+    """One call of a tool, as in the payload of a task: its time, give or take a third, and how often it fails."""
 
-    name: str
-    tool: str
+    id: str
+    uses: str
     seconds: float
     failure_ratio: float = 0.0
     error: str = "ToolError"
@@ -99,15 +99,12 @@ def agent_id(name: str) -> UUID:
 
 def steps_of(payload: str) -> tuple[Step, ...]:
     """The steps in a task's payload."""
-    return tuple(
-        Step(step["id"], step["uses"], step["seconds"], step["failure_ratio"], step["error"])
-        for step in json.loads(payload)["pipeline"]
-    )
+    return tuple(Step(**step) for step in json.loads(payload)["pipeline"])
 
 
 def fate(seed: int, work_id: int, attempt: int, step: Step) -> tuple[float, bool]:
     """How many seconds a step takes, and whether it succeeds: the same for the same work, whoever does it."""
-    chance = random.Random(f"{seed}:{work_id}:{attempt}:{step.name}")
+    chance = random.Random(f"{seed}:{work_id}:{attempt}:{step.id}")
     seconds = step.seconds * chance.uniform(0.67, 1.33)
     return seconds, chance.random() >= step.failure_ratio
 
@@ -142,20 +139,11 @@ def abandoned_lease() -> str:
 
 
 def _task_row(task: DemoTask) -> str:
-    steps = [
-        {
-            "id": step.name,
-            "uses": step.tool,
-            "seconds": step.seconds,
-            "failure_ratio": step.failure_ratio,
-            "error": step.error,
-        }
-        for step in task.steps
-    ]
+    payload = json.dumps({"pipeline": [asdict(step) for step in task.steps]})
     expression = "NULL" if task.expression is None else f"'{task.expression}'"
     return (
         "INSERT INTO task (id, title, description, created_by, schedule_kind, schedule_expr, timezone, payload, "
         f"status, priority, max_retries) VALUES ('{task.id}', '{task.title}', 'Of the demo', "
-        f"'{agent_id(task.agent)}', '{task.kind}', {expression}, 'UTC', '{json.dumps({'pipeline': steps})}', "
+        f"'{agent_id(task.agent)}', '{task.kind}', {expression}, 'UTC', '{payload}', "
         f"'{task.status}', {task.priority}, {task.max_retries});"
     )

@@ -100,7 +100,7 @@ class _ToRecord:
         if "merge_contextvars" not in names:
             self._kept.append((sys.modules["structlog"].contextvars.merge_contextvars, ()))
         for processor, name in zip(processors[:end], names, strict=False):
-            stamper = getattr(processor, "stamper", processor) if "TimeStamper" in name else None
+            stamper: Any = getattr(processor, "stamper", processor) if "TimeStamper" in name else None
             added = (stamper.key,) if hasattr(stamper, "key") else _ADDED.get(name, ())
             # What it adds, our line has; only processors of the host's own may want to see it.
             if name != _LEFT_OUT and (host_has_own or not added or name == _CALL_SITE):

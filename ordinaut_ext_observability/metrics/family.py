@@ -11,7 +11,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
@@ -294,6 +294,16 @@ class Gauge(Family[GaugeChild]):
         """
         self.merged_by = merged_by
         super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values by their labels, and no others."""
+        shown: set[GaugeChild] = set()
+        for labels, value in values.items():
+            child = self.labels(*labels)
+            child.set(value)
+            shown.add(child)
+        if len(shown) < len(self):
+            self.keep_only(shown)
 
     def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""

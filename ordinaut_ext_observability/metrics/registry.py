@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from prometheus_client.metrics_core import Metric
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.declare import Buckets, Declaration
 from ordinaut_ext_observability.metrics.exposition import FamilyRenderer, collect, describe
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
 
@@ -21,10 +24,37 @@ class Registry:
     It can be registered on a `prometheus_client.CollectorRegistry`, and what that prints is what `pieces` yields.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, budgets: LabelBudgets | None = None, buckets: Mapping[Buckets, tuple[float, ...]] | None = None
+    ) -> None:
+        """`budgets` bound the families bound here; `buckets` has bounds in place of declared ones."""
+        self.budgets = budgets or LabelBudgets()
+        self.on_overflow: Callable[[str, str], None] = lambda _metric, _label: None
+        """Told the metric and the label whose new value had no place."""
+        self._buckets = buckets or {}
+        self._bound: dict[object, Any] = {}
         self._renderers: dict[str, tuple[AnyFamily, FamilyRenderer]] = {}
         self._refreshers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
+
+    def bind(self, declaration: Declaration[FamilyT]) -> FamilyT:
+        """The family of this declaration, registered when it is first asked for.
+
+        Raises:
+            MetricDefinitionError: another metric has its name, or the name, a label or the buckets are not usable.
+        """
+        family: FamilyT | None = self._bound.get(declaration)
+        if family is None:
+            buckets = declaration.buckets
+            if buckets is not None and buckets in self._buckets:
+                declared = replace(declaration, buckets=Buckets(buckets.reason, self._buckets[buckets]))
+            else:
+                declared = declaration
+            family = self._bound[declaration] = self.register(declared.make(self.budgets, self._overflowed))
+        return family
+
+    def _overflowed(self, metric: str, label: str) -> None:
+        self.on_overflow(metric, label)  # set when the metrics of the extension are bound, after the first families
 
     def register(self, family: FamilyT) -> FamilyT:
         """Add a family.

@@ -1,19 +1,17 @@
 """Connecting to PostgreSQL: the same way for the collectors and for every command, so that they agree on every URL.
 
-Nothing is set for the session but its name: what else it needs is set in each transaction. A session that began
-read-only would be none for a URL that asks for `target_session_attrs=read-write`, and poolers refuse what they do not
-know.
+A session is given a name and nothing else, since poolers refuse what they do not know. What it needs is set in each
+transaction: begun read-only, it would be none for a URL that asks for `target_session_attrs=read-write`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
 
-from ordinaut_ext_observability.postgresql.url import asyncpg_url, shown_target
+from ordinaut_ext_observability.postgresql.url import read_url
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -38,24 +36,27 @@ async def connect(url: str, *, timeout_seconds: float, answer_seconds: float) ->
         OSError: no server can be reached, or none answers in time.
         asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: likewise, or it refuses us.
     """
-    servers = _one_by_one(asyncpg_url(url))
+    target = read_url(url)
+    prefers_standby = target.parameters.get("target_session_attrs") == "prefer-standby" and len(target.servers) > 1
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     notes: list[str] = []
     decisive: Exception = OSError("no server is named")
-    for attributes in _rounds(servers):
-        for number, server in enumerate(servers):
-            left = max(0.01, deadline - asyncio.get_running_loop().time()) / (len(servers) - number)
+    for attributes in ("standby", "any") if prefers_standby else (None,):
+        for number, server in enumerate(target.servers):
+            left = max(0.01, deadline - asyncio.get_running_loop().time()) / (len(target.servers) - number)
             try:
                 return await asyncpg.connect(
-                    server,
+                    target.url(server),  # asked together, they do not tell which of them refused
                     timeout=left,
                     command_timeout=answer_seconds,
                     statement_cache_size=0,  # a prepared statement belongs to a session, which a pooler may change
                     server_settings={"application_name": APPLICATION_NAME},
                     target_session_attrs=attributes,
+                    # asyncpg takes `sslrootcert` for a file's name.
+                    ssl=True if target.parameters.get("sslrootcert") == "system" else None,
                 )
             except FAILURES as error:
-                notes.append(f"{shown_target(server)}: {_reason(error, left)}")
+                notes.append(f"{target.shown(server)}: {_reason(error, left)}")
                 if not isinstance(decisive, asyncpg.TargetServerAttributeNotMatched):
                     decisive = error
                 if not isinstance(error, _TRY_NEXT):
@@ -63,28 +64,6 @@ async def connect(url: str, *, timeout_seconds: float, answer_seconds: float) ->
     for note in dict.fromkeys(notes):
         decisive.add_note(note)
     raise decisive
-
-
-def _one_by_one(url: str) -> list[str]:
-    """The URL for each of its servers: asked together, they do not tell which of them refused."""
-    parts = urlsplit(url)
-    user, at, servers = parts.netloc.rpartition("@")
-    if servers:
-        query = f"?{parts.query}" if parts.query else ""
-        return [f"postgresql://{user}{at}{server}{parts.path}{query}" for server in servers.split(",")]
-    parameters = dict(parse_qsl(parts.query))
-    hosts, ports = parameters.get("host", "").split(","), parameters.get("port", "").split(",")
-    if len(hosts) == 1:
-        return [url]
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    each = [{"host": host, **({"port": port} if port else {})} for host, port in zip(hosts, ports, strict=True)]
-    return [f"postgresql://{user}{at}{parts.path}?{urlencode(parameters | one)}" for one in each]
-
-
-def _rounds(servers: list[str]) -> tuple[str | None, ...]:
-    """Values of `target_session_attrs` to ask the servers for, in turn. None: the one in their URL."""
-    wanted = dict(parse_qsl(urlsplit(servers[0]).query)).get("target_session_attrs")
-    return ("standby", "any") if wanted == "prefer-standby" and len(servers) > 1 else (None,)
 
 
 def _reason(error: Exception, seconds: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from contextlib import suppress
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _UNDERSTOOD = frozenset(
     {
@@ -22,47 +23,52 @@ _CHOICES = {
 """Parameters of which asyncpg takes these values and no others."""
 
 _BEGINNING = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
-_SERVER = re.compile(r"(?:\[(?P<v6>[\w:.%]+)\]|(?P<name>[\w.%-]*))(?::(?P<port>[0-9]*))?")
+_SERVER = re.compile(r"(?:\[(?P<v6>[\w:.%]+)\]|(?P<name>[\w.%-]*))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _SHOWABLE = re.compile(r"[\w.$+-]*")
 _LARGEST_PORT = 65535
 _USUAL_PORT = "5432"
-_LOCAL = "local socket"
+
+
+class Target(NamedTuple):
+    """A URL that was read: `postgresql://{credentials}{servers}{path}?{parameters}`."""
+
+    credentials: str
+    servers: tuple[str, ...]
+    """One empty text for the machine's own socket, wherever asyncpg looks for it."""
+    path: str
+    parameters: dict[str, str]
+    """Those that asyncpg acts on, without what names servers."""
+
+    def url(self, *servers: str) -> str:
+        """The URL for asyncpg, of these servers instead of all."""
+        query = urlencode(self.parameters)
+        return f"postgresql://{self.credentials}{','.join(servers or self.servers)}{self.path}{query and f'?{query}'}"
+
+    def shown(self, *servers: str) -> str:
+        """The same servers and the database as `host:port/database`: an odd name as `?`."""
+        names = (unquote(self.path[1:]), self.parameters.get("database"), self.parameters.get("dbname"))
+        database = next(filter(None, names), "")
+        socket = f"local socket:{self.parameters.get('port', _USUAL_PORT)}"
+        named = ",".join(_shown_server(server) if server else socket for server in servers or self.servers)
+        return f"{named}/{database if _SHOWABLE.fullmatch(database) else '?'}"
 
 
 def asyncpg_url(url: str) -> str:
-    """The same place for asyncpg: without SQLAlchemy's driver name and without what only other drivers know.
+    """The same place for asyncpg, without what only other drivers know; raises as `read_url` does."""
+    return read_url(url).url()
+
+
+def shown_target(url: str) -> str:
+    """The servers, with commas, and the database as `host:port/database`; raises as `read_url` does."""
+    return read_url(url).shown()
+
+
+def read_url(url: str) -> Target:
+    """Read a URL of any driver.
 
     Raises:
         ValueError: it is not a URL of PostgreSQL's; the message repeats nothing of it, since it may hold a password.
     """
-    parsed = _parse(url)
-    kept = urlencode(parsed.parameters)
-    return f"postgresql://{parsed.parts.netloc}{parsed.parts.path}{'?' if kept else ''}{kept}"
-
-
-def shown_target(url: str) -> str:
-    """The servers and the database as `host:port/database`: several servers with commas, an odd name as `?`.
-
-    Raises:
-        ValueError: as of `asyncpg_url`.
-    """
-    parsed = _parse(url)
-    path = unquote(parsed.parts.path.removeprefix("/"))
-    database = path or parsed.parameters.get("database") or parsed.parameters.get("dbname", "")
-    servers = ",".join(f"{host}:{port}" for host, port in parsed.servers)
-    return f"{servers}/{database if _SHOWABLE.fullmatch(database) else '?'}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    parts: SplitResult
-    parameters: dict[str, str]
-    """Those that asyncpg acts on."""
-    servers: list[tuple[str, str]]
-    """Hosts and ports to be shown."""
-
-
-def _parse(url: str) -> _Parsed:
     url = url.strip()
     beginning = _BEGINNING.match(url)
     if beginning is None:
@@ -70,63 +76,50 @@ def _parse(url: str) -> _Parsed:
     if not url.isprintable() or " " in url:
         # `urlsplit` would leave a line break out, and with it change a password.
         raise ValueError("the database URL has a space, a line break or another character that needs a %-escape")
-    # Without the driver's name: `psycopg_async` is no scheme to `urlsplit`, for the underscore.
-    parts = _split(f"postgresql://{url[beginning.end() :]}")
+    parts = None
+    with suppress(ValueError):  # not raised from: its text may quote the URL
+        # Without the driver's name: `psycopg_async` is no scheme to `urlsplit`, for the underscore.
+        parts = urlsplit(f"postgresql://{url[beginning.end() :]}")
     if parts is None:
         raise ValueError("the database URL cannot be read")
+    credentials, at, location = parts.netloc.rpartition("@")
     # With an @ elsewhere, what looks like a host and a port is the beginning of a password.
-    if parts.netloc.count("@") > 1 or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+    if "@" in f"{credentials}{parts.path}{parts.query}{parts.fragment}":
         raise ValueError("the database URL cannot be read, a password's special characters need %-escapes")
     given = dict(parse_qsl(parts.query))
     parameters = {name: value for name, value in given.items() if name in _UNDERSTOOD}
-    if "hostaddr" in given:  # libpq's way to spare itself the name server
-        parameters.setdefault("host", given["hostaddr"])
     for name, choices in _CHOICES.items():
         if parameters.get(name, choices[0]) not in choices:
             raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
-    if "port" in parameters and "," not in parameters["port"]:
-        # To libpq it is the port of each host, asyncpg wants as many.
-        others = parameters.get("host", "").count(",")
-        parameters["port"] += f",{parameters['port']}" * others
-    return _Parsed(parts, parameters, _servers(parts.netloc.rpartition("@")[2], parameters))
+    if parameters.get("sslrootcert") == "system" and parameters.get("sslmode", "verify-full") != "verify-full":
+        raise ValueError("the database URL has sslrootcert=system, which needs sslmode=verify-full")
+    # `hostaddr` is libpq's way to spare itself the name server.
+    hosts = parameters.pop("host", given.get("hostaddr", ""))
+    servers = location.split(",") if location else _servers(hosts, parameters.get("port", ""))
+    if servers != [""]:
+        parameters.pop("port", None)
+    for server in servers:
+        _shown_server(server if servers != [""] else f":{parameters.get('port', '')}")
+    return Target(credentials + at, tuple(servers), parts.path, parameters)
 
 
-def _split(url: str) -> SplitResult | None:
-    """None when it cannot be read. The error is gone by then: its text may quote the URL."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return None
-
-
-def _servers(network_location: str, parameters: dict[str, str]) -> list[tuple[str, str]]:
-    """What asyncpg connects to. The parameters count where the URL itself names no host."""
-    ports = parameters["port"].split(",") if "port" in parameters else []
-    if not all(map(_is_port, ports)):
-        raise ValueError("the database URL has a port that is no number up to 65535")
-    if network_location:
-        return [_server(text, _USUAL_PORT) for text in network_location.split(",")]
-    if "host" not in parameters:
-        return [(_LOCAL, ",".join(ports) or _USUAL_PORT)]
-    hosts = parameters["host"].split(",")
-    if len(ports or hosts) != len(hosts):
+def _servers(hosts: str, ports: str) -> list[str]:
+    """The servers that two parameters name. A single port is that of each host, as to libpq."""
+    if not hosts:
+        return [""]
+    each_host = [quote(host, safe="[]:") for host in hosts.split(",")]
+    each_port = ports.split(",") if "," in ports else [ports] * len(each_host)
+    if len(each_port) != len(each_host):
         raise ValueError("the database URL has not as many ports as hosts")
-    return [_server(text, port) for text, port in zip(hosts, ports or [_USUAL_PORT] * len(hosts), strict=True)]
+    return [f"{host}:{port}" if host and port else host for host, port in zip(each_host, each_port, strict=True)]
 
 
-def _server(text: str, usual_port: str) -> tuple[str, str]:
-    if text.startswith("/"):
-        return _LOCAL, usual_port
-    found = _SERVER.fullmatch(text)
-    if not text or found is None:
+def _shown_server(server: str) -> str:
+    found = _SERVER.fullmatch(server)
+    if not server or found is None:
         raise ValueError("the database URL has a host or port that cannot be read")
-    port = found["port"] or usual_port
-    if not _is_port(port):
+    port = found["port"] or _USUAL_PORT
+    if int(port) > _LARGEST_PORT:
         raise ValueError("the database URL has a port that is no number up to 65535")
-    if unquote(found["name"] or "").startswith("/"):
-        return _LOCAL, port
-    return found["v6"] or found["name"] or "localhost", port
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_PORT)) and int(text) <= _LARGEST_PORT
+    name = found["v6"] or found["name"] or "localhost"
+    return f"{'local socket' if unquote(name).startswith('/') else name}:{port}"

@@ -37,7 +37,7 @@ class Exchange:
         self._begin()
 
     def _begin(self) -> None:
-        self._series = SeriesList(self._metrics.label_budgets)
+        self._series = SeriesList(self._metrics.registry.budgets)
         self.merged = self._make_merged()
         """The families that show what was read last."""
         self._said: dict[str, Said] = {}

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem, RedisFacts
 from ordinaut_ext_observability.collectors.redis_definitions import RedisMetrics
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
 from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.collected_checks import (
@@ -54,12 +55,13 @@ class Collecting:
         settings: CollectorSettings,
         redis_url: str | None,
         metrics: Metrics,
+        registry: Registry,
         clock: Clock,
         *,
         event: events.LogEvent,
         open_stores: Callable[[], Stores] | None,
     ) -> None:
-        """`metrics` is what is counted into. With `open_stores`, what is counted for all is published there."""
+        """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -68,9 +70,9 @@ class Collecting:
         self._database_url = self._usable_database_url()
         self._redis_url = redis_url
         # Known before there is anything to read them with: that imports the drivers, and is left to the thread.
-        self._system_metrics = SystemMetrics(metrics) if self._database_url is not None else None
-        self._redis_metrics = RedisMetrics(metrics) if redis_url is not None else None
-        self._insights = _Insights(metrics) if self._database_url is not None else None
+        self._system_metrics = SystemMetrics(registry) if self._database_url is not None else None
+        self._redis_metrics = RedisMetrics(registry) if redis_url is not None else None
+        self._insights = _Insights(registry) if self._database_url is not None else None
         self._abandoned: list[object] = []
         self._reset()
         reset_in_forked_child(self)
@@ -173,7 +175,7 @@ class Collecting:
 
     def _reckon(self) -> Reckoning:
         now = self._clock.monotonic()
-        interval = max(self._settings.collector_interval_seconds, _LONGEST_INTERVAL_SECONDS)
+        interval = max(self._settings.interval_seconds, _LONGEST_INTERVAL_SECONDS)
         return Reckoning(now, _INTERVALS * interval + _SLACK_SECONDS)
 
     def _redis_state(self) -> Collected[RedisFacts]:
@@ -202,7 +204,7 @@ class Collecting:
             self._database_url,
             self._metrics,
             self._clock,
-            interval_seconds=self._settings.collector_interval_seconds,
+            interval_seconds=self._settings.interval_seconds,
             event=self._event,
             open_stores=self._open_stores,
             fresh_seconds=self._settings.heartbeat_fresh_seconds,
@@ -221,7 +223,7 @@ class Collecting:
                 self._redis_url,
                 self._metrics,
                 self._clock,
-                interval_seconds=self._settings.collector_interval_seconds,
+                interval_seconds=self._settings.interval_seconds,
                 event=self._event,
                 on_problem=(lambda reason: families.errors.labels("redis", reason).inc())
                 if families is not None
@@ -237,8 +239,8 @@ class Collecting:
 class _Insights:
     """What PostgreSQL tells about itself."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._families = InsightMetrics(metrics)
+    def __init__(self, registry: Registry) -> None:
+        self._families = InsightMetrics(registry)
 
     async def read(self, connection: asyncpg.Connection[asyncpg.Record]) -> Mapping[str, str]:
         from ordinaut_ext_observability.db.insights.collect import collect_insights

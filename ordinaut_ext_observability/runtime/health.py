@@ -67,9 +67,9 @@ def make_monitor(
     """The monitor with the checks that the settings ask for."""
     reporting = _Reporting(metrics, event)
     monitor = HealthMonitor(
-        period_seconds=settings.health.health_interval_seconds,
-        deadline_seconds=settings.health.health_deadline_seconds,
-        grace_seconds=settings.health.health_startup_grace_seconds,
+        period_seconds=settings.health.interval_seconds,
+        deadline_seconds=settings.health.deadline_seconds,
+        grace_seconds=settings.health.startup_grace_seconds,
         clock=clock,
         on_result=reporting.on_result,
         on_transition=reporting.on_transition,
@@ -89,13 +89,13 @@ def _register_built_in(
         "event_loop": lambda: EventLoopCheck(loop_watch),
         "cpu": lambda: CpuCheck(limits, clock),
         "memory": lambda: MemoryCheck(limits),
-        "disk": lambda: DiskCheck(limits, settings.health.health_disk_paths),
+        "disk": lambda: DiskCheck(limits, settings.health.disk_paths),
         "file_descriptors": lambda: FileDescriptorCheck(Limits(degraded=0.8, unhealthy=0.95)),
         "network": lambda: NetworkCheck(Limits(degraded=0.01, unhealthy=0.1)),
         "task_success": lambda: TaskSuccessCheck(metrics.task_executions, clock),
     }
     for name, make in makers.items():
-        if name not in settings.health.health_disabled_checks:
+        if name not in settings.health.disabled_checks:
             try:
                 check = make()
             except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such check
@@ -108,7 +108,7 @@ def _register_built_in(
 
 
 def _register_from_file(monitor: HealthMonitor, settings: Settings) -> None:
-    for entry in settings.file.http_checks:
+    for entry in settings.file.health.http:
         statuses = frozenset(entry.expected_statuses) or frozenset(range(200, 400))
         check = HttpServiceCheck(
             str(entry.url),
@@ -120,7 +120,7 @@ def _register_from_file(monitor: HealthMonitor, settings: Settings) -> None:
             verify_tls=entry.verify_tls,
         )
         monitor.register_check(entry.name, check, **_options(entry))
-    for other in settings.file.callable_checks:
+    for other in settings.file.health.callables:
         monitor.register_check(other.name, ImportedCheck(other.target), **_options(other))
 
 

@@ -65,7 +65,7 @@ class HttpFace:
     def attach(self, app: FastAPI) -> None:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
-        if runtime.settings.management.management_port is not None:
+        if runtime.settings.management.port is not None:
             runtime.serve_management(_make_management_server(runtime, self._access, self._mount_path))
         self._mounting.attach()
         if runtime.settings.metrics.root_metrics:
@@ -134,7 +134,7 @@ class HttpFace:
             access_log,
             id_reader,
             is_own=self._is_own,
-            measured=http.http_metrics,
+            measured=http.enabled,
             measures_own=http.include_own_endpoints,
             excluded_endpoints=http.exclude_endpoints,
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
@@ -186,8 +186,8 @@ def _make_management_server(runtime: Runtime, access: AccessControl, mount_path:
     management = runtime.settings.management
     return ManagementServer(
         lambda: build_router(make_surface(runtime, access, runtime.sources.shown_registry), operator=False),
-        host=management.management_host,
-        port=management.management_port or 0,
+        host=management.host,
+        port=management.port or 0,
         mount_path=mount_path,
     )
 

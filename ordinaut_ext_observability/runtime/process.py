@@ -24,6 +24,7 @@ from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -46,21 +47,16 @@ class Runtime:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.registry = Registry()
-        self.metrics = Metrics(
-            self.registry,
-            LabelBudgets(
-                default=settings.metrics.label_budget,
-                by_label=settings.metrics.label_budgets,
-                max_series=settings.metrics.series_limit,
-            ),
-            request_seconds=settings.http.http_buckets,
+        budgets = LabelBudgets(
+            default=settings.metrics.label_budget,
+            by_label=settings.metrics.label_budgets,
+            max_series=settings.metrics.series_limit,
         )
+        self.registry = Registry(budgets, {REQUEST: settings.http.buckets})
+        self.metrics = Metrics(self.registry)
         self.log_writer = self._make_log_writer()
-        self.logging = LoggingSetup(
-            self.log_writer, settings.logs.log_level, replaces_access_log=settings.logs.access_log
-        )
-        self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.log_level).emit
+        self.logging = LoggingSetup(self.log_writer, settings.logs.level, replaces_access_log=settings.logs.access_log)
+        self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.level).emit
         """Logs something that happened to us."""
         self.loop_watch = LoopWatch(self.clock)
         self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
@@ -205,7 +201,7 @@ class Runtime:
         written, dropped = lines.labels("written"), lines.labels("dropped")
         cpu = self.metrics.overhead_seconds.labels("log_writer")
         return LogWriter(
-            standard_stream(self.settings.logs.log_destination),
+            standard_stream(self.settings.logs.destination),
             WriterReports(written.inc, dropped.inc, cpu.inc, lambda _: self.metrics.count_internal_error("log_writer")),
         )
 
@@ -217,7 +213,7 @@ class Runtime:
             enabled=logs.access_log,
             sample_ratio=logs.access_log_sample_ratio,
             slow_seconds=logs.slow_request_seconds,
-            least_level=logs.log_level,
+            least_level=logs.level,
         )
 
     def _start_management(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ordinaut_ext_observability.collectors.definitions import DATABASE_INFO, LAST_SUCCESS, LEADER
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
 
@@ -24,7 +24,9 @@ def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
         return Outcome(HealthStatus.DEGRADED, "the store has not answered yet: only this process is seen", details)
     if age > _SILENT_INTERVALS * interval_seconds:
         return Outcome(HealthStatus.DEGRADED, f"the relay store has not answered for {age:.0f} s", details)
-    databases = {labels for gauges in relay.gauges() for name, labels in gauges if name == DATABASE_INFO}
+    databases = {
+        labels for gauges in relay.gauges() for name, labels in gauges if name == CollectorMetrics.database_info.name
+    }
     if len(databases) > 1:
         return Outcome(
             HealthStatus.DEGRADED,
@@ -55,10 +57,10 @@ def seconds_since_read(relay: Relay, collector: str, now: float, interval_second
     """
     sign_seconds = 2 * max(interval_seconds, _LOOK_SECONDS)
     ages = [
-        max(0.0, now - gauges[LAST_SUCCESS, (collector,)])
+        max(0.0, now - gauges[CollectorMetrics.collector_success.name, (collector,)])
         for gauges in relay.gauges()
-        if gauges.get((LEADER, ()))
-        and now - gauges.get((LAST_SUCCESS, ("database",)), 0.0) <= sign_seconds
-        and (LAST_SUCCESS, (collector,)) in gauges
+        if gauges.get((CollectorMetrics.leader.name, ()))
+        and now - gauges.get((CollectorMetrics.collector_success.name, ("database",)), 0.0) <= sign_seconds
+        and (CollectorMetrics.collector_success.name, (collector,)) in gauges
     ]
     return min(ages, default=None)

@@ -56,7 +56,8 @@ class Sources:
         self._monitor = monitor
         self._serves = serves
         self._event = event
-        self._collected_registry = Registry()
+        self._collected_registry = Registry(metrics.registry.budgets)
+        self._collected_registry.on_overflow = metrics.registry.on_overflow
         self.collecting: Collecting | None = None
         self.database_required = False
         """Whether the host is not ready without its database."""
@@ -64,11 +65,11 @@ class Sources:
         self._engine_events: EngineEvents | None = None
         self._siblings = Siblings()
         self._store = choose_store(settings)
-        self._open_stores = opener_of(self._store, clock) if settings.relay.relay else None
+        self._open_stores = opener_of(self._store, clock) if settings.relay.enabled else None
         self.relay = self._make_relay()
         """What merges the metrics of all processes; None where they share nothing."""
         if self.relay is not None:
-            relay, interval = self.relay, settings.relay.relay_interval_seconds
+            relay, interval = self.relay, settings.relay.interval_seconds
             monitor.register_check("relay", lambda: relay_outcome(relay, interval), required=False)
         else:
             # What is counted is a fact, not a measurement: it is believed at once.
@@ -81,7 +82,7 @@ class Sources:
     def queue_is_collected(self) -> bool:
         """Whether queue and workers are read from PostgreSQL for all: then no worker need say how they are."""
         collectors = self._settings.collectors
-        return self.relay is not None and collectors.collectors and collectors.database_url is not None
+        return self.relay is not None and collectors.enabled and collectors.database_url is not None
 
     def start(self) -> None:
         """Begin what is not running yet. Called again when an application was mounted or has started."""
@@ -113,7 +114,7 @@ class Sources:
         """How it stands with each source, for people."""
         relay, collecting = self.relay, self.collecting
         if relay is None:
-            reason = self._store.note if self._settings.relay.relay else "ORDINAUT_OBS_RELAY is false"
+            reason = self._store.note if self._settings.relay.enabled else "ORDINAUT_OBS_RELAY is false"
             merging = f"off: {reason}"
         elif relay.store_name is None:
             merging = f"{self._store.note} has not answered yet"
@@ -169,7 +170,7 @@ class Sources:
         relay, settings = self.relay, self._settings
         if relay is None:
             return None
-        interval = max(settings.collectors.collector_interval_seconds, settings.relay.relay_interval_seconds)
+        interval = max(settings.collectors.interval_seconds, settings.relay.interval_seconds)
         return lambda collector: seconds_since_read(relay, collector, self._clock.wall(), interval)
 
     def _not_configured(self) -> Iterator[str]:
@@ -184,17 +185,18 @@ class Sources:
     def _make_collecting(self) -> Collecting | None:
         settings = self._settings.collectors
         redis_url = usable_redis_url(self._settings.relay)
-        if not settings.collectors or (settings.database_url is None and redis_url is None):
+        if not settings.enabled or (settings.database_url is None and redis_url is None):
             return None
         from ordinaut_ext_observability.runtime.collecting import Collecting
 
         relay = self.relay
         # Apart from what this process counts: with a relay, what is collected for all is shown from there.
-        metrics = self._metrics if relay is None else Metrics(self._collected_registry, self._metrics.label_budgets)
+        registry = self._metrics.registry if relay is None else self._collected_registry
         return Collecting(
             settings,
             redis_url,
-            metrics,
+            self._metrics,
+            registry,
             self._clock,
             event=self._event,
             open_stores=self._open_stores if relay is not None else None,
@@ -205,7 +207,7 @@ class Sources:
             return None
         families = RelayFamilies((self._metrics.registry, self._collected_registry), self._shared_families)
         options = RelayOptions(
-            self._settings.relay.relay_interval_seconds,
+            self._settings.relay.interval_seconds,
             self._serves,
             lambda: not self._siblings.count(),
             self._event,

@@ -40,11 +40,11 @@ class StoreChoice(NamedTuple):
 def choose_store(settings: Settings) -> StoreChoice:
     """The store that the settings name; all processes of an installation come to the same. Does not connect."""
     relay, installation = settings.relay, installation_of(settings)
-    named = relay.store or ("" if relay.relay_dir is None or usable_redis_url(relay) else "file:")
+    named = relay.store or ("" if relay.directory is None or usable_redis_url(relay) else "file:")
     if named == "memory":
         return StoreChoice("memory", "", installation, "ORDINAUT_OBS_STORE is memory")
     if named.startswith("file:"):
-        path = named.removeprefix("file:") or f"{relay.relay_dir}/{installation}.sqlite"
+        path = named.removeprefix("file:") or f"{relay.directory}/{installation}.sqlite"
         # A path that begins with a slash is the same for all processes, wherever they were started.
         return StoreChoice("file", os.path.abspath(path), installation, "the file that is set")  # noqa: PTH100
     url = usable_redis_url(relay)

@@ -1,11 +1,11 @@
-"""Values the environment gives for settings: a variable's text or, for a secret, the content of a file."""
+"""Values the environment gives for settings. Commands that must be quick import this: standard library alone."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from typing import NamedTuple
-
-from ordinaut_ext_observability.settings.regular_file import read_regular_file
 
 MAX_VALUE_LENGTH = 16 * 1024
 """Longest value of a variable, in characters: 500 networks take as much. Linux allows 128 kB."""
@@ -22,26 +22,43 @@ class Given(NamedTuple):
     """Why the text cannot be used; it goes on from the variable's name."""
 
 
-def read_variable(variable: str, environment: Mapping[str, str]) -> Given:
-    """The variable's value."""
+def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool) -> Given:
+    """Give the variable's value; for a secret, the content of the file that `…_FILE` names, if it names one."""
     text = environment.get(variable, "").strip()
-    return Given(variable, text, _unreadable(text))
-
-
-def read_secret(variable: str, environment: Mapping[str, str]) -> Given:
-    """The variable's value, or the content of the file that `…_FILE` names."""
     file_variable = f"{variable}_FILE"
-    path = environment.get(file_variable, "").strip()
+    path = environment.get(file_variable, "").strip() if is_secret else ""
     if not path:
-        return read_variable(variable, environment)
+        return Given(variable, text, _unreadable(text))
     try:
         content = read_regular_file(path, MAX_VALUE_LENGTH).decode(errors="surrogateescape").strip()
     except ValueError as error:
         return Given(file_variable, "", str(error))
-    text = environment.get(variable, "").strip()
     if text and text != content:
         return Given(file_variable, "", f"and {variable} are both set and differ: neither is used")
     return Given(file_variable, content, _unreadable(content) if content else "is an empty file")
+
+
+def read_regular_file(path: str, max_bytes: int) -> bytes:
+    """Read a file that a setting names, without waiting for a pipe or a device, and not without end.
+
+    Raises:
+        ValueError: it cannot be read; the message goes on from the file's name, and does not repeat it.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("is not a regular file")
+            content = file.read(max_bytes + 1) or b""  # None where a file of the kernel has nothing yet
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise ValueError(f"is larger than {max_bytes} bytes")
+    return content
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe would wait for its writer, and opening a terminal may make it the process's own."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _unreadable(text: str) -> str:

@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
-from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import SecretStr
 
 from ordinaut_ext_observability.scrub.text import mask_value
-from ordinaut_ext_observability.settings.environment import Given, read_secret, read_variable
-from ordinaut_ext_observability.settings.file import ConfigFile, read_config_file
-from ordinaut_ext_observability.settings.messages import plain_message
-from ordinaut_ext_observability.settings.parts import (
-    PREFIX,
-    AccessSettings,
-    CollectorSettings,
-    GeneralSettings,
-    HealthSettings,
-    HttpSettings,
-    LogSettings,
-    ManagementSettings,
-    MetricsSettings,
-    Part,
-    RelaySettings,
-)
+from ordinaut_ext_observability.settings import parts
+from ordinaut_ext_observability.settings.checks import HealthSection
+from ordinaut_ext_observability.settings.environment import read_given
+from ordinaut_ext_observability.settings.parts import PREFIX, Part
+from ordinaut_ext_observability.settings.reading import Section, Unusable, read_config_file, read_usable
 from ordinaut_ext_observability.settings.types import EVERYWHERE
 
 MAX_UNKNOWN_NAMES = 20
 """Unknown variables that are told one by one: each is compared with every known name."""
 
-_MAX_NAME_LENGTH = 64
 _MASKED = "<masked>"
 
 
@@ -52,73 +39,117 @@ class SettingProblem:
     """What is wrong and what would be accepted."""
 
 
+class ConfigFile(Section):
+    """The sections of the configuration file, each with its model."""
+
+    health: HealthSection = HealthSection()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, by part."""
 
-    general: GeneralSettings = field(default_factory=GeneralSettings)
-    http: HttpSettings = field(default_factory=HttpSettings)
-    metrics: MetricsSettings = field(default_factory=MetricsSettings)
-    logs: LogSettings = field(default_factory=LogSettings)
-    health: HealthSettings = field(default_factory=HealthSettings)
-    access: AccessSettings = field(default_factory=AccessSettings)
-    management: ManagementSettings = field(default_factory=ManagementSettings)
-    relay: RelaySettings = field(default_factory=RelaySettings)
-    collectors: CollectorSettings = field(default_factory=CollectorSettings)
+    general: parts.GeneralSettings = field(default_factory=parts.GeneralSettings)
+    http: parts.HttpSettings = field(default_factory=parts.HttpSettings)
+    metrics: parts.MetricsSettings = field(default_factory=parts.MetricsSettings)
+    logs: parts.LogSettings = field(default_factory=parts.LogSettings)
+    health: parts.HealthSettings = field(default_factory=parts.HealthSettings)
+    access: parts.AccessSettings = field(default_factory=parts.AccessSettings)
+    management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)
+    relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
+    collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 
-
-PartT = TypeVar("PartT", bound=Part)
 
 _PARTS: dict[str, type[Part]] = {
     name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type) and issubclass(kind, Part)
 }
 
 
-# What an unusable value of these falls back to is not the open default but the closed one.
-_CLOSED: dict[str, tuple[dict[str, Any], str]] = {
-    "scrape_token": ({"scrape_allow": ()}, "Until this is mended, nobody may scrape."),
-    "scrape_allow": ({"scrape_allow": ()}, "Until this is mended, nobody may scrape."),
-    "trust_request_ids_from": ({"trust_request_ids_from": ()}, "Until this is mended, no client's id is accepted."),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SettingDescription:
-    """One setting, as documentation shows it."""
+class Setting(NamedTuple):
+    """One setting, as documentation shows it, and where its value stands."""
 
     variable: str
     default: str
     description: str
     secret: bool
+    part: str
+    name: str
+
+
+def _settings() -> Iterator[Setting]:
+    for part, model in _PARTS.items():
+        for name, info in model.model_fields.items():
+            variable = str(info.validation_alias)
+            secret = SecretStr.__name__ in str(info.annotation)  # it stands inside Optional and Annotated
+            hint = f" Or set `{variable}_FILE` to the path of a file that holds it." if secret else ""
+            description = " ".join((info.description or "").split()) + hint
+            yield Setting(variable, _text(info.default), description, secret, part, name)
+
+
+def _text(value: object) -> str:
+    """A default as it would be written in the environment."""
+    if value == EVERYWHERE:
+        return "everywhere"
+    if value is None or value in ("", (), {}):
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+SETTINGS = tuple(_settings())
+"""Every setting, in the order of the documentation."""
+
+_CLOSED = {
+    f"{PREFIX}SCRAPE_TOKEN": ("scrape_allow", "nobody may scrape"),
+    f"{PREFIX}SCRAPE_ALLOW": ("scrape_allow", "nobody may scrape"),
+    f"{PREFIX}TRUST_REQUEST_IDS_FROM": ("trust_request_ids_from", "no client's id is accepted"),
+}
+"""Lists of the same part that an unusable value of these leaves empty: the default would be open to all."""
 
 
 def load_settings() -> Settings:
     """The settings of this process, with every problem found on the way. Never raises."""
-    problems = list(_unknown_variables(os.environ))
-    parts: dict[str, Any] = {name: _load(part, os.environ, problems) for name, part in _PARTS.items()}
-    path = parts["general"].config
-    file = read_config_file(path, os.environ) if path else ConfigFile()
-    problems += [
-        SettingProblem(
-            f"{PREFIX}CONFIG", mask_value(path or ""), f"{place}: {problem}" if place else f"The file {problem}."
-        )
-        for place, problem in file.problems
-    ]
-    problems += _cut_timeouts(file, parts["health"])
-    return Settings(**parts, file=file, problems=tuple(problems))
-
-
-def _cut_timeouts(file: ConfigFile, health: HealthSettings) -> Iterator[SettingProblem]:
-    deadline = health.health_deadline_seconds
-    for entry in (*file.http_checks, *file.callable_checks):
+    problems = list(_unknown_variables())
+    loaded: dict[str, Any] = {name: _load_part(name, model, problems) for name, model in _PARTS.items()}
+    path = loaded["general"].config
+    file, wrong = read_config_file(ConfigFile, path, os.environ) if path else (ConfigFile(), {})
+    for place, problem in wrong.items():
+        told = f"{place}: {problem}" if place else f"The file {problem}."
+        problems.append(SettingProblem(f"{PREFIX}CONFIG", mask_value(path), told))
+    deadline = loaded["health"].deadline_seconds
+    for entry in (*file.health.http, *file.health.callables):
         if entry.timeout_seconds > deadline:
-            yield SettingProblem(
-                f"{PREFIX}HEALTH_DEADLINE_SECONDS",
-                f"{deadline:g}",
-                f"Shorter than timeout_seconds of check {entry.name}, {entry.timeout_seconds:g}: it is cut to that.",
-            )
+            told = f"Shorter than timeout_seconds of check {entry.name}, {entry.timeout_seconds:g}: it is cut to that."
+            problems.append(SettingProblem(f"{PREFIX}HEALTH_DEADLINE_SECONDS", f"{deadline:g}", told))
+    return Settings(**loaded, file=file, problems=tuple(problems))
+
+
+def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:
+    """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
+    settings = {setting.variable: setting for setting in SETTINGS if setting.part == part}
+    given, data = {}, {}
+    for variable, setting in settings.items():
+        value = given[variable] = read_given(variable, os.environ, is_secret=setting.secret)
+        if value.text or value.problem:
+            data[variable] = Unusable(value.problem) if value.problem else value.text
+    loaded, wrong = read_usable(model, data)
+    faults: dict[str, str] = {}
+    for place, fault in wrong.items():
+        subject = next((f"Entry {step + 1}" for step in place if isinstance(step, int)), "It")
+        faults.setdefault(str(place[0]), f"{subject} {fault}")
+    closed: dict[str, Any] = {}
+    for variable, fault in faults.items():
+        setting, consequence = settings[variable], f"Default used: {settings[variable].default}."
+        if variable in _CLOSED:
+            name, meaning = _CLOSED[variable]
+            closed[name], consequence = (), f"Until this is mended, {meaning}."
+        shown = _MASKED if setting.secret else mask_value(given[variable].text)
+        told = f"{fault}. Accepted: {setting.description} {consequence}"
+        problems.append(SettingProblem(given[variable].variable, shown, told))
+    return loaded.model_copy(update=closed)
 
 
 def read_host_variables(names: Iterable[str]) -> dict[str, str]:
@@ -128,30 +159,14 @@ def read_host_variables(names: Iterable[str]) -> dict[str, str]:
 
 def with_operator_token(settings: Settings, token: str) -> Settings:
     """The same settings with this operator token."""
-    access = settings.access.model_copy(update={"operator_token": SecretStr(token)})
-    return replace(settings, access=access)
-
-
-def describe_settings() -> list[SettingDescription]:
-    """Every setting, in the order of the documentation."""
-    return [
-        SettingDescription(
-            variable=(variable := _variable(name, info)),
-            default=_text(info.default),
-            description=f"{info.description}{_file_hint(variable, info)}",
-            secret=_is_secret(info),
-        )
-        for part in _PARTS.values()
-        for name, info in part.model_fields.items()
-    ]
+    return replace(settings, access=settings.access.model_copy(update={"operator_token": SecretStr(token)}))
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
     """Values that took effect, by variable, for showing: secrets as `set` or `unset`, passwords in others masked."""
     return {
-        _variable(name, info): _shown(getattr(getattr(settings, part_name), name), secret=_is_secret(info))
-        for part_name, part in _PARTS.items()
-        for name, info in part.model_fields.items()
+        variable: _shown(getattr(getattr(settings, part), name), secret=secret)
+        for variable, _, _, secret, part, name in SETTINGS
     }
 
 
@@ -170,83 +185,15 @@ def _shown(value: Any, *, secret: bool) -> Any:
     return value
 
 
-def _load(part: type[PartT], environment: Mapping[str, str], problems: list[SettingProblem]) -> PartT:
-    """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
-    given = {
-        name: (read_secret if _is_secret(info) else read_variable)(_variable(name, info), environment)
-        for name, info in part.model_fields.items()
-    }
-    faults = {name: f"It {value.problem}" for name, value in given.items() if value.problem}
-    usable = {name: value.text for name, value in given.items() if value.text and name not in faults}
-    faults |= {name: fault for name, text in usable.items() if (fault := _fault(part, name, text))}
-    closed: dict[str, Any] = {}
-    for name, fault in faults.items():
-        closed |= _CLOSED.get(name, ({}, ""))[0]
-        problems.append(_problem(given[name], name, part.model_fields[name], fault))
-    loaded = part.model_validate({name: text for name, text in usable.items() if name not in faults})
-    return loaded.model_copy(update=closed)
-
-
-def _fault(part: type[Part], name: str, text: str) -> str:
-    """Why the text cannot be used, as the beginning of a sentence; empty where it can."""
-    try:
-        part.model_validate({name: text})
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)[0]
-        entries = [step for step in details["loc"] if isinstance(step, int)]
-        return f"{f'Entry {entries[0] + 1}' if entries else 'It'} {plain_message(details)}"
-    except Exception:  # noqa: BLE001 - a fault in a validator must not stop the host
-        return "It cannot be used"
-    return ""
-
-
-def _problem(given: Given, name: str, info: FieldInfo, fault: str) -> SettingProblem:
-    consequence = _CLOSED[name][1] if name in _CLOSED else f"Default used: {_text(info.default)}."
-    return SettingProblem(
-        variable=given.variable,
-        value=_MASKED if _is_secret(info) else mask_value(given.text),
-        problem=f"{fault}. Accepted: {info.description} {consequence}",
-    )
-
-
-def _unknown_variables(environment: Mapping[str, str]) -> Iterator[SettingProblem]:
-    """The variables with our prefix, in any case, that are no settings.
-
-    No value is shown: it may be a secret under a wrong name.
-    """
-    settings = describe_settings()
-    known = {setting.variable for setting in settings}
-    known |= {f"{setting.variable}_FILE" for setting in settings if setting.secret}
-    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name not in known)
+def _unknown_variables() -> Iterator[SettingProblem]:
+    """The variables with our prefix, in any case, that are no settings. Their values may be secrets."""
+    known = {setting.variable for setting in SETTINGS}
+    known |= {f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known)
     for variable in unknown[:MAX_UNKNOWN_NAMES]:
-        close = difflib.get_close_matches(variable.upper(), known, n=1) if len(variable) <= _MAX_NAME_LENGTH else []
+        close = difflib.get_close_matches(variable[:64].upper(), known, n=1)  # its time grows with the square
         hint = f"did you mean {close[0]}?" if close else "the documentation lists all settings."
         yield SettingProblem(mask_value(variable), _MASKED, f"No such setting; {hint}")
     if len(unknown) > MAX_UNKNOWN_NAMES:
         number = len(unknown) - MAX_UNKNOWN_NAMES
         yield SettingProblem(f"{PREFIX}*", _MASKED, f"No such settings: {number} further variables with this prefix.")
-
-
-def _variable(name: str, info: FieldInfo) -> str:
-    return info.validation_alias if isinstance(info.validation_alias, str) else f"{PREFIX}{name.upper()}"
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return SecretStr.__name__ in str(info.annotation)  # it stands inside Optional and Annotated
-
-
-def _file_hint(variable: str, info: FieldInfo) -> str:
-    return f" Or set `{variable}_FILE` to the path of a file that holds it." if _is_secret(info) else ""
-
-
-def _text(value: object) -> str:
-    """A default as it would be written in the environment."""
-    if value == EVERYWHERE:
-        return "everywhere"
-    if value is None or value in ("", (), {}):
-        return "unset"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value)

@@ -1,30 +1,17 @@
-"""The settings by part: name, type, bounds, default and meaning of each. How they are read is in `settings`."""
+"""The settings by part: name, type, bounds, default and meaning of each.
+
+The meaning is what documentation and problems say. A setting's variable is its name in capitals after `PREFIX`, or what
+`validation_alias` says.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field
 
-from ordinaut_ext_observability.settings.types import (
-    EVERYWHERE,
-    Bounds,
-    CheckNames,
-    DirectoryText,
-    HostText,
-    InstallationName,
-    Limits,
-    LogLevel,
-    NetworkList,
-    PathList,
-    PathText,
-    PatternList,
-    PostgresqlUrl,
-    RedisUrl,
-    ShownText,
-    StoreText,
-    Token,
-)
+from ordinaut_ext_observability.settings import types
+from ordinaut_ext_observability.settings.types import EVERYWHERE
 
 PREFIX = "ORDINAUT_OBS_"
 
@@ -32,243 +19,180 @@ PREFIX = "ORDINAUT_OBS_"
 class Part(BaseModel):
     """One part of the settings."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"{PREFIX}{name.upper()}"),
+    )
 
 
 class GeneralSettings(Part):
     """Whether there is an extension at all, and where the process runs."""
 
-    disabled: bool = Field(default=False, description="Switch everything off: no route, no middleware, no thread.")
-    environment: ShownText = Field(
-        default="development",
-        validation_alias="ENVIRONMENT",
-        description="The host's variable; shown as a label of `ordinaut_observability_build_info`.",
-    )
-    version: ShownText = Field(
-        default="", validation_alias="VERSION", description="The host's variable; shown likewise."
-    )
-    config: PathText | None = Field(
-        default=None,
-        description="Path of the configuration file (YAML): checks of services, see docs/configuration.md.",
-    )
+    disabled: bool = False
+    """Switch everything off: no route, no middleware, no thread."""
+    environment: types.ShownText = Field(default="development", validation_alias="ENVIRONMENT")
+    """The host's variable; shown as a label of `ordinaut_observability_build_info`."""
+    version: types.ShownText = Field(default="", validation_alias="VERSION")
+    """The host's variable; shown likewise."""
+    config: types.PathText | None = None
+    """Path of the configuration file (YAML): checks of services, see docs/configuration.md."""
 
 
 class HttpSettings(Part):
     """Measuring the host's requests."""
 
-    http_metrics: bool = Field(default=True, description="Count and time the host's requests.")
-    http_buckets: Bounds = Field(
+    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_HTTP_METRICS")
+    """Count and time the host's requests."""
+    buckets: types.Bounds = Field(
         default=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
-        min_length=1,
-        max_length=50,
-        description="Upper bounds of the duration histograms, in seconds, ascending.",
+        validation_alias="ORDINAUT_OBS_HTTP_BUCKETS",
     )
-    server_timing: bool = Field(
-        default=True,
-        description="Send `Server-Timing: app;dur=12.3` with every response: milliseconds until it began.",
-    )
-    include_own_endpoints: bool = Field(
-        default=False, description="Measure requests to the extension's own endpoints too."
-    )
-    exclude_endpoints: PatternList = Field(
-        default=(),
-        description="Route templates not to measure, as shell patterns: `/docs,/internal/*`.",
-    )
-    trust_request_ids_from: NetworkList = Field(
-        default=EVERYWHERE,
-        description="Client addresses (CIDR) whose `X-Request-ID` and `X-Correlation-ID` are accepted; "
-        "others get a new id and theirs is logged as `parent_request_id`.",
-    )
+    """Upper bounds of the duration histograms, in seconds, ascending."""
+    server_timing: bool = True
+    """Send `Server-Timing: app;dur=12.3` with every response: milliseconds until it began."""
+    include_own_endpoints: bool = False
+    """Measure requests to the extension's own endpoints too."""
+    exclude_endpoints: types.PatternList = ()
+    """Route templates not to measure, as shell patterns: `/docs,/internal/*`."""
+    trust_request_ids_from: types.NetworkList = EVERYWHERE
+    """Client addresses (CIDR) whose `X-Request-ID` and `X-Correlation-ID` are accepted; others get a new id and theirs
+    is logged as `parent_request_id`."""
 
 
 class MetricsSettings(Part):
     """Bounds on memory, and where `/metrics` is served."""
 
-    label_budget: int = Field(
-        default=100,
-        ge=1,
-        le=100_000,
-        description="Distinct values a label may take per metric; later ones are counted as `__other__`.",
-    )
-    label_budgets: Limits = Field(
-        default={}, max_length=100, description='The same for single labels, as JSON: `{"endpoint": 300}`.'
-    )
-    series_limit: int = Field(
-        default=10_000,
-        ge=10,
-        le=10_000_000,
-        description="Label sets a metric may have; later ones count as `__other__`.",
-    )
-    multiprocess_dir: DirectoryText | None = Field(
-        default=None,
-        validation_alias="PROMETHEUS_MULTIPROC_DIR",
-        description="`prometheus_client`'s variable: what other code counts with it is shown of all processes.",
-    )
-    root_metrics: bool = Field(
-        default=True, description="Serve `/metrics` at the root as well, unless the host has that path."
-    )
+    label_budget: int = Field(default=100, ge=1, le=100_000)
+    """Distinct values a label may take per metric; later ones are counted as `__other__`."""
+    label_budgets: types.Limits = {}
+    """The same for single labels, as JSON: `{"endpoint": 300}`."""
+    series_limit: int = Field(default=10_000, ge=10, le=10_000_000)
+    """Label sets a metric may have; later ones count as `__other__`."""
+    multiprocess_dir: types.DirectoryText | None = Field(default=None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
+    """`prometheus_client`'s variable: what other code counts with it is shown of all processes."""
+    root_metrics: bool = True
+    """Serve `/metrics` at the root as well, unless the host has that path."""
 
 
 class LogSettings(Part):
     """Log lines: how much, where to, and whose."""
 
-    log_level: LogLevel = Field(
-        default="INFO",
-        validation_alias="LOG_LEVEL",
-        description="The host's variable: DEBUG, INFO, WARNING, ERROR or CRITICAL; the least level written.",
+    level: types.LogLevel = Field(default="INFO", validation_alias="LOG_LEVEL")
+    """The host's variable: DEBUG, INFO, WARNING, ERROR or CRITICAL; the least level written."""
+    configure_logging: bool = False
+    """At start, write what the host, uvicorn and structlog log as JSON lines too; uvicorn's access lines end where ours
+    are on."""
+    access_log: bool = True
+    """Write one JSON line per request."""
+    access_log_sample_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of requests that are logged; failed and slow ones always are."""
+    access_log_quiet_endpoints: types.PatternList = (
+        "/health",
+        "/health/*",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/metrics",
     )
-    configure_logging: bool = Field(
-        default=False,
-        description="At start, write what the host, uvicorn and structlog log as JSON lines too; uvicorn's access "
-        "lines end where ours are on.",
-    )
-    access_log: bool = Field(default=True, description="Write one JSON line per request.")
-    access_log_sample_ratio: float = Field(
-        default=1.0,
-        ge=0.0,
-        le=1.0,
-        description="Share of requests that are logged; failed and slow ones always are.",
-    )
-    access_log_quiet_endpoints: PatternList = Field(
-        default=("/health", "/health/*", "/healthz", "/livez", "/readyz", "/metrics"),
-        description="Route templates logged only when a request failed or was slow, as shell patterns.",
-    )
-    slow_request_seconds: float = Field(
-        default=1.0, gt=0.0, description="From this duration on a request is logged as a warning."
-    )
-    log_destination: Literal["stderr", "stdout"] = Field(
-        default="stderr", description="Where the lines go: `stderr` or `stdout`."
-    )
+    """Route templates logged only when a request failed or was slow, as shell patterns."""
+    slow_request_seconds: float = Field(default=1.0, gt=0.0)
+    """From this duration on a request is logged as a warning."""
+    destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias="ORDINAUT_OBS_LOG_DESTINATION")
+    """Where the lines go: `stderr` or `stdout`."""
 
 
 class HealthSettings(Part):
     """Checks in the background."""
 
-    health_interval_seconds: float = Field(
-        default=15.0, ge=0.05, le=3600.0, description="How often the checks run, give or take a tenth."
+    interval_seconds: float = Field(
+        default=15.0, validation_alias="ORDINAUT_OBS_HEALTH_INTERVAL_SECONDS", ge=0.05, le=3600.0
     )
-    health_deadline_seconds: float = Field(
-        default=10.0,
-        ge=0.05,
-        le=600.0,
-        description="How long all checks of a round may take; one without a timeout of its own has 5 seconds.",
+    """How often the checks run, give or take a tenth."""
+    deadline_seconds: float = Field(
+        default=10.0, validation_alias="ORDINAUT_OBS_HEALTH_DEADLINE_SECONDS", ge=0.05, le=600.0
     )
-    health_startup_grace_seconds: float = Field(
-        default=30.0,
-        ge=0.0,
-        le=3600.0,
-        description="How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after.",
+    """How long all checks of a round may take; one without a timeout of its own has 5 seconds."""
+    startup_grace_seconds: float = Field(
+        default=30.0, validation_alias="ORDINAUT_OBS_HEALTH_STARTUP_GRACE_SECONDS", ge=0.0, le=3600.0
     )
-    health_disabled_checks: CheckNames = Field(
-        default=(),
-        description="Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`.",
+    """How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after."""
+    disabled_checks: types.CheckNames = Field(default=(), validation_alias="ORDINAUT_OBS_HEALTH_DISABLED_CHECKS")
+    """Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`."""
+    disk_paths: types.PathList = Field(
+        default=("/",), validation_alias="ORDINAUT_OBS_HEALTH_DISK_PATHS", min_length=1, max_length=20
     )
-    health_disk_paths: PathList = Field(
-        default=("/",), min_length=1, max_length=20, description="Paths whose file systems the check `disk` looks at."
-    )
+    """Paths whose file systems the check `disk` looks at."""
 
 
 class AccessSettings(Part):
     """Who may see what."""
 
-    operator_token: Token | None = Field(
-        default=None,
-        description="Bearer token (or Basic password) for the operator endpoints, 16 characters or more; "
-        "they are off while it is unset.",
-    )
-    scrape_token: Token | None = Field(
-        default=None,
-        description="Bearer token (or Basic password) for the scrape endpoints; while unset they are open.",
-    )
-    scrape_allow: NetworkList = Field(
-        default=EVERYWHERE,
-        description="Client addresses (CIDR) that may scrape; with a token set, both are asked for.",
-    )
+    operator_token: types.Token | None = None
+    """Bearer token (or Basic password) for the operator endpoints, 16 characters or more; they are off while it is
+    unset."""
+    scrape_token: types.Token | None = None
+    """Bearer token (or Basic password) for the scrape endpoints; while unset they are open."""
+    scrape_allow: types.NetworkList = EVERYWHERE
+    """Client addresses (CIDR) that may scrape; with a token set, both are asked for."""
 
 
 class ManagementSettings(Part):
     """The port, thread and event loop of our own for scrapers and probes."""
 
-    management_port: int | None = Field(
-        default=None, ge=0, le=65535, description="Serve metrics and probes on this port too; 0 takes a free one."
-    )
-    management_host: HostText = Field(default="127.0.0.1", description="Address the management port listens on.")
-    exporter_port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next "
-        "free one of ten.",
-    )
-    exporter_host: HostText = Field(default="127.0.0.1", description="Address the exporter listens on.")
-    loop_blocked_seconds: float = Field(
-        default=5.0,
-        gt=0.0,
-        le=3600.0,
-        description="When the host's event loop has been blocked longer, `/health/live` on the management port is 503.",
-    )
+    port: int | None = Field(default=None, validation_alias="ORDINAUT_OBS_MANAGEMENT_PORT", ge=0, le=65535)
+    """Serve metrics and probes on this port too; 0 takes a free one."""
+    host: types.HostText = Field(default="127.0.0.1", validation_alias="ORDINAUT_OBS_MANAGEMENT_HOST")
+    """Address the management port listens on."""
+    exporter_port: int | None = Field(default=None, ge=1, le=65535)
+    """In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next free one of
+    ten."""
+    exporter_host: types.HostText = "127.0.0.1"
+    """Address the exporter listens on."""
+    loop_blocked_seconds: float = Field(default=5.0, gt=0.0, le=3600.0)
+    """When the host's event loop has been blocked longer, `/health/live` on the management port is 503."""
 
 
 class RelaySettings(Part):
     """One `/metrics` for all processes, and the store that they share."""
 
-    relay: bool = Field(
-        default=True, description="Merge the metrics of all processes, where there is a store to do it through."
+    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_RELAY")
+    """Merge the metrics of all processes, where there is a store to do it through."""
+    store: types.StoreText | None = None
+    """What the processes of an installation share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite file, for
+    processes of one user on one machine) or `memory` (nothing). Unset: Redis where `REDIS_URL` is one, else a file in a
+    private directory of the user."""
+    installation: types.InstallationName | None = None
+    """Name of the installation: it is in every key and in the name of the file, so that several may share a Redis.
+    Unset: a digest of host, port and database of `DATABASE_URL`, else of the working directory."""
+    redis_url: types.RedisUrl | None = Field(default=None, validation_alias="REDIS_URL")
+    """The host's variable: processes hand each other their metrics through this Redis; `memory://` and `disabled://`
+    mean none."""
+    directory: types.PathText | None = Field(default=None, validation_alias="ORDINAUT_OBS_RELAY_DIR")
+    """The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset."""
+    state_home: types.PathText | None = Field(default=None, validation_alias="XDG_STATE_HOME")
+    """The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`."""
+    interval_seconds: float = Field(
+        default=2.0, validation_alias="ORDINAUT_OBS_RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0
     )
-    store: StoreText | None = Field(
-        default=None,
-        description="What the processes of an installation share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite "
-        "file, for processes of one user on one machine) or `memory` (nothing). Unset: Redis where `REDIS_URL` is one, "
-        "else a file in a private directory of the user.",
-    )
-    installation: InstallationName | None = Field(
-        default=None,
-        description="Name of the installation: it is in every key and in the name of the file, so that several may "
-        "share a Redis. Unset: a digest of host, port and database of `DATABASE_URL`, else of the working directory.",
-    )
-    redis_url: RedisUrl | None = Field(
-        default=None,
-        validation_alias="REDIS_URL",
-        description="The host's variable: processes hand each other their metrics through this Redis; `memory://` and "
-        "`disabled://` mean none.",
-    )
-    relay_dir: PathText | None = Field(
-        default=None,
-        description="The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset.",
-    )
-    state_home: PathText | None = Field(
-        default=None,
-        validation_alias="XDG_STATE_HOME",
-        description="The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`.",
-    )
-    relay_interval_seconds: float = Field(
-        default=2.0,
-        ge=0.1,
-        le=60.0,
-        description="How often a process publishes what it counted. A process that is killed loses what it counted "
-        "since.",
-    )
+    """How often a process publishes what it counted. A process that is killed loses what it counted since."""
 
 
 class CollectorSettings(Part):
     """What is read from the host's PostgreSQL and Redis."""
 
-    database_url: PostgresqlUrl | None = Field(
-        default=None,
-        validation_alias="DATABASE_URL",
-        description="The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, "
-        "`postgresql://` or `postgresql+psycopg://`.",
+    database_url: types.PostgresqlUrl | None = Field(default=None, validation_alias="DATABASE_URL")
+    """The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, `postgresql://` or
+    `postgresql+psycopg://`."""
+    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_COLLECTORS")
+    """Read the host's PostgreSQL and Redis in the background."""
+    interval_seconds: float = Field(
+        default=15.0, validation_alias="ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS", ge=1.0, le=3600.0
     )
-    collectors: bool = Field(default=True, description="Read the host's PostgreSQL and Redis in the background.")
-    collector_interval_seconds: float = Field(
-        default=15.0, ge=1.0, le=3600.0, description="How often they are read; less often where that takes long."
-    )
-    heartbeat_fresh_seconds: float = Field(
-        default=75.0,
-        ge=1.0,
-        le=86400.0,
-        description="A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart.",
-    )
-    instrument_database: bool = Field(
-        default=True, description="Time the statements of the host's SQLAlchemy engines, and watch their pools."
-    )
+    """How often they are read; less often where that takes long."""
+    heartbeat_fresh_seconds: float = Field(default=75.0, ge=1.0, le=86400.0)
+    """A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart."""
+    instrument_database: bool = True
+    """Time the statements of the host's SQLAlchemy engines, and watch their pools."""

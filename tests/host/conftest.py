@@ -143,14 +143,14 @@ def run_host(
             import json
 
             from ordinaut_ext_observability.demo import standin_host
-            from ordinaut_ext_observability.demo.standin_host import discovery
+            from ordinaut_ext_observability.demo.standin_host import specs
             from ordinaut_ext_observability.extension import ObservabilityExtension
 
             for name, value in environ.items():
                 clean_process.setenv(name, value)
             create = standin_host.create_lean_app if shape == "lean stand-in" else standin_host.create_full_app
             if variant == "no entry points":
-                clean_process.setattr(discovery, "entry_points", lambda **_: ())
+                clean_process.setattr(specs, "entry_points", lambda **_: ())
             elif variant == "first set-up fails":
                 set_up = ObservabilityExtension.setup
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from ordinaut_ext_observability.demo.standin_host import create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 
@@ -49,6 +48,7 @@ def test_service_that_serves_is_0(serve: Any, check: Check) -> None:
         assert "event_loop" in answer.stdout
         assert answer.stdout.rstrip().endswith("(live: ok, ready: ok)")
         assert answer.stderr == ""
+        assert ("--token" in answer.stdout) is (url != served.runtime.management_note()), "it is not served there"
 
 
 def test_unhealthy_service_is_1_and_operators_see_why(serve: Any, check: Check) -> None:

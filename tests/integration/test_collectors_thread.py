@@ -32,7 +32,7 @@ from ordinaut_ext_observability.settings.parts import CollectorSettings
 checks = {}
 metrics = Metrics(Registry())
 collecting = Collecting(
-    CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", metrics,
+    CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", metrics, metrics.registry,
     SystemClock(), event=print, open_stores=None,
 )
 collecting.register_checks(
@@ -69,13 +69,14 @@ def make():
     made, events = [], []
 
     def make(database_url, redis_url=None, open_stores=None):
-        settings = CollectorSettings(collector_interval_seconds=1.0).model_copy(
+        settings = CollectorSettings(interval_seconds=1.0).model_copy(
             update={"database_url": SecretStr(database_url) if database_url else None}  # whatever settings make of it
         )
         collecting = Collecting(
             settings,
             redis_url,
             Metrics(Registry()),
+            Registry(),
             SystemClock(),
             event=lambda event, **fields: events.append((event, fields)),
             open_stores=open_stores,
@@ -185,7 +186,7 @@ def test_parts_of_the_insights_that_failed_are_told(database_url, monkeypatch):
     async def run():
         connection = await asyncpg.connect(database_url)
         try:
-            return await _Insights(Metrics(Registry())).read(connection)
+            return await _Insights(Registry()).read(connection)
         finally:
             await connection.close()
 

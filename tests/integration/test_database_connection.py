@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import contextlib
 import socket
+import ssl
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from rich.console import Console
+from typer.testing import CliRunner
 
-from ordinaut_ext_observability.cli.advise import run_advise
-from ordinaut_ext_observability.cli.db import run_db
+from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.background.clock import SystemClock
@@ -76,10 +77,10 @@ async def collect(url: str) -> tuple[SystemCollector, list[dict[str, object]]]:
     return collector, events
 
 
-def command(url: str, run: Callable[..., int] = run_db, timeout_seconds: float = 5.0) -> tuple[int, str]:
-    out = io.StringIO()
-    console = Console(file=out, width=200, highlight=False)
-    return run(url, console=console, timeout_seconds=timeout_seconds), out.getvalue()
+def command(url: str, name: str = "db", timeout_seconds: float = 5.0) -> tuple[int, str]:
+    arguments = [name, "--url", url, "--timeout", str(timeout_seconds)]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    return done.exit_code, done.stdout
 
 
 @pytest.mark.parametrize("attributes", ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"])
@@ -101,7 +102,7 @@ def test_target_session_attrs_leads_to_the_server_it_leads_the_host_to(
     is_choice = attributes == "prefer-standby" and len(order.split()) > 1  # neither is a standby: either will do
     assert (ours is not None) if is_choice else (ours == hosts)
     assert problem is (Problem.UNREACHABLE if hosts is None else None)
-    for one in (run_db, run_advise):
+    for one in ("db", "advise"):
         assert command(url, one)[0] == (2 if hosts is None else 0)
 
 
@@ -124,7 +125,7 @@ def test_what_else_a_url_says_is_kept(
     ):
         collector, _ = asyncio.run(collect(url))
         assert collector.database.problem is None, url
-        for one in (run_db, run_advise):
+        for one in ("db", "advise"):
             assert command(url, one)[0] == 0, url
     collector, _ = asyncio.run(collect(f"{database_url}?options=-csearch_path%3Dother"))
     assert collector.queue.problem is Problem.MISSING_TABLE
@@ -152,6 +153,7 @@ def test_each_server_that_refuses_is_named_with_its_reason(
         ("sslmode=require", "the server does not speak TLS, which sslmode asks for"),
         ("sslmode=verify-full", "a certificate file that sslmode or sslrootcert asks for cannot be read"),
         ("sslmode=verify-ca&sslrootcert=/nowhere", "there is no such socket, or no such certificate file"),
+        ("sslrootcert=system", "the server does not speak TLS, which sslmode asks for"),
     ],
 )
 def test_what_sslmode_asks_for_and_does_not_get_is_said(
@@ -161,6 +163,54 @@ def test_what_sslmode_asks_for_and_does_not_get_is_said(
     status, said = command(f"{database_url}?{parameters}")
     assert status == 2
     assert said.endswith(f": {reason}\n")
+
+
+@contextlib.asynccontextmanager
+async def tls_before(port: int, certificate: Path) -> AsyncIterator[int]:
+    """A port that takes PostgreSQL's TLS in the name of `localhost`, before a server that does not speak it."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.readexactly(8)
+            writer.write(b"S")
+            await writer.start_tls(context)
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pass_on(reader, to_server), pass_on(from_server, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def test_the_systems_certificates_are_asked_for_the_server_and_its_name(
+    read_only_server: PostgresServer, clean_process: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "certificate.pem"
+    made = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {certificate} -out {tmp_path}/made -subj /CN=localhost"
+    subprocess.run([*made.split(), "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    with certificate.open("a") as file:
+        file.write((tmp_path / "made").read_text())
+
+    async def connects(host: str) -> bool:
+        async with tls_before(read_only_server.port, certificate) as port:
+            url = f"postgresql://orchestrator@{host}:{port}/host?sslrootcert=system"
+            try:
+                connection = await connect(url, timeout_seconds=5.0, answer_seconds=5.0)
+            except ssl.SSLError:
+                return False
+            await connection.close()
+            return True
+
+    assert not asyncio.run(connects("localhost"))
+    clean_process.setenv("SSL_CERT_FILE", str(tmp_path / "made"))
+    assert asyncio.run(connects("localhost"))
+    assert not asyncio.run(connects("127.0.0.1"))
 
 
 def test_a_server_that_hangs_leaves_time_for_the_next(database_url: str, silent_port: int) -> None:

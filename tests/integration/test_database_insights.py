@@ -281,7 +281,7 @@ def test_broken_connection_is_raised(database_url: str) -> None:
 
 def test_reset_of_the_statistics_does_not_turn_counters_back(database_url: str) -> None:
     metrics = Metrics(Registry())
-    shown = InsightMetrics(metrics)
+    shown = InsightMetrics(metrics.registry)
 
     def commits() -> float:
         (family,) = (

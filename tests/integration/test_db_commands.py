@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +11,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
-from ordinaut_ext_observability.cli.advise import run_advise
-from ordinaut_ext_observability.cli.db import run_db
 from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.db.insights.report import read_report
 from ordinaut_ext_observability.db.insights.session import read_only_session
@@ -45,10 +41,10 @@ SELECT json_build_object(
 class Shown:
     """What a command printed, and its exit status."""
 
-    def __init__(self, command: Callable[..., int], url: str, width: int = 100, **options: Any) -> None:
-        out = io.StringIO()
-        self.status = command(url, console=Console(file=out, width=width, highlight=False), **options)
-        self.text = out.getvalue()
+    def __init__(self, command: str, url: str, *options: str, width: int = 100) -> None:
+        done = CliRunner().invoke(app, [command, "--url", url, *options], env={"COLUMNS": str(width)})
+        self.status = done.exit_code
+        self.text = done.stdout
         self.lines = self.text.splitlines()
 
 
@@ -90,10 +86,10 @@ async def blocked(url: str) -> AsyncIterator[tuple[int, int]]:
         await waiter.close()
 
 
-def shown_while_blocked(url: str, **options: Any) -> tuple[Shown, int, int]:
+def shown_while_blocked(url: str, *options: str, width: int = 100) -> tuple[Shown, int, int]:
     async def run() -> tuple[Shown, int, int]:
         async with blocked(url) as (holder, waiter):
-            return await asyncio.to_thread(Shown, run_db, url, **options), holder, waiter
+            return await asyncio.to_thread(Shown, "db", url, *options, width=width), holder, waiter
 
     return asyncio.run(run())
 
@@ -111,7 +107,7 @@ def test_blocked_sessions_come_first_with_what_ends_them(database_url: str) -> N
 
 
 def test_quiet_database_says_so(database_url: str) -> None:
-    shown = Shown(run_db, database_url)
+    shown = Shown("db", database_url)
     assert shown.lines[1] == "nothing needs attention"
     assert "  nobody waits" in shown.lines
     assert "not there: apscheduler_jobs" in shown.text
@@ -128,12 +124,12 @@ def test_narrow_terminals_cut_nothing_off(database_url: str, width: int) -> None
 
 
 def test_piped_output_has_no_colour(database_url: str) -> None:
-    assert "\x1b" not in Shown(run_db, database_url).text
-    assert "\x1b" not in Shown(run_advise, database_url).text
+    assert "\x1b" not in Shown("db", database_url).text
+    assert "\x1b" not in Shown("advise", database_url).text
 
 
 def test_json_is_everything(database_url: str) -> None:
-    shown, holder, waiter = shown_while_blocked(database_url, as_json=True)
+    shown, holder, waiter = shown_while_blocked(database_url, "--json")
     report = json.loads(shown.text)
     (root,) = report["locks"]["roots"]
     assert (root["pid"], root["waiters"][0]["pid"]) == (holder, waiter)
@@ -151,7 +147,7 @@ def test_role_without_pg_monitor_is_told(postgres_server: Any, database_url: str
 
         async def run() -> Shown:
             async with blocked(database_url):
-                return await asyncio.to_thread(Shown, run_db, url, width=200)
+                return await asyncio.to_thread(Shown, "db", url, width=200)
 
         shown = asyncio.run(run())
         assert "as onlooker; may not see what other roles do: GRANT pg_monitor TO it" in shown.lines[0]
@@ -166,7 +162,7 @@ def test_advice_is_a_script_and_changes_nothing(database_url: str) -> None:
     """Our role is the superuser here."""
     fill(database_url)
     before = asyncio.run(execute(database_url, STATE))
-    shown = Shown(run_advise, database_url, min_unused_seconds=0.0)
+    shown = Shown("advise", database_url, "--min-unused-days", "0")
     assert shown.status == 0
     statements = [line for line in shown.lines if line and not line.startswith("-- ")]
     assert statements == [
@@ -177,7 +173,7 @@ def test_advice_is_a_script_and_changes_nothing(database_url: str) -> None:
     ]
     assert "-- DROP INDEX CONCURRENTLY IF EXISTS public.idx_task_run_task_id;" in shown.lines
     assert "planned now: reads the whole table" in shown.text.replace("\n-- ", " ")
-    Shown(run_db, database_url)
+    Shown("db", database_url)
     assert asyncio.run(execute(database_url, STATE)) == before
 
 
@@ -195,34 +191,34 @@ def test_session_of_the_commands_cannot_write(database_url: str) -> None:
 
 def test_script_runs_and_leaves_nothing_to_advise(postgres_server: Any, database_url: str) -> None:
     fill(database_url)
-    script = Shown(run_advise, database_url, width=50).lines
+    script = Shown("advise", database_url, width=50).lines
     for line in script:
         if line.startswith("CREATE"):
             asyncio.run(execute(database_url, line))
-    assert "-- No index is missing." in Shown(run_advise, database_url).lines
+    assert "-- No index is missing." in Shown("advise", database_url).lines
 
 
 def test_invalid_index_is_shown_as_such(database_url: str) -> None:
     asyncio.run(execute(database_url, "CREATE INDEX broken ON task (title); UPDATE pg_index SET indisvalid = false"
                                       " WHERE indexrelid = 'broken'::regclass"))  # fmt: skip
-    assert "! index broken is invalid: it failed to build, or is being built" in Shown(run_db, database_url).lines
-    assert "-- DROP INDEX CONCURRENTLY IF EXISTS public.broken;" in Shown(run_advise, database_url).lines
+    assert "! index broken is invalid: it failed to build, or is being built" in Shown("db", database_url).lines
+    assert "-- DROP INDEX CONCURRENTLY IF EXISTS public.broken;" in Shown("advise", database_url).lines
 
 
 def test_advice_as_json(database_url: str) -> None:
     fill(database_url)
-    advice = json.loads(Shown(run_advise, database_url, as_json=True).text)
+    advice = json.loads(Shown("advise", database_url, "--json").text)
     assert [entry["table"] for entry in advice["create"]] == ["task_run"] * 3
     assert advice["redundant"][0]["index"]["name"] == "idx_task_run_task_id"
     assert advice["not_judged"] == ["apscheduler_jobs: there is no such table in the search path"]
 
 
-@pytest.mark.parametrize("command", [run_db, run_advise])
+@pytest.mark.parametrize("command", ["db", "advise"])
 @pytest.mark.parametrize(
     ("url", "said"),
     [
         (
-            "",
+            "nonsense",
             "the database URL does not begin with postgresql://: "
             "expected postgresql://user:password@host:port/database",
         ),
@@ -240,15 +236,15 @@ def test_advice_as_json(database_url: str) -> None:
         ),
     ],
 )
-def test_no_connection_is_2_and_one_line_without_secrets(command: Any, url: str, said: str) -> None:
-    shown = Shown(command, url, timeout_seconds=2.0)
+def test_no_connection_is_2_and_one_line_without_secrets(command: str, url: str, said: str) -> None:
+    shown = Shown(command, url, "--timeout", "2")
     assert (shown.status, len(shown.lines)) == (2, 1)
     assert shown.text.startswith(said)
     assert SECRET not in shown.text
 
 
 def test_database_that_is_not_there_is_2(database_url: str) -> None:
-    shown = Shown(run_db, database_url.rpartition("/")[0] + "/nowhere")
+    shown = Shown("db", database_url.rpartition("/")[0] + "/nowhere")
     assert (shown.status, len(shown.lines)) == (2, 1)
     assert shown.text.rstrip().endswith('/nowhere: database "nowhere" does not exist')
 
@@ -259,7 +255,7 @@ def test_server_that_does_not_answer_is_2(free_port: Callable[[], int]) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        shown = Shown(run_db, f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x", timeout_seconds=0.3)
+        shown = Shown("db", f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x", "--timeout", "0.3")
     assert shown.status == 2
     assert "no answer within 0.3 s" in shown.text
 
@@ -272,14 +268,14 @@ def test_connection_that_breaks_is_2_and_one_line(database_url: str, monkeypatch
         await read_report(connection, top)
 
     monkeypatch.setattr(command, "read_report", broken)
-    shown = Shown(run_db, database_url)
+    shown = Shown("db", database_url)
     assert (shown.status, len(shown.lines)) == (2, 1)
     assert shown.text.rstrip().endswith(": the connection broke")
 
 
 def test_urls_of_sqlalchemy_are_accepted(database_url: str) -> None:
     for scheme in ("postgresql+psycopg", "postgresql+asyncpg", "postgres"):
-        assert Shown(run_db, database_url.replace("postgresql", scheme, 1)).status == 0
+        assert Shown("db", database_url.replace("postgresql", scheme, 1)).status == 0
 
 
 def test_urls_with_several_servers_and_parameters_of_other_drivers_are_accepted(
@@ -287,8 +283,8 @@ def test_urls_with_several_servers_and_parameters_of_other_drivers_are_accepted(
 ) -> None:
     beginning, _, rest = database_url.partition("@")
     url = f"{beginning}@127.0.0.1:{free_port()},{rest}?keepalives=1&channel_binding=prefer&application_name=x"
-    assert Shown(run_db, url).status == 0
-    assert Shown(run_advise, url).status == 0
+    assert Shown("db", url).status == 0
+    assert Shown("advise", url).status == 0
 
 
 @pytest.mark.parametrize("command", ["db", "advise"])

@@ -71,7 +71,7 @@ class RunningDemo:
         found = []
         for process in self.note_processes():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if f"cli.demo.{module}" in " ".join(process.cmdline()):
+                if f"observability.demo.{module}" in " ".join(process.cmdline()):
                     found.append(process)
         return found
 

@@ -16,9 +16,8 @@ from fastapi import FastAPI
 
 from ordinaut_ext_observability.cli.check import Tokens
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
-from ordinaut_ext_observability.cli.doctor.service import Service
-from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.cli.doctor.host import find_host, running_host
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_full_app, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 
 TOKEN = "an-operators-token-0123456789"
@@ -46,7 +45,7 @@ def serve_host(serve_bare: Any, clean_process: pytest.MonkeyPatch) -> Callable[.
 
 
 def found(served: Any, token: str = "") -> list[Finding]:
-    return list(Service(served.url, Tokens(token, ""), 5.0).findings())
+    return list(running_host(find_host([served.url], Tokens(token, ""), 5.0)))
 
 
 def problems(findings: list[Finding]) -> list[str]:
@@ -83,12 +82,11 @@ def test_full_host_in_production(serve_host: Any) -> None:
 
 def assert_kubelet_is_answered(served: Any, probes: Any) -> None:
     """A kubelet names the pod's address as host; the port is the one that the settings in the YAML open."""
-    environ = {variable["name"]: variable["value"] for variable in probes.pop("env")}
+    environ = {variable["name"]: variable["value"] for variable in probes["env"]}
     assert environ["ORDINAUT_OBS_MANAGEMENT_HOST"] == "0.0.0.0"
-    assert set(probes) == {"livenessProbe", "readinessProbe", "startupProbe"}
     management = served.runtime.management_note().replace("0.0.0.0", "127.0.0.1")
-    for probe in probes.values():
-        asked = probe["httpGet"]
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        asked = probes[name]["httpGet"]
         assert str(asked["port"]) == environ["ORDINAUT_OBS_MANAGEMENT_PORT"]
         headers = {"Host": f"10.1.2.3:{asked['port']}"}
         assert httpx.get(f"{management}{asked['path']}", headers=headers, trust_env=False).status_code == 200
@@ -103,17 +101,16 @@ def test_probes_to_paste_are_answered_in_production(serve_host: Any) -> None:
     )
     assert httpx.get(f"{served.url}/health", headers={"Host": "10.1.2.3:8000"}, trust_env=False).status_code == 400
     assert_kubelet_is_answered(served, yaml.safe_load(one(found(served), "answers 200 whatever it says").paste))
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "livenessProbe" in block]
-    assert_kubelet_is_answered(served, yaml.safe_load(block))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "health.md").read_text()
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "livenessProbe" in block]
+    assert_kubelet_is_answered(served, yaml.safe_load(block)["containers"][0])
 
 
-def test_plain_text_500_for_refused_requests_is_told(serve_host: Any) -> None:
-    served = serve_host(create_full_app)
-    answer = httpx.get(f"{served.url}/tasks/", trust_env=False)
-    findings = found(served)
-    assert bool([f for f in findings if "/tasks/" in f.sign]) is (answer.status_code == 500)
-    assert problems([f for f in findings if "Invalid host" in f.sign]) == []
+def test_bugs_of_the_full_host_are_told(serve_host: Any) -> None:
+    findings = found(serve_host(create_full_app))
+    assert "answers a plain-text 500" in one(findings, "/tasks/").sign
+    assert one(findings, "uptime_seconds").paste == "time() - process_start_time_seconds"
+    assert [finding for finding in findings if "Invalid host" in finding.sign] == []
 
 
 def test_being_asked_often_bans_nobody(serve_host: Any) -> None:
@@ -168,8 +165,17 @@ def test_any_application_can_be_asked(serve_bare: Any) -> None:
     app = FastAPI(title="Something else", version="9")
     app.add_api_route("/health", lambda: "fine")
     findings = found(serve_bare(app))
-    assert "Something else 9" in findings[0].sign
+    assert findings[0].sign.endswith("answers: Something else 9, another application than Ordinaut's")
     assert len(problems(findings)) == 1
+
+
+def test_other_application_that_has_us_mounted_is_no_host_of_ordinaut(serve: Any) -> None:
+    """Not even one with probes of its own, as the full host has."""
+    app = FastAPI(title="Something else", version="9")
+    app.add_api_route("/health/live", lambda: "alive")
+    findings = found(serve(app, HEALTH_DISABLED_CHECKS="cpu,memory,disk,network,file_descriptors"))
+    assert "another application than Ordinaut's" in findings[0].sign
+    assert {finding.kind for finding in findings} == {Kind.FACT}
 
 
 def test_nobody_there_is_one_problem_and_the_rest_is_still_told(doctor: Any) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
-from ordinaut_ext_observability.cli.doctor.relaying import relaying
+from ordinaut_ext_observability.cli.doctor.merging import merging
 from ordinaut_ext_observability.settings.load import load_settings
 
 APPLICATION = """
@@ -43,7 +43,7 @@ def report(port: int) -> dict[str, Any]:
 
 def doctors_problems(port: int) -> list[Finding]:
     """What the doctor finds wrong with the merging of processes, by the environment here."""
-    return [finding for finding in relaying(load_settings(), port) if finding.kind is Kind.PROBLEM]
+    return [finding for finding in merging(load_settings(), port) if finding.kind is Kind.PROBLEM]
 
 
 def end_with_workers(server: Any) -> None:

@@ -21,8 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match
 from websockets.sync.client import connect
 
-from ordinaut_ext_observability.demo.standin_host import create_full_app, create_lean_app
-from ordinaut_ext_observability.demo.standin_host.discovery import ExtensionSpec
+from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_full_app, create_lean_app
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import Destination

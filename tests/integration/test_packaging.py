@@ -135,12 +135,12 @@ def test_readme_has_one_line_to_run_it_and_one_to_test_it() -> None:
 
 def test_readme_names_every_endpoint_and_command_that_exists() -> None:
     from ordinaut_ext_observability.cli.main import app
-    from ordinaut_ext_observability.settings.load import describe_settings
+    from ordinaut_ext_observability.settings.load import SETTINGS
 
     readme = (REPOSITORY / "README.md").read_text()
     for command in app.registered_commands:
         assert f"ordinaut-observability {command.callback.__name__}" in readme
-    known = {setting.variable for setting in describe_settings()}
+    known = {setting.variable for setting in SETTINGS}
     assert set(re.findall(r"ORDINAUT_OBS_[A-Z_]+", readme)) <= known
 
 

@@ -213,9 +213,9 @@ HOST_VARIABLES = ("ENVIRONMENT", "VERSION", "LOG_LEVEL", "DATABASE_URL", "REDIS_
 
 def variables() -> list[str]:
     """Every variable that is a setting."""
-    from ordinaut_ext_observability.settings.load import describe_settings
+    from ordinaut_ext_observability.settings.load import SETTINGS
 
-    return [variable for setting in describe_settings() for variable in setting_variables(setting)]
+    return [variable for setting in SETTINGS for variable in setting_variables(setting)]
 
 
 def setting_variables(setting: Any) -> list[str]:

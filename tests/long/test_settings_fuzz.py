@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.settings.load import describe_settings
+from ordinaut_ext_observability.settings.load import SETTINGS
 
 FUZZ = Path(__file__).with_name("settings_fuzz.py")
 PASSWORD = "plantedPa55word"
 VARIABLES = [
     variable
-    for setting in describe_settings()
+    for setting in SETTINGS
     for variable in ((setting.variable, f"{setting.variable}_FILE") if setting.secret else (setting.variable,))
 ]
 

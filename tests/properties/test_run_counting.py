@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.collectors.connection import Database, Reading
-from ordinaut_ext_observability.collectors.definitions import SystemMetrics
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.runs import Lease, Run, RunCounter
-from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 WORKERS = 3
@@ -278,7 +277,7 @@ class InPostgres:
             await connection.close()
 
     def _begin(self):
-        self.families = SystemMetrics(Metrics(Registry()))
+        self.families = SystemMetrics(Registry())
         self.collector = RunsCollector(self.families)
 
     async def queue(self, task, now):

@@ -42,7 +42,7 @@ class Door:
         self.clock: Any = ManualClock()
         self.lines: list[tuple[str, int]] = []
         settings = AccessSettings(operator_token=SecretStr(TOKEN))
-        metrics = Metrics(Registry(), LabelBudgets(default=100, by_label={}, max_series=10_000))
+        metrics = Metrics(Registry(LabelBudgets(default=100, by_label={}, max_series=10_000)))
         self.access = AccessControl(settings, metrics, self.clock, self._log)
 
     def ask(self, address: str | None, token: str = "wrong") -> int:

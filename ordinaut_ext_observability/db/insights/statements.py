@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.db.insights.queries import query
+from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS
 from ordinaut_ext_observability.scrub.sql import normalised
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.db.insights.queries import Connection
-
-MAX_STATEMENTS = 10
 
 _INSTALLED = """
 SELECT e.extversion AS version, quote_ident(n.nspname) AS schema

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
-from ordinaut_ext_observability.cli.doctor.loading import EAGER, GRANTS, SCOPES, loading
+from ordinaut_ext_observability.cli.doctor.environment import EAGER, GRANTS, SCOPES, loading
 
 
 def kinds(findings: list[Finding]) -> list[Kind]:

@@ -23,7 +23,7 @@ from ordinaut_ext_observability.collectors.problems import concerns_statement, p
             "postgresql+asyncpg://h/d?sslmode=require&connect_timeout=3&application_name=x",
             "postgresql://h/d?sslmode=require",
         ),
-        ("postgresql:///d?host=/run/postgresql", "postgresql:///d?host=%2Frun%2Fpostgresql"),
+        ("postgresql:///d?host=/run/postgresql", "postgresql://%2Frun%2Fpostgresql/d"),
     ],
 )
 def test_the_url_for_asyncpg(url, expected):

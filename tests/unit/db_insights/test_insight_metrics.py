@@ -43,7 +43,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def insights(metrics: Metrics) -> InsightMetrics:
-    return InsightMetrics(metrics)
+    return InsightMetrics(metrics.registry)
 
 
 def values(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:

@@ -45,6 +45,6 @@ def test_user_runs_its_own_programs_where_they_are(
 
 def test_missing_wheel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs.importlib.util, "find_spec", lambda _: None)
-    for find in (programs.postgres_programs, programs.redis_program):
+    for find in (programs.postgres_program, programs.redis_program):
         with pytest.raises(MissingServerError, match=r"pip install 'ordinaut-ext-observability\[demo\]'"):
             find()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from statistics import mean
 from typing import Any
 
-from ordinaut_ext_observability.demo.schedule import next_run
+from ordinaut_ext_observability.demo.scheduler import next_run
 from ordinaut_ext_observability.demo.workload import TASKS, Step, all_tasks, fate, initial_rows, steps_of
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

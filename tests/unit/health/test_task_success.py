@@ -19,7 +19,7 @@ HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, Heal
 class World:
     def __init__(self, clock: Any, **options: Any) -> None:
         self.clock = clock
-        self.executions = Metrics(Registry(), LabelBudgets()).task_executions
+        self.executions = Metrics(Registry(LabelBudgets())).task_executions
         self.check = TaskSuccessCheck(self.executions, clock, **options)
 
     def execute(self, **counts: int) -> None:

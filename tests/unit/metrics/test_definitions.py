@@ -12,6 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import OVERFLOW_VALUE, LabelBudgets
+from ordinaut_ext_observability.metrics.declarations import PARTS
+from ordinaut_ext_observability.metrics.declarations.http import REQUEST
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.metrics.declare import MetricSet, counter, declarations_of, gauge
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
 from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
@@ -63,19 +67,44 @@ def test_every_family_is_an_attribute_and_registered(metrics: Metrics) -> None:
     assert attributes == metrics.registry.families()
 
 
-def test_two_sets_of_metrics_live_side_by_side_but_not_on_one_registry(metrics: Metrics) -> None:
+def test_two_processes_metrics_live_side_by_side(metrics: Metrics) -> None:
     other = Metrics(Registry())
     other.count_internal_error("scrape")
     assert list(metrics.internal_errors.children()) == []
-    with pytest.raises(MetricDefinitionError):
-        Metrics(metrics.registry)
+
+
+def test_two_sets_on_one_registry_share_what_both_declare(metrics: Metrics) -> None:
+    system = SystemMetrics(metrics.registry)
+    assert system.queue_depth is metrics.queue_depth
+    assert system.runs is not metrics.runs
+    names = [family.name for family in metrics.registry.families()]
+    assert len(names) == len(set(names))
 
 
 def test_request_buckets_can_be_chosen() -> None:
-    metrics = Metrics(Registry(), request_seconds=(0.5, 1.0))
+    metrics = Metrics(Registry(buckets={REQUEST: (0.5, 1.0)}))
     assert metrics.http_request_seconds.bounds == metrics.plugin_request_seconds.bounds == (0.5, 1.0)
     with pytest.raises(MetricDefinitionError):
-        Metrics(Registry(), request_seconds=(1.0, math.inf))
+        Metrics(Registry(buckets={REQUEST: (1.0, math.inf)}))
+
+
+def test_every_declaration_is_data_that_the_documentation_can_read() -> None:
+    for part in PARTS:
+        assert part.title
+        assert part.__doc__ is not None
+        for _, each in declarations_of(part):
+            assert each.help.endswith(".")
+            assert (each.buckets is not None) == (each.kind == "histogram")
+            assert each.buckets is None or (each.buckets.reason.endswith(".") and each.unit == "seconds")
+    assert HttpUnits.sizes.unit == "bytes"
+    assert HttpUnits.count.unit == ""
+
+
+class HttpUnits(MetricSet):
+    """Metrics with units in their names."""
+
+    sizes = counter("sizes_bytes_total", "Sizes.")
+    count = gauge("count", "Count.")
 
 
 def test_internal_errors_are_counted_by_component(metrics: Metrics) -> None:
@@ -89,7 +118,7 @@ def test_internal_errors_are_counted_by_component(metrics: Metrics) -> None:
 
 
 def test_overflow_is_counted_by_metric_and_label() -> None:
-    metrics = Metrics(Registry(), LabelBudgets(default=3, by_label={"endpoint": 1}))
+    metrics = Metrics(Registry(LabelBudgets(default=3, by_label={"endpoint": 1})))
     for number in range(5):
         metrics.http_requests.labels("GET", f"/{number}", "200").inc()
     metrics.http_in_progress.labels("GET").inc()
@@ -100,7 +129,7 @@ def test_overflow_is_counted_by_metric_and_label() -> None:
 
 
 def test_overflow_of_the_number_of_series_has_an_empty_label() -> None:
-    metrics = Metrics(Registry(), LabelBudgets(max_series=2))
+    metrics = Metrics(Registry(LabelBudgets(max_series=2)))
     for number in range(5):
         metrics.http_exceptions.labels("GET", "/", f"Error{number}").inc()
     assert metrics.label_overflow.labels("orchestrator_http_exceptions_total", "").value == 3.0

@@ -194,7 +194,7 @@ def test_a_task_id_that_cannot_be_printed_does_not_fail_the_run(
 
 
 def test_task_ids_past_the_budget_share_a_series() -> None:
-    metrics = Metrics(Registry(), LabelBudgets(by_label={"task_id": 2}))
+    metrics = Metrics(Registry(LabelBudgets(by_label={"task_id": 2})))
     work = ExecutionMonitor(lambda: metrics)("work")(lambda task_id: None)
     for number in range(10):
         work(str(number))

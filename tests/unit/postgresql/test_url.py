@@ -37,6 +37,7 @@ USABLE = [
         (f"postgresql+{driver}://u:p@h/d", "h:5432/d")
         for driver in ("psycopg", "psycopg_async", "psycopg2", "psycopg2cffi", "asyncpg", "pg8000", "my_driver")
     ),
+    ("postgresql://u:p@h/d?sslrootcert=system", "h:5432/d"),
     (" postgresql+psycopg_async://u:p@h:1/d?sslmode=require\n", "h:1/d"),
 ]
 
@@ -57,6 +58,7 @@ UNUSABLE = [
     "postgresql://u:secret@/d?host=h1,",
     "postgresql://u:secret@/d?host=h1,h2,h3&port=1,2",
     "postgresql://u:secret@/d?host=h&port=secret",
+    "postgresql://u:secret@/d?port=secret",
     "postgresql://u:secret@h h/d",
     "postgresql://u:secret\N{DOUBLE EXCLAMATION MARK}\N{ACCOUNT OF}@h/d",
 ]
@@ -104,6 +106,7 @@ def test_parameters_of_other_drivers_are_left_out(parameter: str) -> None:
         ("postgresql+psycopg_async://u:sec ret@h/d", "has a space, a line break"),
         ("postgresql+psycopg_async://u:secret@h:1x/d", "host or port"),
         ("postgresql://u:secret@h/d?sslmode=perhaps", "parameter sslmode that is none of disable, allow, prefer"),
+        ("postgresql://u:secret@h/d?sslrootcert=system&sslmode=require", "which needs sslmode=verify-full"),
         ("postgresql://u:secret@h/d?target_session_attrs=master", "target_session_attrs that is none of any, primary"),
     ],
 )

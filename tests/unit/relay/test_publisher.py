@@ -27,7 +27,7 @@ class Process:
     """A process with a few families, which shows the total."""
 
     def __init__(self, stores: Stores, *families: AnyFamily, budgets: LabelBudgets | None = None) -> None:
-        self.metrics = Metrics(Registry(), budgets or LabelBudgets())
+        self.metrics = Metrics(Registry(budgets))
         registry = Registry()
         for family in families:
             registry.register(family)

@@ -7,15 +7,28 @@ import socket
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from ordinaut_ext_observability.settings.file import MAX_FILE_BYTES, ConfigFile, FileProblem, read_config_file
-from ordinaut_ext_observability.settings.load import load_settings
+from ordinaut_ext_observability.settings.checks import CallableCheckEntry, HttpCheckEntry
+from ordinaut_ext_observability.settings.load import ConfigFile, load_settings
+from ordinaut_ext_observability.settings.reading import MAX_FILE_BYTES, read_config_file
 
 SECRET = "hunter2XcorrectY"
 URL = "url: https://example.com/health"
-Read = Callable[..., ConfigFile]
+
+
+class ReadFile(NamedTuple):
+    """What was read of a file, and its problems by their place."""
+
+    http: list[HttpCheckEntry]
+    callables: list[CallableCheckEntry]
+    problems: dict[str, str]
+
+
+Read = Callable[..., ReadFile]
+NOTHING = ReadFile([], [], {})
 
 
 @pytest.fixture
@@ -25,26 +38,27 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(path: Path) -> Read:
-    def read_text(text: str | bytes, **environment: str) -> ConfigFile:
+    def read_text(text: str | bytes, **environment: str) -> ReadFile:
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
-        return read_config_file(str(path), environment)
+        file, problems = read_config_file(ConfigFile, str(path), environment)
+        return ReadFile(file.health.http, file.health.callables, problems)
 
     return read_text
 
 
-def places(file: ConfigFile) -> list[str]:
-    return [problem.place for problem in file.problems]
+def places(file: ReadFile) -> list[str]:
+    return list(file.problems)
 
 
-def names(file: ConfigFile) -> list[str]:
-    return [entry.name for entry in (*file.http_checks, *file.callable_checks)]
+def names(file: ReadFile) -> list[str]:
+    return [entry.name for entry in (*file.http, *file.callables)]
 
 
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", "health:\n", "{}", "health: {}", "health: {http: , callables: []}"]
 )
 def test_everything_is_optional(read: Read, text: str) -> None:
-    assert read(text) == ConfigFile()
+    assert read(text) == NOTHING
 
 
 def test_the_documented_example_is_read(read: Read) -> None:
@@ -52,14 +66,14 @@ def test_the_documented_example_is_read(read: Read) -> None:
     page = (root / "docs" / "configuration.md").read_text()
     example = page.partition("```yaml\n")[2].partition("```")[0]
     file = read(example, MCP_TOKEN="abc")
-    assert file.problems == ()
-    (service,) = file.http_checks
+    assert file.problems == {}
+    (service,) = file.http
     assert (service.name, str(service.url), service.method) == ("mcp-github", "https://mcp.example.com/health", "GET")
     assert service.headers == {"Authorization": "Bearer abc"}
     assert (service.expected_statuses, service.timeout_seconds, service.slow_seconds) == ([200], 3, 1)
     assert (service.verify_tls, service.required) == (True, False)
     assert (service.failures_to_worsen, service.passes_to_recover) == (2, 1)
-    (function,) = file.callable_checks
+    (function,) = file.callables
     assert (function.name, function.target, function.required) == (
         "license",
         "my_package.checks:license_is_valid",
@@ -69,7 +83,7 @@ def test_the_documented_example_is_read(read: Read) -> None:
 
 def test_defaults(read: Read) -> None:
     file = read(f"health: {{http: [{{name: a, {URL}}}], callables: [{{name: b, import: 'm:f'}}]}}")
-    (service,), (function,) = file.http_checks, file.callable_checks
+    (service,), (function,) = file.http, file.callables
     assert (service.method, service.headers, service.expected_statuses, service.verify_tls) == ("GET", {}, [], True)
     assert service.slow_seconds is None
     assert (service.required, function.required) == (False, True)
@@ -108,45 +122,44 @@ def test_a_secret_in_the_wrong_place_is_not_shown(read: Read, entry: str) -> Non
 )
 def test_bad_yaml_is_one_problem(read: Read, text: str | bytes, position: str) -> None:
     file = read(text)
-    (problem,) = file.problems
-    assert (file.http_checks, file.callable_checks, problem.place) == ((), (), "")
-    assert problem.problem.startswith("is not YAML")
-    assert position in problem.problem
-    assert SECRET not in problem.problem
+    assert (names(file), places(file)) == ([], [""])
+    assert file.problems[""].startswith("is not YAML")
+    assert position in file.problems[""]
+    assert SECRET not in file.problems[""]
 
 
 @pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!int ''", "a: !!float ''", "a: !!timestamp never"])
 def test_a_yaml_tag_on_a_wrong_value_is_one_problem(read: Read, text: str) -> None:
-    assert [problem.problem for problem in read(text).problems] == ["is not YAML"]
+    assert read(text).problems == {"": "is not YAML"}
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("just text", FileProblem("", "must be a mapping with health")),
-        ("[1, 2]", FileProblem("", "must be a mapping with health")),
-        ("health: 3", FileProblem("health", "must be a mapping with http, callables")),
-        ("health: [http]", FileProblem("health", "must be a mapping with http, callables")),
-        ("health: {http: {name: a}}", FileProblem("health.http", "must be a list of at most 100 checks")),
-        ("health: {callables: text}", FileProblem("health.callables", "must be a list of at most 100 checks")),
-        ("healthy: {}", FileProblem("healthy", "no such section; there are health")),
-        ("health: {https: []}", FileProblem("health.https", "no such section; there are http, callables")),
-        ("{1: 2}", FileProblem("1", "no such section; there are health")),
-        ("health: {null: 2}", FileProblem("health.None", "no such section; there are http, callables")),
+        ("just text", {"": "must be a mapping with health"}),
+        ("[1, 2]", {"": "must be a mapping with health"}),
+        ("health: 3", {"health": "must be a mapping with http, callables"}),
+        ("health: [http]", {"health": "must be a mapping with http, callables"}),
+        ("health: {http: {name: a}}", {"health.http": "must be a list"}),
+        ("health: {callables: text}", {"health.callables": "must be a list"}),
+        ("healthy: {}", {"healthy": "no such name; there are health"}),
+        ("health: {https: []}", {"health.https": "no such name; there are http, callables"}),
+        ("{1: 2}", {"<key>": "no such name; there are health"}),
+        ("health: {null: 2}", {"health.None": "no such name; there are http, callables"}),
         ("health: {http: [text]}", None),
         ("health: {http: [[]]}", None),
         ("health: {http: [null]}", None),
         ("health: {http: [{1: 2}]}", None),
     ],
 )
-def test_wrong_types_are_told_by_their_place(read: Read, text: str, expected: FileProblem | None) -> None:
+def test_wrong_types_are_told_by_their_place(read: Read, text: str, expected: dict[str, str] | None) -> None:
     file = read(text)
     assert names(file) == []
     if expected is None:
         assert all(place.startswith("health.http.0") for place in places(file))
         assert file.problems
     else:
-        assert file.problems == (expected,)
+        assert file.problems == expected
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_a_wrong_field_is_told_by_its_place_and_the_other_entries_take_effect(
     )
     assert names(file) == ["first", "last", "other"]
     assert places(file) == [f"health.http.1.{place}"]
-    assert file.problems[0].problem
+    assert all(file.problems.values())
 
 
 @pytest.mark.parametrize(
@@ -216,16 +229,16 @@ def test_several_problems_are_told_at_once_each_with_its_place(read: Read) -> No
         """
     )
     assert names(file) == ["three", "six"]
-    assert places(file) == [
+    assert set(file.problems) == {
         "speed",
         "health.grpc",
         "health.http.0.url",
         "health.http.1.timeout_seconds",
         "health.http.1.method",
-        "health.http.3",
+        "health.http.3.headers.A",
         "health.callables.0.import",
-    ]
-    assert file.problems[5].problem == "environment variable not set: MISSING_A, MISSING_B"
+    }
+    assert file.problems["health.http.3.headers.A"] == "environment variable not set: MISSING_A, MISSING_B"
 
 
 def test_too_many_entries_are_none(read: Read) -> None:
@@ -264,20 +277,20 @@ def test_variables_are_filled_in_wherever_there_is_text(read: Read) -> None:
         SECONDS="7",
         A="val",
     )
-    assert file.problems == ()
-    (check,) = file.http_checks
+    assert file.problems == {}
+    (check,) = file.http
     assert (check.name, str(check.url), check.timeout_seconds) == ("service-1", "https://example.com:8443/", 7.0)
     assert check.headers == {"A": "xvalyvalz", "B": "$A ${} ${1A} $val"}
 
 
 def test_a_value_is_not_filled_in_again(read: Read) -> None:
     file = read(f"health: {{http: [{{name: a, {URL}, headers: {{A: '${{A}}'}}}}]}}", A="${B}", B="inner")
-    assert file.http_checks[0].headers == {"A": "${B}"}
+    assert file.http[0].headers == {"A": "${B}"}
 
 
 def test_an_empty_variable_is_a_value(read: Read) -> None:
     file = read(f"health: {{http: [{{name: a, {URL}, headers: {{A: '${{A}}'}}}}]}}", A="")
-    assert (file.problems, file.http_checks[0].headers) == ((), {"A": ""})
+    assert (file.problems, file.http[0].headers) == ({}, {"A": ""})
 
 
 def test_an_unknown_variable_leaves_out_its_entry_only(read: Read) -> None:
@@ -286,7 +299,7 @@ def test_an_unknown_variable_leaves_out_its_entry_only(read: Read) -> None:
         SET=SECRET,
     )
     assert names(file) == ["b"]
-    assert file.problems == (FileProblem("health.http.0", "environment variable not set: GONE"),)
+    assert file.problems == {"health.http.0.headers.A": "environment variable not set: GONE"}
 
 
 @pytest.mark.parametrize(
@@ -325,8 +338,8 @@ def test_a_secret_written_into_the_file_is_in_no_problem(read: Read) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read(read: Read) -> None:
-    assert read(b"#" * MAX_FILE_BYTES) == ConfigFile()
-    assert read(b"#" * (MAX_FILE_BYTES + 1)).problems == (FileProblem("", f"is larger than {MAX_FILE_BYTES} bytes"),)
+    assert read(b"#" * MAX_FILE_BYTES) == NOTHING
+    assert read(b"#" * (MAX_FILE_BYTES + 1)).problems == {"": f"is larger than {MAX_FILE_BYTES} bytes"}
 
 
 @pytest.mark.parametrize("odd", ["/dev/zero", "/dev/random", "/dev/tty", "a folder", "a pipe", "a socket"])
@@ -335,19 +348,19 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path, odd: str) -> None:
     os.mkfifo(tmp_path / "a pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "a socket"))
-    (problem,) = read_config_file(str(tmp_path / odd), {}).problems
-    assert problem.problem.startswith(
+    _, problems = read_config_file(ConfigFile, str(tmp_path / odd), {})
+    assert problems[""].startswith(
         ("is not a regular file", "cannot be read: Is a directory", "cannot be read: No such device")
     )
 
 
 def test_a_file_that_there_is_not(path: Path) -> None:
-    assert read_config_file(str(path), {}).problems == (FileProblem("", "cannot be read: No such file or directory"),)
+    assert read_config_file(ConfigFile, str(path), {})[1] == {"": "cannot be read: No such file or directory"}
 
 
 def test_a_path_below_a_file(read: Read, path: Path) -> None:
     read("")
-    assert read_config_file(f"{path}/x", {}).problems == (FileProblem("", "cannot be read: Not a directory"),)
+    assert read_config_file(ConfigFile, f"{path}/x", {})[1] == {"": "cannot be read: Not a directory"}
 
 
 # -- In the settings ---------------------------------------------------------------------------------------------------
@@ -360,7 +373,7 @@ def test_settings_take_what_can_be_used_and_tell_the_rest(
     clean_process.setenv("ORDINAUT_OBS_CONFIG", str(path))
     clean_process.setenv("TEST_SECRET", SECRET)
     settings = load_settings()
-    assert [check.name for check in settings.file.http_checks] == ["good"]
+    assert [check.name for check in settings.file.health.http] == ["good"]
     (problem,) = settings.problems
     assert (problem.variable, problem.value) == ("ORDINAUT_OBS_CONFIG", str(path))
     assert problem.problem.startswith("health.http.1.url: ")

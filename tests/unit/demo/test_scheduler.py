@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ordinaut_ext_observability.demo.schedule import next_run
+from ordinaut_ext_observability.demo.scheduler import next_run
 
 NOON = datetime(2026, 11, 25, 12, 0, 30, 5, tzinfo=UTC)
 

@@ -1,20 +1,18 @@
-"""The socket that `serve` and `demo` listen on, and its URLs."""
+"""The socket that `serve` and `demo` listen on, and its URL."""
 
 from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ordinaut_ext_observability.errors import AddressInUseError
 
-_BACKLOG = 128
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 """Addresses that mean all of them: a client on this machine asks loopback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """A listening socket and the URL at which a client on this machine reaches it."""
 
     socket: socket.socket
@@ -29,7 +27,7 @@ def listen(host: str, port: int) -> Listener:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=128)
         # Accepted connections inherit it; asyncio sets it only for sockets that name their protocol.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
@@ -38,6 +36,5 @@ def listen(host: str, port: int) -> Listener:
         raise AddressInUseError(
             f"Cannot listen on {host}:{port}: {reason}.\nChoose another port with --port; 0 takes a free one."
         ) from error
-    client_host = _LOOPBACK.get(host, host)
-    shown_host = f"[{client_host}]" if ":" in client_host else client_host
-    return Listener(listener, f"http://{shown_host}:{listener.getsockname()[1]}")
+    client = _LOOPBACK.get(host, host)
+    return Listener(listener, f"http://{f'[{client}]' if ':' in client else client}:{listener.getsockname()[1]}")

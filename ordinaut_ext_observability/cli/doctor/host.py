@@ -1,0 +1,191 @@
+"""What a running host looks like from outside. Everything here is a GET, and few of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ordinaut_ext_observability.cli.check import Tokens, check_service
+from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, advice, fact, problem
+from ordinaut_ext_observability.cli.doctor.installation import INSTALL
+from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
+from ordinaut_ext_observability.manifest import EXTENSION_ID, MOUNT_PATH
+
+_STARTED_IN_SECONDS = 1e9
+"""An uptime this long is an instant since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A running host, and what it says of us."""
+
+    url: str
+    tokens: Tokens
+    timeout_seconds: float
+    extensions: list[Any] | None
+    """Its own list; None: it is no Ordinaut."""
+    report: dict[str, Any] | None
+    """Our health report; None: we are not found there, and `absence` says so."""
+    absence: str
+
+    def get(self, path: str, **options: str) -> Answer:
+        return ask(self.url + path, timeout_seconds=self.timeout_seconds, **options)
+
+
+def find_host(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Host:
+    """The host at the first of these URLs that answers; a path of ours behind it is taken off.
+
+    Raises:
+        NoAnswerError: nobody answers at any; the error of the first.
+    """
+    silence: NoAnswerError | None = None
+    for url in urls:
+        base = url.rstrip("/").removesuffix(MOUNT_PATH)
+        try:
+            listed = ask(f"{base}/extensions", timeout_seconds=timeout_seconds).json()
+        except NoAnswerError as error:
+            silence = silence or error
+            continue
+        extensions = listed if isinstance(listed, list) else None
+        try:
+            report, absence = check_service(base, tokens, timeout_seconds), ""
+        except NoAnswerError as error:
+            report, absence = None, str(error)
+        return Host(base, tokens, timeout_seconds, extensions, report, absence)
+    raise silence or NoAnswerError
+
+
+def running_host(host: Host) -> Iterator[Finding]:
+    """What it is, whether it has us, what our checks say, and its own bugs."""
+    # Of Ordinaut's two hosts only the full one has probes of its own.
+    is_full = host.extensions is not None and host.get("/health/live").status_code == 200
+    kind = "another application than Ordinaut's" if host.extensions is None else "the lean host of Ordinaut"
+    info = _field(host.get("/openapi.json"), "info")
+    name = f"{info.get('title')} {info.get('version')}" if isinstance(info, dict) else "it does not say its name"
+    yield fact(f"{host.url} answers: {name}, {'the full host of Ordinaut' if is_full else kind}")
+    if host.report is None:
+        yield problem(host.absence)
+    if host.extensions is not None:
+        yield from _listed(host.extensions, is_ours=host.report is not None)
+    if host.report is not None:
+        yield from _told(host, host.report)
+    if is_full:
+        yield from _bugs(host)
+
+
+def _field(answer: Answer, name: str) -> Any:
+    body = answer.json()
+    return body.get(name) if isinstance(body, dict) else None
+
+
+def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
+    """What Ordinaut's own list says of the extension."""
+    entry = next((entry for entry in extensions if isinstance(entry, dict) and entry.get("id") == EXTENSION_ID), None)
+    if entry is None:
+        yield problem(f"/extensions does not list {EXTENSION_ID}", *INSTALL)
+        return
+    state = entry.get("status") or {}
+    where = f"{entry.get('module')} ({entry.get('source')}), state {state.get('state')}"
+    if state.get("state") == "error":
+        yield problem(f"the extension failed to load: {state.get('error') or 'no reason given'}")
+    elif not is_ours:
+        yield problem(f"the extension {EXTENSION_ID} is not ours but {where}", *INSTALL)
+    else:
+        yield fact(f"the extension is {where}")
+    if is_ours and not entry.get("eager"):
+        yield advice(
+            "it is loaded lazily: requests before the first to it are not measured",
+            "Load it with the host.",
+            f"ORDINAUT_EXT_ENTRY_EAGER='{{\"{EXTENSION_ID}\": true}}'",
+        )
+
+
+def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
+    """What our checks say and, to an operator, our index."""
+    yield fact(f"health: {report['status']}")
+    for check in report["checks"]:
+        if check["status"] != "healthy":
+            message = check.get("message") or report.get("note", "no recent result")
+            yield advice(f"check {check['name']}: {check['status']}: {message}")
+    if "note" in report:
+        if host.tokens.operator:
+            yield advice(report["note"])
+        return
+    answer = host.get(f"{MOUNT_PATH}/", token=host.tokens.operator)
+    index = answer.json()
+    if answer.status_code != 200 or not isinstance(index, dict):
+        yield advice(f"{MOUNT_PATH}/ answers {answer.status_code}")
+        return
+    for name in ("root_metrics", "management_port", "processes_merged", "collectors"):
+        note = str(index.get(name))
+        if "//127.0.0.1:" in note:
+            note += ", this machine only; ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0 opens it to others"
+        yield fact(f"{name.replace('_', ' ')}: {note}")
+    for one in index.get("settings_problems", []):
+        yield problem(f"{one['variable']}={one['value']}: not used", one["problem"])
+
+
+def _bugs(host: Host) -> Iterator[Finding]:
+    """The bugs of Ordinaut 2.2.2's full host that show to a GET."""
+    yield from _bugs_of_health(host.get("/health"), host.get("/health/live"))
+    tasks = host.get("/tasks/")
+    if tasks.status_code == 500 and tasks.json() is None:
+        yield problem(
+            "/tasks/ without credentials answers a plain-text 500: the host's handler of HTTPException crashes, so "
+            "401, 403, 404 and 503 all arrive as 500, and alerts on 401 never fire",
+            "Alert on the 5xx ratio of endpoints you know to be sound; see exceptions by type.",
+            "sum by (endpoint, exception_type) (rate(orchestrator_http_exceptions_total[5m]))",
+        )
+    by_name = host.get("/health", Host="api:8080")
+    if by_name.status_code == 400 and re.search(rb"(?i)invalid host", by_name.body):
+        yield problem(
+            "a request for Host api:8080 answers 400 Invalid host header (ENVIRONMENT=production): a Prometheus "
+            "that scrapes by service name gets that",
+            "Scrape the management port, here that of the service api.",
+            _SCRAPE,
+        )
+    yield advice(
+        "this host answers 500 to requests without User-Agent, to queries like ?month=2 (a word after 'on', then '='), "
+        "and to requests with both X-Real-IP and X-Forwarded-For. Five of them block the address for an hour, /health "
+        "and /metrics included. (Not tried here, for that reason.)",
+        "Let scrapers and probes use the management port, which none of that reaches.",
+        "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0",
+    )
+
+
+def _bugs_of_health(health: Answer, live: Answer) -> Iterator[Finding]:
+    status, uptime = _field(health, "status"), _field(live, "uptime_seconds")
+    if health.status_code == 200 and status is not None:
+        yield Finding(
+            Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE,
+            f"the host's /health answers 200 and says {status!r}: it answers 200 whatever it says, so a container "
+            "health check on it never fails, and its /health/ready repeats an answer for 30 s",
+            "Probe the extension instead.",
+            _PROBES,
+        )
+    if isinstance(uptime, (int, float)) and uptime > _STARTED_IN_SECONDS:
+        yield advice(
+            f"the host's /health/live gives uptime_seconds {uptime:.0f}: that is when it started, not for how long",
+            "Take the uptime from the metrics.",
+            "time() - process_start_time_seconds",
+        )
+
+
+# The management port: a kubelet names the pod's address as host, and the full host in production answers 400 to that.
+_PROBES = """\
+# its default address, 127.0.0.1, is out of a kubelet's reach
+env:
+  - {name: ORDINAUT_OBS_MANAGEMENT_PORT, value: "9464"}
+  - {name: ORDINAUT_OBS_MANAGEMENT_HOST, value: "0.0.0.0"}
+livenessProbe: {httpGet: {path: /health/live, port: 9464}}
+readinessProbe: {httpGet: {path: /health/ready, port: 9464}}
+startupProbe: {httpGet: {path: /health/startup, port: 9464}, failureThreshold: 30}"""
+
+_SCRAPE = """\
+# with ORDINAUT_OBS_MANAGEMENT_PORT=9464
+# and ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
+scrape_configs:
+  - job_name: ordinaut
+    static_configs: [{targets: ["api:9464"]}]"""

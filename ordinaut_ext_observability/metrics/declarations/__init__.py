@@ -1,0 +1,33 @@
+"""Every metric of the package, by the part that counts it, in the order of the reference.
+
+To add a metric, add a line to its part. A new part adds its set to `PARTS`.
+"""
+
+from __future__ import annotations
+
+from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics, PoolMetrics
+from ordinaut_ext_observability.metrics.declarations.database_server import DatabaseServerMetrics
+from ordinaut_ext_observability.metrics.declarations.extension import ExtensionMetrics
+from ordinaut_ext_observability.metrics.declarations.health import HealthMetrics
+from ordinaut_ext_observability.metrics.declarations.http import HttpMetrics
+from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
+from ordinaut_ext_observability.metrics.declarations.security import SecurityMetrics
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, TableMetrics
+from ordinaut_ext_observability.metrics.declarations.work import QueueMetrics, WorkerMetrics, WorkMetrics
+from ordinaut_ext_observability.metrics.declare import MetricSet
+
+PARTS: tuple[type[MetricSet], ...] = (
+    HttpMetrics,
+    WorkMetrics,
+    QueueMetrics,
+    WorkerMetrics,
+    TableMetrics,
+    PoolMetrics,
+    DatabaseClientMetrics,
+    DatabaseServerMetrics,
+    RedisServerMetrics,
+    HealthMetrics,
+    SecurityMetrics,
+    CollectorMetrics,
+    ExtensionMetrics,
+)

@@ -1,0 +1,99 @@
+"""What PostgreSQL says of itself."""
+
+from __future__ import annotations
+
+from ordinaut_ext_observability.metrics.declare import MetricSet, counter, gauge
+
+MAX_STATEMENTS = 10
+"""Statements shown: those that took most time."""
+
+
+class DatabaseServerMetrics(MetricSet):
+    """Read from the statistics views that each help text names."""
+
+    title = "PostgreSQL: server"
+
+    transactions = counter(
+        "orchestrator_database_server_transactions_total",
+        "Transactions of the database that ended, whoever's: commit or rollback (pg_stat_database).",
+        ("outcome",),
+    )
+    deadlocks = counter(
+        "orchestrator_database_deadlocks_total", "Deadlocks PostgreSQL found and broke (pg_stat_database)."
+    )
+    temp_bytes = counter(
+        "orchestrator_database_temp_bytes_total",
+        "Bytes written to temporary files by what did not fit work_mem (pg_stat_database).",
+    )
+    blocks = counter(
+        "orchestrator_database_blocks_total",
+        "Blocks of 8 kB asked for, by where they were: cache (PostgreSQL's buffers) or disk (pg_stat_database).",
+        ("source",),
+    )
+    cache_hit_ratio = gauge(
+        "orchestrator_database_cache_hit_ratio",
+        "Share of blocks found in PostgreSQL's buffers since its statistics were reset (pg_stat_database).",
+    )
+    max_connections = gauge(
+        "orchestrator_database_max_connections",
+        "Connections the server takes, those reserved for superusers left out (pg_settings).",
+    )
+    xid_age = gauge(
+        "orchestrator_database_xid_age",
+        "Transactions since the oldest rows of the server were frozen; at 2.1 billion it stops (pg_database).",
+    )
+    active = gauge(
+        "orchestrator_database_connections_active",
+        "Client connections of the server that run a statement, all databases (pg_stat_activity).",
+    )
+    backends = gauge(
+        "orchestrator_database_backends",
+        "Client connections of the server, all databases, by state; hidden: our role may not see it "
+        "(pg_stat_activity).",
+        ("state",),
+    )
+    longest_transaction = gauge(
+        "orchestrator_database_longest_transaction_seconds",
+        "Age of the oldest open transaction of the database, 0 without one (pg_stat_activity).",
+    )
+    longest_query = gauge(
+        "orchestrator_database_longest_query_seconds",
+        "How long the longest statement of the database has been running, 0 without one (pg_stat_activity).",
+    )
+    longest_idle = gauge(
+        "orchestrator_database_idle_in_transaction_seconds",
+        "Longest time a session of the database has been idle inside a transaction (pg_stat_activity).",
+    )
+    blocked = gauge(
+        "orchestrator_database_blocked_sessions", "Sessions of the database that wait for a lock (pg_locks)."
+    )
+    scan_ratio = gauge(
+        "orchestrator_database_index_scan_ratio",
+        "Share of the table's scans that used an index, since the statistics were reset (pg_stat_all_tables).",
+        ("table",),
+    )
+    dead_tuples = gauge(
+        "orchestrator_database_dead_tuples",
+        "Row versions waiting for vacuum, an estimate (pg_stat_all_tables).",
+        ("table",),
+    )
+    autovacuum_age = gauge(
+        "orchestrator_database_last_autovacuum_age_seconds",
+        "Time since autovacuum last finished with the table; no series: never (pg_stat_all_tables).",
+        ("table",),
+    )
+    table_size = gauge(
+        "orchestrator_database_table_size_bytes",
+        "Size of the table with its indexes; no series while it is locked exclusively (pg_total_relation_size).",
+        ("table",),
+    )
+    statement_seconds = counter(
+        "orchestrator_database_statement_seconds_total",
+        f"Time taken by the {MAX_STATEMENTS} statements of the database that took most of it (pg_stat_statements).",
+        ("queryid",),
+    )
+    statement_calls = counter(
+        "orchestrator_database_statement_calls_total",
+        f"Calls of the {MAX_STATEMENTS} statements of the database that took most time (pg_stat_statements).",
+        ("queryid",),
+    )

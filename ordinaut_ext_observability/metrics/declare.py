@@ -1,0 +1,132 @@
+"""Metrics as data: declared in sets, which need no registry, and bound to one when a process is built.
+
+A metric is one entry of a set; its family is an attribute of the set's instance, ready to count::
+
+    class QueueMetrics(MetricSet):
+        title = "Queue"
+        depth = gauge("orchestrator_queue_depth", "Work that is due.")
+
+
+    QueueMetrics(registry).depth.labels().set(3)
+
+Documentation, dashboards, rules, history and the relay read the declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
+
+from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram, MergedBy
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.metrics.registry import Registry
+
+FamilyT = TypeVar("FamilyT", bound=AnyFamily)
+
+_UNITS = ("seconds", "bytes", "ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Upper bounds of a histogram's buckets, ascending, and why it has these."""
+
+    reason: str
+    bounds: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Declaration(Generic[FamilyT]):
+    """One metric as it is documented. In a set's instance its name stands for the family."""
+
+    family_type: type[FamilyT]
+    name: str
+    help: str
+    label_names: tuple[str, ...]
+    source: str = ""
+    """The table of the host's it is read from; empty: this process counts it, or asks a server for it."""
+    merged_by: MergedBy = "sum"
+    """What stands for the values several processes have for one series; counts are always added up."""
+    buckets: Buckets | None = None
+    max_values: int | None = None
+    """Distinct values of a label, in place of what the settings allow."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[MetricSet]) -> Self: ...
+    @overload
+    def __get__(self, instance: MetricSet, owner: type[MetricSet]) -> FamilyT: ...
+    def __get__(self, instance: MetricSet | None, owner: type[MetricSet]) -> Self | FamilyT:
+        return self  # an instance has the family under this name: it is found there, and this is not asked
+
+    @property
+    def kind(self) -> str:
+        """The type that Prometheus knows: counter, gauge or histogram."""
+        return self.family_type.kind
+
+    @property
+    def unit(self) -> str:
+        """The unit in the metric's name: seconds, bytes, ratio, or empty for a number of things."""
+        return next((unit for unit in _UNITS if f"_{unit}" in self.name), "")
+
+    def make(self, budgets: LabelBudgets, on_overflow: Callable[[str, str], None]) -> FamilyT:
+        """The family, without series.
+
+        Raises:
+            MetricDefinitionError: a name, a label or the buckets are not what Prometheus accepts.
+        """
+        options: dict[str, object] = {}
+        if self.buckets is not None:
+            options["bounds"] = self.buckets.bounds
+        if self.family_type is Gauge:
+            options["merged_by"] = self.merged_by
+        if self.max_values is not None:
+            budgets = LabelBudgets(default=self.max_values)
+        make: Callable[..., FamilyT] = self.family_type
+        return make(self.name, self.help, self.label_names, budgets=budgets, on_overflow=on_overflow, **options)
+
+
+def counter(
+    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", max_values: int | None = None
+) -> Declaration[Counter]:
+    """A number that only grows; its name ends in `_total`."""
+    return Declaration(Counter, name, documentation, labels, source, max_values=max_values)
+
+
+def gauge(
+    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", merged_by: MergedBy = "max"
+) -> Declaration[Gauge]:
+    """A number that goes up and down."""
+    return Declaration(Gauge, name, documentation, labels, source, merged_by)
+
+
+def histogram(
+    name: str, documentation: str, labels: tuple[str, ...] = (), *, buckets: Buckets, source: str = ""
+) -> Declaration[Histogram]:
+    """Observations counted in buckets."""
+    return Declaration(Histogram, name, documentation, labels, source, buckets=buckets)
+
+
+class MetricSet:
+    """The metrics of one part. A subclass declares them; an instance has their families on a registry."""
+
+    title: ClassVar[str] = ""
+    """Heading in the documentation."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Bind every declaration; those another set has bound to the registry are shared with it.
+
+        Raises:
+            MetricDefinitionError: a metric of another declaration has the name of one of these.
+        """
+        for name, declaration in declarations_of(type(self)):
+            self.__dict__[name] = registry.bind(declaration)
+
+
+def declarations_of(metric_set: type[MetricSet]) -> Iterator[tuple[str, Declaration[AnyFamily]]]:
+    """The declarations of a set and of those it consists of, with their attributes' names, in their order."""
+    for part in reversed(metric_set.__mro__):
+        for name, value in vars(part).items():
+            if isinstance(value, Declaration):
+                yield name, value
