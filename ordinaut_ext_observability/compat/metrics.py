@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, cast
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import step_name_of
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
-from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ __all__ = [
 
 _MAX_WORKERS = 1000
 """Workers whose state is remembered."""
+
+_MAX_PIPELINES = 10_000
+"""Pipelines whose start or end is remembered, to time them and to count each end once."""
+
+_ENDED = inf
 
 
 def _counts(family: Callable[[Metrics], Counter], *names: str, **defaults: object) -> Any:
@@ -61,14 +67,15 @@ class OrchestrationMetrics:
     def __init__(self, registry: object = None) -> None:
         """`registry` is taken for the host's sake: the metrics are on the process's own registry."""
         del registry
-        self._runs = PipelineRuns()
         self._worker_states: dict[str, str] = {}
+        self._pipelines: dict[tuple[str, int], float] = {}
+        """When the pipeline of a task in a thread was reported as started; infinite for one that ended."""
         self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """A forked child has a lock of its own: its parent's may have been held."""
-        self._worker_states_lock = threading.RLock()
+        self._lock = threading.RLock()  # a signal's handler may report, too
 
     @never_raises
     def record_step_execution(
@@ -97,17 +104,28 @@ class OrchestrationMetrics:
         task, outcome = _text(task_id), _text(status)
         if outcome not in ("success", "failed"):
             if outcome == "started":
-                self._runs.start(task)
+                self._note_pipeline(task, time.perf_counter())
             metrics.pipeline_executions.labels(task, outcome).inc()
             return
-        seconds = self._runs.end(task)
-        if seconds is None:
+        since = self._note_pipeline(task, _ENDED)
+        if since == _ENDED:
             return
+        seconds = time.perf_counter() - since
         metrics.pipeline_executions.labels(task, outcome).inc()
         succeeded = outcome == "success"
         metrics.task_executions.labels("success" if succeeded else "error", "pipeline").inc()
         _observe(metrics.pipeline_seconds, seconds, task, "pipeline")
         self.record_task_run(task, "", outcome, seconds)
+
+    def _note_pipeline(self, task: str, since: float) -> float:
+        """What was noted before; NaN for nothing."""
+        key = (task, threading.get_ident())
+        with self._lock:
+            before = self._pipelines.pop(key, nan)
+            self._pipelines[key] = since
+            if len(self._pipelines) > _MAX_PIPELINES:
+                del self._pipelines[next(iter(self._pipelines))]
+        return before
 
     @never_raises
     def record_task_run(
@@ -139,7 +157,7 @@ class OrchestrationMetrics:
         metrics = _metrics()
         family = metrics.worker_states
         worker, now = _text(worker_id), _text(state)
-        with self._worker_states_lock:
+        with self._lock:
             before = self._worker_states.pop(worker, None)
             self._worker_states[worker] = now
             if len(self._worker_states) > _MAX_WORKERS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Any, Self
 
 from ordinaut_ext_observability.correlation.ids import match_client_id, random_ids
 
@@ -51,16 +51,10 @@ def current_traceparent() -> str | None:
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
 
 
-class _Entered(NamedTuple):
-    """A block that has begun in this context, and what was bound before it."""
-
-    block: RequestContext
-    request_ids: RequestIds | None
-    work_ids: Mapping[str, str]
-    outer: _Entered | None
-
+_Entered = tuple["RequestContext", RequestIds | None, Mapping[str, str], Any]
 
 _entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", default=None)
+"""The block that has begun in this context, the ids bound before it, and the block around it."""
 
 
 class RequestContext:
@@ -109,7 +103,7 @@ class RequestContext:
         first_ids, self._first_ids = self._first_ids, None
         outer, work = request_ids.get(), work_ids.get()
         ids = first_ids if first_ids is not None and outer is None else self._ids()
-        _entered.set(_Entered(self, outer, work, _entered.get()))
+        _entered.set((self, outer, work, _entered.get()))
         request_ids.set(ids)
         work_ids.set({**work, **{name: value for name, value in self._work.items() if value}})
         self.correlation_id = ids[0]
@@ -117,11 +111,11 @@ class RequestContext:
 
     def __exit__(self, *_: object) -> None:
         entered = _entered.get()
-        if entered is None or entered.block is not self:
+        if entered is None or entered[0] is not self:
             return  # a generator closed from elsewhere: this context is not the one the block began in
-        request_ids.set(entered.request_ids)
-        work_ids.set(entered.work_ids)
-        _entered.set(entered.outer)
+        request_ids.set(entered[1])
+        work_ids.set(entered[2])
+        _entered.set(entered[3])
 
     def _ids(self) -> RequestIds:
         """The ids of a block that begins here."""

@@ -14,7 +14,7 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.logs.event_types import ACCESS
-from ordinaut_ext_observability.logs.events import Timestamps, lay_out_head
+from ordinaut_ext_observability.logs.events import lay_out_head, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import json_text
 
@@ -38,7 +38,6 @@ class AccessLog:
         `sample_ratio` is the share of the others that is logged, 0 to 1.
         """
         self._writer = writer
-        self._timestamps = Timestamps()
         self.enabled = enabled
         least = logging.getLevelNamesMapping()[least_level]
         self._writes_errors = least <= logging.ERROR
@@ -81,7 +80,7 @@ class AccessLog:
         """
         correlation_id, trace_id, span_id, _ = ids
         self._writer.write(
-            f'{{"timestamp":"{self._timestamps.format(ended_at)}{self._heads[level]}{correlation_id}'
+            f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
             f"{layout}{duration_seconds * 1000:.3f}{details}}}",
             urgent=level == "ERROR",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -25,26 +26,17 @@ _MILLISECONDS = (*(f".{millisecond:03d}Z" for millisecond in range(1000)), ".999
 _FLOAT_ERROR = 0.0005
 
 
-class Timestamps:
-    """Formats instants as RFC 3339 in UTC with milliseconds; the second's text is kept until the next second."""
+_text_of_second = lru_cache(2)(lambda second: datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
 
-    __slots__ = ("_current",)
 
-    def __init__(self) -> None:
-        self._current = (-1, "")  # one tuple, so that threads never see one second with the text of another
+def timestamp(instant_seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds, `2026-11-23T22:19:04.123Z`, for seconds since 1970.
 
-    def format(self, instant_seconds: float) -> str:
-        """`2026-11-23T22:19:04.123Z` for seconds since 1970.
-
-        Raises:
-            ValueError, OverflowError, OSError: it is no instant of the years 1 to 9999.
-        """
-        second = int(instant_seconds)
-        known, text = self._current
-        if second != known:
-            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._current = (second, text)
-        return text + _MILLISECONDS[int((instant_seconds - second) * 1000 + _FLOAT_ERROR)]
+    Raises:
+        ValueError, OverflowError, OSError: it is no instant of the years 1 to 9999.
+    """
+    second = int(instant_seconds)
+    return _text_of_second(second) + _MILLISECONDS[int((instant_seconds - second) * 1000 + _FLOAT_ERROR)]
 
 
 def lay_out_head(event: Event[Any], logger_name: str, code: CodeType) -> str:
@@ -93,7 +85,6 @@ class EventLog:
         self._writer = writer
         self._logger_name = logger_name
         self._threshold = logging.getLevelNamesMapping()[level]
-        self._timestamps = Timestamps()
         self.reset_after_fork()
         reset_in_forked_child(self)
 
@@ -123,7 +114,7 @@ class EventLog:
                     )
         if rest is None or len(rest) > _SURELY_FITS - len(text):
             rest = _unusual(fields, MAX_LINE_BYTES - _HEAD_BYTES - len(text.encode()))
-        self._writer.write(f'{{"timestamp":"{self._timestamps.format(wall_seconds())}{text}{rest}}}', urgent=urgent)
+        self._writer.write(f'{{"timestamp":"{timestamp(wall_seconds())}{text}{rest}}}', urgent=urgent)
 
     def _lay_out(self, event: Event[Any]) -> tuple[str, bool] | None:
         """The fixed text of the event's lines, and whether they cannot wait; None for a level that is not written."""

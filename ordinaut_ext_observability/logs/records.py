@@ -7,7 +7,7 @@ import os
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
-from ordinaut_ext_observability.logs.events import Timestamps, add_context
+from ordinaut_ext_observability.logs.events import add_context, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text_of
 
@@ -25,19 +25,15 @@ _EXCEPTION_HEAD, _EXCEPTION_TAIL = 500, 1500
 class JsonFormatter(logging.Formatter):
     """Formats a record as one flat JSON object."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._timestamps = Timestamps()
-
     def format(self, record: logging.LogRecord) -> str:
         """The line. Extra fields whose names are taken get the suffix `_`."""
         fields = vars(record)
         try:
-            timestamp = self._timestamps.format(record.created)
+            instant = timestamp(record.created)
         except (TypeError, ValueError, OverflowError, OSError):  # a record put together by hand
-            timestamp = self._timestamps.format(wall_seconds())
+            instant = timestamp(wall_seconds())
         line: dict[str, object] = {
-            "timestamp": timestamp,
+            "timestamp": instant,
             "level": record.levelname,
             "logger": record.name,
             "message": record.msg if not record.args and type(record.msg) is str else _message(record),

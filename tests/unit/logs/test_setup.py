@@ -629,7 +629,7 @@ logger.info("1")
     "while objects are collected at the end": (
         """
 import signal
-signal.alarm(4)  # ends it where it hangs
+signal.alarm(20)  # ends it where it hangs
 from ordinaut_ext_observability import get_logger
 class Last:
     logger = get_logger("app")
