@@ -24,7 +24,7 @@ class Recorder(Protocol):
     def record_waiting(self) -> None:
         """Record the exchanges that wait."""
 
-    def wake(self) -> None:
+    def wake(self, *, urgent: bool = False) -> None:
         """Have the waiting exchanges recorded soon."""
 
 

@@ -160,8 +160,9 @@ class HttpExchange:
             observer.in_progress.discard(self)
             waiting = observer.waiting
             waiting.append(self)
-            if len(waiting) == 1:
-                observer.recorder.wake()
+            failed = not 0 < self.status < 500
+            if failed or len(waiting) == 1:
+                observer.recorder.wake(urgent=failed)
             elif len(waiting) >= BATCH_REQUESTS:
                 observer.recorder.record_waiting()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py

@@ -142,6 +142,26 @@ def test_more_than_the_pipe_holds_arrives_in_order(pipe: Pipe) -> None:
     assert pipe.written == 3000
 
 
+@pytest.mark.parametrize("reason", ["an urgent line", "a full batch", "a flush", "the end", "an urgent call"])
+def test_lines_do_not_wait_to_be_gathered_where_there_is_reason_to_hurry(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    monkeypatch.setattr("ordinaut_ext_observability.logs.writer.GATHER_SECONDS", 3600.0)
+    lines = [str(number) for number in range(1100 if reason == "a full batch" else 2)]
+    for line in lines:
+        pipe.writer.write(line)
+    if reason == "an urgent line":
+        pipe.writer.write("urgent", urgent=True)
+        lines.append("urgent")
+    elif reason == "an urgent call":
+        pipe.writer.wake(urgent=True)
+    elif reason == "a flush":
+        assert pipe.writer.flush(TIMEOUT_SECONDS)
+    elif reason == "the end":
+        pipe.writer.close(TIMEOUT_SECONDS)
+    assert pipe.read_lines(len(lines))[:1001] == lines[:1001]
+
+
 @pytest.mark.usefixtures("eager_switching")
 def test_lines_of_several_threads_arrive_whole_and_each_threads_in_order(pipe: Pipe) -> None:
     def write(name: str) -> None:
