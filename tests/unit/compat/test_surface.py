@@ -172,7 +172,7 @@ def test_no_call_raises_whatever_it_is_given(orchestrator_metrics: Any, name: st
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     call()
-    call(*[odd] * len(parameters))
+    call(*[odd] * (len(parameters) or 3))
     call(**dict.fromkeys(parameters, odd), unknown=odd)
 
 
