@@ -19,10 +19,12 @@ import asyncpg
 
 from benchmarks.harness import Options, Result, low, milliseconds
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.collectors.collector import CollectorOptions, SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
+from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -90,16 +92,21 @@ class _Figures:
 
 async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> _Figures:
     url = server.url(await _fill(server, runs, due))
-    collector = SystemCollector(
-        url, Metrics(Registry()), SystemClock(), interval_seconds=15.0,
-        event=lambda *_, **__: None,
-    )  # fmt: skip
+    metrics = Metrics(Registry())
+    families = SystemMetrics(metrics.registry)
+    states = CollectorStates(families, SystemClock(), lambda *_, **__: None, metrics.count_internal_error)
+    collector = SystemCollector(url, families, states, CollectorOptions())
+
+    async def collect() -> None:
+        collector._due = 0.0
+        await collector.collect()
+
     host = await asyncpg.connect(url)
     ours, wall, peer = [], [], []
     for number in range(rounds + 2):
         await _work(host)
         begun = time.perf_counter()
-        spent = await _server_seconds(lambda: _backend(host), collector.collect)
+        spent = await _server_seconds(lambda: _backend(host), collect)
         if number >= 2:  # the first finds the baseline, the second fills caches
             wall.append(time.perf_counter() - begun)
             ours.append(spent)
@@ -107,7 +114,7 @@ async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> 
     for _ in range(3):
         peer.append(await _server_seconds(lambda: asyncio.sleep(0, host.get_server_pid()), lambda: _exact(host)))
     await host.close()
-    await collector._database.close()
+    await collector.close()
     return _Figures(ours, wall, peer)
 
 
@@ -160,7 +167,7 @@ def _on_processor(pid: int | None) -> float:
 
 def _complete(collector: SystemCollector) -> None:
     """A collection in which something failed would be cheap."""
-    states = {name: collector._states.of(name) for name in (*LEADERS, "database")}
+    states = {name: collector.states.of(name) for name in (*LEADERS, "database")}
     failed = [name for name, state in states.items() if state.problem is not None or state.collected_at is None]
     if failed:
         raise RuntimeError(f"not read: {failed}")

@@ -89,15 +89,15 @@ class _Ours:
 
     def _publish(self) -> None:
         started = process_cpu_seconds()
-        for stores, publisher, series in list(zip(self._stores, self._publishers, self._series, strict=True))[1:]:
-            publisher.publish(stores.relay, series)
+        for store, publisher, series in list(zip(self._stores, self._publishers, self._series, strict=True))[1:]:
+            publisher.publish(store, series)
         self.publishing.append((process_cpu_seconds() - started) / (_PROCESSES - 1))
 
     def _scrape(self) -> float:
         started = process_cpu_seconds()
-        relay, publisher, series = self._stores[0].relay, self._publishers[0], self._series[0]
-        publisher.publish(relay, series)
-        reading = relay.read(series.store, series.length)
+        store, publisher, series = self._stores[0], self._publishers[0], self._series[0]
+        publisher.publish(store, series)
+        reading = store.read(series.store, series.length)
         series.update(reading.store, reading.series)
         self._merged.show_total(series, reading.total, publisher.acknowledged())
         merged = process_cpu_seconds()
@@ -107,8 +107,8 @@ class _Ours:
         return process_cpu_seconds() - started
 
     def close(self) -> None:
-        for stores in self._stores:
-            stores.close()
+        for store in self._stores:
+            store.close()
 
 
 def _merge_peer(folder: str) -> str:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
 from ordinaut_ext_observability.manifest import DESCRIPTION, EXTENSION_ID, MOUNT_PATH, NAME
 from ordinaut_ext_observability.runtime.current import runtime_for_mount
-from ordinaut_ext_observability.runtime.http import HttpFace
+from ordinaut_ext_observability.runtime.host_integration import HostIntegration
 from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.version import __version__
 
@@ -48,26 +48,26 @@ class ObservabilityExtension:
         The last step is the one that changes the application, so a failure before it leaves no trace.
         """
         del tool_registry, grants, context
-        face = getattr(app.state, _STATE_ATTRIBUTE, None)
-        if face is None:
-            runtime = runtime_for_mount(self._settings)
-            if runtime.settings.general.disabled:
-                return None
-            face = HttpFace(runtime, app, mount_path)
-            router = face.router()
-            face.attach(app)
-            setattr(app.state, _STATE_ATTRIBUTE, face)
-            return router
-        return face.router()  # type: ignore[no-any-return]
+        integration: HostIntegration | None = getattr(app.state, _STATE_ATTRIBUTE, None)
+        if integration is not None:
+            return integration.router()
+        runtime = runtime_for_mount(self._settings)
+        if runtime.settings.general.disabled:
+            return None
+        integration = HostIntegration(runtime, app, mount_path)
+        router = integration.router()
+        integration.attach(app)
+        setattr(app.state, _STATE_ATTRIBUTE, integration)
+        return router
 
     async def on_startup(self, app: FastAPI) -> None:
         """Nothing: we start with the application's lifespan, which hosts run where they do not call this."""
 
     async def on_shutdown(self, app: FastAPI) -> None:
         """End our threads where the application's lifespan passed without us."""
-        face = getattr(app.state, _STATE_ATTRIBUTE, None)
-        if face is not None:
-            await face.shut_down()
+        integration = getattr(app.state, _STATE_ATTRIBUTE, None)
+        if integration is not None:
+            await integration.shut_down()
 
 
 def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
@@ -85,11 +85,13 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
     ```
 
     Raises:
-        TypeError: `app` is no FastAPI application.
+        TypeError: `app` is no FastAPI application, or `mount_path` no text.
         ValueError: `mount_path` does not begin with a slash, or names no path below the root.
     """
     if not isinstance(app, FastAPI):
         raise TypeError(f"mount takes a FastAPI application, got {type(app).__name__}")
+    if not isinstance(mount_path, str):
+        raise TypeError(f"mount_path is a path such as {MOUNT_PATH!r}, got {type(mount_path).__name__}")
     prefix = mount_path.rstrip("/")
     if not prefix.startswith("/"):
         raise ValueError(f"mount_path is a path such as {MOUNT_PATH!r}, got {mount_path!r}")

@@ -77,14 +77,15 @@ def _running_seconds(thread: threading.Thread) -> float:
     return (int(used) + int(wanted)) / 1e9
 
 
-def run_on_own_loop(main: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """`asyncio.run`, but its end waits for no thread."""
+def run_on_own_loop(main: Coroutine[Any, Any, ResultT], loop: asyncio.AbstractEventLoop | None = None) -> ResultT:
+    """`asyncio.run`, on this loop or a new one, but its end waits for no thread."""
 
     async def run() -> ResultT:
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         return await main
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=None if loop is None else lambda: loop) as runner:
+        return runner.run(run())
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:

@@ -47,10 +47,11 @@ class PeriodicTask:
     finish: Callable[[], Awaitable[None]] | None = None
     """Called once at the end, also after cancelling: closes what the rounds opened."""
 
-    def pause_seconds(self, failures: int) -> float:
-        """The interval, doubled with every failure in a row after the first, up to `LONGEST_PAUSE_SECONDS`."""
-        longest = max(LONGEST_PAUSE_SECONDS, self.interval_seconds)
-        return min(self.interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
+
+def backed_off(interval_seconds: float, failures: int) -> float:
+    """The interval, doubled with every failure in a row after the first, up to `LONGEST_PAUSE_SECONDS`."""
+    longest = max(LONGEST_PAUSE_SECONDS, interval_seconds)
+    return min(interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
 
 
 async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: ErrorListener) -> None:
@@ -66,7 +67,7 @@ async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: Er
             except Exception as error:  # noqa: BLE001 - told to the listener; the next round is due all the same
                 failures += 1
                 on_error(task.name, error)
-            pause = task.pause_seconds(failures) if wanted is None else wanted
+            pause = backed_off(task.interval_seconds, failures) if wanted is None else wanted
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause)):
                     await stop.wait()
@@ -94,8 +95,8 @@ class BackgroundThread:
 
     def reset_after_fork(self) -> None:
         """Forget the parent's thread and loop."""
-        # Kept: a loop that is thrown away closes itself, and would take the parent's sockets out of the parent's loop.
-        self._of_parent.append(self._loop)
+        # Kept: what is thrown away closes itself, and would take the parent's sockets out of the parent's loop.
+        self._of_parent.append((self._loop, self._rounds))
         self._begin()
 
     def _begin(self) -> None:
@@ -112,49 +113,62 @@ class BackgroundThread:
     def start(self) -> None:
         """Begin. Starting again does nothing."""
         if self._thread is None:
-            self._stop = asyncio.Event()
-            self._thread = threading.Thread(target=self._run, name=f"observability-{self._name}", daemon=True)
+            self._stop, self._loop = asyncio.Event(), asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._run, args=(self._loop, self._stop), name=f"observability-{self._name}", daemon=True
+            )
             self._thread.start()
 
     def call_soon(self, call: Callable[..., object], *arguments: Any) -> bool:
-        """Have the thread call this between rounds; False where it has not begun, or has ended."""
+        """Have the thread call this between rounds; False where it was not started, or has ended.
+
+        The listener to errors is told what the call raises.
+        """
         loop = self._loop
         if loop is None:
             return False
         try:
-            loop.call_soon_threadsafe(call, *arguments)
+            loop.call_soon_threadsafe(self._call, call, arguments)
         except RuntimeError:  # the loop is closed
             return False
         return True
 
     def begin_stop(self) -> None:
         """Have the thread end after the round that runs. Safe without `start`, and more than once."""
-        if not self.call_soon(self._stop.set):
-            self._stop.set()  # the thread has not begun: it finds this
+        self.call_soon(self._stop.set)
 
     def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`, or within `STOP_SECONDS`. Safe without `start`, and twice."""
+        """End until then, on `monotonic_seconds`, or within `STOP_SECONDS`. Safe without `start`, and twice.
+
+        Work that blocks the thread for longer ends by itself, also where the next `start` made another thread.
+        """
         self.begin_stop()
         if self._thread is not None:
             ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at
             join_until(self._thread, ends_at - _CANCEL_SECONDS)
-            self.call_soon(self._cancel)
+            self.call_soon(_cancel_all)
             join_until(self._thread, ends_at)
         self._thread = self._loop = None
 
-    def _cancel(self) -> None:
-        if self._rounds is not None:
-            self._rounds.cancel()
-
-    def _run(self) -> None:
+    def _call(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         try:
-            run_on_own_loop(self._run_tasks())
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001 - told to the listener; the rounds go on
+            self._on_error(self._name, error)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        try:
+            run_on_own_loop(self._run_tasks(stop), loop)
         except Exception as error:  # noqa: BLE001 - a thread of ours ends; the host goes on
             self._on_error(self._name, error)
 
-    async def _run_tasks(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        tasks = [run_periodically(task, self._stop, self._on_error) for task in self._make_tasks()]
-        self._rounds = asyncio.gather(*tasks)
+    async def _run_tasks(self, stop: asyncio.Event) -> None:
+        tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
         with contextlib.suppress(asyncio.CancelledError):  # by `stop`
+            self._rounds = asyncio.gather(*tasks)
             await self._rounds
+
+
+def _cancel_all() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()

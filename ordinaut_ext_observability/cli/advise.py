@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ordinaut_ext_observability.db.insights.advice import Advice
-from ordinaut_ext_observability.db.insights.candidates import quoted
+from ordinaut_ext_observability.db.insights.advice import Advice, quoted
 from ordinaut_ext_observability.db.insights.indexes import Index
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 

@@ -13,15 +13,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
-from ordinaut_ext_observability.db.insights.activity import Connections, Transaction
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.locks import PREPARED_TRANSACTION, LockedSession, Locks
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.report import Report, read_report
-from ordinaut_ext_observability.db.insights.server import Server, XidAge
 from ordinaut_ext_observability.db.insights.session import read_only_session
 from ordinaut_ext_observability.db.insights.statements import Statements
-from ordinaut_ext_observability.db.insights.tables import Tables
+from ordinaut_ext_observability.db.insights.views import Connections, Server, Tables, Transaction, XidAge
 from ordinaut_ext_observability.errors import ObservabilityError
 
 _LARGE_BYTES = 2**20
@@ -85,7 +83,7 @@ def _parts(report: Report) -> Iterator[tuple[str, str, Iterable[RenderableType]]
     yield "Statements by time", "statements", _statements(report.statements) if report.statements else ()
     yield "Tables", "tables", _tables(report.tables) if report.tables else ()
     yield "Indexes", "indexes", () if report.indexes is None else _indexes(report.indexes, server)
-    yield "Transaction ids", "xid", _xid(report.xid_age) if report.xid_age else ()
+    yield "Transaction ids", "xid_age", _xid(report.xid_age) if report.xid_age else ()
 
 
 def _locks(locks: Locks) -> Lines:

@@ -9,7 +9,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import QUEUE_ROWS, Append, Document, Put
 from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
 
-TABLES = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS leases (
     name BLOB PRIMARY KEY, owner TEXT NOT NULL, taken REAL NOT NULL, until REAL NOT NULL
 );
@@ -24,9 +24,11 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
 class SqliteCluster:
     """Leases, documents and rows as tables. Instants are seconds since 1970, by this machine's clock."""
 
-    def __init__(self, file: SqliteFile, clock: Clock) -> None:
-        """`file` was made with `TABLES`, among others."""
-        self._file = file
+    tables = _TABLES
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        """`path` names the file, or is `MEMORY`. Opens it at the first call."""
+        self._file = SqliteFile(path, self.tables)
         self._clock = clock
 
     def hold_lease(self, name: str, owner: str, ttl_seconds: float) -> bool:

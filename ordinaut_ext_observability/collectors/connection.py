@@ -15,21 +15,19 @@ from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.postgresql.connection import connect
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
 
+_ANSWER_SECONDS = 1.0
+"""Time after that of a statement until a server that was to cancel it is taken to hang."""
+
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long anything may take, in seconds."""
+class QueryLimits:
+    """Longest times of single steps, in seconds."""
 
     connect: float = 5.0
     statement: float = 3.0
     lock: float = 0.5
     idle: float = 10.0
     """Until the server ends a transaction of ours that does nothing."""
-
-    @property
-    def answer(self) -> float:
-        """Until a server that was to cancel the statement is taken to hang."""
-        return self.statement + 1.0
 
 
 def instant(seconds: float) -> datetime:
@@ -38,15 +36,15 @@ def instant(seconds: float) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadTransaction:
     """A transaction in which everything is of one moment."""
 
     connection: asyncpg.Connection[asyncpg.Record]
     now: float
-    """When it began by the server's clock, in seconds since 1970."""
+    """Its beginning by the server's clock, in seconds since 1970."""
 
     async def rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
-        """What the statement in this file returns."""
+        """The rows of the statement in the file of this name."""
         rows: list[asyncpg.Record] = await self.connection.fetch(query(name), *arguments)
         return rows
 
@@ -60,37 +58,41 @@ class Reading:
         return (await self.row(name, *arguments))[0]
 
     @contextlib.asynccontextmanager
-    async def part(self) -> AsyncIterator[None]:
-        """What fails within is undone alone: a savepoint."""
-        async with _transaction(self.connection, self.connection.transaction()):
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo alone what fails within."""
+        async with _undone_alone(self.connection, self.connection.transaction()):
             yield
 
 
 class Database:
     """Connects when it is first asked for something, and again when the connection is gone."""
 
-    def __init__(self, url: str, limits: Limits | None = None) -> None:
+    def __init__(self, url: str, limits: QueryLimits | None = None) -> None:
         """
         Raises:
             ValueError: it is not a URL of PostgreSQL's.
         """
-        self.limits = limits or Limits()
+        self._limits = limits or QueryLimits()
         self._url = asyncpg_url(url)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
-        """A transaction that reads."""
-        connection = await self._connected()
+    async def transaction(self) -> AsyncIterator[ReadTransaction]:
+        """Begin a transaction that reads; all limits are set in it."""
+        limits = self._limits
+        if self._connection is None or self._connection.is_closed():
+            self.drop()
+            self._connection = await connect(
+                self._url, timeout_seconds=limits.connect, answer_seconds=limits.statement + _ANSWER_SECONDS
+            )
+        connection = self._connection
         # Poolers that share sessions between clients look for the end of a transaction: there is nothing outside one.
         transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-        async with _transaction(connection, transaction):
-            limits = self.limits
-            row = await connection.fetchrow(
-                query("limits"), _text(limits.statement), _text(limits.lock), _text(limits.idle)
-            )
+        async with _undone_alone(connection, transaction):
+            times = [f"{max(1, round(seconds * 1000))}ms" for seconds in (limits.statement, limits.lock, limits.idle)]
+            row = await connection.fetchrow(query("limits"), *times)
             assert row is not None  # noqa: S101 - it selects constants
-            yield Reading(connection, row["now"])
+            yield ReadTransaction(connection, row["now"])
 
     def drop(self) -> None:
         """End the connection at once; nothing is waited for."""
@@ -107,17 +109,9 @@ class Database:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 connection.terminate()
 
-    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
-        if self._connection is None or self._connection.is_closed():
-            self.drop()
-            self._connection = await connect(
-                self._url, timeout_seconds=self.limits.connect, answer_seconds=self.limits.answer
-            )
-        return self._connection
-
 
 @contextlib.asynccontextmanager
-async def _transaction(connection: asyncpg.Connection[asyncpg.Record], transaction: Any) -> AsyncIterator[None]:
+async def _undone_alone(connection: asyncpg.Connection[asyncpg.Record], transaction: Any) -> AsyncIterator[None]:
     """Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do."""
     await transaction.start()
     try:
@@ -129,7 +123,3 @@ async def _transaction(connection: asyncpg.Connection[asyncpg.Record], transacti
             connection.terminate()
         raise
     await transaction.commit()
-
-
-def _text(seconds: float) -> str:
-    return f"{max(1, round(seconds * 1000))}ms"

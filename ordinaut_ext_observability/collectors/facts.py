@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-
-class Problem(Enum):
-    """Why a source could not be read: one reason per thing an operator would do about it."""
-
-    UNREACHABLE = "unreachable"
-    """Nobody listens, the name does not resolve, or the connection broke."""
-    TIMEOUT = "timeout"
-    """It does not answer in time: it hangs, is overloaded, or a lock is in the way."""
-    REFUSED = "refused"
-    """It does not let us in: password, database name, TLS, host rules."""
-    TOO_MANY_CONNECTIONS = "too_many_connections"
-    NO_PERMISSION = "no_permission"
-    """We are in, and may not read what we ask for."""
-    MISSING_TABLE = "missing_table"
-    """A table or column of the host's is not there."""
-    FAILED = "failed"
-    """Anything else."""
-
+from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.errors import Problem
 
 FactsT = TypeVar("FactsT")
 
 
-@dataclass(frozen=True, slots=True)
-class Collected(Generic[FactsT]):
+class Collected(NamedTuple, Generic[FactsT]):
     """The last successful reading of a source, and how it stands with it now."""
 
     facts: FactsT | None
@@ -37,7 +19,7 @@ class Collected(Generic[FactsT]):
     collected_at: float | None
     """On the monotonic clock; None before the first success."""
     problem: Problem | None
-    """What went wrong the last time, None if nothing did."""
+    """Reason why the last reading failed, or a part of it; None where nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +36,8 @@ class QueueFacts:
     expired_owner_alive: int
     """Leases that ran out while their worker still gives signs of life: the work may run twice."""
     expired_owner_dead: int
+    leases: tuple[Lease, ...] = ()
+    """Those at the head of the queue, which other collectors need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +53,8 @@ class WorkerFacts:
     """Of the active workers."""
     processed_total: int
     """Items finished, by all workers there ever were."""
+    heartbeats: dict[str, float] = field(default_factory=dict)
+    """Last heartbeat of each active worker, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +68,6 @@ class SchedulerFacts:
     next_run_in_seconds: float | None
     active_schedules: int | None
     """Active tasks that a scheduler has to fire (cron, rrule and once in the future); None where they are not read."""
-    odd_rows: int = 0
-    """Jobs whose time is no time: they are counted, and left out of the ages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +90,13 @@ class RedisFacts:
     """Of a PING."""
     stream_lengths: dict[str, int] = field(default_factory=dict)
     groups: tuple[GroupFacts, ...] = ()
-    used_memory_bytes: int = 0
-    max_memory_bytes: int = 0
+    used_memory_bytes: int | None = None
+    """None, as in the next three, where INFO is not permitted."""
+    max_memory_bytes: int | None = None
     """0: no limit."""
-    evicted_keys: int = 0
+    evicted_keys: int | None = None
     """Since the server started."""
-    connected_clients: int = 0
+    connected_clients: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, field
 
 _MOST_MISSING = 5000
+"""Ids asked for again in one statement, which is as many rows of a primary key."""
+
+_LAG_SECONDS = 120.0
+"""Longest time that a transaction of the host's takes."""
 
 
+@dataclass
 class IdWindow:
     """The highest id read, and the lower ones that were missing then.
 
@@ -15,22 +20,21 @@ class IdWindow:
     no transaction can be so old.
     """
 
-    def __init__(self, *, lag_seconds: float = 120.0) -> None:
-        self.highest: int | None = None
-        """None before the baseline."""
-        self._lag_seconds = lag_seconds
-        self._missing: dict[int, float] = {}
+    highest: int | None = None
+    """None before the baseline."""
+    missing: dict[int, float] = field(default_factory=dict)
+    """When each was missed first, in seconds since 1970."""
 
     @property
-    def missing(self) -> list[int]:
+    def missing_ids(self) -> list[int]:
         """The ids to ask for again, in order."""
-        return sorted(self._missing)
+        return sorted(self.missing)
 
     def begin(self, newest: Iterable[int], now: float) -> None:
         """Count nothing that is there; `newest` are the highest ids without those in between that are not there."""
         ids = sorted(newest)
         self.highest = ids[-1] if ids else 0
-        self._missing = {}
+        self.missing = {}
         if ids:
             self._note_missing(ids[0] - 1, ids, now)
 
@@ -39,33 +43,21 @@ class IdWindow:
         highest = self.highest or 0
         found = sorted(set(ids))
         above = [number for number in found if number > highest]
-        late = [number for number in found if number in self._missing]
+        late = [number for number in found if number in self.missing]
         for number in late:
-            del self._missing[number]
-        self._missing = {
-            number: noticed for number, noticed in self._missing.items() if now - noticed < self._lag_seconds
-        }
+            del self.missing[number]
+        self.missing = {number: noticed for number, noticed in self.missing.items() if now - noticed < _LAG_SECONDS}
         if above:
             self._note_missing(highest, above, now)
             self.highest = above[-1]
         return late + above
 
-    def dump(self) -> dict[str, Any]:
-        """What `load` takes."""
-        return {"highest": self.highest, "missing": list(self._missing.items())}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on where another stopped."""
-        highest = state["highest"]
-        self.highest = None if highest is None else int(highest)
-        self._missing = {int(number): float(noticed) for number, noticed in state["missing"]}
-
     def _note_missing(self, before: int, ids: list[int], now: float) -> None:
         # From the top: a sequence that jumped by a million is not a million transactions.
-        left = _MOST_MISSING - len(self._missing)
+        left = _MOST_MISSING - len(self.missing)
         for low, high in reversed(list(zip([before, *ids[:-1]], ids, strict=True))):
             first = max(low + 1, high - left)
-            self._missing.update(dict.fromkeys(range(first, high), now))
+            self.missing.update(dict.fromkeys(range(first, high), now))
             left -= high - first
             if left <= 0:
                 return

@@ -6,7 +6,7 @@ import ssl
 
 import asyncpg
 
-from ordinaut_ext_observability.collectors.facts import Problem
+from ordinaut_ext_observability.errors import Problem
 
 _BY_STATE = {
     "28000": Problem.REFUSED,
@@ -28,20 +28,18 @@ _BY_STATE = {
 }
 _CONNECTION_CLASS = "08"
 
-_WITHIN_STATEMENTS = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
-"""These concern what was asked for; the connection is as good as before."""
+LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
+"""Asking less often would not help: somebody has to grant or make something."""
 
 
-def problem_of(error: BaseException) -> Problem:
-    """The reason, of those that `facts` tells apart."""
+def postgresql_problem(error: BaseException) -> Problem:
+    """The reason why a connection or a statement failed."""
     if isinstance(error, TimeoutError):
         return Problem.TIMEOUT
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
-        found = _BY_STATE.get(state)
-        if found is None and state.startswith(_CONNECTION_CLASS):
-            return Problem.UNREACHABLE
-        return found or Problem.FAILED
+        in_class = Problem.UNREACHABLE if state.startswith(_CONNECTION_CLASS) else Problem.FAILED
+        return _BY_STATE.get(state, in_class)
     if isinstance(error, ssl.SSLError):
         return Problem.REFUSED
     if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)):
@@ -51,13 +49,8 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def concerns_statement(error: BaseException) -> bool:
-    """Whether only the statement failed, and others on the same connection need not."""
+    """True where only the statement failed, and others on the same connection need not."""
     if isinstance(error, asyncpg.PostgresError):
-        problem = problem_of(error)
+        problem = postgresql_problem(error)
         return problem not in {Problem.UNREACHABLE, Problem.REFUSED, Problem.TOO_MANY_CONNECTIONS}
     return not isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError))
-
-
-def is_lasting(problem: Problem | None) -> bool:
-    """Whether asking less often would not help: somebody has to grant or make something."""
-    return problem in _WITHIN_STATEMENTS

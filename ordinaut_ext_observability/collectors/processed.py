@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _MOST_WORKERS = 20_000
 
@@ -27,12 +27,13 @@ class ProcessedCounter:
     before: int = 0
     """What had been processed when counting began."""
     counted: int = 0
-    _highest: dict[str, tuple[int, float]] = field(default_factory=dict)
+    highest: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By worker, with its last sign of life."""
 
     def begin(self, now: float, before: int, rows: Iterable[WorkerCount]) -> None:
         """Count nothing of what is there."""
         self.began_at, self.before, self.counted = now, before, 0
-        self._highest = {row.worker: (row.processed, row.last_seen) for row in rows}
+        self.highest = {row.worker: (row.processed, row.last_seen) for row in rows}
 
     @property
     def total(self) -> int:
@@ -43,7 +44,7 @@ class ProcessedCounter:
         """Items finished since the last reading."""
         added = 0
         for row in rows:
-            known = self._highest.get(row.worker)
+            known = self.highest.get(row.worker)
             if known is None:
                 # A worker that was there at the beginning, and silent for long, is at its baseline.
                 old = self.began_at is not None and row.created_at < self.began_at
@@ -51,30 +52,9 @@ class ProcessedCounter:
             else:
                 highest = known[0]
             added += max(0, row.processed - highest)
-            self._highest[row.worker] = (max(highest, row.processed), row.last_seen)
+            self.highest[row.worker] = (max(highest, row.processed), row.last_seen)
         self.counted += added
-        self._forget()
+        if len(self.highest) > _MOST_WORKERS:
+            newest = sorted(self.highest.items(), key=lambda item: item[1][1])[-_MOST_WORKERS:]
+            self.highest = dict(newest)
         return added
-
-    def dump(self) -> dict[str, Any]:
-        """What `load` takes."""
-        return {
-            "began_at": self.began_at,
-            "before": self.before,
-            "counted": self.counted,
-            "highest": [[worker, *known] for worker, known in self._highest.items()],
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on where another stopped."""
-        self.began_at = state["began_at"]
-        self.before, self.counted = int(state["before"]), int(state["counted"])
-        self._highest = {
-            str(worker): (int(processed), float(last_seen)) for worker, processed, last_seen in state["highest"]
-        }
-
-    def _forget(self) -> None:
-        excess = len(self._highest) - _MOST_WORKERS
-        if excess > 0:
-            for worker in sorted(self._highest, key=lambda name: self._highest[name][1])[:excess]:
-                del self._highest[worker]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from ordinaut_ext_observability.collectors.connection import Reading, instant
-from ordinaut_ext_observability.collectors.queue import SeenLease
-from ordinaut_ext_observability.collectors.runs import Plan, Run, RunCounter
+from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
+from ordinaut_ext_observability.collectors.runs import Lease, Plan, Run, RunCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
@@ -31,108 +31,95 @@ class _Task(NamedTuple):
     kind: str = ""
 
 
+@dataclass
 class RunsCollector:
-    """Reads the runs that ended since the last time and counts them."""
+    """Counts the runs that ended since the last reading. Its fields are the state that the next leader goes on from."""
 
-    def __init__(self, families: SystemMetrics) -> None:
-        self.rows = 0
-        self._families = families
-        self.reset()
+    counter: RunCounter = field(default_factory=RunCounter)
+    window: WindowCounts = field(default_factory=WindowCounts)
+    most_rows: int = _MOST_ROWS
 
-    def reset(self) -> None:
-        """Begin with nothing counted."""
-        self._counter = RunCounter()
-        self._window = WindowCounts()
-        self._most_rows = _MOST_ROWS
-
-    async def read(self, reading: Reading, leases: Iterable[SeenLease], heartbeats: Mapping[str, float]) -> None:
+    async def read(
+        self,
+        transaction: ReadTransaction,
+        families: SystemMetrics,
+        leases: Sequence[Lease],
+        heartbeats: Mapping[str, float],
+    ) -> None:
         """Count what ended, given the leases of the same moment, or of one before."""
-        held = [seen.lease for seen in leases]
-        plan = self._counter.plan(reading.now, held)
-        most = _MOST_ROWS_EVER if self._counter.read_until is None else self._most_rows
-        window = await reading.rows("runs_window", instant(plan.since), most)
-        found = [*window, *await _late(reading, plan)]
+        now = transaction.now
+        plan = self.counter.plan(now, leases)
+        most = _MOST_ROWS_EVER if self.counter.read_until is None else self.most_rows
+        window = await transaction.rows("runs_window", instant(plan.since), most)
+        found = [*window, *await _late(transaction, plan)]
         # Those from the future are read when their time has come.
-        rows = {_run_id(row): row for row in found if row["started_at"] <= reading.now + _SKEW_SECONDS}
-        skipped = await _skipped(reading, plan)
-        tasks = await _tasks(reading, {row["task_id"] for row in self._unseen(rows)})
+        rows = {_run_id(row): row for row in found if row["started_at"] <= now + _SKEW_SECONDS}
+        skipped = await _skipped(transaction, plan)
+        tasks = await _tasks(transaction, {row["task_id"] for row in self._unseen(rows)})
         # From here on nothing waits: what is counted and up to where belong together.
-        self.rows = len(rows)
+        families.collector_rows.labels("runs").set(len(rows))
         full = len(window) == most
-        before = self._counter.unaccounted
-        fresh = self._counter.finish(
+        before = self.counter.unaccounted
+        fresh = self.counter.finish(
             plan,
-            held,
+            leases,
             [_run(number, row) for number, row in rows.items()],
             heartbeats=heartbeats,
-            read_until=min(window[-1]["started_at"], reading.now) if full else None,
+            read_until=min(window[-1]["started_at"], now) if full else None,
         )
         # A full window without anything new would be the same the next time.
-        self._most_rows = min(2 * most, _MOST_ROWS_EVER) if full and not fresh else _MOST_ROWS
-        odd = sum(row["started_at"] > reading.now + _SKEW_SECONDS for row in found)
+        self.most_rows = min(2 * most, _MOST_ROWS_EVER) if full and not fresh else _MOST_ROWS
+        odd = sum(row["started_at"] > now + _SKEW_SECONDS for row in found)
         for run in fresh:
             row = rows[run.id]
-            ended_at = _ended_at(row, reading.now)
+            ended_at = _ended_at(row, now)
             odd += ended_at is None and row["finished_at"] is not None
-            self._count(row, ended_at, tasks.get(row["task_id"], _Task()))
-        self._families.count_odd_rows("runs", odd)
-        self._families.unaccounted.labels().inc(skipped + self._counter.unaccounted - before)
-
-    def show(self, now: float) -> None:
-        """What ended lately, as numbers."""
-        for window, (successes, failures) in self._window.sums(now).items():
-            self._families.executions.labels(window).set(successes + failures)
-            if successes + failures:
-                self._families.success_ratio.labels(window).set(successes / (successes + failures))
-            else:
-                self._families.success_ratio.remove(window)
-
-    def dump(self) -> dict[str, Any]:
-        """What `load` takes."""
-        return {"counter": self._counter.dump(), "window": self._window.dump()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on where another process stopped."""
-        self._counter.load(state["counter"])
-        self._window.load(state["window"])
+            self._count(row, ended_at, tasks.get(row["task_id"], _Task()), families)
+        families.count_odd_rows("runs", odd)
+        families.unaccounted.labels().inc(skipped + self.counter.unaccounted - before)
+        self._show(now, families)
 
     def _unseen(self, rows: Mapping[int, asyncpg.Record]) -> Iterable[asyncpg.Record]:
-        if self._counter.read_until is None:
+        if self.counter.read_until is None:
             return ()
-        return (row for number, row in rows.items() if not self._counter.has_seen(number))
+        return (row for number, row in rows.items() if not self.counter.has_seen(number))
 
-    def _count(self, row: asyncpg.Record, ended_at: float | None, task: _Task) -> None:
-        families, succeeded = self._families, bool(row["success"])
-        task_id = str(row["task_id"])
+    def _count(self, row: asyncpg.Record, ended_at: float | None, task: _Task, families: SystemMetrics) -> None:
+        succeeded, task_id = bool(row["success"]), str(row["task_id"])
         families.runs.labels("success" if succeeded else "failed", task_id, task.agent).inc()
         if (row["attempt"] or 1) > 1:
             families.retries.labels(task.kind).inc()
         if not succeeded:
             families.failures.labels(task.kind).inc()
         if ended_at is not None:
-            self._window.add(ended_at, successes=succeeded, failures=not succeeded)
+            self.window.add(ended_at, successes=succeeded, failures=not succeeded)
             took = max(0.0, ended_at - row["started_at"])
             families.run_seconds.labels(task_id, task.agent, str(succeeded).lower()).observe(took)
 
+    def _show(self, now: float, families: SystemMetrics) -> None:
+        sums = {(name,): counts for name, counts in self.window.sums(now).items()}
+        families.executions.replace({name: sum(counts) for name, counts in sums.items()})
+        families.success_ratio.replace({name: counts[0] / sum(counts) for name, counts in sums.items() if any(counts)})
 
-async def _late(reading: Reading, plan: Plan) -> list[asyncpg.Record]:
+
+async def _late(transaction: ReadTransaction, plan: Plan) -> list[asyncpg.Record]:
     if not plan.brackets:
         return []
     tasks, since, until = zip(*plan.brackets, strict=True)
-    return await reading.rows("runs_late", tasks, list(map(instant, since)), list(map(instant, until)))
+    return await transaction.rows("runs_late", tasks, list(map(instant, since)), list(map(instant, until)))
 
 
-async def _skipped(reading: Reading, plan: Plan) -> int:
+async def _skipped(transaction: ReadTransaction, plan: Plan) -> int:
     if plan.skipped is None:
         return 0
     since, until = plan.skipped
-    return int(await reading.value("runs_skipped", instant(since), instant(until), _MOST_SKIPPED))
+    return int(await transaction.value("runs_skipped", instant(since), instant(until), _MOST_SKIPPED))
 
 
-async def _tasks(reading: Reading, ids: set[Any]) -> dict[Any, _Task]:
+async def _tasks(transaction: ReadTransaction, ids: set[Any]) -> dict[Any, _Task]:
     if not ids:
         return {}
-    return {row["id"]: _Task(row["agent"], row["kind"]) for row in await reading.rows("tasks_known", list(ids))}
+    return {row["id"]: _Task(row["agent"], row["kind"]) for row in await transaction.rows("tasks_known", list(ids))}
 
 
 def _ended_at(row: asyncpg.Record, now: float) -> float | None:

@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from ordinaut_ext_observability.collectors.seen_runs import dump_seen, load_seen
+from pydantic import BeforeValidator, PlainSerializer
+
+from ordinaut_ext_observability.collectors.seen_runs import SeenRuns
 
 _MOST_WATCHED = 4096
 
@@ -33,6 +35,8 @@ class Lease(NamedTuple):
     waiting_since: float
     """Its work cannot have begun before."""
     locked_until: float
+    run_at: float = 0.0
+    """When the work was due."""
 
 
 class Run(NamedTuple):
@@ -61,7 +65,7 @@ class Watch:
     bracket: Bracket
     locked_until: float
     cut: bool = False
-    """Whether the work may have begun before the bracket, further back than anybody looks."""
+    """True where the work may have begun before the bracket, further back than anybody looks."""
     gone_at: float | None = None
     """When the lease was first missed."""
     seen_run: bool = False
@@ -70,6 +74,14 @@ class Watch:
 
 Key = tuple[int, str]
 """Item and owner: a lease taken over is another one, and both owners may be at work."""
+
+
+def _by_key(pairs: Any) -> dict[Any, Any]:
+    return {tuple(key): watch for key, watch in pairs}
+
+
+Watched = Annotated[dict[Key, Watch], PlainSerializer(lambda watched: list(watched.items())), BeforeValidator(_by_key)]
+"""Saved as pairs, since names in JSON are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +111,8 @@ class RunCounter:
     any_run: bool = False
     unaccounted: int = 0
     """Runs that must have ended and were not seen."""
-    _watched: dict[Key, Watch] = field(default_factory=dict)
-    _seen: dict[int, tuple[float, str]] = field(default_factory=dict)
+    watched: Watched = field(default_factory=dict)
+    seen: SeenRuns = field(default_factory=dict)
 
     def plan(self, now: float, leases: Sequence[Lease]) -> Plan:
         """What to read at this time, with these leases, which must have been read before the runs are."""
@@ -108,7 +120,7 @@ class RunCounter:
         oldest = now - self.longest_seconds
         due = (now if self.read_until is None else self.read_until) - self.slack_seconds
         since = max(due, oldest)
-        watched = dict(self._watched)
+        watched = dict(self.watched)
         for lease in leases:
             key = (lease.item, lease.owner)
             if key in watched:
@@ -140,42 +152,18 @@ class RunCounter:
         where the window held more than was read.
         """
         first = self.read_until is None
-        fresh = {run.id: run for run in runs if run.id not in self._seen}
-        self._seen.update({run.id: (run.started_at, run.task) for run in fresh.values()})
+        fresh = {run.id: run for run in runs if run.id not in self.seen}
+        self.seen.update({run.id: (run.started_at, run.task) for run in fresh.values()})
         self.any_run = self.any_run or bool(fresh)
         self.read_until = plan.now if read_until is None else min(plan.now, read_until + self.slack_seconds)
         noted = _with_runs(plan.watched, fresh.values())
-        self._watched = self._kept(noted, plan.now, leases, heartbeats or {})
-        self._forget()
+        self.watched = self._kept(noted, plan.now, leases, heartbeats or {})
+        self._discard_seen()
         return [] if first else list(fresh.values())
 
     def has_seen(self, number: int) -> bool:
-        """Whether the run of this id needs no counting."""
-        return number in self._seen
-
-    def dump(self) -> dict[str, Any]:
-        """What `load` takes."""
-        return {
-            "read_until": self.read_until,
-            "any_run": self.any_run,
-            "unaccounted": self.unaccounted,
-            "watched": [
-                [*key, *watch.bracket, watch.locked_until, watch.cut, watch.gone_at, watch.seen_run, watch.succeeded]
-                for key, watch in self._watched.items()
-            ],
-            "seen": dump_seen(self._seen),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on where another stopped."""
-        self.read_until = state["read_until"]
-        self.any_run = bool(state["any_run"])
-        self.unaccounted = int(state["unaccounted"])
-        self._watched = {
-            (int(item), str(owner)): Watch(Bracket(str(task), since, until), locked_until, *rest)
-            for item, owner, task, since, until, locked_until, *rest in state["watched"]
-        }
-        self._seen = load_seen(state["seen"])
+        """True where the run of this id needs no counting."""
+        return number in self.seen
 
     def _kept(
         self, watched: dict[Key, Watch], now: float, leases: Sequence[Lease], heartbeats: Mapping[str, float]
@@ -205,15 +193,15 @@ class RunCounter:
         if watch.cut and not watch.seen_run and self.any_run:
             self.unaccounted += 1
 
-    def _forget(self) -> None:
+    def _discard_seen(self) -> None:
         """Of the runs seen only those matter that may be read again."""
         window = (self.read_until or 0.0) - self.slack_seconds
         by_task: dict[str, list[Bracket]] = defaultdict(list)
-        for watch in self._watched.values():
+        for watch in self.watched.values():
             by_task[watch.bracket.task].append(watch.bracket)
-        self._seen = {
+        self.seen = {
             number: (started_at, task)
-            for number, (started_at, task) in self._seen.items()
+            for number, (started_at, task) in self.seen.items()
             if started_at >= window
             or any(bracket.since <= started_at <= bracket.until for bracket in by_task.get(task, ()))
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ordinaut_ext_observability.collectors.connection import Reading
+from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.facts import SchedulerFacts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
@@ -19,64 +19,50 @@ _MOST_ROWS = 10_000
 class Tasks(NamedTuple):
     """Rows of `task`, by kind of schedule and status."""
 
-    counts: Mapping[tuple[str, str], int]
+    counts: Mapping[tuple[str, ...], int]
     pending_once: int
     """Active tasks whose only time is in the future."""
 
 
-async def read_tasks(reading: Reading) -> Tasks:
-    """The tasks; beyond a number of rows their shares are taken for those of all."""
-    rows = await reading.rows("tasks", _MOST_ROWS)
-    counts = {(row["kind"], row["status"]): int(row["tasks"]) for row in rows}
+async def read_tasks(transaction: ReadTransaction, families: SystemMetrics) -> Tasks:
+    """Read and show the tasks; beyond a number of rows their shares are taken for those of all."""
+    rows = await transaction.rows("tasks", _MOST_ROWS)
+    counts: dict[tuple[str, ...], int] = {(row["kind"], row["status"]): int(row["tasks"]) for row in rows}
     looked_at = sum(counts.values())
     if looked_at >= _MOST_ROWS:
-        share = max(looked_at, await reading.value("tasks_size")) / looked_at
+        share = max(looked_at, await transaction.value("tasks_size")) / looked_at
         counts = {key: round(number * share) for key, number in counts.items()}
-    expressions = [row["schedule_expr"] for row in await reading.rows("once")]
-    return Tasks(counts, sum(_is_later(expression, reading.now) for expression in expressions))
+    expressions = [row["schedule_expr"] for row in await transaction.rows("once")]
+    families.tasks.replace(counts)
+    return Tasks(counts, sum(_is_later(expression, transaction.now) for expression in expressions))
 
 
-async def read_scheduler(reading: Reading, tasks: Tasks | None) -> SchedulerFacts:
-    """The scheduler's jobs, beside the tasks that ought to have one; `tasks` is None where they cannot be read."""
+async def read_scheduler(transaction: ReadTransaction, families: SystemMetrics, tasks: Tasks | None) -> SchedulerFacts:
+    """Read and show the scheduler's jobs, beside the tasks that ought to have one; None: they cannot be read."""
     schedules = None
     if tasks is not None:
         recurring = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
         schedules = recurring + tasks.pending_once
     row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None, "odd_rows": 0}
-    exists = bool(await reading.value("jobs_table"))
+    exists = bool(await transaction.value("jobs_table"))
     if exists:
-        row = await reading.row("jobs", reading.now, reading.now - _GRACE_SECONDS, _MOST_ROWS)
-    return SchedulerFacts(
+        row = await transaction.row("jobs", transaction.now, transaction.now - _GRACE_SECONDS, _MOST_ROWS)
+    facts = SchedulerFacts(
         table_exists=exists,
         jobs=row["jobs"],
         overdue_jobs=row["overdue"],
         oldest_overdue_seconds=row["oldest_overdue"] or 0.0,
         next_run_in_seconds=row["next_in"],
         active_schedules=schedules,
-        odd_rows=row["odd_rows"],
     )
-
-
-def show_scheduler(families: SystemMetrics, facts: SchedulerFacts) -> None:
-    """The facts as numbers; without the table there are none."""
-    families.count_odd_rows("scheduler", facts.odd_rows)
-    gauges = (families.jobs, families.overdue_jobs, families.oldest_overdue)
-    numbers = (facts.jobs, facts.overdue_jobs, facts.oldest_overdue_seconds)
-    for gauge, number in zip(gauges, numbers, strict=True):
-        if facts.table_exists:
-            gauge.labels().set(number)
-        else:
-            gauge.clear()
-
-
-def show_tasks(families: SystemMetrics, tasks: Tasks) -> None:
-    """The counts as numbers; a kind that is gone goes."""
-    shown = []
-    for (kind, status), number in tasks.counts.items():
-        child = families.tasks.labels(kind, status)
-        child.set(number)
-        shown.append(child)
-    families.tasks.keep_only(shown)
+    families.count_odd_rows("scheduler", row["odd_rows"])
+    for gauge, number in (
+        (families.jobs, facts.jobs),
+        (families.overdue_jobs, facts.overdue_jobs),
+        (families.oldest_overdue, facts.oldest_overdue_seconds),
+    ):
+        gauge.replace({(): number} if exists else {})
+    return facts
 
 
 def _is_later(expression: str, now: float) -> bool:

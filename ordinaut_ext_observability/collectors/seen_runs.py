@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from array import array
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator
 
 
-def dump_seen(seen: dict[int, tuple[float, str]]) -> dict[str, Any]:
-    """What `load_seen` takes."""
+def _pack(seen: dict[int, tuple[float, str]]) -> dict[str, Any]:
     tasks = {task: number for number, task in enumerate(dict.fromkeys(task for _, task in seen.values()))}
     return {
         "tasks": list(tasks),
@@ -18,11 +19,13 @@ def dump_seen(seen: dict[int, tuple[float, str]]) -> dict[str, Any]:
     }
 
 
-def load_seen(state: dict[str, Any]) -> dict[int, tuple[float, str]]:
-    """Runs by id: when they began, and their tasks."""
-    tasks = state["tasks"]
-    columns = _array("Q", state["ids"]), _array("d", state["started"]), _array("I", state["of"])
-    return {number: (started_at, tasks[of]) for number, started_at, of in zip(*columns, strict=True)}
+def _unpack(packed: dict[str, Any]) -> dict[int, tuple[float, str]]:
+    columns = _array("Q", packed["ids"]), _array("d", packed["started"]), _array("I", packed["of"])
+    return {number: (started_at, packed["tasks"][of]) for number, started_at, of in zip(*columns, strict=True)}
+
+
+SeenRuns = Annotated[dict[int, tuple[float, str]], PlainSerializer(_pack), PlainValidator(_unpack)]
+"""Runs by id: when they began, and their tasks."""
 
 
 def _text(numbers: array[Any]) -> str:

@@ -1,122 +1,101 @@
-"""How it stands with each collector: its last facts, its problem, and the metrics and log lines about that."""
+"""The state of each collector: its last facts and its problem, with the metrics and log lines about that."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.collectors.connection import Reading
-from ordinaut_ext_observability.collectors.facts import UNREAD, Collected, Problem
-from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
+from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 
-ResultT = TypeVar("ResultT")
+NOT_CONNECTED = "none: not connected"
 
 
-class States:
-    """The collectors by name."""
+class CollectorStates:
+    """The collectors of a process by name: written on their thread, read by health checks on others."""
 
     def __init__(
         self,
-        families: SystemMetrics,
+        metrics: CollectorMetrics,
         clock: Clock,
         event: events.LogEvent,
         count_internal_error: Callable[[str], None],
     ) -> None:
-        self._families = families
-        self._clock = clock
-        self._event = event
-        self._count_internal_error = count_internal_error
-        self._states: dict[str, Collected[Any]] = {}
-        self._parts: dict[str, dict[str, str]] = {}
+        self.metrics = metrics
+        self.clock = clock
+        self.event = event
+        self.count_internal_error = count_internal_error
+        self.reset_after_fork()
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin with nothing read."""
+        self.leads = False
+        """True while this process reads PostgreSQL for all."""
+        self.mode = NOT_CONNECTED
+        """The thing that decides who leads, for people: `advisory lock`, `lease`, or `none:` and why."""
+        self._collected: dict[str, Collected[Any]] = {}
+        self._told: dict[tuple[str, str], str] = {}
 
     def of(self, name: str) -> Collected[Any]:
         """The state of this collector."""
-        return self._states.get(name, UNREAD)
+        return self._collected.get(name, UNREAD)
 
-    async def attempt(self, name: str, reading: Reading, read: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
-        """What the collector reads, noted; None where it failed and others need not.
+    def succeeded(self, name: str, facts: object, problem: Problem | None = None) -> None:
+        """The collector read this; with a problem, not all that it should."""
+        self._collected[name] = Collected(facts, self.clock.monotonic(), problem)
+        self.metrics.collector_success.labels(name).set(self.clock.wall())
+        self._tell(name, problem.value if problem is not None else None)
 
-        Raises:
-            Exception: the connection failed.
-        """
-        begun = self._clock.monotonic()
-        try:
-            async with reading.part():
-                result = await read()
-        except Exception as error:
-            if not concerns_statement(error):
-                raise
-            self.failed(name, error)
-            for gauge in self._families.gauges_of.get(name, ()):
-                gauge.clear()
-            return None
-        self._families.collector_seconds.labels(name).set(self._clock.monotonic() - begun)
-        self.succeeded(name, result)
-        return result
-
-    def succeeded(self, name: str, facts: object) -> None:
-        """It read what it should."""
-        before = self.of(name).problem
-        self._states[name] = Collected(facts, self._clock.monotonic(), None)
-        self._families.collector_success.labels(name).set(self._clock.wall())
-        if before is not None:
-            self._event(events.DATABASE_RECOVERED, collector=name)
-
-    def failed(self, name: str, error: BaseException) -> Problem:
-        """It did not."""
-        problem = problem_of(error)
+    def failed(self, name: str, error: BaseException, problem: Problem) -> None:
+        """The collector read nothing, for this reason; notes of the error are told."""
         if problem is Problem.FAILED:
-            self._count_internal_error(f"{name}_collector")
-        if self.of(name).problem is not problem:
-            self._event(
-                events.DATABASE_PROBLEM,
-                collector=name,
-                reason=problem.value,
-                exception_type=type(error).__name__,
-                detail="; ".join(getattr(error, "__notes__", ())) or None,
-            )
-        self.note(name, problem)
-        return problem
+            self.count_internal_error(f"{name}_collector")
+        detail = "; ".join(getattr(error, "__notes__", ())) or None
+        self._tell(name, problem.value, exception_type=type(error).__name__, detail=detail)
+        self._collected[name] = self.of(name)._replace(problem=problem)
 
-    def note(self, name: str, problem: Problem) -> None:
-        """It did not, for this reason, which was told already."""
-        before = self.of(name)
-        self._states[name] = Collected(before.facts, before.collected_at, problem)
-        self._families.errors.labels(name, problem.value).inc()
+    def lost(self, names: Iterable[str], problem: Problem) -> None:
+        """The connection is gone, which was told of another collector."""
+        for name in names:
+            self._collected[name] = self.of(name)._replace(problem=problem)
+            self.metrics.errors.labels(name, problem.value).inc()
 
-    def note_parts(self, name: str, problems: Mapping[str, str]) -> None:
-        """These parts of what the collector reads could not be read, each for its reason; the others could."""
-        before = self._parts.get(name, {})
-        self._parts[name] = dict(problems)
-        for part, reason in problems.items():
-            self._families.errors.labels(name, reason).inc()
-            if before.get(part) != reason:
-                self._event(events.DATABASE_PART_PROBLEM, collector=name, part=part, reason=reason)
-        for part in before.keys() - problems.keys():
-            self._event(events.DATABASE_PART_RECOVERED, collector=name, part=part)
+    def failed_in_part(self, name: str, problems: Mapping[str, str]) -> None:
+        """These parts of what the collector reads failed, each for its reason; the others did not."""
+        told = {part for collector, part in self._told if collector == name and part}
+        for part in sorted(told | problems.keys()):
+            self._tell(name, problems.get(part), part)
 
-    def forget(self, *kept: str) -> None:
-        """What others than these collectors read is not ours any more."""
-        for name in [name for name in self._states if name not in kept]:
-            del self._states[name]
-            for gauge in (
-                self._families.collector_age,
-                self._families.collector_success,
-                self._families.collector_seconds,
-                self._families.collector_rows,
-            ):
+    def discard(self, *kept: str) -> None:
+        """Drop the states of all but these collectors: another process reads the rest."""
+        own = self.metrics
+        for name in [name for name in self._collected if name not in kept]:
+            del self._collected[name]
+            for gauge in (own.collector_age, own.collector_success, own.collector_seconds, own.collector_rows):
                 gauge.remove(name)
 
-    def names(self) -> list[str]:
-        """Those that have a state."""
-        return list(self._states)
-
     def show_ages(self) -> None:
-        """How old the facts are."""
-        now = self._clock.monotonic()
-        for name, state in self._states.items():
+        """Bring the ages of the facts up to date."""
+        now = self.clock.monotonic()
+        for name, state in self._collected.items():
             if state.collected_at is not None:
-                self._families.collector_age.labels(name).set(now - state.collected_at)
+                self.metrics.collector_age.labels(name).set(now - state.collected_at)
+
+    def _tell(self, name: str, reason: str | None, part: str = "", **fields: Any) -> None:
+        """Count the problem, and log it where it is another one than before, or none any more."""
+        server = "Redis" if name == "redis" else "PostgreSQL"
+        fields |= {"collector": name} | ({"part": part} if part else {})
+        before = self._told.pop((name, part), None)
+        if reason is None:
+            if before is not None:
+                self.event(events.COLLECTOR_RECOVERED[server], **fields)
+            return
+        self._told[name, part] = reason
+        self.metrics.errors.labels(name, reason).inc()
+        if reason != before:
+            self.event(events.COLLECTOR_PROBLEM[server], reason=reason, **fields)

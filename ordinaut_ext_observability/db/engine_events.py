@@ -6,21 +6,34 @@ nothing to measure.
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.definitions import DatabaseMetrics, StatementSeries
-from ordinaut_ext_observability.db.queued_work import MAX_TASKS, QUEUE_TABLE, queued_tasks
-from ordinaut_ext_observability.db.utilisation import PoolUse
+from ordinaut_ext_observability.db.definitions import CONNECTING, TRANSACTION, DatabaseMetrics
+from ordinaut_ext_observability.db.statement import Statement
+from ordinaut_ext_observability.db.watched_pools import PoolUse
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, ExceptionContext, ExecutionContext
 
 OnQueued = Callable[[str], None]
+
+MAX_TASKS = 10_000
+"""Tasks remembered per transaction."""
+
+_QUEUEING = Statement("insert", "due_work")
+
+# SQLAlchemy numbers a parameter's name when a statement has several rows: task_id_m1, task_id__1.
+_TASK_PARAMETER = re.compile(r"task_id(?:_[m_]?\d+)?")
+
+# The columns of an INSERT, up to the values of its first row; quantifiers are possessive, names hold no parentheses.
+_COLUMNS = re.compile(rf'\b{_QUEUEING.table}"?+\s*+\(([^()]{{1,1000}}+)\)\s*+VALUES\b', re.IGNORECASE)
 
 
 def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = None) -> EngineEvents | None:
@@ -45,13 +58,25 @@ def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = No
     return events
 
 
+def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
+    """The listener; its failures are counted, and reach no statement and no transaction."""
+
+    @functools.wraps(listener)
+    def listen(events: EngineEvents, *arguments: Any) -> None:
+        try:
+            listener(events, *arguments)
+        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
+            events.metrics.count_failure()
+
+    return listen
+
+
 class EngineEvents:
     """Listens to all engines until it is removed."""
 
     def __init__(self, metrics: DatabaseMetrics) -> None:
+        self.metrics = metrics
         self.on_queued: OnQueued | None = None
-        self._metrics = metrics
-        self._active = True
         # On the execution context, which is made for each statement; each listener has a name of its own.
         self._started = f"_ordinaut_started_{id(self):x}"
         self._queued: weakref.WeakKeyDictionary[Connection, dict[str, None]] = weakref.WeakKeyDictionary()
@@ -63,10 +88,9 @@ class EngineEvents:
 
         try:
             for name, listener in self._listeners().items():
-                options = {"retval": True} if name == "before_cursor_execute" else {}
-                event.listen(Engine, name, listener, **options)
+                event.listen(Engine, name, listener)
         except Exception:  # noqa: BLE001 - an SQLAlchemy we do not know: the host goes on unmeasured
-            self._metrics.count_failure()
+            self.metrics.count_failure()
             self.remove()
             return False
         return True
@@ -79,16 +103,15 @@ class EngineEvents:
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
 
-        self._active = False
         for name, listener in self._listeners().items():
             if event.contains(Engine, name, listener):
                 event.remove(Engine, name, listener)
         self._queued.clear()
-        self._metrics.utilisation.unwatch(_use)
-        if self._metrics.engine_events is self:
-            self._metrics.engine_events = None
+        self.metrics.pools.unwatch(_use)
+        if self.metrics.engine_events is self:
+            self.metrics.engine_events = None
 
-    def _listeners(self) -> dict[str, Callable[..., Any]]:
+    def _listeners(self) -> dict[str, Callable[..., None]]:
         return {
             "engine_connect": self._connected,
             "before_cursor_execute": self._before,
@@ -100,90 +123,64 @@ class EngineEvents:
             "rollback_twophase": self._rolling_back,
         }
 
+    @_harmless
     def _connected(self, connection: Connection) -> None:
-        try:
-            engine = connection.engine
-            if self._active and not self._metrics.utilisation.watches(engine.pool):
-                self._metrics.utilisation.watch("async" if engine.dialect.is_async else "sync", engine.pool, _use)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self._metrics.count_failure()
+        engine = connection.engine
+        if engine.pool not in self.metrics.pools:
+            self.metrics.pools.watch("async" if engine.dialect.is_async else "sync", engine.pool, _use)
 
-    def _before(
-        self,
-        _connection: Connection,
-        _cursor: Any,
-        statement: str,
-        parameters: Any,
-        context: ExecutionContext | None,
-        _executemany: bool,  # noqa: FBT001 - SQLAlchemy calls by position
-    ) -> tuple[str, Any]:
-        try:
-            if self._active and context is not None:
-                setattr(context, self._started, monotonic_seconds())
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self._metrics.count_failure()
-        return statement, parameters
+    @_harmless
+    def _before(self, _connection: Any, _cursor: Any, _text: str, _parameters: Any, context: Any, _many: Any) -> None:
+        if context is not None:
+            setattr(context, self._started, monotonic_seconds())
 
+    @_harmless
     def _after(
         self,
         connection: Connection,
         cursor: Any,
-        statement: str,
+        text: str,
         parameters: Any,
         context: ExecutionContext | None,
-        executemany: bool,  # noqa: FBT001
+        executemany: bool,  # noqa: FBT001 - SQLAlchemy calls by position
     ) -> None:
-        try:
-            series = self._record(statement, context)
-            if series is not None and series.table == QUEUE_TABLE and series.operation == "insert":
-                # By their names, whatever the driver's way of passing parameters is, where SQLAlchemy made the text.
-                rows = getattr(context, "compiled_parameters", None) or (parameters if executemany else [parameters])
-                self._remember(connection, cursor, statement, rows, context)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self._metrics.count_failure()
+        if self._record(text, context) == _QUEUEING:
+            # By their names, whatever the driver's way of passing parameters is, where SQLAlchemy made the text.
+            rows = getattr(context, "compiled_parameters", None) or (parameters if executemany else [parameters])
+            self._remember(connection, cursor, text, rows, context)
 
-    def _record(self, statement: str, context: ExecutionContext | None) -> StatementSeries | None:
+    @_harmless
+    def _failed(self, failure: ExceptionContext) -> None:
+        statement: Statement | None = CONNECTING if failure.connection is None else TRANSACTION
+        if (text := failure.statement) is not None:
+            statement = self._record(text, failure.execution_context) or self.metrics.statement(text)
+        error = failure.original_exception
+        if type(error).__module__.startswith("sqlalchemy.dialects.") and error.__cause__ is not None:
+            error = error.__cause__  # what asyncpg raised, around which SQLAlchemy puts an error of its own
+        self.metrics.record_error(statement, error)
+
+    @_harmless
+    def _committing(self, connection: Connection, *_: Any) -> None:
+        if self._queued and self.on_queued is not None:
+            for task in self._queued.pop(connection, ()):
+                self.on_queued(task)
+        self.metrics.record_transaction(committed=True)
+
+    @_harmless
+    def _rolling_back(self, connection: Connection, *_: Any) -> None:
+        self._queued.pop(connection, None)
+        self.metrics.record_transaction(committed=False)
+
+    def _record(self, text: str, context: ExecutionContext | None) -> Statement | None:
         """Count the statement, if it was begun under our eyes."""
         started = context.__dict__.pop(self._started, None) if context is not None else None
         if started is None:
             return None
-        series = self._metrics.statement(statement)
-        self._metrics.record(series, monotonic_seconds() - started)
-        return series
+        statement = self.metrics.statement(text)
+        self.metrics.record(statement, monotonic_seconds() - started)
+        return statement
 
-    def _failed(self, failure: ExceptionContext) -> None:
-        try:
-            if not self._active:
-                return
-            series: StatementSeries | None
-            if failure.statement is not None:
-                series = self._record(failure.statement, failure.execution_context)
-                series = series or self._metrics.statement(failure.statement)
-            else:
-                series = self._metrics.operation("connect" if failure.connection is None else "transaction")
-            self._metrics.record_error(series, _of_the_driver(failure.original_exception))
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self._metrics.count_failure()
-
-    def _committing(self, connection: Connection, *_: Any) -> None:
-        try:
-            if self._active:
-                if self._queued:
-                    self._report_queued(connection)
-                self._metrics.record_transaction(committed=True)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the transaction
-            self._metrics.count_failure()
-
-    def _rolling_back(self, connection: Connection, *_: Any) -> None:
-        try:
-            if self._active:
-                if self._queued:
-                    self._queued.pop(connection, None)
-                self._metrics.record_transaction(committed=False)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the transaction
-            self._metrics.count_failure()
-
-    def _remember(self, connection: Connection, cursor: Any, statement: str, rows: Any, context: Any) -> None:
+    def _remember(self, connection: Connection, cursor: Any, text: str, rows: Any, context: Any) -> None:
         """Keep the ids of the tasks that an INSERT queued."""
         seen = f"{self._started}_queued"
         if self.on_queued is None or cursor.rowcount == 0 or seen in context.__dict__:
@@ -191,23 +188,23 @@ class EngineEvents:
         # When rows are sent in batches, each batch's event has all rows.
         context.__dict__[seen] = True
         tasks = self._queued.setdefault(connection, {})
-        for task in islice(queued_tasks(statement, rows), MAX_TASKS - len(tasks)):
-            tasks[task] = None
-
-    def _report_queued(self, connection: Connection) -> None:
-        for task in self._queued.pop(connection, ()):
-            try:
-                if self.on_queued is not None:
-                    self.on_queued(task)
-            except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-                self._metrics.count_failure()
+        tasks.update(dict.fromkeys(islice(queued_tasks(text, rows), MAX_TASKS - len(tasks))))
 
 
-def _of_the_driver(error: BaseException) -> BaseException:
-    """What the driver raised: for asyncpg, SQLAlchemy puts an error of its own around it."""
-    if type(error).__module__.startswith("sqlalchemy.dialects.") and error.__cause__ is not None:
-        return error.__cause__
-    return error
+def queued_tasks(statement: str, rows: Iterable[Any]) -> Iterator[str]:
+    """The ids of the tasks an INSERT into `due_work` queues, from the parameters of each row or each batch of rows.
+
+    What is no parameter (a literal, a column of a SELECT) is not found.
+    """
+    found = _COLUMNS.search(statement, 0, 2000)
+    columns = [column.strip(' "\n\t').lower() for column in found[1].split(",")] if found else []
+    for row in rows:
+        values: Iterable[Any] = ()
+        if isinstance(row, Mapping):
+            values = [value for name, value in row.items() if _TASK_PARAMETER.fullmatch(name)]
+        elif isinstance(row, Sequence) and "task_id" in columns:
+            values = row[columns.index("task_id") :: len(columns)]
+        yield from (str(value) for value in values if value is not None)
 
 
 def _use(pool: Any) -> PoolUse | None:

@@ -2,116 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.db.call_timer import Proxy
 from ordinaut_ext_observability.db.connection import InstrumentedConnection
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
-from ordinaut_ext_observability.db.utilisation import PoolUse
-
-POOL_NAME = "asyncpg"
+from ordinaut_ext_observability.db.watched_pools import PoolUse
 
 
-class InstrumentedPool:
+class InstrumentedPool(Proxy):
     """Behaves as the pool it is given."""
 
-    __slots__ = ("__weakref__", "_metrics", "_name", "_pool")
+    __slots__ = ("__weakref__", "_metrics", "_name")
 
-    def __init__(self, pool: Any, metrics: DatabaseMetrics, name: str = POOL_NAME) -> None:
-        self._pool = pool
+    counted = InstrumentedConnection.counted | {"execute"}
+
+    def __init__(self, pool: Any, metrics: DatabaseMetrics, name: str = "asyncpg") -> None:
+        super().__init__(pool)
         self._metrics = metrics
         self._name = name
-        metrics.utilisation.watch(name, self, _use)
+        metrics.pools.watch(name, self, _use)
 
     def acquire(self, **options: Any) -> InstrumentedAcquisition:
-        """A connection, by `await` or by `async with`."""
-        return InstrumentedAcquisition(self._pool.acquire(**options), self._metrics, self._name)
+        """Take a connection, by `await` or by `async with`."""
+        return InstrumentedAcquisition(self._proxied.acquire(**options), self._metrics, self._name)
 
     async def release(self, connection: Any, **options: Any) -> None:
         """Give a connection back."""
         if isinstance(connection, InstrumentedConnection):
             connection = connection.uninstrumented
-        await self._pool.release(connection, **options)
-
-    async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """Execute one or several statements; the status of the last."""
-        async with self.acquire() as connection:
-            return await connection.execute(query, *arguments, **options)
-
-    async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:
-        """Execute for each sequence of arguments; counts as one statement."""
-        async with self.acquire() as connection:
-            return await connection.executemany(command, *arguments, **options)
-
-    async def fetch(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """All rows."""
-        async with self.acquire() as connection:
-            return await connection.fetch(query, *arguments, **options)
-
-    async def fetchrow(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """The first row, or None."""
-        async with self.acquire() as connection:
-            return await connection.fetchrow(query, *arguments, **options)
-
-    async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """A value of the first row, or None."""
-        async with self.acquire() as connection:
-            return await connection.fetchval(query, *arguments, **options)
-
-    async def copy_from_query(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """Copy a query's rows to a file; the status."""
-        async with self.acquire() as connection:
-            return await connection.copy_from_query(query, *arguments, **options)
-
-    async def copy_from_table(self, table_name: str, **options: Any) -> Any:
-        """Copy a table to a file; the status."""
-        async with self.acquire() as connection:
-            return await connection.copy_from_table(table_name, **options)
-
-    async def copy_to_table(self, table_name: str, **options: Any) -> Any:
-        """Copy a file to a table; the status."""
-        async with self.acquire() as connection:
-            return await connection.copy_to_table(table_name, **options)
-
-    async def copy_records_to_table(self, table_name: str, **options: Any) -> Any:
-        """Copy records to a table; the status."""
-        async with self.acquire() as connection:
-            return await connection.copy_records_to_table(table_name, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._pool, name)
-        if name == "fetchmany":  # of asyncpg 0.30 and later
-
-            async def fetchmany(query: str, *arguments: Any, **options: Any) -> Any:
-                async with self.acquire() as connection:
-                    return await connection.fetchmany(query, *arguments, **options)
-
-            return fetchmany
-        return value
+        await self._proxied.release(connection, **options)
 
     def __await__(self) -> Generator[Any, None, Self]:
-        return self._open().__await__()
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
-        return await self._open()
+        await self._proxied
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._pool.close()
+        await self._proxied.close()
 
-    def __repr__(self) -> str:
-        return f"<InstrumentedPool {self._pool!r}>"
-
-    async def _open(self) -> Self:
-        await self._pool
-        return self
+    async def _count(self, name: str, _call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
+        async with self.acquire() as connection:
+            return await getattr(connection, name)(*arguments, **options)
 
 
 class InstrumentedAcquisition:
-    """What `acquire()` returns: to be awaited or entered."""
+    """Result of `acquire()`, to be awaited or entered."""
 
     __slots__ = ("_acquisition", "_metrics", "_name")
 

@@ -1,15 +1,15 @@
 """From the text of a statement to what it does and to which table.
 
 Both become labels, so they come from the structure of the statement and never from the values in it: the operation is
-one of `OPERATIONS`, the table a name in the place where the grammar has a table's name, without its schema.
+one of `OPERATIONS`, the table a name in a place where the grammar has a table's name, without its schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+import re
+from typing import NamedTuple
 
-from ordinaut_ext_observability.db.tokens import Tokens
+from ordinaut_ext_observability.scrub.sql import QUOTED, SYMBOL, read_tokens
 
 MAX_CHARACTERS = 4096
 """Only so much of a text is looked at: what a statement does is said at its beginning."""
@@ -17,70 +17,55 @@ MAX_CHARACTERS = 4096
 MAX_TABLE_LENGTH = 63
 """The longest name PostgreSQL keeps."""
 
-MAX_CACHED_TEXTS = 1024
-MAX_CACHED_CHARACTERS = 1_000_000
-
-_MAX_HOPS = 8
-"""Subqueries and common table expressions followed until there is a table."""
-
-_BY_VERB = {
-    **dict.fromkeys(("select", "values", "table"), "select"),
-    **{verb: verb for verb in ("insert", "update", "delete", "merge", "copy", "truncate")},
-    **dict.fromkeys(
-        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"),
-        "transaction",
-    ),
-    **dict.fromkeys(
-        ("create", "alter", "drop", "comment", "grant", "revoke", "reindex", "refresh", "security", "import"), "ddl"
-    ),
-    **dict.fromkeys(("set", "reset", "show", "discard"), "setting"),
-}
-OPERATIONS = frozenset({*_BY_VERB.values(), "explain", "other"})
-"""What a statement can be found to do."""
-
 _WITH_TARGET = frozenset({"insert", "update", "delete", "merge", "copy", "truncate"})
-_BEFORE_TARGET = frozenset({"into", "from", "only", "table"})
-_MAIN_VERBS = frozenset({"select", "values", "table", "insert", "update", "delete", "merge"})
+_VERBS = {
+    **{verb: verb for verb in _WITH_TARGET},
+    "select": "select values table",
+    "transaction": "begin start commit end rollback abort savepoint release",
+    "ddl": "create alter drop comment grant revoke reindex refresh security import",
+    "setting": "set reset show discard",
+}
+_BY_VERB = {verb: operation for operation, verbs in _VERBS.items() for verb in verbs.split()}
+OPERATIONS = frozenset({*_VERBS, "explain", "other"})
+"""All that a statement can be found to do."""
 
+_QUERY = frozenset({"select", "values", "table", "insert", "update", "delete", "merge", "with"})
+"""Words that a query begins with."""
+_NAMING = _WITH_TARGET | {"table"}
+"""After these a table is named where a statement or parentheses begin; after FROM and JOIN anywhere."""
+_BEFORE_NAME = frozenset({"into", "from", "only", "table", "lateral", "("})
 
-class _Expression(NamedTuple):
-    """A common table expression: where its query is."""
+_LITERAL, _CUT, _NOTHING = "'", "…'", ""
+"""Tokens that are no name, word or symbol: a value, the end of a text that goes on, the end of a text."""
 
-    start: int
-    end: int
-    recursive: bool
-
-
-Expressions = dict[str, _Expression]
+_UNICODE_ESCAPE = re.compile(r"\\(?:(\\)|([0-9a-fA-F]{4})|\+([0-9a-fA-F]{6}))")
+_TO_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 
 class Statement(NamedTuple):
-    """What a statement does."""
+    """Operation and table of a statement."""
 
     operation: str
     table: str
-    """Empty when there is none, when it is a function, or when it cannot be told."""
+    """The first one named that is no common table expression, in the statement itself or else in those expressions;
+    empty when there is none or it cannot be told."""
 
 
 def describe_statement(text: str) -> Statement:
-    """What this statement does; of several, what the first one does. Never raises for any text."""
-    tokens = Tokens(text[:MAX_CHARACTERS], complete=len(text) <= MAX_CHARACTERS)
-    at = _skip(tokens, 0, ";(")
-    explained = tokens.word(at) == "explain"
-    while tokens.word(at) == "explain":
-        at = _after_explain(tokens, at)
-    expressions: Expressions = {}
-    if tokens.word(at) == "with":
-        at = _skip(tokens, _after_expressions(tokens, at, tokens.count, expressions), "(")
-    verb = tokens.word(at)
-    operation = _BY_VERB.get(verb, "other")
-    if verb == "prepare" and tokens.word(at + 1) == "transaction":
+    """Tell what this statement does, of several the first one. Never raises for any text."""
+    tokens = _tokens(text)
+    at = next(index for index, token in enumerate(tokens) if token not in {";", "("})
+    explained = tokens[at] == "explain"
+    while explained and tokens[at] and tokens[at] not in _QUERY:
+        at += 1
+    expressions = _expressions(tokens) if "with" in tokens else set()
+    main = _after_with(tokens, at) if tokens[at] == "with" else at
+    operation = _BY_VERB.get(tokens[main], "other")
+    if tokens[main : main + 2] == ["prepare", "transaction"]:
         operation = "transaction"
     table = ""
-    if operation == "select" or (verb == "copy" and tokens.symbol(at + 1) == "("):
-        table = _queried_table(tokens, at if operation == "select" else at + 1, expressions)
-    elif operation in _WITH_TARGET:
-        table = _target(tokens, at)
+    if operation == "select" or operation in _WITH_TARGET:
+        table = _first_table(tokens, main, len(tokens), expressions) or _first_table(tokens, at, main, expressions)
     return Statement("explain" if explained else operation, usable_table(table))
 
 
@@ -92,143 +77,106 @@ def usable_table(name: object) -> str:
     return cut if cut.isprintable() else ""
 
 
-def _skip(tokens: Tokens, at: int, symbols: str) -> int:
-    while (symbol := tokens.symbol(at)) and symbol in symbols:
-        at += 1
-    return at
+def _tokens(text: str) -> list[str]:
+    """Words as PostgreSQL folds them, symbols, names in double quotes after such a quote; then how the text ends."""
+    looked_at = text[:MAX_CHARACTERS]
+    tokens = []
+    for kind, start, end in read_tokens(looked_at):
+        if kind <= SYMBOL:
+            token = looked_at[start:end]
+            tokens.append(token.lower() if token.isascii() else token.translate(_TO_LOWER))
+        else:
+            tokens.append('"' + _unquoted(looked_at[start:end]) if kind == QUOTED else _LITERAL)
+    return [*tokens, _NOTHING if len(text) <= MAX_CHARACTERS else _CUT, _NOTHING, _NOTHING]
 
 
-def _after_explain(tokens: Tokens, at: int) -> int:
-    """The beginning of the statement to be explained."""
-    at += 1
-    if tokens.symbol(at) == "(" and tokens.word(at + 1) not in {"select", "with", "values", "table", ""}:
-        return tokens.closing[at] + 1
-    while tokens.word(at) in {"analyze", "analyse", "verbose"}:
-        at += 1
-    return _skip(tokens, at, "(")
+def _unquoted(quoted: str) -> str:
+    """The name that was quoted; nothing when it is not one PostgreSQL would take."""
+    prefix, _, rest = quoted.partition('"')
+    name = rest.removesuffix('"').replace('""', '"')
+    if not prefix:
+        return name
+    try:
+        return _UNICODE_ESCAPE.sub(lambda found: found[1] or chr(int(found[2] or found[3], 16)), name)
+    except ValueError:  # beyond the last character there is
+        return ""
 
 
-def _after_expressions(tokens: Tokens, at: int, end: int, expressions: Expressions) -> int:
-    """Where the statement after WITH begins; on the way, where each common table expression's query is."""
-    previous, name = "with", ""
-    at += 1
-    recursive = tokens.word(at) == "recursive"
-    while at < end:
-        word, symbol = tokens.word(at), tokens.symbol(at)
-        if symbol == "(":
-            if previous == ")":
-                return at
-            if previous in {"as", "materialized"}:
-                expressions.setdefault(name, _Expression(at + 1, tokens.closing[at], recursive))
-            previous, at = ")", tokens.closing[at] + 1
-            continue
-        if previous in {"with", "recursive", ","}:
-            name = tokens.identifier(at)
-        elif word in _MAIN_VERBS or symbol == ";":
-            return at
-        # A name that is spelled like a keyword must not be taken for it: only `recursive` follows `with`.
-        named = previous in {"with", "recursive", ","} and not (previous == "with" and word == "recursive")
-        previous = "" if named else word or symbol
-        at += 1
-    return end
+def _identifier(token: str) -> str:
+    return token[1:] if token.startswith('"') else token if token[:1].isalpha() or token[:1] == "_" else ""
 
 
-def _target(tokens: Tokens, verb_at: int) -> str:
-    """The table that a statement with this verb changes."""
-    at = verb_at + 1
-    while tokens.word(at) in _BEFORE_TARGET:
-        at += 1
-    if tokens.word(at - 1) == "only":
-        at = _skip(tokens, at, "(")
-    return tokens.qualified_name(at)[0]
+def _expressions(tokens: list[str]) -> set[str]:
+    """The names of all common table expressions: those before AS and a query in parentheses."""
+    names: set[str] = set()
+    opened: list[int] = []
+    before: dict[int, int] = {}
+    """Tokens before parentheses, by where these close."""
+    for at, word in enumerate(tokens):
+        if word == "(":
+            opened.append(at)
+        elif word == ")" and opened:
+            before[at] = opened.pop() - 1
+        elif word == "as" and at:
+            query = at + 1
+            while tokens[query] in {"not", "materialized"}:
+                query += 1
+            if tokens[query] == "(":
+                names.add(_identifier(tokens[before.get(at - 1, at - 1)]))
+    return names
 
 
-def _queried_table(tokens: Tokens, at: int, expressions: Expressions) -> str:
-    """The first table a query reads, through its subqueries and common table expressions."""
-    end = tokens.count
-    followed: set[str] = set()
-    for _ in range(_MAX_HOPS):
-        at, end = _enter(tokens, at, end)
-        if tokens.word(at) == "with":
-            at, end = _enter(tokens, _after_expressions(tokens, at, end, expressions), end)
-        verb = tokens.word(at)
-        if verb in _WITH_TARGET or verb == "table":
-            return _target(tokens, at)
-        if verb != "select":
-            return ""
-        at, end = _enter(tokens, _source(tokens, at + 1, end), end)
-        if at >= end:
-            return ""
-        if tokens.word(at) in {"select", "with", "values"}:
-            continue
-        name, after = tokens.qualified_name(at)
-        if tokens.symbol(after) == "(" or (name, tokens.word(after)) == ("rows", "from"):
-            return ""  # a function
-        if after != at + 1 or name not in expressions:
-            return "" if name in followed else name
-        at, end, recursive = expressions.pop(name)
-        if recursive:  # otherwise the same name inside of it is a table's
-            followed.add(name)
+def _after_with(tokens: list[str], at: int) -> int:
+    """The beginning of the statement that the common table expressions are for."""
+    depth, previous = 0, "with"
+    for after in range(at + 1, len(tokens)):
+        word = tokens[after]
+        if depth == 0 and word in _QUERY and previous not in {"with", "recursive", ","}:
+            return after
+        if word == "(" and depth == 0 and previous in {")", "("}:
+            depth -= 1  # the statement itself is in parentheses: its verb comes next
+        depth += (word == "(") - (word == ")")
+        previous = word
+    return len(tokens) - 1
+
+
+def _first_table(tokens: list[str], start: int, end: int, expressions: set[str]) -> str:
+    """The first table named between these tokens; FROM and JOIN may name functions and expressions as well."""
+    in_query = [True]
+    """An entry for the statement and each of the open parentheses: FROM in those of a function is no clause."""
+    for at in range(start, end):
+        word = tokens[at]
+        if word == "(":
+            in_query.append(tokens[at + 1] in _QUERY)
+        elif word == ")" and len(in_query) > 1:
+            in_query.pop()
+        elif word == ";":
+            break
+        elif word in _NAMING:
+            if at == start or tokens[at - 1] == "(":
+                name, _, _ = _name_after(tokens, at)
+                if name:
+                    return name
+        elif word == "join" or (word == "from" and in_query[-1] and not _compares(tokens, at)):
+            name, following, is_qualified = _name_after(tokens, at)
+            if name and following not in {"(", "from"} and (is_qualified or name not in expressions):
+                return name
     return ""
 
 
-def _enter(tokens: Tokens, at: int, end: int) -> tuple[int, int]:
-    """The inside of the parentheses that open here."""
-    while at < end and tokens.symbol(at) == "(":
-        end = min(end, tokens.closing[at])
+def _name_after(tokens: list[str], at: int) -> tuple[str, str, bool]:
+    """The last part of the name after this word, what follows it, and whether it has other parts."""
+    at += 1
+    while tokens[at] in _BEFORE_NAME:
         at += 1
-    return at, end
+    is_qualified = False
+    while tokens[at + 1] == "." and _identifier(tokens[at]):
+        at += 2
+        is_qualified = True
+    name = "" if tokens[at] in _QUERY else _identifier(tokens[at])
+    return ("" if tokens[at + 1] == _CUT else name), tokens[at + 1], is_qualified
 
 
-def _source(tokens: Tokens, at: int, end: int) -> int:
-    """Where the first item after FROM begins; the end where there is no FROM."""
-    while at < end and tokens.symbol(at) != ";":
-        if tokens.symbol(at) == "(":
-            at = tokens.closing[at]
-        elif tokens.word(at) == "from" and not _compares(tokens, at):
-            at += 1
-            while tokens.word(at) in {"only", "lateral"}:
-                at += 1
-            return at
-        at += 1
-    return end
-
-
-def _compares(tokens: Tokens, at: int) -> bool:
-    """Whether this FROM is the one of IS [NOT] DISTINCT FROM."""
-    return tokens.word(at - 1) == "distinct" and tokens.word(at - 2) in {"is", "not"}
-
-
-ValueT = TypeVar("ValueT")
-
-
-class StatementCache(Generic[ValueT]):
-    """What was made for each text, so that a text is looked at once. Bounded: when it is full it begins anew."""
-
-    __slots__ = ("_characters", "_known", "_make")
-
-    def __init__(self, make: Callable[[Statement], ValueT]) -> None:
-        self._make = make
-        self._known: dict[str, ValueT] = {}
-        self._characters = 0
-
-    def get(self, text: str) -> ValueT:
-        """What is made of this text's description."""
-        found = self._known.get(text)
-        return found if found is not None else self._add(text)
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def _add(self, text: str) -> ValueT:
-        # What comes after the part that is looked at makes no difference, and is not kept.
-        kept = text[:MAX_CHARACTERS]
-        known = self._known.get(kept) if len(text) > MAX_CHARACTERS else None
-        if known is not None:
-            return known
-        made = self._make(describe_statement(text))
-        if len(self._known) >= MAX_CACHED_TEXTS or self._characters + len(kept) > MAX_CACHED_CHARACTERS:
-            self._known, self._characters = {}, 0
-        self._known[kept] = made
-        self._characters += len(kept)
-        return made
+def _compares(tokens: list[str], at: int) -> bool:
+    """Tell whether this FROM is the one of IS [NOT] DISTINCT FROM."""
+    return tokens[at - 1] == "distinct" and tokens[at - 2] in {"is", "not"}

@@ -1,44 +1,99 @@
-"""Where the process is in its life: what the probes of an orchestrator ask."""
+"""Where the process is in its life, and how late its event loop runs: what the probes of an orchestrator ask."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
 from dataclasses import dataclass
-from typing import Literal
 
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 
-ProbeStatus = Literal["ok", "unavailable"]
+BEAT_SECONDS = 0.25
+"""How often the loop is asked for a sign of life: four wake-ups a second cost nothing, and a quarter is no lag yet."""
+
+
+class LoopWatch:
+    """A timer on the watched loop that notes when it runs; everybody else reads how long ago that was."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0
+        self._lag_seconds = 0.0
+        self._largest_lag_seconds = 0.0
+
+    @property
+    def watching(self) -> bool:
+        """Whether there is a loop to judge."""
+        loop = self._loop  # read once: another thread may stop the watch
+        return loop is not None and not loop.is_closed()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch this loop, from its own thread. Watching the same loop again does nothing."""
+        if self._loop is not loop:
+            self.stop()
+            self._loop = loop
+            self._schedule(loop)
+
+    def stop(self) -> None:
+        """Watch nothing. Safe without `start`, and from any thread."""
+        loop, timer = self._loop, self._timer
+        self._loop = self._timer = None
+        if loop is not None and timer is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the timer with it
+                loop.call_soon_threadsafe(timer.cancel)
+        self._lag_seconds = 0.0
+
+    def lag_seconds(self) -> float:
+        """How late the timer is now, or was when it last ran: 0 for a loop that keeps up."""
+        return max(self.blocked_seconds(), self._lag_seconds) if self.watching else 0.0
+
+    def take_largest_lag(self) -> float:
+        """The largest lag since this was last asked, in seconds."""
+        largest, self._largest_lag_seconds = self._largest_lag_seconds, 0.0
+        return max(largest, self.lag_seconds())
+
+    def blocked_seconds(self) -> float:
+        """Seconds for which the loop has not run although it should have; 0 while nothing is watched."""
+        return max(0.0, self._clock.monotonic() - self._due_at) if self.watching else 0.0
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._due_at = self._clock.monotonic() + BEAT_SECONDS
+        self._timer = loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        self._lag_seconds = self.blocked_seconds()
+        self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
+        if (loop := self._loop) is not None:
+            self._schedule(loop)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The answer to one probe."""
+    """The answer to one probe: `ok`, or `unavailable` for a reason."""
 
-    status: ProbeStatus
-    reason: str
-    """Empty when the status is ok."""
+    reason: str = ""
+
+    @property
+    def status(self) -> str:
+        return "unavailable" if self.reason else "ok"
 
     @property
     def http_status(self) -> int:
-        """200 or 503."""
-        return 200 if self.status == "ok" else 503
-
-
-_OK = ProbeResult("ok", "")
+        return 503 if self.reason else 200
 
 
 class Lifecycle:
     """Started, ready, alive. Answers are read from memory: a probe never waits for anything."""
 
-    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, health: Callable[[], HealthReport]) -> None:
-        """`health` tells of all checks, from memory."""
+    def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
         self._loop_watch = loop_watch
-        self._health = health
         self._loop_blocked_seconds = loop_blocked_seconds
-        self._started = False
-        self._stopping = False
+        self._monitor = monitor
+        self._started = self._stopping = False
 
     def mark_starting(self) -> None:
         """The host begins to start, perhaps after having been shut down."""
@@ -54,27 +109,23 @@ class Lifecycle:
 
     def live(self) -> ProbeResult:
         """Unavailable when the event loop has been blocked for too long; nothing else counts."""
-        if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds:
-            return ProbeResult("unavailable", "event_loop_blocked")
-        return _OK
+        blocked = self._loop_watch.blocked_seconds() > self._loop_blocked_seconds
+        return ProbeResult("event_loop_blocked" if blocked else "")
 
     def ready(self, report: HealthReport | None = None) -> ProbeResult:
         """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
 
-        `report` is what is known of the checks; without one it is asked for.
+        `report` is what is known of the checks; without one the monitor is asked for it.
         """
-        if not self._started:
-            return ProbeResult("unavailable", "starting")
-        if self._stopping:
-            return ProbeResult("unavailable", "stopping")
-        live = self.live()
-        if live.status != "ok":
+        if not self._started or self._stopping:
+            return ProbeResult("stopping" if self._started else "starting")
+        if (live := self.live()).reason:
             return live
-        report = report or self._health()
+        report = report or self._monitor.report()
         if report.status is HealthStatus.UNHEALTHY:
-            return ProbeResult("unavailable", "unhealthy")
-        return _OK if report.required_are_known else ProbeResult("unavailable", "unknown")
+            return ProbeResult("unhealthy")
+        return ProbeResult("" if report.required_are_known else "unknown")
 
     def startup(self) -> ProbeResult:
         """Unavailable until the host has finished starting."""
-        return _OK if self._started else ProbeResult("unavailable", "starting")
+        return ProbeResult("" if self._started else "starting")

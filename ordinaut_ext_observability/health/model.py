@@ -6,11 +6,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
+
+CheckFunction = Callable[[], Any | Awaitable[Any]]
+"""Returns None, a dict of details, a bool, a `HealthStatus` or an `Outcome`; raising means unhealthy."""
+
+UNKNOWN = "unknown"
+"""The status that reports show for a check that has found out nothing."""
 
 
 class HealthStatus(Enum):
-    """How a part of the system does. A degraded one still does its work."""
+    """How a part of the system does; the greater status is the worse. A degraded part still does its work."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -19,18 +25,10 @@ class HealthStatus(Enum):
     @property
     def severity(self) -> int:
         """0 for healthy, 1 for degraded, 2 for unhealthy."""
-        return _SEVERITIES[self]
+        return list(HealthStatus).index(self)
 
-
-UNKNOWN = "unknown"
-"""The status that reports show for a check that has found out nothing."""
-
-_SEVERITIES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
-
-
-def worst(statuses: list[HealthStatus]) -> HealthStatus:
-    """The worst of them; healthy when there are none."""
-    return max(statuses, key=lambda status: status.severity, default=HealthStatus.HEALTHY)
+    def __lt__(self, other: HealthStatus) -> bool:
+        return self.severity < other.severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +49,16 @@ def unknown(message: str, details: dict[str, Any] | None = None) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """The result of one run of a check."""
+    """The result of one run of a check, which began at `checked_at`, in UTC. Secrets in its texts are masked."""
 
     name: str
     status: HealthStatus
     message: str
-    """For operators; secrets that error texts often hold are masked."""
     duration_ms: float
     checked_at: datetime
-    """When the run began, in UTC."""
     details: dict[str, Any] | None = None
     known: bool = True
     """As in `Outcome`."""
-
-
-CheckFunction = Callable[[], Any | Awaitable[Any]]
-"""Returns None, a dict of details, a bool, a `HealthStatus` or an `Outcome`; raising means unhealthy."""
-
-
-class Check(Protocol):
-    """A check as an object."""
-
-    def run(self) -> Any | Awaitable[Any]:
-        """As a check function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +66,9 @@ class CheckOptions:
     """How a check is run and what its result counts for."""
 
     required: bool = True
-    """Whether the process is unhealthy when the check is; else it is degraded."""
+    """True: the process is unhealthy when the check is; False: it is degraded."""
     timeout_seconds: float = 5.0
-    """From when on a run is unhealthy, above 0 and at most 3600; the deadline of all checks cuts it."""
+    """A run that takes longer is unhealthy; above 0 and at most 3600. The monitor's deadline cuts it."""
     failures_to_worsen: int = 2
     """Runs in a row with a worse result until the check's status follows; a check's first result counts at once."""
     passes_to_recover: int = 1
@@ -106,15 +91,12 @@ class CheckOptions:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of a check's status."""
+    """A change of a check's status, with the message of the run that made it. None: the status is not known."""
 
     at: datetime
     before: HealthStatus | None
-    """None where nothing was known, as before a check's first result."""
     after: HealthStatus | None
-    """None where nothing is known any more."""
     message: str
-    """That of the run that made the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +105,9 @@ class CheckReport:
 
     name: str
     status: HealthStatus
-    """After hysteresis; unhealthy where the only result is a stale one, degraded while nothing is known."""
+    """After hysteresis; unhealthy where the last result is too old to go by, degraded while nothing is known."""
     required: bool
     stale: bool
-    """Whether the last result is too old to go by."""
     age_seconds: float | None
     """Since the last run ended; None before the first."""
     message: str
@@ -154,7 +135,3 @@ class HealthReport:
     def required_are_known(self) -> bool:
         """True when every required check has found something out."""
         return all(check.known for check in self.checks if check.required)
-
-    def troubled(self) -> list[str]:
-        """The names of the checks that keep the whole from being healthy."""
-        return [check.name for check in self.checks if check.status is not HealthStatus.HEALTHY]

@@ -61,6 +61,7 @@ class LogEvent(Protocol):
 
 
 _LEVELS = ("INFO", "WARNING", "ERROR")
+_SERVERS = ("PostgreSQL", "Redis")
 _PORTS = ("management port", "exporter")
 
 ACCESS = {
@@ -80,30 +81,23 @@ ACCESS_REFUSED = Event(
     lambda *, tier, reason, client_address, refusals_not_logged: None,
     security=True,
 )
+COLLECTOR_PROBLEM = {
+    server: Event(
+        "collector_problem",
+        "WARNING",
+        f"{server} cannot be read",
+        lambda *, collector, reason, part=None, exception_type=None, detail=None: None,
+    )
+    for server in _SERVERS
+}
+COLLECTOR_RECOVERED = {
+    server: Event("collector_recovered", "INFO", f"{server} can be read again", lambda *, collector, part=None: None)
+    for server in _SERVERS
+}
 COLLECTOR_FOLLOWER = Event(
     "collector_follower", "INFO", "this process reads the database for all no more", lambda: None
 )
 COLLECTOR_LEADER = Event("collector_leader", "INFO", "this process reads the database for all", lambda *, mode: None)
-DATABASE_NOT_READ = Event("collector", "WARNING", "database not read", lambda *, reason: None)
-DATABASE_PART_PROBLEM = Event(
-    "collector_problem",
-    "WARNING",
-    "a part of PostgreSQL's statistics cannot be read",
-    lambda *, collector, part, reason: None,
-)
-DATABASE_PART_RECOVERED = Event(
-    "collector_recovered",
-    "INFO",
-    "a part of PostgreSQL's statistics can be read again",
-    lambda *, collector, part: None,
-)
-DATABASE_PROBLEM = Event(
-    "collector_problem",
-    "WARNING",
-    "PostgreSQL cannot be read",
-    lambda *, collector, reason, exception_type, detail=None: None,
-)
-DATABASE_RECOVERED = Event("collector_recovered", "INFO", "PostgreSQL can be read again", lambda *, collector: None)
 HEALTH_CHANGED = {
     level: Event(
         "health_transition", level, "health changed", lambda *, check, status, previous_status=None, reason=None: None
@@ -118,9 +112,6 @@ PORT_OF_ANOTHER_WORKER = {
     port: Event("management_port", "INFO", f"{port} not opened", lambda *, reason: None) for port in _PORTS
 }
 PORT_OPEN = {port: Event("management_port", "INFO", f"{port} open", lambda *, url: None) for port in _PORTS}
-REDIS_NOT_READ = Event("collector", "WARNING", "Redis not read", lambda *, reason: None)
-REDIS_PROBLEM = Event("collector_problem", "WARNING", "Redis cannot be read", lambda *, collector, reason: None)
-REDIS_RECOVERED = Event("collector_recovered", "INFO", "Redis can be read again", lambda *, collector: None)
 RELAY_FAILED = Event("relay", "WARNING", "relay store does not answer", lambda *, reason: None)
 RELAY_OPEN = Event("relay", "INFO", "relay open", lambda *, store: None)
 RELAY_RECOVERED = Event("relay", "INFO", "relay store answers again", lambda *, store: None)

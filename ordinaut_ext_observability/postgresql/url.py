@@ -88,11 +88,7 @@ def read_url(url: str) -> Target:
         raise ValueError("the database URL cannot be read, a password's special characters need %-escapes")
     given = dict(parse_qsl(parts.query))
     parameters = {name: value for name, value in given.items() if name in _UNDERSTOOD}
-    for name, choices in _CHOICES.items():
-        if parameters.get(name, choices[0]) not in choices:
-            raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
-    if parameters.get("sslrootcert") == "system" and parameters.get("sslmode", "verify-full") != "verify-full":
-        raise ValueError("the database URL has sslrootcert=system, which needs sslmode=verify-full")
+    _check(parameters)
     # `hostaddr` is libpq's way to spare itself the name server.
     hosts = parameters.pop("host", given.get("hostaddr", ""))
     servers = location.split(",") if location else _servers(hosts, parameters.get("port", ""))
@@ -101,6 +97,16 @@ def read_url(url: str) -> Target:
     for server in servers:
         _shown_server(server if servers != [""] else f":{parameters.get('port', '')}")
     return Target(credentials + at, tuple(servers), parts.path, parameters)
+
+
+def _check(parameters: dict[str, str]) -> None:
+    for name, choices in _CHOICES.items():
+        if parameters.get(name, choices[0]) not in choices:
+            raise ValueError(f"the database URL has a parameter {name} that is none of {', '.join(choices)}")
+    if parameters.get("sslrootcert") == "system" and parameters.get("sslmode", "verify-full") != "verify-full":
+        raise ValueError("the database URL has sslrootcert=system, which needs sslmode=verify-full")
+    if not parameters.get("port", "0").replace(",", "").isdecimal():
+        raise ValueError("the database URL has a port that is no number up to 65535")
 
 
 def _servers(hosts: str, ports: str) -> list[str]:

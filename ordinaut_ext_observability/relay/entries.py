@@ -1,18 +1,17 @@
-"""The things that living processes say of this moment: their gauges, and whether they show the total of all.
-
-The content of an entry is one object of JSON. Fields that a newer version adds are passed over; of an entry that cannot
-be read, nothing is known.
-"""
+"""The things that living processes say of this moment, as JSON: their gauges, and whether they show the total."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
 
-from ordinaut_ext_observability.metrics.family import Gauge
+from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.snapshot import measuring
 from ordinaut_ext_observability.relay.store import Entry
 
 LIVING_INTERVALS = 2
@@ -40,12 +39,18 @@ class Said(NamedTuple):
     gauges: list[GaugeValue]
 
 
-def encode_entry(gauges: Iterable[Gauge], *, serves: bool, interval_seconds: float) -> bytes:
-    """The content of this process's entry."""
+def gauge_values(families: Iterable[AnyFamily]) -> Iterator[GaugeValue]:
+    """The gauges among these families, as they are now."""
+    for gauge in measuring(families):
+        for child in gauge.children():
+            yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)
+
+
+def encode_entry(gauges: Iterable[GaugeValue], *, serves: bool, interval_seconds: float) -> bytes:
+    """The content of this process's entry; the values of one gauge come one after the other."""
     families = [
-        [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
-        for gauge in gauges
-        if len(gauge)
+        [name, label_names, [[values, value] for *_, values, value in series]]
+        for (name, label_names), series in groupby(gauges, itemgetter(0, 1))
     ]
     return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": families})
 

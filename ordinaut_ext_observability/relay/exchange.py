@@ -1,177 +1,178 @@
-"""One process's dealings with the store: publish, say, read. From the relay's thread alone."""
+"""One process's dealings with the store: publish, say, read. One thread at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 
-from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.cluster.base import Cluster, ClusterBusyError, ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.snapshot import measuring
-from ordinaut_ext_observability.relay.entries import EXPIRY_INTERVALS, GaugeValue, Said, encode_entry, read_entry
-from ordinaut_ext_observability.relay.families import RelayFamilies
-from ordinaut_ext_observability.relay.merged import MergedRegistry, own_gauges
+from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.entries import (
+    EXPIRY_INTERVALS,
+    GaugeValue,
+    Said,
+    encode_entry,
+    gauge_values,
+    read_entry,
+)
+from ordinaut_ext_observability.relay.merged import MergedRegistry
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
-from ordinaut_ext_observability.relay.store import Outcome, Stores
+from ordinaut_ext_observability.relay.store import Outcome, RelayStore
 
 _TRIES = 3
 """A publisher that was forgotten takes a new id, and its series may have to be learned anew: then it is through."""
 
 
 class Exchange:
-    """The store, what was read of it, and what this process has added to it."""
+    """The store, what was read of it, and what this process has added to it.
 
-    def __init__(
-        self, open_stores: Callable[[], Stores], families: RelayFamilies, metrics: Metrics, clock: Clock
-    ) -> None:
-        """`open_stores` is called at the first use, and again where it failed."""
-        self._open_stores = open_stores
-        self._families = families
+    All that asks the store raises `ClusterUnavailableError`.
+    """
+
+    def __init__(self, open_store: Callable[[], RelayStore], registries: Sequence[Registry], metrics: Metrics) -> None:
+        """`open_store` is called at the first use, and again where it failed; families of one name are one."""
+        self._open_store = open_store
+        self._registries = registries
         self._metrics = metrics
-        self._clock = clock
-        self._publisher = Publisher(families.published, metrics.relay_failures.labels("number").inc)
-        self._stores: Stores | None = None
-        self._of_parent: Stores | None = None
+        self.shown_only: Sequence[AnyFamily] = ()
+        """Families of which this process publishes nothing: somebody else publishes for all what it counts there."""
+        self._publisher = Publisher(self._published, metrics.relay_failures.labels("number").inc)
+        self._store: RelayStore | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._series = SeriesList(self._metrics.registry.budgets)
         self.merged = self._make_merged()
         """The families that show what was read last."""
-        self._said: dict[str, Said] = {}
-        self._read_at: float | None = None
+        self._others: list[Said] = []
 
     def reset_after_fork(self) -> None:
-        """Have no connection, and count from zero: what the parent counted is the parent's."""
-        # Kept, for what is thrown away closes itself: SQLite must not even close a connection of before a fork.
-        self._of_parent, self._stores = self._stores or self._of_parent, None
+        """Count from zero: what the parent counted is the parent's. A store opens another connection by itself."""
         self._begin()
         self._publisher.skip()
 
     @property
-    def store_name(self) -> str | None:
-        """The name of the store, for people; None before one answered."""
-        return self._stores.relay.name if self._stores is not None and self._publisher.store else None
+    def store(self) -> RelayStore | None:
+        """The store; None before one answered."""
+        return self._store if self._publisher.store else None
 
     @property
-    def cluster(self) -> Cluster:
-        """What else the processes share.
-
-        Raises:
-            ClusterUnavailableError: there is no store.
-        """
-        return self._opened().cluster
+    def store_name(self) -> str | None:
+        """What the counts go through, or None before a store answered."""
+        return self.store.name if self.store is not None else None
 
     @property
     def process_count(self) -> int:
         """Processes that have not ended, this one included."""
-        return len(self._said.keys() - {self._publisher.id}) + 1
+        return len(self._others) + 1
 
     @property
     def others_serve(self) -> bool:
         """Whether other processes show the total, as far as is known."""
-        return any(said.serves for publisher, said in self._said.items() if publisher != self._publisher.id)
+        return any(said.serves for said in self._others)
 
-    def was_read_within(self, seconds: float) -> bool:
-        """Tell whether the total is not older than this."""
-        return self._read_at is not None and self._clock.monotonic() - self._read_at < seconds
+    def gauges(self) -> list[list[GaugeValue]]:
+        """The gauges of this process as they are now, and of each other that lives as they were read last."""
+        return [list(gauge_values(self._published())), *(said.gauges for said in self._others if said.living)]
 
-    def publish(self) -> None:
-        """Add what was counted since.
+    def publish(self, *, serves: bool, interval_seconds: float) -> None:
+        """Add what was counted since, and say that this process lives and what it measures.
 
-        Raises:
-            ClusterUnavailableError: the store does not answer, or changes all the time.
+        Where another process holds the store's file, who `serves` can read it all the same: that is only counted.
         """
-        self._families.refresh(self._count_internal_error)
-        relay = self._opened().relay
-        for _ in range(_TRIES):
-            if self._publisher.publish(relay, self._series) is Outcome.ADDED:
-                return
-        raise ClusterUnavailableError("the store loses what is published")
-
-    def say(self, *, serves: bool, interval_seconds: float) -> None:
-        """Say that this process lives, and what it measures.
-
-        Raises:
-            ClusterUnavailableError: the store does not answer.
-        """
-        content = encode_entry(measuring(self._families.published()), serves=serves, interval_seconds=interval_seconds)
-        ttl_seconds = EXPIRY_INTERVALS * interval_seconds
-        if not self._opened().relay.say(self._publisher.store, self._publisher.id, content, ttl_seconds):
-            self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
+        try:
+            self._publish()
+            store = self._opened()
+            gauges = gauge_values(self._published())
+            content = encode_entry(gauges, serves=serves, interval_seconds=interval_seconds)
+            if not store.say(self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds):
+                self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
+        except ClusterBusyError:
+            if not serves:
+                raise
+            self._metrics.relay_failures.labels("store").inc()
 
     def publish_and_read(self) -> None:
-        """Add what was counted since, and read the total with it.
-
-        Raises:
-            ClusterUnavailableError: the store does not answer.
-        """
-        with suppress(ClusterBusyError):  # of a file to which another process writes, the total can be read
-            self.publish()
+        """Add what was counted since, and read the total with it."""
+        with suppress(ClusterBusyError):  # as above
+            self._publish()
         self.read()
 
     def read(self) -> None:
-        """Read the total and the entries.
-
-        Raises:
-            ClusterUnavailableError: the store does not answer.
-        """
-        reading = self._opened().relay.read(self._series.store, self._series.length)
+        """Read the total and the entries."""
+        reading = self._opened().read(self._series.store, self._series.length)
         self._series.update(reading.store, reading.series)
-        said = {}
+        others = []
         for entry in reading.entries:
-            try:
-                said[entry.publisher] = read_entry(entry)
-            except ValueError:
-                self._count_internal_error()
-        self._said = said
-        families = self._families.shown()
-        merged = self.merged if self.merged.fits(reading.store, families) else self._make_merged()
+            if entry.publisher != self._publisher.id:
+                try:
+                    others.append(read_entry(entry))
+                except ValueError:
+                    self._metrics.count_internal_error("relay")
+        self._others = others
+        merged = self.merged if self.merged.fits(reading.store, self._families()) else self._make_merged()
         merged.show_total(self._series, reading.total, self._publisher.acknowledged())
         self.merged = merged
-        self._read_at = self._clock.monotonic()
+
+    def show_alone(self, merged: MergedRegistry) -> None:
+        """Show the total there and, on top of it, what this process counted beyond it. Does not ask the store."""
+        self.refresh_families()
+        merged.show_alone(self._published())
 
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
-        stores = self._opened()
+        store = self._opened()
         try:
-            self.publish()
-            stores.relay.leave(self._publisher.store, self._publisher.id)
+            self._publish()
+            store.leave(self._publisher.store, self._publisher.id)
         finally:
             self._publisher.begin_anew()
-            self._stores = None
-            stores.close()
+            self._store = None
+            store.close()
 
-    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
-        """The gauges of each living process, this one included, as they were read last."""
-        return [
-            {(gauge.name, gauge.label_values): gauge.value for gauge in said.gauges}
-            for said in self._said.values()
-            if said.living
-        ]
+    def _publish(self) -> None:
+        self.refresh_families()
+        store = self._opened()
+        for _ in range(_TRIES):
+            if self._publisher.publish(store, self._series) is Outcome.ADDED:
+                return
+        raise ClusterUnavailableError("the store loses what is published")
 
-    def _opened(self) -> Stores:
-        if self._stores is None:
-            self._stores = self._open_stores()
-        return self._stores
+    def _opened(self) -> RelayStore:
+        if self._store is None:
+            self._store = self._open_store()
+        return self._store
 
     def _make_merged(self) -> MergedRegistry:
-        merged = MergedRegistry(self._families.shown())
+        merged = MergedRegistry(self._families())
         for registry in (merged.registry, merged.gauges_registry):
             registry.refresh_with(lambda: self._refresh(merged))
         return merged
 
     def _refresh(self, merged: MergedRegistry) -> None:
-        merged.show_gauges(self._all_gauges())
-        merged.show_exemplars(self._families.published())
+        merged.show_gauges(chain.from_iterable(self.gauges()))
+        merged.show_exemplars(self._published())
 
-    def _count_internal_error(self) -> None:
-        self._metrics.count_internal_error("relay")
+    def _families(self) -> list[AnyFamily]:
+        by_name: dict[str, AnyFamily] = {}
+        for registry in self._registries:
+            for family in registry.families():
+                by_name.setdefault(family.name, family)
+        return list(by_name.values())
 
-    def _all_gauges(self) -> Iterator[GaugeValue]:
-        yield from own_gauges(measuring(self._families.published()))
-        for publisher, said in self._said.items():
-            if said.living and publisher != self._publisher.id:
-                yield from said.gauges
+    def _published(self) -> list[AnyFamily]:
+        left_out = {id(family) for family in self.shown_only}
+        families = (family for registry in self._registries for family in registry.families())
+        return [family for family in families if id(family) not in left_out]
+
+    def refresh_families(self) -> None:
+        """Bring up to date what is read at scrapes: others show it, whether or not this process is scraped."""
+        for registry in self._registries:
+            try:
+                registry.refresh()
+            except Exception:  # noqa: BLE001 - the numbers as they are, then
+                self._metrics.count_internal_error("relay")

@@ -5,26 +5,18 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.metrics.snapshot import Definition, SnapshotReader, counting, definition_of
 from ordinaut_ext_observability.relay.entries import GaugeValue
-from ordinaut_ext_observability.relay.publisher import Acknowledged, rows_of
+from ordinaut_ext_observability.relay.publisher import Row, beginning, rows_of
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
 
 _SERIES_PER_BLOCK = 64
 """Series that are compared at once with those of the reading before; most have not changed."""
-
-
-class _Shown(NamedTuple):
-    """A series that is shown, and where its numbers are in the total."""
-
-    child: Any
-    place: int
-    end: int
 
 
 class MergedRegistry:
@@ -39,26 +31,29 @@ class MergedRegistry:
         """The identity of the store whose total is shown; empty before one was read."""
         self._counts: dict[Definition, Counter | Histogram] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._shown: list[_Shown] = []
+        self._shown: list[tuple[Any, int, int]] = []
+        """The series that are shown, each with the first of its places in the total and the one after its last."""
         self._known_series = 0
         self._total: array[int] = array("q")
-        self._acknowledged = Acknowledged([], [])
+        self._acknowledged: tuple[list[Row], list[float]] = ([], [])
         self._lock = threading.Lock()
         self._alone = False
-        """Set while own counts are shown on top of the total."""
+        """Set once own counts were shown on top of the total."""
         for family in families:
             if isinstance(family, Gauge):
                 gauge = self.registry.register(family.twin(family.budgets))
                 self._gauges[gauge.name] = self.gauges_registry.register(gauge)
             else:
                 self._counts[definition_of(family)] = self.registry.register(family.twin(UNBOUNDED))
-        self._family_count = len(families)
 
     def fits(self, store: str, families: Sequence[AnyFamily]) -> bool:
-        """Tell whether this store's total, under these families, can be shown here."""
-        return self.store in ("", store) and self._family_count == len(families)
+        """Tell whether this store's total, under these families, can be shown here.
 
-    def show_total(self, series: SeriesList, total: array[int], acknowledged: Acknowledged) -> None:
+        Not after own counts were: in the total they may have other labels, where a budget is used up.
+        """
+        return self.store in ("", store) and not self._alone and len(self.registry.families()) == len(families)
+
+    def show_total(self, series: SeriesList, total: array[int], acknowledged: tuple[list[Row], list[float]]) -> None:
         """Show this total; `acknowledged` is what it has of this process."""
         with self._lock:
             self.store = series.store
@@ -67,34 +62,33 @@ class MergedRegistry:
             for known in series.series[self._known_series :]:
                 family = self._counts.get(known.key[0])
                 if family is not None:
-                    child = family.labels(*known.key[1])
-                    self._shown.append(_Shown(child, known.place, known.place + known.width))
+                    self._shown.append((family.labels(*known.key[1]), known.place, known.place + known.width))
             self._known_series = len(series.series)
+            before, now = memoryview(self._total), memoryview(total)
             for start in range(0, len(self._shown), _SERIES_PER_BLOCK):
                 block = self._shown[start : start + _SERIES_PER_BLOCK]
-                changed = start + len(block) > first_new or self._differs(total, block[0].place, block[-1].end)
-                if changed or self._alone:
+                numbers = slice(block[0][1], block[-1][2])
+                if start + len(block) > first_new or before[numbers] != now[numbers]:
                     _show(block, total)
-            self._total, self._acknowledged, self._alone = total, acknowledged, False
+            self._total, self._acknowledged = total, acknowledged
 
     def show_alone(self, families: Iterable[AnyFamily]) -> None:
         """Show the last total and, on top of it, what these families of the process counted beyond it."""
         with self._lock:
+            self._alone = True
             _show(self._shown, self._total)
-            shown = {shown.child for shown in self._shown}
-            rows, numbers = self._acknowledged
-            known = {row.key: numbers[row.start : row.end] for row in rows}
+            shown = {child for child, *_ in self._shown}
+            rows, acknowledged = self._acknowledged
+            known = {row.key: acknowledged[row.start : row.end] for row in rows}
             snapshot = SnapshotReader(lambda: counting(families)).read()
             for row in rows_of(snapshot.layout):
-                mine = snapshot.values[row.start : row.end]
-                then = known.get(row.key) or [0] * len(mine)
-                beyond = [one - other if one >= other else one for one, other in zip(mine, then, strict=True)]
                 family = self._counts.get(row.key[0])
                 if family is not None:
                     child: Any = family.labels(*row.key[1])
-                    _add(child, beyond, begin=child not in shown)
+                    now = snapshot.values[row.start : row.end]
+                    then = beginning(now, known.get(row.key) or [0] * len(now))
+                    _add(child, [one - other for one, other in zip(now, then, strict=True)], begin=child not in shown)
                     shown.add(child)
-            self._alone = True
 
     def show_gauges(self, values: Iterable[GaugeValue]) -> None:
         """Show the gauges of all processes, merged as each family says. Those of no family here are left out."""
@@ -106,10 +100,8 @@ class MergedRegistry:
             child, merged = gauge.labels(*label_values), shown[name]
             if child not in merged:
                 merged[child] = value
-            elif gauge.merged_by == "sum":
-                merged[child] += value
             else:
-                merged[child] = max(merged[child], value)
+                merged[child] = merged[child] + value if gauge.merged_by == "sum" else max(merged[child], value)
         for name, merged in shown.items():
             for child, value in merged.items():
                 child.set(value)
@@ -128,11 +120,8 @@ class MergedRegistry:
                 if known is not None:
                     known.exemplars = child.exemplars
 
-    def _differs(self, total: array[int], start: int, end: int) -> bool:
-        return memoryview(self._total)[start:end] != memoryview(total)[start:end]
 
-
-def _show(block: Iterable[_Shown], total: array[int]) -> None:
+def _show(block: Iterable[tuple[Any, int, int]], total: array[int]) -> None:
     for child, place, end in block:
         if end - place > 2:
             child.sum, child.counts = number_at(total, place), total[place + 2 : end].tolist()
@@ -144,15 +133,7 @@ def _add(child: Any, numbers: list[float], *, begin: bool) -> None:
     """Add numbers to a child, or let it begin with them: what it showed before was of another moment."""
     first, *counts = numbers
     if counts:
-        before = [0] * len(counts) if begin else child.counts
-        child.counts = [int(one + other) for one, other in zip(before, counts, strict=True)]
+        child.counts = counts if begin else [one + other for one, other in zip(child.counts, counts, strict=True)]
         child.sum = first if begin else child.sum + first
     else:
         child.value = first if begin else child.value + first
-
-
-def own_gauges(gauges: Iterable[Gauge]) -> Iterable[GaugeValue]:
-    """The gauges of this process, as they are now."""
-    for gauge in gauges:
-        for child in gauge.children():
-            yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)

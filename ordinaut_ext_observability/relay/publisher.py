@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
+from operator import lt
 from typing import NamedTuple
 
 from ordinaut_ext_observability.cluster.base import Put
@@ -21,14 +20,14 @@ _DELTAS_AT_ONCE = 5_000
 _SERIES_AT_ONCE = 2_000
 """Series appended in one step, for the same reason."""
 
-_ATTEMPTS = 30
-"""How often series are appended while other processes append theirs; each attempt fails since another one succeeded."""
+_LOST_RACES = 30
+"""How often others may append their series first; each time fails since another process succeeded."""
 
 _LARGEST_STEP = 2**62
 """A number that grows by more in one interval is none: the total has 64 bits."""
 
-_COMPARED_AT_ONCE = 64
-"""Numbers compared as lists, most of which are the same, before they are compared one by one."""
+_ROWS_COMPARED_AT_ONCE = 32
+"""Series compared together before they are compared one by one: most have not changed."""
 
 
 class Row(NamedTuple):
@@ -42,19 +41,12 @@ class Row(NamedTuple):
     """Where they begin in the total; -1 while that is not known."""
 
 
-class Acknowledged(NamedTuple):
-    """What the total has of a process."""
-
-    rows: list[Row]
-    numbers: list[float]
-
-
 class _Waiting(NamedTuple):
     """A publication that the store has not acknowledged."""
 
     publication: Publication
-    before: dict[int, float]
-    """By position of a number, what had been handed over before."""
+    numbers: dict[int, float]
+    """By position, what the total has of this process once it is added."""
 
 
 class Publisher:
@@ -73,13 +65,12 @@ class Publisher:
         self._rows: list[Row] = []
         self._placed_in = ""
         """The store in which all rows have their places."""
-        self._handed_over: list[float] = []
-        """The numbers as of the newest publication, acknowledged or not."""
+        self._acknowledged: list[float] = []
         self._left_out: set[int] = set()
         """Positions of numbers that make no sense, each counted once."""
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: _Waiting | None = None
         self._in_doubt = False
-        """Set while it is not known of the first that waits whether the store has added it."""
+        """Set while it is not known of what waits whether the store has added it."""
         self._begin()
 
     def _begin(self) -> None:
@@ -87,37 +78,30 @@ class Publisher:
         self.store = ""
         """The identity of the store that knows this publisher; empty before it joined."""
         self._sequence = 0
+        self._waiting = None
+        self._in_doubt = False
 
     @property
     def waiting_count(self) -> int:
-        """Publications that the store has not acknowledged."""
-        return len(self._waiting)
+        """Publications that the store has not acknowledged: one at the most."""
+        return 0 if self._waiting is None else 1
 
     def skip(self) -> None:
         """Leave out what was counted until now and is not in the total: others have it, such as a forked parent."""
-        self._waiting.clear()
-        self._in_doubt = False
         self._begin()
         snapshot = self._reader.read()
         self._lay_out(snapshot.layout)
-        self._handed_over = list(snapshot.values)
+        self._acknowledged = list(snapshot.values)
 
     def begin_anew(self) -> None:
         """Take another id: the store forgot this one, or everything, or will."""
         if self._in_doubt:
-            self._waiting.popleft()
-            self._in_doubt = False
-        self._handed_over = self.acknowledged().numbers
-        self._waiting.clear()
+            self._acknowledge()
         self._begin()
 
-    def acknowledged(self) -> Acknowledged:
-        """What the total has of this process."""
-        numbers = list(self._handed_over)
-        for waiting in reversed(self._waiting):
-            for position, number in waiting.before.items():
-                numbers[position] = number
-        return Acknowledged(self._rows, numbers)
+    def acknowledged(self) -> tuple[list[Row], list[float]]:
+        """The series of this process, and the numbers that the total has of them."""
+        return list(self._rows), list(self._acknowledged)
 
     def publish(self, store: RelayStore, series: SeriesList, put: Put | None = None) -> Outcome:
         """Add what was counted since; with `put`, all of it and the document in one step.
@@ -125,86 +109,97 @@ class Publisher:
         Where the outcome is none of success, nothing was added and another try may do.
 
         Raises:
-            ClusterUnavailableError: the store does not answer; it may have added the first of what waits.
+            ClusterUnavailableError: the store does not answer; it may have added what waits.
         """
         outcome = self.resend(store)
-        if outcome is Outcome.ADDED:
-            if not self.store:
-                self.store = store.join(self.id)
-            if series.store != self.store:
-                read_series(store, series)
-            if series.store != self.store or not self._prepare(store, series, put):
-                self.begin_anew()
-                return Outcome.REPLACED
-            outcome = self.resend(store)
-        return outcome
-
-    def resend(self, store: RelayStore) -> Outcome:
-        """Send what waits. Where one is refused, all is prepared anew with the next publication."""
-        while self._waiting:
-            in_doubt, self._in_doubt = self._in_doubt, True
-            outcome = store.publish(self.store, self._waiting[0].publication)
-            if outcome is not Outcome.ADDED:
-                self._in_doubt = in_doubt  # this time nothing was added; of an earlier time that is not known
-                if outcome is Outcome.OUTDATED:
-                    self._in_doubt = False  # its number was not used, so no earlier try was added either
-                self.begin_anew()
-                return outcome
-            self._waiting.popleft()
-            self._in_doubt = False
-        return Outcome.ADDED
-
-    def _prepare(self, store: RelayStore, series: SeriesList, put: Put | None) -> bool:
-        """Have wait what was counted since; False where the series cannot be placed."""
+        if outcome is not Outcome.ADDED:
+            return outcome
+        if not self.store:
+            self.store = store.join(self.id)
+        if series.store != self.store:
+            read_series(store, series)
         snapshot = self._reader.read()
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
-        if self._placed_in != series.store and not self._place_rows(store, series):
-            return False
-        values, handed = snapshot.values, self._handed_over
+        if series.store != self.store or (self._placed_in != series.store and not self._place_rows(store, series)):
+            self.begin_anew()
+            return Outcome.REPLACED
+        for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
+            if numbers or put is not None:
+                self._sequence += 1
+                self._waiting = _Waiting(Publication(self.id, self._sequence, deltas, put), numbers)
+                outcome = self.resend(store)
+                if outcome is not Outcome.ADDED:
+                    return outcome
+        return Outcome.ADDED
+
+    def resend(self, store: RelayStore) -> Outcome:
+        """Send what waits. Where it is refused, all is prepared anew with the next publication."""
+        if self._waiting is None:
+            return Outcome.ADDED
+        in_doubt, self._in_doubt = self._in_doubt, True
+        outcome = store.publish(self.store, self._waiting.publication)
+        if outcome is Outcome.ADDED:
+            self._acknowledge()
+        else:
+            # Nothing was added this time, but perhaps at an earlier try; not if the number was found to be unused.
+            self._in_doubt = in_doubt and outcome is not Outcome.OUTDATED
+            self.begin_anew()
+        return outcome
+
+    def _acknowledge(self) -> None:
+        if self._waiting is not None:
+            for position, number in self._waiting.numbers.items():
+                self._acknowledged[position] = number
+        self._waiting = None
+        self._in_doubt = False
+
+    def _changes(self, values: list[float], at_once: float) -> Iterator[tuple[dict[int, int], dict[int, float]]]:
+        """Deltas by their places, and the numbers that they lead to, in portions."""
         deltas: dict[int, int] = {}
-        before: dict[int, float] = {}
-        for row, positions in _by_row(self._rows, _changed(values, handed)):
-            restarted = _restarted(row, values, handed)
-            for position in positions:
-                if self._add_delta(deltas, row, position, values[position], 0 if restarted else handed[position]):
-                    before[position], handed[position] = handed[position], values[position]
-            if len(deltas) >= _DELTAS_AT_ONCE and put is None:
-                self._wait(deltas, before)
-                deltas, before = {}, {}
-        if deltas or put is not None:
-            self._wait(deltas, before, put)
-        return True
+        numbers: dict[int, float] = {}
+        for row, now, then in self._changed_rows(values):
+            for number, (one, known, begun) in enumerate(zip(now, then, beginning(now, then), strict=True)):
+                if one != known and self._add_delta(deltas, row, number, one, begun):
+                    numbers[row.start + number] = one
+            if len(deltas) >= at_once:
+                yield deltas, numbers
+                deltas, numbers = {}, {}
+        yield deltas, numbers
 
-    def _wait(self, deltas: dict[int, int], before: dict[int, float], put: Put | None = None) -> None:
-        self._sequence += 1
-        self._waiting.append(_Waiting(Publication(self.id, self._sequence, deltas, put), before))
+    def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, list[float], list[float]]]:
+        rows, known = self._rows, self._acknowledged
+        for first in range(0, len(rows), _ROWS_COMPARED_AT_ONCE):
+            block = rows[first : first + _ROWS_COMPARED_AT_ONCE]
+            if values[block[0].start : block[-1].end] != known[block[0].start : block[-1].end]:
+                for row in block:
+                    now, then = values[row.start : row.end], known[row.start : row.end]
+                    if now != then:
+                        yield row, now, then
 
-    def _add_delta(self, deltas: dict[int, int], row: Row, position: int, now: float, then: float) -> bool:
+    def _add_delta(self, deltas: dict[int, int], row: Row, number: int, now: float, then: float) -> bool:
         """Note by how much a number has grown; False for one that makes no sense."""
-        number = position - row.start
-        is_sum = number == 0 and row.key[0].numbers > 1
+        is_sum = number == 0 and row.end - row.start > 1
         grown = now - then
         # The sum of a histogram may fall: what is observed may be below zero.
         if not -_LARGEST_STEP < grown < _LARGEST_STEP or (grown < 0 and not is_sum):
-            if position not in self._left_out:
-                self._left_out.add(position)
+            if row.start + number not in self._left_out:
+                self._left_out.add(row.start + number)
                 self._on_senseless()
             return False
         if number:
-            parts = {row.place + number + 1: int(grown)}
-        else:
-            parts = dict(zip((row.place, row.place + 1), growth(now, then), strict=True))
-        for place, delta in parts.items():
+            deltas[row.place + number + 1] = deltas.get(row.place + number + 1, 0) + int(grown)
+            return True
+        for place, delta in enumerate(growth(now, then), row.place):
             if delta:
                 deltas[place] = deltas.get(place, 0) + delta
         return True
 
     def _lay_out(self, layout: tuple[FamilyLayout, ...]) -> None:
-        """Take over the series that there are now; those that were there keep what was handed over of them."""
-        known = {row.key: self._handed_over[row.start : row.end] for row in self._rows}
+        """Take over the series that there are now; of those that were there the same is acknowledged."""
+        known = {row.key: self._acknowledged[row.start : row.end] for row in self._rows}
         self._rows = list(rows_of(layout))
-        self._handed_over = [
+        self._acknowledged = [
             number for row in self._rows for number in known.get(row.key) or [0] * (row.end - row.start)
         ]
         self._layout, self._placed_in = layout, ""
@@ -215,31 +210,29 @@ class Publisher:
 
         False where the store was replaced meanwhile, or other processes add series without end.
         """
-        rows = self._rows
-        for index, row in enumerate(rows):
-            rows[index] = row._replace(place=_place(series, row.key))
-        left = [index for index, row in enumerate(rows) if row.place < 0]
-        for first in range(0, len(left), _SERIES_AT_ONCE):
-            if not self._append(store, series, left[first : first + _SERIES_AT_ONCE]):
-                return False
-        self._placed_in = series.store
-        return True
-
-    def _append(self, store: RelayStore, series: SeriesList, left: list[int]) -> bool:
-        rows = self._rows
-        for _ in range(_ATTEMPTS):
-            new = dict.fromkeys(series.admit(rows[index].key) for index in left)
-            missing = [encode_series(key) for key in new if series.place(key) is None]
-            if missing and not store.append(series.store, series.length, missing):
+        rows, lost_races = self._rows, 0
+        left = list(range(len(rows)))
+        while lost_races < _LOST_RACES and series.store == self.store:
+            new: dict[SeriesKey, None] = {}
+            waiting = []
+            for index in left:
+                if len(new) == _SERIES_AT_ONCE:
+                    waiting.append(index)
+                    continue
+                key, place = series.find(rows[index].key)
+                if place is None:
+                    waiting.append(index)
+                    new[key] = None
+                else:
+                    rows[index] = rows[index]._replace(place=place)
+            if not waiting:
+                self._placed_in = series.store
+                return True
+            if not store.append(series.store, series.length, [encode_series(key) for key in new]):
+                lost_races += 1
                 series.discard_admissions()
             read_series(store, series)
-            if series.store != self.store:
-                return False
-            for index in left:
-                rows[index] = rows[index]._replace(place=_place(series, rows[index].key))
-            left = [index for index in left if rows[index].place < 0]
-            if not left:
-                return True
+            left = waiting
         return False
 
 
@@ -253,46 +246,15 @@ def rows_of(layout: Iterable[FamilyLayout]) -> Iterator[Row]:
             start += width
 
 
+def beginning(now: list[float], then: list[float]) -> list[float]:
+    """The numbers that a series had, or zeros where it was removed since and began again.
+
+    A counter, or the count of a bucket, never falls otherwise; the sum of a histogram may.
+    """
+    return [0] * len(now) if any(map(lt, now[1:] or now, then[1:] or then)) else then
+
+
 def read_series(store: RelayStore, series: SeriesList) -> None:
     """Learn the series that came since."""
     reading = store.read(series.store, series.length)
     series.update(reading.store, reading.series)
-
-
-def _place(series: SeriesList, key: SeriesKey) -> int:
-    """The place of a series, or of the one under which it is counted past a budget; -1 where there is none yet."""
-    place = series.place(key)
-    if place is None:
-        place = series.place(series.admit(key))
-    return -1 if place is None else place
-
-
-def _changed(values: list[float], before: list[float]) -> Iterator[int]:
-    """Where the two differ."""
-    for start in range(0, len(values), _COMPARED_AT_ONCE):
-        mine, other = values[start : start + _COMPARED_AT_ONCE], before[start : start + _COMPARED_AT_ONCE]
-        if mine != other:
-            yield from (start + index for index, number in enumerate(mine) if number != other[index])
-
-
-def _by_row(rows: list[Row], positions: Iterable[int]) -> Iterator[tuple[Row, list[int]]]:
-    """The rows in which these numbers are, each with its numbers."""
-    row: Row | None = None
-    gathered: list[int] = []
-    for position in positions:
-        if row is None or position >= row.end:
-            if row is not None:
-                yield row, gathered
-            row, gathered = rows[bisect_right(rows, position, key=_start) - 1], []
-        gathered.append(position)
-    if row is not None:
-        yield row, gathered
-
-
-_start = attrgetter("start")
-
-
-def _restarted(row: Row, values: list[float], before: list[float]) -> bool:
-    """Tell a series that was removed and began again: a counter, or the count of a bucket, never falls otherwise."""
-    first = row.start if row.end - row.start == 1 else row.start + 1
-    return any(values[position] < before[position] for position in range(first, row.end))

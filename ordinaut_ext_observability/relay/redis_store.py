@@ -12,31 +12,21 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from ordinaut_ext_observability.cluster.redis_scripts import RedisScripts, prefix_of
+from ordinaut_ext_observability.cluster.redis import RedisCluster
 from ordinaut_ext_observability.relay.store import REMEMBERED_SECONDS, Entry, Outcome, Publication, Reading
 
 _KEYS = [f"relay:{name}" for name in ("state", "series", "total", "publishers", "seen", "entries")]
 _NUMBER_BYTES = 8
 
 
-class RedisRelayStore:
+class RedisRelayStore(RedisCluster):
     """The total is one string, to which `BITFIELD` adds, and which a reader takes with one `GET`."""
 
     name = "redis"
 
     def __init__(self, url: str, installation: str) -> None:
-        """Every key carries the `installation`, so that several may share a server.
-
-        Raises:
-            ClusterUnavailableError: the URL cannot be read.
-        """
-        self._scripts = RedisScripts(
-            url,
-            __package__,
-            ("join", "append", "publish", "say", "leave", "read"),
-            prefix=prefix_of(installation),
-            common="common",
-        )
+        super().__init__(url, installation)
+        self.add_scripts(__package__, ("join", "append", "publish", "say", "leave", "read"), common="common")
 
     def join(self, publisher: str) -> str:
         return str(self._run("join", publisher, round(REMEMBERED_SECONDS * 1000)).decode())
@@ -66,19 +56,11 @@ class RedisRelayStore:
         numbers = array("q", total[: len(total) // _NUMBER_BYTES * _NUMBER_BYTES])
         if sys.byteorder == "little":
             numbers.byteswap()
+        said = zip(entries[::3], entries[1::3], entries[2::3], strict=True)
         return Reading(
-            identity.decode(),
-            series,
-            numbers,
-            [
-                Entry(who.decode(), age_ms / 1000, content)
-                for who, age_ms, content in zip(entries[::3], entries[1::3], entries[2::3], strict=True)
-            ],
+            identity.decode(), series, numbers, [Entry(who.decode(), age / 1000, content) for who, age, content in said]
         )
-
-    def close(self) -> None:
-        self._scripts.close()
 
     def _run(self, name: str, *arguments: Any, further_keys: Sequence[str] = ()) -> Any:
         # A new identity goes with every call, for the case that the store is found to be empty.
-        return self._scripts.run(name, [*_KEYS, *further_keys], os.urandom(16).hex(), *arguments)
+        return self.run_script(name, [*_KEYS, *further_keys], os.urandom(16).hex(), *arguments)

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.background.daemon_threads import join_until
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.background.jitter import spread
+from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
-from ordinaut_ext_observability.relay.families import RelayFamilies
-from ordinaut_ext_observability.relay.origin_desk import OriginDesk
-from ordinaut_ext_observability.relay.origins import Origin
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.origin_queue import OriginQueue
+from ordinaut_ext_observability.relay.siblings import Siblings
 
 
-@dataclass(frozen=True, slots=True)
-class RelayOptions:
-    """How a process takes part."""
+class StoreState:
+    """How the store has answered, told to the log where it changes."""
 
-    interval_seconds: float
-    serves: Callable[[], bool]
-    """Whether the process shows the total."""
-    serves_alone: Callable[[], bool]
-    """Whether no other process on this machine serves at its address: asked while the store tells nothing."""
-    event: events.LogEvent
-    """Logs what happens to the relay."""
+    def __init__(self, metrics: Metrics, clock: Clock, event: events.LogEvent) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._event = event
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Know nothing yet."""
+        self._answered_at: float | None = None
+        self.failing = False
+        self.settled = threading.Event()
+        """Set once the store was asked for the first time, whatever came of it."""
+
+    def age_seconds(self) -> float | None:
+        """How long ago the store answered last; None if it never did."""
+        return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
+
+    def answered(self, store: str | None) -> None:
+        """Note an answer of the store of this name."""
+        event = events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED if self.failing else None
+        self._answered_at = self._clock.monotonic()
+        self.failing = False
+        if event is not None:
+            self._event(event, store=store)
+
+    def failed(self, error: Exception) -> None:
+        """Note a failure, of the store's or of ours."""
+        was_failing, self.failing = self.failing, True
+        if not isinstance(error, ClusterUnavailableError):
+            self._metrics.count_internal_error("relay")
+            return
+        self._metrics.relay_failures.labels("store").inc()
+        if not was_failing:
+            self._event(events.RELAY_FAILED, reason=str(error))
 
 
 class Relay:
@@ -45,177 +66,123 @@ class Relay:
 
     def __init__(
         self,
-        open_stores: Callable[[], Stores],
-        families: RelayFamilies,
+        exchange: Exchange,
         metrics: Metrics,
         clock: Clock,
-        options: RelayOptions,
+        siblings: Siblings,
+        interval_seconds: float,
+        event: events.LogEvent,
     ) -> None:
-        """Nothing is started or connected to."""
-        self._families = families
-        self._metrics = metrics
-        self._clock = clock
-        self._options = options
-        self._exchange = Exchange(open_stores, families, metrics, clock)
+        """Nothing is started or connected to. `event` logs what happens to the store."""
+        self.exchange = exchange
+        self.state = StoreState(metrics, clock, event)
+        self._siblings = siblings
+        self._interval_seconds = interval_seconds
+        self._thread = BackgroundThread("relay", self._tasks, lambda *_: metrics.count_internal_error("relay"))
+        self.origins = OriginQueue(
+            self._thread, clock, lambda: exchange.store, metrics.relay_failures.labels("origin").inc
+        )
+        self._serves = False
         self._begin()
-        reset_in_forked_child(self)
 
     def _begin(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
         self._stopping = False
-        self._scrapes: deque[Callable[[bool], None]] = deque()
-        """Those that wait to be told whether the total was read."""
-        self._desk = OriginDesk(
-            self._clock, self._wake.set, lambda: self._metrics.relay_failures.labels("origin").inc()
-        )
-        self._answered_at: float | None = None
-        self._failing = False
-        self.settled = threading.Event()
-        """Set once the store was asked for the first time, whatever came of it."""
+        self._alone = False
+        """Set where the store fails and no other process on this machine serves at this one's address."""
+        self._asked: Future[bool] | None = None
+        """A reading that has not begun: all that ask for one meanwhile get it."""
+        self._lock = threading.Lock()
+        """Held while the store is asked: a thread that was stopped may still wait for an answer when another starts."""
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
         self._begin()
-        self._exchange.reset_after_fork()
+        self.state.reset_after_fork()
+        self.origins.reset_after_fork()
+        self.exchange.reset_after_fork()
 
     @property
     def started(self) -> bool:
-        """Whether it runs."""
-        return self._thread is not None
+        """True from `start` until `stop`."""
+        return self._thread.started
 
-    @property
-    def store_name(self) -> str | None:
-        """What the counts go through, or None before a store answered."""
-        return self._exchange.store_name
-
-    @property
-    def process_count(self) -> int:
-        """Processes whose counts are shown and that have not ended, this one included."""
-        return self._exchange.process_count
-
-    def age_seconds(self) -> float | None:
-        """How long ago the store answered last; None if it never did."""
-        return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
-
-    def gauges(self) -> list[dict[tuple[str, tuple[str, ...]], float]]:
-        """The gauges of each living process, this one included."""
-        return self._exchange.gauges()
-
-    def start(self) -> None:
-        """Begin publishing. Starting again does nothing."""
-        if self._thread is None:
-            self._stopping = False
-            self._thread = threading.Thread(target=self._run, name="observability-relay", daemon=True)
+    def start(self, *, serves: bool) -> None:
+        """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
+        self._serves |= serves
+        if not self.started:
+            self._stopping, self._asked = False, None
             self._thread.start()
 
     def begin_stop(self) -> None:
         """Have the thread publish a last time and end. Safe without `start`, and more than once."""
         self._stopping = True
-        self._wake.set()
+        self._thread.begin_stop()
 
     def stop(self, ends_at: float | None = None) -> None:
         """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
         self.begin_stop()
-        if self._thread is not None:
-            join_until(self._thread, ends_at)
-        self._thread = None
+        self._thread.stop(ends_at)
 
-    def read_total(self, done: Callable[[bool], None]) -> None:
-        """Publish and read the total, then call `done` with whether that succeeded, in the relay's thread.
+    def read_total(self) -> Future[bool]:
+        """Publish and read the total in the relay's thread; True once that succeeded.
 
-        While the store is known to fail, that is told at once: the next interval asks it again, and nobody waits.
+        While the store is known to fail, False at once: the next interval asks it again, and nobody waits.
         """
-        if self._failing or self._thread is None:
-            done(False)  # noqa: FBT003 - what it is told is in its description
-            return
-        self._scrapes.append(done)
-        self._wake.set()
+        asked = self._asked
+        if asked is None:
+            asked = self._asked = Future()
+            if self.state.failing or not self._thread.call_soon(self._answer, asked):
+                self._asked = None
+                asked.set_result(False)
+        return asked
 
     def shown(self, *, fresh: bool) -> Registry:
         """The registry to show: the total where it is `fresh`, else what cannot go back."""
-        merged = self._exchange.merged
-        if fresh:
-            return merged.registry
-        self._families.refresh(lambda: self._metrics.count_internal_error("relay"))
-        if not self._failing or self._exchange.others_serve or not (merged.store or self._options.serves_alone()):
-            return merged.gauges_registry
-        merged.show_alone(self._families.published())
+        exchange = self.exchange
+        merged = exchange.merged
+        if not fresh:
+            known = merged.store or self._alone
+            if not (self.state.failing and known) or exchange.others_serve:
+                return merged.gauges_registry
+            exchange.show_alone(merged)
         return merged.registry
 
-    def push_origin(self, task_id: str, origin: Origin) -> None:
-        """Send where a piece of work comes from; returns at once, the thread does it."""
-        if self._thread is not None:
-            self._desk.push(task_id, origin)
+    def _tasks(self) -> list[PeriodicTask]:
+        return [PeriodicTask("relay", self._tick, self._interval_seconds, finish=self._leave)]
 
-    def pop_origin(self, task_id: str) -> Origin | None:
-        """Where the oldest piece of work of this task comes from, within a tenth of a second; None if not known."""
-        return self._desk.pop(task_id) if self._thread is not None and self.store_name is not None else None
+    async def _tick(self) -> None:
+        try:
+            self._guarded(self._take_part)
+        finally:
+            self.state.settled.set()
+        self.origins.send()
 
-    def _run(self) -> None:
-        due = self._clock.monotonic()
-        while True:
-            if self._clock.monotonic() >= due:
-                self._guarded(self._tick)  # also where the end came first: what was counted until then is published
-                self.settled.set()
-                # So that processes started together do not stay together.
-                due = self._clock.monotonic() + spread(self._options.interval_seconds)
-            self._answer_scrapes()
-            if self.store_name is not None:
-                self._guarded(self._work_at_desk)
-            if self._stopping:
-                break
-            self._wake.wait(max(due - self._clock.monotonic(), 0))
-            self._wake.clear()
-        self._guarded(self._exchange.leave)
-        self._answer_scrapes()
+    async def _leave(self) -> None:
+        self._guarded(self.exchange.leave)
 
-    def _tick(self) -> None:
-        options, exchange = self._options, self._exchange
-        exchange.publish()
-        # Before the first reading: so of several processes that start, at most one thinks it is alone.
-        exchange.say(serves=options.serves(), interval_seconds=options.interval_seconds)
-        if options.serves() and not exchange.was_read_within(options.interval_seconds / 2):
-            exchange.read()
+    def _take_part(self) -> None:
+        # Said before the first reading: so of several processes that start, at most one thinks it is alone.
+        self.exchange.publish(serves=self._serves, interval_seconds=self._interval_seconds)
+        if self._serves:
+            self.exchange.read()
 
-    def _answer_scrapes(self) -> None:
-        """Answer all that asked before the reading began with one reading."""
-        asked = [self._scrapes.popleft() for _ in range(len(self._scrapes))]
-        if asked:
-            read = not self._stopping and self._guarded(self._exchange.publish_and_read)
-            for done in asked:
-                done(read)
-
-    def _work_at_desk(self) -> None:
-        self._desk.work(self._exchange.cluster)
+    def _answer(self, asked: Future[bool]) -> None:
+        if self._asked is asked:
+            self._asked = None
+        read = False
+        try:
+            read = not self._stopping and self._guarded(self.exchange.publish_and_read)
+        finally:
+            asked.set_result(read)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
-        """Do a step; False where it, or telling what came of it, failed."""
+        """Do a step; False where it failed."""
         try:
-            try:
+            with self._lock:
                 step()
-            except ClusterUnavailableError as error:
-                self._failed(str(error))
-                return False
-            if step != self._work_at_desk:  # it handles its failures itself
-                self._answered()
-        except Exception:  # noqa: BLE001 - the thread must go on, and the host be spared
-            self._failing = True
-            self._metrics.count_internal_error("relay")
+        except Exception as error:  # noqa: BLE001 - the thread must go on, and the host be spared
+            self._alone = not self._siblings.count()
+            self.state.failed(error)
             return False
+        self.state.answered(self.exchange.store_name)
         return True
-
-    def _answered(self) -> None:
-        event, store = self._options.event, self.store_name
-        if self._answered_at is None:
-            event(events.RELAY_OPEN, store=store)
-        elif self._failing:
-            event(events.RELAY_RECOVERED, store=store)
-        self._answered_at = self._clock.monotonic()
-        self._failing = False
-
-    def _failed(self, reason: str) -> None:
-        self._metrics.relay_failures.labels("store").inc()
-        if not self._failing:
-            self._failing = True
-            self._options.event(events.RELAY_FAILED, reason=reason)

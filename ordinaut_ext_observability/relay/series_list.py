@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import orjson
@@ -23,10 +24,6 @@ BILLION = 1_000_000_000
 
 SeriesKey = tuple[Definition, tuple[str, ...]]
 """A definition and label values: what tells series apart."""
-
-
-class SeriesListError(ClusterUnavailableError):
-    """The series list cannot be read, and with it the store cannot be used."""
 
 
 class Series(NamedTuple):
@@ -62,15 +59,22 @@ class SeriesList:
         """Take over what the store has after what is known; or all of another store.
 
         Raises:
-            SeriesListError: a line cannot be read.
+            ClusterUnavailableError: a line cannot be read, and with it the store cannot be used.
         """
         if store != self.store:
             self._begin(store)
         for line in lines:
-            head, _, values = line.partition(b"\n")
-            width, definition = self._heads.get(head) or self._read_head(head)
-            if definition is not None:
-                self._add(definition, _values(values, len(definition.label_names)), width)
+            head, _, text = line.partition(b"\n")
+            if head not in self._heads:
+                self._heads[head] = _read_head(head)
+            width, definition = self._heads[head]
+            values = _read_values(text, definition) if definition is not None else None
+            if definition is not None and values is not None:
+                self.series.append(Series((definition, values), self.size, width))
+                self._places.setdefault((definition, values), self.size)
+                self._by_definition.setdefault(definition, []).append(values)
+                if definition in self._guards:
+                    self._guards[definition].note(values)
             self.size += width
             self.length += 1
 
@@ -78,12 +82,11 @@ class SeriesList:
         """Go back to what was read: what was admitted since was not appended, another process came first."""
         self._guards.clear()
 
-    def place(self, key: SeriesKey) -> int | None:
-        """The first place of a series; None where the list has it not."""
-        return self._places.get(key)
-
-    def admit(self, key: SeriesKey) -> SeriesKey:
-        """The series under which a new one is counted: `__other__` past a label's budget."""
+    def find(self, key: SeriesKey) -> tuple[SeriesKey, int | None]:
+        """The series under which one is counted, `__other__` past a label's budget, and its place, if it has one."""
+        place = self._places.get(key)
+        if place is not None:
+            return key, place
         definition, values = key
         present = self._by_definition.get(definition, [])
         guard = self._guards.get(definition)
@@ -91,30 +94,8 @@ class SeriesList:
             guard = self._guards[definition] = LabelGuard(definition.label_names, self._budgets, lambda _label: None)
             for known in present:
                 guard.note(known)
-        return definition, guard.admit(values, len(present))
-
-    def _add(self, definition: Definition, values: tuple[str, ...] | None, width: int) -> None:
-        if values is None:
-            return
-        key = definition, values
-        self.series.append(Series(key, self.size, width))
-        self._places.setdefault(key, self.size)
-        self._by_definition.setdefault(definition, []).append(values)
-        if definition in self._guards:
-            self._guards[definition].note(values)
-
-    def _read_head(self, head: bytes) -> tuple[int, Definition | None]:
-        try:
-            width, *fields = orjson.loads(head)
-        except (ValueError, TypeError):
-            width, fields = None, []
-        if type(width) is not int or width < 1:
-            raise SeriesListError("the series list does not say how many places a series takes")
-        definition = _definition(fields)
-        if definition is not None and width_of(definition) != width:
-            definition = None
-        self._heads[head] = width, definition
-        return width, definition
+        admitted = definition, guard.admit(values, len(present))
+        return admitted, self._places.get(admitted)
 
 
 def encode_series(key: SeriesKey) -> bytes:
@@ -141,19 +122,25 @@ def growth(number: float, before: float) -> tuple[int, int]:
     return divmod(round(number * BILLION) - round(before * BILLION), BILLION)
 
 
-def _definition(fields: list[object]) -> Definition | None:
-    """None for a kind of family that this version does not know."""
+def _read_head(head: bytes) -> tuple[int, Definition | None]:
+    """The width of a series, and its definition where this version knows such."""
     try:
-        name, kind, label_names, bounds, *_ = fields
-        definition = Definition(str(name), str(kind), tuple(map(str, label_names)), tuple(map(float, bounds)))  # type: ignore[call-overload]
+        width, *fields = orjson.loads(head)
     except (ValueError, TypeError):
-        return None
-    return definition if definition.kind in (Counter.kind, Histogram.kind) else None
+        width, fields = None, []
+    if type(width) is not int or width < 1:
+        raise ClusterUnavailableError("the series list does not say how many places a series takes")
+    with suppress(ValueError, TypeError):
+        name, kind, label_names, bounds, *_ = fields
+        definition = Definition(str(name), str(kind), tuple(map(str, label_names)), tuple(map(float, bounds)))
+        if kind in (Counter.kind, Histogram.kind) and width_of(definition) == width:
+            return width, definition
+    return width, None
 
 
-def _values(text: bytes, count: int) -> tuple[str, ...] | None:
+def _read_values(text: bytes, definition: Definition) -> tuple[str, ...] | None:
     try:
         values = tuple(map(str, orjson.loads(text)))
     except (ValueError, TypeError):
         return None
-    return values if len(values) == count else None
+    return values if len(values) == len(definition.label_names) else None

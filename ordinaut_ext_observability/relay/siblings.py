@@ -19,8 +19,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
-
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)
 _UNIX_SOCKETS = Path("/proc/net/unix")
@@ -37,23 +35,20 @@ class Siblings:
     def __init__(self) -> None:
         self._names: dict[str, socket.socket] = {}
         self._started = False
-        self._counts = 0
         self._lock = threading.Lock()  # a check that is under way may outlast the end
-        reset_in_forked_child(self)
 
     def start(self) -> None:
         """Say where this process serves from the next `count` on."""
         self._started = True
 
     def count(self) -> int:
-        """Other processes that serve at an address of this one's; 0 where the system does not tell."""
+        """Other processes that serve at an address of this one's; 0 where the system does not tell.
+
+        Takes longer the more connections there are: call it in a thread of ours.
+        """
         with self._lock:
             try:
-                self._counts += 1
-                # At the 1st, 2nd, 4th, 8th … time: servers begin to listen soon after the start, and looking costs more
-                # the more connections there are.
-                if self._counts.bit_count() == 1:
-                    self._bind_names()
+                self._bind_names(_own_addresses() if self._started else set())
                 serving = servers_by_address()
             except (OSError, ValueError, IndexError):  # there is no such list, or it is written otherwise
                 return 0
@@ -63,32 +58,20 @@ class Siblings:
         """Serve nowhere any more. Safe without `start`, and more than once."""
         with self._lock:
             self._started = False
-            self._counts = 0
-            self._close_all_but(set())
+            self._bind_names(set())
 
     def reset_after_fork(self) -> None:
         """In a forked child, which has the parent's names: they must not outlive the parent."""
         self._lock = threading.Lock()
         self.close()
 
-    def _bind_names(self) -> None:
-        own = _own_addresses() if self._started else set()
-        self._close_all_but(own)
-        for address in own - self._names.keys():
-            self._bind(address)
-
-    def _close_all_but(self, kept: set[str]) -> None:
-        for address in self._names.keys() - kept:
+    def _bind_names(self, addresses: set[str]) -> None:
+        for address in self._names.keys() - addresses:
             self._names.pop(address).close()
-
-    def _bind(self, address: str) -> None:
-        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
+        for address in addresses - self._names.keys():
+            name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             name.bind(f"\0{_PREFIX}{address}/{os.urandom(8).hex()}".encode())
-        except BaseException:
-            name.close()
-            raise
-        self._names[address] = name
+            self._names[address] = name
 
 
 def servers_by_address() -> Counter[str]:

@@ -7,9 +7,7 @@ import sqlite3
 from array import array
 from collections.abc import Sequence
 
-from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.cluster.sqlite import put_documents
-from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
+from ordinaut_ext_observability.cluster.sqlite import SqliteCluster, put_documents
 from ordinaut_ext_observability.relay.store import (
     LARGEST_NUMBER,
     REMEMBERED_SECONDS,
@@ -19,7 +17,7 @@ from ordinaut_ext_observability.relay.store import (
     Reading,
 )
 
-TABLES = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
@@ -32,8 +30,8 @@ CREATE TABLE IF NOT EXISTS relay_entries (
 INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
 """
 
-IDLE_SECONDS = 60.0
-"""A file that no process has used for so long begins anew: all have ended, and counters begin at zero as without it."""
+_IDLE_SECONDS = 60.0
+"""A total that no process has used for so long begins anew: all have ended, and with them what they counted."""
 
 _ADD = f"""
 INSERT INTO relay_total VALUES (:place, :delta) ON CONFLICT DO UPDATE SET number =
@@ -41,23 +39,23 @@ INSERT INTO relay_total VALUES (:place, :delta) ON CONFLICT DO UPDATE SET number
 """  # noqa: S608 - a number of ours
 
 
-class SqliteRelayStore:
-    """The parts as tables. Instants are seconds since 1970, by this machine's clock."""
+class SqliteRelayStore(SqliteCluster):
+    """The parts as tables. Instants are seconds of the machine's steady clock, which all its processes share.
+
+    So nobody is taken for ended, or for living, when the time is set. An instant later than now is of before the
+    machine started.
+    """
 
     name = "file"
-
-    def __init__(self, file: SqliteFile, clock: Clock) -> None:
-        """`file` was made with `TABLES` and those of the cluster."""
-        self._file = file
-        self._clock = clock
+    tables = SqliteCluster.tables + _TABLES
 
     def join(self, publisher: str) -> str:
         with self._file.transaction(write=True) as db:
-            now = self._clock.wall()
-            db.execute("DELETE FROM relay_publishers WHERE seen < ?", (now - REMEMBERED_SECONDS,))
-            db.execute("DELETE FROM relay_entries WHERE until < ?", (now,))
+            now = self._clock.monotonic()
+            db.execute("DELETE FROM relay_publishers WHERE NOT seen BETWEEN ? AND ?", (now - REMEMBERED_SECONDS, now))
+            db.execute("DELETE FROM relay_entries WHERE NOT ? BETWEEN said AND until", (now,))
             ((touched, living),) = db.execute("SELECT touched, (SELECT count(*) FROM relay_entries) FROM relay_state")
-            if not living and now - touched > IDLE_SECONDS:
+            if not living and not 0 <= now - touched <= _IDLE_SECONDS:
                 self._begin_anew(db)
             db.execute("INSERT OR IGNORE INTO relay_publishers VALUES (?, 0, ?)", (publisher, now))
             return self._touch(db, now)
@@ -65,7 +63,7 @@ class SqliteRelayStore:
     def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
         with self._file.transaction(write=True) as db:
             ((count,),) = db.execute("SELECT count(*) FROM relay_series")
-            if self._touch(db, self._clock.wall()) != store or count != expected:
+            if self._touch(db, self._clock.monotonic()) != store or count != expected:
                 return False
             db.executemany("INSERT INTO relay_series VALUES (?, ?)", enumerate(series, expected))
             return True
@@ -73,7 +71,7 @@ class SqliteRelayStore:
     def publish(self, store: str, publication: Publication) -> Outcome:
         publisher, sequence, deltas, put = publication
         with self._file.transaction(write=True) as db:
-            now = self._clock.wall()
+            now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return Outcome.REPLACED
             held = db.execute("SELECT sequence FROM relay_publishers WHERE publisher = ?", (publisher,)).fetchone()
@@ -91,7 +89,7 @@ class SqliteRelayStore:
 
     def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
         with self._file.transaction(write=True) as db:
-            now = self._clock.wall()
+            now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return False
             entry = (publisher, now, now + ttl_seconds, content)
@@ -101,7 +99,7 @@ class SqliteRelayStore:
 
     def leave(self, store: str, publisher: str) -> None:
         with self._file.transaction(write=True) as db:
-            if self._touch(db, self._clock.wall()) == store:
+            if self._touch(db, self._clock.monotonic()) == store:
                 db.execute("DELETE FROM relay_entries WHERE publisher = ?", (publisher,))
                 db.execute("DELETE FROM relay_publishers WHERE publisher = ?", (publisher,))
 
@@ -115,13 +113,12 @@ class SqliteRelayStore:
             total = array("q", bytes(8 * size))
             for place, number in db.execute("SELECT place, number FROM relay_total"):
                 total[place] = number
-            now = self._clock.wall()
-            said = db.execute("SELECT publisher, ? - said, content FROM relay_entries WHERE until >= ?", (now, now))
+            now = self._clock.monotonic()
+            said = db.execute(
+                "SELECT publisher, ? - said, content FROM relay_entries WHERE ? BETWEEN said AND until", (now, now)
+            )
             entries = [Entry(publisher, age, bytes(content)) for publisher, age, content in said]
             return Reading(identity, series, total, entries)
-
-    def close(self) -> None:
-        self._file.close()
 
     def _touch(self, db: sqlite3.Connection, now: float) -> str:
         """The store's identity; and that the file is used, is noted."""

@@ -81,8 +81,8 @@ class Reading(NamedTuple):
     entries: Sequence[Entry]
 
 
-class RelayStore(Protocol):
-    """Calls come from one thread at a time, end within two seconds, and raise `ClusterUnavailableError`."""
+class RelayStore(Cluster, Protocol):
+    """A cluster that keeps the total, too. Calls are as those of `Cluster`."""
 
     name: str
     """What it is, for people: `redis` or `file`."""
@@ -100,22 +100,7 @@ class RelayStore(Protocol):
         """Keep what the process says of this moment, for this long; False where this is another store."""
 
     def leave(self, store: str, publisher: str) -> None:
-        """Forget the publisher, which ends, and what it said."""
+        """Remove the publisher, which ends, and what it said."""
 
     def read(self, store: str, known_series: int) -> Reading:
         """Read what there is now. `store` and `known_series` are what the caller has read before."""
-
-    def close(self) -> None:
-        """Give back the connection. Safe more than once."""
-
-
-class Stores(NamedTuple):
-    """What one connection to an installation's store gives."""
-
-    relay: RelayStore
-    cluster: Cluster
-
-    def close(self) -> None:
-        """Give back the connections. Safe more than once."""
-        self.relay.close()
-        self.cluster.close()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ordinaut_ext_observability.manifest import MOUNT_PATH
 from ordinaut_ext_observability.runtime.process import Runtime
-
-PORTS_TO_TRY = 10
 
 
 def export_once(runtime: Runtime) -> None:
@@ -24,24 +21,9 @@ def export_once(runtime: Runtime) -> None:
 
 def _open(runtime: Runtime) -> None:
     try:
-        from ordinaut_ext_observability.runtime.surface import make_surface
-        from ordinaut_ext_observability.web.access import AccessControl
-        from ordinaut_ext_observability.web.management import ManagementServer
-        from ordinaut_ext_observability.web.router import build_router
+        from ordinaut_ext_observability.runtime.serving import make_exporter
 
-        settings = runtime.settings
-        access = AccessControl(settings.access, runtime.metrics, runtime.clock, runtime.access_refused)
-        surface = make_surface(runtime, access, runtime.own_registry)
         runtime.lifecycle.mark_started()
-        runtime.serve_exporter(
-            ManagementServer(
-                lambda: build_router(surface, operator=True),
-                host=settings.management.exporter_host,
-                port=settings.management.exporter_port or 0,
-                mount_path=MOUNT_PATH,
-                ports_to_try=PORTS_TO_TRY,
-                on_loop=runtime.health_monitor.start,
-            )
-        )
+        runtime.serve_exporter(make_exporter(runtime))
     except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
         runtime.metrics.count_internal_error("exporter")

@@ -15,8 +15,8 @@ from ordinaut_ext_observability.background.clock import Clock, SystemClock, mono
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
-from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
+from ordinaut_ext_observability.health.setup import Parts, make_monitor
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import standard_stream
@@ -28,7 +28,6 @@ from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.health import make_monitor
 from ordinaut_ext_observability.runtime.sources import Sources
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
@@ -59,10 +58,8 @@ class Runtime:
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.level).emit
         """Logs something that happened to us."""
         self.loop_watch = LoopWatch(self.clock)
-        self.health_monitor = make_monitor(settings, self.metrics, self.loop_watch, self.clock, self.event)
-        self.lifecycle = Lifecycle(
-            self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor.report
-        )
+        self.health_monitor = make_monitor(Parts(settings, self.metrics, self.loop_watch, self.clock), self.event)
+        self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor)
         self.foreign = ForeignMetrics(
             reserved_names=self.registry.names,
             on_clash=lambda name: self.metrics.metric_clashes.labels(name).inc(),
@@ -178,16 +175,6 @@ class Runtime:
         """Whether the management port is open, and where or why not."""
         server = self._management
         return _url_of(server) if server is not None and server.address is not None else self._management_note
-
-    def access_refused(self, tier: str, reason: str, address: str, not_logged: int) -> None:
-        """Log that a request to a protected endpoint was turned away, and how many were before without a line."""
-        self.event(
-            events.ACCESS_REFUSED,
-            tier=tier,
-            reason=reason,
-            client_address=address,
-            refusals_not_logged=not_logged,
-        )
 
     def config(self) -> dict[str, Any]:
         """The settings in effect and what was wrong with those that are not."""

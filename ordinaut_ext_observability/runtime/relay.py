@@ -1,11 +1,29 @@
-"""The relay that the settings describe, and what health says of it."""
+"""The part of a process that merges its metrics with those of others, as the settings say, and how it does."""
 
 from __future__ import annotations
 
+import asyncio
+
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
+from ordinaut_ext_observability.runtime.store import choose_store, opener_of
+from ordinaut_ext_observability.settings.load import Settings
+
+_DEADLINE_SECONDS = 1.0
+"""How long a scrape waits for the total; it takes milliseconds."""
+
+_START_SECONDS = 3.0
+"""How long a scrape waits that comes while the process starts: sums must not begin anew because one process did."""
 
 _SILENT_INTERVALS = 3
 """So many intervals without an answer are worth saying."""
@@ -14,53 +32,143 @@ _LOOK_SECONDS = 15.0
 """How often who reads for all looks at the server, where it reads more often and that fails or takes long."""
 
 
-def relay_outcome(relay: Relay, interval_seconds: float) -> Outcome:
-    """How the relay does, for its health check."""
-    age = relay.age_seconds()
-    details = {"store": relay.store_name, "processes": relay.process_count}
-    if not relay.settled.is_set():
-        return unknown("the relay store has not been asked yet", details)
-    if age is None:
-        return Outcome(HealthStatus.DEGRADED, "the store has not answered yet: only this process is seen", details)
-    if age > _SILENT_INTERVALS * interval_seconds:
-        return Outcome(HealthStatus.DEGRADED, f"the relay store has not answered for {age:.0f} s", details)
-    databases = {
-        labels for gauges in relay.gauges() for name, labels in gauges if name == CollectorMetrics.database_info.name
-    }
-    if len(databases) > 1:
+class MergedProcesses:
+    """The relay where the settings give it a store; else this process is shown alone."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, clock: Clock, monitor: HealthMonitor, event: events.LogEvent
+    ) -> None:
+        """Nothing is started or connected to."""
+        self._metrics = metrics
+        self._clock = clock
+        self._interval_seconds = settings.relay.interval_seconds
+        self._collector_seconds = settings.collectors.interval_seconds
+        self._siblings = Siblings()
+        self.collected = metrics.registry
+        """What one process reads for all is counted there: with a relay apart, since it is shown from the store."""
+        self.relay: Relay | None = None
+        """None where processes share nothing."""
+        store = choose_store(settings)
+        self.open_store = opener_of(store, clock) if settings.relay.enabled else None
+        self._note = store.note if settings.relay.enabled else "ORDINAUT_OBS_RELAY is false"
+        if self.open_store is not None:
+            self.collected = Registry(metrics.registry.budgets)
+            self.collected.on_overflow = metrics.registry.on_overflow
+            exchange = Exchange(self.open_store, (metrics.registry, self.collected), metrics)
+            relay = self.relay = Relay(exchange, metrics, clock, self._siblings, self._interval_seconds, event)
+            monitor.register_check("relay", lambda: self._relay_outcome(relay), required=False)
+        else:
+            # What is counted is a fact, not a measurement: it is believed at once.
+            options = {"required": False, "failures_to_worsen": 1, "only_trouble": True}
+            monitor.register_check("relay", self._alone_outcome, **options)
+        metrics.registry.refresh_with(self._refresh)
+        reset_in_forked_child(self)
+
+    def start(self, *, serves: bool) -> None:
+        """Begin what is not running yet; `serves`: this process answers scrapes of all, from now on."""
+        if serves:
+            self._siblings.start()
+        if self.relay is not None:
+            self.relay.start(serves=serves)
+
+    def begin_stop(self) -> None:
+        """Have the thread end soon."""
+        if self.relay is not None:
+            self.relay.begin_stop()
+
+    def stop(self, ends_at: float | None = None) -> None:
+        """End until then, on `monotonic_seconds`. Safe without `start`."""
+        if self.relay is not None:
+            self.relay.stop(ends_at)
+        self._siblings.close()
+
+    def reset_after_fork(self) -> None:
+        """Nothing of the parent's runs: begin anew with the first start."""
+        self._siblings.reset_after_fork()
+        if self.relay is not None:
+            self.relay.reset_after_fork()
+
+    def notes(self) -> dict[str, str]:
+        """How it stands, for people."""
+        exchange = self.relay.exchange if self.relay is not None else None
+        if exchange is None:
+            return {"processes_merged": f"off: {self._note}"}
+        if exchange.store_name is None:
+            return {"processes_merged": f"{self._note} has not answered yet"}
+        return {"processes_merged": f"{exchange.process_count} processes through {exchange.store_name}"}
+
+    async def shown_registry(self) -> Registry:
+        """The registry that a scrape shows: the total of all processes where they are merged, else this one's."""
+        relay = self.relay
+        if relay is None or not relay.started:
+            return self._metrics.registry
+        answer = asyncio.wrap_future(relay.read_total())
+        # Not `wait_for`: others may wait for the same answer, which it would cancel.
+        await asyncio.wait([answer], timeout=_DEADLINE_SECONDS if relay.state.settled.is_set() else _START_SECONDS)
+        return relay.shown(fresh=answer.done() and answer.result())
+
+    def note_queued(self, task_id: str) -> None:
+        """The running request queued work of this task: the worker that gets it is told which request it was."""
+        ids = request_ids.get()
+        if ids is not None and self.relay is not None:
+            self.relay.origins.push(task_id, ids)
+
+    def origin_of(self, task_id: str) -> RequestIds | None:
+        """The ids of the request that queued this task's oldest work, if one did; asked for once per piece of work."""
+        return self.relay.origins.pop(task_id) if self.relay is not None else None
+
+    def seconds_since_read(self, collector: str) -> float | None:
+        """How long ago another process, which reads for all, read what this collector reads; None: none says so.
+
+        Its sign of life is its last look at the server, not older than two intervals.
+        """
+        if self.relay is None:
+            return None
+        success, leader = CollectorMetrics.collector_success.name, CollectorMetrics.leader.name
+        sign_seconds = 2 * max(self._collector_seconds, self._interval_seconds, _LOOK_SECONDS)
+        now, ages = self._clock.wall(), []
+        for gauges in self.relay.exchange.gauges():
+            values = {(gauge.name, gauge.label_values): gauge.value for gauge in gauges}
+            looked_at, read_at = values.get((success, ("database",)), 0.0), values.get((success, (collector,)))
+            if values.get((leader, ())) and now - looked_at <= sign_seconds and read_at is not None:
+                ages.append(max(0.0, now - read_at))
+        return min(ages, default=None)
+
+    def _relay_outcome(self, relay: Relay) -> Outcome:
+        exchange, state = relay.exchange, relay.state
+        age = state.age_seconds()
+        details = {"store": exchange.store_name, "processes": exchange.process_count}
+        if not state.settled.is_set():
+            return unknown("the relay store has not been asked yet", details)
+        problem = ""
+        name = CollectorMetrics.database_info.name
+        databases = {gauge.label_values for gauges in exchange.gauges() for gauge in gauges if gauge.name == name}
+        if age is None:
+            problem = "the store has not answered yet: only this process is seen"
+        elif age > _SILENT_INTERVALS * self._interval_seconds:
+            problem = f"the relay store has not answered for {age:.0f} s"
+        elif len(databases) > 1:
+            problem = (
+                f"processes that read {len(databases)} databases are one installation here, and their numbers are "
+                "added up: give each installation a name of its own in ORDINAUT_OBS_INSTALLATION"
+            )
+        return Outcome(HealthStatus.DEGRADED if problem else HealthStatus.HEALTHY, problem, details)
+
+    def _alone_outcome(self) -> Outcome:
+        """Right for a process that serves alone."""
+        processes = self._siblings.count() + 1
+        if processes == 1:
+            return Outcome(HealthStatus.HEALTHY)
         return Outcome(
             HealthStatus.DEGRADED,
-            f"processes that read {len(databases)} databases are one installation here, and their numbers are added "
-            "up: give each installation a name of its own in ORDINAUT_OBS_INSTALLATION",
-            details,
+            f"{processes} processes serve at this address, and each shows only its own numbers: give them a store "
+            "by REDIS_URL or ORDINAUT_OBS_STORE, and leave ORDINAUT_OBS_RELAY on",
+            {"processes": processes},
         )
-    return Outcome(HealthStatus.HEALTHY, "", details)
 
-
-def alone_outcome(siblings: Siblings) -> Outcome:
-    """The health check of a process that shows itself alone: right for one that serves alone."""
-    others = siblings.count()
-    if not others:
-        return Outcome(HealthStatus.HEALTHY)
-    return Outcome(
-        HealthStatus.DEGRADED,
-        f"{others + 1} processes serve at this address, and each shows only its own numbers: give them a store "
-        "by REDIS_URL or ORDINAUT_OBS_STORE, and leave ORDINAUT_OBS_RELAY on",
-        {"processes": others + 1},
-    )
-
-
-def seconds_since_read(relay: Relay, collector: str, now: float, interval_seconds: float) -> float | None:
-    """How long ago another process, which reads for all, read what this collector reads; None where none says so.
-
-    Its sign of life is its last look at the server, not older than two intervals; `now` is in seconds since 1970.
-    """
-    sign_seconds = 2 * max(interval_seconds, _LOOK_SECONDS)
-    ages = [
-        max(0.0, now - gauges[CollectorMetrics.collector_success.name, (collector,)])
-        for gauges in relay.gauges()
-        if gauges.get((CollectorMetrics.leader.name, ()))
-        and now - gauges.get((CollectorMetrics.collector_success.name, ("database",)), 0.0) <= sign_seconds
-        and (CollectorMetrics.collector_success.name, (collector,)) in gauges
-    ]
-    return min(ages, default=None)
+    def _refresh(self) -> None:
+        if self.relay is not None:
+            self._metrics.relay_processes.labels().set(self.relay.exchange.process_count)
+            age = self.relay.state.age_seconds()
+            if age is not None:
+                self._metrics.relay_age.labels().set(age)

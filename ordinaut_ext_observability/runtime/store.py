@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.postgresql.url import shown_target
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import RelaySettings
 
@@ -59,23 +58,18 @@ def choose_store(settings: Settings) -> StoreChoice:
     return StoreChoice("memory", "", installation, "no private directory can be made for a file")
 
 
-def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], Stores] | None:
+def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], RelayStore] | None:
     """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
     if choice.kind == "redis":
         return lambda: _open_redis(choice)
-    if choice.kind == "file":
-        return lambda: open_file(choice.target, clock)
-    return None
+    return (lambda: open_file(choice.target, clock)) if choice.kind == "file" else None
 
 
-def open_file(path: str, clock: Clock) -> Stores:
-    """The stores in a SQLite file, or in memory."""
-    from ordinaut_ext_observability.cluster import sqlite
-    from ordinaut_ext_observability.cluster.sqlite_file import SqliteFile
-    from ordinaut_ext_observability.relay import sqlite_store
+def open_file(path: str, clock: Clock) -> RelayStore:
+    """The store in a SQLite file, or in memory."""
+    from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 
-    file = SqliteFile(path, sqlite.TABLES + sqlite_store.TABLES)
-    return Stores(sqlite_store.SqliteRelayStore(file, clock), sqlite.SqliteCluster(file, clock))
+    return SqliteRelayStore(path, clock)
 
 
 def installation_of(settings: Settings) -> str:
@@ -103,14 +97,11 @@ def _shared_by_all(settings: Settings) -> str:
         return ""
 
 
-def _open_redis(choice: StoreChoice) -> Stores:
+def _open_redis(choice: StoreChoice) -> RelayStore:
     # Imported where it is used: in a thread of ours, not while the host starts.
-    try:
-        from ordinaut_ext_observability.cluster.redis import RedisCluster
-        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
-    except ImportError as error:
-        raise ClusterUnavailableError("the package redis is not installed") from error
-    return Stores(RedisRelayStore(choice.target, choice.installation), RedisCluster(choice.target, choice.installation))
+    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
+    return RedisRelayStore(choice.target, choice.installation)
 
 
 def _private_folders(settings: RelaySettings) -> Iterator[Path]:

@@ -10,46 +10,37 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
+from collections import Counter
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from starlette.requests import Request
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.settings.parts import AccessSettings
-from ordinaut_ext_observability.web.addresses import AddressList
+from ordinaut_ext_observability.web.addresses import AddressList, network_of
 from ordinaut_ext_observability.web.answers import Refusal
-from ordinaut_ext_observability.web.refusals import RefusalLimiter
 
+REFUSALS_PER_MINUTE = 20  # of one network that are answered as such; further ones within the minute get a 429
+ALL_REFUSALS_PER_MINUTE = 300  # of all networks, however many addresses somebody has; so many are remembered, too
+LINES_PER_MINUTE = 60  # one a second is enough to see an attack, and no burden
+_WINDOW_SECONDS = 60.0
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
-
-SecurityEvent = Callable[[str, str, str, int], None]
-"""Takes the tier, the reason, the client's address, and the number of events left out before."""
 
 
 class AccessControl:
-    """The dependencies that protected routes carry."""
+    """Lets requests to protected endpoints pass, or refuses them."""
 
-    def __init__(self, settings: AccessSettings, metrics: Metrics, clock: Clock, on_event: SecurityEvent) -> None:
-        self._scrape_token = settings.scrape_token.get_secret_value() if settings.scrape_token else None
-        self._operator_token = settings.operator_token.get_secret_value() if settings.operator_token else None
+    def __init__(self, settings: AccessSettings, metrics: Metrics, clock: Clock, event: events.LogEvent) -> None:
+        self.settings = settings
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
         self._limiter = RefusalLimiter(clock)
-        self._on_event = on_event
+        self._event = event
 
-    @property
-    def operator_enabled(self) -> bool:
-        """Whether there are operator endpoints at all."""
-        return self._operator_token is not None
-
-    @property
-    def scrape_protected(self) -> bool:
-        """Whether scraping asks for a token."""
-        return self._scrape_token is not None
-
-    async def scraper(self, request: Request) -> None:
+    def check_scraper(self, request: Request) -> None:
         """Let a scraper pass.
 
         Raises:
@@ -58,31 +49,31 @@ class AccessControl:
         client = (request.client.host, request.client.port) if request.client else None
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
-        if self._scrape_token is not None:
-            self._check_token(request, "scrape", self._scrape_token)
+        if self.settings.scrape_token is not None:
+            self._check_token(request, "scrape", self.settings.scrape_token)
 
-    async def operator(self, request: Request) -> None:
-        """Let an operator pass.
+    def check_operator(self, request: Request, *, changes: bool) -> None:
+        """Let an operator pass; `changes` tells if the endpoint changes something.
 
         Raises:
             Refusal: 404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another
                 site's page, 429 after too many of these.
         """
-        if self._operator_token is None:
-            raise Refusal(
-                404, "not_found", "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
-            )
-        scheme = self._check_token(request, "operator", self._operator_token)
+        token = self.settings.operator_token
+        if token is None:
+            message = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
+            raise Refusal(404, "not_found", message)
+        scheme = self._check_token(request, "operator", token)
         # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
-        if scheme == "basic" and request.method not in ("GET", "HEAD") and not _same_origin(request):
+        if changes and scheme == "basic" and not _same_origin(request):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
-    def _check_token(self, request: Request, tier: str, expected: str) -> str:
+    def _check_token(self, request: Request, tier: str, expected: SecretStr) -> str:
         """The scheme the right token was given under."""
         scheme, given = _credentials(request.headers.get("authorization", ""))
         if given is None:
             raise self._refuse(request, tier, 401, "missing_token", "A bearer token is needed.")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.get_secret_value().encode()):
             raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
         return scheme
 
@@ -91,12 +82,51 @@ class AccessControl:
         self._metrics.access_refused.labels(tier, reason).inc()
         too_many, not_logged = self._limiter.count(address)
         if not_logged is not None:
-            self._on_event(tier, reason, address, not_logged)
+            self._event(
+                events.ACCESS_REFUSED,
+                tier=tier,
+                reason=reason,
+                client_address=address,
+                refusals_not_logged=not_logged,
+            )
         if too_many:
             return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
-        headers = _CHALLENGE if status_code == 401 else None
-        error = "unauthorized" if status_code == 401 else "forbidden"
-        return Refusal(status_code, error, message, headers)
+        if status_code == 401:
+            return Refusal(401, "unauthorized", message, _CHALLENGE)
+        return Refusal(status_code, "forbidden", message)
+
+
+class RefusalLimiter:
+    """Counts refusals within the current minute. Each costs the same, whatever came before."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._window_ends = 0.0
+        self._answered: Counter[str] = Counter()
+        self._lines = 0
+        self._not_logged = 0
+
+    def count(self, address: str) -> tuple[bool, int | None]:
+        """Note a refusal: is it one too many, and the number of refusals without a line since the last line.
+
+        Instead of that number None, where this one gets no line either.
+        """
+        now = self._clock.monotonic()
+        if now >= self._window_ends:
+            self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
+            self._answered.clear()
+        network = network_of(address)
+        answered = self._answered[network]
+        too_many = answered >= REFUSALS_PER_MINUTE or self._answered.total() >= ALL_REFUSALS_PER_MINUTE
+        if not too_many:
+            self._answered[network] += 1
+        # The first of a network, and the one after which it is answered 429.
+        if too_many or answered not in (0, REFUSALS_PER_MINUTE - 1) or self._lines >= LINES_PER_MINUTE:
+            self._not_logged += 1
+            return too_many, None
+        not_logged, self._not_logged = self._not_logged, 0
+        self._lines += 1
+        return too_many, not_logged
 
 
 def _credentials(header: str) -> tuple[str, str | None]:

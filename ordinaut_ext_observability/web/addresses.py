@@ -1,41 +1,28 @@
-"""Lists of client addresses: who may set ids, who may scrape."""
+"""Addresses of clients: lists of networks, and the part of an address that limits count by."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import lru_cache
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ordinaut_ext_observability.settings.types import EVERYWHERE, Network
 
-EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 _MAX_REMEMBERED_HOSTS = 1024
 _MAX_ADDRESS_LENGTH = 64  # an IPv6 address with its zone; behind a proxy it may be any text that a client wrote
 _IPV6_NETWORK_BITS = 64  # what one customer of a provider has at least
 
 
-@dataclass(slots=True)
 class AddressList:
-    """Whether a client's address is in one of some networks; answers are remembered for 1024 addresses."""
+    """A setting's networks; whether an address is in one of them is remembered for 1024 addresses."""
 
-    networks: tuple[Network, ...]
-    is_everywhere: bool = field(init=False)
-    _remembered: dict[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.is_everywhere = self.networks == EVERYWHERE
+    def __init__(self, networks: tuple[Network, ...]) -> None:
+        self.is_everywhere = networks == EVERYWHERE
+        self._networks = networks
+        self._holds_host = lru_cache(_MAX_REMEMBERED_HOSTS)(self._look_up)
 
     def holds(self, client: tuple[str, int] | None) -> bool:
         """False for a client without an address, such as one on a Unix socket, unless every address is in."""
-        if self.is_everywhere:
-            return True
-        host = client[0][:_MAX_ADDRESS_LENGTH] if client else ""
-        known = self._remembered.get(host)
-        if known is None:
-            if len(self._remembered) >= _MAX_REMEMBERED_HOSTS:
-                self._remembered.clear()
-            known = self._remembered[host] = self._look_up(host)
-        return known
+        return self.is_everywhere or (client is not None and self._holds_host(client[0][:_MAX_ADDRESS_LENGTH]))
 
     def _look_up(self, host: str) -> bool:
         try:
@@ -43,13 +30,13 @@ class AddressList:
         except ValueError:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network or address in network for network in self.networks)
+        return any((mapped or address) in network or address in network for network in self._networks)
 
 
 def network_of(host: str) -> str:
     """The part of an address that one client cannot change at will: IPv4 as it is, of IPv6 the first 64 bits.
 
-    What is no address has the same empty network.
+    Text that is no address has the empty network.
     """
     try:
         address = ipaddress.ip_address(host[:_MAX_ADDRESS_LENGTH])
@@ -60,12 +47,3 @@ def network_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Address(int(address) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))
-
-
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks from CIDR notation or single addresses.
-
-    Raises:
-        ValueError: a text is neither.
-    """
-    return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,32 +17,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.web.addresses import network_of
 
-MAX_CONNECTIONS = 256
-"""A quarter of the 1024 descriptors a process usually may have: the others are the host's."""
-
-MAX_CONNECTIONS_PER_NETWORK = 128
-"""Half of all places, so that one address never takes those of others."""
-
-REQUEST_SECONDS = 5.0
-"""Longest wait for the whole of a first request."""
-
-IDLE_SECONDS = 20
-"""Longest wait for the whole of a further request; longer than a scrape interval of 15 seconds."""
-
-ANSWER_SECONDS = 60.0
-"""Longest time to answer and to have the answer read: a scraper that needs longer has given up."""
-
-MAX_UNREAD_BYTES = 128 * 1024 * 1024
-"""Bytes of answers that their clients have not read yet; a large scrape has 20 MB."""
-
-SWEEP_SECONDS = 1.0
-"""Seconds between two looks at the states; by so much a connection may outlive its time."""
-
-ACCEPTED_AT_ONCE = 8
-"""Connections accepted before requests are read and begun again: few, so that a rush does not close its own newest."""
-
+MAX_CONNECTIONS = 256  # a quarter of the 1024 descriptors a process usually may have: the others are the host's
+MAX_CONNECTIONS_PER_NETWORK = 128  # half of all places, so that one address never takes those of others
+REQUEST_SECONDS = 5.0  # longest wait for the whole of a first request
+IDLE_SECONDS = 20  # longest wait for the whole of a further request; longer than a scrape interval of 15 seconds
+ANSWER_SECONDS = 60.0  # to answer and to have the answer read: a scraper that needs longer has given up
+MAX_UNREAD_BYTES = 128 * 1024 * 1024  # of answers that their clients have not read yet; a large scrape has 20 MB
+SWEEP_SECONDS = 1.0  # between two looks at the states; by so much a connection may outlive its time
+ACCEPTED_AT_ONCE = 8  # before requests are read and begun again: few, or a rush closes its own newest
 _REQUESTS_AT_ONCE = ACCEPTED_AT_ONCE  # no fewer, or newcomers would wait for ever longer
-
 _NEW_SECONDS = 1.0  # as long as a probe usually waits for its answer
 
 # What strangers send makes uvicorn warn, a line each; only what fails in us is for the host's log.
@@ -73,13 +55,9 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         self.network = network_of(self.client[0] if self.client else "")
         others = cast("set[BoundedConnection]", self.connections - {self})
-        peers = [other for other in others if other.network == self.network]
-        crowd: Collection[BoundedConnection] = ()
-        if len(peers) >= MAX_CONNECTIONS_PER_NETWORK:
-            crowd = peers
-        elif len(others) >= MAX_CONNECTIONS:
-            crowd = others
-        if crowd:
+        peers = {other for other in others if other.network == self.network}
+        crowd = peers if len(peers) >= MAX_CONNECTIONS_PER_NETWORK else others
+        if crowd is peers or len(others) >= MAX_CONNECTIONS:
             min(crowd, key=lambda other: other.rank(self.opened)).end()
 
     def connection_lost(self, exc: Exception | None) -> None:

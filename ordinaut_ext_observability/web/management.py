@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, cast
 
 import uvicorn
@@ -21,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.background.daemon_threads import join_until
+from ordinaut_ext_observability.background.daemon_threads import call_within, join_until
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.web.answers import error_response
 from ordinaut_ext_observability.web.connections import (
@@ -32,7 +31,6 @@ from ordinaut_ext_observability.web.connections import (
     close_overdue_connections,
 )
 
-_START_TIMEOUT_SECONDS = 5.0
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
 
@@ -88,18 +86,14 @@ class ManagementServer:
             self._claim = _claim_for_workers(f"{self._host}:{self._port}")
         listener = self._listen_on_first_free()
         self._port = listener.getsockname()[1]
-        ready = threading.Event()
-        thread = threading.Thread(
-            target=self._serve, args=(self._server, listener, ready), name="observability-management", daemon=True
-        )
+        thread = threading.Thread(target=self._serve, args=(self._server, listener), daemon=True)
+        thread.name = "observability-management"
         try:
             thread.start()
         except RuntimeError:
             listener.close()
             raise
-        self._thread = thread
-        self._listener = listener
-        ready.wait(_START_TIMEOUT_SECONDS)
+        self._thread, self._listener = thread, listener
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
@@ -131,7 +125,8 @@ class ManagementServer:
 
     def _listen(self, port: int) -> socket.socket:
         try:
-            family, kind, protocol, _, address = _resolve(self._host, port)
+            # In a thread: the host starts meanwhile, and a resolver may take half a minute not to answer.
+            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, _resolve, self._host, port)
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
             raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
@@ -164,10 +159,9 @@ class ManagementServer:
             timeout_graceful_shutdown=1,
         )
 
-    def _serve(self, server: uvicorn.Server, listener: socket.socket, ready: threading.Event) -> None:
+    def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
         async def serve() -> None:
             asyncio.get_running_loop().call_soon(self._on_loop)
-            asyncio.get_running_loop().call_soon(ready.set)
             connections = cast("set[BoundedConnection]", server.server_state.connections)
             sweeping = asyncio.create_task(close_overdue_connections(connections))
             try:
@@ -182,32 +176,14 @@ class ManagementServer:
 
 
 def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
-    """The address to listen on. The host starts meanwhile, and a resolver may take half a minute not to answer.
-
-    Raises:
-        OSError: there is none, or no answer in time.
-    """
-    answer: Future[Any] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0])
-        except OSError as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="observability-resolver", daemon=True).start()
-    resolved: tuple[int, int, int, str, Any] = answer.result(_RESOLVE_SECONDS)
-    return resolved
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
 
 def _claim_for_workers(address: str) -> socket.socket | None:
     """Held by the one process that opens this address among the workers of a server; None where that cannot be told.
 
-    Workers have the process group of their server in common. The name is Linux's own kind, which leaves no file and
-    ends with its process.
-
-    Raises:
-        ServedByAnotherWorkerError: another process holds it.
+    Workers have the process group of their server in common. A name of Linux's own kind leaves no file and ends with
+    its process. Raises `ServedByAnotherWorkerError` where another process holds it.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

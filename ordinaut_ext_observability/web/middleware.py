@@ -10,11 +10,12 @@ kept-alive requests), so each of our variables is set. Nothing is put back at th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ordinaut_ext_observability.correlation.context import NO_WORK, request_ids, work_ids
-from ordinaut_ext_observability.web.exchange import Observer
+from ordinaut_ext_observability.web.exchange import MiddlewareContext
 from ordinaut_ext_observability.web.http_exchange import HttpExchange
 from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
 
@@ -22,24 +23,25 @@ from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
 class ObservabilityMiddleware:
     """Wraps the host's whole middleware stack."""
 
-    def __init__(self, app: ASGIApp, observer: Observer, on_first_request: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, context: MiddlewareContext, on_first_request: Callable[[], None]) -> None:
         self.app = app  # under this name other instrumentation looks for the next layer
-        self._observer = observer
-        self._on_first_request = on_first_request
+        self._context = context
+        self._on_first_request: Callable[[], None] | None = on_first_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: HttpExchange | WebSocketExchange | None = None
         try:
             kind = scope["type"]
             if kind == "http":
-                exchange = HttpExchange(self._observer, scope, receive, send)
+                exchange = HttpExchange(self._context, scope, receive, send)
+                self._context.recorder.in_progress.add(exchange)
             elif kind == "websocket":
-                exchange = WebSocketExchange(self._observer, scope, receive, send)
+                exchange = WebSocketExchange(self._context, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:
                 start, self._on_first_request = self._on_first_request, None
                 start()
         except Exception:  # noqa: BLE001 - see the module's docstring
-            self._observer.internal_error()
+            self._context.count_error()
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -51,11 +53,17 @@ class ObservabilityMiddleware:
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            exchange.failed(error)
+            self._call(exchange.note_failure, error)
             raise
         finally:
             if not exchange.finished:
-                exchange.abandon()
+                self._call(exchange.abandon)
             if around is not None:
                 request_ids.set(around[0])
                 work_ids.set(around[1])
+
+    def _call(self, method: Callable[..., None], *arguments: Any) -> None:
+        try:
+            method(*arguments)
+        except Exception:  # noqa: BLE001 - see the module's docstring
+            self._context.count_error()

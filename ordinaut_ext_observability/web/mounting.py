@@ -9,9 +9,7 @@ Three ways lead there, since each alone fails somewhere:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -27,7 +25,7 @@ class _OutermostLayer(ServerErrorMiddleware):
     """
 
     def __init__(self, inner: ASGIApp, wrap: Wrap, is_needed: Callable[[], bool]) -> None:
-        """`is_needed` tells whether the application has no other layer of ours."""
+        """`is_needed` is true while the application has no other layer of ours."""
         next_app = getattr(inner, "app", inner)
         super().__init__(
             _WhenNeeded(wrap(next_app), next_app, is_needed),
@@ -42,7 +40,7 @@ class _OutermostLayer(ServerErrorMiddleware):
 
 
 class _WhenNeeded:
-    """What is left of our layer once OpenTelemetry has taken it apart: it measures unless we are outermost again."""
+    """The rest of our layer once OpenTelemetry has taken it apart: it measures unless we are outermost again."""
 
     def __init__(self, ours: ASGIApp, inner: ASGIApp, is_needed: Callable[[], bool]) -> None:
         self.app = inner
@@ -54,49 +52,22 @@ class _WhenNeeded:
 
 
 class Mounting:
-    """One application with our layer around it."""
+    """One application with our layer around its middleware stack."""
 
-    def __init__(
-        self,
-        app: FastAPI,
-        wrap: Wrap,
-        *,
-        on_start: Callable[[], Awaitable[None]],
-        on_started: Callable[[], None],
-        on_stop: Callable[[], Awaitable[None]],
-    ) -> None:
-        """`on_start` runs before the host's own start-up, `on_started` after it, `on_stop` after its shutdown."""
+    def __init__(self, app: FastAPI, wrap: Wrap) -> None:
+        """Nothing is changed yet."""
         self._app = app
         self._wrap = wrap
-        self._on_start = on_start
-        self._on_started = on_started
-        self._on_stop = on_stop
         self._layer: ASGIApp | None = None
-        self._late = False
-
-    @property
-    def late(self) -> bool:
-        """Whether the application had started before we came: its lifespan passed without us."""
-        return self._late
+        self.late = False
+        """True: the application had started before `attach`, and its lifespan passed without us."""
 
     def attach(self) -> None:
-        """Take our place. Called once."""
-        self._late = self._app.middleware_stack is not None
-        if self._late:
-            self._wrap_built_stack()
+        """Take our place, or make sure of it. Called once."""
+        self.late = self._app.middleware_stack is not None
+        if self.late:
+            self.wrap_built_stack()
             return
-        self._wrap_stack_building()
-        self._wrap_lifespan()
-
-    def _wrap_built_stack(self) -> None:
-        stack = self._app.middleware_stack
-        if stack is not None and stack is not self._layer:
-            # Where the stack was wrapped as it was built, OpenTelemetry may have taken our layer off again.
-            inner = stack.inner if isinstance(stack, _OutermostLayer) else stack
-            self._layer = self._wrap(inner)
-            self._app.middleware_stack = self._layer
-
-    def _wrap_stack_building(self) -> None:
         build = self._app.build_middleware_stack
 
         def build_wrapped() -> ASGIApp:
@@ -104,18 +75,11 @@ class Mounting:
 
         self._app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
 
-    def _wrap_lifespan(self) -> None:
-        original = self._app.router.lifespan_context
-
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[Any]:
-            self._wrap_built_stack()
-            await self._on_start()
-            try:
-                async with original(app) as state:
-                    self._on_started()
-                    yield state
-            finally:
-                await self._on_stop()
-
-        self._app.router.lifespan_context = lifespan
+    def wrap_built_stack(self) -> None:
+        """Be outermost again, whatever was put around the stack since it was built."""
+        stack = self._app.middleware_stack
+        if stack is not None and stack is not self._layer:
+            # Where the stack was wrapped as it was built, OpenTelemetry may have taken our layer off again.
+            inner = stack.inner if isinstance(stack, _OutermostLayer) else stack
+            self._layer = self._wrap(inner)
+            self._app.middleware_stack = self._layer

@@ -14,34 +14,28 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
 from ordinaut_ext_observability.scrub.plain_values import json_text
-from ordinaut_ext_observability.web.http_exchange import HttpExchange, Unusual
+from ordinaut_ext_observability.settings.parts import HttpSettings
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.http_exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
 
 
 class RequestSeries:
-    """All that the requests of a method, endpoint and status code share.
+    """The series of a method, endpoint and status code.
 
-    Only the recorder writes these series, and one thread at a time: so it does without their locks.
+    Only the recorder writes them, and one thread at a time: so it does without their locks.
     """
-
-    __slots__ = (
-        "_bounds",
-        "_plugin_requests",
-        "_plugin_seconds",
-        "_request_bytes",
-        "_requests",
-        "_response_bytes",
-        "_seconds",
-    )
 
     def __init__(self, metrics: Metrics, method: str, endpoint: str, status_code: str) -> None:
         self._bounds = metrics.http_request_seconds.bounds
@@ -60,7 +54,7 @@ class RequestSeries:
         self._request_bytes.value += exchange.request_bytes
         if self._plugin_requests is not None:
             self._plugin_requests.value += 1
-        if exchange.unusual is not None and exchange.unusual.stream_endpoint is not None:
+        if exchange.rare is not None and exchange.rare.stream_endpoint is not None:
             return
         seconds = exchange.seconds
         child = self._seconds
@@ -71,11 +65,10 @@ class RequestSeries:
 
     def exemplify(self, exchange: HttpExchange, ended_at: float) -> None:
         """Let the request stand for its bucket: its trace is recorded somewhere."""
-        _, trace_id, _, _ = exchange.ids
-        self._seconds.exemplify(Exemplar(trace_id, exchange.seconds, round(ended_at, 3)))
+        self._seconds.exemplify(Exemplar(exchange.ids[1], exchange.seconds, round(ended_at, 3)))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EndpointRecord:
     """How the requests of a method, endpoint and status code are recorded."""
 
@@ -93,29 +86,24 @@ class RequestRecorder:
         metrics: Metrics,
         access_log: AccessLog,
         id_reader: RequestIdReader,
+        settings: HttpSettings,
         *,
-        is_own: Callable[[str], bool],
-        measured: bool,
-        measures_own: bool,
-        excluded_endpoints: tuple[str, ...],
         quiet_endpoints: tuple[str, ...],
+        is_own: Callable[[str], bool],
     ) -> None:
-        """`is_own` tells our endpoints from the host's; the endpoint lists hold shell patterns: `/health/*`."""
+        """`quiet_endpoints` holds shell patterns such as `/health/*`; `is_own` tells our endpoints from the host's."""
         self.in_progress: set[HttpExchange] = set()
-        self._counted_in_progress = {"GET": 0}
         self.waiting: deque[HttpExchange] = deque()
         self.wake = access_log.wake
         self._metrics = metrics
         self._access_log = access_log
         self._id_reader = id_reader
-        self._is_own = is_own
-        self._measured = measured
-        self._measures_own = measures_own
-        self._excluded_endpoints = excluded_endpoints
+        self._settings = settings
         self._quiet_endpoints = quiet_endpoints
-        self._records: dict[tuple[str, str, int], EndpointRecord] = {}
-        # By the identity of the route that the router left in the scope, which is kept so that no other gets its id.
-        self._by_route: dict[tuple[int, str, int], tuple[EndpointRecord, object]] = {}
+        self._is_own = is_own
+        # By the endpoint, and by the identity of the route that the router left in the scope, which is kept beside it
+        # so that no other object gets its id.
+        self._records: dict[tuple[int | str, str, int], tuple[EndpointRecord, object]] = {}
         self._recording = threading.Lock()
         self._overhead = metrics.overhead_seconds.labels("recorder")
         metrics.registry.refresh_with(_while_alive(self.refresh))
@@ -133,7 +121,7 @@ class RequestRecorder:
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
         self.record_waiting()
-        if self._measured:
+        if self._settings.enabled:
             self._count_in_progress()
 
     def _record_waiting(self) -> None:
@@ -155,18 +143,20 @@ class RequestRecorder:
         series = record.series
         if series is not None:
             series.add(exchange)
-        seconds = exchange.seconds
-        ids = exchange.ids
+        seconds, ids = exchange.seconds, exchange.ids
+        ended_at = wall_offset + exchange.started + seconds
         if self._access_log.enabled:
             level = self._access_log.level(status, seconds, quiet=record.quiet)
             if level is not None:
                 details = self._details(exchange, record.endpoint)
-                ended_at = wall_offset + exchange.started + seconds
                 self._access_log.emit(level, record.access_layout, ended_at, seconds, ids, details)
         if ids[3] and series is not None:
-            series.exemplify(exchange, wall_offset + exchange.started + seconds)
-        if exchange.unusual is not None and exchange.unusual.stream_endpoint is not None:
-            self._measure_stream(exchange.seconds, exchange.unusual, exchange.unusual.stream_endpoint)
+            series.exemplify(exchange, ended_at)
+        if exchange.rare is not None and exchange.rare.stream_endpoint is not None:
+            endpoint = exchange.rare.stream_endpoint
+            self._metrics.streams_open.labels(endpoint).dec()
+            self._metrics.stream_seconds.labels(endpoint).observe(seconds)
+            self._metrics.stream_messages.labels(endpoint).inc(exchange.rare.stream_messages)
 
     def _find_record(self, exchange: HttpExchange, status: int) -> EndpointRecord:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
@@ -174,82 +164,65 @@ class RequestRecorder:
         route = scope.get("route")
         if "fastapi" in scope and "effective_route_context" in scope["fastapi"]:
             route = scope["fastapi"]["effective_route_context"]
-        simple = route is not None and "app_root_path" not in scope  # and no mount was entered
-        if simple:
-            key = (id(route), scope["method"], status)
-            found = self._by_route.get(key)
+        by_route = (id(route), scope["method"], status)
+        known = route is not None and "app_root_path" not in scope  # and no mount was entered
+        if known:
+            found = self._records.get(by_route)
             if found is not None:
                 return found[0]
-        method = exchange.known_method()
-        endpoint = exchange.endpoint()
-        record = self._records.get((method, endpoint, status))
-        if record is None:
-            record = self._add_record(method, endpoint, status)
-        if simple:
-            if len(self._by_route) >= _MAX_REMEMBERED:
-                self._by_route.clear()
-            self._by_route[key] = (record, route)
+        method, endpoint = exchange.known_method(), exchange.endpoint()
+        found = self._records.get((endpoint, method, status))
+        record = found[0] if found is not None else self._make_record(method, endpoint, status)
+        if len(self._records) >= _MAX_REMEMBERED:
+            self._records.clear()
+        self._records[endpoint, method, status] = (record, None)
+        if known:
+            self._records[by_route] = (record, route)
         return record
 
     def _count_in_progress(self) -> None:
         """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
-        counted = self._counted_in_progress
-        counted.update(dict.fromkeys(counted, 0))
+        gauge = self._metrics.http_in_progress
+        counted = {"GET": 0, **dict.fromkeys((child.label_values[0] for child in gauge.children()), 0)}
         for exchange in list(self.in_progress):
-            streams = exchange.unusual is not None and exchange.unusual.stream_endpoint is not None
+            streams = exchange.rare is not None and exchange.rare.stream_endpoint is not None
             if not streams and not self._is_own(exchange.endpoint()):
                 method = exchange.known_method()
                 counted[method] = counted.get(method, 0) + 1
         for method, number in counted.items():
-            self._metrics.http_in_progress.labels(method).set(number)
-
-    def _measure_stream(self, seconds: float, stream: Unusual, endpoint: str) -> None:
-        metrics = self._metrics
-        metrics.streams_open.labels(endpoint).dec()
-        metrics.stream_seconds.labels(endpoint).observe(seconds)
-        metrics.stream_messages.labels(endpoint).inc(stream.stream_messages)
+            gauge.labels(method).set(number)
 
     def _details(self, exchange: HttpExchange, endpoint: str) -> str:
         """The fields after the duration."""
-        details = f',"response_bytes":{exchange.response_bytes}'
-        if exchange.request_bytes:
-            details = f',"request_bytes":{exchange.request_bytes}{details}'
+        request_bytes = f',"request_bytes":{exchange.request_bytes}' if exchange.request_bytes else ""
+        details = f'{request_bytes},"response_bytes":{exchange.response_bytes}'
         if endpoint is UNMATCHED:
             details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
         if self._id_reader.distrusts:
             parent_id = self._id_reader.parent_id(exchange.scope)
             if parent_id is not None:
                 details = f'{details},"parent_request_id":"{parent_id}"'
-        if exchange.unusual is not None and exchange.unusual.exception_type:
-            details = f'{details},"exception_type":{json_text(exchange.unusual.exception_type)}'
+        if exchange.rare is not None and exchange.rare.exception_type:
+            details = f'{details},"exception_type":{json_text(exchange.rare.exception_type)}'
         return details
 
-    def _add_record(self, method: str, endpoint: str, status_code: int) -> EndpointRecord:
-        own = not self._measures_own and self._is_own(endpoint)
-        excluded = own or _matches(endpoint, self._excluded_endpoints)
-        measured = self._measured and not excluded
-        record = EndpointRecord(
+    def _make_record(self, method: str, endpoint: str, status_code: int) -> EndpointRecord:
+        settings = self._settings
+        excluded = not settings.include_own_endpoints and self._is_own(endpoint)
+        excluded = excluded or _matches(endpoint, settings.exclude_endpoints)
+        measured = settings.enabled and not excluded
+        return EndpointRecord(
             endpoint=endpoint,
             series=RequestSeries(self._metrics, method, endpoint, str(status_code)) if measured else None,
             quiet=excluded or _matches(endpoint, self._quiet_endpoints),
             access_layout=self._access_log.layout(method, endpoint, status_code),
         )
-        if len(self._records) >= _MAX_REMEMBERED:
-            self._records.clear()
-        self._records[method, endpoint, status_code] = record
-        return record
 
 
 def _while_alive(method: Callable[[], None]) -> Callable[[], None]:
     """The method, as a function that does not keep its object: threads hold it, and the object leads to the host."""
     held = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = held()
-        if alive is not None:
-            alive()
-
-    return call
+    return lambda: (alive := held()) and alive()
 
 
 def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.types import Scope
 
+from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, parse_traceparent, random_ids
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.addresses import AddressList
+
+Headers = list[tuple[bytes, bytes]]
 
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
 
+# Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's.
 _IDS = "ordinaut_observability_ids"
-"""Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's."""
+_WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
 
 class RequestIdReader:
@@ -24,11 +28,12 @@ class RequestIdReader:
     from a trusted address; else the request gets a new one.
     """
 
-    def __init__(self, trusted: AddressList, on_rejected: Callable[[str, int], None]) -> None:
-        """`on_rejected` is told the reason and the length of an id that was replaced."""
+    def __init__(self, trusted: AddressList, metrics: Metrics, event: events.LogEvent) -> None:
         self.distrusts = not trusted.is_everywhere
         self._trusted = trusted
-        self._on_rejected = on_rejected
+        self._metrics = metrics
+        self._event = event
+        self._warning_due_at = 0.0
 
     def read(self, scope: Scope) -> RequestIds:
         """The request's ids, with a span id of our own."""
@@ -36,6 +41,14 @@ class RequestIdReader:
         if ids is None:
             ids = scope[_IDS] = self._make_ids(scope)
         return ids
+
+    def parent_id(self, scope: Scope) -> str | None:
+        """The well-formed id of a caller that was not trusted to set it."""
+        if self._trusted.holds(scope.get("client")):
+            return None
+        headers = dict(scope["headers"])
+        offered = headers.get(b"x-request-id") or headers.get(b"x-correlation-id") or b""
+        return offered.decode("ascii") if match_client_id(offered) else None
 
     def _make_ids(self, scope: Scope) -> RequestIds:
         try:
@@ -49,15 +62,7 @@ class RequestIdReader:
                 return self._continue(trace_id, digits[32:], headers, scope)
         return (trace_id, trace_id, digits[32:], False)
 
-    def parent_id(self, scope: Scope) -> str | None:
-        """The well-formed id of a caller that was not trusted to set it."""
-        if self._trusted.holds(scope.get("client")):
-            return None
-        headers = dict(scope["headers"])
-        offered = headers.get(b"x-request-id") or headers.get(b"x-correlation-id") or b""
-        return offered.decode("ascii") if match_client_id(offered) else None
-
-    def _continue(self, trace_id: str, span_id: str, headers: list[tuple[bytes, bytes]], scope: Scope) -> RequestIds:
+    def _continue(self, trace_id: str, span_id: str, headers: Headers, scope: Scope) -> RequestIds:
         """The ids with what the caller gave put in their place."""
         named = dict(headers)
         correlation_id = trace_id
@@ -68,15 +73,22 @@ class RequestIdReader:
             if caller is not None:
                 trace_id, _, sampled = caller
         offered = named.get(b"x-request-id") or named.get(b"x-correlation-id")
-        if offered is not None and self._accepts(offered, scope):
-            correlation_id = offered.decode("ascii")
+        if offered is not None:
+            reason = self._objection(offered, scope)
+            if reason is None:
+                correlation_id = offered.decode("ascii")
+            else:
+                self._tell_rejected(reason, len(offered))
         return (correlation_id, trace_id, span_id, sampled)
 
-    def _accepts(self, offered: bytes, scope: Scope) -> bool:
+    def _objection(self, offered: bytes, scope: Scope) -> str | None:
         if match_client_id(offered) is None:
-            self._on_rejected("too_long" if len(offered) > MAX_ID_LENGTH else "characters", len(offered))
-            return False
-        if not self._trusted.holds(scope.get("client")):
-            self._on_rejected("untrusted_address", len(offered))
-            return False
-        return True
+            return "too_long" if len(offered) > MAX_ID_LENGTH else "characters"
+        return None if self._trusted.holds(scope.get("client")) else "untrusted_address"
+
+    def _tell_rejected(self, reason: str, length: int) -> None:
+        self._metrics.request_ids_rejected.labels(reason).inc()
+        now = monotonic_seconds()
+        if reason != "untrusted_address" and now >= self._warning_due_at:
+            self._warning_due_at = now + _WARNING_SECONDS
+            self._event(events.REQUEST_ID_REJECTED, reason=reason, length=length)

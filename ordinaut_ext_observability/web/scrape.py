@@ -6,11 +6,16 @@ import asyncio
 import contextlib
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
-from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.slicer import Slicer, pause
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
@@ -18,22 +23,10 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format
 from ordinaut_ext_observability.metrics.registry import Registry
 
-SLICE_SECONDS = 0.001
-"""How long rendering holds the event loop before it lets others run."""
-
-MAX_RENDERINGS = 8
-"""Scrapes with different filters or formats that are rendered at the same time."""
-
-MAX_WAITING = 100
-"""Scrapes that wait for a rendering: those of clients that went away wait on, so many may come up."""
-
-FOREIGN_TIMEOUT_SECONDS = 5.0
-"""How long a scrape waits for metrics of other code; a collector that takes longer is left out."""
-
-_FURTHER_TIMEOUT_SECONDS = 2.0
-"""How long it then waits for the others: with both, an answer comes within Prometheus's usual ten seconds."""
-
-_COMPRESS_BYTES = 64 * 1024
+MAX_RENDERINGS = 8  # of scrapes with different filters or formats, at the same time
+MAX_WAITING = 100  # scrapes that wait for a rendering: those of clients that went away wait on, so many may come up
+FOREIGN_TIMEOUT_SECONDS = 5.0  # longest wait for metrics of other code; a collector that takes longer is left out
+_FURTHER_TIMEOUT_SECONDS = 2.0  # then for the others: an answer comes within Prometheus's usual ten seconds
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the lowest is the fastest
 
@@ -50,6 +43,22 @@ class ScrapeRequest:
     gzip: bool
     names: frozenset[str] | None
     """Family and sample names to render, or None for all."""
+
+
+class PiecewiseResponse(Response):
+    """A body sent in pieces, between which the loop does what else is due: ten megabytes at once would hold it."""
+
+    def __init__(self, pieces: list[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as inherited
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        last = len(self._pieces) - 1
+        for number, piece in enumerate(self._pieces):
+            await send({"type": "http.response.body", "body": piece, "more_body": number < last})
+            if number < last:
+                await pause()
 
 
 class ScrapeService:
@@ -70,14 +79,12 @@ class ScrapeService:
         self._shown = shown
         self._foreign = foreign
         self._executor = executor
-        self._renderings: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
-        """The newest rendering of each request."""
-        self._joinable: dict[ScrapeRequest, asyncio.Task[bytes]] = {}
-        """Those that have not begun to read what they show."""
+        self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # the newest of each request
+        self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # those that have not read anything yet
         self._waiting = 0
 
-    async def scrape(self, request: ScrapeRequest) -> bytes:
-        """The body of the response.
+    async def scrape(self, request: ScrapeRequest) -> list[bytes]:
+        """The body of the response, in one piece at least.
 
         Raises:
             TooManyScrapesError: `MAX_RENDERINGS` others are under way, or `MAX_WAITING` wait for them.
@@ -93,7 +100,7 @@ class ScrapeService:
         finally:
             self._waiting -= 1
 
-    def _begin(self, request: ScrapeRequest) -> asyncio.Task[bytes]:
+    def _begin(self, request: ScrapeRequest) -> asyncio.Task[list[bytes]]:
         """Start a rendering; while another of the same request is under way, it begins after that."""
         before = self._renderings.get(request)
         if before is None and len(self._renderings) >= MAX_RENDERINGS:
@@ -109,7 +116,7 @@ class ScrapeService:
         rendering.add_done_callback(ended)
         return rendering
 
-    async def _render(self, request: ScrapeRequest, before: asyncio.Task[bytes] | None) -> bytes:
+    async def _render(self, request: ScrapeRequest, before: asyncio.Task[list[bytes]] | None) -> list[bytes]:
         if before is not None:
             await asyncio.wait([before])
         del self._joinable[request]
@@ -121,45 +128,46 @@ class ScrapeService:
         size = 0
         body: list[bytes] = []
         compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW) if request.gzip else None
-        async for piece in self._pieces(registry, request):
+        async for text in self._texts(registry, request):
+            piece = text.encode()
             size += len(piece)
-            body.append(await self._run(compressor.compress, piece) if compressor else piece)
+            if compressor is not None:
+                piece = await asyncio.get_running_loop().run_in_executor(self._executor(), compressor.compress, piece)
+            body.append(piece)
         if compressor is not None:
             body.append(compressor.flush())
         format_label = request.format.name
         metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)
         metrics.scrape_bytes.labels(format_label).set(size)
-        return b"".join(body)
+        return [b"".join(body)] if request.gzip else body
 
-    async def _pieces(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[bytes]:
-        """The text, in pieces worth compressing; between slices of time the loop runs what else is due."""
+    async def _texts(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[str]:
+        """The text, a slice of rendering at a time; with the last one comes what other code registered."""
         openmetrics, escaping = request.format
-        cpu_seconds = self._metrics.overhead_seconds.labels("scrape")
-        gathered: list[str] = []
-        gathered_length = 0
-        slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        for text in registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping):
-            gathered.append(text)
-            gathered_length += len(text)
-            if gathered_length >= _COMPRESS_BYTES:
-                yield "".join(gathered).encode()
-                gathered.clear()
-                gathered_length = 0
-            if monotonic_seconds() - slice_started > SLICE_SECONDS:
-                cpu_seconds.inc(thread_cpu_seconds() - cpu_started)
-                await asyncio.sleep(0)
-                slice_started, cpu_started = monotonic_seconds(), thread_cpu_seconds()
-        gathered += await self._foreign_pieces(request)
-        if openmetrics:
-            gathered.append(OPENMETRICS_END)
-        yield "".join(gathered).encode()
+        slicer = Slicer()
+        async for pieces in slicer.slices(
+            registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping)
+        ):
+            yield "".join(pieces)
+        self._metrics.overhead_seconds.labels("scrape").inc(slicer.cpu_seconds)
+        foreign = await self._foreign_pieces(request)
+        yield "".join([*foreign, OPENMETRICS_END if openmetrics else ""])
 
     async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
-        """What other code registered, as far as its collectors neither hang nor fail."""
+        """The pieces of what other code registered, as far as its collectors neither hang nor fail."""
+        loop = asyncio.get_running_loop()
         pieces: list[str] = []
         for patience in (FOREIGN_TIMEOUT_SECONDS, _FURTHER_TIMEOUT_SECONDS):
-            rendered = asyncio.Event()
-            pieces, thread = self._render_foreign(rendered, request)
+            pieces, rendered = [], asyncio.Event()
+            tell = partial(loop.call_soon_threadsafe, rendered.set)
+            # A daemon, unlike an executor's thread: a collector that never returns must not keep the host from ending.
+            thread = threading.Thread(
+                target=self._render_foreign,
+                args=(request, pieces, tell),
+                name="observability-foreign-metrics",
+                daemon=True,
+            )
+            thread.start()
             try:
                 await asyncio.wait_for(rendered.wait(), patience)
                 break
@@ -168,25 +176,12 @@ class ScrapeService:
                 self._metrics.count_internal_error("foreign_metrics")
         return pieces.copy()
 
-    def _render_foreign(self, rendered: asyncio.Event, request: ScrapeRequest) -> tuple[list[str], threading.Thread]:
-        """A list, and the thread that adds the pieces to it and sets the event at the end."""
-        loop = asyncio.get_running_loop()
-        pieces: list[str] = []
-
-        def render() -> None:
-            try:
-                openmetrics, escaping = request.format
-                for piece in self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping):
-                    pieces.append(piece)  # noqa: PERF402 - one by one: those so far are shown when the next hangs
-            except Exception:  # noqa: BLE001 - foreign code may raise anything
-                self._metrics.count_internal_error("foreign_metrics")
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                loop.call_soon_threadsafe(rendered.set)
-
-        # A daemon, unlike an executor's thread: a collector that never returns must not keep the host from ending.
-        thread = threading.Thread(target=render, name="observability-foreign-metrics", daemon=True)
-        thread.start()
-        return pieces, thread
-
-    async def _run(self, compress: Callable[[bytes], bytes], piece: bytes) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._executor(), compress, piece)
+    def _render_foreign(self, request: ScrapeRequest, pieces: list[str], tell: Callable[[], object]) -> None:
+        try:
+            openmetrics, escaping = request.format
+            for piece in self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping):
+                pieces.append(piece)  # noqa: PERF402 - one by one: those so far are shown when the next hangs
+        except Exception:  # noqa: BLE001 - foreign code may raise anything
+            self._metrics.count_internal_error("foreign_metrics")
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            tell()

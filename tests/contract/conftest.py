@@ -1,4 +1,4 @@
-"""Stores behind one face: on a real server, in a file and in memory."""
+"""RelayStore behind one face: on a real server, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.demo.servers import RedisServer
-from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import TABLES as CLUSTER_TABLES
-from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY, SqliteFile
+from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
-from ordinaut_ext_observability.relay.sqlite_store import TABLES, SqliteRelayStore
-from ordinaut_ext_observability.relay.store import RelayStore, Stores
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
+from ordinaut_ext_observability.relay.store import RelayStore
 
 
 class ManualClock:
-    """Both clocks, moved by hand."""
+    """Both clocks, moved by hand: together as time goes on, or the one that can be set."""
 
     def __init__(self) -> None:
-        self.now = 1_700_000_000.0
+        self.now = 10_000.0
+        self.set_by = 1_700_000_000.0
 
     def monotonic(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return self.now
+        return self.now + self.set_by
 
 
 class Place:
     """Where the stores of several processes are one and the same."""
 
     def __init__(
-        self, connect: Callable[[], Stores], wait: Callable[[float], object], lose: Callable[[], object]
+        self, connect: Callable[[], RelayStore], wait: Callable[[float], object], lose: Callable[[], object]
     ) -> None:
         self._connect = connect
         self.wait = wait
         self.lose = lose
         """Delete all that is stored."""
         self.has_processes = True
-        self._opened: list[Stores] = []
+        self.clock = ManualClock()
+        self._opened: list[RelayStore] = []
 
-    def open(self) -> Stores:
+    def open(self) -> RelayStore:
         """The store as another process has it."""
         self._opened.append(self._connect())
         return self._opened[-1]
@@ -62,14 +61,9 @@ def redis_place(redis_url: str) -> Iterator[Place]:
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
 
-    place = Place(lambda: Stores(RedisRelayStore(redis_url, "mine"), RedisCluster(redis_url, "mine")), time.sleep, lose)
+    place = Place(lambda: RedisRelayStore(redis_url, "mine"), time.sleep, lose)
     yield place
     place.close()
-
-
-def _open_file(path: str, clock: ManualClock) -> Stores:
-    file = SqliteFile(path, CLUSTER_TABLES + TABLES)
-    return Stores(SqliteRelayStore(file, clock), SqliteCluster(file, clock))
 
 
 def _move(clock: ManualClock) -> Callable[[float], None]:
@@ -87,7 +81,8 @@ def file_place(tmp_path: Path) -> Iterator[Place]:
         for file in path.parent.iterdir():
             file.unlink()
 
-    place = Place(lambda: _open_file(str(path), clock), _move(clock), lose)
+    place = Place(lambda: SqliteRelayStore(str(path), clock), _move(clock), lose)
+    place.clock = clock
     yield place
     place.close()
 
@@ -95,7 +90,7 @@ def file_place(tmp_path: Path) -> Iterator[Place]:
 @pytest.fixture
 def memory_place() -> Iterator[Place]:
     clock = ManualClock()
-    stores = _open_file(MEMORY, clock)
+    stores = SqliteRelayStore(MEMORY, clock)
     place = Place(lambda: stores, _move(clock), stores.close)
     place.has_processes = False
     yield place
@@ -109,7 +104,7 @@ def place(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def relay(place: Place) -> RelayStore:
-    return place.open().relay
+    return place.open()
 
 
 @pytest.fixture

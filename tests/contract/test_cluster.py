@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +14,21 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster import base, redis, sqlite
+from ordinaut_ext_observability.cluster import base, redis, sqlite, sqlite_file
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import TABLES, SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY, SqliteFile
+from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
+from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 
 SHORT_SECONDS = 0.05
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 class Installation:
@@ -40,9 +50,9 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         place = Installation(lambda: RedisCluster(url, "mine"))
     elif request.param == "file":
         path = str(tmp_path / "private" / "cluster.sqlite")
-        place = Installation(lambda: SqliteCluster(SqliteFile(path, TABLES), SystemClock()))
+        place = Installation(lambda: SqliteCluster(path, SystemClock()))
     else:
-        shared = SqliteCluster(SqliteFile(MEMORY, TABLES), SystemClock())
+        shared = SqliteCluster(MEMORY, SystemClock())
         place = Installation(lambda: shared)
     yield place
     for cluster in place.opened:
@@ -179,17 +189,14 @@ class TestFile:
 
     @pytest.fixture(autouse=True)
     def _closed_at_the_end(self) -> Iterator[None]:
-        self._files: list[SqliteFile] = []
+        self._made: list[SqliteCluster] = []
         yield
-        for file in self._files:
-            file.close()
+        for cluster in self._made:
+            cluster.close()
 
-    def open(self, path: Path) -> SqliteFile:
-        self._files.append(SqliteFile(str(path), TABLES))
-        return self._files[-1]
-
-    def make(self, path: Path) -> SqliteCluster:
-        return SqliteCluster(self.open(path), SystemClock())
+    def make(self, path: Path, clock: Any = None) -> SqliteCluster:
+        self._made.append(SqliteCluster(str(path), clock or SystemClock()))
+        return self._made[-1]
 
     def test_file_and_folder_are_private(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "cluster.sqlite"
@@ -247,20 +254,88 @@ class TestFile:
     def test_clock_set_back_does_not_hold_a_lease_for_ever(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
         clock = _ManualClock()
-        first, second = (SqliteCluster(self.open(tmp_path / "cluster.sqlite"), clock) for _ in range(2))
+        first, second = (self.make(tmp_path / "cluster.sqlite", clock) for _ in range(2))
         assert first.hold_lease("alerts", "a", 60)
         clock.now -= 86_400
         assert second.hold_lease("alerts", "b", 60)
 
     def test_writer_that_was_stopped_in_the_middle_is_not_waited_for(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
-        file = self.open(tmp_path / "cluster.sqlite")
-        cluster = self.make(tmp_path / "cluster.sqlite")
+        other, cluster = self.make(tmp_path / "cluster.sqlite"), self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
-        with file.transaction(write=True):
+        with other._file.transaction(write=True):
             with pytest.raises(ClusterUnavailableError, match="locked"):
                 cluster.write([Put("states", 1, b"2")])
             assert cluster.get("states") == Document(1, b"1")
+
+    @pytest.mark.parametrize("last", ["parent", "child"])
+    def test_what_a_forked_child_and_its_parent_write_is_kept_whoever_closes_first(
+        self, tmp_path: Path, last: str
+    ) -> None:
+        """SQLite notes which locks a process has: a child with the parent's notes would write where nobody reads."""
+        cluster = self.make(tmp_path / "store" / "cluster.sqlite")
+        assert cluster.write([Put("parent", 0, b"1")])
+        (read, write), (go_on, told) = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            kept = cluster.write([Put("child", 0, b"1")])
+            if last == "parent":
+                cluster.close()
+            os.write(write, b".")
+            os.read(go_on, 1)
+            os._exit(0 if kept and cluster.write([Put("child", 1, b"2")]) else 1)
+        os.read(read, 1)
+        assert cluster.write([Put("parent", 1, b"2")])
+        cluster.close()
+        os.write(told, b".")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert [cluster.get(name) for name in ("parent", "child")] == [Document(2, b"2")] * 2
+        for descriptor in (read, write, go_on, told):
+            os.close(descriptor)
+
+    @pytest.mark.parametrize("state", ["waits for another process", "is in the middle"])
+    def test_a_fork_while_a_thread_uses_the_file(
+        self, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It need not wait for another process; where SQLite itself takes long, the child may not use it."""
+        monkeypatch.setattr(sqlite_file, "_FORK_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
+        monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 60)
+        cluster = self.make(tmp_path / "store" / "cluster.sqlite")
+        cluster.write([Put("states", 0, b"1")])
+        entered, leave = threading.Event(), threading.Event()
+
+        def be_in_the_middle() -> None:
+            with cluster._file.transaction(write=True):
+                entered.set()
+                leave.wait(60)
+
+        def wait_for_another() -> None:
+            entered.set()
+            cluster.write([Put("states", 1, b"2")])
+
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, cluster._file.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with holder:
+            assert holder.stdout is not None and holder.stdout.readline()
+            thread = threading.Thread(
+                target=be_in_the_middle if state == "is in the middle" else wait_for_another, daemon=True
+            )
+            thread.start()
+            assert entered.wait(10)
+            child = os.fork()
+            if child == 0:
+                try:
+                    os._exit(cluster.get("states").version)
+                except ClusterUnavailableError:
+                    os._exit(99)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            leave.set()
+            holder.communicate()
+            thread.join(10)
+        assert status == (99 if state == "is in the middle" else 1)
 
 
 class _ManualClock:

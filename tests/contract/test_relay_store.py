@@ -15,7 +15,7 @@ OTHER = "b" * 32
 
 
 def test_publication_is_added_once(place: Any) -> None:
-    one, other = place.open().relay, place.open().relay
+    one, other = place.open(), place.open()
     store = one.join(ME)
     assert other.join(OTHER) == store
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_another_store_adds_nothing(relay: Any) -> None:
 
 
 def test_lost_store_has_another_identity_and_begins_at_zero(place: Any) -> None:
-    relay = place.open().relay
+    relay = place.open()
     store = relay.join(ME)
     relay.append(store, 0, [b"x"])
     relay.publish(store, Publication(ME, 1, {0: 1}))
@@ -67,7 +67,7 @@ def test_lost_store_has_another_identity_and_begins_at_zero(place: Any) -> None:
 
 
 def test_series_are_appended_only_where_the_list_is_known(place: Any) -> None:
-    one, other = place.open().relay, place.open().relay
+    one, other = place.open(), place.open()
     store = one.join(ME)
     assert one.append(store, 0, [b"a", b"\x00\xff"])
     assert not other.append(store, 0, [b"b"])
@@ -79,21 +79,21 @@ def test_series_are_appended_only_where_the_list_is_known(place: Any) -> None:
 
 def test_document_is_written_with_the_counts_or_neither_is(place: Any) -> None:
     """So a leader that was followed by another adds nothing more."""
-    relay, cluster = place.open()
+    relay = place.open()
     store = relay.join(ME)
     relay.join(OTHER)
     assert relay.publish(store, Publication(ME, 1, {0: 1}, Put("checkpoint", 0, b"one"))) is Outcome.ADDED
     assert relay.publish(store, Publication(ME, 1, {0: 1}, Put("checkpoint", 0, b"one"))) is Outcome.ADDED
-    assert cluster.get("checkpoint") == Document(1, b"one")
+    assert relay.get("checkpoint") == Document(1, b"one")
     assert relay.publish(store, Publication(OTHER, 1, {0: 2}, Put("checkpoint", 1, b"two"))) is Outcome.ADDED
     assert relay.publish(store, Publication(ME, 2, {0: 4}, Put("checkpoint", 1, b"late"))) is Outcome.OUTDATED
-    assert cluster.get("checkpoint") == Document(2, b"two")
+    assert relay.get("checkpoint") == Document(2, b"two")
     assert relay.read(store, 0).total[0] == 3
     assert relay.publish(store, Publication(ME, 2, {0: 4})) is Outcome.ADDED
 
 
 def test_entry_is_shown_until_it_expires_or_its_publisher_leaves(place: Any) -> None:
-    relay = place.open().relay
+    relay = place.open()
     store = relay.join(ME)
     relay.join(OTHER)
     relay.say(store, ME, b"\x00 old", 60)
@@ -122,14 +122,14 @@ def test_many_deltas_are_one_publication(relay: Any) -> None:
 
 
 def test_publishers_at_the_same_time_lose_nothing(place: Any) -> None:
-    store = place.open().relay.join(ME)
+    store = place.open().join(ME)
 
     def add(relay: Any, publisher: str) -> None:
         relay.join(publisher)
         for sequence in range(1, 41):
             relay.publish(store, Publication(publisher, sequence, {0: 1, 1: 2}))
 
-    relays = [place.open().relay for _ in range(3 if place.has_processes else 1)]
+    relays = [place.open() for _ in range(3 if place.has_processes else 1)]
     threads = [threading.Thread(target=add, args=(relay, str(number))) for number, relay in enumerate(relays)]
     for thread in threads:
         thread.start()
@@ -146,7 +146,7 @@ class TestFile:
         return file_place
 
     def test_file_that_nobody_has_used_for_a_minute_begins_anew_and_keeps_documents(self, place: Any) -> None:
-        relay, cluster = place.open()
+        relay = place.open()
         store = relay.join(ME)
         relay.append(store, 0, [b"x"])
         relay.publish(store, Publication(ME, 1, {0: 1}, Put("states", 0, b"1")))
@@ -157,17 +157,38 @@ class TestFile:
         assert reading.store != store
         assert (list(reading.series), sum(reading.total)) == ([], 0)
         assert relay.publish(store, Publication(ME, 2, {0: 1})) is Outcome.REPLACED
-        assert cluster.get("states") == Document(1, b"1")
+        assert relay.get("states") == Document(1, b"1")
 
     def test_process_that_says_so_seldom_is_not_taken_for_ended(self, place: Any) -> None:
-        relay = place.open().relay
+        relay = place.open()
         store = relay.join(ME)
         relay.say(store, ME, b"x", 1800)
         place.wait(1700)
         assert relay.join(OTHER) == store
 
+    @pytest.mark.parametrize("seconds", [86_400 * 30, -86_400 * 30])
+    def test_clock_that_is_set_ends_nobody_and_keeps_nobody(self, place: Any, seconds: float) -> None:
+        relay = place.open()
+        store = relay.join(ME)
+        relay.say(store, ME, b"living", 60)
+        relay.join(OTHER)
+        relay.say(store, OTHER, b"ended", 5)
+        place.clock.set_by += seconds
+        place.wait(10)
+        assert relay.join("c" * 32) == store
+        assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
+        assert relay.publish(store, Publication(ME, 1, {0: 1})) is Outcome.ADDED
+
+    def test_machine_that_started_again_has_no_process_of_before(self, place: Any) -> None:
+        relay = place.open()
+        store = relay.join(ME)
+        relay.say(store, ME, b"living", 600)
+        place.clock.now = 5.0
+        assert relay.join(OTHER) != store
+        assert list(relay.read("", 0).entries) == []
+
     def test_publisher_is_remembered_for_a_day(self, place: Any) -> None:
-        relay = place.open().relay
+        relay = place.open()
         store = relay.join(ME)
         for _ in range(25):
             place.wait(3600)
@@ -203,6 +224,22 @@ def test_evicted_key_makes_another_store(redis_url: str) -> None:
         assert sum(relay.read(store, 0).total) == 0
     relay.close()
     client.close()
+
+
+def test_what_was_said_before_the_servers_clock_was_set_back_is_over(redis_url: str) -> None:
+    import redis
+
+    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
+    relay = RedisRelayStore(redis_url, "mine")
+    store = relay.join(ME)
+    relay.say(store, ME, b"x", 60)
+    with redis.Redis.from_url(redis_url) as client:
+        client.zincrby("{ordinaut-observability:mine}:relay:seen", 3_600_000, ME)
+    assert list(relay.read(store, 0).entries) == []
+    relay.say(store, ME, b"living", 60)
+    assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
+    relay.close()
 
 
 def test_installations_on_one_server_do_not_meet(redis_url: str) -> None:

@@ -88,7 +88,7 @@ class ServingProcess:
     @property
     def leads(self) -> bool:
         collecting = self.sources.collecting
-        return collecting is not None and collecting.system is not None and collecting.system.leads
+        return collecting is not None and collecting.states.leads
 
     def states(self) -> dict[str, str]:
         """The result that each check gives now."""

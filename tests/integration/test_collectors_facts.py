@@ -11,15 +11,15 @@ import asyncpg
 import orjson
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
-from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.collectors.collector import ExtraQuery
 from ordinaut_ext_observability.collectors.connection import Database, instant
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from tests.collectors import collect, make_collector
 
 AGENT = uuid.UUID(int=1)
 
@@ -36,17 +36,13 @@ class Host:
         await self.execute("ALTER TABLE due_work DROP CONSTRAINT chk_locked_until_future")
         await self.execute("INSERT INTO agent (id, name, scopes) VALUES ($1, 'a', '{}')", AGENT)
         self.metrics = Metrics(Registry())
-        self.collector = SystemCollector(
-            self.url.replace("postgresql://", "postgresql+psycopg://"),
-            self.metrics,
-            SystemClock(),
-            interval_seconds=15.0,
-            **{"event": lambda *_, **__: None, **self.options},
+        self.collector = make_collector(
+            self.url.replace("postgresql://", "postgresql+psycopg://"), self.metrics, **self.options
         )
         return self
 
     async def __aexit__(self, *_):
-        await self.collector._database.close()
+        await self.collector.close()
         await self.connection.close()
 
     async def task(self, kind="cron", priority=5, status="active", expression=None):
@@ -104,8 +100,8 @@ def test_the_queue(database_url):
         await host.due(low, 300.0, 2, -10.0, "dead")
         await host.heartbeat("alive", 20.0)
         await host.heartbeat("dead", 500.0)
-        await host.collector.collect()
-        facts = host.collector.queue.facts
+        await collect(host.collector)
+        facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.claimable_is_estimate, facts.in_progress) == (8, False, 4)
         assert (facts.expired_owner_alive, facts.expired_owner_dead) == (1, 2)
         assert facts.claimable_by_priority == {2: 6, 9: 2}
@@ -115,8 +111,8 @@ def test_the_queue(database_url):
         assert sum(depth.values()) == 16
         assert host.values("orchestrator_expired_leases") == {("alive",): 1, ("dead",): 2}
         await host.execute("TRUNCATE due_work")
-        await host.collector.collect()
-        assert host.collector.queue.facts.oldest_claimable_age_seconds == 0.0
+        await collect(host.collector)
+        assert host.collector.states.of("queue").facts.oldest_claimable_age_seconds == 0.0
         assert host.values("orchestrator_queue_depth") == {(): 0}
 
 
@@ -126,8 +122,8 @@ def test_beyond_the_cap_the_depth_is_an_estimate(database_url):
         for priority in (1, 3):
             await host.due(await host.task(priority=priority), 60.0, 25_000)
         await host.execute("ANALYZE")
-        await host.collector.collect()
-        facts = host.collector.queue.facts
+        await collect(host.collector)
+        facts = host.collector.states.of("queue").facts
         assert facts.claimable_is_estimate
         assert facts.claimable == pytest.approx(50_000, rel=0.1)
         assert sum(facts.claimable_by_priority.values()) == pytest.approx(facts.claimable, abs=2)
@@ -143,8 +139,8 @@ def test_the_workers(database_url):
         await host.heartbeat("gone", 5000.0, 10)
         await host.due(task, 5.0, 1, 30.0, "busy")
         await host.due(task, 5.0, 1, 30.0, "long at work")
-        await host.collector.collect()
-        facts = host.collector.workers.facts
+        await collect(host.collector)
+        facts = host.collector.states.of("workers").facts
         assert (facts.active, facts.busy, facts.processed_total) == (2, 2, 30)
         assert facts.newest_heartbeat_age_seconds == pytest.approx(5.0, abs=3.0)
         assert facts.oldest_heartbeat_age_seconds == pytest.approx(40.0, abs=3.0)
@@ -152,10 +148,10 @@ def test_the_workers(database_url):
         await host.heartbeat("idle", 0.0, 14)
         await host.heartbeat("new", 0.0, 2)
         await host.execute("DELETE FROM worker_heartbeat WHERE worker_id = 'gone'")
-        await host.collector.collect()
+        await collect(host.collector)
         assert host.values("orchestrator_work_items_processed_total") == {(): 6}
         assert host.values("orchestrator_work_items_finished")["minute",] == 6
-        assert host.collector.workers.facts.processed_total == 36
+        assert host.collector.states.of("workers").facts.processed_total == 36
 
 
 def test_the_scheduler(database_url):
@@ -168,8 +164,8 @@ def test_the_scheduler(database_url):
         await host.task("once", expression="2999-01-01T00:00:00")
         await host.task("once", expression="2001-01-01T00:00:00Z")
         await host.task("once", expression="tomorrow")
-        await host.collector.collect()
-        facts = host.collector.scheduler.facts
+        await collect(host.collector)
+        facts = host.collector.states.of("scheduler").facts
         assert (facts.table_exists, facts.jobs, facts.active_schedules) == (False, 0, 3)
         assert host.values("orchestrator_scheduler_jobs") == {}
         assert host.values("orchestrator_tasks")["once", "active"] == 4
@@ -182,8 +178,8 @@ def test_the_scheduler(database_url):
                 *(str(number), later),
             )
         await host.execute("INSERT INTO apscheduler_jobs VALUES ('paused', NULL, '')")
-        await host.collector.collect()
-        facts = host.collector.scheduler.facts
+        await collect(host.collector)
+        facts = host.collector.states.of("scheduler").facts
         assert (facts.table_exists, facts.jobs, facts.overdue_jobs) == (True, 4, 1)
         assert facts.oldest_overdue_seconds == pytest.approx(300.0, abs=5.0)
         assert facts.next_run_in_seconds == pytest.approx(40.0, abs=5.0)
@@ -208,12 +204,12 @@ def test_runs_and_audit_are_counted_from_the_first_reading_on(database_url):
             )
 
         await add()
-        await host.collector.collect()
+        await collect(host.collector)
         assert host.values("orchestrator_task_runs_total") == {}
         await add()
         await add()
         for _ in range(3):
-            await host.collector.collect()
+            await collect(host.collector)
         labels = (str(task), str(AGENT))
         assert host.values("orchestrator_task_runs_total") == {("success", *labels): 2, ("failed", *labels): 2}
         assert host.values("orchestrator_task_run_duration_seconds_count") == {
@@ -246,39 +242,35 @@ def test_more_runs_than_are_read_at_once_are_read_the_next_times(database_url, m
     async def _(host):
         task = await host.task()
         await add_runs(host, task, 10)
-        await host.collector.collect()
+        await collect(host.collector)
         await host.execute(
             "INSERT INTO task_run (task_id, started_at, finished_at, success, attempt) "
             f"SELECT $1, {began}, now(), true, 1 FROM generate_series(1, 20) n",
             task,
         )
         for _ in range(20):
-            await host.collector.collect()
+            await collect(host.collector)
         assert sum(host.values("orchestrator_task_runs_total").values()) == 20
 
 
 def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(database_url):
     events, found = [], {"locks": "timeout", "tables": "no_permission"}
 
-    class Further:
-        cleared = 0
+    cleared = []
 
-        async def read(self, connection):
-            await connection.fetchval("SELECT 1" if found is not None else "SELECT * FROM nowhere")
-            return found
+    async def read_extra(connection):
+        await connection.fetchval("SELECT 1" if found is not None else "SELECT * FROM nowhere")
+        return found
 
-        def clear(self):
-            self.cleared += 1
+    extra = ExtraQuery(read_extra, lambda: cleared.append(1))
 
-    further = Further()
-
-    @on(database_url, further=further, event=lambda event, **fields: events.append((event.name, fields)))
+    @on(database_url, extra=extra, event=lambda event, **fields: events.append((event.name, fields)))
     async def _(host):
         nonlocal found
 
         async def read():
-            for _ in range(collector_module._ROUNDS_PER_FURTHER_READING):
-                await host.collector.collect()
+            for _ in range(collector_module._ROUNDS_PER_EXTRA_QUERY):
+                await collect(host.collector)
             seen = [
                 (what, fields["part"], fields.get("reason"))
                 for what, fields in events
@@ -297,22 +289,22 @@ def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(databa
         seen, errors = await read()
         assert seen == [("collector_problem", "locks", "failed"), ("collector_recovered", "tables", None)]
         assert errors == {"timeout": 2, "no_permission": 2, "failed": 1}
-        assert further.cleared == 0
+        assert not cleared
         found = None
         _, errors = await read()
         assert errors["missing_table"] == 1
-        assert further.cleared == 1
+        assert cleared == [1]
 
 
 def test_how_late_work_is(database_url):
     @on(database_url)
     async def _(host):
         task = await host.task("event")
-        await host.collector.collect()
+        await collect(host.collector)
         await host.due(task, 20.0, 3)
         await host.due(task, 20.0, 1, 58.0, "w")
         for _ in range(2):
-            await host.collector.collect()
+            await collect(host.collector)
         name = "orchestrator_schedule_drift_seconds"
         assert host.values(f"{name}_count") == {("event", "queued"): 4, ("event", "leased"): 1}
         assert host.values(f"{name}_sum")["event", "queued"] == pytest.approx(80.0, abs=2.0)
@@ -322,7 +314,7 @@ def test_how_late_work_is(database_url):
 def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
     async def run():
         database = Database(database_url)
-        async with database.reading() as reading:
+        async with database.transaction() as transaction:
             for name, value in (
                 ("application_name", "ordinaut-observability"),
                 ("transaction_read_only", "on"),
@@ -331,10 +323,10 @@ def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
                 ("lock_timeout", "500ms"),
                 ("idle_in_transaction_session_timeout", "10s"),
             ):
-                assert await reading.connection.fetchval("SELECT current_setting($1)", name) == value
+                assert await transaction.connection.fetchval("SELECT current_setting($1)", name) == value
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-                async with reading.part():
-                    await reading.connection.execute("DELETE FROM due_work")
+                async with transaction.savepoint():
+                    await transaction.connection.execute("DELETE FROM due_work")
         await database.close()
 
     asyncio.run(run())
@@ -396,23 +388,23 @@ def test_the_leases_are_found_at_the_head_of_a_long_queue(database_url):
         task = await host.task()
         await host.due(task, 10.0, 20_000)
         await host.due(task, 60.0, 5, 30.0, "w")
-        async with host.collector._database.reading() as reading:
-            found = await read_queue(reading, 75.0)
-        assert len(found.leases) == found.facts.in_progress == 5
-        assert {seen.live for seen in found.leases} == {True}
+        async with host.collector._database.transaction() as transaction:
+            found = await read_queue(transaction, host.collector.families, 75.0)
+        assert len(found.leases) == found.in_progress == 5
+        assert all(lease.locked_until >= transaction.now for lease in found.leases)
 
 
 def test_a_checkpoint_is_small(database_url):
     @on(database_url)
     async def _(host):
         task = await host.task()
-        await host.collector.collect()
+        await collect(host.collector)
         await host.execute(
             "INSERT INTO task_run (task_id, started_at, finished_at, success) "
             "SELECT $1, now(), now(), true FROM generate_series(1, 10000)",
             task,
         )
-        await host.collector.collect()
+        await collect(host.collector)
         state = host.collector._reader.dump()
         assert len(state) < 300_000
         assert orjson.loads(state)
@@ -421,8 +413,8 @@ def test_a_checkpoint_is_small(database_url):
 def test_every_metric_says_where_it_comes_from(database_url):
     @on(database_url)
     async def _(host):
-        await host.collector.collect()
+        await collect(host.collector)
         families = host.collector.families
         shown = {metric for metric, _ in host.values("ordinaut_observability_source_info")}
-        own = {family.name for family in itertools.chain(families.gauges, families.cluster_counters)}
+        own = {family.name for family in itertools.chain(*families.gauges_of.values(), families.cluster_counters)}
         assert shown <= own

@@ -13,71 +13,69 @@ import pytest
 
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.collectors import collector as collector_module
-from ordinaut_ext_observability.collectors.collector import SystemCollector
-from ordinaut_ext_observability.collectors.connection import Limits
-from ordinaut_ext_observability.collectors.facts import Problem
+from ordinaut_ext_observability.collectors.collector import reading_pause
+from ordinaut_ext_observability.collectors.connection import QueryLimits
 from ordinaut_ext_observability.collectors.reader import LEADERS
-from ordinaut_ext_observability.logs.event_types import DATABASE_PROBLEM, DATABASE_RECOVERED
-from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs.event_types import COLLECTOR_PROBLEM
+from tests.collectors import ManualClock, collect, make_collector
 
-QUICK = Limits(connect=0.5, statement=0.3, lock=0.1, idle=5.0)
+QUICK = QueryLimits(connect=0.5, statement=0.3, lock=0.1, idle=5.0)
 
 
 class Collector:
     """A collector, what it logged, and its samples."""
 
-    def __init__(self, url):
-        self.metrics, self.events = Metrics(Registry()), []
-        self.collector = SystemCollector(
+    def __init__(self, url, **options):
+        self.events = []
+        self.collector = make_collector(
             url,
-            self.metrics,
-            SystemClock(),
-            interval_seconds=15.0,
             event=lambda event, **fields: self.events.append((event, fields)),
             limits=QUICK,
+            **options,
         )
+        self.state, self.states = self.collector.states.of, self.collector.states
 
     async def collect(self):
         begun = time.monotonic()
-        await self.collector.collect()
+        self.pause = await collect(self.collector)
         assert time.monotonic() - begun < 2.5
 
     def problems(self):
-        states = {name: self.collector._states.of(name) for name in ("database", *LEADERS)}
+        states = {name: self.state(name) for name in ("database", *LEADERS)}
         return {name: state.problem for name, state in states.items() if state.problem is not None}
 
     def errors(self):
         return {child.label_values: child.value for child in self.collector.families.errors.children()}
 
     def shown(self):
-        return [gauge.name for gauge in self.collector.families.gauges if len(gauge)]
+        return [gauge.name for group in self.collector.families.gauges_of.values() for gauge in group if len(gauge)]
 
     async def expect_well(self):
         for _ in range(2):  # a connection that was broken is noticed at the first
             await self.collect()
         assert self.problems() == {}
-        assert self.collector.leads
+        assert self.states.leads
         assert "orchestrator_queue_depth" in self.shown()
 
     async def expect_nothing(self, problem):
-        assert self.collector.database.problem is problem
+        assert self.state("database").problem is problem
         assert self.problems().keys() >= {"database"}
         assert self.shown() == []
-        assert not self.collector.leads
-        assert self.collector.mode == "none: not connected"
+        assert not self.states.leads
+        assert self.states.mode == "none: not connected"
         assert self.errors()["database", problem.value] >= 1
 
     async def close(self):
-        await self.collector._database.close()
+        await self.collector.close()
 
 
-def with_collector(url):
+def with_collector(url, **options):
     def run(test):
         async def inside():
-            collector = Collector(url)
+            collector = Collector(url, **options)
             try:
                 await test(collector)
             finally:
@@ -109,7 +107,7 @@ def test_a_server_that_is_stopped_and_started_again(own_server):
         own_server.stop(keep=True)
         await collector.collect()
         await collector.expect_nothing(Problem.UNREACHABLE)
-        assert collector.collector.queue.problem is Problem.UNREACHABLE
+        assert collector.state("queue").problem is Problem.UNREACHABLE
         await collector.collect()
         await collector.expect_nothing(Problem.UNREACHABLE)
         own_server.start()
@@ -164,7 +162,7 @@ def test_a_server_that_does_not_let_us_in(database_url):
         assert "secret" not in str(collector.events)
         assert collector.events == [
             (
-                DATABASE_PROBLEM,
+                COLLECTOR_PROBLEM["PostgreSQL"],
                 {
                     "collector": "database",
                     "reason": "refused",
@@ -195,17 +193,17 @@ def test_tables_that_may_not_be_read(postgres_server, database_url):
     @with_collector(database_url.replace("orchestrator@", f"{role}@"))
     async def _(collector):
         await collector.collect()
-        assert collector.collector.database.problem is None
-        assert collector.collector.leads
+        assert collector.state("database").problem is None
+        assert collector.states.leads
         assert set(collector.problems().values()) == {Problem.NO_PERMISSION}
-        assert collector.collector._pause_seconds() < 17.0
+        assert collector.pause == pytest.approx(15.0, abs=1.0)
         postgres_server.run_sql(f"GRANT SELECT ON due_work, worker_heartbeat, task TO {role}", name)
         await collector.collect()
         assert collector.problems() == {"runs": Problem.NO_PERMISSION, "activity": Problem.NO_PERMISSION}
-        assert collector.collector.queue.facts is not None
+        assert collector.state("queue").facts is not None
         postgres_server.run_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", name)
         await collector.expect_well()
-        recovered = {fields["collector"] for event, fields in collector.events if event is DATABASE_RECOVERED}
+        recovered = {fields["collector"] for event, fields in collector.events if event.name == "collector_recovered"}
         assert {"runs", "activity", "queue"} <= recovered
 
     postgres_server.run_sql(f"DROP OWNED BY {role}; DROP ROLE {role}", name)
@@ -257,51 +255,57 @@ def test_a_connection_that_is_ended_by_the_server(database_url):
 
 
 def test_failures_in_a_row_make_it_ask_less_often_and_slowness_too():
-    collector = Collector("postgresql://nowhere/x").collector
-    pauses = []
-    for failures in (0, 1, 2, 3, 50):
-        collector._failures = failures
-        pauses.append(collector._pause_seconds())
-    assert [round(pause / 15) for pause in pauses] == [1, 1, 2, 4, 4]
-    collector._failures, collector._took_seconds = 0, 3.0
-    assert collector._pause_seconds() == pytest.approx(30.0, rel=0.11)
+    assert [reading_pause(15.0, failures, 0.1) for failures in (0, 1, 2, 3, 50)] == [15.0, 15.0, 30.0, 60.0, 60.0]
+    assert [reading_pause(15.0, 0, took) for took in (1.0, 3.0, 20.0)] == [15.0, 30.0, 60.0]
 
 
 @pytest.mark.parametrize(("interval", "longest"), [(1.0, 15.0), (15.0, 15.0), (120.0, 120.0)])
 def test_a_server_that_cannot_be_reached_is_tried_again_soon(free_port, interval, longest):
-    collector = Collector(f"postgresql://orchestrator@127.0.0.1:{free_port()}/x").collector
-    collector._interval_seconds = interval
-    asyncio.run(collector.collect())
-    collector._failures, collector._took_seconds = 50, 20.0
-    assert collector._pause_seconds() == pytest.approx(longest, rel=0.11)
+    collector = Collector(f"postgresql://orchestrator@127.0.0.1:{free_port()}/x", interval_seconds=interval)
+    collector.collector._failures = 50
+    assert asyncio.run(collector.collector.collect()) == longest
+
+
+def test_a_store_that_hangs_makes_no_reading_late(database_url, monkeypatch):
+    clock = ManualClock()
+
+    @with_collector(database_url, clock=clock)
+    async def _(collector):
+        async def hang():
+            clock.now += 5.0
+            return True
+
+        monkeypatch.setattr(collector.collector, "_save", hang)
+        await collector.collect()
+        assert collector.pause == 15.0
 
 
 def test_the_server_is_looked_at_while_readings_are_put_off(own_server, monkeypatch):
     make_tables(own_server)
     monkeypatch.setattr(collector_module, "_LOOK_SECONDS", 0.05)
 
-    @with_collector(own_server.url())
+    @with_collector(own_server.url(), interval_seconds=0.05)
     async def _(collector):
         def answers():
-            return collector.collector.database.problem is None
+            return collector.state("database").problem is None
 
         async def until(condition):
             async with asyncio.timeout(10.0):
                 while not condition():
                     await asyncio.sleep(0.01)
 
-        collector.collector._interval_seconds = 0.05
         monkeypatch.setattr(collector_module, "_BUSY_SHARE", 1e-6)  # every reading took too long
         stop = asyncio.Event()
-        running = asyncio.create_task(collector.collector.run(stop))
-        await until(lambda: collector.collector.queue.facts is not None)
-        first = collector.collector.queue.collected_at, collector.collector.database.collected_at
-        await until(lambda: collector.collector.database.collected_at > first[1])
-        assert collector.collector.queue.collected_at == first[0]
-        assert collector.collector.leads
+        task = PeriodicTask("postgresql", collector.collector.collect, 0.05, finish=collector.close)
+        running = asyncio.create_task(run_periodically(task, stop, lambda _, error: None))
+        await until(lambda: collector.state("queue").facts is not None)
+        first = collector.state("queue").collected_at, collector.state("database").collected_at
+        await until(lambda: collector.state("database").collected_at > first[1])
+        assert collector.state("queue").collected_at == first[0]
+        assert collector.states.leads
         own_server.stop(keep=True)
         await until(lambda: not answers())
-        assert not collector.collector.leads
+        assert not collector.states.leads
         own_server.start()
         await until(answers)
         stop.set()

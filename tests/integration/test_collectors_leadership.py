@@ -11,13 +11,11 @@ import asyncpg
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
-from ordinaut_ext_observability.collectors.collector import SystemCollector
+from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
-from ordinaut_ext_observability.relay.store import Stores
 from ordinaut_ext_observability.runtime.store import open_file
+from tests.collectors import collect, make_collector
 
 AGENT, TASK = uuid.UUID(int=1), uuid.UUID(int=2)
 
@@ -35,7 +33,7 @@ class BrokenStore:
 
 
 def broken():
-    return Stores(BrokenStore(), BrokenStore())
+    return BrokenStore()
 
 
 def store_in(folder):
@@ -44,20 +42,13 @@ def store_in(folder):
 
 
 def make(url, open_stores, interval_seconds=15.0):
-    return SystemCollector(
-        url,
-        Metrics(Registry()),
-        SystemClock(),
-        interval_seconds=interval_seconds,
-        event=lambda *_, **__: None,
-        open_stores=open_stores,
-    )
+    return make_collector(url, open_stores=open_stores, interval_seconds=interval_seconds)
 
 
 def total(open_stores, name="orchestrator_task_runs_total"):
     """What the store has of all that led."""
     stores = open_stores()
-    reading = stores.relay.read("", 0)
+    reading = stores.read("", 0)
     stores.close()
     series = SeriesList(LabelBudgets())
     series.update(reading.store, reading.series)
@@ -70,7 +61,7 @@ def runs(collector):
 
 
 def shown(collector):
-    return [gauge.name for gauge in collector.families.gauges if len(gauge)]
+    return [gauge.name for group in collector.families.gauges_of.values() for gauge in group if len(gauge)]
 
 
 @contextlib.asynccontextmanager
@@ -89,9 +80,7 @@ async def cluster(url, number, **options):
         yield host, collectors
     finally:
         for collector in collectors:
-            await collector._database.close()
-            if collector.checkpoints is not None:
-                collector.checkpoints.close()
+            await collector.close()
         await host.close()
 
 
@@ -107,16 +96,16 @@ def test_one_of_three_reads_for_all(database_url):
     async def run():
         async with cluster(database_url, 3) as (_, collectors):
             for collector in collectors:
-                await collector.collect()
+                await collect(collector)
             first, *others = collectors
-            assert first.leads
-            assert first.mode == "advisory lock"
-            assert first.queue.facts is not None
+            assert first.states.leads
+            assert first.states.mode == "advisory lock"
+            assert first.states.of("queue").facts is not None
             for other in others:
-                assert not other.leads
+                assert not other.states.leads
                 assert shown(other) == []
-                assert (other.queue.facts, other.queue.problem) == (None, None)
-                assert other.database.facts.server_version
+                assert (other.states.of("queue").facts, other.states.of("queue").problem) == (None, None)
+                assert other.states.of("database").facts.server_version
             leading = [collector.families.leader.labels().value for collector in collectors]
             assert leading == [1, 0, 0]
 
@@ -127,30 +116,30 @@ def test_the_next_goes_on_where_a_dead_leader_stopped(database_url, tmp_path):
     async def run():
         store = store_in(tmp_path)
         async with cluster(database_url, 2, store=store) as (host, (first, second)):
-            await first.collect()
-            await second.collect()
+            await collect(first)
+            await collect(second)
             await add_runs(host, 3)
-            await first.collect()
+            await collect(first)
             assert total(store) == 3
             await add_runs(host, 4)
             # It dies after it has read and before it has saved.
-            async with first._database.reading() as reading:
-                await first._reader.read(reading)
+            async with first._database.transaction() as transaction:
+                await first._reader.read(transaction)
             assert runs(first) == 7
             first._database.drop()
             await asyncio.sleep(0.2)
-            await second.collect()
-            assert second.leads
+            await collect(second)
+            assert second.states.leads
             assert total(store) == 7
             await add_runs(host, 2)
-            await second.collect()
-            await first.collect()
-            assert (total(store), first.leads) == (9, False)
+            await collect(second)
+            await collect(first)
+            assert (total(store), first.states.leads) == (9, False)
             # The counts of the one that died belong to nobody: they are not published when it leads again.
             second._database.drop()
             await asyncio.sleep(0.2)
-            await first.collect()
-            assert (total(store), first.leads) == (9, True)
+            await collect(first)
+            assert (total(store), first.states.leads) == (9, True)
 
     asyncio.run(run())
 
@@ -159,22 +148,22 @@ def test_what_others_count_into_the_same_families_is_not_undone_by_taking_over(d
     async def run():
         async with cluster(database_url, 1) as (host, (leader,)):
             leader.families.runs.labels("success", "other", "").inc(5)
-            await leader.collect()
-            assert leader.leads
+            await collect(leader)
+            assert leader.states.leads
             for _ in range(2):
                 await add_runs(host, 2)
-                await leader.collect()
+                await collect(leader)
                 # The connection breaks after counting and before saving.
-                async with leader._database.reading() as reading:
-                    await leader._reader.read(reading)
+                async with leader._database.transaction() as transaction:
+                    await leader._reader.read(transaction)
                 leader._database.drop()
                 await asyncio.sleep(0.2)
                 leader._lose(OSError())
-                assert not leader.leads
+                assert not leader.states.leads
                 leader.families.runs.labels("success", "other", "").inc()
             for _ in range(2):
-                await leader.collect()
-            assert leader.leads
+                await collect(leader)
+            assert leader.states.leads
             others = leader.families.runs.labels("success", "other", "").value
             assert (others, runs(leader) - others) == (7, 4)
 
@@ -185,15 +174,15 @@ def test_leader_goes_on_when_the_store_lost_everything(database_url, tmp_path):
     async def run():
         store = store_in(tmp_path)
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
-            await leader.collect()
+            await collect(leader)
             await add_runs(host, 2)
-            await leader.collect()
+            await collect(leader)
             assert total(store) == 2
             for file in (tmp_path / "store").iterdir():
                 file.unlink()
             await add_runs(host, 3)
-            await leader.collect()
-            assert (leader.leads, total(store)) == (True, 3)
+            await collect(leader)
+            assert (leader.states.leads, total(store)) == (True, 3)
 
     asyncio.run(run())
 
@@ -217,18 +206,18 @@ def test_answer_that_is_lost_counts_nothing_twice(database_url, tmp_path):
 
         def open_losing():
             stores = store()
-            return Stores(Losing(stores.relay), stores.cluster)
+            return Losing(stores)
 
         async with cluster(database_url, 1, store=open_losing) as (host, (leader,)):
-            await leader.collect()
+            await collect(leader)
             for number in range(1, 4):
                 lost.append("no answer")
                 await add_runs(host, 2)
-                await leader.collect()
-                assert leader.leads
+                await collect(leader)
+                assert leader.states.leads
                 await add_runs(host, 1)
-                await leader.collect()
-                assert (leader.leads, total(store)) == (True, 3 * number)
+                await collect(leader)
+                assert (leader.states.leads, total(store)) == (True, 3 * number)
             assert leader.families.errors.labels("checkpoint", "unreachable").value == 3
 
     asyncio.run(run())
@@ -237,20 +226,20 @@ def test_answer_that_is_lost_counts_nothing_twice(database_url, tmp_path):
 def test_a_leader_that_loses_its_connection_shows_nothing_at_once(database_url):
     async def run():
         async with cluster(database_url, 2) as (host, (first, second)):
-            await first.collect()
+            await collect(first)
             assert shown(first)
             await host.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'ordinaut-observability' AND datname = current_database()"
             )
             await asyncio.sleep(0.1)
-            await second.collect()
-            assert second.leads
-            await first.collect()
-            assert (shown(first), first.leads) == ([], False)
-            await first.collect()
-            assert first.queue.facts is None
-            assert first.database.problem is None
+            await collect(second)
+            assert second.states.leads
+            await collect(first)
+            assert (shown(first), first.states.leads) == ([], False)
+            await collect(first)
+            assert first.states.of("queue").facts is None
+            assert first.states.of("database").problem is None
 
     asyncio.run(run())
 
@@ -259,19 +248,22 @@ def test_three_that_run_always_have_exactly_one_leader(database_url):
     async def run():
         async with cluster(database_url, 3, interval_seconds=0.1) as (_, collectors):
             stops = [asyncio.Event() for _ in collectors]
-            tasks = [
-                asyncio.create_task(collector.run(stop)) for collector, stop in zip(collectors, stops, strict=True)
-            ]
+            tasks = [running(collector, stop) for collector, stop in zip(collectors, stops, strict=True)]
             for left in (3, 2, 1):
-                await until(lambda: sum(collector.leads for collector in collectors) == 1)
-                leader = next(number for number, collector in enumerate(collectors) if collector.leads)
+                await until(lambda: sum(collector.states.leads for collector in collectors) == 1)
+                leader = next(number for number, collector in enumerate(collectors) if collector.states.leads)
                 stops[leader].set()
                 await tasks[leader]
                 assert shown(collectors[leader]) == []
                 assert left == sum(not stop.is_set() for stop in stops) + 1
-            assert not any(collector.leads for collector in collectors)
+            assert not any(collector.states.leads for collector in collectors)
 
     asyncio.run(run())
+
+
+def running(collector, stop):
+    task = PeriodicTask("postgresql", collector.collect, 0.1, finish=collector.close)
+    return asyncio.create_task(run_periodically(task, stop, lambda _, error: None))
 
 
 async def until(condition):
@@ -284,16 +276,16 @@ def test_a_leader_that_another_has_overtaken_steps_down(database_url, tmp_path):
     async def run():
         store = store_in(tmp_path)
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
-            await leader.collect()
+            await collect(leader)
             stores = store()
-            held = stores.cluster.get("collectors")
-            assert stores.cluster.write([Put("collectors", held.version, held.content)])
+            held = stores.get("collectors")
+            assert stores.write([Put("collectors", held.version, held.content)])
             stores.close()
             await add_runs(host, 2)
-            await leader.collect()
-            assert (leader.leads, shown(leader), total(store)) == (False, [], 0)
-            await leader.collect()
-            assert (leader.leads, total(store)) == (True, 2)
+            await collect(leader)
+            assert (leader.states.leads, shown(leader), total(store)) == (False, [], 0)
+            await collect(leader)
+            assert (leader.states.leads, total(store)) == (True, 2)
 
     asyncio.run(run())
 
@@ -301,11 +293,11 @@ def test_a_leader_that_another_has_overtaken_steps_down(database_url, tmp_path):
 def test_without_a_store_that_answers_it_reads_all_the_same(database_url):
     async def run():
         async with cluster(database_url, 1, store=broken) as (host, (leader,)):
-            await leader.collect()
+            await collect(leader)
             await add_runs(host, 2)
             for _ in range(2):
-                await leader.collect()
-            assert (leader.leads, runs(leader)) == (True, 2)
+                await collect(leader)
+            assert (leader.states.leads, runs(leader)) == (True, 2)
 
     asyncio.run(run())
 
@@ -313,12 +305,12 @@ def test_without_a_store_that_answers_it_reads_all_the_same(database_url):
 def test_without_a_store_that_answers_a_broken_connection_loses_nothing(database_url):
     async def run():
         async with cluster(database_url, 1, store=broken) as (host, (leader,)):
-            await leader.collect()
+            await collect(leader)
             leader._database.drop()
             await add_runs(host, 2)
             for _ in range(3):
-                await leader.collect()
-            assert (leader.leads, runs(leader)) == (True, 2)
+                await collect(leader)
+            assert (leader.states.leads, runs(leader)) == (True, 2)
 
     asyncio.run(run())
 
@@ -327,13 +319,13 @@ def test_a_checkpoint_that_cannot_be_read_begins_anew(database_url, tmp_path):
     async def run():
         store = store_in(tmp_path)
         stores = store()
-        stores.cluster.write([Put("collectors", 0, b"{}")])
+        stores.write([Put("collectors", 0, b"{}")])
         stores.close()
         async with cluster(database_url, 1, store=store) as (host, (leader,)):
             await add_runs(host, 5)
-            await leader.collect()
+            await collect(leader)
             await add_runs(host, 2)
-            await leader.collect()
+            await collect(leader)
             assert total(store) == 2
 
     asyncio.run(run())
@@ -376,19 +368,18 @@ def test_behind_a_pooler_a_lease_decides(database_url, tmp_path):
             store = store_in(tmp_path)
             first, second = make(pooled, store), make(pooled, store)
             for collector in (first, second):
-                await collector.collect()
-                assert collector.mode == "lease"
-            assert (first.leads, second.leads) == (True, False)
+                await collect(collector)
+                assert collector.states.mode == "lease"
+            assert (first.states.leads, second.states.leads) == (True, False)
             stores = store()
-            stores.cluster.release_lease("collectors", first._leadership._owner)
+            stores.release_lease("collectors", first._leadership.owner)
             stores.close()
-            await second.collect()
-            await first.collect()
-            assert (first.leads, second.leads) == (False, True)
+            await collect(second)
+            await collect(first)
+            assert (first.states.leads, second.states.leads) == (False, True)
             assert shown(first) == []
             for collector in (first, second):
-                await collector._database.close()
-                collector.checkpoints.close()
+                await collector.close()
 
     asyncio.run(run())
 
@@ -397,13 +388,12 @@ def test_behind_a_pooler_that_takes_no_settings(database_url, tmp_path):
     async def run():
         async with pooler(database_url, strict=True) as pooled:
             collector = make(pooled, store_in(tmp_path))
-            await collector.collect()
-            assert collector.leads
-            assert collector.queue.problem is None
-            async with collector._database.reading() as reading:
-                assert await reading.connection.fetchval("SHOW lock_timeout") == "500ms"
-            await collector._database.close()
-            collector.checkpoints.close()
+            await collect(collector)
+            assert collector.states.leads
+            assert collector.states.of("queue").problem is None
+            async with collector._database.transaction() as transaction:
+                assert await transaction.connection.fetchval("SHOW lock_timeout") == "500ms"
+            await collector.close()
 
     asyncio.run(run())
 
@@ -413,11 +403,11 @@ def test_behind_a_pooler_without_a_lease_nobody_leads(database_url):
         async with pooler(database_url) as pooled:
             for store, reason in ((None, "there is no store"), (broken, "the store does not answer")):
                 collector = make(pooled, store)
-                await collector.collect()
-                assert not collector.leads
-                assert collector.mode.startswith("none: a connection pooler")
-                assert reason in collector.mode
-                assert collector.database.facts is not None
-                await collector._database.close()
+                await collect(collector)
+                assert not collector.states.leads
+                assert collector.states.mode.startswith("none: a connection pooler")
+                assert reason in collector.states.mode
+                assert collector.states.of("database").facts is not None
+                await collector.close()
 
     asyncio.run(run())

@@ -7,16 +7,17 @@ import subprocess
 import sys
 import warnings
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.logs.event_types import DATABASE_NOT_READ, REDIS_NOT_READ
+from ordinaut_ext_observability.db.insights import report
+from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.store import Stores
-from ordinaut_ext_observability.runtime.collecting import Collecting, _Insights
+from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
 
@@ -26,12 +27,12 @@ from types import SimpleNamespace
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collecting import Collecting
+from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 checks = {}
 metrics = Metrics(Registry())
-collecting = Collecting(
+collecting = CollectorThread(
     CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", metrics, metrics.registry,
     SystemClock(), event=print, open_stores=None,
 )
@@ -72,7 +73,7 @@ def make():
         settings = CollectorSettings(interval_seconds=1.0).model_copy(
             update={"database_url": SecretStr(database_url) if database_url else None}  # whatever settings make of it
         )
-        collecting = Collecting(
+        collecting = CollectorThread(
             settings,
             redis_url,
             Metrics(Registry()),
@@ -91,8 +92,7 @@ def make():
 
 
 def has_read(collecting):
-    system = collecting.system
-    return system is not None and system.leads and system.queue.facts is not None
+    return collecting.states.leads and collecting.states.of("queue").facts is not None
 
 
 def test_before_the_start_no_driver_is_loaded():
@@ -103,7 +103,7 @@ def test_stopped_and_started_again_it_reads(make, database_url, redis_url):
     collecting = make(database_url, redis_url)
     for _ in range(2):
         collecting.start()
-        assert eventually(lambda: has_read(collecting) and collecting.redis.state.facts is not None)
+        assert eventually(lambda: has_read(collecting) and collecting.states.of("redis").facts is not None)
         assert collecting.note() == "PostgreSQL, Redis; this process reads for all; leadership: advisory lock"
         collecting.stop()
 
@@ -112,82 +112,58 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
     stores = []
 
     def open_stores():
-        stores.append(Stores(Store(), Store()))
+        stores.append(Store())
         return stores[-1]
 
     collecting = make(database_url, open_stores=open_stores)
     collecting.start()
     assert eventually(lambda: has_read(collecting))
-    assert collecting.system.checkpoints.hold_lease("me", 1.0)
     collecting.stop()
-    assert [store.closed for pair in stores for store in pair] == [1, 1]
+    assert [store.closed for store in stores] == [1]
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):
     collecting = make(database_url, redis_url)
     collecting.start()
-    assert eventually(lambda: has_read(collecting) and collecting.redis.state.facts is not None)
+    assert eventually(lambda: has_read(collecting) and collecting.states.of("redis").facts is not None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         try:
-            good = collecting.system is None and collecting.redis is None and collecting.shared_families != []
+            good = not any(collecting.states.of(name).facts for name in ("database", "redis"))
             collecting.start()
             good = good and eventually(
-                lambda: (
-                    collecting.system is not None
-                    and collecting.system.database.facts is not None
-                    and collecting.redis is not None
-                    and collecting.redis.state.facts is not None
-                )
+                lambda: all(collecting.states.of(name).facts is not None for name in ("database", "redis"))
             )
-            good = good and not collecting.system.leads
+            good = good and not collecting.states.leads
             collecting.stop()
         except BaseException:
             good = False
         os._exit(0 if good else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    read_at = collecting.system.queue.collected_at
-    assert eventually(lambda: collecting.system.queue.collected_at > read_at)
-    assert collecting.system.leads
-    assert collecting.system.database.problem is collecting.redis.state.problem is None
+    read_at = collecting.states.of("queue").collected_at
+    assert eventually(lambda: collecting.states.of("queue").collected_at > read_at)
+    assert collecting.states.leads
+    assert collecting.states.of("database").problem is collecting.states.of("redis").problem is None
 
 
-def test_an_url_that_is_not_of_postgresql_has_no_checks(make):
-    collecting = make("mysql://h/x")
-    checks = []
-    collecting.register_checks(checks, required=True)
+def test_an_url_of_redis_that_cannot_be_read_is_a_problem_of_redis_alone(make, database_url):
+    collecting = make(database_url, "redis://127.0.0.1:a-port/0")
     collecting.start()
-    assert collecting.shared_families == []
-    assert collecting.note() == "off: no URL that can be read"
-    assert [event for event, _ in collecting.events] == [DATABASE_NOT_READ]
+    assert eventually(lambda: collecting.states.of("redis").problem is Problem.REFUSED)
+    assert eventually(lambda: has_read(collecting))
+    told = [fields for event, fields in collecting.events if event.name == "collector_problem"]
+    assert [each["detail"] for each in told] == ["the URL of Redis cannot be read"]
 
 
-def test_an_url_of_redis_that_cannot_be_read_is_a_problem(make):
-    collecting = make(None, "redis://127.0.0.1:a-port/0")
-    collecting.start()
-    assert eventually(lambda: collecting._redis_state().problem is not None)
-    assert eventually(lambda: [event for event, _ in collecting.events] == [REDIS_NOT_READ])
-
-
-def test_parts_of_the_insights_that_failed_are_told(database_url, monkeypatch):
-    import asyncio
-
-    import asyncpg
-
-    from ordinaut_ext_observability.db.insights import collect
-
+def test_parts_of_the_insights_that_failed_are_told(make, database_url, monkeypatch):
     async def denied(_):
         raise asyncpg.InsufficientPrivilegeError("denied")
 
-    monkeypatch.setattr(collect, "read_locks", denied)
-
-    async def run():
-        connection = await asyncpg.connect(database_url)
-        try:
-            return await _Insights(Registry()).read(connection)
-        finally:
-            await connection.close()
-
-    assert asyncio.run(run())["locks"] == "no_permission"
+    monkeypatch.setitem(report.MEASURED, "locks", denied)
+    collecting = make(database_url)
+    collecting.start()
+    assert eventually(lambda: any(fields.get("part") == "locks" for *_, fields in collecting.events))
+    (told,) = [fields for *_, fields in collecting.events if "part" in fields]
+    assert (told["collector"], told["reason"]) == ("insights", "no_permission")

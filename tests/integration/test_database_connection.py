@@ -18,12 +18,10 @@ from typer.testing import CliRunner
 from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
-from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.collectors.collector import SystemCollector
-from ordinaut_ext_observability.collectors.facts import Problem
+from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.postgresql.connection import connect
-from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.metrics.registry import Registry
+from tests.collectors import make_collector
 
 SECRET = "hunter2secret"
 
@@ -65,15 +63,9 @@ async def port_of(connecting: object) -> int | None:
 
 async def collect(url: str) -> tuple[SystemCollector, list[dict[str, object]]]:
     events: list[dict[str, object]] = []
-    collector = SystemCollector(
-        url,
-        Metrics(Registry()),
-        SystemClock(),
-        interval_seconds=15.0,
-        event=lambda *_, **fields: events.append(fields),
-    )
+    collector = make_collector(url, event=lambda *_, **fields: events.append(fields))
     await collector.collect()
-    await collector._database.close()
+    await collector.close()
     return collector, events
 
 
@@ -96,7 +88,7 @@ def test_target_session_attrs_leads_to_the_server_it_leads_the_host_to(
         hosts = await port_of(asyncpg.connect(url))
         ours = await port_of(connect(url, timeout_seconds=5.0, answer_seconds=5.0))
         collector, _ = await collect(url)
-        return hosts, ours, collector.database.problem
+        return hosts, ours, collector.states.of("database").problem
 
     hosts, ours, problem = asyncio.run(run())
     is_choice = attributes == "prefer-standby" and len(order.split()) > 1  # neither is a standby: either will do
@@ -124,11 +116,11 @@ def test_what_else_a_url_says_is_kept(
         f"{user}@127.0.0.1:1,{place}",
     ):
         collector, _ = asyncio.run(collect(url))
-        assert collector.database.problem is None, url
+        assert collector.states.of("database").problem is None, url
         for one in ("db", "advise"):
             assert command(url, one)[0] == 0, url
     collector, _ = asyncio.run(collect(f"{database_url}?options=-csearch_path%3Dother"))
-    assert collector.queue.problem is Problem.MISSING_TABLE
+    assert collector.states.of("queue").problem is Problem.MISSING_TABLE
 
 
 def test_each_server_that_refuses_is_named_with_its_reason(

@@ -225,9 +225,9 @@ def test_failures_of_ours_never_reach_the_engine(
         connection.execute(text(INSERT), {"task_id": tasks[0], "run_at": NOW})
     before = measured.internal_errors()
     assert before == 1
-    for name in ("statement", "operation", "record", "record_error", "record_transaction"):
+    for name in ("statement", "record", "record_error", "record_transaction"):
         monkeypatch.setattr(measured.database, name, broken)
-    monkeypatch.setattr(measured.database.utilisation, "watches", broken)
+    monkeypatch.setattr(type(measured.database.pools), "__contains__", broken)
     with engine.begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM due_work")) == 1
     with pytest.raises(sqlalchemy.exc.ProgrammingError), engine.connect() as connection:

@@ -12,11 +12,11 @@ import pytest
 
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
-from ordinaut_ext_observability.db.insights.activity import read_connections, read_longest, read_transactions
-from ordinaut_ext_observability.db.insights.collect import Insights, collect_insights
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
+from ordinaut_ext_observability.db.insights.queries import read_row
+from ordinaut_ext_observability.db.insights.report import Report, read_parts
 from ordinaut_ext_observability.db.insights.session import read_only_session
-from ordinaut_ext_observability.db.insights.tables import HOST_TABLES
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Longest, read_connections, read_transactions
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -84,9 +84,9 @@ async def sessions(url: str) -> AsyncIterator[Sessions]:
         await opened.end()
 
 
-async def insights(url: str) -> Insights:
+async def insights(url: str) -> Report:
     async with read_only_session(url, 5.0) as connection:
-        return await collect_insights(connection)
+        return await read_parts(connection)
 
 
 async def locks(url: str) -> Locks:
@@ -166,7 +166,7 @@ def test_idle_transaction_is_measured_and_shown_without_values(database_url: str
     async def check() -> None:
         async with sessions(database_url) as opened, read_only_session(database_url, 5.0) as connection:
             await opened.run("forgotten", f"BEGIN; SELECT '{SECRET}'")
-            found = await read_longest(connection)
+            found = await read_row(Longest, "longest", connection)
             assert 0 < found.idle_in_transaction_seconds <= found.transaction_seconds < 10
             (transaction,) = await read_transactions(connection)
             assert (transaction.application, transaction.state) == ("forgotten", "idle in transaction")
@@ -198,7 +198,7 @@ def test_role_without_pg_monitor_sees_what_it_may_and_is_told(database_url: str,
             found = await insights(limited_url)
             assert found.problems == ()
             assert not found.server.sees_all
-            assert found.connections.hidden >= 2
+            assert found.connections.by_state["hidden"] >= 2
             assert found.longest.hidden == 2
             assert found.longest.transaction_seconds == 0.0
             assert found.locks.waiting == 1
@@ -219,7 +219,7 @@ def test_pg_monitor_is_enough(postgres_server: PostgresServer, database_url: str
             await opened.run("forgotten", "BEGIN; SELECT 1")
             found = await insights(limited_url)
             assert found.server.sees_all
-            assert found.connections.hidden == 0
+            assert "hidden" not in found.connections.by_state
             assert found.longest.idle_in_transaction_seconds > 0
 
     run(check())
@@ -235,11 +235,11 @@ def test_part_that_fails_leaves_the_others(database_url: str) -> None:
             transaction = connection.transaction(readonly=True)
             if wrap:
                 await transaction.start()
-            found = await collect_insights(connection)
+            found = await read_parts(connection)
             assert found.locks is None
             assert {problem.part: problem.reason for problem in found.problems} == {
-                "locks": "missing",
-                "tables": "missing",
+                "locks": "missing_table",
+                "tables": "missing_table",
             }
             assert found.statements is not None
             assert await connection.fetchval("SELECT 1") == 1
@@ -257,7 +257,7 @@ def test_part_that_takes_too_long_is_left_out(database_url: str) -> None:
             "CREATE SCHEMA shadow; CREATE VIEW shadow.pg_locks AS SELECT l.* FROM pg_locks AS l, pg_sleep(5);"
             "SET search_path = shadow, pg_catalog, public; SET statement_timeout = 100"
         )
-        found = await collect_insights(connection)
+        found = await read_parts(connection)
         assert {problem.part: problem.reason for problem in found.problems} == {"locks": "timeout"}
         assert found.server is not None
         assert found.xid_age is not None
@@ -273,7 +273,7 @@ def test_broken_connection_is_raised(database_url: str) -> None:
         await admin.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
         await admin.close()
         with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
-            await collect_insights(connection)
+            await read_parts(connection)
         connection.terminate()
 
     run(check())

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from ordinaut_ext_observability.demo.servers import PostgresServer
-from ordinaut_ext_observability.db.insights.collect import Insights, collect_insights
+from ordinaut_ext_observability.db.insights.report import Report, read_parts
 from ordinaut_ext_observability.db.insights.session import read_only_session
 from ordinaut_ext_observability.db.insights.statements import read_statements
 
@@ -21,9 +21,9 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
-async def insights(url: str) -> Insights:
+async def insights(url: str) -> Report:
     async with read_only_session(url, 5.0) as connection:
-        return await collect_insights(connection)
+        return await read_parts(connection)
 
 
 async def execute(url: str, sql: str) -> None:

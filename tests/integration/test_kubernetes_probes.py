@@ -276,6 +276,26 @@ def test_blocked_loop_is_not_live_on_the_management_port_and_is_again_later(
     assert eventually(lambda: statuses(served) == (200, 200, 200, 200), 4)
 
 
+def test_check_that_blocks_the_loop_is_named_while_it_does_and_late_after(probed: Probed, eventually: Any) -> None:
+    release = threading.Event()
+
+    async def blocks() -> None:
+        release.wait(10)
+
+    served = probed({"mycheck": (blocks, {"required": False, "timeout_seconds": 0.1})}, MANAGEMENT_PORT="0", **ONCE)
+    with ThreadPoolExecutor(1) as threads:
+        probe = threads.submit(served.get, f"{MOUNT}/health")
+        try:
+            assert eventually(lambda: "unhealthy" in management(served, "/health").json()["checks"][-1].values(), 4)
+            assert management(served, "/health").json()["checks"][-1]["name"] == "mycheck"
+        finally:
+            release.set()
+        assert probe.result(10).status_code == 200
+    check = shown(served, "mycheck")
+    assert (check["status"], check["message"].partition(" for ")[0]) == ("unhealthy", "blocked the event loop")
+    assert served.log.line(event_type="health_transition")["check"] == "mycheck"
+
+
 # -- Start -------------------------------------------------------------------------------------------------------------
 
 
@@ -619,7 +639,7 @@ def test_parallel_refreshes_share_one_run(probed: Probed, eventually: Any) -> No
         answers = [threads.submit(shown, served, "database", "?refresh=true") for _ in range(20)]
         assert eventually(lambda: len(runs) == 2)
         # All twenty are being served before the run may end.
-        assert eventually(lambda: len(served.face._observer.in_progress) == 20)
+        assert eventually(lambda: len(served.face._middleware_context.recorder.in_progress) == 20)
         served.on_loop(asyncio.sleep(0.05))
         gate.set()
         assert [answer.result(10)["status"] for answer in answers] == ["healthy"] * 20

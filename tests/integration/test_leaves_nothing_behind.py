@@ -157,7 +157,7 @@ def test_dropped_applications_leave_no_connection_and_no_member_of_the_relay(
 
         def is_connected(app: FastAPI) -> bool:
             sources = app.state.ordinaut_observability._runtime.sources
-            return min(connections()) > 0 and sources.relay.process_count > 0
+            return min(connections()) > 0 and sources.merged.relay.exchange.process_count > 0
 
         def use(app: FastAPI) -> None:
             mount(app)
@@ -177,7 +177,10 @@ def test_dropped_applications_leave_no_connection_and_no_member_of_the_relay(
         runtime = observer.state.ordinaut_observability._runtime
         with TestClient(observer):
             assert eventually(
-                lambda: runtime.sources.relay.settled.is_set() and runtime.sources.relay.process_count == 1
+                lambda: (
+                    runtime.sources.merged.relay.state.settled.is_set()
+                    and runtime.sources.merged.relay.exchange.process_count == 1
+                )
             )
 
 

@@ -27,7 +27,7 @@ from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
-from ordinaut_ext_observability.runtime import current, http, process
+from ordinaut_ext_observability.runtime import current, host_integration, process
 from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.recorder import RequestRecorder, RequestSeries
@@ -291,9 +291,9 @@ HOST_REQUESTS = (("GET", "/health", {}), ("GET", "/tools", {}), ("GET", "/nowher
     [
         (current, "load_settings"),
         (current, "Runtime"),
-        (http.HttpFace, "__init__"),
-        (http.HttpFace, "router"),
-        (http.HttpFace, "attach"),
+        (host_integration.HostIntegration, "__init__"),
+        (host_integration.HostIntegration, "router"),
+        (host_integration.HostIntegration, "attach"),
     ],
 )
 def test_set_up_that_fails_leaves_no_trace_and_may_be_tried_again(

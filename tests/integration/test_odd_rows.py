@@ -12,7 +12,7 @@ import orjson
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
-from ordinaut_ext_observability.collectors.collector import SystemCollector
+from tests.collectors import collect, make_collector
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -72,22 +72,15 @@ class Host:
 
     def make_collector(self):
         self.metrics = Metrics(Registry())
-        return SystemCollector(
-            self._url,
-            self.metrics,
-            SystemClock(),
-            interval_seconds=15.0,
-            open_stores=lambda: self.stores,
-            event=lambda *_, **__: None,
-        )
+        return make_collector(self._url, self.metrics, open_stores=lambda: self.stores)
 
     async def read(self):
         """Read, with everything read and every number finite, also by whoever leads next."""
-        await self.collector.collect()
-        assert {name: self.collector._states.of(name).problem for name in ("database", *LEADERS)} == dict.fromkeys(
+        await collect(self.collector)
+        assert {name: self.collector.states.of(name).problem for name in ("database", *LEADERS)} == dict.fromkeys(
             ("database", *LEADERS)
         )
-        assert self.collector.leads
+        assert self.collector.states.leads
         for family in self.metrics.registry.collect():
             for sample in family.samples:
                 assert math.isfinite(sample.value), sample
@@ -155,9 +148,9 @@ def test_work_that_is_parked_for_ever_is_in_progress(database_url):
         await add_due(host, "yesterday", "infinity")
         await add_due(host, "yesterday")
         await host.read()
-        facts = host.collector.queue.facts
+        facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.in_progress) == (1, 1)
-        assert host.collector.workers.facts.busy == 1
+        assert host.collector.states.of("workers").facts.busy == 1
         await host.hand_over()
 
 
@@ -167,7 +160,7 @@ def test_work_that_has_always_been_due_can_be_claimed_and_has_waited_since_it_wa
         await add_due(host, "-infinity")
         await add_due(host, "0001-01-01")
         await host.read()
-        facts = host.collector.queue.facts
+        facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.in_progress) == (2, 0)
         assert 0.0 <= facts.oldest_claimable_age_seconds < 60.0
 
@@ -182,8 +175,8 @@ def test_no_time_in_the_queue_hides_the_other_rows(database_url):
             await add_due(host, run_at, locked_until=odd)
             await add_due(host, run_at, locked_until="tomorrow", created_at=odd)
         await host.read()
-        assert host.collector.queue.facts.claimable >= 2
-        assert host.collector.queue.facts.in_progress >= 1
+        assert host.collector.states.of("queue").facts.claimable >= 2
+        assert host.collector.states.of("queue").facts.in_progress >= 1
         await host.read()
         await host.hand_over()
 
@@ -200,7 +193,7 @@ def test_priorities_and_kinds_may_be_anything(database_url):
         await add_due(host, task=None)
         await add_due(host, task=None, locked_until="tomorrow")
         await host.read()
-        facts = host.collector.queue.facts
+        facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.in_progress) == (4, 4)
         assert facts.claimable_by_priority == {-1: 1, 2**31 - 1: 1}
 
@@ -215,7 +208,7 @@ def test_no_time_of_a_worker_hides_the_others(database_url):
             odd,
         )
         await host.read()
-        assert host.collector.workers.facts.active == 2
+        assert host.collector.states.of("workers").facts.active == 2
         is_future = odd in ("infinity", "9999-12-31", "294276-12-31")
         assert host.odd_rows() == ({"workers": 1} if is_future else {})
         await host.execute("UPDATE worker_heartbeat SET processed_count = 3 WHERE worker_id = 'well'")
@@ -247,7 +240,7 @@ def test_no_time_of_a_job_hides_the_others(database_url):
             odd,
         )
         await host.read()
-        facts = host.collector.scheduler.facts
+        facts = host.collector.states.of("scheduler").facts
         assert facts.jobs == 3
         assert facts.oldest_overdue_seconds >= (1e9 if odd == "0" else 99.0)
         assert 0.0 < facts.next_run_in_seconds <= 100.0
@@ -264,7 +257,7 @@ def test_no_schedule_hides_the_others(database_url):
             )
         await host.execute("INSERT INTO task (title, schedule_kind, status) VALUES ('t', NULL, NULL)")
         await host.read()
-        assert host.collector.scheduler.facts.active_schedules == 3
+        assert host.collector.states.of("scheduler").facts.active_schedules == 3
 
 
 def test_no_run_hides_the_others(database_url):
@@ -299,4 +292,4 @@ def test_no_entry_of_the_audit_log_hides_the_others(database_url):
         actions = host.values("orchestrator_audit_actions_total")
         assert (actions["task.paused",], actions["task.created",]) == (1, 1)
         assert max(len(action) for (action,) in actions) <= 100
-        assert len(orjson.dumps(host.stores.cluster.get("collectors").content.decode())) < 10_000
+        assert len(orjson.dumps(host.stores.get("collectors").content.decode())) < 10_000

@@ -14,15 +14,22 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
-from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.collectors import redis_streams
-from ordinaut_ext_observability.collectors.facts import GroupFacts, Problem
-from ordinaut_ext_observability.collectors.redis_connection import CLIENT_NAME, problem_of
+from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
+from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
+from ordinaut_ext_observability.collectors import redis_reading
+from ordinaut_ext_observability.collectors.facts import Collected, GroupFacts
+from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
+from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from tests.collectors import states_of
 
 PASSWORD = "a-password-0123456789"
+
+
+def fail(name: str, error: Exception) -> None:
+    raise error
 
 
 @dataclass
@@ -32,17 +39,27 @@ class Watched:
     url: str
     metrics: Metrics = field(default_factory=lambda: Metrics(Registry()))
     events: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.collector = RedisCollector(
-            self.url,
+        self.states = states_of(
             self.metrics,
-            SystemClock(),
-            interval_seconds=0.05,
-            event=lambda event, **fields: self.events.append((event.level, fields.get("reason", event.message))),
-            on_problem=self.problems.append,
+            lambda event, **fields: self.events.append((event.level, fields.get("reason", event.message))),
         )
+        self.collector = RedisCollector(
+            self.url, RedisServerMetrics(self.metrics.registry), self.states, interval_seconds=0.05
+        )
+        self.task = PeriodicTask("redis", self.collector.collect, 0.05, finish=self.collector.close)
+
+    @property
+    def state(self) -> Collected[Any]:
+        return self.states.of("redis")
+
+    @property
+    def problems(self) -> list[str]:
+        """The reasons counted, each as often as it was."""
+        return [
+            child.label_values[1] for child in self.states.metrics.errors.children() for _ in range(int(child.value))
+        ]
 
     def samples(self, name: str) -> dict[tuple[str, ...], float]:
         """The samples of `orchestrator_redis_<name>` by their labels' values."""
@@ -58,8 +75,8 @@ class Watched:
 
         async def rounds() -> None:
             for _ in range(times):
-                await self.collector.collect()
-            await self.collector._connection.drop()
+                self.pause = await self.collector.collect()
+            await self.collector._client.connection_pool.disconnect()
 
         asyncio.run(rounds())
 
@@ -71,7 +88,7 @@ class Watched:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        task = asyncio.create_task(self.collector.run(stop))
+        task = asyncio.create_task(run_periodically(self.task, stop, fail))
         yield
         stop.set()
         await asyncio.wait_for(task, 5)
@@ -123,7 +140,7 @@ def test_streams_and_groups_are_shown(filled: redis.Redis, redis_url: str) -> No
 def test_facts_say_the_same(filled: redis.Redis, redis_url: str) -> None:
     watched = Watched(redis_url)
     watched.collect()
-    state = watched.collector.state
+    state = watched.state
     assert state.problem is None
     assert state.collected_at is not None
     facts = state.facts
@@ -164,24 +181,24 @@ def test_series_of_what_is_gone_go_too(filled: redis.Redis, redis_url: str) -> N
 
 def test_streams_are_capped(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        for number in range(redis_streams.MAX_STREAMS * 2):
+        for number in range(redis_reading.MAX_STREAMS * 2):
             client.xadd(f"ext:many:events:{number}", {"a": "b"})
     watched = Watched(redis_url)
     watched.collect()
-    assert len(watched.samples("stream_length")) == redis_streams.MAX_STREAMS
+    assert len(watched.samples("stream_length")) == redis_reading.MAX_STREAMS
 
 
 def test_search_of_a_large_keyspace_is_bounded_and_goes_on(
     filled: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_streams, "_KEYS_AT_ONCE", 10)
-    monkeypatch.setattr(redis_streams, "_CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(redis_reading, "_KEYS_AT_ONCE", 10)
+    monkeypatch.setattr(redis_reading, "_CALLS_AT_ONCE", 2)
     filled.mset({f"other:{number}": "x" for number in range(500)})
     filled.config_resetstat()
     watched = Watched(redis_url)
     rounds = 0
     while ("ext:demo:events:report",) not in watched.samples("stream_length"):
-        watched.collector._searched_at = None
+        watched.collector._streams.searched_at = None
         watched.collect()
         rounds += 1
         assert rounds < 200
@@ -231,9 +248,9 @@ def test_odd_numbers_of_the_server_are_no_numbers(odd: bytes) -> None:
         port = server.sockets[0].getsockname()[1]
         watched = Watched(f"redis://127.0.0.1:{port}/0?protocol=2")
         await watched.collector.collect()
-        await watched.collector._connection.drop()
+        await watched.collector._client.connection_pool.disconnect()
         server.close()
-        assert watched.collector.state.problem is None
+        assert watched.state.problem is None
         for name in ("memory_used_bytes", "memory_max_bytes", "connected_clients"):
             assert watched.samples(name) == {(): 0.0}
 
@@ -268,7 +285,7 @@ def test_cancelling_is_an_end(redis_url: str) -> None:
     watched = Watched(redis_url)
 
     async def run() -> None:
-        task = asyncio.create_task(watched.collector.run(asyncio.Event()))
+        task = asyncio.create_task(run_periodically(watched.task, asyncio.Event(), fail))
         await watched.wait_for(lambda: watched.samples("up") == {(): 1})
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -287,11 +304,11 @@ def test_restart_is_an_outage_and_a_recovery(own_server: RedisServer) -> None:
             await asyncio.to_thread(own_server.stop, keep=True)
             await watched.wait_for(lambda: watched.samples("up") == {(): 0})
             assert watched.samples("stream_length") == watched.samples("memory_used_bytes") == {}
-            assert watched.collector.state.problem is Problem.UNREACHABLE
-            assert watched.collector.state.facts is not None  # the last ones, with their age
+            assert watched.state.problem is Problem.UNREACHABLE
+            assert watched.state.facts is not None  # the last ones, with their age
             await asyncio.to_thread(own_server.start)
             await watched.wait_for(lambda: watched.samples("up") == {(): 1})
-            assert watched.collector.state.problem is None
+            assert watched.state.problem is None
 
     asyncio.run(run())
     assert watched.events == [("WARNING", "unreachable"), ("INFO", "Redis can be read again")]
@@ -307,7 +324,7 @@ def test_server_that_hangs_is_given_up_in_time(own_server: RedisServer) -> None:
             await watched.wait_for(lambda: watched.samples("up") == {(): 1})
             assert own_server.process is not None
             own_server.process.send_signal(signal.SIGSTOP)
-            await watched.wait_for(lambda: watched.collector.state.problem is Problem.TIMEOUT, 4)
+            await watched.wait_for(lambda: watched.state.problem is Problem.TIMEOUT, 4)
             assert watched.samples("up") == {(): 0}
             own_server.process.send_signal(signal.SIGCONT)
             await watched.wait_for(lambda: watched.samples("up") == {(): 1})
@@ -319,18 +336,15 @@ def test_server_that_hangs_is_given_up_in_time(own_server: RedisServer) -> None:
 def test_nobody_listens(free_port: Callable[[], int]) -> None:
     watched = Watched(f"redis://127.0.0.1:{free_port()}/0")
     watched.collect()
-    assert watched.collector.state.problem is Problem.UNREACHABLE
-    assert watched.collector.state.facts is None
+    assert watched.state.problem is Problem.UNREACHABLE
+    assert watched.state.facts is None
     assert watched.samples("up") == {(): 0}
 
 
-def test_back_off_doubles_to_a_minute_and_ends_with_success(redis_url: str) -> None:
-    collector = Watched(redis_url).collector
-    pauses = []
-    for failures in (0, 1, 2, 3, 30):
-        collector._failures = failures
-        pauses.append(collector._pause_seconds())
-    assert pauses == [pytest.approx(expected, rel=0.11) for expected in (0.05, 0.05, 0.1, 0.2, 60.0)]
+def test_it_asks_less_often_while_it_fails(free_port: Callable[[], int]) -> None:
+    watched = Watched(f"redis://127.0.0.1:{free_port()}/0")
+    watched.collect(times=3)
+    assert watched.pause == pytest.approx(0.2)
 
 
 def test_wrong_password_is_a_refusal(own_server: RedisServer) -> None:
@@ -338,10 +352,10 @@ def test_wrong_password_is_a_refusal(own_server: RedisServer) -> None:
         client.acl_setuser("watcher", enabled=True, passwords=[f"+{PASSWORD}"], commands=["+@all"], keys=["*"])
     wrong = Watched(own_server.url.replace("://", "://watcher:wrong@"))
     wrong.collect()
-    assert wrong.collector.state.problem is Problem.REFUSED
+    assert wrong.state.problem is Problem.REFUSED
     right = Watched(own_server.url.replace("://", f"://watcher:{PASSWORD}@"))
     right.collect()
-    assert right.collector.state.problem is None
+    assert right.state.problem is None
 
 
 def limited(server: RedisServer, *commands: str, keys: tuple[str, ...] = ("*",)) -> Watched:
@@ -360,9 +374,9 @@ def limited(server: RedisServer, *commands: str, keys: tuple[str, ...] = ("*",))
     watched = Watched(server.url.replace("://", f"://watcher:{PASSWORD}@"))
     watched.collect()
     assert watched.samples("up") == {(): 1}
-    assert watched.collector.state.problem is Problem.NO_PERMISSION
+    assert watched.state.problem is Problem.NO_PERMISSION
     assert watched.problems == ["no_permission"]
-    assert watched.collector._failures == 0  # the next reading is as early as ever
+    assert watched.pause == 0.05  # the next reading is as early as ever
     return watched
 
 
@@ -427,7 +441,7 @@ def test_too_many_clients_is_said_as_such(own_server: RedisServer) -> None:
         client.config_set("maxclients", 1)
         watched = Watched(own_server.url)
         watched.collect()
-    assert watched.collector.state.problem is Problem.TOO_MANY_CONNECTIONS
+    assert watched.state.problem is Problem.TOO_MANY_CONNECTIONS
 
 
 def test_bug_of_ours_is_counted_and_not_raised(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +453,7 @@ def test_bug_of_ours_is_counted_and_not_raised(redis_url: str, monkeypatch: pyte
     monkeypatch.setattr("ordinaut_ext_observability.collectors.redis_server.read_server", fail)
     watched.collect()
     assert watched.internal_errors() == 1
-    assert watched.collector.state.problem is Problem.FAILED
+    assert watched.state.problem is Problem.FAILED
 
 
 def test_url_that_cannot_be_read_is_not_quoted() -> None:
@@ -451,7 +465,7 @@ def test_url_that_cannot_be_read_is_not_quoted() -> None:
 
 def test_time_outs_in_the_url_are_not_taken(redis_url: str) -> None:
     collector = Watched(f"{redis_url}?socket_timeout=3600&decode_responses=true").collector
-    options = collector._connection._pool.connection_kwargs
+    options = collector._client.connection_pool.connection_kwargs
     assert options["socket_timeout"] == 1.0
     assert not options["decode_responses"]
 
@@ -466,4 +480,4 @@ def test_time_outs_in_the_url_are_not_taken(redis_url: str) -> None:
     ],
 )
 def test_errors_are_classified(error: Exception, problem: Problem) -> None:
-    assert problem_of(error) is problem
+    assert redis_problem(error) is problem

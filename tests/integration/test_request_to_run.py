@@ -107,15 +107,15 @@ class Requests:
     def __init__(self, runtime: Runtime, eventually: Any) -> None:
         self.runtime = runtime
         runtime.start()
-        assert runtime.sources.relay is not None
-        assert eventually(lambda: runtime.sources.relay.store_name is not None)
+        assert runtime.sources.merged.relay is not None
+        assert eventually(lambda: runtime.sources.merged.relay.exchange.store_name is not None)
         self._eventually = eventually
 
     def queue(self, task_id: str, correlation_id: str, trace_id: str) -> None:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
-        self.runtime.sources.note_queued(task_id)
+        self.runtime.sources.merged.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.sources.relay._desk._outgoing)
+        assert self._eventually(lambda: not self.runtime.sources.merged.relay.origins._outgoing)
         time.sleep(0.05)  # taken from the queue is not yet answered by the store
 
 
@@ -180,15 +180,16 @@ def test_what_else_is_in_the_store_reaches_no_line(
         clean_process.setenv(name, value)
     runtime = current_runtime()
     runtime.start()
-    relay = runtime.sources.relay
-    assert relay is not None and relay.settled.wait(5)
-    relay._exchange.cluster.write(rows=[Append("origin:task", content, 60)])
+    relay = runtime.sources.merged.relay
+    assert relay is not None and relay.state.settled.wait(5)
+    assert relay.exchange.store is not None
+    relay.exchange.store.write(rows=[Append("origin:task", content, 60)])
     begin_work("w1", "task")
     try:
         assert request_ids.get() is None
     finally:
         clear_request_context()
-    assert relay.pop_origin("task") is None
+    assert relay.origins.pop("task") is None
 
 
 def test_without_the_store_a_lease_is_not_held_up(redis_server: Any, start_worker: Any) -> None:

@@ -422,12 +422,9 @@ def finish(worker: Any, number: int, eventually: Any) -> None:
 
 
 def expect_runs(hosts: list[Host], number: int, eventually: Any) -> None:
-    """Exactly so many by either source, also after another round of the collectors.
-
-    A round that waited for a hung store took long, and a long one is followed by a pause of ten times its length.
-    """
+    """Exactly so many by either source, also after another round of the collectors."""
     for name in (RUNS, REPORTED_RUNS):
-        assert eventually(lambda name=name: all(host.value(name) >= number for host in hosts), 40), (
+        assert eventually(lambda name=name: all(host.value(name) >= number for host in hosts)), (
             name,
             [host.value(name) for host in hosts],
         )

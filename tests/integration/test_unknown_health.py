@@ -127,7 +127,7 @@ def test_another_process_reads_as_long_as_it_says_so(
     """The leader that falls silent still holds the lock: nobody else reads."""
     leader, follower = two(start_process, eventually, database_url, redis_url)
     assert eventually(lambda: follower.led() == {"healthy"}), follower.message("queue")
-    leader.sources.relay.stop()
+    leader.sources.merged.relay.stop()
     assert eventually(lambda: follower.led() == {"unknown"})
     assert leader.leads
     assert "has not said lately" in follower.message("queue")

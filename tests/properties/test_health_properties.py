@@ -14,8 +14,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ordinaut_ext_observability.health.history import MAX_TRANSITIONS, History
-from ordinaut_ext_observability.health.hysteresis import Hysteresis
+from ordinaut_ext_observability.health.check import MAX_TRANSITIONS, Hysteresis, uptime_ratio
 from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
@@ -152,14 +151,14 @@ def test_monitor_follows_the_model(
 def test_uptime_is_what_sampling_every_second_finds(
     steps: list[tuple[int, HealthStatus]], until_now: int, window: int
 ) -> None:
-    history = History()
+    history: list[Transition] = []
     at, known = 0, []
     for seconds, status in steps:
         at += seconds
-        history.add(Transition(START + timedelta(seconds=at), None, status, ""))
+        history.append(Transition(START + timedelta(seconds=at), None, status, ""))
         known.append((at, status))
     now = at + until_now
-    ratio = history.uptime_ratio(START + timedelta(seconds=now), timedelta(seconds=window))
+    ratio = uptime_ratio(history, START + timedelta(seconds=now), timedelta(seconds=window))
     if not known:
         assert ratio is None
         return
@@ -179,10 +178,10 @@ def test_uptime_is_what_sampling_every_second_finds(
 def test_uptime_is_a_ratio_whatever_the_clock_does(
     steps: list[tuple[float, HealthStatus]], now: float, window: float
 ) -> None:
-    history = History()
+    history: list[Transition] = []
     for seconds, status in steps:
-        history.add(Transition(START + timedelta(seconds=seconds), None, status, ""))
-    ratio = history.uptime_ratio(START + timedelta(seconds=now), timedelta(seconds=window))
+        history.append(Transition(START + timedelta(seconds=seconds), None, status, ""))
+    ratio = uptime_ratio(history, START + timedelta(seconds=now), timedelta(seconds=window))
     assert (ratio is None) == (not steps)
     assert ratio is None or 0.0 <= ratio <= 1.0
 

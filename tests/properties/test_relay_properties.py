@@ -15,9 +15,9 @@ from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUna
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.families import RelayFamilies
-from ordinaut_ext_observability.relay.relay import Relay, RelayOptions
-from ordinaut_ext_observability.relay.store import Stores
+from ordinaut_ext_observability.relay.exchange import Exchange
+from ordinaut_ext_observability.relay.relay import Relay
+from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.runtime.store import open_file
 
 INTERVAL = 2.0
@@ -62,6 +62,17 @@ class FailingStore:
         return getattr(self._store, name)(*args, **kwargs)
 
 
+class Neighbours(Siblings):
+    """The other processes that serve, all at one address."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def count(self) -> int:
+        return len(self._world.readers()) - 1
+
+
 class Process:
     """A worker or an API process; it counts heartbeats, and steps that take a second each."""
 
@@ -75,12 +86,14 @@ class Process:
         self.is_cut_off = False
         """The store answers others only."""
         self.relay = Relay(
-            lambda: Stores(FailingStore(self, world.stores.relay), FailingStore(self, world.stores.cluster)),  # type: ignore[arg-type]
-            RelayFamilies([self.metrics.registry]),
+            Exchange(lambda: FailingStore(self, world.store), [self.metrics.registry], self.metrics),  # type: ignore[arg-type,return-value]
             self.metrics,
             world.clock,
-            RelayOptions(INTERVAL, lambda: serves, lambda: len(world.readers()) == 1, lambda *_, **__: None),
+            Neighbours(world),
+            INTERVAL,
+            lambda *_, **__: None,
         )
+        self.relay._serves = serves
 
     def count(self, amount: int, kind: str) -> None:
         self.counted += amount
@@ -89,11 +102,11 @@ class Process:
             self.metrics.step_seconds.labels("tool", kind, "task").observe(1.0)
 
     def tick(self) -> None:
-        self.relay._guarded(self.relay._tick)
+        self.relay._guarded(self.relay._take_part)
 
     def scrape(self) -> tuple[float, float] | None:
         """The heartbeats and the steps' seconds; None where no counts are shown."""
-        read = not self.relay._failing and self.relay._guarded(self.relay._exchange.publish_and_read)
+        read = not self.relay.state.failing and self.relay._guarded(self.relay.exchange.publish_and_read)
         return self.numbers(self.relay.shown(fresh=read))
 
     def numbers(self, registry: Registry) -> tuple[float, float] | None:
@@ -109,7 +122,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        self.stores = open_file(MEMORY, self.clock)
+        self.store = open_file(MEMORY, self.clock)
         self.is_down = self.is_busy = False
         self.running: list[Process] = []
         self.counted_by_dead = 0
@@ -121,7 +134,7 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.running:
             self.at_rest_each_count_is_added_once()
-        self.stores.close()
+        self.store.close()
 
     def readers(self) -> list[Process]:
         return [process for process in self.running if process.serves]
@@ -182,7 +195,7 @@ class World(RuleBasedStateMachine):
             return
         process.count(1, "a")
         self.lossless &= not (self.is_down or self.is_busy)
-        process.relay._guarded(process.relay._exchange.leave)
+        process.relay._guarded(process.relay.exchange.leave)
         self.running.remove(process)
         self.counted_by_dead += process.counted
 
@@ -198,7 +211,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def lose_the_store(self) -> None:
         """A counter reset: nothing that was counted before may come back as a burst, nothing counts twice."""
-        self.stores.close()
+        self.store.close()
         self.lossless, self.highest = False, (0, 0)
 
     @invariant()

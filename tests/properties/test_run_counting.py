@@ -12,12 +12,12 @@ import uuid
 from collections import Counter
 
 import asyncpg
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from ordinaut_ext_observability.collectors.connection import Database, Reading
+from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
@@ -235,11 +235,10 @@ class InMemory:
         self.total.update(("success" if run.success else "failed", run.task) for run in fresh)
 
     async def save(self):
-        self.checkpoint = orjson.dumps(self.counter.dump()), Counter(self.total)
+        self.checkpoint = TypeAdapter(RunCounter).dump_json(self.counter), Counter(self.total)
 
     async def kill(self):
-        self.counter = RunCounter()
-        self.counter.load(orjson.loads(self.checkpoint[0]))
+        self.counter = TypeAdapter(RunCounter).validate_json(self.checkpoint[0])
         self.total = Counter(self.checkpoint[1])
 
     async def counts(self):
@@ -278,7 +277,7 @@ class InPostgres:
 
     def _begin(self):
         self.families = SystemMetrics(Registry())
-        self.collector = RunsCollector(self.families)
+        self.collector = RunsCollector()
 
     async def queue(self, task, now):
         return await self.host.fetchval(
@@ -314,18 +313,18 @@ class InPostgres:
         await self.host.execute("DELETE FROM task_run WHERE id = ANY ($1)", ids)
 
     async def read(self, now, heartbeats):
-        async with self.database.reading() as reading:
-            then = Reading(reading.connection, now)
-            queue = await read_queue(then, 75.0)
-            await self.collector.read(then, queue.leases, heartbeats)
+        async with self.database.transaction() as transaction:
+            then = ReadTransaction(transaction.connection, now)
+            queue = await read_queue(then, self.families, 75.0)
+            await self.collector.read(then, self.families, queue.leases, heartbeats)
 
     async def save(self):
-        self.checkpoint = orjson.dumps(self.collector.dump()), await self.counts()
+        self.checkpoint = TypeAdapter(RunsCollector).dump_json(self.collector), await self.counts()
 
     async def kill(self):
         self._begin()
         state, counts = self.checkpoint
-        self.collector.load(orjson.loads(state))
+        self.collector = TypeAdapter(RunsCollector).validate_json(state)
         for (status, task), number in counts.items():
             self.families.runs.labels(status, task, str(uuid.UUID(int=1))).inc(number)
 

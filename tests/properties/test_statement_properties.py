@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.db.statement import MAX_TABLE_LENGTH, OPERATIONS, describe_statement
-from ordinaut_ext_observability.db.tokens import Tokens
+from ordinaut_ext_observability.scrub.sql import WORD, read_tokens
 
 parts = st.sampled_from(
     ["SELECT", "INSERT INTO", "UPDATE", "DELETE FROM", "MERGE INTO", "COPY", "TRUNCATE", "WITH", "RECURSIVE", "AS", "FROM",
@@ -43,12 +43,14 @@ def test_every_text_has_a_description_of_the_bounded_alphabet(text: str) -> None
 
 
 @given(statements)
-def test_parentheses_close_behind_where_they_open(text: str) -> None:
-    tokens = Tokens(text)
-    for opening, closing in tokens.closing.items():
-        assert tokens.symbol(opening) == "("
-        assert opening < closing <= tokens.count
-        assert closing == tokens.count or tokens.symbol(closing) == ")"
+def test_tokens_follow_each_other_with_spaces_and_comments_between(text: str) -> None:
+    end = 0
+    for kind, start, after in read_tokens(text):
+        assert end <= start < after <= len(text)
+        between = text[end:start]
+        assert not between.strip() or "--" in between or "/*" in between
+        assert kind != WORD or text[start:after].replace("$", "_").isidentifier() or not text[start:after].isascii()
+        end = after
 
 
 @given(with_a_table, st.lists(literals, min_size=3, max_size=3), comments)

@@ -393,7 +393,7 @@ def test_scrapes_that_wait_for_a_rendering_are_bounded(
         waiting = [threading.Thread(target=served.get, args=(METRICS,)) for _ in range(2)]
         for thread in waiting:
             thread.start()
-        service = served.face._surface.scrapes
+        service = served.face._endpoint_context.scrapes
         assert eventually(lambda: service._waiting == 2)
         answer = served.get(METRICS)
         assert (answer.status_code, answer.json()["error"]) == (503, "too_many_scrapes")

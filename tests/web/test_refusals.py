@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.settings.parts import AccessSettings
-from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal
-from ordinaut_ext_observability.web.refusals import (
+from ordinaut_ext_observability.web.access import (
     ALL_REFUSALS_PER_MINUTE,
     LINES_PER_MINUTE,
     REFUSALS_PER_MINUTE,
+    AccessControl,
 )
+from ordinaut_ext_observability.web.answers import Refusal
 
 TOKEN = "an-operators-token-0123456789"
 
@@ -45,27 +44,21 @@ class Door:
         metrics = Metrics(Registry(LabelBudgets(default=100, by_label={}, max_series=10_000)))
         self.access = AccessControl(settings, metrics, self.clock, self._log)
 
+    def statuses(self, addresses: list[str]) -> Counter[int]:
+        return Counter(map(self.ask, addresses))
+
     def ask(self, address: str | None, token: str = "wrong") -> int:
         """The status: 200 where the token is right."""
-        return asyncio.run(self._ask(address, token))
-
-    def statuses(self, addresses: list[str]) -> Counter[int]:
-        async def ask_all() -> Counter[int]:
-            return Counter([await self._ask(address, "wrong") for address in addresses])
-
-        return asyncio.run(ask_all())
-
-    async def _ask(self, address: str | None, token: str) -> int:
         client = None if address is None else (address, 50_000)
         headers = [(b"authorization", f"Bearer {token}".encode())]
         try:
-            await self.access.operator(Request({"type": "http", "method": "GET", "headers": headers, "client": client}))
+            self.access.check_operator(Request({"type": "http", "headers": headers, "client": client}), changes=False)
         except Refusal as refusal:
             return refusal.response.status_code
         return 200
 
-    def _log(self, tier: str, reason: str, address: str, not_logged: int) -> None:
-        self.lines.append((address, not_logged))
+    def _log(self, *_: str, client_address: str, refusals_not_logged: int, **__: object) -> None:
+        self.lines.append((client_address, refusals_not_logged))
 
 
 @pytest.fixture

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ordinaut_ext_observability.web.router import check_operator, check_scraper
+from ordinaut_ext_observability.web.endpoints.base import (
+    Endpoint,
+    add_endpoint,
+    check_operator,
+    check_scraper,
+    route_class,
+)
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -210,13 +216,13 @@ def test_config_shows_settings_with_masked_secrets(serve: Any) -> None:
 
 @pytest.fixture
 def guarded(set_up: Any, serve_bare: Any) -> Any:
-    """An application whose POST /change is in the operator tier, since none of ours changes anything yet."""
-    from ordinaut_ext_observability.web.answers import route_class
-
+    """An application with endpoints of the operator tier to POST to: /change changes something, /ask does not."""
     app = FastAPI()
     face, log = set_up(app, OPERATOR_TOKEN=TOKEN)
-    app.router.route_class = route_class(lambda: None, face._surface)
-    app.add_api_route("/change", lambda: "changed", methods=["POST"], dependencies=[Depends(check_operator)])
+    router = APIRouter(route_class=route_class(face._endpoint_context))
+    for path, changes in (("/change", True), ("/ask", False)):
+        add_endpoint(router, Endpoint(path, ("POST",), "operator", changes, lambda: Response(), "", {}))
+    app.include_router(router)
     served = serve_bare(app)
     served.log = log
     return served
@@ -252,6 +258,11 @@ def test_change_with_the_servers_own_origin_passes(guarded: Any) -> None:
 def test_change_with_bearer_needs_no_origin(guarded: Any) -> None:
     headers = {**bearer(TOKEN), "Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
     assert guarded.post("/change", headers=headers).status_code == 200
+
+
+def test_query_from_another_origin_passes_since_it_changes_nothing(guarded: Any) -> None:
+    assert guarded.post("/ask", headers={**basic(TOKEN), "Sec-Fetch-Site": "cross-site"}).status_code == 200
+    assert guarded.post("/ask").status_code == 401
 
 
 def test_failure_of_ours_says_nothing_about_itself(serve: Any) -> None:

@@ -42,8 +42,8 @@ def merging(settings: Settings, port: int) -> Iterator[Finding]:
         yield problem(f"REDIS_URL: no name server answers for {host}", "See /etc/resolv.conf here.")
         return
     try:
-        with contextlib.closing(open_stores()) as stores:
-            yield from _processes(stores.relay)
+        with contextlib.closing(open_stores()) as store:
+            yield from _processes(store)
     except ClusterUnavailableError as error:
         yield problem(mask_value(str(error)), "Until it answers, each process sees itself alone.")
 

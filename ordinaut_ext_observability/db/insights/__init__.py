@@ -1,1 +1,1 @@
-"""What PostgreSQL knows about itself: sessions, locks, statements, tables and indexes, read from its system views."""
+"""Insights into PostgreSQL: sessions, locks, statements, tables and indexes, read from its system views."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from ordinaut_ext_observability.db.insights.queries import query
-from ordinaut_ext_observability.db.insights.tables import HOST_TABLES
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class Index:
     size_bytes: int | None
     """None while someone locks the table exclusively."""
     scans: int
-    """Since the statistics were last reset, on this server."""
+    """Number since the statistics were last reset, on this server."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -49,7 +45,7 @@ class Index:
         return self.columns[: self.key_columns]
 
     def is_covered_by(self, other: Index) -> bool:
-        """Whether the other serves whatever this one serves."""
+        """Tell whether the other serves whatever this one serves."""
         if self is other or self.table != other.table or {self.method, other.method} != {"btree"}:
             return False
         if self.is_needed or not other.is_valid or self.has_expressions or other.has_expressions:
@@ -63,7 +59,7 @@ class Index:
         return self._starts(other) and (self.keys != other.keys or self._gives_way_to(other))
 
     def _starts(self, other: Index) -> bool:
-        """Whether the other is ordered by our columns in our way first, and holds all of ours."""
+        """Tell whether the other is ordered by our columns in our way first, and holds all of ours."""
         count = self.key_columns
         return (
             self.keys == other.keys[:count]
@@ -74,7 +70,7 @@ class Index:
         )
 
     def _gives_way_to(self, other: Index) -> bool:
-        """Which of two that may be the same goes: never both."""
+        """Tell which of two goes that may be the same: never both."""
         if set(self.columns) != set(other.columns):
             return True
         return (other.is_needed, other.is_unique, self.name) > (self.is_needed, self.is_unique, other.name)
@@ -89,13 +85,8 @@ class Redundancy:
 
 
 async def read_indexes(connection: Connection, tables: Sequence[str] = HOST_TABLES) -> tuple[Index, ...]:
-    """The indexes of these tables."""
-    rows = await connection.fetch(query("indexes"), list(tables))
-    return tuple(Index(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Read the indexes of these tables."""
+    return await read_rows(Index, "indexes", connection, list(tables))
 
 
 def redundant(indexes: Sequence[Index]) -> Iterator[Redundancy]:

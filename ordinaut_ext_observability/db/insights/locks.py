@@ -1,20 +1,19 @@
-"""Who waits for whose lock, as a tree: roots hold, everything below waits."""
+"""Trees of sessions that wait for locks: roots hold, everything below waits."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ordinaut_ext_observability.db.insights.queries import query, server_version
-from ordinaut_ext_observability.scrub.sql import normalised
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.queries import Connection, fetch
 
 MAX_WAITERS = 100
 """Waiting sessions looked at, the longest waits first: each question who blocks holds up the lock manager."""
+
+_AS_READ = ("role", "application", "transaction_seconds", "lock_type", "lock_mode", "relation", "query")
+"""Fields that are columns of the query."""
 
 PREPARED_TRANSACTION = 0
 """The process id under which PostgreSQL names transactions prepared for a two-phase commit."""
@@ -26,23 +25,23 @@ class LockedSession:
 
     pid: int
     blocked_by: tuple[int, ...]
-    """Those it waits for: holders, and those ahead of it in the queue. Empty: it holds."""
+    """Sessions it waits for: holders, and those ahead of it in the queue. Empty: it holds."""
     role: str
     application: str
     state: str
     """Empty where our role may not see it."""
     transaction_seconds: float | None
     wait_seconds: float | None
-    """For the lock; for its statement on PostgreSQL 13. None: it does not wait, or we may not see it."""
+    """Time it waits for the lock; on PostgreSQL 13 since its statement began. None: it does not, or is hidden."""
     lock_type: str
     lock_mode: str
-    """What it waits for, empty when it does not."""
+    """The lock it waits for, empty when it does not."""
     relation: str
-    """Where the lock is, as far as known."""
+    """Table of the lock, as far as known."""
     query: str
     """Without literals."""
     waiters: tuple[LockedSession, ...]
-    """Those right behind it; each session is in the tree once, behind the last one ahead of it."""
+    """Sessions right behind it; each is in the tree once, behind the last one ahead of it."""
 
     def all_waiters(self) -> Iterator[LockedSession]:
         """Every session below, the nearest first within each branch."""
@@ -57,15 +56,16 @@ class Locks:
 
     waiting: int
     roots: tuple[LockedSession, ...]
-    """Those to look at: with most waiters first."""
+    """Sessions to look at, with most waiters first."""
     not_shown: int
     """Waiting sessions beyond `MAX_WAITERS`."""
 
 
 async def read_locks(connection: Connection) -> Locks:
-    """Who waits for whom."""
-    waitstart = "waitstart" if server_version(connection) >= 14 else "NULL::timestamptz"
-    rows = await connection.fetch(query("locks", waitstart=waitstart), MAX_WAITERS)
+    """Read who waits for whom."""
+    # PostgreSQL 13 does not say since when.
+    waitstart = "waitstart" if connection.get_server_version().major >= 14 else "NULL::timestamptz"
+    rows = await fetch(connection, "locks", MAX_WAITERS, waitstart=waitstart)
     return lock_tree({row["pid"]: row for row in rows})
 
 
@@ -84,12 +84,13 @@ def lock_tree(rows: Mapping[int, Mapping[str, Any]]) -> Locks:
 
 
 def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int]], list[int]]:
-    """Who stands right behind whom, and who stands first. Of a circle (a deadlock not yet found) one stands first."""
+    """Tell who stands right behind whom, and who first: one of a circle, which is a deadlock not yet found."""
     behind: defaultdict[int, list[int]] = defaultdict(list)
     roots: list[int] = []
     rounds: dict[int, int] = {}
     left = dict(blockers)
-    for number in range(len(blockers)):
+    while left:
+        number = len(rounds)
         ready = [pid for pid, ahead in left.items() if all(other in rounds for other in ahead)]
         for pid in ready or list(left)[:1]:
             ahead = left.pop(pid)
@@ -98,8 +99,6 @@ def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int
             else:
                 roots.append(pid)
             rounds[pid] = number
-        if not left:
-            break
     return behind, roots
 
 
@@ -110,18 +109,11 @@ def _session(
     behind: Mapping[int, list[int]],
 ) -> LockedSession:
     row = rows[pid]
-    is_prepared = pid == PREPARED_TRANSACTION
     return LockedSession(
         pid=pid,
         blocked_by=blockers[pid],
-        role=row["role"],
-        application=row["application"],
-        state="prepared transaction" if is_prepared else row["state"],
-        transaction_seconds=row["transaction_seconds"],
+        state="prepared transaction" if pid == PREPARED_TRANSACTION else row["state"],
         wait_seconds=row["wait_seconds"] if row["lock_type"] else None,
-        lock_type=row["lock_type"],
-        lock_mode=row["lock_mode"],
-        relation=row["relation"],
-        query=normalised(row["query"] or ""),
         waiters=tuple(_session(waiter, rows, blockers, behind) for waiter in behind.get(pid, ())),
+        **{name: row[name] for name in _AS_READ},
     )

@@ -1,10 +1,10 @@
--- How long the longest ones of this database last.
+-- How long the longest ones of this database last. The clock may be set back between their start and now.
 SELECT
-    coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS transaction_seconds,
-    coalesce(max(extract(epoch FROM clock_timestamp() - state_change))
-        FILTER (WHERE state LIKE 'idle in transaction%'), 0)::float8 AS idle_seconds,
-    coalesce(max(extract(epoch FROM clock_timestamp() - query_start))
-        FILTER (WHERE state = 'active'), 0)::float8 AS query_seconds,
+    greatest(0, max(extract(epoch FROM clock_timestamp() - xact_start)))::float8 AS transaction_seconds,
+    greatest(0, max(extract(epoch FROM clock_timestamp() - state_change))
+        FILTER (WHERE state LIKE 'idle in transaction%'))::float8 AS idle_in_transaction_seconds,
+    greatest(0, max(extract(epoch FROM clock_timestamp() - query_start))
+        FILTER (WHERE state = 'active'))::float8 AS query_seconds,
     count(*) FILTER (WHERE backend_type IS NULL) AS hidden
 FROM pg_stat_activity
 WHERE datname = current_database()

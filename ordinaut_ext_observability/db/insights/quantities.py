@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
-_TIME_UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+_TIME_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1), ("", 1))
 
 
 def bytes_text(number: float) -> str:
@@ -22,12 +24,6 @@ def duration_text(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     left = round(seconds)
-    for index, (name, size) in enumerate(_TIME_UNITS):
-        if left >= size:
-            whole, rest = divmod(left, int(size))
-            if index + 1 < len(_TIME_UNITS):
-                smaller, smaller_size = _TIME_UNITS[index + 1]
-                if part := rest // int(smaller_size):
-                    return f"{whole} {name} {part} {smaller}"
-            return f"{whole} {name}"
-    return "0 s"
+    (unit, size), (smaller, smaller_size) = next(pair for pair in pairwise(_TIME_UNITS) if left >= pair[0][1])
+    part = left % size // smaller_size
+    return f"{left // size} {unit} {part} {smaller}" if part else f"{left // size} {unit}"

@@ -1,30 +1,31 @@
-"""Everything an operator looks at, and what of it needs attention first."""
+"""The state of the database, read part by part, and what of it needs attention first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ordinaut_ext_observability.db.insights.activity import (
-    Connections,
-    Longest,
-    Transaction,
-    read_connections,
-    read_longest,
-    read_transactions,
-)
-from ordinaut_ext_observability.db.insights.collect import PartProblem, Parts
+import asyncpg
+
 from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
-from ordinaut_ext_observability.db.insights.server import Server, XidAge, read_server, read_xid_age
+from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
 from ordinaut_ext_observability.db.insights.statements import Statements, read_statements
-from ordinaut_ext_observability.db.insights.tables import Tables, read_tables
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
+from ordinaut_ext_observability.db.insights.views import (
+    Connections,
+    Longest,
+    Server,
+    Tables,
+    Transaction,
+    XidAge,
+    read_connections,
+    read_tables,
+    read_transactions,
+)
+from ordinaut_ext_observability.errors import Problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""
@@ -38,46 +39,57 @@ DEAD_RATIO = 0.5
 MIN_DEAD_ROWS = 10_000
 """Autovacuum comes at a fifth of a table; more than half dead means it does not."""
 
+_REASONS = {
+    "57014": Problem.TIMEOUT,
+    "55P03": Problem.TIMEOUT,
+    "42501": Problem.NO_PERMISSION,
+    **dict.fromkeys(("42P01", "42703", "42883"), Problem.MISSING_TABLE),
+}
+"""Reasons by SQLSTATE; any other state is a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartProblem:
+    """A part that could not be read."""
+
+    part: str
+    reason: str
+    """The value of a `Problem`."""
+    message: str
+    """PostgreSQL's, without the statement."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The state of the database; a part that could not be read is None, and `problems` says why."""
+    """The state of the database. A part that was not asked for is None, as is one that `problems` names."""
 
-    server: Server | None
-    connections: Connections | None
-    longest: Longest | None
-    locks: Locks | None
-    transactions: tuple[Transaction, ...] | None
-    statements: Statements | None
-    tables: Tables | None
-    indexes: tuple[Index, ...] | None
-    xid_age: XidAge | None
-    problems: tuple[PartProblem, ...]
+    server: Server | None = None
+    connections: Connections | None = None
+    longest: Longest | None = None
+    locks: Locks | None = None
+    transactions: tuple[Transaction, ...] | None = None
+    statements: Statements | None = None
+    tables: Tables | None = None
+    indexes: tuple[Index, ...] | None = None
+    xid_age: XidAge | None = None
+    problems: tuple[PartProblem, ...] = ()
 
     def attention(self) -> Iterator[str]:
-        """What should be looked at, the worst first."""
+        """List what should be looked at, the worst first."""
         if self.locks is not None and self.locks.waiting:
             roots = ", ".join(str(root.pid) for root in self.locks.roots[:5])
             yield f"{self.locks.waiting} blocked by locks; at the head: {roots}"
-        yield from self._of_the_server()
-        yield from self._of_transactions()
-        yield from self._of_tables()
-
-    def _of_the_server(self) -> Iterator[str]:
         if self.xid_age is not None and self.xid_age.used_ratio >= XID_RATIO:
             yield f"{self.xid_age.used_ratio:.0%} of the transaction ids used up in {self.xid_age.oldest_database}"
         if self.server is not None and self.connections is not None:
-            usable = self.server.max_connections - self.server.reserved_connections
+            usable = self.server.usable_connections
             if self.connections.total >= FULL_RATIO * usable:
                 yield f"{self.connections.total} of {usable} connections in use"
-
-    def _of_transactions(self) -> Iterator[str]:
-        if self.longest is None:
-            return
-        if self.longest.idle_in_transaction_seconds >= IDLE_SECONDS:
+        if self.longest is not None and self.longest.idle_in_transaction_seconds >= IDLE_SECONDS:
             yield f"a transaction idle for {duration_text(self.longest.idle_in_transaction_seconds)}"
-        if self.longest.transaction_seconds >= TRANSACTION_SECONDS:
+        if self.longest is not None and self.longest.transaction_seconds >= TRANSACTION_SECONDS:
             yield f"a transaction open for {duration_text(self.longest.transaction_seconds)}"
+        yield from self._of_tables()
 
     def _of_tables(self) -> Iterator[str]:
         for table in self.tables.found if self.tables is not None else ():
@@ -88,18 +100,50 @@ class Report:
                 yield f"index {index.name} is invalid: it failed to build, or is being built"
 
 
+ReadPart = Callable[[Connection], Awaitable[Any]]
+
+MEASURED: Mapping[str, ReadPart] = {
+    "server": partial(read_row, Server, "server"),
+    "connections": read_connections,
+    "longest": partial(read_row, Longest, "longest"),
+    "locks": read_locks,
+    "xid_age": partial(read_row, XidAge, "xid"),
+    "tables": read_tables,
+    "statements": read_statements,
+}
+"""Parts of a report that metrics show."""
+
+
 async def read_report(connection: Connection, top: int) -> Report:
-    """Read it all, `top` rows of what has many."""
-    parts = Parts(connection)
-    return Report(
-        server=await parts.read("server", read_server),
-        connections=await parts.read("connections", read_connections),
-        longest=await parts.read("longest", read_longest),
-        locks=await parts.read("locks", read_locks),
-        transactions=await parts.read("transactions", partial(read_transactions, limit=top)),
-        statements=await parts.read("statements", partial(read_statements, limit=top, with_texts=True)),
-        tables=await parts.read("tables", read_tables),
-        indexes=await parts.read("indexes", read_indexes),
-        xid_age=await parts.read("xid", read_xid_age),
-        problems=tuple(parts.problems),
-    )
+    """Read everything an operator looks at, `top` rows of what has many."""
+    more: dict[str, ReadPart] = {
+        "transactions": partial(read_transactions, limit=top),
+        "statements": partial(read_statements, limit=top, with_texts=True),
+        "indexes": read_indexes,
+    }
+    return await read_parts(connection, {**MEASURED, **more})
+
+
+async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEASURED) -> Report:
+    """Read these parts from the system views, one after the other; no table of the host's is read.
+
+    The caller sets `statement_timeout` and `lock_timeout`. Inside a transaction each part has its own savepoint: one
+    that PostgreSQL refuses leaves the others.
+
+    Raises:
+        OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError: the connection is gone.
+    """
+    found: dict[str, Any] = {}
+    problems = []
+    for name, read_part in parts.items():
+        try:
+            async with connection.transaction(readonly=True):
+                found[name] = await read_part(connection)
+        except asyncpg.InternalClientError as error:  # how asyncpg now and then says that the connection is gone
+            raise asyncpg.InterfaceError("the connection broke") from error
+        except (asyncpg.PostgresError, UnicodeError) as error:  # texts of other databases have their encoding
+            if breaks_connection(error):
+                raise
+            reason = _REASONS.get(getattr(error, "sqlstate", ""), Problem.FAILED)
+            problems.append(PartProblem(name, reason.value, str(error).partition("\n")[0][:200]))
+    return Report(**found, problems=tuple(problems))

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.db.insights.queries import query
+import asyncpg
+
+from ordinaut_ext_observability.db.insights.queries import Connection, fetch, read_rows
 from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS
-from ordinaut_ext_observability.scrub.sql import normalised
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.db.insights.queries import Connection
-
-_INSTALLED = """
-SELECT e.extversion AS version, quote_ident(n.nspname) AS schema
-FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
-WHERE e.extname = 'pg_stat_statements'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +18,14 @@ class Statement:
     """PostgreSQL's `queryid`: the same for statements that differ in their literals only."""
     calls: int
     seconds: float
-    """Of all calls together."""
+    """All calls together."""
     rows: int
     query: str
     """Empty when texts were not asked for."""
 
     @property
     def mean_seconds(self) -> float:
-        """Of one call."""
+        """Mean time of one call."""
         return self.seconds / self.calls if self.calls else 0.0
 
 
@@ -43,7 +34,7 @@ class Statements:
     """The top of them."""
 
     top: tuple[Statement, ...]
-    """By time, the longest first."""
+    """Statements by time, the longest first."""
     hidden_seconds: float
     """Taken by statements of other roles that ours may not see."""
     absent: str
@@ -53,28 +44,15 @@ class Statements:
 async def read_statements(
     connection: Connection, limit: int = MAX_STATEMENTS, *, with_texts: bool = False
 ) -> Statements:
-    """The statements of this database that took most time. Texts are read from a file of the server's."""
-    import asyncpg
-
-    installed = await connection.fetch(_INSTALLED)
+    """Read the statements of this database that took most time. Texts are read from a file of the server's."""
+    installed = await fetch(connection, "statements_extension")
     if not installed:
         return Statements((), 0.0, "the extension pg_stat_statements is not installed in this database")
-    major, minor = (int(part) for part in installed[0]["version"].split(".")[:2])
-    text = query(
-        "statements",
-        schema=installed[0]["schema"],
-        total="total_exec_time" if (major, minor) >= (1, 8) else "total_time",
-        texts="true" if with_texts else "false",
-    )
+    replacements = {name: installed[0][name] for name in ("schema", "total")} | {"texts": str(with_texts).lower()}
     try:
         async with connection.transaction():  # a savepoint where there is a transaction: its failure stays here
-            rows = await connection.fetch(text, limit)
+            found = await read_rows(Statement, "statements", connection, limit, **replacements)
     except asyncpg.ObjectNotInPrerequisiteStateError:
         return Statements((), 0.0, "pg_stat_statements is installed, but not in shared_preload_libraries")
-    hidden = sum(row["seconds"] for row in rows if row["id"] is None)
-    top = [
-        Statement(str(row["id"]), row["calls"], row["seconds"], row["rows"], normalised(row["query"] or ""))
-        for row in rows
-        if row["id"] is not None
-    ]
-    return Statements(tuple(top[:limit]), hidden, "")
+    seen = tuple(statement for statement in found if statement.id)
+    return Statements(seen[:limit], sum(statement.seconds for statement in found if not statement.id), "")

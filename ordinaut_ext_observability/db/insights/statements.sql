@@ -1,7 +1,7 @@
 -- The statements of this database that took most time, whoever ran them. Another role's have no id for those who may
 -- not see them.
 SELECT
-    queryid AS id,
+    coalesce(queryid::text, '') AS id,
     sum(calls)::bigint AS calls,
     (sum(:total) / 1000)::float8 AS seconds,
     sum(rows)::bigint AS rows,

@@ -4,7 +4,7 @@ SELECT
     coalesce(usename::text, '') AS role,
     coalesce(application_name, '') AS application,
     coalesce(state, '') AS state,
-    extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_seconds,
+    greatest(0, extract(epoch FROM clock_timestamp() - xact_start))::float8 AS transaction_seconds,
     extract(epoch FROM clock_timestamp() - state_change)::float8 AS state_seconds,
     concat_ws(': ', wait_event_type, wait_event) AS waits_for,
     left(query, 2000) AS query

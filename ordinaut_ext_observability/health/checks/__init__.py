@@ -1,1 +1,4 @@
-"""The checks that come with the package, a file each kind."""
+"""The checks that come with the package: every module here makes some.
+
+Each has a function `make_checks(parts)`, which yields a check's name, its function, and its `CheckOptions` as a dict.
+"""

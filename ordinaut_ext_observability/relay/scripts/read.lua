@@ -3,9 +3,11 @@ local store, now = identity(), now_ms()
 local entries, all = {}, redis.call('HGETALL', ENTRIES)
 for i = 1, #all, 2 do
     local space = string.find(all[i + 1], ' ', 1, true)
-    if tonumber(string.sub(all[i + 1], 1, space - 1)) > now then
+    -- What was said in the future is of before the server's clock was set back: it would not end for so long.
+    local age = now - (redis.call('ZSCORE', SEEN, all[i]) or now)
+    if tonumber(string.sub(all[i + 1], 1, space - 1)) > now and age >= 0 then
         entries[#entries + 1] = all[i]
-        entries[#entries + 1] = now - (redis.call('ZSCORE', SEEN, all[i]) or now)
+        entries[#entries + 1] = age
         entries[#entries + 1] = string.sub(all[i + 1], space + 1)
     else
         redis.call('HDEL', ENTRIES, all[i])

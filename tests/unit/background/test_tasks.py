@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask, run_periodically
+from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask, backed_off, run_periodically
 
 
 class Errors:
@@ -75,7 +75,7 @@ class TestRounds:
         [(5, 0, 5), (5, 1, 5), (5, 2, 10), (5, 3, 20), (5, 9, 60), (5, 10**6, 60), (300, 9, 300)],
     )
     def test_the_pause_doubles_with_every_failure_up_to_a_minute_or_the_interval(self, interval, failures, pause):
-        assert PeriodicTask("t", slow, interval).pause_seconds(failures) == pause
+        assert backed_off(interval, failures) == pause
 
     def test_what_the_rounds_opened_is_closed_when_they_stop_and_when_they_are_cancelled(self):
         closed = []
@@ -146,6 +146,39 @@ class TestThread:
         thread.start()
         thread.stop()
         assert errors.seen == [("test", ImportError)]
+
+    def test_it_can_be_called_as_soon_as_it_was_started_and_what_a_call_raises_is_told(self):
+        errors, done = Errors(), threading.Event()
+        thread = BackgroundThread("test", lambda: [PeriodicTask("t", slow, 60.0)], errors)
+        thread.start()
+        assert thread.call_soon(int, "no number")
+        assert thread.call_soon(done.set)
+        assert done.wait(10)
+        thread.stop()
+        assert not thread.call_soon(done.set)
+        assert errors.seen == [("test", ValueError)]
+
+    def test_started_again_while_the_last_thread_hangs_both_end_in_their_time(self):
+        begun, go_on = threading.Semaphore(0), threading.Event()
+
+        async def block():
+            begun.release()
+            assert go_on.wait(10)
+
+        thread = BackgroundThread("test", lambda: [PeriodicTask("t", block, 0.001)], Errors())
+        thread.start()
+        assert begun.acquire(timeout=10)
+        thread.stop()
+        hanging = [t for t in threading.enumerate() if t.name == "observability-test"]
+        thread.start()
+        assert begun.acquire(timeout=10)
+        go_on.set()
+        for each in hanging:
+            each.join(10)
+        assert [each.is_alive() for each in hanging] == [False]
+        assert begun.acquire(timeout=10)
+        thread.stop()
+        assert not any(t.name == "observability-test" for t in threading.enumerate())
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
     def test_a_forked_child_starts_its_own(self):

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
+from ordinaut_ext_observability.collectors.checks import POSTGRESQL, REDIS, CollectedChecks
 from ordinaut_ext_observability.collectors.facts import (
-    UNREAD,
-    Collected,
     DatabaseFacts,
-    Problem,
     QueueFacts,
     RedisFacts,
     SchedulerFacts,
     WorkerFacts,
 )
-from ordinaut_ext_observability.health.model import HealthStatus
-from ordinaut_ext_observability.runtime.collected_checks import (
-    Reckoning,
-    register_database_checks,
-    register_redis_check,
-)
+from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
+from tests.collectors import ManualClock, states_of
 
-STARTED = 1000.0
-HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
+HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = "healthy", "degraded", "unhealthy", "unknown"
 FACTS = {
     "database": DatabaseFacts(0.001, "16", 5, 100, in_recovery=False),
     "queue": QueueFacts(0, False, 0.0, {}, 0, 0, 0),
     "workers": WorkerFacts(1, 0, 1.0, 1.0, 0),
     "scheduler": SchedulerFacts(True, 1, 0, 0.0, 5.0, 1),
+    "redis": RedisFacts(0.001),
 }
 LED = ("queue", "workers", "scheduler")
 
@@ -38,98 +33,134 @@ LED = ("queue", "workers", "scheduler")
 class Checks:
     """The checks, at a time of the test's; `elsewhere`: how long ago another process read, by collector."""
 
-    def __init__(self, elsewhere=None):
-        self.collector, self.redis, self.now, self.checks = None, UNREAD, STARTED, {}
-        read_elsewhere = elsewhere.get if elsewhere is not None else None
-        register_database_checks(
-            self, lambda: self.collector, self.reckon, required=True, read_elsewhere=read_elsewhere
-        )
-        register_redis_check(self, lambda: self.redis, self.reckon)
+    def __init__(self, elsewhere=None, *, leads=False, mode="advisory lock"):
+        metrics, self.clock = Metrics(Registry()), ManualClock()
+        self.states = states_of(metrics, clock=self.clock)
+        self.states.leads, self.states.mode = leads, mode
+        self.checks = CollectedChecks(self.states, 90.0, elsewhere.get if elsewhere is not None else None)
 
-    def reckon(self):
-        return Reckoning(self.now, 90.0)
+    def read(self, *names, **facts):
+        for name in names:
+            self.states.succeeded(name, facts.get(name, FACTS[name]))
 
-    def register_check(self, name, check, *, required):
-        assert required == (name == "database")
-        self.checks[name] = check
+    def of(self, name):
+        return getattr(self.checks, name)()
 
-    def read(self, *names, at, leads=False, mode="advisory lock"):
-        states = {name: Collected(FACTS[name], at, None) if name in names else UNREAD for name in FACTS}
-        self.collector = SimpleNamespace(**states, leads=leads, mode=mode)
-
-    def statuses(self, now):
-        """By name; None for unknown."""
-        self.now = now
-        outcomes = {name: check() for name, check in self.checks.items()}
-        return {name: outcome.status if outcome.known else None for name, outcome in outcomes.items()}
+    def statuses(self, *names):
+        return {name: self.of(name).status for name in names or (*POSTGRESQL, *REDIS)}
 
 
-@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("leads", [False, True])
 @pytest.mark.parametrize("after", [0, 1000])
-def test_before_the_first_reading_nothing_is_known(made, after):
-    checks = Checks()
-    if made:
-        checks.read(at=None)
-    assert set(checks.statuses(STARTED + after).values()) == {None}
-    assert {checks.checks[name]().message for name in ("database", *LED, "redis")} == {"not read yet"}
+def test_before_the_first_reading_nothing_is_known(leads, after):
+    checks = Checks(leads=leads)
+    checks.clock.now += after
+    assert set(checks.statuses().values()) == {UNKNOWN}
+    assert {checks.of(name).message for name in ("database", *LED, "redis")} == {"not read yet"}
 
 
 def test_readings_that_are_too_old_do_not_count():
-    checks = Checks()
-    checks.read("database", *LED, at=STARTED + 1, leads=True)
-    checks.redis = Collected(RedisFacts(0.001), STARTED + 1, None)
-    assert set(checks.statuses(STARTED + 91).values()) == {HEALTHY}
-    assert checks.statuses(STARTED + 92) == {"database": UNHEALTHY, **dict.fromkeys((*LED, "redis"), DEGRADED)}
-    assert "no recent reading" in checks.checks["database"]().message
+    checks = Checks(leads=True)
+    checks.read(*FACTS)
+    checks.clock.now += 90
+    assert set(checks.statuses().values()) == {HEALTHY}
+    checks.clock.now += 1
+    assert checks.statuses() == {"database": UNHEALTHY, **dict.fromkeys((*LED, "redis"), DEGRADED)}
+    assert "no recent reading" in checks.of("database").message
 
 
-@pytest.mark.parametrize(("age", "status"), [(0.0, HEALTHY), (90.0, HEALTHY), (90.1, None), (None, None)], ids=str)
+@pytest.mark.parametrize(("age", "status"), [(0.0, HEALTHY), (90.0, HEALTHY), (90.1, UNKNOWN), (None, UNKNOWN)])
 def test_others_read_for_a_process_only_where_one_of_them_says_so(age, status):
     checks = Checks(dict.fromkeys(LED, age))
-    checks.read("database", at=STARTED)
-    assert {checks.statuses(STARTED)[name] for name in LED} == {status}
-    if status is None:
-        assert "has not said lately" in checks.checks["queue"]().message
+    checks.read("database")
+    assert set(checks.statuses(*LED).values()) == {status}
+    if status == UNKNOWN:
+        assert "has not said lately" in checks.of("queue").message
     else:
-        assert checks.checks["queue"]().details == {"read_by": "another process", "age_seconds": age}
+        assert checks.of("queue").details == {"read_by": "another process", "age_seconds": age}
 
 
 def test_without_a_store_nobody_knows_whether_others_read():
     checks = Checks()
-    checks.read("database", at=STARTED)
-    assert {checks.statuses(STARTED)[name] for name in ("database", *LED)} == {HEALTHY, None}
-    assert "REDIS_URL" in checks.checks["queue"]().message
+    checks.read("database")
+    assert checks.statuses("database", *LED) == {"database": HEALTHY, **dict.fromkeys(LED, UNKNOWN)}
+    assert "REDIS_URL" in checks.of("queue").message
 
 
 def test_where_nobody_can_lead_the_reason_is_said():
-    checks = Checks({})
-    checks.read("database", at=STARTED, mode="none: a pooler, and no relay")
-    assert {checks.statuses(STARTED)[name] for name in LED} == {None}
-    assert checks.checks["workers"]().message == "no process reads it: a pooler, and no relay"
+    checks = Checks({}, mode="none: a pooler, and no relay")
+    checks.read("database")
+    assert set(checks.statuses(*LED).values()) == {UNKNOWN}
+    assert checks.of("workers").message == "no process reads it: a pooler, and no relay"
 
 
 def test_a_process_that_leads_since_just_now_has_not_read_yet():
-    checks = Checks()
-    checks.read("database", at=STARTED, leads=True)
-    assert {checks.statuses(STARTED + 1)[name] for name in LED} == {None}
+    checks = Checks(leads=True)
+    checks.read("database")
+    assert set(checks.statuses(*LED).values()) == {UNKNOWN}
 
 
-@pytest.mark.parametrize(("leads", "status"), [(True, DEGRADED), (False, None)])
+@pytest.mark.parametrize(("leads", "status"), [(True, DEGRADED), (False, UNKNOWN)])
 def test_a_problem_is_told_whatever_the_age(leads, status):
-    checks = Checks(dict.fromkeys(LED, 1.0))
-    checks.read("database", *LED, at=STARTED, leads=leads)
-    for name in ("database", *LED):
-        state = getattr(checks.collector, name)
-        setattr(checks.collector, name, replace(state, problem=Problem.UNREACHABLE))
-    statuses = checks.statuses(STARTED + 1)
-    assert [statuses[name] for name in ("database", *LED)] == [UNHEALTHY, status, status, status]
-    assert "cannot be reached" in checks.checks["queue"]().message
+    checks = Checks(dict.fromkeys(LED, 1.0), leads=leads)
+    checks.read("database", *LED)
+    checks.states.lost(("database", *LED), Problem.UNREACHABLE)
+    assert checks.statuses("database", *LED) == {"database": UNHEALTHY, **dict.fromkeys(LED, status)}
+    assert "cannot be reached" in checks.of("queue").message
 
 
 def test_a_schedule_that_cannot_be_read_is_not_kept():
     """The tables may be in another schema: then there is no job either."""
+    checks = Checks(leads=True)
+    checks.read("scheduler", scheduler=SchedulerFacts(False, 0, 0, 0.0, None, None))
+    assert checks.of("scheduler").status == DEGRADED
+    assert "task cannot be read" in checks.of("scheduler").message
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "status", "message"),
+    [
+        ("database", {"connections": 90}, DEGRADED, "90 of 100 connections are in use"),
+        ("database", {"latency_seconds": 1.25}, DEGRADED, "an answer takes 1.2 s"),
+        ("redis", {"latency_seconds": 1.25}, DEGRADED, "an answer takes 1.2 s"),
+        ("redis", {"used_memory_bytes": 90, "max_memory_bytes": 100}, DEGRADED, "its memory is nearly used up"),
+        ("redis", {"used_memory_bytes": 90, "max_memory_bytes": 0}, HEALTHY, ""),
+        ("queue", {"oldest_claimable_age_seconds": 61.0}, DEGRADED, "work has been waiting for 61 s"),
+        ("queue", {"oldest_claimable_age_seconds": 301.0}, UNHEALTHY, "work has been waiting for 301 s"),
+        (
+            "queue",
+            {"expired_owner_alive": 2},
+            DEGRADED,
+            "2 leases ran out while their worker lives: the work may run twice",
+        ),
+        ("workers", {"active": 0}, DEGRADED, "no worker shows signs of life"),
+        ("workers", {"active": 0, "busy": 1}, HEALTHY, ""),
+        (
+            "scheduler",
+            {"overdue_jobs": 3, "oldest_overdue_seconds": 301.0},
+            UNHEALTHY,
+            "3 jobs are overdue, the oldest by 301 s",
+        ),
+        ("scheduler", {"jobs": 0}, DEGRADED, "1 tasks have a schedule, and no job is scheduled"),
+    ],
+)
+def test_thresholds(name, changed, status, message):
+    checks = Checks(leads=True)
+    checks.read(name, **{name: replace(FACTS[name], **changed)})
+    found = checks.of(name)
+    assert (found.status, found.message) == (status, message)
+    assert found.details
+
+
+def test_work_that_waits_without_a_worker_is_worse():
+    checks = Checks(leads=True)
+    checks.read(
+        "workers", "queue", workers=WorkerFacts(0, 0, None, None, 0), queue=QueueFacts(1, False, 0.0, {}, 0, 0, 0)
+    )
+    assert checks.of("workers").status == UNHEALTHY
+
+
+def test_redis_that_gives_no_permission_for_a_part_is_read():
     checks = Checks()
-    checks.read("database", *LED, at=STARTED, leads=True)
-    checks.collector.scheduler = Collected(SchedulerFacts(False, 0, 0, 0.0, None, None), STARTED, None)
-    assert checks.statuses(STARTED)["scheduler"] is DEGRADED
-    assert "task cannot be read" in checks.checks["scheduler"]().message
+    checks.states.succeeded("redis", FACTS["redis"], Problem.NO_PERMISSION)
+    assert checks.of("redis").status == HEALTHY

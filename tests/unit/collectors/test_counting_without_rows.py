@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
+from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.id_window import IdWindow
 from ordinaut_ext_observability.collectors.processed import ProcessedCounter, WorkerCount
@@ -11,9 +11,9 @@ from ordinaut_ext_observability.collectors.windows import WindowCounts
 NOW = 1_700_000_000.0
 
 
-def copied(counter, other):
-    other.load(orjson.loads(orjson.dumps(counter.dump())))
-    return other
+def copied(counter):
+    adapter = TypeAdapter(type(counter))
+    return adapter.validate_json(adapter.dump_json(counter))
 
 
 class TestSerialIds:
@@ -28,30 +28,30 @@ class TestSerialIds:
         ids = IdWindow()
         ids.begin([1], NOW)
         assert ids.advance([2, 5], NOW + 15) == [2, 5]
-        assert ids.missing == [3, 4]
+        assert ids.missing_ids == [3, 4]
         assert ids.advance([3], NOW + 30) == [3]
         assert ids.advance([3], NOW + 45) == []
-        assert copied(ids, IdWindow()).missing == [4]
+        assert copied(ids).missing_ids == [4]
 
     def test_an_id_not_committed_when_counting_begins_is_counted(self):
         ids = IdWindow()
         ids.begin([10, 8], NOW)
-        assert ids.missing == [9]
+        assert ids.missing_ids == [9]
         assert ids.advance([9], NOW + 15) == [9]
 
     def test_an_id_rolled_back_is_given_up(self):
-        ids = IdWindow(lag_seconds=120)
+        ids = IdWindow()
         ids.begin([1], NOW)
         ids.advance([3], NOW)
         ids.advance([], NOW + 121)
-        assert ids.missing == []
+        assert ids.missing_ids == []
 
     def test_a_sequence_that_jumps_is_not_a_million_transactions(self):
         ids = IdWindow()
         ids.begin([1], NOW)
         ids.advance([10_000_000, 10_000_003], NOW)
-        assert len(ids.missing) == 5000
-        assert {10_000_001, 10_000_002, 9_999_999} <= set(ids.missing)
+        assert len(ids.missing_ids) == 5000
+        assert {10_000_001, 10_000_002, 9_999_999} <= set(ids.missing_ids)
 
     def test_an_empty_table(self):
         ids = IdWindow()
@@ -83,7 +83,7 @@ class TestProcessed:
         counter = ProcessedCounter()
         counter.begin(NOW, 60, [])
         assert counter.advance([worker("a", 60, created_at=NOW - 9)]) == 0
-        assert copied(counter, ProcessedCounter()).advance([worker("a", 62, created_at=NOW - 9)]) == 2
+        assert copied(counter).advance([worker("a", 62, created_at=NOW - 9)]) == 2
 
 
 class TestWindows:
@@ -93,5 +93,5 @@ class TestWindows:
             counts.add(NOW - ago, successes=1)
         counts.add(NOW - 10, failures=2)
         assert counts.sums(NOW) == {"minute": (1, 2), "hour": (2, 2), "day": (3, 2)}
-        assert copied(counts, WindowCounts()).sums(NOW + 60) == {"minute": (0, 0), "hour": (2, 2), "day": (3, 2)}
+        assert copied(counts).sums(NOW + 60) == {"minute": (0, 0), "hour": (2, 2), "day": (3, 2)}
         assert counts.sums(NOW + 90_000) == {"minute": (0, 0), "hour": (0, 0), "day": (0, 0)}

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from ordinaut_ext_observability.collectors.connection import asyncpg_url
-from ordinaut_ext_observability.collectors.facts import Problem
-from ordinaut_ext_observability.collectors.problems import concerns_statement, problem_of
+from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.errors import Problem
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_a_url_that_cannot_be_read_is_not_repeated(url):
     ],
 )
 def test_what_an_error_means(error, problem, statement_only):
-    assert problem_of(error) is problem
+    assert postgresql_problem(error) is problem
     assert concerns_statement(error) is statement_only

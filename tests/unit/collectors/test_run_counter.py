@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
+from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.runs import Bracket, Lease, Run, RunCounter, merged
 
@@ -85,9 +85,9 @@ def test_an_owner_that_lost_its_lease_and_has_moved_on_is_not_waited_for():
     reader.read(NOW)
     reader.read(NOW + 15, lease("a"))
     reader.read(NOW + 300, lease("b", until=NOW + 360))
-    assert len(reader.counter._watched) == 2
+    assert len(reader.counter.watched) == 2
     reader.read(NOW + 315, lease("b", until=NOW + 360), heartbeats={"a": NOW + 310})
-    assert [owner for _, owner in reader.counter._watched] == ["b"]
+    assert [owner for _, owner in reader.counter.watched] == ["b"]
 
 
 def test_an_owner_that_never_comes_back_is_forgotten_after_hours():
@@ -96,9 +96,9 @@ def test_an_owner_that_never_comes_back_is_forgotten_after_hours():
     reader.read(NOW + 15, lease("a"))
     reader.read(NOW + 300)
     reader.read(NOW + 300 + 6 * HOUR)
-    assert reader.counter._watched
+    assert reader.counter.watched
     reader.read(NOW + 301 + 6 * HOUR)
-    assert not reader.counter._watched
+    assert not reader.counter.watched
 
 
 def test_a_pause_longer_than_anybody_looks_back_is_said():
@@ -148,7 +148,7 @@ def test_runs_seen_are_forgotten_when_they_cannot_be_read_again():
     reader.runs = [Run(number, "t", "a", NOW + number, True) for number in range(100)]
     assert len(reader.read(NOW + 100)) == 100
     assert reader.read(NOW + HOUR) == []
-    assert not reader.counter._seen
+    assert not reader.counter.seen
 
 
 def test_the_state_survives_a_checkpoint():
@@ -156,10 +156,8 @@ def test_the_state_survives_a_checkpoint():
     reader.read(NOW)
     reader.runs = [Run(2**64 - 1, "t", "b", NOW + 5, True), Run(1, "u", "b", NOW + 0.125, False)]
     reader.read(NOW + 15, lease("a"))
-    state = orjson.loads(orjson.dumps(reader.counter.dump()))
-    restored = RunCounter()
-    restored.load(state)
-    assert restored == reader.counter
+    adapter = TypeAdapter(RunCounter)
+    assert adapter.validate_json(adapter.dump_json(reader.counter)) == reader.counter
 
 
 def test_minutes_of_a_task_are_not_read_twice():

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from ordinaut_ext_observability.db.definitions import DatabaseMetrics
-from ordinaut_ext_observability.db.queued_work import queued_tasks
-from ordinaut_ext_observability.db.utilisation import MAX_POOLS, PoolUse
+from ordinaut_ext_observability.db.definitions import MAX_TEXTS, DatabaseMetrics
+from ordinaut_ext_observability.db.engine_events import queued_tasks
+from ordinaut_ext_observability.db.statement import MAX_CHARACTERS
+from ordinaut_ext_observability.db.watched_pools import MAX_POOLS, PoolUse
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -54,9 +55,18 @@ def test_outcomes_of_transactions_are_shown_from_the_start(database: DatabaseMet
     ]
 
 
-def test_texts_of_one_operation_and_table_share_a_series(database: DatabaseMetrics) -> None:
-    assert database.statement("SELECT a FROM task") is database.statement("SELECT b FROM task")
-    assert database.statement("SELECT a FROM task") is database.operation("select", "task")
+def test_texts_are_described_once_and_not_all_kept(database: DatabaseMetrics) -> None:
+    assert database.statement("SELECT a FROM task") is database.statement("SELECT a FROM task")
+    for number in range(2 * MAX_TEXTS):
+        database.statement(f"SELECT {number} FROM task")
+    assert database._describe.cache_info().currsize == MAX_TEXTS
+
+
+def test_long_texts_with_one_beginning_are_described_once_and_not_kept_whole(database: DatabaseMetrics) -> None:
+    beginning = "INSERT INTO task VALUES " + "(1), " * MAX_CHARACTERS
+    described = [database.statement(f"{beginning} ({number})") for number in range(5)]
+    assert described == [("insert", "task")] * 5
+    assert database._describe.cache_info().misses == 1
 
 
 def test_more_tables_than_the_budget_are_counted_together(metrics: Metrics, database: DatabaseMetrics) -> None:
@@ -64,7 +74,6 @@ def test_more_tables_than_the_budget_are_counted_together(metrics: Metrics, data
         database.record(database.statement(f"SELECT * FROM table_{number}"), 0.001)
     assert len(database.query_seconds) <= 102
     assert sum(sum(child.counts) for child in database.query_seconds.children()) == 5000
-    assert len(database._pairs) <= 1024
 
 
 def test_pools_of_one_name_are_added_up_and_series_go_with_the_pools(
@@ -73,12 +82,12 @@ def test_pools_of_one_name_are_added_up_and_series_go_with_the_pools(
     first, second = FakePool(PoolUse(2, 3, 10)), FakePool(PoolUse(1, 0, None))
     other = FakePool(None)
     for name, pool in (("sync", first), ("sync", second), ("async", other)):
-        database.utilisation.watch(name, pool, read)
+        database.pools.watch(name, pool, read)
     assert connections(metrics) == {("sync", "size"): 6, ("sync", "idle"): 3, ("sync", "used"): 3, ("sync", "max"): 10}
     del first, pool
     gc.collect()
     assert connections(metrics) == {("sync", "size"): 1, ("sync", "idle"): 1, ("sync", "used"): 0}
-    database.utilisation.unwatch(read)
+    database.pools.unwatch(read)
     assert connections(metrics) == {}
     assert second.use
 
@@ -86,13 +95,13 @@ def test_pools_of_one_name_are_added_up_and_series_go_with_the_pools(
 def test_number_of_watched_pools_is_bounded(metrics: Metrics, database: DatabaseMetrics) -> None:
     pools = [FakePool(PoolUse(1, 0, None)) for _ in range(MAX_POOLS + 5)]
     for pool in pools:
-        database.utilisation.watch("sync", pool, read)
+        database.pools.watch("sync", pool, read)
     assert connections(metrics)["sync", "size"] == MAX_POOLS
 
 
 def test_pool_that_cannot_be_read_does_not_break_a_scrape(metrics: Metrics, database: DatabaseMetrics) -> None:
     pool = FakePool(None)
-    database.utilisation.watch("sync", pool, lambda _: 1 // 0)
+    database.pools.watch("sync", pool, lambda _: 1 // 0)
     assert connections(metrics) == {}
     assert metrics.internal_errors.labels("database").value == 1
 
@@ -107,18 +116,15 @@ def test_failures_of_recording_are_counted_and_kept(
     for family in (database.query_seconds, database.query_errors, database.pool_wait_seconds):
         monkeypatch.setattr(family, "labels", broken)
     monkeypatch.setattr(database, "_commits", None)
-    monkeypatch.setattr(database, "_pairs", None)
-    assert database.statement("SELECT * FROM task") is None
-    assert database.operation("copy", "task") is None
     database.record(series, 1.0)
     database.record_error(series, ValueError())
     database.record_transaction(committed=True)
     database.record_wait("x", 1.0)
     assert database.statement([]) is None
-    assert metrics.internal_errors.labels("database").value == 7
+    assert metrics.internal_errors.labels("database").value == 5
     database.record(None, 1.0)
     database.record_error(None, ValueError())
-    assert metrics.internal_errors.labels("database").value == 7
+    assert metrics.internal_errors.labels("database").value == 5
 
 
 ID = UUID("4bf92f35-77b3-4da6-a3ce-929d0e0e4736")

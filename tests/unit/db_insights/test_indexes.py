@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.db.insights.candidates import CANDIDATES, quoted
+from ordinaut_ext_observability.db.insights.advice import CANDIDATES, quoted
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
-from ordinaut_ext_observability.db.insights.activity import Connections, Longest
-from ordinaut_ext_observability.db.insights.collect import Insights
+from ordinaut_ext_observability.db.insights.views import Connections, Longest
 from ordinaut_ext_observability.db.insights.locks import Locks
-from ordinaut_ext_observability.db.insights.server import Server, XidAge
+from ordinaut_ext_observability.db.insights.report import Report
+from ordinaut_ext_observability.db.insights.views import Server, XidAge
 from ordinaut_ext_observability.db.insights.statements import Statement, Statements
-from ordinaut_ext_observability.db.insights.tables import Tables, TableUsage
+from ordinaut_ext_observability.db.insights.views import Tables, TableUsage
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -23,8 +23,7 @@ SERVER = Server(
     statistics_age_seconds=1.0,
 )  # fmt: skip
 TABLE = TableUsage("task", "public", 100, 5, 8192, 0, 1, 100, 3, None, None, None)
-NOTHING = Insights(None, None, None, None, None, None, None, ())
-READING = Insights(
+READING = Report(
     server=SERVER,
     connections=Connections(5, 4, {"active": 2, "idle": 3}, {"api": 5}),
     longest=Longest(3.0, 2.0, 1.0, 0),
@@ -32,7 +31,6 @@ READING = Insights(
     xid_age=XidAge(100, 200, "postgres", "task", 50, 200_000_000),
     tables=Tables((TABLE,), ("apscheduler_jobs",)),
     statements=Statements((Statement("7", 10, 2.0, 1, ""),), 0.0, ""),
-    problems=(),
 )
 
 
@@ -87,7 +85,7 @@ def test_reset_of_the_statistics_does_not_turn_counters_back(metrics: Metrics, i
 
 def test_part_that_failed_has_no_old_values(metrics: Metrics, insights: InsightMetrics) -> None:
     insights.update(READING)
-    insights.update(NOTHING)
+    insights.update(Report())
     gauges = [family for family in metrics.registry.families() if family.name.startswith("orchestrator_database_")]
     assert {family.name for family in gauges if family.kind == "gauge" and len(family)} == set()
     insights.update(replace(READING, server=replace(SERVER, commits=1001)))
@@ -111,7 +109,7 @@ def test_process_that_reads_no_more_shows_none_and_starts_anew(metrics: Metrics,
     assert values(metrics, name)[("commit",)] == 100  # what came meanwhile, the other process counted
 
 
-def top(*ids: int, seconds: float) -> Insights:
+def top(*ids: int, seconds: float) -> Report:
     """A reading of these statements."""
     statements = tuple(Statement(str(number), 10, seconds, 0, "") for number in ids)
     return replace(READING, statements=Statements(statements, 0.0, ""))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
-from ordinaut_ext_observability.health.checks.imported import ImportedCheck
+from ordinaut_ext_observability.health.checks.configured import call_imported
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import load_settings
 
@@ -92,7 +93,7 @@ def fails():
 
 def run_imported(target: str) -> HealthCheck:
     monitor = HealthMonitor()
-    monitor.register_check("imported", ImportedCheck(target))
+    monitor.register_check("imported", partial(call_imported, target))
     return asyncio.run(monitor.run_all_checks())["imported"]
 
 
@@ -129,7 +130,7 @@ def test_nothing_is_imported_before_the_first_run(module: str) -> None:
     import sys
 
     monitor = HealthMonitor()
-    monitor.register_check("imported", ImportedCheck(f"{module}:check"))
+    monitor.register_check("imported", partial(call_imported, f"{module}:check"))
     assert module not in sys.modules
     asyncio.run(monitor.run_all_checks())
     assert module in sys.modules

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ordinaut_ext_observability.health.history import MAX_TRANSITIONS, History
+from ordinaut_ext_observability.health.check import uptime_ratio
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -17,23 +17,17 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def history(*entries: tuple[float, HealthStatus | None]) -> History:
-    """A history with these statuses, each from so many minutes after the start on; None: unknown."""
-    made = History()
-    before = None
-    for minutes, after in entries:
-        made.add(Transition(at(minutes), before, after, ""))
-        before = after
-    return made
+def history(*entries: tuple[float, HealthStatus | None]) -> list[Transition]:
+    """Transitions to these statuses, each so many minutes after the start; None: unknown."""
+    return [Transition(at(minutes), None, after, "") for minutes, after in entries]
 
 
-def ratio(made: History, now_minutes: float, window_minutes: float) -> float | None:
-    return made.uptime_ratio(at(now_minutes), timedelta(minutes=window_minutes))
+def ratio(made: list[Transition], now_minutes: float, window_minutes: float) -> float | None:
+    return uptime_ratio(made, at(now_minutes), timedelta(minutes=window_minutes))
 
 
 def test_nothing_is_known_of_a_check_without_a_result() -> None:
-    assert ratio(History(), 10, 5) is None
-    assert History().transitions() == []
+    assert ratio([], 10, 5) is None
 
 
 def test_what_is_unknown_is_neither_up_nor_down() -> None:
@@ -41,22 +35,6 @@ def test_what_is_unknown_is_neither_up_nor_down() -> None:
     assert ratio(made, 10, 10) == pytest.approx(4 / 8)
     assert ratio(history((0, HEALTHY), (4, None)), 10, 5) is None
     assert ratio(history((5, None)), 5, 5) is None
-
-
-def test_transitions_come_oldest_first() -> None:
-    made = history((0, HEALTHY), (1, UNHEALTHY), (2, HEALTHY))
-    assert [(transition.at, transition.after) for transition in made.transitions()] == [
-        (at(0), HEALTHY),
-        (at(1), UNHEALTHY),
-        (at(2), HEALTHY),
-    ]
-
-
-def test_only_the_latest_transitions_are_kept() -> None:
-    made = history(*((minute, HEALTHY if minute % 2 else UNHEALTHY) for minute in range(MAX_TRANSITIONS + 7)))
-    kept = made.transitions()
-    assert len(kept) == MAX_TRANSITIONS
-    assert (kept[0].at, kept[-1].at) == (at(7), at(MAX_TRANSITIONS + 6))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +82,9 @@ def test_a_wall_clock_set_back_leaves_a_ratio() -> None:
 
 def test_the_longest_window_there_is_is_cut_like_any_other() -> None:
     made = history((0, HEALTHY), (5, UNHEALTHY))
-    assert made.uptime_ratio(at(10), timedelta(days=365)) == 0.5
+    assert uptime_ratio(made, at(10), timedelta(days=365)) == 0.5
 
 
 def test_a_window_longer_than_the_calendar_is_cut_like_any_other() -> None:
     made = history((0, HEALTHY), (5, UNHEALTHY))
-    assert made.uptime_ratio(at(10), timedelta.max) == 0.5
+    assert uptime_ratio(made, at(10), timedelta.max) == 0.5

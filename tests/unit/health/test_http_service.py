@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from ordinaut_ext_observability import HealthMonitor
-from ordinaut_ext_observability.health.checks.http_service import HttpServiceCheck
+from ordinaut_ext_observability.health.checks.configured import HttpServiceCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
 SECRET = "hunter2XcorrectY"
@@ -92,7 +93,8 @@ def make_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpSe
     made: list[HttpServiceCheck] = []
 
     def make(url: str, **options: Any) -> HttpServiceCheck:
-        made.append(HttpServiceCheck(url, **options))
+        # Not validated: also what the file may not say must be safe.
+        made.append(HttpServiceCheck(HttpCheckEntry.model_construct(name="service", url=url, **options)))
         return made[-1]
 
     yield make
@@ -130,9 +132,9 @@ def test_status_code_is_judged(service: Service, make_check: Any, status: int, e
 
 def test_expected_statuses_may_be_others(service: Service, make_check: Any) -> None:
     service.status = 401
-    assert make_check(service.url, expected_statuses=frozenset({401})).run().status is HEALTHY
+    assert make_check(service.url, expected_statuses=[401]).run().status is HEALTHY
     service.status = 200
-    assert make_check(service.url, expected_statuses=frozenset({401})).run().status is UNHEALTHY
+    assert make_check(service.url, expected_statuses=[401]).run().status is UNHEALTHY
 
 
 def test_redirects_are_answers(service: Service, make_check: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
 from ordinaut_ext_observability.health.model import CheckReport, HealthReport, HealthStatus
 
-OK = ProbeResult("ok", "")
+OK = ProbeResult()
 LIMIT = 5.0
 
 
@@ -30,7 +30,8 @@ class World:
         self.health: HealthStatus | Exception = HealthStatus.HEALTHY
         self.checks: tuple[CheckReport, ...] = ()
         self.asked = 0
-        self.lifecycle = Lifecycle(self.watch, LIMIT, self.report)
+        monitor: Any = self
+        self.lifecycle = Lifecycle(self.watch, LIMIT, monitor)
 
     def report(self) -> HealthReport:
         self.asked += 1
@@ -49,7 +50,8 @@ def world() -> World:
 
 
 def test_http_status_is_200_or_503() -> None:
-    assert (OK.http_status, ProbeResult("unavailable", "x").http_status) == (200, 503)
+    refused = ProbeResult("x")
+    assert (OK.status, OK.http_status, refused.status, refused.http_status) == ("ok", 200, "unavailable", 503)
 
 
 def test_before_the_start_it_lives_and_nothing_else(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.health.loop_watch import BEAT_SECONDS, LoopWatch
+from ordinaut_ext_observability.health.lifecycle import BEAT_SECONDS, LoopWatch
 
 
 class Timer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,52 +61,6 @@ class Results:
 async def turn(monitor: HealthMonitor, times: int = 1) -> None:
     for _ in range(times):
         await monitor.run_all_checks()
-
-
-# -- As a whole, without any application -------------------------------------------------------------------------------
-
-
-class FakeConnection:
-    """Stands for a connection to a database."""
-
-    def __init__(self, answers: bool) -> None:
-        self.answers = answers
-
-    async def fetchval(self, query: str) -> int:
-        if not self.answers:
-            raise ConnectionError("connection refused by postgresql://orchestrator:s3cr3t-pw@db/orchestrator")
-        return 1
-
-
-def database_check(connection: FakeConnection) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
-    async def check() -> dict[str, Any]:
-        await connection.fetchval("SELECT 1")
-        return {"connection": "ok", "active_jobs": 1, "queue_depth": 1}
-
-    return check
-
-
-def test_database_health_check() -> None:
-    health_monitor = HealthMonitor()
-    health_monitor.register_check("database", database_check(FakeConnection(answers=True)))
-
-    result = asyncio.run(health_monitor.run_all_checks())["database"]
-
-    assert isinstance(result, HealthCheck)
-    assert (result.name, result.status, result.message) == ("database", HealthStatus.HEALTHY, "")
-    assert result.details == {"connection": "ok", "active_jobs": 1, "queue_depth": 1}
-    assert result.duration_ms >= 0
-    assert result.checked_at.tzinfo is UTC
-
-
-def test_database_health_check_that_fails() -> None:
-    health_monitor = HealthMonitor()
-    health_monitor.register_check("database", database_check(FakeConnection(answers=False)))
-
-    result = asyncio.run(health_monitor.run_all_checks())["database"]
-
-    assert (result.status, result.details) == (HealthStatus.UNHEALTHY, None)
-    assert result.message == "ConnectionError: connection refused by postgresql://[masked]@db/orchestrator"
 
 
 # -- Registering -------------------------------------------------------------------------------------------------------
@@ -261,6 +214,7 @@ def test_a_check_is_anything_that_can_be_run(check: Any, message: str) -> None:
         (Outcome(DEGRADED), DEGRADED, "", None),
         (Outcome(UNHEALTHY, "the queue is full", {"depth": 9}), UNHEALTHY, "the queue is full", {"depth": 9}),
         (Outcome(HEALTHY, "token=abc", {"token": "abc"}), HEALTHY, "token=[masked]", {"token": "[masked]"}),
+        (HealthCheck("only", DEGRADED, "full", 1.0, datetime.now(UTC)), DEGRADED, "full", None),
         ("password=abc", HEALTHY, "password=[masked]", None),
     ],
 )
@@ -273,11 +227,6 @@ def test_what_a_check_returns_is_its_outcome(
 
 
 @pytest.mark.parametrize("status", [DEGRADED, UNHEALTHY])
-def test_a_health_check_that_is_returned_is_believed(status: HealthStatus) -> None:
-    result = run_once(lambda: HealthCheck("only", status, "the queue is full", 1.0, datetime.now(UTC)))
-    assert (result.status, result.message) == (status, "the queue is full")
-
-
 class BrokenText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -288,7 +237,7 @@ class BrokenText(Exception):
     [
         (ValueError("bad"), "ValueError: bad"),
         (ValueError(), "ValueError"),
-        (BrokenText(), "BrokenText"),
+        (BrokenText(), "BrokenText: <BrokenText: __str__ raised RuntimeError>"),
         (OSError("https://u:p@h/?k=v"), "OSError: https://[masked]@h/?[masked]"),
         (TimeoutError(), "TimeoutError"),
         (asyncio.CancelledError(), "the check was cancelled"),
@@ -470,11 +419,11 @@ def test_a_late_result_is_nobodys(released: threading.Event) -> None:
         monitor = HealthMonitor()
         monitor.register_check("slow", lambda: released.wait() and {"late": True}, timeout_seconds=0.02)
         await monitor.run_all_checks()
-        thread = monitor._checks["slow"].thread
+        run = monitor._checks["slow"].run
         released.set()
-        async with asyncio.timeout(10):
-            assert thread is not None
-            await thread
+        assert run is not None
+        while await run.goes_on():
+            await asyncio.sleep(0.01)
         check = monitor.report().checks[0]
         assert (check.message, check.last.details if check.last else 0) == ("timed out after 0.02 s", None)
 
@@ -552,15 +501,58 @@ def test_two_hundred_checks_that_do_not_block() -> None:
     assert {result.status for result in results.values()} == {HEALTHY}
 
 
-def test_a_check_that_blocks_the_loop_makes_no_other_unhealthy() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "steps", "timeout", "status", "message"),
+    [
+        (1.5, 1, 0.5, UNHEALTHY, "blocked the event loop for 1.50 s"),
+        (0.3, 3, 0.5, UNHEALTHY, "blocked the event loop for 0.90 s"),
+        (1.5, 1, 5.0, DEGRADED, "blocked the event loop for 1.50 s"),
+        (0.3, 3, 5.0, HEALTHY, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["coroutine", "lambda"])
+def test_a_check_that_blocks_the_loop_is_named_and_counts_as_late(
+    clock: Any, kind: str, seconds: float, steps: int, timeout: float, status: HealthStatus, message: str
+) -> None:
     async def blocks() -> None:
-        time.sleep(0.2)
+        for _ in range(steps):
+            clock.advance(seconds)
+            await asyncio.sleep(0)
 
-    monitor = HealthMonitor()
+    async def innocent() -> None:
+        for _ in range(9):
+            await asyncio.sleep(0)
+
+    monitor = HealthMonitor(clock=clock)
+    monitor.register_check("blocks", blocks if kind == "coroutine" else lambda: blocks(), timeout_seconds=timeout)
+    monitor.register_check("innocent", innocent, timeout_seconds=0.1)
     monitor.register_check("quick", lambda: True, timeout_seconds=0.1)
-    monitor.register_check("blocks", blocks, timeout_seconds=0.1)
     results = asyncio.run(monitor.run_all_checks())
-    assert (results["quick"].status, results["quick"].message) == (HEALTHY, "")
+    assert (results["blocks"].status, results["blocks"].message) == (status, message)
+    assert (results["innocent"].message, results["quick"].message) == ("", "")
+
+
+def test_while_a_check_blocks_the_loop_the_report_names_it(clock: Any) -> None:
+    monitor = HealthMonitor(clock=clock)
+    reports = []
+
+    async def blocks() -> None:
+        for seconds in (4, 3):
+            clock.advance(seconds)
+            reports.append(monitor.report().checks[0])
+
+    monitor.register_check("blocks", blocks)
+    asyncio.run(monitor.run_all_checks())
+    assert [(report.shown_status, report.message) for report in reports] == [
+        ("unknown", "not run yet"),
+        ("unhealthy", "has blocked the event loop for 7 s"),
+    ]
+
+
+def test_a_function_that_took_too_long_while_nobody_looked_is_late(clock: Any) -> None:
+    monitor = HealthMonitor(clock=clock)
+    monitor.register_check("slow", lambda: clock.advance(0.6), timeout_seconds=0.5)
+    assert asyncio.run(monitor.run_all_checks())["slow"].message == "timed out after 0.5 s"
 
 
 def test_durations_and_instants_come_from_the_clock(clock: Any) -> None:
@@ -744,15 +736,13 @@ def test_the_whole_is_unhealthy_only_for_a_required_check(
     required: tuple[HealthStatus, ...], optional: tuple[HealthStatus, ...], whole: HealthStatus
 ) -> None:
     monitor = HealthMonitor()
-    troubled = []
     for kind, statuses in (("required", required), ("optional", optional)):
         for number, status in enumerate(statuses):
             name = f"{kind} {number}"
             monitor.register_check(name, Results(status), required=kind == "required")
-            troubled += [name] if status is not HEALTHY else []
     asyncio.run(monitor.run_all_checks())
     report = monitor.report()
-    assert (report.status, report.troubled()) == (whole, troubled)
+    assert report.status is whole
     assert [check.required for check in report.checks] == [True] * len(required) + [False] * len(optional)
 
 
@@ -846,11 +836,10 @@ def test_two_loops_one_after_the_other(released: threading.Event) -> None:
     monitor = HealthMonitor()
     monitor.register_check("a", check)
     monitor.register_check("hangs", released.wait, timeout_seconds=0.02)
-    for _ in range(2):
+    for message in ("timed out after 0.02 s", "the previous run has not ended"):
         results = asyncio.run(monitor.run_all_checks())
         assert results["a"].status is HEALTHY
-        # The loop of the first run is gone, and who waited there: its end will never be heard of.
-        assert results["hangs"].message == "timed out after 0.02 s"
+        assert results["hangs"].message == message
     assert check.runs == 2
 
 
@@ -1266,31 +1255,36 @@ async def ignores():
     while True:
         try:
             await asyncio.sleep(3600)
-        except asyncio.CancelledError:
+        except KIND:
             continue
 
 async def main():
     monitor = HealthMonitor(period_seconds=0.05)
-    monitor.register_check("hangs", CHECK, timeout_seconds=0.05)
+    monitor.register_check("hangs", CHECK, timeout_seconds=TIMEOUT)
     monitor.start()
     await asyncio.sleep(0.2)
-    print((await monitor.run_all_checks())["hangs"].message, flush=True)
+    if TIMEOUT < 1:
+        print((await monitor.run_all_checks())["hangs"].message)
+    print("ends", flush=True)
 
 asyncio.run(main())
 """
 
 
-def test_a_process_ends_though_a_function_hangs_for_ever(run_code: Callable[..., Any]) -> None:
-    child = run_code(ENDS.replace("CHECK", "threading.Event().wait"))
-    assert (child.process.returncode, child.out, child.err) == (0, "the previous run has not ended\n", "")
-
-
-def test_a_process_ends_though_a_coroutine_ignores_being_cancelled(
-    start_child: Callable[..., Any], eventually: Callable[..., bool]
+@pytest.mark.parametrize("timeout", ["0.05", "5"])
+@pytest.mark.parametrize(
+    ("check", "kind"),
+    [("threading.Event().wait", "None"), ("ignores", "asyncio.CancelledError"), ("ignores", "BaseException")],
+)
+def test_a_process_ends_though_a_check_hangs_for_ever(
+    start_child: Callable[..., Any], eventually: Callable[..., bool], check: str, kind: str, timeout: str
 ) -> None:
-    child = start_child("-c", ENDS.replace("CHECK", "ignores"))
-    assert eventually(lambda: "the previous run has not ended" in child.out)
+    """Also where it ignores being cancelled, given up already or not."""
+    child = start_child("-c", ENDS.replace("CHECK", check).replace("KIND", kind).replace("TIMEOUT", timeout))
+    assert eventually(lambda: "ends" in child.out)
     try:
         assert child.process.wait(1.5) == 0
+        assert child.out == ("the previous run has not ended\nends\n" if timeout == "0.05" else "ends\n")
+        assert child.err == ""
     finally:
         child.clean_up()

@@ -12,20 +12,20 @@ from typing import Any
 import psutil
 import pytest
 
-from ordinaut_ext_observability.health.checks.event_loop import EventLoopCheck
+from ordinaut_ext_observability.health.checks.process import event_loop
 from ordinaut_ext_observability.health.checks.resources import (
     CpuCheck,
-    DiskCheck,
-    FileDescriptorCheck,
-    Limits,
-    MemoryCheck,
     NetworkCheck,
+    Thresholds,
+    disk,
+    file_descriptors,
+    memory,
 )
-from ordinaut_ext_observability.health.loop_watch import LoopWatch
+from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
-ROOMY = Limits(degraded=1.1, unhealthy=1.2)
+ROOMY = Thresholds(degraded=1.1, unhealthy=1.2)
 """Never reached."""
 
 
@@ -40,8 +40,8 @@ ROOMY = Limits(degraded=1.1, unhealthy=1.2)
         (1.0, UNHEALTHY, "disk 100% used; unhealthy from 98% on"),
     ],
 )
-def test_limits(ratio: float, status: HealthStatus, message: str) -> None:
-    outcome = Limits(0.9, 0.98).judge(ratio, "disk", {"a": 1})
+def test_thresholds(ratio: float, status: HealthStatus, message: str) -> None:
+    outcome = Thresholds(0.9, 0.98).judge(ratio, "disk", {"a": 1})
     assert outcome == Outcome(status, message, {"a": 1})
 
 
@@ -55,7 +55,7 @@ def burn(cpu_seconds: float) -> None:
 
 
 def test_cpu_is_not_judged_before_a_second_has_passed(clock: Any) -> None:
-    check = CpuCheck(Limits(0.0, 0.0), clock)
+    check = CpuCheck(Thresholds(0.0, 0.0), clock)
     clock.advance(0.9)
     assert check.run() == Outcome(HEALTHY, "not measured for long enough yet")
     clock.advance(0.2)
@@ -80,7 +80,7 @@ def test_cpu_is_measured_whatever_thread_the_check_runs_in(run_code: Callable[..
     child = run_code(
         """
 import threading, time
-from ordinaut_ext_observability.health.checks.resources import CpuCheck, Limits
+from ordinaut_ext_observability.health.checks.resources import CpuCheck, Thresholds
 
 class Clock:
     now = 0.0
@@ -88,7 +88,7 @@ class Clock:
     def wall(self): return self.now
 
 clock = Clock()
-check = CpuCheck(Limits(degraded=1.1, unhealthy=1.2), clock)
+check = CpuCheck(Thresholds(degraded=1.1, unhealthy=1.2), clock)
 ended = threading.Event()
 for _ in range(3):
     end = time.thread_time() + 0.1
@@ -137,7 +137,7 @@ def cgroup_v1(folder: Path, limit: str, used: int, inactive: int) -> Path:
 def test_memory_of_the_container(
     tmp_path: Path, make: Callable[..., Path], used: int, inactive: int, status: HealthStatus, counted: int
 ) -> None:
-    outcome = MemoryCheck(Limits(0.9, 0.98), make(tmp_path, "1000", used, inactive)).run()
+    outcome = memory(cgroup=make(tmp_path, "1000", used, inactive))
     assert outcome.status is status
     assert (outcome.details["scope"], outcome.details["used_bytes"], outcome.details["total_bytes"]) == (
         "container",
@@ -158,7 +158,7 @@ def test_memory_of_the_container(
     ids=["no control group", "no limit", "no limit in version 1", "not a number"],
 )
 def test_memory_of_the_machine_where_the_container_has_no_limit(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    outcome = MemoryCheck(ROOMY, make(tmp_path)).run()
+    outcome = memory(ROOMY, make(tmp_path))
     assert outcome.status is HEALTHY
     assert (outcome.details["scope"], outcome.details["total_bytes"]) == ("machine", psutil.virtual_memory().total)
     assert 0 < outcome.details["used_bytes"] < outcome.details["total_bytes"]
@@ -168,13 +168,13 @@ def test_memory_of_the_machine_where_the_container_has_no_limit(tmp_path: Path, 
 
 
 def test_disk_of_every_path(tmp_path: Path) -> None:
-    outcome = DiskCheck(ROOMY, ("/", str(tmp_path))).run()
+    outcome = disk(("/", str(tmp_path)), ROOMY)
     assert outcome.status is HEALTHY
     assert set(outcome.details["used_percent"]) == {"/", str(tmp_path)}
 
 
 def test_the_fullest_disk_is_the_one_that_is_told() -> None:
-    outcome = DiskCheck(Limits(0.0, 2.0), ("/", "/proc")).run()
+    outcome = disk(("/", "/proc"), Thresholds(0.0, 2.0))
     fullest = max(("/", "/proc"), key=lambda path: psutil.disk_usage(path).percent)
     assert outcome.status is DEGRADED
     assert outcome.message.startswith(f"disk of {fullest} ")
@@ -182,21 +182,20 @@ def test_the_fullest_disk_is_the_one_that_is_told() -> None:
 
 def test_a_path_that_there_is_not_fails_the_check(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
-        DiskCheck(ROOMY, (str(tmp_path / "nowhere"),)).run()
+        disk((str(tmp_path / "nowhere"),))
 
 
 def test_file_descriptors_against_the_limit() -> None:
-    check = FileDescriptorCheck(ROOMY)
-    before = check.run().details["open"]
+    before = file_descriptors().details["open"]
     reader, writer = os.pipe()
     try:
-        outcome = check.run()
+        outcome = file_descriptors()
     finally:
         os.close(reader)
         os.close(writer)
     assert outcome.details["open"] == before + 2
     assert outcome.details["limit"] == psutil.Process().rlimit(psutil.RLIMIT_NOFILE)[0]
-    assert FileDescriptorCheck(Limits(0.0, 2.0)).run().status is DEGRADED
+    assert file_descriptors(Thresholds(0.0, 2.0)).status is DEGRADED
 
 
 class Counters:
@@ -243,7 +242,7 @@ def test_no_interface_but_loopback_is_degraded(network: Counters) -> None:
     [(1000, 0, HEALTHY), (985, 15, DEGRADED), (850, 150, UNHEALTHY), (10, 80, HEALTHY)],
 )
 def test_failed_packets_since_the_run_before(network: Counters, sent: int, failed: int, status: HealthStatus) -> None:
-    check = NetworkCheck(Limits(0.01, 0.1))
+    check = NetworkCheck(Thresholds(0.01, 0.1))
     network.packets, network.failed = [10**6, 10**6], [10**5, 0, 0, 10**5]
     assert check.run().status is HEALTHY
     network.packets[0] += sent
@@ -256,7 +255,7 @@ def test_failed_packets_since_the_run_before(network: Counters, sent: int, faile
 
 
 def test_counters_that_begin_anew_are_no_failure(network: Counters) -> None:
-    check = NetworkCheck(Limits(0.01, 0.1))
+    check = NetworkCheck(Thresholds(0.01, 0.1))
     network.packets, network.failed = [10**6, 0], [10**5, 0, 0, 0]
     check.run()
     network.packets, network.failed = [5, 0], [0, 0, 0, 0]
@@ -269,18 +268,17 @@ def test_counters_that_begin_anew_are_no_failure(network: Counters) -> None:
 @pytest.mark.parametrize(("late", "status"), [(0.0, HEALTHY), (0.9, HEALTHY), (1.5, DEGRADED), (60.0, DEGRADED)])
 def test_event_loop_that_was_late_is_degraded_once(clock: Any, late: float, status: HealthStatus) -> None:
     watch = LoopWatch(clock)
-    check = EventLoopCheck(watch)
 
     async def main() -> list[Outcome]:
         watch.start(asyncio.get_running_loop())
         clock.advance(0.25 + late)
         watch._timer.cancel()  # type: ignore[union-attr]
         watch._beat()
-        outcomes = [await check.run()]
+        outcomes = [await event_loop(watch)]
         watch._timer.cancel()  # type: ignore[union-attr]
         clock.advance(0.25)
         watch._beat()
-        outcomes.append(await check.run())
+        outcomes.append(await event_loop(watch))
         watch.stop()
         return outcomes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.health.checks.task_success import TaskSuccessCheck
+from ordinaut_ext_observability.health.checks.process import TaskSuccessCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -17,10 +17,10 @@ HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, Heal
 
 
 class World:
-    def __init__(self, clock: Any, **options: Any) -> None:
+    def __init__(self, clock: Any) -> None:
         self.clock = clock
         self.executions = Metrics(Registry(LabelBudgets())).task_executions
-        self.check = TaskSuccessCheck(self.executions, clock, **options)
+        self.check = TaskSuccessCheck(self.executions, clock)
 
     def execute(self, **counts: int) -> None:
         """Count so many executions, by status."""
@@ -85,36 +85,28 @@ def test_cancelled_executions_count_neither_way_and_any_other_as_failed(world: W
 
 
 def test_executions_older_than_the_window_are_forgotten(clock: Any) -> None:
-    world = World(clock, window_seconds=60)
+    world = World(clock)
     world.run()
     world.execute(failed=20)
     statuses = []
     for _ in range(7):
-        clock.advance(15)
+        clock.advance(75)
         world.execute(success=1)
         statuses.append(world.run().status)
     assert statuses == [UNHEALTHY, UNHEALTHY, UNHEALTHY, UNHEALTHY, HEALTHY, HEALTHY, HEALTHY]
 
 
 def test_window_reaches_back_to_the_reading_before_it(clock: Any) -> None:
-    world = World(clock, window_seconds=60)
+    world = World(clock)
     for _ in range(10):
         outcome = world.run()
-        clock.advance(25)
-    assert outcome.details["seconds"] == 75
+        clock.advance(125)
+    assert outcome.details["seconds"] == 375
 
 
 def test_readings_are_bounded(clock: Any) -> None:
-    world = World(clock, window_seconds=1e9)
+    world = World(clock)
     for _ in range(1100):
-        clock.advance(1)
+        clock.advance(0.2)
         outcome = world.run()
-    assert outcome.details["seconds"] <= 1000
-
-
-@pytest.mark.parametrize(("limits", "status"), [((0.4, 0.2), HEALTHY), ((0.7, 0.2), DEGRADED), ((0.7, 0.6), UNHEALTHY)])
-def test_limits_may_be_given(clock: Any, limits: tuple[float, float], status: HealthStatus) -> None:
-    world = World(clock, degraded_below=limits[0], unhealthy_below=limits[1])
-    world.run()
-    world.execute(success=50, failed=50)
-    assert world.run().status is status
+    assert outcome.details["seconds"] <= 200

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,13 @@ def test_the_list_has_every_event_with_its_fields_and_marks_those_of_security() 
     assert all(event.level in logging.getLevelNamesMapping() and event.name and event.message for event in EVENTS)
     assert event_types.RELAY_OPEN.fields == ("store",)
     assert {event.name for event in EVENTS if event.security} == {"access_refused", "security_event"}
+
+
+def test_every_event_in_the_list_is_logged_somewhere() -> None:
+    package = Path(event_types.__file__).parents[1]
+    code = "".join(path.read_text() for path in package.rglob("*.py") if path.name != "event_types.py")
+    listed = [name for name, value in vars(event_types).items() if name.isupper() and isinstance(value, (Event, dict))]
+    assert [name for name in listed if name not in code] == []
 
 
 def test_an_event_of_security_says_so_and_does_not_wait(events: EventLog, log_lines: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.relay.siblings import Siblings, servers_by_address
 
 # Serves at the socket whose descriptor it is given, as a worker of a supervisor does; "shares" listens on its port.
@@ -44,6 +45,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def siblings() -> Iterator[Siblings]:
     siblings = Siblings()
+    reset_in_forked_child(siblings)
     siblings.start()
     yield siblings
     siblings.close()

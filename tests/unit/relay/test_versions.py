@@ -11,7 +11,7 @@ from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.snapshot import Definition
-from ordinaut_ext_observability.relay.entries import encode_entry, read_entry
+from ordinaut_ext_observability.relay.entries import encode_entry, gauge_values, read_entry
 from ordinaut_ext_observability.relay.series_list import SeriesList, encode_series
 from ordinaut_ext_observability.relay.store import Entry, Publication
 from ordinaut_ext_observability.runtime.store import open_file
@@ -34,8 +34,8 @@ KNOWN = Definition("known_total", "counter", ("x",), ())
 def test_series_of_another_version_does_not_move_the_others(line: bytes, width: int) -> None:
     series = SeriesList(LabelBudgets())
     series.update("store", [encode_series((KNOWN, ("a",))), line, encode_series((KNOWN, ("b",)))])
-    assert series.place((KNOWN, ("a",))) == 0
-    assert series.place((KNOWN, ("b",))) == 2 + width
+    assert series.find((KNOWN, ("a",)))[1] == 0
+    assert series.find((KNOWN, ("b",)))[1] == 2 + width
     assert (series.length, series.size) == (3, 4 + width)
 
 
@@ -46,26 +46,26 @@ def test_list_that_does_not_say_how_wide_a_series_is_cannot_be_used(line: bytes)
 
 
 def test_a_later_version_with_other_buckets_and_labels_publishes_beside_this_one() -> None:
-    stores = open_file(MEMORY, SystemClock())
+    store = open_file(MEMORY, SystemClock())
     counter = Counter("known_total", "", ("x",))
-    process = Process(stores, counter)
+    process = Process(store, counter)
     counter.labels("a").inc(3)
-    process.exchange.publish()
-    identity = stores.relay.join("later")
-    known = len(stores.relay.read("", 0).series)
+    process.exchange._publish()
+    identity = store.join("later")
+    known = len(store.read("", 0).series)
     later = [b'[4,"known_total","exponential histogram",["x"],[],{"schema":3}]\n["a"]']
-    assert stores.relay.append(identity, known, later)
-    assert stores.relay.publish(identity, Publication("later", 1, {2: 100, 3: 100, 4: 100}))
+    assert store.append(identity, known, later)
+    assert store.publish(identity, Publication("later", 1, {2: 100, 3: 100, 4: 100}))
     counter.labels("b").inc(4)
     counter.labels("a").inc()
     assert process.shown() == {("known_total", ("a",)): 4, ("known_total", ("b",)): 4}
-    stores.close()
+    store.close()
 
 
 def test_entry_of_a_later_version_is_read_as_far_as_it_is_known() -> None:
     gauge = Gauge("depth", "", ("queue",))
     gauge.labels("a").set(3)
-    fields = orjson.loads(encode_entry([gauge], serves=True, interval_seconds=2.0))
+    fields = orjson.loads(encode_entry(gauge_values([gauge]), serves=True, interval_seconds=2.0))
     fields["further"] = {"new": [1, 2]}
     fields["gauges"][0].append("unit")
     fields["gauges"][0][2][0].append(1_700_000_000)

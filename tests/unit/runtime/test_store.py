@@ -120,9 +120,9 @@ def test_store_that_somebody_else_may_have_made_is_refused(choose: Any, tmp_path
     else:
         path.touch()
         path.chmod(0o666)
-    open_stores = opener_of(choose(ORDINAUT_OBS_STORE=f"file:{path}"), SystemClock())
-    assert open_stores is not None
-    stores = open_stores()
+    open_store = opener_of(choose(ORDINAUT_OBS_STORE=f"file:{path}"), SystemClock())
+    assert open_store is not None
+    store = open_store()
     with pytest.raises(ClusterUnavailableError):
-        stores.relay.join("me")
-    stores.close()
+        store.join("me")
+    store.close()

@@ -1,0 +1,68 @@
+"""Our endpoints and our own ports, put together from the parts of a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.types import Scope
+
+from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.web.access import AccessControl
+from ordinaut_ext_observability.web.endpoints.base import EndpointContext
+from ordinaut_ext_observability.web.management import ManagementServer
+from ordinaut_ext_observability.web.router import build_router
+from ordinaut_ext_observability.web.scrape import ScrapeService
+
+_EXPORTER_PORTS_TO_TRY = 10
+"""Ports from the exporter's on: several workers on one machine have the same settings."""
+
+
+def make_access_control(runtime: Runtime) -> AccessControl:
+    """The guard of all endpoints of a process: refusals are counted together."""
+    return AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, runtime.event)
+
+
+def make_context(
+    runtime: Runtime,
+    access: AccessControl,
+    shown: Callable[[], Awaitable[Registry]],
+    overview: Callable[[Scope], dict[str, Any]] = lambda _: {},
+) -> EndpointContext:
+    """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
+    return EndpointContext(
+        lifecycle=runtime.lifecycle,
+        monitor=runtime.health_monitor,
+        scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, shown),
+        access=access,
+        config=runtime.config,
+        overview=overview,
+        count_error=lambda: runtime.metrics.count_internal_error("endpoint"),
+    )
+
+
+def make_management_server(runtime: Runtime, access: AccessControl, mount_path: str) -> ManagementServer:
+    """The port for scrapers and probes beside the host's own."""
+    management = runtime.settings.management
+    return ManagementServer(
+        lambda: build_router(make_context(runtime, access, runtime.sources.merged.shown_registry), operator=False),
+        host=management.host,
+        port=management.port or 0,
+        mount_path=mount_path,
+    )
+
+
+def make_exporter(runtime: Runtime) -> ManagementServer:
+    """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
+    management = runtime.settings.management
+    access = make_access_control(runtime)
+    return ManagementServer(
+        lambda: build_router(make_context(runtime, access, runtime.own_registry), operator=True),
+        host=management.exporter_host,
+        port=management.exporter_port or 0,
+        mount_path=MOUNT_PATH,
+        ports_to_try=_EXPORTER_PORTS_TO_TRY,
+        on_loop=runtime.health_monitor.start,
+    )

@@ -1,0 +1,1 @@
+"""Our endpoints, a file per part; `web.router` makes routes of their lists."""
