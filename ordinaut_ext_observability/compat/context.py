@@ -61,7 +61,7 @@ def begin_work(worker_id: object, task_id: object) -> None:
     clear_request_context()
     work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
     work_ids.set(work)
-    origin = current_runtime().sources.merged.origin_of(work["task_id"])
+    origin = current_runtime().merged.origin_of(work["task_id"])
     if origin is not None:
         correlation_id, trace_id, _, sampled = origin
         _bind((correlation_id, trace_id, random_ids.take()[32:], sampled))

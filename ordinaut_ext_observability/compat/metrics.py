@@ -165,7 +165,7 @@ class OrchestrationMetrics:
             if before is not None and before != now:
                 family.remove(worker, before)
             family.labels(worker, now).set(float(count))
-            if not _runtime().sources.queue_is_collected:
+            if not _runtime().collectors.reads_queue:
                 metrics.active_workers.labels().set(len(self._worker_states))
 
     @never_raises
@@ -178,7 +178,7 @@ class OrchestrationMetrics:
     @never_raises
     def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
         metrics = _metrics()
-        if _runtime().sources.queue_is_collected:
+        if _runtime().collectors.reads_queue:
             return
         metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
         if priority == "all":
@@ -187,7 +187,7 @@ class OrchestrationMetrics:
     @never_raises
     def update_scheduler_lag(self, lag_seconds: float = 0.0, **_: object) -> None:
         metrics = _metrics()
-        if not _runtime().sources.queue_is_collected:
+        if not _runtime().collectors.reads_queue:
             metrics.scheduler_lag.labels().set(float(lag_seconds))
 
     @never_raises
@@ -237,7 +237,7 @@ def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, di
     def handle() -> tuple[bytes, dict[str, str]]:
         from ordinaut_ext_observability.metrics.negotiation import TEXT
 
-        registry = _runtime().registry
+        registry = _runtime().metrics.registry
         registry.refresh()
         return "".join(registry.pieces(openmetrics=False)).encode(), {"Content-Type": TEXT.content_type}
 
@@ -305,6 +305,6 @@ def __getattr__(name: str) -> Any:
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_runtime().registry)  # type: ignore[arg-type]
+        registry.register(_runtime().metrics.registry)  # type: ignore[arg-type]
         return registry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ _EVENTS = {
 }
 
 
-class Parts(NamedTuple):
+class CheckParts(NamedTuple):
     """The parts of a runtime of which checks are made."""
 
     settings: Settings
@@ -32,7 +32,7 @@ class Parts(NamedTuple):
     clock: Clock
 
 
-def make_monitor(parts: Parts, event: events.LogEvent) -> HealthMonitor:
+def make_monitor(parts: CheckParts, event: events.LogEvent) -> HealthMonitor:
     """The monitor with the checks that the settings ask for."""
     health, metrics = parts.settings.health, parts.metrics
     monitor = HealthMonitor(
@@ -49,7 +49,7 @@ def make_monitor(parts: Parts, event: events.LogEvent) -> HealthMonitor:
     return monitor
 
 
-def _register_checks(monitor: HealthMonitor, parts: Parts) -> None:
+def _register_checks(monitor: HealthMonitor, parts: CheckParts) -> None:
     """Have the monitor run the checks of all modules, without those that the settings leave out."""
     for module in pkgutil.iter_modules(checks.__path__):
         try:

@@ -97,6 +97,10 @@ class MergedProcesses:
             return {"processes_merged": f"{self._note} has not answered yet"}
         return {"processes_merged": f"{exchange.process_count} processes through {exchange.store_name}"}
 
+    async def own_registry(self) -> Registry:
+        """The registry of this process alone, for its own exporter."""
+        return self._metrics.registry
+
     async def shown_registry(self) -> Registry:
         """The registry that a scrape shows: the total of all processes where they are merged, else this one's."""
         relay = self.relay

@@ -17,7 +17,7 @@ from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
+from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
 
@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
+from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 checks = {}

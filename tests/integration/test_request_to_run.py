@@ -107,15 +107,15 @@ class Requests:
     def __init__(self, runtime: Runtime, eventually: Any) -> None:
         self.runtime = runtime
         runtime.start()
-        assert runtime.sources.merged.relay is not None
-        assert eventually(lambda: runtime.sources.merged.relay.exchange.store_name is not None)
+        assert runtime.merged.relay is not None
+        assert eventually(lambda: runtime.merged.relay.exchange.store_name is not None)
         self._eventually = eventually
 
     def queue(self, task_id: str, correlation_id: str, trace_id: str) -> None:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
-        self.runtime.sources.merged.note_queued(task_id)
+        self.runtime.merged.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.sources.merged.relay.origins._outgoing)
+        assert self._eventually(lambda: not self.runtime.merged.relay.origins._outgoing)
         time.sleep(0.05)  # taken from the queue is not yet answered by the store
 
 
@@ -180,7 +180,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
         clean_process.setenv(name, value)
     runtime = current_runtime()
     runtime.start()
-    relay = runtime.sources.merged.relay
+    relay = runtime.merged.relay
     assert relay is not None and relay.state.settled.wait(5)
     assert relay.exchange.store is not None
     relay.exchange.store.write(rows=[Append("origin:task", content, 60)])

@@ -236,7 +236,7 @@ ends = open_others("inet")
 from ordinaut_ext_observability import current_runtime, get_logger
 get_logger("w").info("lost")
 runtime = current_runtime()
-assert runtime.log_writer.flush(10)
+assert runtime.logs.writer.flush(10)
 counts["dropped"] = runtime.metrics.log_lines.labels("dropped").value
 counts["written"] = runtime.metrics.log_lines.labels("written").value
 report(ends)

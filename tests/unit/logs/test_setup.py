@@ -125,7 +125,7 @@ check("runtime")
 runtime.start()
 check("start")
 from ordinaut_ext_observability.logs.event_types import RELAY_OPEN
-runtime.event(RELAY_OPEN, store="memory")
+runtime.logs.event(RELAY_OPEN, store="memory")
 ordinaut_ext_observability.RequestContext("t").__enter__()
 check("use")
 mine = current.get_logger("mine")
@@ -575,10 +575,10 @@ def test_a_runtime_configures_logging_at_its_start_when_the_settings_say_so(
     assert state() == before
     runtime.start()
     try:
-        assert (logging.getLogger().handlers == [runtime.logging._handler]) is asked
+        assert (logging.getLogger().handlers == [runtime.logs.setup._handler]) is asked
     finally:
         runtime.stop()
-        runtime.logging.restore()
+        runtime.logs.setup.restore()
     assert state() == before
 
 

@@ -1,8 +1,9 @@
-"""The collectors of this process: what they count into, the thread they run on, and their checks."""
+"""The part of a process that reads PostgreSQL and Redis: its thread, what it counts into, and its checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.clock import Clock
@@ -21,6 +22,9 @@ from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.store import RelayStore
+from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.runtime.store import usable_redis_url
+from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 if TYPE_CHECKING:  # importing it takes the driver
@@ -34,8 +38,76 @@ _SLACK_SECONDS = 30.0
 """A reading is too old after so many intervals and this."""
 
 
+class Collectors:
+    """The part that reads PostgreSQL and Redis, in a process that serves an application."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock,
+        monitor: HealthMonitor,
+        merged: MergedProcesses,
+        event: events.LogEvent,
+    ) -> None:
+        """No driver is imported, and no metric is there, before the start of a process that serves."""
+        self._settings = settings
+        self._monitor = monitor
+        self._merged = merged
+        self._make = partial(CollectorThread, metrics=metrics, clock=clock, event=event)
+        self._redis_url = usable_redis_url(settings.relay)
+        self.thread: CollectorThread | None = None
+        self.database_required = False
+        """True where the host is not ready without its database. Set it before the start."""
+
+    @property
+    def reads_queue(self) -> bool:
+        """True where queue and workers are read from PostgreSQL for all: then no worker need say how they are."""
+        settings = self._settings.collectors
+        return self._merged.relay is not None and settings.enabled and settings.database_url is not None
+
+    def not_configured(self) -> Iterator[str]:
+        """Yield the checks there are not, for want of a URL or a store."""
+        if self._settings.collectors.database_url is None:
+            yield from checks_of("PostgreSQL")
+        if self._redis_url is None:
+            yield from checks_of("Redis")
+        if self._merged.relay is None:
+            yield "relay"
+
+    def start(self, *, serves: bool) -> None:
+        """Begin to read, where there is something to read and an application to serve."""
+        settings = self._settings.collectors
+        if not serves or not settings.enabled or (settings.database_url is None and self._redis_url is None):
+            return
+        if self.thread is None:
+            merged = self._merged
+            thread = self.thread = self._make(
+                settings, self._redis_url, registry=merged.collected, open_stores=merged.open_store
+            )
+            if merged.relay is not None:
+                merged.relay.exchange.shown_only = thread.shared_families
+            read_elsewhere = merged.seconds_since_read if merged.relay is not None else None
+            thread.register_checks(self._monitor, required=self.database_required, read_elsewhere=read_elsewhere)
+        self.thread.start()
+
+    def begin_stop(self) -> None:
+        """Have the thread end soon."""
+        if self.thread is not None:
+            self.thread.begin_stop()
+
+    def stop(self, ends_at: float) -> None:
+        """End until then, on `monotonic_seconds`."""
+        if self.thread is not None:
+            self.thread.stop(ends_at)
+
+    def notes(self) -> dict[str, str]:
+        """The servers that are read, and by whom."""
+        return {"collectors": self.thread.note() if self.thread is not None else "off"}
+
+
 class CollectorThread(BackgroundThread):
-    """Reads PostgreSQL and Redis in the background, on a thread and an event loop of its own."""
+    """Reads PostgreSQL and Redis on a thread and an event loop of its own."""
 
     def __init__(
         self,
