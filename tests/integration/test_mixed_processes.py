@@ -145,7 +145,7 @@ def test_two_installations_of_one_name_say_so(
     (problem,) = doctors_problems(80)
     assert problem.sign.startswith("processes that read 2 databases are one installation")
     assert problem.paste.startswith("export ORDINAUT_OBS_INSTALLATION=")
-    other.sources.stop()
+    other.stop()
     assert eventually(lambda: one.states()["relay"] == "healthy")
     assert eventually(lambda: not doctors_problems(80))
 

@@ -121,7 +121,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch, log_lines: Any) -> Runtime:
     """The process's runtime, its lines in `log_lines`."""
     settings = Settings(relay=RelaySettings(store="memory"))
     runtime = Runtime(settings)
-    runtime.logs.setup = current.Runtime(settings).logging
+    runtime.logs.setup = current.Runtime(settings).logs.setup
     monkeypatch.setattr(current, "_current", runtime)
     monkeypatch.setattr(runtime.logs.setup._handler, "_writer", log_lines.writer)
     yield runtime
