@@ -33,13 +33,13 @@ def make_context(
 ) -> EndpointContext:
     """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     return EndpointContext(
+        metrics=runtime.metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, shown),
         access=access,
         config=runtime.config,
         overview=overview,
-        count_error=lambda: runtime.metrics.count_internal_error("endpoint"),
     )
 
 

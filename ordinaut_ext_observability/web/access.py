@@ -42,11 +42,7 @@ class AccessControl:
         self._event = event
 
     def check_scraper(self, request: Request) -> None:
-        """Let a scraper pass.
-
-        Raises:
-            Refusal: 403 for an address that may not, 401 for a wrong or missing token, 429 after too many of these.
-        """
+        """Let a scraper pass, or raise `Refusal`: 403 for its address, 401 for its token, 429 after too many."""
         client = (request.client.host, request.client.port) if request.client else None
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
@@ -54,11 +50,10 @@ class AccessControl:
             self._check_token(request, "scrape", self.settings.scrape_token)
 
     def check_operator(self, request: Request, *, changes: bool) -> None:
-        """Let an operator pass; `changes` tells if the endpoint changes something.
+        """Let an operator pass, who `changes` something or not, or raise `Refusal`.
 
-        Raises:
-            Refusal: 404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another
-                site's page, 429 after too many of these.
+        404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another site's page,
+        429 after too many of these.
         """
         token = self.settings.operator_token
         if token is None:
@@ -111,10 +106,7 @@ class RefusalLimiter:
         self._not_logged = 0
 
     def count(self, address: str) -> tuple[bool, int | None]:
-        """Note a refusal: is it one too many, and the number of refusals without a line since the last line.
-
-        Instead of that number None, where this one gets no line either.
-        """
+        """Note a refusal: True for one too many; refusals without a line since the last line, None for another."""
         now = self._clock.monotonic()
         if now >= self._window_ends:
             self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
