@@ -38,8 +38,12 @@ class AccessControl:
         self.settings = settings
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
-        self._limiter = RefusalLimiter(clock)
         self._event = event
+        self._clock = clock
+        self._window_ends = 0.0
+        self._answered: Counter[str] = Counter()
+        self._lines = 0
+        self._not_logged = 0
 
     def check_scraper(self, request: Request) -> None:
         """Let a scraper pass, or raise `Refusal`: 403 for its address, 401 for its token, 429 after too many."""
@@ -76,7 +80,7 @@ class AccessControl:
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
-        too_many, not_logged = self._limiter.count(address)
+        too_many, not_logged = self._count_refusal(address)
         if not_logged is not None:
             self._event(
                 "WARNING",
@@ -94,19 +98,8 @@ class AccessControl:
             return Refusal(401, "unauthorized", message, _CHALLENGE)
         return Refusal(status_code, "forbidden", message)
 
-
-class RefusalLimiter:
-    """Counts refusals within the current minute. Each costs the same, whatever came before."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._window_ends = 0.0
-        self._answered: Counter[str] = Counter()
-        self._lines = 0
-        self._not_logged = 0
-
-    def count(self, address: str) -> tuple[bool, int | None]:
-        """Note a refusal: True for one too many; refusals without a line since the last line, None for another."""
+    def _count_refusal(self, address: str) -> tuple[bool, int | None]:
+        """True for one too many; and the refusals without a line since the last line, None where this gets none."""
         now = self._clock.monotonic()
         if now >= self._window_ends:
             self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
