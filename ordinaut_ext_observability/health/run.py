@@ -56,7 +56,7 @@ class CheckRun:
         return now - began if began is not None and now - began > self._timeout_seconds else None
 
     async def outcome(self) -> Outcome:
-        """What the check says, or that it is late."""
+        """The check's own outcome, or that it is late."""
         try:
             # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
             await asyncio.wait({self._task}, timeout=self._timeout_seconds)
@@ -130,12 +130,12 @@ class CheckRun:
 
 
 def is_coroutine_function(function: CheckFunction) -> bool:
-    """Whether calling it makes a coroutine."""
+    """True where a call makes a coroutine, which runs on the loop."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def outcome_of(value: Any) -> Outcome:
-    """What a check returned, as an outcome with its texts masked."""
+    """The outcome that a returned value stands for, with its texts masked."""
     status, message = _HEALTHY, ""
     details: Mapping[Any, Any] = {}
     match value:
@@ -162,7 +162,7 @@ def outcome_of(value: Any) -> Outcome:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """What a check raised, as an outcome: its class and its text, masked."""
+    """The outcome of a check that raised this: the error's class and its text, masked."""
     if isinstance(error, asyncio.CancelledError):
         return Outcome(_UNHEALTHY, "the check was cancelled")
     text = mask_text(text_of(error))

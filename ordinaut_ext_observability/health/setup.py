@@ -22,7 +22,7 @@ _LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", Healt
 
 
 class Parts(NamedTuple):
-    """What a check may be made of."""
+    """The parts of a runtime of which checks are made."""
 
     settings: Settings
     metrics: Metrics
