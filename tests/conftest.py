@@ -421,6 +421,23 @@ def run_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
     return run
 
 
+@pytest.fixture
+def invoke_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `run_command`, in this process: where it is no matter that it is one of its own."""
+    from typer.testing import CliRunner
+
+    from ordinaut_ext_observability.cli.main import app
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        removed = dict.fromkeys(name for name in os.environ if name.startswith("ORDINAUT_"))
+        done = CliRunner().invoke(app, arguments, env={**removed, "COLUMNS": "300", **environ})
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL whose template database `host` has the host's tables."""

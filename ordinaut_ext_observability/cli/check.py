@@ -15,8 +15,7 @@ from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, as
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 _COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
-_CPU_SECONDS = 1.0
-"""The load of a processor shows over time only."""
+_CPU_SECONDS = 1.0  # the load of a processor shows over time only
 
 
 class Tokens(NamedTuple):
@@ -29,8 +28,7 @@ class Tokens(NamedTuple):
 def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any]:
     """The health report of the service at this URL: its base, its mount path or its management port.
 
-    With an operator token the report has messages, else names and states; where neither may be seen, it says what the
-    readiness probe says. A `note` says how to see more.
+    With an operator token it has messages, else names and states, else what the readiness probe says, and a `note`.
 
     Raises:
         NoAnswerError: nothing there answers as we do.

@@ -1,7 +1,4 @@
-"""The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often.
-
-A subcommand returns its exit status, or nothing, which is 0.
-"""
+"""The command `ordinaut-observability`. What only one subcommand needs is imported there: health checks run often."""
 
 from __future__ import annotations
 
@@ -25,27 +22,20 @@ from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.version import __version__
 
-
-class HostShape(Enum):
-    """Ordinaut's two applications."""
-
-    LEAN = "lean"
-    FULL = "full"
+HostShape = Enum("HostShape", {"LEAN": "lean", "FULL": "full"})
+"""Ordinaut's two applications."""
 
 
 class _Commands(TyperGroup):
-    """Prints an error of ours as it is, without a traceback, and exits with 2."""
+    """Exits with what a subcommand returns; an error of ours is printed as it is, and the status is 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
         except ObservabilityError as error:
             typer.echo(str(error))
-            raise typer.Exit(2) from None
-
-
-def _exit(status: int | None, **_: Any) -> None:
-    raise typer.Exit(status or 0)
+            status = 2
+        raise typer.Exit(status or 0)
 
 
 app = typer.Typer(
@@ -53,7 +43,7 @@ app = typer.Typer(
     name="ordinaut-observability",
     help="Observability for Ordinaut.",
     no_args_is_help=True,
-    result_callback=_exit,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -83,9 +73,7 @@ _OPERATORS = "Operator token; with it, each check says why it is not well."
 _URL = "postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine."
 
 OperatorToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _OPERATORS)]
-ScrapeToken = Annotated[
-    str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of the scrape endpoints.")
-]
+ScrapeToken = Annotated[str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of scrapers.")]
 Timeout = Annotated[float, _seconds("Time to wait for each answer.")]
 DatabaseUrl = Annotated[str, _secret("--url", "DATABASE_URL", "URL", _URL)]
 DatabaseTimeout = Annotated[float, _seconds("Seconds to connect, and for each query.")]
@@ -94,21 +82,12 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
 
-def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
-    if value:
+@app.callback()
+def main(*, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Observability for Ordinaut."""
+    if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-@app.callback()
-def main(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Observability for Ordinaut."""
-    del version
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files and variables may be no text

@@ -17,6 +17,7 @@ from ordinaut_ext_observability.collectors.leadership import Checkpoints, Leader
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.postgresql.problems import postgresql_problem
 
@@ -166,7 +167,7 @@ class SystemCollector:
             except ValueError:
                 self.states.count_internal_error("collector_checkpoint")
         self.states.leads = True
-        self.states.event("INFO", "this process reads the database for all", "collector_leader", mode=self.states.mode)
+        self.states.event(events.COLLECTOR_LEADER, mode=self.states.mode)
 
     async def _save(self) -> bool:
         """Save; False where another process has taken over."""
@@ -195,7 +196,7 @@ class SystemCollector:
             self.families.clear_gauges()
             if self._extra is not None:
                 self._extra.clear()
-            self.states.event("INFO", "this process reads the database for all no more", "collector_follower")
+            self.states.event(events.COLLECTOR_FOLLOWER)
 
     def _lose(self, error: Exception) -> None:
         """The connection is of no use any more, and with it goes what was known."""

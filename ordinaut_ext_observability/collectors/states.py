@@ -9,6 +9,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 
 NOT_CONNECTED = "none: not connected"
@@ -21,7 +22,7 @@ class CollectorStates:
         self,
         metrics: CollectorMetrics,
         clock: Clock,
-        event: Callable[..., None],
+        event: events.LogEvent,
         count_internal_error: Callable[[str], None],
     ) -> None:
         self.metrics = metrics
@@ -96,9 +97,9 @@ class CollectorStates:
         before = self._told.pop((name, part), None)
         if reason is None:
             if before is not None:
-                self.event("INFO", f"{server} can be read again", "collector_recovered", **fields)
+                self.event(events.COLLECTOR_RECOVERED[server], **fields)
             return
         self._told[name, part] = reason
         self.metrics.errors.labels(name, reason).inc()
         if reason != before:
-            self.event("WARNING", f"{server} cannot be read", "collector_problem", reason=reason, **fields)
+            self.event(events.COLLECTOR_PROBLEM[server], reason=reason, **fields)

@@ -29,7 +29,7 @@ class SystemHealthReport:
     uptime_seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it. Anyone may read the host's /health: no texts of checks are in it."""
+        """The body of the host's /health, which anyone may read: no texts of checks are in it."""
         checks: list[dict[str, Any]] = [
             {
                 "name": check.name,
@@ -59,7 +59,7 @@ class SystemHealthReport:
 
 
 class SystemHealthMonitor:
-    """What `api/main.py` makes at import and asks for /health, /health/ready and /health/live."""
+    """The monitor that `api/main.py` makes at import and asks for /health, /health/ready and /health/live."""
 
     def __init__(self) -> None:
         """Nothing is connected to; from here on the process's monitor asks the host's database and Redis, too."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import uvicorn
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from redis.asyncio import Redis
@@ -49,12 +49,6 @@ class NewTask(BaseModel):
     schedule_expr: str
 
 
-class Credentials(BaseModel):
-    """How an agent identifies itself."""
-
-    agent_id: UUID
-
-
 async def _database(request: Request) -> Any:
     return request.app.state.database
 
@@ -62,10 +56,10 @@ async def _database(request: Request) -> Any:
 Database = Annotated[Any, Depends(_database)]
 
 
-async def _write_audit(database: Any, agent_id: UUID, action: str, subject_id: UUID | None = None) -> None:
+async def _write_audit(database: Any, action: str, subject_id: UUID | None = None) -> None:
     """A row of the audit log, as the host's API writes one for each change."""
     sql = "INSERT INTO audit_log (actor_agent_id, action, subject_id, details) VALUES ($1, $2, $3, '{}')"
-    await database.execute(sql, agent_id, action, subject_id)
+    await database.execute(sql, SYSTEM_AGENT_ID, action, subject_id)
 
 
 @router.get("/tasks/")
@@ -81,7 +75,7 @@ async def create_task(new: NewTask, database: Database) -> dict[str, Any]:
         "VALUES ($1, 'Of the demo', $2, $3, $4, '{\"pipeline\": []}') RETURNING id",
         *(new.title, SYSTEM_AGENT_ID, new.schedule_kind, new.schedule_expr),
     )
-    await _write_audit(database, SYSTEM_AGENT_ID, "task.created", task_id)
+    await _write_audit(database, "task.created", task_id)
     return {"id": task_id}
 
 
@@ -96,22 +90,20 @@ async def run_now(task_id: UUID, database: Database) -> Any:
     if not await database.fetchval("SELECT 1 FROM task WHERE id = $1", task_id):
         return _not_found(task_id)
     await database.execute("INSERT INTO due_work (task_id, run_at) VALUES ($1, now())", task_id)
-    await _write_audit(database, SYSTEM_AGENT_ID, "task.run_now", task_id)
+    await _write_audit(database, "task.run_now", task_id)
     return {"task_id": task_id, "queued": True}
 
 
 @router.post("/tasks/{task_id}/{change}")
 async def change_status(task_id: UUID, change: Literal["pause", "resume"], database: Database) -> Any:
     await database.execute("UPDATE task SET status = $2 WHERE id = $1", task_id, _STATUS_AFTER[change])
-    await _write_audit(database, SYSTEM_AGENT_ID, f"task.{change}d", task_id)
+    await _write_audit(database, f"task.{change}d", task_id)
     return {"task_id": task_id, "status": _STATUS_AFTER[change]}
 
 
 @router.get("/runs/")
 async def list_runs(database: Database, limit: int = 50) -> list[dict[str, Any]]:
-    sql = (
-        "SELECT id, task_id, success, attempt, started_at, finished_at FROM task_run ORDER BY started_at DESC LIMIT $1"
-    )
+    sql = "SELECT id, task_id, success, attempt, finished_at FROM task_run ORDER BY started_at DESC LIMIT $1"
     return [dict(row) for row in await database.fetch(sql, min(limit, 100))]
 
 
@@ -132,7 +124,7 @@ async def publish(new: NewEvent, request: Request, database: Database) -> dict[s
         "WHERE schedule_kind = 'event' AND schedule_expr = $1 AND status = 'active'",
         new.topic,
     )
-    await _write_audit(database, SYSTEM_AGENT_ID, "event.published")
+    await _write_audit(database, "event.published")
     return {"event_id": event_id}
 
 
@@ -142,15 +134,15 @@ async def stream_events(request: Request) -> StreamingResponse:
 
 
 @router.post("/agents/auth/token")
-async def issue_token(credentials: Credentials, database: Database) -> Any:
-    if credentials.agent_id != SYSTEM_AGENT_ID:
+async def issue_token(agent_id: Annotated[UUID, Body(embed=True)], database: Database) -> Any:
+    if agent_id != SYSTEM_AGENT_ID:
         orchestrator_metrics.record_authentication_attempt("credentials", "failed")
         orchestrator_metrics.record_security_event(event_type="request_blocked", severity="medium")
         return JSONResponse({"detail": "There is no such agent"}, status_code=401)
     orchestrator_metrics.record_authentication_attempt("credentials", "success")
     for kind in ("access", "refresh"):
         orchestrator_metrics.record_jwt_token_issued(str(SYSTEM_AGENT_ID), kind)
-    await _write_audit(database, SYSTEM_AGENT_ID, "agent.authenticated", SYSTEM_AGENT_ID)
+    await _write_audit(database, "agent.authenticated", SYSTEM_AGENT_ID)
     return {"access_token": secrets.token_urlsafe(16), "token_type": "bearer"}
 
 

@@ -17,7 +17,12 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.demo.announcement import Service, announcement, made_token, open_in_browser
 from ordinaut_ext_observability.demo.listening import Listener, listen
 from ordinaut_ext_observability.demo.processes import Processes
-from ordinaut_ext_observability.demo.programs import ServerError, check_programs, check_temporary_folder
+from ordinaut_ext_observability.demo.programs import (
+    ServerError,
+    check_temporary_folder,
+    postgres_program,
+    redis_program,
+)
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer
 from ordinaut_ext_observability.demo.workload import initial_rows
 
@@ -142,7 +147,8 @@ def run_demo(host: str, port: int, *, seed: int, open_browser: bool) -> int:
     listener = listen(host, port)
     with listener.socket, _noted_signals() as signals:
         _say("Starting PostgreSQL…")
-        check_programs()
+        postgres_program()
+        redis_program()
         try:
             check_temporary_folder()
             with contextlib.closing(Processes()) as processes:

@@ -31,12 +31,9 @@ def check_temporary_folder() -> None:
 
     Raises:
         ServerError: there is not.
+        FileNotFoundError: there is no folder to write to.
     """
-    try:
-        folder = tempfile.gettempdir()
-    except FileNotFoundError:
-        said = "No folder for temporary files can be written to"
-        raise ServerError(f"{said}.\nSet TMPDIR to one with {_NEEDED_MEGABYTES} MB of space.") from None
+    folder = tempfile.gettempdir()
     free_megabytes = shutil.disk_usage(folder).free // 2**20
     if free_megabytes < _NEEDED_MEGABYTES:
         said = f"{folder} has {free_megabytes} MB free; the demo needs {_NEEDED_MEGABYTES}"
@@ -76,16 +73,6 @@ def within_reach(program: Path, folder: Path) -> Path:
             shutil.copytree(part, copies / part.name, symlinks=True)
     give(copies, *copies.rglob("*"))
     return copies / program.relative_to(package.parent)
-
-
-def check_programs() -> None:
-    """See that the servers' wheels are there.
-
-    Raises:
-        MissingServerError: one is not.
-    """
-    postgres_program()
-    redis_program()
 
 
 def postgres_program() -> Path:

@@ -150,15 +150,13 @@ class PostgresServer(Server):
         return self._call(*self._psql("postgres"), "-c", "SELECT 1").returncode == 0
 
     def _make(self, data: Path) -> None:
-        if not self._password:
-            self._run("initdb", *_INITDB, "--auth=trust", "-D", str(data))
-            return
         file = self.folder / "password"
+        auth = "scram-sha-256" if self._password else "trust"
         try:
             file.touch(0o600)
-            file.write_text(self._password)
+            file.write_text(self._password or "never asked for")
             give(file)
-            self._run("initdb", *_INITDB, "--auth=scram-sha-256", f"--pwfile={file}", "-D", str(data))
+            self._run("initdb", *_INITDB, f"--auth={auth}", f"--pwfile={file}", "-D", str(data))
         finally:
             file.unlink(missing_ok=True)
 

@@ -44,8 +44,10 @@ def requests() -> list[Request]:
         Request(10, "POST", "/events/", {"topic": ORDER_PLACED, "payload": {"order": 1}}),
         Request(6, "POST", "/events/", {"topic": "mail.received"}),
         *(Request(2, "POST", f"/tasks/{identity}/run_now") for identity in condition),
-        Request(1, "POST", "/tasks/", _new_task("event", "backup.finished")),
-        Request(1, "POST", "/tasks/", _new_task("condition", "backup.age > 1")),
+        *(
+            Request(1, "POST", "/tasks/", {"title": "Check it", "schedule_kind": kind, "schedule_expr": expression})
+            for kind, expression in (("event", "backup.finished"), ("condition", "backup.age > 1"))
+        ),
         Request(1, "GET", "/events/stream"),
         Request(3, "POST", "/agents/auth/token", {"agent_id": str(SYSTEM_AGENT_ID)}),
         Request(1, "POST", "/agents/auth/token", {"agent_id": str(_NOBODY)}),
@@ -57,10 +59,6 @@ def requests() -> list[Request]:
         Request(2, "GET", "/reports/slow"),
         Request(1, "GET", "/reports/broken"),
     ]
-
-
-def _new_task(kind: str, expression: str) -> dict[str, str]:
-    return {"title": "Check the backup", "schedule_kind": kind, "schedule_expr": expression}
 
 
 async def make_requests(url: str, seed: int) -> None:

@@ -1,1 +1,1 @@
-"""Whether the process lives and may be given work."""
+"""Health: checks, and the probes that say whether the process lives and may be given work."""

@@ -12,10 +12,10 @@ from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 
 _SECONDS = 2.0
-"""For connecting, and again for an answer: a check has five."""
+"""Longest wait for a connection, and again for an answer: a check has five seconds in all."""
 
 _OVERDUE_SECONDS = 60.0
-"""As in the host's own alert rules."""
+"""The limit of the host's own alert rules."""
 
 
 async def database_check() -> dict[str, Any]:

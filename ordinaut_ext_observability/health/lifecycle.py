@@ -1,4 +1,4 @@
-"""Where the process is in its life, and how late its event loop runs: what the probes of an orchestrator ask."""
+"""The answers to an orchestrator's probes: where the process is in its life, and how late its event loop runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 BEAT_SECONDS = 0.25
-"""How often the loop is asked for a sign of life: four wake-ups a second cost nothing, and a quarter is no lag yet."""
+"""Time between signs of life of the loop: four a second cost nothing, and a quarter of a second is no lag yet."""
 
 
 class LoopWatch:
@@ -27,7 +27,7 @@ class LoopWatch:
 
     @property
     def watching(self) -> bool:
-        """Whether there is a loop to judge."""
+        """True while there is a loop to judge."""
         loop = self._loop  # read once: another thread may stop the watch
         return loop is not None and not loop.is_closed()
 
@@ -48,7 +48,7 @@ class LoopWatch:
         self._lag_seconds = 0.0
 
     def lag_seconds(self) -> float:
-        """How late the timer is now, or was when it last ran: 0 for a loop that keeps up."""
+        """Seconds by which the timer is late now, or was when it last ran: 0 for a loop that keeps up."""
         return max(self.blocked_seconds(), self._lag_seconds) if self.watching else 0.0
 
     def take_largest_lag(self) -> float:

@@ -1,4 +1,4 @@
-"""What checks say, and what is made of it."""
+"""Results of checks, and reports made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 
 
 class HealthStatus(Enum):
-    """How a part of the system does; the greater status is the worse. A degraded part still does its work."""
+    """The state of a part of the system; the greater is the worse. A degraded part still does its work."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -33,7 +33,7 @@ class HealthStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check function may return to say more than that it passed."""
+    """The answer of a check function that says more than that it passed."""
 
     status: HealthStatus
     message: str = ""
@@ -58,12 +58,12 @@ class HealthCheck:
     checked_at: datetime
     details: dict[str, Any] | None = None
     known: bool = True
-    """As in `Outcome`."""
+    """The same as in `Outcome`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """How a check is run and what its result counts for."""
+    """The way a check is run, and the weight of its result."""
 
     required: bool = True
     """True: the process is unhealthy when the check is; False: it is degraded."""

@@ -13,9 +13,8 @@ from typing import Any
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.health.model import CheckFunction, HealthCheck, HealthStatus, Outcome
-from ordinaut_ext_observability.scrub.details import mask_details
 from ordinaut_ext_observability.scrub.plain_values import text_of
-from ordinaut_ext_observability.scrub.text import mask_text
+from ordinaut_ext_observability.scrub.text import mask_details, mask_text
 
 BLOCKED_SECONDS = 1.0
 """A loop that does not run for so long is degraded, and so is a check that keeps it: people notice a second."""
@@ -56,7 +55,7 @@ class CheckRun:
         return now - began if began is not None and now - began > self._timeout_seconds else None
 
     async def outcome(self) -> Outcome:
-        """What the check says, or that it is late."""
+        """The check's own outcome, or that it is late."""
         try:
             # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
             await asyncio.wait({self._task}, timeout=self._timeout_seconds)
@@ -130,12 +129,12 @@ class CheckRun:
 
 
 def is_coroutine_function(function: CheckFunction) -> bool:
-    """Whether calling it makes a coroutine."""
+    """True where a call makes a coroutine, which runs on the loop."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def outcome_of(value: Any) -> Outcome:
-    """What a check returned, as an outcome with its texts masked."""
+    """The outcome that a returned value stands for, with its texts masked."""
     status, message = _HEALTHY, ""
     details: Mapping[Any, Any] = {}
     match value:
@@ -162,7 +161,7 @@ def outcome_of(value: Any) -> Outcome:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """What a check raised, as an outcome: its class and its text, masked."""
+    """The outcome of a check that raised this: the error's class and its text, masked."""
     if isinstance(error, asyncio.CancelledError):
         return Outcome(_UNHEALTHY, "the check was cancelled")
     text = mask_text(text_of(error))

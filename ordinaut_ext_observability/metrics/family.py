@@ -297,13 +297,12 @@ class Gauge(Family[GaugeChild]):
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """Show these values by their labels, and no others."""
-        shown: set[GaugeChild] = set()
+        # First, so that new series find the places of those that go.
+        kept = {child for labels in values if (child := self.find(*labels)) is not None}
+        if len(kept) < len(self):
+            self.keep_only(kept)
         for labels, value in values.items():
-            child = self.labels(*labels)
-            child.set(value)
-            shown.add(child)
-        if len(shown) < len(self):
-            self.keep_only(shown)
+            self.labels(*labels).set(value)
 
     def twin(self, budgets: LabelBudgets) -> Self:
         """A family of the same definition with none of its series; its overflows are not counted."""

@@ -14,6 +14,7 @@ from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -44,7 +45,7 @@ class CollectorThread(BackgroundThread):
         registry: Registry,
         clock: Clock,
         *,
-        event: Callable[..., None],
+        event: events.LogEvent,
         open_stores: Callable[[], RelayStore] | None,
     ) -> None:
         """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""

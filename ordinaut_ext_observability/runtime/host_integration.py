@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Scope
 
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.runtime.serving import make_access_control, make_context, make_management_server
@@ -123,7 +124,7 @@ class HostIntegration:
             yield
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the host
             self._runtime.metrics.count_internal_error(step)
-            self._runtime.event("ERROR", f"{step} failed", "lifecycle", exception_type=type(error).__name__)
+            self._runtime.event(events.STEP_FAILED, step=step, exception_type=type(error).__name__)
 
     def _make_middleware_context(self, app: FastAPI) -> MiddlewareContext:
         runtime = self._runtime

@@ -17,11 +17,12 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
 from ordinaut_ext_observability.health.setup import Parts, make_monitor
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
-from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -55,7 +56,7 @@ class Runtime:
         self.log_writer = self._make_log_writer()
         self.logging = LoggingSetup(self.log_writer, settings.logs.level, replaces_access_log=settings.logs.access_log)
         self.event = EventLog(self.log_writer, LOGGER_NAME, settings.logs.level).emit
-        """Log something that happened to us: level, message, event type, fields."""
+        """Logs something that happened to us."""
         self.loop_watch = LoopWatch(self.clock)
         self.health_monitor = make_monitor(Parts(settings, self.metrics, self.loop_watch, self.clock), self.event)
         self.lifecycle = Lifecycle(self.loop_watch, settings.management.loop_blocked_seconds, self.health_monitor)
@@ -114,7 +115,7 @@ class Runtime:
             return
         self._started = True
         for problem in self.settings.problems:
-            self.event("WARNING", "setting not used", "settings_problem", **asdict(problem))
+            self.event(events.SETTING_NOT_USED, **asdict(problem))
         if self.settings.logs.configure_logging:
             self.logging.configure()
         self.sources.start()
@@ -188,10 +189,7 @@ class Runtime:
         cpu = self.metrics.overhead_seconds.labels("log_writer")
         return LogWriter(
             standard_stream(self.settings.logs.destination),
-            on_written=written.inc,
-            on_dropped=dropped.inc,
-            on_cpu_seconds=cpu.inc,
-            on_error=lambda _: self.metrics.count_internal_error("log_writer"),
+            WriterReports(written.inc, dropped.inc, cpu.inc, lambda _: self.metrics.count_internal_error("log_writer")),
         )
 
     def make_access_log(self) -> AccessLog:
@@ -199,12 +197,10 @@ class Runtime:
         logs = self.settings.logs
         return AccessLog(
             self.log_writer,
-            AccessLogOptions(
-                enabled=logs.access_log,
-                sample_ratio=logs.access_log_sample_ratio,
-                slow_seconds=logs.slow_request_seconds,
-                least_level=logs.level,
-            ),
+            enabled=logs.access_log,
+            sample_ratio=logs.access_log_sample_ratio,
+            slow_seconds=logs.slow_request_seconds,
+            least_level=logs.level,
         )
 
     def _start_management(self) -> None:
@@ -219,10 +215,12 @@ class Runtime:
         try:
             server.start()
         except AddressInUseError as error:
-            level = "INFO" if isinstance(error, ServedByAnotherWorkerError) else "WARNING"
-            self.event(level, f"{what} not opened", "management_port", reason=str(error))
+            elsewhere = isinstance(error, ServedByAnotherWorkerError)
+            self.event(
+                (events.PORT_OF_ANOTHER_WORKER if elsewhere else events.PORT_NOT_OPENED)[what], reason=str(error)
+            )
             return str(error)
-        self.event("INFO", f"{what} open", "management_port", url=_url_of(server))
+        self.event(events.PORT_OPEN[what], url=_url_of(server))
         return None
 
     def _describe_build(self) -> None:

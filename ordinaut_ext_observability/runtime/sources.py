@@ -10,6 +10,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.runtime.store import usable_redis_url
@@ -30,7 +31,7 @@ class Sources:
         monitor: HealthMonitor,
         *,
         serves: Callable[[], bool],
-        event: Callable[..., None],
+        event: events.LogEvent,
     ) -> None:
         """Nothing is started or connected to."""
         self._settings = settings

@@ -24,6 +24,7 @@ MAX_VALUES = 10_000
 MAX_FILLED_IN = 1024 * 1024
 """Characters that environment variables may put into the file: a token in every check has a tenth of them."""
 MAX_PROBLEMS = 50
+"""Problems of the file that are told one by one: all are in the log, the index and `GET /config`."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 

@@ -11,13 +11,13 @@ import base64
 import binascii
 import hmac
 from collections import Counter
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from starlette.requests import Request
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList, network_of
@@ -33,8 +33,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="ob
 class AccessControl:
     """Lets requests to protected endpoints pass, or refuses them."""
 
-    def __init__(self, settings: AccessSettings, metrics: Metrics, clock: Clock, event: Callable[..., None]) -> None:
-        """`event` logs: it takes a level, a message, an event type and fields."""
+    def __init__(self, settings: AccessSettings, metrics: Metrics, clock: Clock, event: events.LogEvent) -> None:
         self.settings = settings
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
@@ -84,10 +83,7 @@ class AccessControl:
         too_many, not_logged = self._limiter.count(address)
         if not_logged is not None:
             self._event(
-                "WARNING",
-                "access refused",
-                "access_refused",
-                security_event=True,
+                events.ACCESS_REFUSED,
                 tier=tier,
                 reason=reason,
                 client_address=address,

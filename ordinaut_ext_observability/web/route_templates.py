@@ -80,7 +80,7 @@ class EndpointResolver:
             asked["root_path"] += f"/{segment}"
             mounted_at = slash + mounted_at
         # A route that is not among the application's, such as our own at the root.
-        return UNMATCHED if "app_root_path" in scope else _template_of(scope.get("route")) or UNMATCHED
+        return _template_of(scope.get("route")) or UNMATCHED
 
 
 def plugin_of(template: str) -> str | None:

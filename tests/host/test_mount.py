@@ -180,6 +180,12 @@ def test_what_is_no_fastapi_application_is_refused(clean_process: pytest.MonkeyP
         mount(other)
 
 
+@pytest.mark.parametrize("path", [5, None, b"/watch"])
+def test_mount_path_that_is_no_text_is_refused(clean_process: pytest.MonkeyPatch, path: Any) -> None:
+    with pytest.raises(TypeError, match=r"mount_path is a path such as '/ext/observability', got "):
+        mount(make_app(), path)
+
+
 @pytest.mark.parametrize("path", ["", "/", "//", "observability", "http://127.0.0.1/ext"])
 def test_mount_path_that_names_no_path_is_refused_and_changes_nothing(
     clean_process: pytest.MonkeyPatch, path: str

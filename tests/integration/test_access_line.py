@@ -206,6 +206,13 @@ def test_lines_come_without_a_scrape(served: Any) -> None:
     assert served.log.line(message="request")["path"] == "/tasks/{task_id}"
 
 
+def test_the_line_of_a_failed_request_does_not_wait_for_others(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ordinaut_ext_observability.logs.writer.GATHER_SECONDS", 3600.0)
+    served.get("/tasks/41")
+    served.get("/unhandled")
+    assert [line["status_code"] for line in served.log.lines(2, message="request")] == [200, 500]
+
+
 def test_full_pipe_drops_lines_and_answers_go_on(serve: Any) -> None:
     served = serve(make_app())
     reader, writer = os.pipe()

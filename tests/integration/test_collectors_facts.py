@@ -264,7 +264,7 @@ def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(databa
 
     extra = ExtraQuery(read_extra, lambda: cleared.append(1))
 
-    @on(database_url, extra=extra, event=lambda *texts, **fields: events.append((texts[-1], fields)))
+    @on(database_url, extra=extra, event=lambda event, **fields: events.append((event.name, fields)))
     async def _(host):
         nonlocal found
 

@@ -79,7 +79,7 @@ def make():
             Metrics(Registry()),
             Registry(),
             SystemClock(),
-            event=lambda *texts, **fields: events.append((*texts, fields)),
+            event=lambda event, **fields: events.append((event, fields)),
             open_stores=open_stores,
         )
         made.append(collecting)
@@ -153,7 +153,7 @@ def test_an_url_of_redis_that_cannot_be_read_is_a_problem_of_redis_alone(make, d
     collecting.start()
     assert eventually(lambda: collecting.states.of("redis").problem is Problem.REFUSED)
     assert eventually(lambda: has_read(collecting))
-    told = [fields for _, _, what, fields in collecting.events if what == "collector_problem"]
+    told = [fields for event, fields in collecting.events if event.name == "collector_problem"]
     assert [each["detail"] for each in told] == ["the URL of Redis cannot be read"]
 
 

@@ -54,6 +54,21 @@ def test_results_are_those_of_the_connection(connected: Any, measured: Any) -> N
     assert measured.internal_errors() == 0
 
 
+def test_newer_methods_are_there_where_asyncpg_has_them(connected: Any, measured: Any) -> None:
+    async def work(connection: Any) -> int:
+        statement = await connection.prepare("SELECT id FROM item WHERE id = $1")
+        counted = 0
+        for ours, query in ((connection, ("DELETE FROM item WHERE id = $1 RETURNING id",)), (statement, ())):
+            assert hasattr(ours, "fetchmany") == hasattr(ours._proxied, "fetchmany")
+            if hasattr(ours, "fetchmany"):
+                assert [row["id"] for row in await ours.fetchmany(*query, [(3,), (4,)])] == [3, 4][: len(query) * 2]
+                counted += 1
+        return counted
+
+    counted = connected(work)
+    assert sum(measured.statements().values()) == 1 + counted
+
+
 def test_duration_is_the_time_the_statement_took(connected: Any, measured: Any) -> None:
     connected(lambda connection: connection.execute("SELECT pg_sleep(0.05)"))
     assert 0.05 <= measured.seconds("select", "") < 2.0

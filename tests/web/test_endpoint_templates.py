@@ -165,6 +165,27 @@ def test_unknown_path_in_a_mount_with_a_parameter(serve: Any) -> None:
     served.expect_requests({("GET", "/tenants/{tenant}/{path}", "404"): 1})
 
 
+def test_application_mounted_in_another_keeps_its_templates_beside_a_catch_all(set_up: Any, serve_bare: Any) -> None:
+    sub, measured, outer = FastAPI(), FastAPI(), FastAPI()
+    sub.include_router(make_items_router())
+    measured.include_router(make_items_router(), prefix="/v1")
+    measured.mount("/sub", sub)
+    face, _ = set_up(measured)
+    measured.add_api_route("/{rest:path}", lambda rest: rest)
+    outer.mount("/outer", measured)
+    served = serve_bare(outer)
+    for path in ("/outer/v1/items/1", "/outer/sub/items/1", "/outer/else/where"):
+        assert served.get(path).status_code == 200
+    served.runtime = face._runtime
+    served.expect_requests(
+        {
+            ("GET", "/v1/items/{item_id}", "200"): 1,
+            ("GET", "/sub/items/{item_id}", "200"): 1,
+            ("GET", "/{rest}", "200"): 1,
+        }
+    )
+
+
 def test_mount_at_the_root(serve: Any) -> None:
     sub, app = FastAPI(), FastAPI()
     sub.include_router(make_items_router())

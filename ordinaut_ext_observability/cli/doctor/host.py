@@ -13,8 +13,7 @@ from ordinaut_ext_observability.cli.doctor.installation import INSTALL
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import EXTENSION_ID, MOUNT_PATH
 
-_STARTED_IN_SECONDS = 1e9
-"""An uptime this long is an instant since 1970."""
+_STARTED_IN_SECONDS = 1e9  # an uptime this long is an instant since 1970
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,7 @@ def merging(settings: Settings, port: int) -> Iterator[Finding]:
 
 
 def _unmerged_processes(port: int) -> Iterator[Finding]:
-    """Processes on this machine that serve at one address with this port, each with numbers of its own.
-
-    Others are not looked at: they may be of another application.
-    """
+    """Processes here that serve at one address with this port; others may be of another application."""
     serving: dict[str, int] = {}
     with contextlib.suppress(OSError):  # not Linux
         serving = servers_by_address()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def found_extensions(environ: Mapping[str, str]) -> Iterator[ExtensionSpec]:
     for point in entry_points(group="ordinaut.plugins"):
         yield ExtensionSpec(
             point.name,
-            partial(_create_from_entry_point, point),
+            lambda point=point: point.load()(),  # type: ignore[misc]
             eager=bool(eager.get(point.name, False)),
             grants=_capabilities(grants.get(point.name, [])),
             source="entry_point",
@@ -83,9 +83,4 @@ def _create_from_file(path: Path) -> Extension:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     extension: Extension = module.get_extension()
-    return extension
-
-
-def _create_from_entry_point(point: EntryPoint) -> Extension:
-    extension: Extension = point.load()()
     return extension

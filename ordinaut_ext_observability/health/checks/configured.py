@@ -73,6 +73,6 @@ class HttpServiceCheck:
 
 
 def call_imported(target: str) -> Any:
-    """What the function `package.module:function` returns. In a thread: imports may be slow, and may fail."""
+    """Call the function `package.module:function`. In a thread: imports may be slow, and may fail."""
     module, _, name = target.partition(":")
     return attrgetter(name)(import_module(module))()

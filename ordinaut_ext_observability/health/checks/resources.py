@@ -25,7 +25,7 @@ _MIN_CPU_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From which share of a resource in use, 0 to 1, a check is no longer healthy."""
+    """Shares of a resource in use, 0 to 1, from which on a check is degraded or unhealthy."""
 
     degraded: float
     unhealthy: float

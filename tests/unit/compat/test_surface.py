@@ -172,7 +172,7 @@ def test_no_call_raises_whatever_it_is_given(orchestrator_metrics: Any, name: st
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     call()
-    call(*[odd] * len(parameters))
+    call(*[odd] * (len(parameters) or 3))
     call(**dict.fromkeys(parameters, odd), unknown=odd)
 
 
@@ -315,7 +315,7 @@ from ordinaut_ext_observability.runtime.current import current_runtime
 family = current_runtime().metrics.worker_heartbeats
 held, go_on = threading.Event(), threading.Event()
 def hold():
-    with metrics._runs._lock, family._lock, family._creation_lock:
+    with metrics._lock, family._lock, family._creation_lock:
         held.set()
         go_on.wait(20)
 threading.Thread(target=hold, daemon=True).start()

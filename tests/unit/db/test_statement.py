@@ -108,6 +108,8 @@ from ordinaut_ext_observability.scrub.sql import read_tokens
         ("WITH x AS (SELECT * FROM task) ((SELECT * FROM x))", "select", "task"),
         ("WITH x AS (INSERT INTO task_run (a) VALUES (1) RETURNING a) SELECT * FROM x", "select", "task_run"),
         ("INSERT INTO task SELECT * FROM agent FOR UPDATE", "insert", "task"),
+        ("SELECT EXISTS (SELECT 1 FROM task WHERE id = $1)", "select", "task"),
+        ("(SELECT 1) UNION (SELECT a FROM task)", "select", "task"),
         ("SELECT now() FROM f(1), g(2) JOIN task ON true FOR UPDATE", "select", "task"),
         ("WITH", "other", ""),
         ("WITH x AS (SELECT 1", "other", ""),

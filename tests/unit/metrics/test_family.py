@@ -306,3 +306,13 @@ def test_threads_that_remove_and_add_leave_children_and_blocks_in_step() -> None
     assert {child.label_values[0] for child in family.children()} == expected
     assert len(family) == len(expected)
     assert all(family.labels(child.label_values[0]) is child for child in family.children())
+
+
+def test_a_gauge_shows_the_series_it_is_given_and_no_others() -> None:
+    family = Gauge("a", "Help.", ("x",), budgets=LabelBudgets(default=2))
+    family.replace({("one",): 1.0, ("two",): 2.0})
+    blocks = family.blocks
+    family.replace({("one",): 3.0, ("two",): 4.0})
+    assert family.blocks is blocks  # nothing to lay out anew
+    family.replace({("two",): 5.0, ("three",): 6.0})  # in the place of the one that went
+    assert {child.label_values: child.value for child in family.children()} == {("two",): 5.0, ("three",): 6.0}
