@@ -6,18 +6,17 @@ A new check is a function here, and a line in `_CHECKS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from ordinaut_ext_observability.collectors.facts import (
-    UNREAD,
     DatabaseFacts,
     QueueFacts,
     RedisFacts,
     SchedulerFacts,
     WorkerFacts,
 )
-from ordinaut_ext_observability.collectors.states import CollectorStates
+from ordinaut_ext_observability.collectors.states import UNREAD, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 
 _BUSY_SHARE = 0.9
@@ -48,7 +47,6 @@ class Finding(NamedTuple):
 
 
 def _judge_database(facts: DatabaseFacts, _: CollectorStates) -> Finding:
-    """Busy when it is slow or nearly out of connections."""
     details = _details(facts, "server_version", "connections", "max_connections", "in_recovery")
     if facts.connections >= _BUSY_SHARE * facts.max_connections:
         message = f"{facts.connections} of {facts.max_connections} connections are in use"
@@ -57,8 +55,7 @@ def _judge_database(facts: DatabaseFacts, _: CollectorStates) -> Finding:
 
 
 def _judge_redis(facts: RedisFacts, _: CollectorStates) -> Finding:
-    """Busy when it is slow or nearly full."""
-    groups = {f"{each.stream}/{each.group}": _details(each, "consumers", "pending", "lag") for each in facts.groups}
+    groups = {f"{stream}/{group}": asdict(each) for (stream, group), each in facts.groups.items()}
     details = _details(facts, "used_memory_bytes") | {"streams": facts.stream_lengths, "consumer_groups": groups}
     if facts.max_memory_bytes and (facts.used_memory_bytes or 0) >= _BUSY_SHARE * facts.max_memory_bytes:
         return Finding("degraded", "its memory is nearly used up", details)
@@ -73,7 +70,6 @@ def _judge_latency(seconds: float, details: dict[str, Any]) -> Finding:
 
 
 def _judge_queue(facts: QueueFacts, states: CollectorStates) -> Finding:
-    """Troubled when work waits for long, or some may run twice."""
     age = facts.oldest_claimable_age_seconds
     details = {
         "depth": facts.claimable,
@@ -93,7 +89,6 @@ def _judge_queue(facts: QueueFacts, states: CollectorStates) -> Finding:
 
 
 def _judge_workers(facts: WorkerFacts, states: CollectorStates) -> Finding:
-    """Troubled when nobody works."""
     details = {
         "active_workers": facts.active,
         "active_jobs": facts.busy,
@@ -109,7 +104,6 @@ def _judge_workers(facts: WorkerFacts, states: CollectorStates) -> Finding:
 
 
 def _judge_scheduler(facts: SchedulerFacts, _: CollectorStates) -> Finding:
-    """Troubled when the schedule is not kept."""
     details = _details(facts, "jobs", "overdue_jobs", "next_run_in_seconds") | {"schedules": facts.active_schedules}
     late = facts.oldest_overdue_seconds
     if late > _WAITING_SECONDS:
@@ -170,22 +164,23 @@ class CollectedChecks:
     def _elsewhere(self, name: str) -> Finding:
         """The finding where this process does not read for all: another may, and only its word counts."""
         database, mode = self.states.of("database"), self.states.mode
+        age = self.read_elsewhere(name) if self.read_elsewhere is not None else None
         if database is UNREAD:
-            return Finding("unknown", "not read yet")
-        if database.problem is not None:
-            return Finding("unknown", f"PostgreSQL {database.problem.words}")
-        if mode.startswith("none:"):
-            return Finding("unknown", f"no process reads it: {mode.removeprefix('none: ')}")
-        if self.read_elsewhere is None:
-            return Finding(
-                "unknown",
+            why = "not read yet"
+        elif database.problem is not None:
+            why = f"PostgreSQL {database.problem.words}"
+        elif mode.startswith("none:"):
+            why = f"no process reads it: {mode.removeprefix('none: ')}"
+        elif self.read_elsewhere is None:
+            why = (
                 "another process holds the lock; processes tell each other whether they read only through a store: "
-                "set REDIS_URL or ORDINAUT_OBS_STORE",
+                "set REDIS_URL or ORDINAUT_OBS_STORE"
             )
-        age = self.read_elsewhere(name)
-        if age is None or age > self.limit_seconds:
-            return Finding("unknown", "another process holds the lock, and has not said lately that it reads this")
-        return Finding("healthy", "", {"read_by": "another process", "age_seconds": round(age, 1)})
+        elif age is None or age > self.limit_seconds:
+            why = "another process holds the lock, and has not said lately that it reads this"
+        else:
+            return Finding("healthy", "", {"read_by": "another process", "age_seconds": round(age, 1)})
+        return Finding("unknown", why)
 
 
 def _details(facts: object, *names: str) -> dict[str, Any]:

@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
 
 from ordinaut_ext_observability.collectors.runs import Lease
-from ordinaut_ext_observability.errors import Problem
-
-FactsT = TypeVar("FactsT")
-
-
-class Collected(NamedTuple, Generic[FactsT]):
-    """The last successful reading of a source, and how it stands with it now."""
-
-    facts: FactsT | None
-    """None before the first success."""
-    collected_at: float | None
-    """On the monotonic clock; None before the first success."""
-    problem: Problem | None
-    """Reason why the last reading failed, or a part of it; None where nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +59,6 @@ class SchedulerFacts:
 class GroupFacts:
     """A consumer group of a stream."""
 
-    stream: str
-    group: str
     consumers: int
     pending: int
     lag: int | None
@@ -89,7 +72,8 @@ class RedisFacts:
     latency_seconds: float
     """Duration of a PING."""
     stream_lengths: dict[str, int] = field(default_factory=dict)
-    groups: tuple[GroupFacts, ...] = ()
+    groups: dict[tuple[str, str], GroupFacts] = field(default_factory=dict)
+    """By stream and name."""
     used_memory_bytes: int | None = None
     """None, as in the next three, where INFO is not permitted."""
     max_memory_bytes: int | None = None
@@ -109,7 +93,3 @@ class DatabaseFacts:
     connections: int
     max_connections: int
     in_recovery: bool
-
-
-UNREAD: Collected[Any] = Collected(None, None, None)
-"""Before the first reading."""

@@ -82,7 +82,7 @@ class RunsCollector:
         self, transaction: ReadTransaction, rows: Mapping[int, asyncpg.Record]
     ) -> dict[Any, tuple[str, str]]:
         """The agent and the kind of schedule of each task with a run not seen before."""
-        new = {row["task_id"] for number, row in rows.items() if not self.counter.has_seen(number)}
+        new = {row["task_id"] for number, row in rows.items() if number not in self.counter.seen}
         known = await transaction.rows("tasks_known", list(new)) if new else []
         return {row["id"]: (row["agent"], row["kind"]) for row in known}
 

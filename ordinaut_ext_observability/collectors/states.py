@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 
 NOT_CONNECTED = "none: not connected"
+
+
+class Collected(NamedTuple):
+    """The last successful reading of a source, and how it stands with it now."""
+
+    facts: Any = None
+    """None before the first success."""
+    collected_at: float | None = None
+    """On the monotonic clock; None before the first success."""
+    problem: Problem | None = None
+    """Reason why the last reading failed, or a part of it; None where nothing did."""
+
+
+UNREAD = Collected()
+"""Before the first reading."""
 
 
 class CollectorStates:
@@ -38,10 +52,10 @@ class CollectorStates:
         """True while this process reads PostgreSQL for all."""
         self.mode = NOT_CONNECTED
         """The thing that decides who leads, for people: `advisory lock`, `lease`, or `none:` and why."""
-        self._collected: dict[str, Collected[Any]] = {}
+        self._collected: dict[str, Collected] = {}
         self._told: dict[tuple[str, str], str] = {}
 
-    def of(self, name: str) -> Collected[Any]:
+    def of(self, name: str) -> Collected:
         """The state of this collector."""
         return self._collected.get(name, UNREAD)
 

@@ -34,41 +34,29 @@ class WorkerCount(NamedTuple):
 class ProcessedCounter:
     """The highest count seen of each worker: a row that is deleted, or starts anew, takes nothing back."""
 
-    began_at: float | None = None
-    """None before the baseline."""
-    before: int = 0
-    """Items finished before counting began."""
-    counted: int = 0
+    began_at: float = 0.0
+    total: int = 0
+    """Items finished, by all workers there ever were."""
     highest: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By worker, with its last sign of life."""
 
     def begin(self, now: float, before: int, rows: Iterable[WorkerCount]) -> None:
-        """Count nothing of what is there."""
-        self.began_at, self.before, self.counted = now, before, 0
+        """Count nothing of what is there: these rows, and `before` items in all."""
+        self.began_at, self.total = now, before
         self.highest = {row.worker: (row.processed, row.last_seen) for row in rows}
-
-    @property
-    def total(self) -> int:
-        """Items finished, by all workers there ever were."""
-        return self.before + self.counted
 
     def advance(self, rows: Iterable[WorkerCount]) -> int:
         """Items finished since the last reading."""
         added = 0
         for row in rows:
-            known = self.highest.get(row.worker)
-            if known is None:
-                # A worker that was there at the beginning, and silent for long, is at its baseline.
-                old = self.began_at is not None and row.created_at < self.began_at
-                highest = row.processed if old else 0
-            else:
-                highest = known[0]
+            # A worker that was there at the beginning, and silent for long, is at its baseline.
+            baseline = row.processed if row.created_at < self.began_at else 0
+            highest, _ = self.highest.get(row.worker, (baseline, 0.0))
             added += max(0, row.processed - highest)
             self.highest[row.worker] = (max(highest, row.processed), row.last_seen)
-        self.counted += added
+        self.total += added
         if len(self.highest) > _MOST_WORKERS:
-            newest = sorted(self.highest.items(), key=lambda item: item[1][1])[-_MOST_WORKERS:]
-            self.highest = dict(newest)
+            self.highest = dict(sorted(self.highest.items(), key=lambda item: item[1][1])[-_MOST_WORKERS:])
         return added
 
 
@@ -88,13 +76,14 @@ class WorkersCollector:
         fresh = await transaction.rows("workers", instant(now - fresh_seconds))
         since = now - _LOOK_BACK_SECONDS if self.read_until is None else self.read_until - _SLACK_SECONDS
         rows = [WorkerCount(**row) for row in await transaction.rows("processed", instant(since))]
-        before = await transaction.value("processed_before") if self.read_until is None else 0
+        first = self.read_until is None
+        before = await transaction.value("processed_before") if first else 0
         # From here on nothing waits: what is counted and up to where belong together.
         families.collector_rows.labels("workers").set(len(fresh) + len(rows))
         # A heartbeat further in the future than clocks differ is no sign of life: it would be one for ever.
         heartbeats = {row["worker_id"]: row["last_seen"] for row in fresh if row["last_seen"] <= now + fresh_seconds}
         families.count_odd_rows("workers", len(fresh) - len(heartbeats))
-        if self.read_until is None:
+        if first:
             self.counter.begin(now, before, rows)
         else:
             added = self.counter.advance(rows)

@@ -14,7 +14,7 @@ import pytest
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
-from ordinaut_ext_observability.collectors.connection import Database, instant
+from ordinaut_ext_observability.collectors.connection import Database, instant, undone_alone
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -325,7 +325,7 @@ def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
             ):
                 assert await transaction.connection.fetchval("SELECT current_setting($1)", name) == value
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-                async with transaction.savepoint():
+                async with undone_alone(transaction.connection):
                     await transaction.connection.execute("DELETE FROM due_work")
         await database.close()
 

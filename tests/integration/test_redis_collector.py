@@ -17,12 +17,13 @@ from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
 from ordinaut_ext_observability.collectors import redis_server
-from ordinaut_ext_observability.collectors.facts import Collected, GroupFacts
+from ordinaut_ext_observability.collectors.facts import GroupFacts
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.collectors.states import Collected
 from tests.collectors import states_of
 
 PASSWORD = "a-password-0123456789"
@@ -51,7 +52,7 @@ class Watched:
         self.task = PeriodicTask("redis", self.collector.collect, 0.05, finish=self.collector.close)
 
     @property
-    def state(self) -> Collected[Any]:
+    def state(self) -> Collected:
         return self.states.of("redis")
 
     @property
@@ -147,7 +148,7 @@ def test_facts_say_the_same(filled: redis.Redis, redis_url: str) -> None:
     assert facts is not None
     assert 0 < facts.latency_seconds < 1
     assert facts.stream_lengths == {"events": 10, "ext:demo:events:report": 1}
-    assert facts.groups == (GroupFacts("events", "mailers", consumers=1, pending=3, lag=6),)
+    assert facts.groups == {("events", "mailers"): GroupFacts(consumers=1, pending=3, lag=6)}
     assert facts.used_memory_bytes == watched.samples("memory_used_bytes")[()] > 100_000
     assert facts.connected_clients == watched.samples("connected_clients")[()] >= 2
 
@@ -198,7 +199,7 @@ def test_search_of_a_large_keyspace_is_bounded_and_goes_on(
     watched = Watched(redis_url)
     rounds = 0
     while ("ext:demo:events:report",) not in watched.samples("stream_length"):
-        watched.collector._streams.searched_at = None
+        watched.collector._search_due = 0.0
         watched.collect()
         rounds += 1
         assert rounds < 200
@@ -450,7 +451,7 @@ def test_bug_of_ours_is_counted_and_not_raised(redis_url: str, monkeypatch: pyte
     async def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ordinaut_ext_observability.collectors.redis_server.read_server", fail)
+    monkeypatch.setattr(RedisCollector, "_read", fail)
     watched.collect()
     assert watched.internal_errors() == 1
     assert watched.state.problem is Problem.FAILED
