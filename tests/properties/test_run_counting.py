@@ -29,6 +29,7 @@ TASKS = [str(uuid.UUID(int=number + 1)) for number in range(2)]
 BEGAN = 1_700_000_000.0
 LEASE_SECONDS = 60.0
 LONGEST_SECONDS = 6 * 3600.0
+COUNTERS, COLLECTORS = TypeAdapter(RunCounter), TypeAdapter(RunsCollector)
 
 workers = st.integers(0, WORKERS - 1)
 steps = st.one_of(
@@ -235,10 +236,10 @@ class InMemory:
         self.total.update(("success" if run.success else "failed", run.task) for run in fresh)
 
     async def save(self):
-        self.checkpoint = TypeAdapter(RunCounter).dump_json(self.counter), Counter(self.total)
+        self.checkpoint = COUNTERS.dump_json(self.counter), Counter(self.total)
 
     async def kill(self):
-        self.counter = TypeAdapter(RunCounter).validate_json(self.checkpoint[0])
+        self.counter = COUNTERS.validate_json(self.checkpoint[0])
         self.total = Counter(self.checkpoint[1])
 
     async def counts(self):
@@ -319,12 +320,12 @@ class InPostgres:
             await self.collector.read(then, self.families, queue.leases, heartbeats)
 
     async def save(self):
-        self.checkpoint = TypeAdapter(RunsCollector).dump_json(self.collector), await self.counts()
+        self.checkpoint = COLLECTORS.dump_json(self.collector), await self.counts()
 
     async def kill(self):
         self._begin()
         state, counts = self.checkpoint
-        self.collector = TypeAdapter(RunsCollector).validate_json(state)
+        self.collector = COLLECTORS.validate_json(state)
         for (status, task), number in counts.items():
             self.families.runs.labels(status, task, str(uuid.UUID(int=1))).inc(number)
 
