@@ -109,7 +109,7 @@ class SystemCollector:
         lease_seconds = 2.5 * self._interval_seconds + _ROUND_SECONDS
         async with self._database.transaction() as transaction:
             # Apart from what is read for counting: a snapshot from before we led may be older than the checkpoint.
-            await self._reader.read_server(transaction)
+            await self._reader.attempt("database", transaction, self._reader.read_server)
             leads, self.states.mode = await decide_leader(transaction, self._checkpoints, lease_seconds)
         if not leads:
             self._follow()

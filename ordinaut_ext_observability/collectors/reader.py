@@ -12,11 +12,10 @@ from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, undone_alone
-from ordinaut_ext_observability.collectors.facts import DatabaseFacts
 from ordinaut_ext_observability.collectors.queue import DriftCollector, read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
-from ordinaut_ext_observability.collectors.states import CollectorStates
+from ordinaut_ext_observability.collectors.states import CollectorStates, DatabaseFacts
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
@@ -55,10 +54,6 @@ class SystemReader:
         self._fresh_seconds = fresh_seconds
         self._identified: object = None
         """The connection on which the database was asked for its name."""
-
-    async def read_server(self, transaction: ReadTransaction) -> None:
-        """Read what every process may know, whoever leads; raises where the connection failed."""
-        await self.attempt("database", transaction, self._server)
 
     async def read(self, transaction: ReadTransaction) -> None:
         """Read and show everything that can be read; raises where the connection failed."""
@@ -112,7 +107,8 @@ class SystemReader:
         if state:
             self.counting = _ADAPTER.validate_json(state)
 
-    async def _server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
+    async def read_server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
+        """Read what every process may know, whoever leads."""
         begun = self._states.clock.monotonic()
         await transaction.connection.execute("SELECT 1")
         latency = self._states.clock.monotonic() - begun

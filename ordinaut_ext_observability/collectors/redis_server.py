@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from redis import exceptions
 
 from ordinaut_ext_observability.background.tasks import backed_off
 from ordinaut_ext_observability.cluster.redis_client import async_redis_client, redis_problem
-from ordinaut_ext_observability.collectors.facts import GroupFacts, RedisFacts
-from ordinaut_ext_observability.collectors.states import CollectorStates
+from ordinaut_ext_observability.collectors.states import CollectorStates, GroupFacts, RedisFacts
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.family import Gauge
@@ -134,24 +134,17 @@ class RedisCollector:
         facts = RedisFacts(latency, *self._read_streams(names, answers), *numbers)
         return facts, Problem.NO_PERMISSION if denied or self._search_denied else None
 
-    def _read_streams(
-        self, names: list[bytes], answers: list[Any]
-    ) -> tuple[dict[str, int], dict[tuple[str, str], GroupFacts]]:
+    def _read_streams(self, names: list[bytes], answers: list[Any]) -> tuple[dict[str, int], list[GroupFacts]]:
         """The lengths and groups; what is no stream any more is discarded."""
         lengths: dict[str, int] = {}
-        groups: dict[tuple[str, str], GroupFacts] = {}
+        groups: list[GroupFacts] = []
         for name, length, found in zip(names, answers[::2], answers[1::2], strict=True):
             if isinstance(found, Exception) and not isinstance(found, exceptions.NoPermissionError):
                 self._streams.discard(name)
             if isinstance(length, int) and (name == HOST_STREAM or name in self._streams):
                 lengths[_text(name)] = length
-            for group in (found if isinstance(found, list) else [])[: MAX_GROUPS - len(groups)]:
-                lag = group.get("lag")  # from Redis 7 on; null where entries were deleted in between
-                groups[_text(name), _text(group.get("name", b""))] = GroupFacts(
-                    consumers=_number(group.get("consumers")),
-                    pending=_number(group.get("pending")),
-                    lag=lag if isinstance(lag, int) else None,
-                )
+            if isinstance(found, list):
+                groups += (_group(name, group) for group in found[: MAX_GROUPS - len(groups)])
         return lengths, groups
 
 
@@ -169,9 +162,21 @@ def _show(metrics: RedisServerMetrics, facts: RedisFacts | None) -> None:
     ):
         gauge.replace({(): number} if number is not None else {})
     metrics.stream_length.replace({(stream,): length for stream, length in facts.stream_lengths.items()})
-    metrics.group_pending.replace({name: group.pending for name, group in facts.groups.items()})
-    metrics.group_lag.replace({name: group.lag for name, group in facts.groups.items() if group.lag is not None})
-    metrics.group_consumers.replace({name: group.consumers for name, group in facts.groups.items()})
+    groups = {(group["stream"], group["group"]): group for group in facts.groups}
+    metrics.group_pending.replace({name: group["pending"] for name, group in groups.items()})
+    metrics.group_lag.replace({name: group["lag"] for name, group in groups.items() if group["lag"] is not None})
+    metrics.group_consumers.replace({name: group["consumers"] for name, group in groups.items()})
+
+
+def _group(stream: bytes, group: Mapping[str, Any]) -> GroupFacts:
+    lag = group.get("lag")  # from Redis 7 on; null where entries were deleted in between
+    return GroupFacts(
+        stream=_text(stream),
+        group=_text(group.get("name", b"")),
+        consumers=_number(group.get("consumers")),
+        pending=_number(group.get("pending")),
+        lag=lag if isinstance(lag, int) else None,
+    )
 
 
 def _number(value: object) -> int:

@@ -175,8 +175,8 @@ class RunCounter:
         self.seen.update({run.id: (run.started_at, run.task) for run in fresh.values()})
         self.any_run = self.any_run or bool(fresh)
         self.read_until = plan.now if read_until is None else min(plan.now, read_until + _SLACK_SECONDS)
-        noted = _with_runs(plan.watched, fresh.values())
-        self.watched = self._kept(noted, plan.now, leases, heartbeats or {})
+        _note_runs(plan.watched, fresh.values())
+        self.watched = self._kept(plan.watched, plan.now, leases, heartbeats or {})
         self._discard_seen()
         return [] if first else list(fresh.values())
 
@@ -234,20 +234,13 @@ def merged(brackets: Iterable[Bracket]) -> list[Bracket]:
     return found
 
 
-def _with_runs(watched: Mapping[Key, Watch], runs: Iterable[Run]) -> dict[Key, Watch]:
-    """The watches, with what the runs say of them."""
+def _note_runs(watched: dict[Key, Watch], runs: Iterable[Run]) -> None:
+    """Have the watches tell what the runs say of them."""
     by_owner: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         by_owner[run.task, run.owner].append(run)
-    noted = {}
-    for (item, owner), watch in watched.items():
-        bracket = watch.bracket
-        seen = [
-            run for run in by_owner.get((bracket.task, owner), ()) if bracket.since <= run.started_at <= bracket.until
-        ]
-        if seen:
-            succeeded = watch.succeeded or any(run.success for run in seen)
-            noted[item, owner] = replace(watch, seen_run=True, succeeded=succeeded)
-        else:
-            noted[item, owner] = watch
-    return noted
+    for key, watch in watched.items():
+        task, since, until = watch.bracket
+        outcomes = {run.success for run in by_owner.get((task, key[1]), ()) if since <= run.started_at <= until}
+        if outcomes:
+            watched[key] = replace(watch, seen_run=True, succeeded=watch.succeeded or True in outcomes)

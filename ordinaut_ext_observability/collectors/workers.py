@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.facts import WorkerFacts
 from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.collectors.states import WorkerFacts
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
@@ -21,18 +22,12 @@ _SLACK_SECONDS = 300.0
 _MOST_WORKERS = 20_000
 
 
-class WorkerCount(NamedTuple):
-    """A row of `worker_heartbeat`; times are seconds since 1970."""
-
-    worker: str
-    processed: int
-    created_at: float
-    last_seen: float
-
-
 @dataclass
 class ProcessedCounter:
-    """The highest count seen of each worker: a row that is deleted, or starts anew, takes nothing back."""
+    """The highest count seen of each worker: a row that is deleted, or starts anew, takes nothing back.
+
+    A row has the worker's name, its count, when the row was made, and its last sign of life in seconds since 1970.
+    """
 
     began_at: float = 0.0
     total: int = 0
@@ -40,20 +35,20 @@ class ProcessedCounter:
     highest: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By worker, with its last sign of life."""
 
-    def begin(self, now: float, before: int, rows: Iterable[WorkerCount]) -> None:
+    def begin(self, now: float, before: int, rows: Iterable[asyncpg.Record]) -> None:
         """Count nothing of what is there: these rows, and `before` items in all."""
         self.began_at, self.total = now, before
-        self.highest = {row.worker: (row.processed, row.last_seen) for row in rows}
+        self.highest = {worker: (processed, last_seen) for worker, processed, _, last_seen in rows}
 
-    def advance(self, rows: Iterable[WorkerCount]) -> int:
+    def advance(self, rows: Iterable[asyncpg.Record]) -> int:
         """Items finished since the last reading."""
         added = 0
-        for row in rows:
+        for worker, processed, created_at, last_seen in rows:
             # A worker that was there at the beginning, and silent for long, is at its baseline.
-            baseline = row.processed if row.created_at < self.began_at else 0
-            highest, _ = self.highest.get(row.worker, (baseline, 0.0))
-            added += max(0, row.processed - highest)
-            self.highest[row.worker] = (max(highest, row.processed), row.last_seen)
+            baseline = processed if created_at < self.began_at else 0
+            highest, _ = self.highest.get(worker, (baseline, 0.0))
+            added += max(0, processed - highest)
+            self.highest[worker] = (max(highest, processed), last_seen)
         self.total += added
         if len(self.highest) > _MOST_WORKERS:
             self.highest = dict(sorted(self.highest.items(), key=lambda item: item[1][1])[-_MOST_WORKERS:])
@@ -75,7 +70,7 @@ class WorkersCollector:
         now = transaction.now
         fresh = await transaction.rows("workers", instant(now - fresh_seconds))
         since = now - _LOOK_BACK_SECONDS if self.read_until is None else self.read_until - _SLACK_SECONDS
-        rows = [WorkerCount(**row) for row in await transaction.rows("processed", instant(since))]
+        rows = await transaction.rows("processed", instant(since))
         first = self.read_until is None
         before = await transaction.value("processed_before") if first else 0
         # From here on nothing waits: what is counted and up to where belong together.

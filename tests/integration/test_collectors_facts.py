@@ -104,7 +104,7 @@ def test_the_queue(database_url):
         facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.claimable_is_estimate, facts.in_progress) == (8, False, 4)
         assert (facts.expired_owner_alive, facts.expired_owner_dead) == (1, 2)
-        assert facts.claimable_by_priority == {2: 6, 9: 2}
+        assert facts.claimable_by_priority == {"2": 6, "9": 2}
         assert facts.oldest_claimable_age_seconds == pytest.approx(300.0, abs=5.0)
         depth = host.values("orchestrator_due_work_queue_depth")
         assert depth["all",] == 8

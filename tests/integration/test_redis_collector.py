@@ -17,13 +17,12 @@ from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
 from ordinaut_ext_observability.collectors import redis_server
-from ordinaut_ext_observability.collectors.facts import GroupFacts
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.collectors.states import Collected
+from ordinaut_ext_observability.collectors.states import Collected, GroupFacts
 from tests.collectors import states_of
 
 PASSWORD = "a-password-0123456789"
@@ -148,7 +147,7 @@ def test_facts_say_the_same(filled: redis.Redis, redis_url: str) -> None:
     assert facts is not None
     assert 0 < facts.latency_seconds < 1
     assert facts.stream_lengths == {"events": 10, "ext:demo:events:report": 1}
-    assert facts.groups == {("events", "mailers"): GroupFacts(consumers=1, pending=3, lag=6)}
+    assert facts.groups == [GroupFacts(stream="events", group="mailers", consumers=1, pending=3, lag=6)]
     assert facts.used_memory_bytes == watched.samples("memory_used_bytes")[()] > 100_000
     assert facts.connected_clients == watched.samples("connected_clients")[()] >= 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.windows import IdWindow
-from ordinaut_ext_observability.collectors.workers import ProcessedCounter, WorkerCount
+from ordinaut_ext_observability.collectors.workers import ProcessedCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 
 NOW = 1_700_000_000.0
@@ -61,7 +61,7 @@ class TestSerialIds:
 
 
 def worker(name, processed, *, created_at=NOW, last_seen=NOW):
-    return WorkerCount(name, processed, created_at, last_seen)
+    return name, processed, created_at, last_seen
 
 
 class TestProcessed:
