@@ -13,12 +13,12 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
 from ordinaut_ext_observability.collectors.connection import Database, QueryLimits, ReadTransaction
 from ordinaut_ext_observability.collectors.leadership import Leadership
-from ordinaut_ext_observability.collectors.problems import LASTING, postgresql_problem
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
 from ordinaut_ext_observability.collectors.server import ServerCollector
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import LASTING, postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.postgresql.connection import connect
+from ordinaut_ext_observability.postgresql.problems import concerns_statement
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
 
 _ANSWER_SECONDS = 1.0

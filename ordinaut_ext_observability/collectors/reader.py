@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.drift import DriftCollector
-from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""

@@ -7,8 +7,8 @@ import hashlib
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.facts import DatabaseFacts
-from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import concerns_statement
 
 
 class ServerCollector:
