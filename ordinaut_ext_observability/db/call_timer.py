@@ -7,9 +7,8 @@ kept.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
@@ -52,28 +51,22 @@ class CallTimer:
         # Only what the server reports has a severity; errors of the driver's own leave a transaction as it is.
         if getattr(error, "severity", None) or isinstance(error, TimeoutError | asyncio.CancelledError):
             self.aborted = True
-        self.metrics.record(statement, seconds)
-        self.metrics.record_error(statement, error)
+        self.metrics.record(statement, seconds, error)
 
 
 class Proxy:
-    """Behaves as the object it is given, but for the methods that are counted."""
+    """Behaves as the object it is given, but for the methods that a subclass has."""
 
-    __slots__ = ("_proxied",)
+    __slots__ = ("_statement", "_timer", "uninstrumented")
 
-    counted: ClassVar[frozenset[str]] = frozenset()
-    """Methods whose calls are counted, where this release of asyncpg has them."""
-
-    def __init__(self, proxied: Any) -> None:
-        self._proxied = proxied
+    def __init__(self, proxied: Any, timer: CallTimer, statement: Statement | None = None) -> None:
+        """`statement` is what the calls execute, where all execute the same."""
+        self.uninstrumented = proxied
+        self._timer = timer
+        self._statement = statement
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._proxied, name)
-        return functools.partial(self._count, name, value) if name in self.counted else value
+        return getattr(self.uninstrumented, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._proxied!r}>"
-
-    def _count(self, name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
-        """Call the counted method with this name; a proxy that has such overrides this."""
-        raise NotImplementedError
+        return f"<{type(self).__name__} {self.uninstrumented!r}>"

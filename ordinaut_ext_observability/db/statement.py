@@ -7,8 +7,9 @@ one of `OPERATIONS`, the table a name in a place where the grammar has a table's
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
+from ordinaut_ext_observability.metrics.family import HistogramChild
 from ordinaut_ext_observability.scrub.sql import QUOTED, SYMBOL, read_tokens
 
 MAX_CHARACTERS = 4096
@@ -42,13 +43,16 @@ _UNICODE_ESCAPE = re.compile(r"\\(?:(\\)|([0-9a-fA-F]{4})|\+([0-9a-fA-F]{6}))")
 _TO_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 
-class Statement(NamedTuple):
+@dataclass(slots=True)
+class Statement:
     """Operation and table of a statement."""
 
     operation: str
     table: str
     """The first one named that is no common table expression, in the statement itself or else in those expressions;
     empty when there is none or it cannot be told."""
+    duration: HistogramChild | None = field(default=None, compare=False, repr=False)
+    """The series its executions are counted in, once there is one."""
 
 
 def describe_statement(text: str) -> Statement:

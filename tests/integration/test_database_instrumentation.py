@@ -59,7 +59,7 @@ def test_newer_methods_are_there_where_asyncpg_has_them(connected: Any, measured
         statement = await connection.prepare("SELECT id FROM item WHERE id = $1")
         counted = 0
         for ours, query in ((connection, ("DELETE FROM item WHERE id = $1 RETURNING id",)), (statement, ())):
-            assert hasattr(ours, "fetchmany") == hasattr(ours._proxied, "fetchmany")
+            assert hasattr(ours, "fetchmany") == hasattr(ours.uninstrumented, "fetchmany")
             if hasattr(ours, "fetchmany"):
                 assert [row["id"] for row in await ours.fetchmany(*query, [(3,), (4,)])] == [3, 4][: len(query) * 2]
                 counted += 1
