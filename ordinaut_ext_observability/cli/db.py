@@ -16,10 +16,9 @@ from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.locks import PREPARED_TRANSACTION, LockedSession, Locks
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
+from ordinaut_ext_observability.db.insights.queries import read_only_session
 from ordinaut_ext_observability.db.insights.report import Report, read_report
-from ordinaut_ext_observability.db.insights.session import read_only_session
-from ordinaut_ext_observability.db.insights.statements import Statements
-from ordinaut_ext_observability.db.insights.views import Connections, Server, Tables, Transaction, XidAge
+from ordinaut_ext_observability.db.insights.views import Connections, Server, Statements, Tables, Transaction, XidAge
 from ordinaut_ext_observability.errors import ObservabilityError
 
 _LARGE_BYTES = 2**20

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.db.insights.report import read_report
-from ordinaut_ext_observability.db.insights.session import read_only_session
+from ordinaut_ext_observability.db.insights.queries import read_only_session
 
 SECRET = "hunter2secret"
 

@@ -12,20 +12,20 @@ import asyncpg
 from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
-from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
-from ordinaut_ext_observability.db.insights.statements import Statements, read_statements
+from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
 from ordinaut_ext_observability.db.insights.views import (
     Connections,
     Longest,
     Server,
+    Statements,
     Tables,
     Transaction,
     XidAge,
     read_connections,
+    read_statements,
     read_tables,
-    read_transactions,
 )
-from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""
@@ -38,14 +38,6 @@ XID_RATIO = 0.5
 DEAD_RATIO = 0.5
 MIN_DEAD_ROWS = 10_000
 """Autovacuum comes at a fifth of a table; more than half dead means it does not."""
-
-_REASONS = {
-    "57014": Problem.TIMEOUT,
-    "55P03": Problem.TIMEOUT,
-    "42501": Problem.NO_PERMISSION,
-    **dict.fromkeys(("42P01", "42703", "42883"), Problem.MISSING_TABLE),
-}
-"""Reasons by SQLSTATE; any other state is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +109,7 @@ MEASURED: Mapping[str, ReadPart] = {
 async def read_report(connection: Connection, top: int) -> Report:
     """Read everything an operator looks at, `top` rows of what has many."""
     more: dict[str, ReadPart] = {
-        "transactions": partial(read_transactions, limit=top),
+        "transactions": lambda connection: read_rows(Transaction, "transactions", connection, top),
         "statements": partial(read_statements, limit=top, with_texts=True),
         "indexes": read_indexes,
     }
@@ -128,10 +120,8 @@ async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEA
     """Read these parts from the system views, one after the other; no table of the host's is read.
 
     The caller sets `statement_timeout` and `lock_timeout`. Inside a transaction each part has its own savepoint: one
-    that PostgreSQL refuses leaves the others.
-
-    Raises:
-        OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError: the connection is gone.
+    that PostgreSQL refuses leaves the others. Raises OSError, asyncpg.InterfaceError or asyncpg.PostgresError where the
+    connection is gone.
     """
     found: dict[str, Any] = {}
     problems = []
@@ -142,8 +132,8 @@ async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEA
         except asyncpg.InternalClientError as error:  # how asyncpg now and then says that the connection is gone
             raise asyncpg.InterfaceError("the connection broke") from error
         except (asyncpg.PostgresError, UnicodeError) as error:  # texts of other databases have their encoding
-            if breaks_connection(error):
+            if not concerns_statement(error):
                 raise
-            reason = _REASONS.get(getattr(error, "sqlstate", ""), Problem.FAILED)
-            problems.append(PartProblem(name, reason.value, str(error).partition("\n")[0][:200]))
+            message = str(error).partition("\n")[0][:200]
+            problems.append(PartProblem(name, postgresql_problem(error).value, message))
     return Report(**found, problems=tuple(problems))
