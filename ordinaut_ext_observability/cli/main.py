@@ -201,8 +201,7 @@ def advise(
     as_json: AsJson = False,
 ) -> None:
     """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
-    from ordinaut_ext_observability.cli.advise import advice_as_json, print_script
-    from ordinaut_ext_observability.cli.db import ask_database
+    from ordinaut_ext_observability.cli.db import advice_as_json, ask_database, print_script
     from ordinaut_ext_observability.db.insights.advice import read_advice
 
     read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
