@@ -130,7 +130,13 @@ def _statements(statements: Statements, _: Report) -> Lines:
         yield Text(f"not counted: {statements.absent}")
         return
     rows = [
-        (duration_text(one.seconds), f"{one.calls:,}", duration_text(one.mean_seconds), f"{one.rows:,}", one.query)
+        (
+            duration_text(one.seconds),
+            f"{one.calls:,}",
+            duration_text(one.seconds / max(1, one.calls)),
+            f"{one.rows:,}",
+            one.query,
+        )
         for one in statements.top
     ]
     yield _table("total, calls, mean, rows, statement", rows, right=4)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement
 
-ResultT = TypeVar("ResultT")
+Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class CallTimer:
@@ -27,14 +27,7 @@ class CallTimer:
         self.aborted = False
         """The last statement failed on the server: inside a transaction, COMMIT would then roll back."""
 
-    async def run(
-        self,
-        statement: Statement | None,
-        call: Callable[..., Awaitable[ResultT]],
-        /,
-        *arguments: Any,
-        **options: Any,
-    ) -> ResultT:
+    async def run(self, statement: Statement | None, call: Call, /, *arguments: Any, **options: Any) -> Any:
         """Return or raise what the call does, and count it."""
         started = monotonic_seconds()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.call_timer import CallTimer, Proxy
+from ordinaut_ext_observability.db.call_timer import Call, CallTimer, Proxy
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement, usable_table
 
@@ -154,13 +154,13 @@ class InstrumentedTransaction(Proxy):
         """Leave the transaction or savepoint and drop its changes."""
         await self._end(self.uninstrumented.rollback, committing=False)
 
-    async def _begin(self, call: Callable[..., Awaitable[Any]]) -> Any:
+    async def _begin(self, call: Call) -> Any:
         nested = self._in_transaction()
         result = await self._timer.run(self._timer.metrics.transaction, call)
         self._begun = not nested
         return result
 
-    async def _end(self, call: Callable[..., Awaitable[Any]], /, *arguments: Any, committing: bool) -> Any:
+    async def _end(self, call: Call, /, *arguments: Any, committing: bool) -> Any:
         # The server answers COMMIT with ROLLBACK where a statement failed, and asyncpg says nothing of it.
         committed = committing and not self._timer.aborted
         try:
@@ -212,7 +212,7 @@ class InstrumentedCursor(Proxy):
         value = super().__getattr__(name)
         return partial(self._timed, value) if name in {"fetch", "fetchrow", "forward"} else value
 
-    async def _timed(self, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
+    async def _timed(self, call: Call, /, *arguments: Any, **options: Any) -> Any:
         started = monotonic_seconds()
         before, self._seconds = self._seconds or 0.0, None
         try:

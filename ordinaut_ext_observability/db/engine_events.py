@@ -44,9 +44,13 @@ def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = No
     """
     if "sqlalchemy.engine" not in sys.modules:
         return None
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
     events = EngineEvents(metrics, on_queued)
     try:
-        events.listen()
+        for name, listener in events.listeners().items():
+            event.listen(Engine, name, listener)
     except Exception:  # noqa: BLE001 - an SQLAlchemy we do not know: the host goes on unmeasured
         metrics.count_failure()
         events.remove()
@@ -68,7 +72,7 @@ def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
 
 
 class EngineEvents:
-    """Listens to all engines until it is removed."""
+    """Measures all engines until it is removed."""
 
     def __init__(self, metrics: DatabaseMetrics, on_queued: OnQueued | None) -> None:
         self.metrics = metrics
@@ -77,29 +81,19 @@ class EngineEvents:
         self._started = f"_ordinaut_started_{id(self):x}"
         self._queued: weakref.WeakKeyDictionary[Connection, dict[str, None]] = weakref.WeakKeyDictionary()
 
-    def listen(self) -> None:
-        """Begin."""
-        from sqlalchemy import event
-        from sqlalchemy.engine import Engine
-
-        for name, listener in self._listeners().items():
-            event.listen(Engine, name, listener)
-
     def remove(self) -> None:
-        """Take every listener away.
-
-        Best called when no statement is running: SQLAlchemy does not lock its lists of listeners.
-        """
+        """Take every listener away; best while no statement runs, since SQLAlchemy does not lock its lists of them."""
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
 
-        for name, listener in self._listeners().items():
+        for name, listener in self.listeners().items():
             if event.contains(Engine, name, listener):
                 event.remove(Engine, name, listener)
         self._queued.clear()
         self.metrics.unwatch_pools(_use)
 
-    def _listeners(self) -> dict[str, Callable[..., None]]:
+    def listeners(self) -> dict[str, Callable[..., None]]:
+        """The listener to each of SQLAlchemy's events."""
         return {
             "engine_connect": self._connected,
             "before_cursor_execute": self._before,
@@ -137,11 +131,11 @@ class EngineEvents:
 
     @_harmless
     def _failed(self, failure: ExceptionContext) -> None:
-        statement: Statement | None = self.metrics.connecting
-        if failure.connection is not None:
-            statement = self.metrics.transaction
+        statement: Statement | None
         if (text := failure.statement) is not None:
             statement = self._record(text, failure.execution_context) or self.metrics.statement(text)
+        else:
+            statement = self.metrics.connecting if failure.connection is None else self.metrics.transaction
         error = failure.original_exception
         if type(error).__module__.startswith("sqlalchemy.dialects.") and error.__cause__ is not None:
             error = error.__cause__  # what asyncpg raised, around which SQLAlchemy puts an error of its own

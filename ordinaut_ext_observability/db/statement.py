@@ -145,7 +145,10 @@ def _after_with(tokens: list[str], at: int) -> int:
 
 
 def _first_table(tokens: list[str], start: int, end: int, expressions: set[str]) -> str:
-    """The first table named between these tokens; FROM and JOIN may name functions and expressions as well."""
+    """The first table named between these tokens; FROM and JOIN may name functions and expressions as well.
+
+    FROM after DISTINCT is a comparison's, a SELECT has columns in between.
+    """
     in_query = [True]
     """An entry for the statement and each of the open parentheses: FROM in those of a function is no clause."""
     for at in range(start, end):
@@ -161,7 +164,7 @@ def _first_table(tokens: list[str], start: int, end: int, expressions: set[str])
                 name, _, _ = _name_after(tokens, at)
                 if name:
                     return name
-        elif word == "join" or (word == "from" and in_query[-1] and not _compares(tokens, at)):
+        elif word == "join" or (word == "from" and in_query[-1] and tokens[at - 1] != "distinct"):
             name, following, is_qualified = _name_after(tokens, at)
             if name and following not in {"(", "from"} and (is_qualified or name not in expressions):
                 return name
@@ -179,8 +182,3 @@ def _name_after(tokens: list[str], at: int) -> tuple[str, str, bool]:
         is_qualified = True
     name = "" if tokens[at] in _QUERY else _identifier(tokens[at])
     return ("" if tokens[at + 1] == _CUT else name), tokens[at + 1], is_qualified
-
-
-def _compares(tokens: list[str], at: int) -> bool:
-    """Tell whether this FROM is the one of IS [NOT] DISTINCT FROM."""
-    return tokens[at - 1] == "distinct" and tokens[at - 2] in {"is", "not"}

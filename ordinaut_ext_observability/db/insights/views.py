@@ -175,11 +175,6 @@ class Statement:
     query: str
     """Empty when texts were not asked for."""
 
-    @property
-    def mean_seconds(self) -> float:
-        """Mean time of one call."""
-        return self.seconds / self.calls if self.calls else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class Statements:
