@@ -20,7 +20,7 @@ from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unu
 from ordinaut_ext_observability.db.insights.locks import PREPARED_TRANSACTION, LockedSession, Locks
 from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.queries import read_only_session
-from ordinaut_ext_observability.db.insights.report import Report, read_report
+from ordinaut_ext_observability.db.insights.report import Report
 from ordinaut_ext_observability.db.insights.views import Connections, Statements, Tables, Transaction, XidAge
 from ordinaut_ext_observability.errors import ObservabilityError
 
@@ -42,10 +42,6 @@ def ask_database(url: str, timeout_seconds: float, read: Callable[[Any], Awaitab
         return run_on_own_loop(run())
     except asyncpg.PostgresError as error:
         raise ObservabilityError(f"the system views cannot be read: {error}") from error
-
-
-def ask_report(url: str, timeout_seconds: float, top: int) -> Report:
-    return ask_database(url, timeout_seconds, lambda connection: read_report(connection, top))
 
 
 def print_report(console: Console, report: Report) -> None:
@@ -210,9 +206,9 @@ def _table(headings: str, rows: Iterable[tuple[str | Text, ...]], right: int = 0
 
 def advice_as_json(advice: Advice) -> dict[str, Any]:
     found = asdict(advice)
-    server = {name: found["server"][name] for name in ("database", "statistics_age_seconds")}
-    named = {name: found[name] for name in ("redundant", "unused", "invalid", "not_judged")}
-    return {**server, "create": found["proposals"], **named}
+    server = found.pop("server")
+    counted = {name: server[name] for name in ("database", "statistics_age_seconds")}
+    return {**counted, "create": found.pop("proposals"), **found}
 
 
 def print_script(console: Console, advice: Advice) -> None:

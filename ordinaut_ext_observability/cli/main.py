@@ -180,9 +180,10 @@ def db(
     as_json: AsJson = False,
 ) -> None:
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
-    from ordinaut_ext_observability.cli.db import ask_report, print_report
+    from ordinaut_ext_observability.cli.db import ask_database, print_report
+    from ordinaut_ext_observability.db.insights.report import read_report
 
-    report = ask_report(_required(url), timeout, top)
+    report = ask_database(_required(url), timeout, partial(read_report, top=top))
     if as_json:
         typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -73,7 +72,6 @@ class InstrumentedConnection(Proxy):
         super().__init__(connection, CallTimer(metrics))
 
     def execute(self, query: str, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        """Execute one or several statements; the status of the last."""
         timer = self._timer
         statement = timer.metrics.statement(query)
         if statement is not None and statement.operation == "transaction":
@@ -92,7 +90,6 @@ class InstrumentedConnection(Proxy):
         return InstrumentedCursor(cursor, self._timer, self._timer.metrics.statement(query))
 
     def transaction(self, **options: Any) -> InstrumentedTransaction:
-        """Make a transaction, or inside of one a savepoint."""
         return InstrumentedTransaction(self.uninstrumented.transaction(**options), self._timer, self.uninstrumented)
 
     async def _control(self, statement: Statement, query: str, *arguments: Any, **options: Any) -> Any:
@@ -118,7 +115,6 @@ class InstrumentedStatement(Proxy):
     explain = _counted("explain", lambda *given: _on_table("explain", _prepared(*given)))
 
     def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursor:
-        """Make a cursor, to be iterated over or awaited."""
         return InstrumentedCursor(self.uninstrumented.cursor(*arguments, **options), self._timer, self._statement)
 
 
@@ -137,21 +133,16 @@ class InstrumentedTransaction(Proxy):
     async def __aenter__(self) -> Any:
         return await self._begin(self.uninstrumented.__aenter__)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> Any:
-        return await self._end(self.uninstrumented.__aexit__, kind, error, traceback, committing=kind is None)
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> Any:
+        return await self._end(self.uninstrumented.__aexit__, kind, *error, committing=kind is None)
 
     async def start(self) -> None:
-        """Enter the transaction or savepoint."""
         await self._begin(self.uninstrumented.start)
 
     async def commit(self) -> None:
-        """Leave the transaction or savepoint and keep its changes."""
         await self._end(self.uninstrumented.commit, committing=True)
 
     async def rollback(self) -> None:
-        """Leave the transaction or savepoint and drop its changes."""
         await self._end(self.uninstrumented.rollback, committing=False)
 
     async def _begin(self, call: Call) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -29,11 +28,9 @@ class InstrumentedPool(Proxy):
         return partial(self._on_connection, name) if name in vars(InstrumentedConnection) else value
 
     def acquire(self, **options: Any) -> InstrumentedAcquisition:
-        """Take a connection, by `await` or by `async with`."""
         return InstrumentedAcquisition(self.uninstrumented.acquire(**options), self._timer.metrics, self._name)
 
     async def release(self, connection: Any, **options: Any) -> None:
-        """Give a connection back."""
         if isinstance(connection, InstrumentedConnection):
             connection = connection.uninstrumented
         await self.uninstrumented.release(connection, **options)
@@ -45,9 +42,7 @@ class InstrumentedPool(Proxy):
         await self.uninstrumented
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.uninstrumented.close()
 
     async def _on_connection(self, name: str, /, *arguments: Any, **options: Any) -> Any:
@@ -69,10 +64,8 @@ class InstrumentedAcquisition:
     async def __aenter__(self) -> InstrumentedConnection:
         return await self._acquire(self._acquisition.__aenter__())
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._acquisition.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._acquisition.__aexit__(*error)
 
     async def _acquire(self, acquiring: Awaitable[Any]) -> InstrumentedConnection:
         started = monotonic_seconds()

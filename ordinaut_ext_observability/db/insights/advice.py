@@ -48,11 +48,6 @@ class Candidate:
     predicate: str = ""
     """The predicate of a partial index, as PostgreSQL prints it; empty for all rows."""
 
-    @property
-    def name(self) -> str:
-        """The name, made as the host makes its own."""
-        return "_".join(("idx", self.table, *self.columns))
-
     def is_served_by(self, index: Index) -> bool:
         """Tell whether an index does already what this one would."""
         return (
@@ -64,9 +59,10 @@ class Candidate:
         )
 
     def definition(self, indexes: Sequence[Index], schema: str) -> str:
-        """The statement that makes it, under a name that is free."""
+        """The statement that makes it, under a name as the host makes its own, or the next that is free."""
         taken = {index.name for index in indexes}
-        name = next(name for name in (self.name, *(f"{self.name}_{n}" for n in range(2, 100))) if name not in taken)
+        first = "_".join(("idx", self.table, *self.columns))
+        name = next(name for name in (first, *(f"{first}_{n}" for n in range(2, 100))) if name not in taken)
         where = f" WHERE {self.predicate}" if self.predicate else ""
         columns = ", ".join(self.columns)
         return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {quoted(schema)}.{self.table} ({columns}){where};"
@@ -174,15 +170,13 @@ async def read_advice(
             if not concerns_statement(error):
                 raise
             not_judged.append(f"{candidate.table} ({', '.join(candidate.columns)}): {error}")
+    serving = [index for index in indexes if any(candidate.is_served_by(index) for candidate in CANDIDATES)]
     is_counted = not server.in_recovery and server.statistics_age_seconds >= min_unused_seconds
+    idle = unused(indexes) if is_counted else ()
     return Advice(
         proposals=tuple(proposals),
         redundant=tuple(pair for pair in redundant(indexes) if pair.index.table in large),
-        unused=tuple(
-            index
-            for index in (unused(indexes) if is_counted else ())
-            if index.table in large and not any(candidate.is_served_by(index) for candidate in CANDIDATES)
-        ),
+        unused=tuple(index for index in idle if index.table in large and index not in serving),
         invalid=tuple(index for index in indexes if not index.is_valid),
         not_judged=tuple(not_judged),
         server=server,

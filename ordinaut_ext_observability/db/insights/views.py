@@ -26,7 +26,6 @@ class Server:
     database: str
     version: str
     role: str
-    """The role we have."""
     sees_all: bool
     """Our role may see what other roles do (`pg_monitor`)."""
     in_recovery: bool
@@ -138,14 +137,12 @@ class TableUsage:
     index_bytes: int | None
     sequential_scans: int
     sequential_rows: int
-    """Rows read by them."""
     index_scans: int
     autovacuum_age_seconds: float | None
     """Time since the last one; None: never, or not since the statistics were reset."""
     vacuum_age_seconds: float | None
-    """Time since the last one by autovacuum or by hand."""
+    """Time since the last one by autovacuum or by hand; that of analysing likewise."""
     analyze_age_seconds: float | None
-    """Time since the last one by autovacuum or by hand."""
 
     @property
     def index_scan_ratio(self) -> float | None:
