@@ -24,8 +24,7 @@ from ordinaut_ext_observability.db.insights.report import Report
 from ordinaut_ext_observability.db.insights.views import Connections, Statements, Tables, Transaction, XidAge
 from ordinaut_ext_observability.errors import ObservabilityError
 
-_LARGE_BYTES = 2**20
-"""Below this it does not matter whether an index is used."""
+_LARGE_BYTES = 2**20  # below this it does not matter whether an index is used
 
 Lines = Iterator[RenderableType]
 ReadT = TypeVar("ReadT")
@@ -53,10 +52,10 @@ def print_report(console: Console, report: Report) -> None:
     attention = list(report.attention())
     for line in attention:
         console.print(Text(f"! {line}", style="red"))
-    if not attention:
-        all_seen = server is not None and server.sees_all and not report.problems
-        said = "nothing needs attention" if all_seen else "nothing seen that needs attention; not all can be seen"
-        console.print(Text(said, style="green" if all_seen else "yellow"))
+    if not attention and server is not None and server.sees_all and not report.problems:
+        console.print(Text("nothing needs attention", style="green"))
+    elif not attention:
+        console.print(Text("nothing seen that needs attention; not all can be seen", style="yellow"))
     problems = {problem.part: problem for problem in report.problems}
     for title, part, lines in _PARTS:
         console.print(Text(f"\n{title}", style="bold"))
@@ -73,9 +72,7 @@ def _locks(locks: Locks, _: Report) -> Lines:
         yield Text("nobody waits" if not locks.waiting else f"{locks.waiting} wait; whom for is gone by now")
     for root in locks.roots:
         count = sum(1 for _ in root.all_waiters())
-        tree = Tree(_session(root, f"blocks {count}", "bold red"), guide_style="dim")
-        _grow(tree, root)
-        yield tree
+        yield _grow(Tree(_session(root, f"blocks {count}", "bold red"), guide_style="dim"), root)
         end = f"SELECT pg_terminate_backend({root.pid});"
         if root.pid == PREPARED_TRANSACTION:
             end = "ROLLBACK PREPARED or COMMIT PREPARED, see pg_prepared_xacts"
@@ -84,13 +81,14 @@ def _locks(locks: Locks, _: Report) -> Lines:
         yield Text(f"and {locks.not_shown} more that wait")
 
 
-def _grow(tree: Tree, session: LockedSession) -> None:
+def _grow(tree: Tree, session: LockedSession) -> Tree:
     for waiter in session.waiters:
         age = "" if waiter.wait_seconds is None else f" {duration_text(waiter.wait_seconds)}"
         lock = f"{waiter.lock_mode} on {waiter.relation or waiter.lock_type}"
         if waiter.lock_type in ("transactionid", "tuple"):  # PostgreSQL's words are of no help
             lock = f"a row of {waiter.relation}" if waiter.relation else "the end of a transaction"
         _grow(tree.add(_session(waiter, f"waits{age} for {lock}", "yellow")), waiter)
+    return tree
 
 
 def _session(session: LockedSession, what: str, style: str) -> Text:
@@ -125,16 +123,10 @@ def _statements(statements: Statements, _: Report) -> Lines:
     if statements.absent:
         yield Text(f"not counted: {statements.absent}")
         return
-    rows = [
-        (
-            duration_text(one.seconds),
-            f"{one.calls:,}",
-            duration_text(one.seconds / max(1, one.calls)),
-            f"{one.rows:,}",
-            one.query,
-        )
-        for one in statements.top
-    ]
+    rows = []
+    for one in statements.top:
+        times = duration_text(one.seconds), f"{one.calls:,}", duration_text(one.seconds / max(1, one.calls))
+        rows.append((*times, f"{one.rows:,}", one.query))
     yield _table("total, calls, mean, rows, statement", rows, right=4)
     if statements.hidden_seconds:
         yield Text(f"{duration_text(statements.hidden_seconds)} by other roles' statements are hidden", style="yellow")
@@ -169,9 +161,8 @@ def _indexes(indexes: tuple[Index, ...], report: Report) -> Lines:
 
 def _xid(age: XidAge, _: Report) -> Lines:
     yield Text(f"{age.used_ratio:.1%} used up: {age.server_age:,} in {age.oldest_database}")
-    yield Text(
-        f"oldest table here: {age.oldest_table}, {age.oldest_table_age:,}; autovacuum comes at {age.freeze_max_age:,}"
-    )
+    oldest = f"{age.oldest_table}, {age.oldest_table_age:,}"
+    yield Text(f"oldest table here: {oldest}; autovacuum comes at {age.freeze_max_age:,}")
 
 
 _PARTS: tuple[tuple[str, str, Callable[[Any, Report], Lines]], ...] = (
@@ -228,13 +219,12 @@ def print_script(console: Console, advice: Advice) -> None:
 def _paragraphs(advice: Advice) -> Iterator[tuple[str, ...]]:
     """Statements, each before its comments; empty where there are only comments."""
     server, period = advice.server, duration_text(advice.server.statistics_age_seconds)
+    replica = server.in_recovery
     yield (
         "",
         f"{server.database}, PostgreSQL {server.version}; use counted for {period}. Nothing here was run.",
         "CREATE INDEX CONCURRENTLY runs outside a transaction and does not stop writers.",
-        "This is a replica: run it on the primary. What is unused there is not known here."
-        if server.in_recovery
-        else "",
+        "This is a replica: run it on the primary. What is unused there is not known here." if replica else "",
     )
     for proposal in advice.proposals:
         yield proposal.sql, f"{proposal.table}: {proposal.reason}", proposal.evidence, proposal.statement
@@ -247,8 +237,8 @@ def _paragraphs(advice: Advice) -> Iterator[tuple[str, ...]]:
     no_scan = f"unused: no scan in {period} on this server; replicas count their own; it may be younger than that"
     for index in advice.unused:
         reasons.setdefault(index, no_scan)
-    for index in advice.invalid:
-        reasons[index] = "invalid: it is being built, or failed to build; then drop it before you make it again"
+    invalid = "invalid: it is being built, or failed to build; then drop it before you make it again"
+    reasons |= dict.fromkeys(advice.invalid, invalid)
     for index, reason in reasons.items():
         size = "" if index.size_bytes is None else f" ({bytes_text(index.size_bytes)})"
         drop = f"-- DROP INDEX CONCURRENTLY IF EXISTS {quoted(index.schema)}.{quoted(index.name)};"

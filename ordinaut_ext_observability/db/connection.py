@@ -15,15 +15,14 @@ from ordinaut_ext_observability.db.statement import Statement, usable_table
 
 _Describe = Callable[[Proxy, tuple[Any, ...], dict[str, Any]], Statement | None]
 
-_HAS_FETCHMANY = hasattr(asyncpg.Connection, "fetchmany")
-"""Since asyncpg 0.30."""
+_HAS_FETCHMANY = hasattr(asyncpg.Connection, "fetchmany")  # since asyncpg 0.30
 
 
-def _counted(name: str, describe: _Describe) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The method with this name, counted as what `describe` makes of the proxy and the arguments."""
+def _counted(name: str, describe: _Describe | None = None) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The method with this name, counted as the proxy's statement, or what `describe` makes of proxy and arguments."""
 
     def call(self: Proxy, /, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        statement = describe(self, arguments, options)
+        statement = self._statement if describe is None else describe(self, arguments, options)
         return self._timer.run(statement, getattr(self.uninstrumented, name), *arguments, **options)
 
     return call
@@ -32,10 +31,6 @@ def _counted(name: str, describe: _Describe) -> Callable[..., Coroutine[Any, Any
 def _by_text(self: Proxy, arguments: tuple[Any, ...], options: dict[str, Any]) -> Statement | None:
     text = arguments[0] if arguments else options.get("query", options.get("command", ""))
     return self._timer.metrics.statement(text)
-
-
-def _prepared(self: Proxy, *_: Any) -> Statement | None:
-    return self._statement
 
 
 def _by_table(_: Proxy, arguments: tuple[Any, ...], options: dict[str, Any]) -> Statement:
@@ -106,13 +101,13 @@ class InstrumentedStatement(Proxy):
 
     __slots__ = ()
 
-    fetch = _counted("fetch", _prepared)
-    fetchrow = _counted("fetchrow", _prepared)
-    fetchval = _counted("fetchval", _prepared)
-    executemany = _counted("executemany", _prepared)
+    fetch = _counted("fetch")
+    fetchrow = _counted("fetchrow")
+    fetchval = _counted("fetchval")
+    executemany = _counted("executemany")
     if _HAS_FETCHMANY:
-        fetchmany = _counted("fetchmany", _prepared)
-    explain = _counted("explain", lambda *given: _on_table("explain", _prepared(*given)))
+        fetchmany = _counted("fetchmany")
+    explain = _counted("explain", lambda self, *_: _on_table("explain", self._statement))
 
     def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursor:
         return InstrumentedCursor(self.uninstrumented.cursor(*arguments, **options), self._timer, self._statement)

@@ -1,8 +1,4 @@
-"""The host's SQLAlchemy engines, synchronous and asynchronous, measured through SQLAlchemy's own events.
-
-Nothing of ours is imported by SQLAlchemy and SQLAlchemy is never imported by us: where the host has not, there is
-nothing to measure.
-"""
+"""The host's SQLAlchemy engines, measured through SQLAlchemy's events; without SQLAlchemy nothing is."""
 
 from __future__ import annotations
 

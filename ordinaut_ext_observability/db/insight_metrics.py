@@ -16,7 +16,6 @@ _OF_PARTS = {
     "xid_age": ("xid_age", "server_age"),
     "cache_hit_ratio": ("server", "cache_hit_ratio"),
     "max_connections": ("server", "usable_connections"),
-    "active": ("connections", "active"),
     "longest_transaction": ("longest", "transaction_seconds"),
     "longest_query": ("longest", "query_seconds"),
     "longest_idle": ("longest", "idle_in_transaction_seconds"),
@@ -47,6 +46,7 @@ class InsightMetrics(DatabaseServerMetrics):
             part = getattr(report, part_name)
             self._show(name, {} if part is None else {(): getattr(part, field)})
         states = {} if report.connections is None else report.connections.by_state
+        self._show("active", {} if report.connections is None else {(): states.get("active", 0)})
         self._show("backends", {(state,): number for state, number in states.items()})
         tables = () if report.tables is None else report.tables.found
         for name, field in _OF_TABLES.items():
@@ -63,7 +63,7 @@ class InsightMetrics(DatabaseServerMetrics):
 
     def clear(self) -> None:
         """Show no values any more: they would age, and another process reads the database now. Counters stay."""
-        for name in ("backends", *_OF_PARTS, *_OF_TABLES):
+        for name in ("active", "backends", *_OF_PARTS, *_OF_TABLES):
             self._show(name, {})
         self._last.clear()
 

@@ -75,9 +75,7 @@ def describe_statement(text: str) -> Statement:
 
 def usable_table(name: object) -> str:
     """The part of a table's name that a label takes, or nothing."""
-    if not isinstance(name, str):
-        return ""
-    cut = name[:MAX_TABLE_LENGTH]
+    cut = name[:MAX_TABLE_LENGTH] if isinstance(name, str) else ""
     return cut if cut.isprintable() else ""
 
 

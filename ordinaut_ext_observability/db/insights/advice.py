@@ -151,10 +151,7 @@ class Advice:
 async def read_advice(
     connection: Connection, min_rows: int = MIN_ROWS, min_unused_seconds: float = MIN_UNUSED_SECONDS
 ) -> Advice:
-    """Compare the host's indexes with its statements, on a connection whose transaction the caller ends.
-
-    Raises asyncpg.PostgresError where the system views cannot be read.
-    """
+    """Compare the host's indexes with its statements, in the caller's transaction; may raise asyncpg.PostgresError."""
     server = await read_row(Server, "server", connection)
     tables = await read_tables(connection)
     indexes = await read_indexes(connection)

@@ -60,7 +60,6 @@ class Server:
 class XidAge:
     """Ages in transactions."""
 
-    database_age: int
     server_age: int
     """Age of the oldest database: it stops them all."""
     oldest_database: str
@@ -86,11 +85,6 @@ class Connections:
     """Numbers by PostgreSQL's states; `hidden`: another role's, of which ours may not see more."""
     by_application: dict[str, int]
     """The most frequent application names, and `(others)`."""
-
-    @property
-    def active(self) -> int:
-        """Connections that run a statement now, as far as they can be seen."""
-        return self.by_state.get("active", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +128,6 @@ class TableUsage:
     """Versions of rows nobody can see any more and that no vacuum has removed, an estimate."""
     size_bytes: int | None
     """With indexes; None while someone locks the table exclusively."""
-    index_bytes: int | None
     sequential_scans: int
     sequential_rows: int
     index_scans: int
