@@ -62,8 +62,8 @@ def _metric_row(metric: Declaration[AnyFamily]) -> str:
     meaning = metric.help.replace("|", "\\|").replace("<", "&lt;")
     if metric.kind == "gauge" and metric.merged_by == "sum":
         meaning += " Processes are added up."
-    if metric.source:
-        meaning += f" Read from `{metric.source}`."
+    if metric.source.table:
+        meaning += f" Read from `{metric.source.table}`."
     return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {', '.join(metric.label_names)} | {meaning} |"
 
 

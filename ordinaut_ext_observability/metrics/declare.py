@@ -14,11 +14,10 @@ Documentation, dashboards, rules, history and the relay read the declarations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
 
-from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram, MergedBy
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class Declaration(Generic[FamilyT]):
     name: str
     help: str
     label_names: tuple[str, ...]
-    source: str = ""
-    """The table of the host's it is read from; empty: this process counts it, or asks a server for it."""
+    source: Source
     merged_by: MergedBy = "sum"
     """What stands for the values several processes have for one series; counts are always added up."""
     buckets: Buckets | None = None
@@ -70,42 +68,37 @@ class Declaration(Generic[FamilyT]):
         """The unit in the metric's name: seconds, bytes, ratio, or empty for a number of things."""
         return next((unit for unit in _UNITS if f"_{unit}" in self.name), "")
 
-    def make(self, budgets: LabelBudgets, on_overflow: Callable[[str, str], None]) -> FamilyT:
-        """The family, without series.
 
-        Raises:
-            MetricDefinitionError: a name, a label or the buckets are not what Prometheus accepts.
-        """
-        options: dict[str, object] = {}
-        if self.buckets is not None:
-            options["bounds"] = self.buckets.bounds
-        if self.family_type is Gauge:
-            options["merged_by"] = self.merged_by
-        if self.max_values is not None:
-            budgets = LabelBudgets(default=self.max_values)
-        make: Callable[..., FamilyT] = self.family_type
-        return make(self.name, self.help, self.label_names, budgets=budgets, on_overflow=on_overflow, **options)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where numbers come from; without a table this process counts them, or asks a server for them."""
 
+    table: str = ""
+    """A table of the host's."""
+    collector: str = ""
+    """The collector that reads it."""
 
-def counter(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", max_values: int | None = None
-) -> Declaration[Counter]:
-    """A number that only grows; its name ends in `_total`."""
-    return Declaration(Counter, name, documentation, labels, source, max_values=max_values)
+    def counter(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, max_values: int | None = None
+    ) -> Declaration[Counter]:
+        """A number that only grows; its name ends in `_total`."""
+        return Declaration(Counter, name, documentation, labels, self, max_values=max_values)
 
+    def gauge(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, merged_by: MergedBy = "max"
+    ) -> Declaration[Gauge]:
+        """A number that goes up and down."""
+        return Declaration(Gauge, name, documentation, labels, self, merged_by)
 
-def gauge(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", merged_by: MergedBy = "max"
-) -> Declaration[Gauge]:
-    """A number that goes up and down."""
-    return Declaration(Gauge, name, documentation, labels, source, merged_by)
+    def histogram(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, buckets: Buckets
+    ) -> Declaration[Histogram]:
+        """Observations counted in buckets."""
+        return Declaration(Histogram, name, documentation, labels, self, buckets=buckets)
 
 
-def histogram(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, buckets: Buckets, source: str = ""
-) -> Declaration[Histogram]:
-    """Observations counted in buckets."""
-    return Declaration(Histogram, name, documentation, labels, source, buckets=buckets)
+_HERE = Source()
+counter, gauge, histogram = _HERE.counter, _HERE.gauge, _HERE.histogram
 
 
 class MetricSet:
@@ -117,8 +110,7 @@ class MetricSet:
     def __init__(self, registry: Registry) -> None:
         """Bind every declaration; those another set has bound to the registry are shared with it.
 
-        Raises:
-            MetricDefinitionError: a metric of another declaration has the name of one of these.
+        Raises MetricDefinitionError where a metric of another declaration has the name of one of these.
         """
         for name, declaration in declarations_of(type(self)):
             self.__dict__[name] = registry.bind(declaration)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ordinaut_ext_observability.metrics.declarations.database_clients import PoolMetrics
+from ordinaut_ext_observability.metrics.declarations.database import PoolMetrics
 from ordinaut_ext_observability.metrics.declarations.extension import ExtensionMetrics
 from ordinaut_ext_observability.metrics.declarations.health import HealthMetrics
 from ordinaut_ext_observability.metrics.declarations.http import HttpMetrics
 from ordinaut_ext_observability.metrics.declarations.security import SecurityMetrics
-from ordinaut_ext_observability.metrics.declarations.work import QueueMetrics, WorkerMetrics, WorkMetrics
+from ordinaut_ext_observability.metrics.declarations.system import QueueMetrics
+from ordinaut_ext_observability.metrics.declarations.work import WorkerMetrics, WorkMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 
@@ -17,9 +18,9 @@ class Metrics(
     """What every process counts, with or without a database to read."""
 
     def __init__(self, registry: Registry) -> None:
+        registry.on_overflow = lambda metric, label: self.label_overflow.labels(metric, label).inc()
         super().__init__(registry)
         self.registry = registry
-        registry.on_overflow = lambda metric, label: self.label_overflow.labels(metric, label).inc()
         self.uncounted_errors = 0
         """Failures that could not even be counted."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from ordinaut_ext_observability.db.insights.queries import Connection, fetch, read_rows
-from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS
+from ordinaut_ext_observability.metrics.declarations.database import MAX_STATEMENTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ To add a metric, add a line to its part. A new part adds its set to `PARTS`.
 
 from __future__ import annotations
 
-from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics, PoolMetrics
-from ordinaut_ext_observability.metrics.declarations.database_server import DatabaseServerMetrics
+from ordinaut_ext_observability.metrics.declarations.database import (
+    DatabaseClientMetrics,
+    DatabaseServerMetrics,
+    PoolMetrics,
+)
 from ordinaut_ext_observability.metrics.declarations.extension import ExtensionMetrics
 from ordinaut_ext_observability.metrics.declarations.health import HealthMetrics
 from ordinaut_ext_observability.metrics.declarations.http import HttpMetrics
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.declarations.security import SecurityMetrics
-from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, TableMetrics
-from ordinaut_ext_observability.metrics.declarations.work import QueueMetrics, WorkerMetrics, WorkMetrics
+from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, QueueMetrics, TableMetrics
+from ordinaut_ext_observability.metrics.declarations.work import WorkerMetrics, WorkMetrics
 from ordinaut_ext_observability.metrics.declare import MetricSet
 
 PARTS: tuple[type[MetricSet], ...] = (

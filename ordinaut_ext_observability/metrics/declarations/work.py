@@ -67,44 +67,6 @@ class WorkMetrics(MetricSet):
     )
 
 
-class QueueMetrics(MetricSet):
-    """Facts that both a process may report and the collectors read, from the table that is named."""
-
-    title = "Queue and workers"
-
-    active_workers = gauge(
-        "orchestrator_active_workers",
-        "Workers that show signs of life: by their heartbeats where PostgreSQL is read, else those that report.",
-        merged_by="sum",
-        source="worker_heartbeat",
-    )
-    due_work_queue_depth = gauge(
-        "orchestrator_due_work_queue_depth",
-        "Work that is due, by priority, and all of it under `all`: rows of due_work that a worker could take "
-        "now; where PostgreSQL is not read, as a worker saw it at its last heartbeat.",
-        ("priority",),
-        source="due_work",
-    )
-    queue_depth = gauge(
-        "orchestrator_queue_depth",
-        "Work that is due: rows of due_work that a worker could take now; where PostgreSQL is not read, as a "
-        "worker saw it at its last heartbeat.",
-        source="due_work",
-    )
-    scheduler_lag = gauge(
-        "orchestrator_scheduler_lag_seconds",
-        "How long the oldest work in due_work that nobody has taken has been due; where PostgreSQL is not "
-        "read, how late the scheduler last fired a job.",
-        source="due_work",
-    )
-    tasks_created = counter(
-        "orchestrator_tasks_created_total",
-        "Tasks created, by kind of schedule.",
-        ("schedule_kind", "agent_id"),
-        source="audit_log",
-    )
-
-
 class WorkerMetrics(MetricSet):
     """Workers and the scheduler as they report themselves."""
 
