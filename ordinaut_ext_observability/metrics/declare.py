@@ -4,16 +4,17 @@ A metric is one entry of a set; its family is an attribute of the set's instance
 
     class QueueMetrics(MetricSet):
         title = "Queue"
-        depth = gauge("orchestrator_queue_depth", "Work that is due.")
+        depth = gauge("orchestrator_queue_depth{queue}", "Work that is due.")
 
 
-    QueueMetrics(registry).depth.labels().set(3)
+    QueueMetrics(registry).depth.labels("nightly").set(3)
 
 Documentation, dashboards, rules, history and the relay read the declarations.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FamilyT = TypeVar("FamilyT", bound=AnyFamily)
 
 _UNITS = ("seconds", "bytes", "ratio")
+_LABEL = re.compile("[^{},]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,9 @@ class Declaration(Generic[FamilyT]):
     """One metric as it is documented. In a set's instance its name stands for the family."""
 
     family_type: type[FamilyT]
-    name: str
+    series: str
+    """Its name and, in braces, its labels."""
     help: str
-    label_names: tuple[str, ...]
     source: Source
     merged_by: MergedBy = "sum"
     """What stands for the values several processes have for one series; counts are always added up."""
@@ -57,6 +59,14 @@ class Declaration(Generic[FamilyT]):
     def __get__(self, instance: MetricSet, owner: type[MetricSet]) -> FamilyT: ...
     def __get__(self, instance: MetricSet | None, owner: type[MetricSet]) -> Self | FamilyT:
         return self  # an instance has the family under this name: it is found there, and this is not asked
+
+    @property
+    def name(self) -> str:
+        return self.series.partition("{")[0]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(_LABEL.findall(self.series.partition("{")[2]))
 
     @property
     def kind(self) -> str:
@@ -78,23 +88,17 @@ class Source:
     collector: str = ""
     """The collector that reads it."""
 
-    def counter(
-        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, max_values: int | None = None
-    ) -> Declaration[Counter]:
+    def counter(self, series: str, documentation: str, *, max_values: int | None = None) -> Declaration[Counter]:
         """A number that only grows; its name ends in `_total`."""
-        return Declaration(Counter, name, documentation, labels, self, max_values=max_values)
+        return Declaration(Counter, series, documentation, self, max_values=max_values)
 
-    def gauge(
-        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, merged_by: MergedBy = "max"
-    ) -> Declaration[Gauge]:
+    def gauge(self, series: str, documentation: str, *, merged_by: MergedBy = "max") -> Declaration[Gauge]:
         """A number that goes up and down."""
-        return Declaration(Gauge, name, documentation, labels, self, merged_by)
+        return Declaration(Gauge, series, documentation, self, merged_by)
 
-    def histogram(
-        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, buckets: Buckets
-    ) -> Declaration[Histogram]:
+    def histogram(self, series: str, documentation: str, *, buckets: Buckets) -> Declaration[Histogram]:
         """Observations counted in buckets."""
-        return Declaration(Histogram, name, documentation, labels, self, buckets=buckets)
+        return Declaration(Histogram, series, documentation, self, buckets=buckets)
 
 
 _HERE = Source()

@@ -9,8 +9,10 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -81,9 +83,7 @@ class ForeignMetrics:
 
     def _still_hangs(self, collector: Collector) -> bool:
         thread = self._hanging.get(collector)
-        if thread is None:
-            return False
-        if thread.is_alive():
+        if thread is not None and thread.is_alive():
             self._on_error(TimeoutError("the collector has not returned yet"))
             return True
         self._hanging.pop(collector, None)
@@ -116,14 +116,19 @@ class ForeignMetrics:
     ) -> list[str]:
         pieces = []
         try:
-            names = _names_of(metric)
+            names = {metric.name, *(sample.name for sample in metric.samples)}
             if names & reserved:
-                self._note_clash(metric.name)
+                if metric.name not in self._clashes and len(self._clashes) < _MAX_CLASHES:
+                    self._clashes.add(metric.name)
+                    self._on_clash(metric.name)
                 return []
             if only is not None and only.isdisjoint(names):
                 return []
             if not _ANY_NAME_IS_PRINTABLE:
-                _require_names(names | {label for sample in metric.samples for label in sample.labels})
+                labels = {label for sample in metric.samples for label in sample.labels}
+                if not all(map(_NAME.fullmatch, names | labels)):
+                    self._on_error(ValueError(f"the name of a metric or a label cannot be printed: {metric.name!r}"))
+                    return []
             for part in _parts(metric):
                 pieces.append(render_with_client([part], openmetrics=openmetrics, escaping=escaping))
                 time.sleep(0)
@@ -133,22 +138,17 @@ class ForeignMetrics:
         header_lines = "".join(f"{line}\n" for line in pieces[0].split("\n") if line.startswith("# "))
         return [pieces[0], *(piece.removeprefix(header_lines) for piece in pieces[1:])]
 
-    def _note_clash(self, name: str) -> None:
-        if name not in self._clashes and len(self._clashes) < _MAX_CLASHES:
-            self._clashes.add(name)
-            self._on_clash(name)
 
-
+@dataclass(frozen=True, eq=False)
 class _Files:
     """The metrics that all processes keep in the files of a directory, as `prometheus_client` merges them."""
 
-    def __init__(self, directory: str, on_error: Callable[[BaseException], None]) -> None:
-        self._directory = directory
-        self._on_error = on_error
+    directory: str
+    on_error: Callable[[BaseException], None]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of all files that can be read; one that goes while it is read is left out."""
-        with os.scandir(self._directory) as entries:
+        with os.scandir(self.directory) as entries:
             found = sorted(entry.path for entry in entries if entry.name.endswith(".db"))
         files = [path for path in found if _is_ordinary(path)]
         merged = _merged(files)
@@ -157,7 +157,7 @@ class _Files:
             files = [path for path in files if _merged([path]) is not None]
             merged = _merged(files) or ()
         if len(files) < len(found):
-            self._on_error(UnreadableFilesError(f"{len(found) - len(files)} of {len(found)} files"))
+            self.on_error(UnreadableFilesError(f"{len(found) - len(files)} of {len(found)} files"))
         return merged
 
 
@@ -173,10 +173,9 @@ def _is_ordinary(path: str) -> bool:
 def _merged(files: list[str]) -> Iterable[Metric] | None:
     """The metrics of these files together, None where one of them cannot be read."""
     try:
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return cast("Iterable[Metric]", MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - what is in a torn file may raise anything
         return None
-    return merged
 
 
 def _parts(metric: Metric) -> Iterator[Metric]:
@@ -190,13 +189,3 @@ def _parts(metric: Metric) -> Iterator[Metric]:
         part = copy.copy(metric)
         part.samples = samples[start : start + _SAMPLES_PER_PART]
         yield part
-
-
-def _require_names(names: Iterable[str]) -> None:
-    for name in names:
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f"not a name of a metric or label: {name!r}")
-
-
-def _names_of(metric: Metric) -> set[str]:
-    return {metric.name, *(sample.name for sample in metric.samples)}

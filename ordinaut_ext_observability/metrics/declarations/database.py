@@ -27,10 +27,7 @@ class PoolMetrics(MetricSet):
     title = "PostgreSQL: pools"
 
     database_connections = gauge(
-        "orchestrator_database_connections",
-        "Connections of the host's database pools.",
-        ("pool", "state"),
-        merged_by="sum",
+        "orchestrator_database_connections{pool,state}", "Connections of the host's database pools.", merged_by="sum"
     )
 
 
@@ -40,35 +37,30 @@ class DatabaseClientMetrics(MetricSet):
     title = "PostgreSQL: clients"
 
     query_seconds = histogram(
-        "orchestrator_database_query_duration_seconds",
+        "orchestrator_database_query_duration_seconds{operation,table}",
         "Time from sending a statement to its result, failed ones included, by what the statement does and "
         "the first table it names. From SQLAlchemy's events and instrumented asyncpg connections; for a "
         "cursor, all waits for its rows.",
-        ("operation", "table"),
         buckets=QUERY,
     )
     query_errors = counter(
-        "orchestrator_database_query_errors_total",
+        "orchestrator_database_query_errors_total{operation,table,error}",
         "Statements and connection attempts that ended with an exception, by its class; cancelled ones count "
         "as CancelledError.",
-        ("operation", "table", "error"),
     )
     transactions = counter(
-        "orchestrator_database_transactions_total",
+        "orchestrator_database_transactions_total{outcome}",
         "Transactions ended, by commit or rollback, savepoints left out. SQLAlchemy ends with a rollback what "
         "was not committed, a session that only read included; its commits are counted as they begin.",
-        ("outcome",),
     )
     pool_wait_seconds = histogram(
-        "orchestrator_database_pool_wait_seconds",
+        "orchestrator_database_pool_wait_seconds{pool}",
         "Time callers waited for a connection of an instrumented asyncpg pool, whether they got one or not.",
-        ("pool",),
         buckets=POOL_WAIT,
     )
     pool_timeouts = counter(
-        "orchestrator_database_pool_timeouts_total",
+        "orchestrator_database_pool_timeouts_total{pool}",
         "Waits for a connection of an instrumented asyncpg pool that ran into the caller's timeout.",
-        ("pool",),
     )
 
 
@@ -78,9 +70,8 @@ class DatabaseServerMetrics(MetricSet):
     title = "PostgreSQL: server"
 
     transactions = counter(
-        "orchestrator_database_server_transactions_total",
+        "orchestrator_database_server_transactions_total{outcome}",
         "Transactions of the database that ended, whoever's: commit or rollback (pg_stat_database).",
-        ("outcome",),
     )
     deadlocks = counter(
         "orchestrator_database_deadlocks_total", "Deadlocks PostgreSQL found and broke (pg_stat_database)."
@@ -90,9 +81,8 @@ class DatabaseServerMetrics(MetricSet):
         "Bytes written to temporary files by what did not fit work_mem (pg_stat_database).",
     )
     blocks = counter(
-        "orchestrator_database_blocks_total",
+        "orchestrator_database_blocks_total{source}",
         "Blocks of 8 kB asked for, by where they were: cache (PostgreSQL's buffers) or disk (pg_stat_database).",
-        ("source",),
     )
     cache_hit_ratio = gauge(
         "orchestrator_database_cache_hit_ratio",
@@ -111,10 +101,9 @@ class DatabaseServerMetrics(MetricSet):
         "Client connections of the server that run a statement, all databases (pg_stat_activity).",
     )
     backends = gauge(
-        "orchestrator_database_backends",
+        "orchestrator_database_backends{state}",
         "Client connections of the server, all databases, by state; hidden: our role may not see it "
         "(pg_stat_activity).",
-        ("state",),
     )
     longest_transaction = gauge(
         "orchestrator_database_longest_transaction_seconds",
@@ -132,32 +121,25 @@ class DatabaseServerMetrics(MetricSet):
         "orchestrator_database_blocked_sessions", "Sessions of the database that wait for a lock (pg_locks)."
     )
     scan_ratio = gauge(
-        "orchestrator_database_index_scan_ratio",
+        "orchestrator_database_index_scan_ratio{table}",
         "Share of the table's scans that used an index, since the statistics were reset (pg_stat_all_tables).",
-        ("table",),
     )
     dead_tuples = gauge(
-        "orchestrator_database_dead_tuples",
-        "Row versions waiting for vacuum, an estimate (pg_stat_all_tables).",
-        ("table",),
+        "orchestrator_database_dead_tuples{table}", "Row versions waiting for vacuum, an estimate (pg_stat_all_tables)."
     )
     autovacuum_age = gauge(
-        "orchestrator_database_last_autovacuum_age_seconds",
+        "orchestrator_database_last_autovacuum_age_seconds{table}",
         "Time since autovacuum last finished with the table; no series: never (pg_stat_all_tables).",
-        ("table",),
     )
     table_size = gauge(
-        "orchestrator_database_table_size_bytes",
+        "orchestrator_database_table_size_bytes{table}",
         "Size of the table with its indexes; no series while it is locked exclusively (pg_total_relation_size).",
-        ("table",),
     )
     statement_seconds = counter(
-        "orchestrator_database_statement_seconds_total",
+        "orchestrator_database_statement_seconds_total{queryid}",
         f"Time taken by the {MAX_STATEMENTS} statements of the database that took most of it (pg_stat_statements).",
-        ("queryid",),
     )
     statement_calls = counter(
-        "orchestrator_database_statement_calls_total",
+        "orchestrator_database_statement_calls_total{queryid}",
         f"Calls of the {MAX_STATEMENTS} statements of the database that took most time (pg_stat_statements).",
-        ("queryid",),
     )

@@ -36,10 +36,9 @@ class QueueMetrics(MetricSet):
         merged_by="sum",
     )
     due_work_queue_depth = DUE_WORK.gauge(
-        "orchestrator_due_work_queue_depth",
+        "orchestrator_due_work_queue_depth{priority}",
         "Work that is due, by priority, and all of it under `all`: rows of due_work that a worker could take "
         "now; where PostgreSQL is not read, as a worker saw it at its last heartbeat.",
-        ("priority",),
     )
     queue_depth = DUE_WORK.gauge(
         "orchestrator_queue_depth",
@@ -52,7 +51,7 @@ class QueueMetrics(MetricSet):
         "read, how late the scheduler last fired a job.",
     )
     tasks_created = AUDIT_LOG.counter(
-        "orchestrator_tasks_created_total", "Tasks created, by kind of schedule.", ("schedule_kind", "agent_id")
+        "orchestrator_tasks_created_total{schedule_kind,agent_id}", "Tasks created, by kind of schedule."
     )
 
 
@@ -73,74 +72,61 @@ class TableMetrics(QueueMetrics):
         "orchestrator_work_items_in_progress", "Rows of due_work under a lease that has not run out."
     )
     expired_leases = DUE_WORK.gauge(
-        "orchestrator_expired_leases",
+        "orchestrator_expired_leases{owner}",
         "Rows of due_work whose lease ran out. owner=alive: the worker still gives signs of life, so the work "
         "may run twice; owner=dead: it does not, and another one will take the work.",
-        ("owner",),
     )
     drift = DUE_WORK.histogram(
-        "orchestrator_schedule_drift_seconds",
+        "orchestrator_schedule_drift_seconds{schedule_kind,source}",
         "How late work is, by kind of schedule. source=queued: from when it was due to its row in due_work; "
         "source=leased: to the lease of a worker. Of what is seen in due_work: work done between two readings "
         "is not.",
-        ("schedule_kind", "source"),
         buckets=DRIFT,
     )
     workers = WORKER_HEARTBEAT.gauge(
-        "orchestrator_workers",
+        "orchestrator_workers{state}",
         "Workers that hold a lease in due_work (busy), and others with a fresh row in worker_heartbeat (idle).",
-        ("state",),
     )
     heartbeat_age = WORKER_HEARTBEAT.gauge(
-        "orchestrator_worker_heartbeat_age_seconds",
+        "orchestrator_worker_heartbeat_age_seconds{which}",
         "Age of the newest and of the oldest heartbeat in worker_heartbeat, of workers whose heartbeat is fresh.",
-        ("which",),
     )
     processed = WORKER_HEARTBEAT.counter(
         "orchestrator_work_items_processed_total",
         "Work items finished, successes and failures, as workers count them in worker_heartbeat.",
     )
     items_finished = WORKER_HEARTBEAT.gauge(
-        "orchestrator_work_items_finished",
+        "orchestrator_work_items_finished{window}",
         "Work items finished in the last minute, hour and day, as workers count them in worker_heartbeat.",
-        ("window",),
     )
     # Apart from what the processes report themselves that run tasks: where the two differ, one of them is wrong.
     runs = TASK_RUN.counter(
-        "orchestrator_task_runs_total",
+        "orchestrator_task_runs_total{status,task_id,agent_id}",
         "Rows of task_run that ended, each attempt one: success or failed. Compare orchestrator_runs_total, "
         "which the processes report that run tasks.",
-        ("status", "task_id", "agent_id"),
     )
     run_seconds = TASK_RUN.histogram(
-        "orchestrator_task_run_duration_seconds",
+        "orchestrator_task_run_duration_seconds{task_id,agent_id,success}",
         "How long runs took, by the rows of task_run, each attempt one.",
-        ("task_id", "agent_id", "success"),
         buckets=WORK,
     )
     retries = TASK_RUN.counter(
-        "orchestrator_task_run_retries_total",
-        "Rows of task_run that are an attempt after the first.",
-        ("schedule_kind",),
+        "orchestrator_task_run_retries_total{schedule_kind}", "Rows of task_run that are an attempt after the first."
     )
     failures = TASK_RUN.counter(
-        "orchestrator_task_run_failures_total",
-        "Rows of task_run that failed, each attempt by itself.",
-        ("schedule_kind",),
+        "orchestrator_task_run_failures_total{schedule_kind}", "Rows of task_run that failed, each attempt by itself."
     )
     unaccounted = TASK_RUN.counter(
         "orchestrator_task_runs_unaccounted_total",
         "Runs of task_run that ended and were not counted, because nobody read the table for hours.",
     )
     executions = TASK_RUN.gauge(
-        "orchestrator_executions",
+        "orchestrator_executions{window}",
         "Rows of task_run, each attempt one, that ended in the last minute, hour and day.",
-        ("window",),
     )
     success_ratio = TASK_RUN.gauge(
-        "orchestrator_execution_success_ratio",
+        "orchestrator_execution_success_ratio{window}",
         "Share of the rows of task_run in the last minute, hour and day that succeeded; absent without any.",
-        ("window",),
     )
     jobs = APSCHEDULER_JOBS.gauge("orchestrator_scheduler_jobs", "Rows of apscheduler_jobs.")
     overdue_jobs = APSCHEDULER_JOBS.gauge(
@@ -152,18 +138,16 @@ class TableMetrics(QueueMetrics):
         "For how long the job overdue the longest has been due; 0 when none is.",
     )
     tasks = TASK.gauge(
-        "orchestrator_tasks",
+        "orchestrator_tasks{schedule_kind,status}",
         "Rows of task, by kind of schedule and status; beyond 10000 an estimate.",
-        ("schedule_kind", "status"),
     )
-    audit_actions = AUDIT_LOG.counter("orchestrator_audit_actions_total", "Rows of audit_log, by action.", ("action",))
+    audit_actions = AUDIT_LOG.counter("orchestrator_audit_actions_total{action}", "Rows of audit_log, by action.")
     agent_actions = AUDIT_LOG.counter(
-        "orchestrator_agent_actions_total", "Rows of audit_log, by the agent that acted.", ("agent_id",)
+        "orchestrator_agent_actions_total{agent_id}", "Rows of audit_log, by the agent that acted."
     )
     active_agents = AUDIT_LOG.gauge(
-        "orchestrator_active_agents",
+        "orchestrator_active_agents{window}",
         "Agents with a row in audit_log in the last minute, hour and day; since reading began, when that is less.",
-        ("window",),
     )
 
 
@@ -173,27 +157,23 @@ class CollectorMetrics(MetricSet):
     title = "The collectors"
 
     collector_age = gauge(
-        "ordinaut_observability_collector_age_seconds",
+        "ordinaut_observability_collector_age_seconds{collector}",
         "How old the collector's facts are, as of its last round; see the time of its last success too.",
-        ("collector",),
     )
     collector_success = gauge(
-        "ordinaut_observability_collector_last_success_timestamp_seconds",
+        "ordinaut_observability_collector_last_success_timestamp_seconds{collector}",
         "When the collector last read what it should, in seconds since 1970.",
-        ("collector",),
     )
     collector_seconds = gauge(
-        "ordinaut_observability_collector_duration_seconds",
+        "ordinaut_observability_collector_duration_seconds{collector}",
         "How long the collector's last reading took, waiting for the server included.",
-        ("collector",),
     )
     collector_rows = gauge(
-        "ordinaut_observability_collector_rows", "Rows that the collector's last reading was sent.", ("collector",)
+        "ordinaut_observability_collector_rows{collector}", "Rows that the collector's last reading was sent."
     )
     errors = counter(
-        "ordinaut_observability_collector_errors_total",
+        "ordinaut_observability_collector_errors_total{collector,reason}",
         "Readings that failed, by collector and reason; odd_row: rows left out of a reading, or a part of it.",
-        ("collector", "reason"),
     )
     leader = gauge(
         "ordinaut_observability_collector_leader",
@@ -201,12 +181,11 @@ class CollectorMetrics(MetricSet):
         merged_by="sum",
     )
     database_info = gauge(
-        "ordinaut_observability_database_info",
+        "ordinaut_observability_database_info{database}",
         "Always 1; a digest that names the database that is read. Several: installations have the same name.",
-        ("database",),
     )
     source_info = gauge(
-        "ordinaut_observability_source_info", "Always 1; the table that a metric comes from.", ("metric", "source")
+        "ordinaut_observability_source_info{metric,source}", "Always 1; the table that a metric comes from."
     )
 
 
