@@ -13,11 +13,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.utils import floatToGoString
 
@@ -53,25 +54,19 @@ _PLAIN_BELOW = 1e6
 _ONLY_INTEGERS = {int}
 
 
-class Collector(Protocol):
-    """What `prometheus_client` can render."""
-
-    def collect(self) -> Iterable[Metric]: ...
-
-
-class FixedCollector:
+class FixedCollector(Collector):
     """A collector of metrics that are already there."""
 
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = list(metrics)
+    def __init__(self, *metrics: Metric) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
 
 
-def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool, escaping: str = "") -> str:
-    """What the installed `prometheus_client` prints for these metrics, without OpenMetrics' end line."""
-    collector: Any = FixedCollector(metrics)
+def render_with_client(metric: Metric, *, openmetrics: bool, escaping: str = "") -> str:
+    """What the installed `prometheus_client` prints for the metric, without OpenMetrics' end line."""
+    collector: Any = FixedCollector(metric)
     options = {"escaping": escaping} if escaping and _CLIENT_ESCAPES else {}
     if not openmetrics:
         return generate_text(collector, **options).decode()
@@ -86,10 +81,11 @@ class FamilyRenderer:
         self._family = family
         self._escape_name = _dotted if escaping == DOTS else str
         self._headers = {
-            openmetrics: render_with_client([describe(family)], openmetrics=openmetrics, escaping=escaping)
+            openmetrics: render_with_client(describe(family), openmetrics=openmetrics, escaping=escaping)
             for openmetrics in (False, True)
         }
-        self._layout = _Layout(family.blocks, {})
+        self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
+        self._layout: _Layout = (family.blocks, {})
         self._with_dots: FamilyRenderer | None = None
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
@@ -99,23 +95,17 @@ class FamilyRenderer:
             yield from self._with_dots.pieces(openmetrics=openmetrics)
             return
         yield self._headers[openmetrics]
-        blocks = self._family.blocks
-        layout = self._layout
-        if layout.blocks is not blocks:
+        blocks: Any = self._family.blocks
+        laid_out, templates = self._layout
+        if laid_out is not blocks:
             # Series were removed. A rendering that is under way keeps the blocks and the templates it began with.
-            self._layout = layout = _Layout(blocks, {})
+            templates = {}
+            self._layout = (blocks, templates)
         for index, block in enumerate(blocks):
-            template = layout.templates.get(index) or layout.templates.setdefault(
-                index, _block_template(self._family, self._escape_name)
-            )
+            template = templates.get(index)
+            if template is None:
+                template = templates.setdefault(index, self._template_type(self._family, self._escape_name))
             yield template.render(block, openmetrics=openmetrics)
-
-
-class _Layout(NamedTuple):
-    """The templates of a family's blocks, by the block's place."""
-
-    blocks: Sequence[Sequence[object]]
-    templates: dict[int, _BlockTemplate]
 
 
 def describe(family: AnyFamily) -> Metric:
@@ -171,17 +161,6 @@ def _line(name: str, labels: dict[str, str], place: str, escape_name: Callable[[
         return f"{name} {place}\n"
     pairs = ",".join(f'{escape_name(label)}="{_escape(value)}"' for label, value in sorted(labels.items()))
     return f"{name}{{{pairs.replace('%', '%%')}}} {place}\n"
-
-
-class _BlockTemplate(Protocol):
-    def render(self, block: Any, *, openmetrics: bool) -> str:
-        """The block's lines; the block is one of the family the template was made for."""
-
-
-def _block_template(family: AnyFamily, escape_name: Callable[[str], str]) -> _BlockTemplate:
-    if isinstance(family, Histogram):
-        return _HistogramTemplate(family, escape_name)
-    return _NumberTemplate(family, escape_name)
 
 
 class _NumberTemplate:
@@ -258,6 +237,10 @@ class _HistogramTemplate:
         return "\n".join(lines)
 
 
+_Layout = tuple[object, dict[int, _NumberTemplate | _HistogramTemplate]]
+"""The blocks of a family, and their templates by the block's place."""
+
+
 def _fill_in(template: str, children: list[HistogramChild]) -> str:
     values: list[float] = []
     sums = []
@@ -283,7 +266,7 @@ def _exemplar_text(exemplar: Exemplar) -> str:
 
 
 def _all_plain(values: Sequence[float]) -> bool:
-    """Whether Python's notation of every value is the exposition format's: finite, and without an exponent."""
+    """Tell if Python's notation of every value is the exposition format's: finite, and without an exponent."""
     if not values:
         return True
     total = sum(values)

@@ -17,8 +17,9 @@ from typing import cast
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from ordinaut_ext_observability.metrics.exposition import Collector, FixedCollector, render_with_client
+from ordinaut_ext_observability.metrics.exposition import FixedCollector, render_with_client
 
 _SAMPLES_PER_PART = 200
 _MAX_CLASHES = 1000
@@ -95,7 +96,7 @@ class ForeignMetrics:
             return [self._files]
         try:
             # Each by itself, since in the registry's own collect() one that raises hides those after it.
-            collectors: list[Collector] = list(self._registry._collector_to_names)  # noqa: SLF001
+            collectors = list(self._registry._collector_to_names)  # noqa: SLF001
         except AttributeError:
             return [self._registry]
         labels = self._registry.get_target_info()
@@ -103,7 +104,7 @@ class ForeignMetrics:
             return collectors
         target_info = Metric("target", "Target metadata", "info")
         target_info.add_sample("target_info", labels, 1)
-        return [FixedCollector([target_info]), *collectors]
+        return [FixedCollector(target_info), *collectors]
 
     def _metrics_of(self, collector: Collector) -> Iterator[Metric]:
         try:
@@ -130,7 +131,7 @@ class ForeignMetrics:
                     self._on_error(ValueError(f"the name of a metric or a label cannot be printed: {metric.name!r}"))
                     return []
             for part in _parts(metric):
-                pieces.append(render_with_client([part], openmetrics=openmetrics, escaping=escaping))
+                pieces.append(render_with_client(part, openmetrics=openmetrics, escaping=escaping))
                 time.sleep(0)
         except Exception as error:  # noqa: BLE001 - values and labels of foreign code may be of any type
             self._on_error(error)
@@ -140,7 +141,7 @@ class ForeignMetrics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Files:
+class _Files(Collector):
     """The metrics that all processes keep in the files of a directory, as `prometheus_client` merges them."""
 
     directory: str

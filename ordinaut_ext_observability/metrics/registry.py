@@ -76,7 +76,7 @@ class Registry:
             refresher()
 
     def families(self) -> list[AnyFamily]:
-        """Every family, in the order of registration."""
+        """Families in the order of registration."""
         return list(self._renderers)
 
     def names(self) -> set[str]:
@@ -94,12 +94,12 @@ class Registry:
                 yield from renderer.pieces(openmetrics=openmetrics, escaping=escaping)
 
     def collect(self) -> Iterable[Metric]:
-        """Every family with its samples, for `prometheus_client`."""
+        """Families with their samples, for `prometheus_client`."""
         self.refresh()
         return [collect(family) for family in self._renderers]
 
     def describe(self) -> Iterable[Metric]:
-        """Every family without samples, so that registering reads no values."""
+        """Families without samples, so that registering reads no values."""
         return [describe(family) for family in self._renderers]
 
 
