@@ -63,7 +63,7 @@ def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True) -> Runti
         raise RuntimeError("the extension is disabled")
     app.include_router(router, prefix=MOUNT_PATH)
     runtime: Runtime = app.state.ordinaut_observability._runtime
-    runtime.log_writer._destination = Destination(descriptor)
+    runtime.logs.writer._destination = Destination(descriptor)
     return runtime
 
 
@@ -234,8 +234,8 @@ def settle(runtime: Runtime) -> Settle:
     """What is left to do once requests are answered: recording them, writing their lines."""
 
     def finish_work() -> None:
-        runtime.registry.refresh()
-        if not runtime.log_writer.flush(10.0):
+        runtime.metrics.registry.refresh()
+        if not runtime.logs.writer.flush(10.0):
             raise RuntimeError("lines were not written")
 
     return finish_work

@@ -19,7 +19,7 @@ import asyncpg
 
 from benchmarks.harness import Options, Result, low, milliseconds
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.collectors.collector import CollectorOptions, SystemCollector
+from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.demo import servers
@@ -95,7 +95,7 @@ async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> 
     metrics = Metrics(Registry())
     families = SystemMetrics(metrics.registry)
     states = CollectorStates(families, SystemClock(), lambda *_, **__: None, metrics.count_internal_error)
-    collector = SystemCollector(url, families, states, CollectorOptions())
+    collector = SystemCollector(url, families, states, interval_seconds=15.0)
 
     async def collect() -> None:
         collector._due = 0.0

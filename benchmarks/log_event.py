@@ -20,10 +20,13 @@ from benchmarks.harness import (
     versions,
 )
 from ordinaut_ext_observability.correlation.context import request_ids
+from ordinaut_ext_observability.logs.event_types import Event
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.writer import LogWriter
 
 LINES_PER_ROUND = 5000
+
+STEP_FINISHED = Event("step", "INFO", "step finished", lambda *, step, attempt, seconds, ok: None)
 
 
 def run(options: Options) -> list[Result]:
@@ -48,7 +51,7 @@ def run(options: Options) -> list[Result]:
 
     def ours() -> None:
         for number in range(LINES_PER_ROUND):
-            events.emit("INFO", "step finished", "step", step="fetch", attempt=number, seconds=0.125, ok=True)
+            events.emit(STEP_FINISHED, step="fetch", attempt=number, seconds=0.125, ok=True)
         if not writer.flush(10.0):
             raise RuntimeError("lines were not written")
 

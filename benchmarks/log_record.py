@@ -20,7 +20,7 @@ from benchmarks.harness import (
     take_turns,
     versions,
 )
-from ordinaut_ext_observability.logs.handler import JsonHandler
+from ordinaut_ext_observability.logs.records import JsonHandler
 from ordinaut_ext_observability.logs.writer import LogWriter
 
 LINES_PER_ROUND = 3000

@@ -39,7 +39,7 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
     if name == "ours":
         runtime = add_ours(app, dev_null())
         if series_lines:
-            fill_ours(runtime.registry, as_http_metrics(series_lines))
+            fill_ours(runtime.metrics.registry, as_http_metrics(series_lines))
     elif name == "peers":
         add_peers(app, dev_null())
         registry = CollectorRegistry()

@@ -9,11 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.correlation.context import current_correlation_id, current_traceparent
+    from ordinaut_ext_observability.correlation.context import (
+        RequestContext,
+        current_correlation_id,
+        current_traceparent,
+    )
     from ordinaut_ext_observability.extension import get_extension, mount
     from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus
     from ordinaut_ext_observability.health.monitor import HealthMonitor
-    from ordinaut_ext_observability.logs.request_context import RequestContext
     from ordinaut_ext_observability.runtime.current import (
         configure_logging,
         current_runtime,
@@ -48,7 +51,7 @@ _HOMES = {
     "HealthCheck": "health.model",
     "HealthMonitor": "health.monitor",
     "HealthStatus": "health.model",
-    "RequestContext": "logs.request_context",
+    "RequestContext": "correlation.context",
     "__version__": "version",
     "configure_logging": "runtime.current",
     "current_correlation_id": "correlation.context",

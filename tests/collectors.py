@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
-from ordinaut_ext_observability.collectors.collector import CollectorOptions, SystemCollector
+from ordinaut_ext_observability.collectors.leadership import Checkpoints
+from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -42,9 +42,9 @@ def make_collector(url, metrics=None, *, event=silent, clock=None, open_stores=N
         url,
         families,
         states_of(metrics, event, clock),
-        CollectorOptions(**options),
         checkpoints=Checkpoints(open_stores, families.cluster_counters, metrics) if open_stores else None,
         extra=extra,
+        **{"interval_seconds": 15.0, **options},
     )
 
 

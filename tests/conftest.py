@@ -210,7 +210,7 @@ class ServedApp:
         """The samples of this name, each with its labels."""
         return [
             (dict(sample.labels), sample.value)
-            for metric in self.runtime.registry.collect()
+            for metric in self.runtime.metrics.registry.collect()
             for sample in metric.samples
             if sample.name == name
         ]
@@ -287,7 +287,7 @@ def set_up(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
             log = LogFile(tmp_path / f"log-{len(list(tmp_path.iterdir()))}")
             stack.callback(os.close, log.file_descriptor)
             stack.callback(face._runtime.stop)
-            face._runtime.log_writer._destination = Destination(log.file_descriptor)
+            face._runtime.logs.writer._destination = Destination(log.file_descriptor)
             return face, log
 
         yield run

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.id_window import IdWindow
-from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS
+from ordinaut_ext_observability.collectors.windows import WINDOW_SECONDS, IdWindow
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
@@ -36,7 +35,7 @@ class ActivityCollector:
             found = await transaction.rows("audit_newest", _NEWEST)
             self.ids.begin((row["id"] for row in found), transaction.now)
         else:
-            missing = self.ids.missing_ids
+            missing = sorted(self.ids.missing)
             found = await transaction.rows("audit_missing", missing) if missing else []
             found += await transaction.rows("audit", highest, _MOST_ROWS)
             # From here on nothing waits: what is counted and up to where belong together.

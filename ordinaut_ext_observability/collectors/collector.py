@@ -4,51 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-
-import asyncpg
+from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.tasks import LONGEST_PAUSE_SECONDS, backed_off
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.collectors.checkpoint import Checkpoints
-from ordinaut_ext_observability.collectors.connection import Database, QueryLimits, ReadTransaction
-from ordinaut_ext_observability.collectors.leadership import Leadership
-from ordinaut_ext_observability.collectors.problems import LASTING, postgresql_problem
+from ordinaut_ext_observability.collectors.connection import (
+    Database,
+    QueryLimits,
+    ReadTransaction,
+)
+from ordinaut_ext_observability.collectors.leadership import Checkpoints, Leadership
 from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
-from ordinaut_ext_observability.collectors.server import ServerCollector
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
 
 _LOOK_SECONDS = 15.0
-"""How often the server is looked at where readings are less often: readiness depends on it, and it costs little."""
+"""Longest time between looks at the server: readiness depends on it, and it costs little."""
 
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
 
+_LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
+"""Asking less often would not help: somebody has to grant or make something."""
+
 _BUSY_SHARE = 0.1
-"""Of the time a collector may spend reading; one that takes longer asks less often."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorOptions:
-    """How often, and how much, is asked."""
-
-    interval_seconds: float = 15.0
-    heartbeat_fresh_seconds: float = 75.0
-    """A worker whose last heartbeat is older does not count as active."""
-    limits: QueryLimits = field(default_factory=QueryLimits)
+"""Share of the time that may be spent reading: where a reading takes long, it is asked less often."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraQuery:
-    """What else the leader reads now and then, on the collectors' connection."""
+    """Another thing that the leader reads now and then, on the collectors' connection."""
 
-    read: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[Mapping[str, str]]]
-    """Reads in a transaction with limits on every statement; returns the parts that failed, each with a reason."""
+    read: Callable[[ReadTransaction, SystemMetrics], Awaitable[Mapping[str, str]]]
+    """Every statement has limits. Returns the parts that failed, each with a reason."""
     clear: Callable[[], None]
     """Called when another process leads now, or nothing could be read: what was read before is not shown."""
 
@@ -67,26 +61,29 @@ class SystemCollector:
         url: str,
         families: SystemMetrics,
         states: CollectorStates,
-        options: CollectorOptions,
         *,
+        interval_seconds: float,
+        heartbeat_fresh_seconds: float = 75.0,
+        limits: QueryLimits | None = None,
         checkpoints: Checkpoints | None = None,
         extra: ExtraQuery | None = None,
     ) -> None:
         """Connects at the first round. Without `checkpoints`, state and counts are this process's alone.
+
+        A worker whose last heartbeat is older than `heartbeat_fresh_seconds` does not count as active.
 
         Raises:
             ValueError: the URL cannot be read.
         """
         self.families = families
         self.states = states
-        self._options = options
+        self._interval_seconds = interval_seconds
         self._extra = extra
         self._checkpoints = checkpoints
-        self._database = Database(url, options.limits)
-        self._server = ServerCollector(states.clock)
-        self._reader = SystemReader(families, states, options.heartbeat_fresh_seconds)
+        self._database = Database(url, limits)
+        self._reader = SystemReader(families, states, heartbeat_fresh_seconds)
         # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
-        self._leadership = Leadership(checkpoints, 2.5 * options.interval_seconds + _ROUND_SECONDS)
+        self._leadership = Leadership(checkpoints, 2.5 * interval_seconds + _ROUND_SECONDS)
         self._rounds_led = 0
         self._failures = 0
         self._due = 0.0
@@ -97,7 +94,7 @@ class SystemCollector:
 
         Between readings that are further apart, the server is looked at.
         """
-        clock, interval = self.states.clock, self._options.interval_seconds
+        clock, interval = self.states.clock, self._interval_seconds
         try:
             async with asyncio.timeout(_ROUND_SECONDS):
                 await self._round()
@@ -121,7 +118,7 @@ class SystemCollector:
     async def _round(self) -> None:
         async with self._database.transaction() as transaction:
             # Apart from what is read for counting: a snapshot from before we led may be older than the checkpoint.
-            await self._reader.attempt("database", transaction, self._server.read)
+            await self._reader.read_server(transaction)
             leads, self.states.mode = await self._leadership.check(transaction)
         now = self.states.clock.monotonic()
         if not leads:
@@ -139,28 +136,21 @@ class SystemCollector:
         took = clock.monotonic() - begun
         if not await self._save():
             self._follow()
-            async with self._database.transaction() as transaction:
-                await self._leadership.resign(transaction)
             return
         await self._read_extra()
         problems = {self.states.of(name).problem for name in ("database", *LEADERS, "insights")} - {None}
-        self._failures = self._failures + 1 if problems - LASTING else 0
-        self._due = clock.monotonic() + reading_pause(self._options.interval_seconds, self._failures, took)
+        self._failures = self._failures + 1 if problems - _LASTING else 0
+        self._due = clock.monotonic() + reading_pause(self._interval_seconds, self._failures, took)
 
     async def _read_extra(self) -> None:
         """Apart, since it need not be of the same moment, and less often."""
         self._rounds_led += 1
-        extra = self._extra
-        if extra is None or self._rounds_led % _ROUNDS_PER_EXTRA_QUERY != 1:
+        if self._extra is None or self._rounds_led % _ROUNDS_PER_EXTRA_QUERY != 1:
             return
-
-        async def read(transaction: ReadTransaction, _: SystemMetrics) -> Mapping[str, str]:
-            return await extra.read(transaction.connection)
-
         async with self._database.transaction() as transaction:
-            problems = await self._reader.attempt("insights", transaction, read)
+            problems = await self._reader.attempt("insights", transaction, self._extra.read)
         if problems is None:
-            extra.clear()
+            self._extra.clear()
         else:
             self.states.failed_in_part("insights", problems)
 
@@ -177,7 +167,7 @@ class SystemCollector:
             except ValueError:
                 self.states.count_internal_error("collector_checkpoint")
         self.states.leads = True
-        self.states.event("INFO", "this process reads the database for all", "collector_leader", mode=self.states.mode)
+        self.states.event(events.COLLECTOR_LEADER, mode=self.states.mode)
 
     async def _save(self) -> bool:
         """Save; False where another process has taken over."""
@@ -197,7 +187,7 @@ class SystemCollector:
         self._step_down()
         self.states.discard("database", "redis")
         self._failures = 0
-        self._due = self.states.clock.monotonic() + self._options.interval_seconds
+        self._due = self.states.clock.monotonic() + self._interval_seconds
 
     def _step_down(self) -> None:
         if self.states.leads:
@@ -206,7 +196,7 @@ class SystemCollector:
             self.families.clear_gauges()
             if self._extra is not None:
                 self._extra.clear()
-            self.states.event("INFO", "this process reads the database for all no more", "collector_follower")
+            self.states.event(events.COLLECTOR_FOLLOWER)
 
     def _lose(self, error: Exception) -> None:
         """The connection is of no use any more, and with it goes what was known."""

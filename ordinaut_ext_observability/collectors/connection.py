@@ -10,13 +10,10 @@ from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.collectors.problems import concerns_statement
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.postgresql.connection import connect
+from ordinaut_ext_observability.postgresql.problems import concerns_statement
 from ordinaut_ext_observability.postgresql.url import asyncpg_url
-
-_ANSWER_SECONDS = 1.0
-"""Time after that of a statement until a server that was to cancel it is taken to hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +79,9 @@ class Database:
         limits = self._limits
         if self._connection is None or self._connection.is_closed():
             self.drop()
+            # A second after it was to cancel a statement, a server is taken to hang.
             self._connection = await connect(
-                self._url, timeout_seconds=limits.connect, answer_seconds=limits.statement + _ANSWER_SECONDS
+                self._url, timeout_seconds=limits.connect, answer_seconds=limits.statement + 1.0
             )
         connection = self._connection
         # Poolers that share sessions between clients look for the end of a transaction: there is nothing outside one.

@@ -1,7 +1,8 @@
-"""What the leader reads in one transaction, and the state that the next leader needs."""
+"""Readings in one transaction: the server, and by the leader the tables, with the state that the next one needs."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -10,14 +11,14 @@ from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.drift import DriftCollector
-from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
-from ordinaut_ext_observability.collectors.queue import read_queue
+from ordinaut_ext_observability.collectors.facts import DatabaseFacts
+from ordinaut_ext_observability.collectors.queue import DriftCollector, read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
+from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""
@@ -27,10 +28,10 @@ FactsT = TypeVar("FactsT")
 
 @dataclass
 class CountingState:
-    """How far each table was read: saved with every round, and loaded by the next leader."""
+    """The point up to which each table was read: saved with every round, and loaded by the next leader."""
 
     version: Literal[2]
-    """Of this form; another begins anew."""
+    """Version of this form; another begins anew."""
     workers: WorkersCollector = field(default_factory=WorkersCollector)
     runs: RunsCollector = field(default_factory=RunsCollector)
     activity: ActivityCollector = field(default_factory=ActivityCollector)
@@ -48,6 +49,16 @@ class SystemReader:
         self._families = families
         self._states = states
         self._fresh_seconds = fresh_seconds
+        self._identified: object = None
+        """The connection on which the database was asked for its name."""
+
+    async def read_server(self, transaction: ReadTransaction) -> None:
+        """Read what every process may know, whoever leads.
+
+        Raises:
+            Exception: the connection failed.
+        """
+        await self.attempt("database", transaction, self._server)
 
     async def read(self, transaction: ReadTransaction) -> None:
         """Read and show everything that can be read.
@@ -65,9 +76,19 @@ class SystemReader:
             heartbeats = workers.heartbeats if workers is not None else {}
             await self.attempt("runs", transaction, counting.runs.read, leases, heartbeats)
             await self.attempt("drift", transaction, counting.drift.read, leases)
-        tasks = await self.attempt("tasks", transaction, read_tasks)
-        await self.attempt("scheduler", transaction, read_scheduler, tasks)
+        schedules = await self.attempt("tasks", transaction, read_tasks)
+        await self.attempt("scheduler", transaction, read_scheduler, schedules)
         await self.attempt("activity", transaction, counting.activity.read)
+
+    async def _server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
+        begun = self._states.clock.monotonic()
+        await transaction.connection.execute("SELECT 1")
+        latency = self._states.clock.monotonic() - begun
+        row = await transaction.row("server")
+        if self._identified is not transaction.connection:
+            self._identified = transaction.connection
+            await _identify(transaction, families)
+        return DatabaseFacts(latency, **row)
 
     async def attempt(
         self, name: str, transaction: ReadTransaction, read: Callable[..., Awaitable[FactsT]], *arguments: Any
@@ -109,3 +130,19 @@ class SystemReader:
                 self.counting = _ADAPTER.validate_json(state)
             except (TypeError, LookupError) as error:
                 raise ValueError("the state of the collectors cannot be read") from error
+
+
+async def _identify(transaction: ReadTransaction, families: SystemMetrics) -> None:
+    """Publish a digest of the server's own identifier and the database's number; nothing where that is forbidden.
+
+    A URL is no name: `localhost`, an address and a pooler lead to the same database. A server that was copied file by
+    file keeps its identifier: such a copy is not told apart.
+    """
+    try:
+        async with transaction.savepoint():
+            identity: str = await transaction.value("identity")
+    except Exception as error:
+        if not concerns_statement(error):
+            raise
+        return
+    families.database_info.replace({(hashlib.sha256(identity.encode()).hexdigest()[:12],): 1})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.facts import SchedulerFacts
@@ -16,16 +14,11 @@ _GRACE_SECONDS = 30.0
 _MOST_ROWS = 10_000
 
 
-class Tasks(NamedTuple):
-    """Rows of `task`, by kind of schedule and status."""
+async def read_tasks(transaction: ReadTransaction, families: SystemMetrics) -> int:
+    """Read and show the tasks, and return how many of them a scheduler has to fire.
 
-    counts: Mapping[tuple[str, ...], int]
-    pending_once: int
-    """Active tasks whose only time is in the future."""
-
-
-async def read_tasks(transaction: ReadTransaction, families: SystemMetrics) -> Tasks:
-    """Read and show the tasks; beyond a number of rows their shares are taken for those of all."""
+    Beyond a number of rows their shares are taken for those of all.
+    """
     rows = await transaction.rows("tasks", _MOST_ROWS)
     counts: dict[tuple[str, ...], int] = {(row["kind"], row["status"]): int(row["tasks"]) for row in rows}
     looked_at = sum(counts.values())
@@ -34,35 +27,23 @@ async def read_tasks(transaction: ReadTransaction, families: SystemMetrics) -> T
         counts = {key: round(number * share) for key, number in counts.items()}
     expressions = [row["schedule_expr"] for row in await transaction.rows("once")]
     families.tasks.replace(counts)
-    return Tasks(counts, sum(_is_later(expression, transaction.now) for expression in expressions))
+    recurring = counts.get(("cron", "active"), 0) + counts.get(("rrule", "active"), 0)
+    return recurring + sum(_is_later(expression, transaction.now) for expression in expressions)
 
 
-async def read_scheduler(transaction: ReadTransaction, families: SystemMetrics, tasks: Tasks | None) -> SchedulerFacts:
-    """Read and show the scheduler's jobs, beside the tasks that ought to have one; None: they cannot be read."""
-    schedules = None
-    if tasks is not None:
-        recurring = tasks.counts.get(("cron", "active"), 0) + tasks.counts.get(("rrule", "active"), 0)
-        schedules = recurring + tasks.pending_once
-    row: Mapping[str, Any] = {"jobs": 0, "overdue": 0, "oldest_overdue": None, "next_in": None, "odd_rows": 0}
+async def read_scheduler(
+    transaction: ReadTransaction, families: SystemMetrics, schedules: int | None
+) -> SchedulerFacts:
+    """Read and show the scheduler's jobs, beside the number of tasks that ought to have one; None: not known."""
     exists = bool(await transaction.value("jobs_table"))
+    jobs, overdue, oldest, next_in, odd_rows = 0, 0, 0.0, None, 0
     if exists:
         row = await transaction.row("jobs", transaction.now, transaction.now - _GRACE_SECONDS, _MOST_ROWS)
-    facts = SchedulerFacts(
-        table_exists=exists,
-        jobs=row["jobs"],
-        overdue_jobs=row["overdue"],
-        oldest_overdue_seconds=row["oldest_overdue"] or 0.0,
-        next_run_in_seconds=row["next_in"],
-        active_schedules=schedules,
-    )
-    families.count_odd_rows("scheduler", row["odd_rows"])
-    for gauge, number in (
-        (families.jobs, facts.jobs),
-        (families.overdue_jobs, facts.overdue_jobs),
-        (families.oldest_overdue, facts.oldest_overdue_seconds),
-    ):
+        jobs, overdue, oldest, next_in, odd_rows = row.values()
+    families.count_odd_rows("scheduler", odd_rows)
+    for gauge, number in ((families.jobs, jobs), (families.overdue_jobs, overdue), (families.oldest_overdue, oldest)):
         gauge.replace({(): number} if exists else {})
-    return facts
+    return SchedulerFacts(exists, jobs, overdue, oldest, next_in, schedules)
 
 
 def _is_later(expression: str, now: float) -> bool:

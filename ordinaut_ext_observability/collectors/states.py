@@ -9,6 +9,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 
 NOT_CONNECTED = "none: not connected"
@@ -21,7 +22,7 @@ class CollectorStates:
         self,
         metrics: CollectorMetrics,
         clock: Clock,
-        event: Callable[..., None],
+        event: events.LogEvent,
         count_internal_error: Callable[[str], None],
     ) -> None:
         self.metrics = metrics
@@ -43,6 +44,10 @@ class CollectorStates:
     def of(self, name: str) -> Collected[Any]:
         """The state of this collector."""
         return self._collected.get(name, UNREAD)
+
+    def age_seconds(self, name: str) -> float:
+        """Seconds since the collector's last success, which there must be."""
+        return self.clock.monotonic() - (self.of(name).collected_at or 0.0)
 
     def succeeded(self, name: str, facts: object, problem: Problem | None = None) -> None:
         """The collector read this; with a problem, not all that it should."""
@@ -73,6 +78,7 @@ class CollectorStates:
     def discard(self, *kept: str) -> None:
         """Drop the states of all but these collectors: another process reads the rest."""
         own = self.metrics
+        self._told = {key: reason for key, reason in self._told.items() if key[0] in kept}
         for name in [name for name in self._collected if name not in kept]:
             del self._collected[name]
             for gauge in (own.collector_age, own.collector_success, own.collector_seconds, own.collector_rows):
@@ -80,10 +86,9 @@ class CollectorStates:
 
     def show_ages(self) -> None:
         """Bring the ages of the facts up to date."""
-        now = self.clock.monotonic()
         for name, state in self._collected.items():
             if state.collected_at is not None:
-                self.metrics.collector_age.labels(name).set(now - state.collected_at)
+                self.metrics.collector_age.labels(name).set(self.age_seconds(name))
 
     def _tell(self, name: str, reason: str | None, part: str = "", **fields: Any) -> None:
         """Count the problem, and log it where it is another one than before, or none any more."""
@@ -92,9 +97,9 @@ class CollectorStates:
         before = self._told.pop((name, part), None)
         if reason is None:
             if before is not None:
-                self.event("INFO", f"{server} can be read again", "collector_recovered", **fields)
+                self.event(events.COLLECTOR_RECOVERED[server], **fields)
             return
         self._told[name, part] = reason
         self.metrics.errors.labels(name, reason).inc()
         if reason != before:
-            self.event("WARNING", f"{server} cannot be read", "collector_problem", reason=reason, **fields)
+            self.event(events.COLLECTOR_PROBLEM[server], reason=reason, **fields)

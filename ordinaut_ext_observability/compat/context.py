@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
-from ordinaut_ext_observability.metrics.wrapping import within
+from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+_MAX_WORK_ID_LENGTH = 200
 
-_MAX_ID_LENGTH = 200
+_STEP_ID_SEPARATOR = "~"
+"""One that no step's name has."""
+
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
@@ -38,29 +38,33 @@ def set_request_context(
     given = _texts(task_id=task_id, run_id=run_id, step_id=step_id, agent_id=agent_id, worker_id=worker_id)
     work = dict(work_ids.get())
     if request_id and _bind_request(str(request_id)):
-        for name in ("task_id", "run_id", "step_id"):
-            work.pop(name, None)
+        work = {name: value for name, value in work.items() if name not in ("task_id", "run_id", "step_id")}
     if given.get("task_id", work.get("task_id")) != work.get("task_id"):
-        work.pop("run_id", None)
-        work.pop("step_id", None)
+        work = {name: value for name, value in work.items() if name not in ("run_id", "step_id")}
     work_ids.set({**work, **given})
 
 
-@never_raises
 def clear_request_context() -> None:
-    """Forget every id."""
+    """Leave every id: work for nothing."""
     request_ids.set(None)
     work_ids.set({})
 
 
-def bind_origin(ids: RequestIds) -> None:
-    """Work for the request with these ids, in its trace; the span is a new one."""
-    from ordinaut_ext_observability.correlation.ids import random_ids
+@never_raises
+def begin_work(worker_id: object, task_id: object) -> None:
+    """The worker leased this task: until the next one, or its next heartbeat, its lines are about it.
 
-    correlation_id, trace_id, _, sampled = ids
-    bound = (correlation_id, trace_id, random_ids.take()[32:], sampled)
-    request_ids.set(bound)
-    _set_here.set(bound)
+    They carry a run id, and the ids of the request that queued the work, in whose trace this is a new span.
+    """
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    clear_request_context()
+    work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
+    work_ids.set(work)
+    origin = current_runtime().merged.origin_of(work["task_id"])
+    if origin is not None:
+        correlation_id, trace_id, _, sampled = origin
+        _bind((correlation_id, trace_id, random_ids.take()[32:], sampled))
 
 
 def get_request_context() -> dict[str, str | None]:
@@ -90,22 +94,13 @@ def generate_step_id(step_name: object = "step", *_: object) -> str:
     return f"{name}{_STEP_ID_SEPARATOR}{os.urandom(4).hex()}"
 
 
-# One that no step's name has.
-_STEP_ID_SEPARATOR = "~"
-
-
 def step_name_of(step_id: str) -> str:
     """The name in an id of `generate_step_id`; other text as it is."""
     name, separator, _ = step_id.rpartition(_STEP_ID_SEPARATOR)
     return name if separator else step_id
 
 
-def restoring_context(function: FunctionT, decorator: str = "log_with_context") -> FunctionT:
-    """The function; the ids set in a call of it are gone when it ends."""
-    return within(decorator, function, lambda _args, _kwargs: _RestoredIds())
-
-
-class _RestoredIds:
+class RestoredIds:
     """A block after which the ids are those of before."""
 
     def __enter__(self) -> None:
@@ -117,21 +112,23 @@ class _RestoredIds:
 
 
 def _texts(**ids: object) -> dict[str, str]:
-    return {name: str(value)[:_MAX_ID_LENGTH] for name, value in ids.items() if value}
+    return {name: str(value)[:_MAX_WORK_ID_LENGTH] for name, value in ids.items() if value}
 
 
 def _bind_request(request_id: str) -> bool:
-    """Bind a request's id; whether it is another than the one before. The trace around it goes on."""
-    from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
-
+    """Bind a request's id; False where it is bound already. The trace of a request being served goes on."""
     usable = "".join(letter if letter in _ID_LETTERS else "_" for letter in request_id[:MAX_ID_LENGTH])
     current = request_ids.get()
     if current is not None and current[0] == usable:
         return False
-    digits = random_ids.take()
-    # The trace of a request being served goes on; that of an id the host set itself ends with it.
-    goes_on = current is not None and current is not _set_here.get()
-    ids = (usable, *current[1:]) if current is not None and goes_on else (usable, digits[:32], digits[32:], False)
+    if current is not None and current is not _set_here.get():
+        _bind((usable, *current[1:]))
+    else:
+        digits = random_ids.take()
+        _bind((usable, digits[:32], digits[32:], False))
+    return True
+
+
+def _bind(ids: RequestIds) -> None:
     request_ids.set(ids)
     _set_here.set(ids)
-    return True

@@ -1,8 +1,9 @@
-"""Keeping what goes wrong in us from the host's code that called us."""
+"""Keeping what goes wrong in us from the host's code that called us, and timing that code."""
 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -17,17 +18,25 @@ def never_raises(call: CallT) -> CallT:
         try:
             return call(*args, **kwargs)
         except Exception:  # noqa: BLE001 - some calls stand where a failure means that work is not leased
-            count_failure()
+            try:
+                from ordinaut_ext_observability.runtime.current import current_runtime
+
+                current_runtime().metrics.count_internal_error("facade")
+            except Exception:  # noqa: BLE001, S110 - there is nothing left to count it with
+                pass
             return None
 
     return cast("CallT", guarded)
 
 
-def count_failure() -> None:
-    """Count a failure of a call of the host's."""
-    try:
-        from ordinaut_ext_observability.runtime.current import current_runtime
+class TimedBlock:
+    """A block that tells how many seconds it took, and the exception it ended with."""
 
-        current_runtime().metrics.count_internal_error("facade")
-    except Exception:  # noqa: BLE001, S110 - there is nothing left to count it with
-        pass
+    def __init__(self, report: Callable[[float, BaseException | None], None]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._report(time.perf_counter() - self._started, error)

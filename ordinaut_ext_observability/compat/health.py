@@ -110,7 +110,7 @@ class SystemHealthMonitor:
             from ordinaut_ext_observability.runtime.current import current_runtime
 
             runtime = current_runtime()
-            runtime.sources.database_required = True
+            runtime.collectors.database_required = True
             self._monitor = runtime.health_monitor
             self._monitor.register_check("database", lambda: _ask_host("check_database_health"), required=True)
             self._monitor.register_check("redis", _redis_is_up, required=False)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, cast
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import step_name_of
-from ordinaut_ext_observability.compat.guard import never_raises
-from ordinaut_ext_observability.compat.pipeline_runs import PipelineRuns
+from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.metrics.definitions import Metrics
-    from ordinaut_ext_observability.metrics.family import Histogram
+    from ordinaut_ext_observability.metrics.family import Counter, Histogram
     from ordinaut_ext_observability.runtime.process import Runtime
 
 __all__ = [
@@ -31,21 +31,51 @@ __all__ = [
 _MAX_WORKERS = 1000
 """Workers whose state is remembered."""
 
+_MAX_PIPELINES = 10_000
+"""Pipelines whose start or end is remembered, to time them and to count each end once."""
+
+_ENDED = inf
+
+
+def _counts(family: Callable[[Metrics], Counter], *names: str, **defaults: object) -> Any:
+    """A method that counts one; its arguments, in this order or by these names, are the labels, but for `_…`."""
+
+    @never_raises
+    def record(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
+        given = {**defaults, **dict(zip(names, args, strict=False)), **named}
+        family(_metrics()).labels(*(_text(given.get(name)) for name in names if name[0] != "_")).inc()
+
+    return record
+
 
 class OrchestrationMetrics:
     """What API, scheduler and worker report of themselves; arguments of any type become text."""
 
+    record_task_created = _counts(lambda metrics: metrics.tasks_created, "schedule_kind", "agent_id")
+    record_worker_heartbeat = _counts(lambda metrics: metrics.worker_heartbeats, "worker_id")
+    record_scheduler_tick = _counts(lambda metrics: metrics.scheduler_ticks, "result")
+    record_scheduler_job_created = _counts(lambda metrics: metrics.scheduler_jobs_created, "schedule_kind")
+    record_redis_operation = _counts(lambda metrics: metrics.redis_operations, "operation", "result")
+    record_security_event = _counts(lambda metrics: metrics.security_events, "event_type", "severity", "result")
+    record_authentication_attempt = _counts(lambda metrics: metrics.authentication_attempts, "method", "result")
+    record_jwt_token_issued = _counts(lambda metrics: metrics.jwt_tokens_issued, "agent_id", "token_type")
+    record_jwt_token_revoked = _counts(lambda metrics: metrics.jwt_tokens_revoked, "reason", reason="manual")
+    # The client's address is not kept: it would be a label without end, and a person's.
+    record_blocked_request = _counts(lambda metrics: metrics.blocked_requests, "reason")
+    record_rate_limit_violation = _counts(lambda metrics: metrics.rate_limit_violations, "_client_ip", "endpoint")
+
     def __init__(self, registry: object = None) -> None:
         """`registry` is taken for the host's sake: the metrics are on the process's own registry."""
         del registry
-        self._runs = PipelineRuns()
         self._worker_states: dict[str, str] = {}
-        self._worker_states_lock = threading.RLock()
+        self._pipelines: dict[tuple[str, int], float] = {}
+        """When the pipeline of a task in a thread was reported as started; infinite for one that ended."""
+        self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """A forked child has a lock of its own: its parent's may have been held."""
-        self._worker_states_lock = threading.RLock()
+        self._lock = threading.RLock()  # a signal's handler may report, too
 
     @never_raises
     def record_step_execution(
@@ -74,19 +104,28 @@ class OrchestrationMetrics:
         task, outcome = _text(task_id), _text(status)
         if outcome not in ("success", "failed"):
             if outcome == "started":
-                self._runs.start(task)
+                self._note_pipeline(task, time.perf_counter())
             metrics.pipeline_executions.labels(task, outcome).inc()
             return
-        ended = self._runs.end(task)
-        if ended is None:
+        since = self._note_pipeline(task, _ENDED)
+        if since == _ENDED:
             return
+        seconds = time.perf_counter() - since
         metrics.pipeline_executions.labels(task, outcome).inc()
         succeeded = outcome == "success"
         metrics.task_executions.labels("success" if succeeded else "error", "pipeline").inc()
-        metrics.runs.labels("success" if succeeded else "failed", task, "").inc()
-        if ended.seconds is not None:
-            metrics.pipeline_seconds.labels(task, "pipeline").observe(ended.seconds)
-            metrics.task_seconds.labels(task, "", str(succeeded).lower()).observe(ended.seconds)
+        _observe(metrics.pipeline_seconds, seconds, task, "pipeline")
+        self.record_task_run(task, "", outcome, seconds)
+
+    def _note_pipeline(self, task: str, since: float) -> float:
+        """What was noted before; NaN for nothing."""
+        key = (task, threading.get_ident())
+        with self._lock:
+            before = self._pipelines.pop(key, nan)
+            self._pipelines[key] = since
+            if len(self._pipelines) > _MAX_PIPELINES:
+                del self._pipelines[next(iter(self._pipelines))]
+        return before
 
     @never_raises
     def record_task_run(
@@ -97,10 +136,6 @@ class OrchestrationMetrics:
         succeeded = _text(status) in ("success", "succeeded", "completed")
         metrics.runs.labels("success" if succeeded else "failed", _text(task_id), _text(agent_id)).inc()
         _observe(metrics.task_seconds, duration, _text(task_id), _text(agent_id), str(succeeded).lower())
-
-    @never_raises
-    def record_task_created(self, schedule_kind: object = "", agent_id: object = "", **_: object) -> None:
-        _metrics().tasks_created.labels(_text(schedule_kind), _text(agent_id)).inc()
 
     @never_raises
     def record_external_tool_call(
@@ -117,16 +152,12 @@ class OrchestrationMetrics:
         _observe(metrics.tool_seconds, duration, _text(tool_address), _text(method))
 
     @never_raises
-    def record_worker_heartbeat(self, worker_id: object = "", **_: object) -> None:
-        _metrics().worker_heartbeats.labels(_text(worker_id)).inc()
-
-    @never_raises
     def update_active_workers(self, worker_id: object = "", state: object = "", count: float = 1, **_: object) -> None:
         """The worker is in this state, and in no other."""
         metrics = _metrics()
         family = metrics.worker_states
         worker, now = _text(worker_id), _text(state)
-        with self._worker_states_lock:
+        with self._lock:
             before = self._worker_states.pop(worker, None)
             self._worker_states[worker] = now
             if len(self._worker_states) > _MAX_WORKERS:
@@ -134,7 +165,7 @@ class OrchestrationMetrics:
             if before is not None and before != now:
                 family.remove(worker, before)
             family.labels(worker, now).set(float(count))
-            if not _runtime().sources.queue_is_collected:
+            if not _runtime().collectors.reads_queue:
                 metrics.active_workers.labels().set(len(self._worker_states))
 
     @never_raises
@@ -147,69 +178,26 @@ class OrchestrationMetrics:
     @never_raises
     def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
         metrics = _metrics()
-        if _runtime().sources.queue_is_collected:
+        if _runtime().collectors.reads_queue:
             return
         metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
         if priority == "all":
             metrics.queue_depth.labels().set(float(depth))
 
     @never_raises
-    def record_scheduler_tick(self, result: object = "", **_: object) -> None:
-        _metrics().scheduler_ticks.labels(_text(result)).inc()
-
-    @never_raises
-    def record_scheduler_job_created(self, schedule_kind: object = "", **_: object) -> None:
-        _metrics().scheduler_jobs_created.labels(_text(schedule_kind)).inc()
-
-    @never_raises
     def update_scheduler_lag(self, lag_seconds: float = 0.0, **_: object) -> None:
         metrics = _metrics()
-        if not _runtime().sources.queue_is_collected:
+        if not _runtime().collectors.reads_queue:
             metrics.scheduler_lag.labels().set(float(lag_seconds))
 
     @never_raises
     def update_database_connections(self, pool: object = "", state: object = "", count: float = 0, **_: object) -> None:
         _metrics().database_connections.labels(_text(pool), _text(state)).set(float(count))
 
-    @never_raises
-    def record_redis_operation(self, operation: object = "", result: object = "", **_: object) -> None:
-        _metrics().redis_operations.labels(_text(operation), _text(result)).inc()
-
-    @never_raises
-    def record_security_event(
-        self, event_type: object = "", severity: object = "", result: object = "", **_: object
-    ) -> None:
-        _metrics().security_events.labels(_text(event_type), _text(severity), _text(result)).inc()
-
-    @never_raises
-    def record_authentication_attempt(self, method: object = "", result: object = "", **_: object) -> None:
-        _metrics().authentication_attempts.labels(_text(method), _text(result)).inc()
-
-    @never_raises
-    def record_jwt_token_issued(self, agent_id: object = "", token_type: object = "", **_: object) -> None:
-        _metrics().jwt_tokens_issued.labels(_text(agent_id), _text(token_type)).inc()
-
-    @never_raises
-    def record_jwt_token_revoked(self, reason: object = "manual", **_: object) -> None:
-        _metrics().jwt_tokens_revoked.labels(_text(reason)).inc()
-
-    @never_raises
-    def record_rate_limit_violation(self, client_ip: object = "", endpoint: object = "", **_: object) -> None:
-        """The address is not kept: it would be a label without end, and a person's."""
-        del client_ip
-        _metrics().rate_limit_violations.labels(_text(endpoint)).inc()
-
-    @never_raises
-    def record_blocked_request(self, reason: object = "", client_ip: object = "", **_: object) -> None:
-        """The address is not kept."""
-        del client_ip
-        _metrics().blocked_requests.labels(_text(reason)).inc()
-
     def record_http_request(self, *_: object, **__: object) -> None:
         """Nothing: the extension counts requests."""
 
-    def record_plugin_http_request(self, *_: object, **__: object) -> None:
-        """Nothing: the extension counts requests."""
+    record_plugin_http_request = record_http_request
 
 
 orchestrator_metrics = OrchestrationMetrics()
@@ -219,30 +207,21 @@ def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callabl
     """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
     recorder = _recorder(metrics, "track_step_execution")
 
-    def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        names = dict(zip(("tool_addr", "step_id", "task_id"), args, strict=False))
-        names.update({name: kwargs[name] for name in ("tool_addr", "step_id", "task_id") if name in kwargs})
-        recorder.record_step_execution(
-            **names, duration=seconds, success=error is None, error_type=type(error).__name__ if error else None
-        )
+    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        error_type = None if error is None else type(error).__name__
+        recorder.record_step_execution(**named, duration=seconds, success=error is None, error_type=error_type)
 
-    return lambda function: within(
-        "track_step_execution", function, lambda args, kwargs: _TimedCall(args, kwargs, record)
-    )
+    return _tracking("track_step_execution", ("tool_addr", "step_id", "task_id"), record)
 
 
 def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
     recorder = _recorder(metrics, "track_task_execution")
 
-    def record(args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        names = dict(zip(("task_id", "agent_id"), args, strict=False))
-        names.update({name: kwargs[name] for name in ("task_id", "agent_id") if name in kwargs})
-        recorder.record_task_run(**names, status="success" if error is None else "failed", duration=seconds)
+    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
+        recorder.record_task_run(**named, status="success" if error is None else "failed", duration=seconds)
 
-    return lambda function: within(
-        "track_task_execution", function, lambda args, kwargs: _TimedCall(args, kwargs, record)
-    )
+    return _tracking("track_task_execution", ("task_id", "agent_id"), record)
 
 
 def track_http_requests(metrics: object = None) -> Callable[[Any], Any]:
@@ -257,12 +236,10 @@ def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, di
 
     def handle() -> tuple[bytes, dict[str, str]]:
         from ordinaut_ext_observability.metrics.negotiation import TEXT
-        from ordinaut_ext_observability.runtime.current import current_runtime
 
-        runtime = current_runtime()
-        runtime.registry.refresh()
-        text = "".join(runtime.registry.pieces(openmetrics=False))
-        return text.encode(), {"Content-Type": TEXT.content_type}
+        registry = _runtime().metrics.registry
+        registry.refresh()
+        return "".join(registry.pieces(openmetrics=False)).encode(), {"Content-Type": TEXT.content_type}
 
     return handle
 
@@ -283,18 +260,16 @@ def _recorder(metrics: object, decorator: str) -> OrchestrationMetrics:
     return cast("OrchestrationMetrics", metrics)
 
 
-class _TimedCall:
-    """A block that tells how long it took and how it ended."""
+def _tracking(
+    decorator: str, names: tuple[str, ...], record: Callable[[dict[str, Any], float, BaseException | None], None]
+) -> Callable[[Any], Any]:
+    """Decorator that records each call under the arguments of these names."""
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], record: Callable[..., None]) -> None:
-        self._arguments = args, kwargs
-        self._record = record
+    def block(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TimedBlock:
+        given = {**dict(zip(names, args, strict=False)), **{name: kwargs[name] for name in names if name in kwargs}}
+        return TimedBlock(lambda seconds, error: record(given, seconds, error))
 
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        self._record(*self._arguments, time.perf_counter() - self._started, error)
+    return lambda function: within(decorator, function, block)
 
 
 def _metrics() -> Metrics:
@@ -330,6 +305,6 @@ def __getattr__(name: str) -> Any:
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_runtime().registry)  # type: ignore[arg-type]
+        registry.register(_runtime().metrics.registry)  # type: ignore[arg-type]
         return registry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,15 +1,17 @@
 """What the running code works for: the ids that belong on its log lines and outgoing calls.
 
-They are kept in a context variable: an asyncio task, or a thread started with a copied context, sees the values of its
+They are kept in context variables: an asyncio task, or a thread started with a copied context, sees the values of its
 creator, and a change in one never shows in another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import Any, Self
+
+from ordinaut_ext_observability.correlation.ids import match_client_id, random_ids
 
 RequestIds = tuple[str, str, str, bool]
 """Correlation id, W3C trace id (32 hex digits), span id (16), and whether the caller records the trace.
@@ -31,29 +33,6 @@ work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", defaul
 """The known ones of `WORK_FIELDS`. The mapping is never changed, only replaced."""
 
 
-@contextmanager
-def bound(**ids: str | None) -> Iterator[None]:
-    """Work under these ids (of `WORK_FIELDS`) until the block ends; None leaves an id as it is."""
-    token = work_ids.set(with_ids(ids))
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # a generator closed from elsewhere: this context is not the one the block began in
-            work_ids.reset(token)
-
-
-def with_ids(ids: Mapping[str, str | None]) -> Mapping[str, str]:
-    """The current work ids with the given ones put in their place.
-
-    Raises:
-        TypeError: an id is not one of `WORK_FIELDS`.
-    """
-    unknown = ids.keys() - set(WORK_FIELDS)
-    if unknown:
-        raise TypeError(f"no such id: {', '.join(sorted(unknown))}; there are {', '.join(WORK_FIELDS)}")
-    return {**work_ids.get(), **{name: value for name, value in ids.items() if value}}
-
-
 def current_correlation_id() -> str | None:
     """The id that ties together everything done for one request, or None outside of one."""
     ids = request_ids.get()
@@ -70,3 +49,78 @@ def current_traceparent() -> str | None:
         return None
     _, trace_id, span_id, sampled = ids
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
+
+
+_Entered = tuple["RequestContext", RequestIds | None, Mapping[str, str], Any]
+
+_entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", default=None)
+"""The block that has begun in this context, the ids bound before it, and the block around it."""
+
+
+class RequestContext:
+    """Binds a correlation id, and the ids of the work at hand, to everything done in the block.
+
+    Blocks nest: the inner one inherits what it is not given, and at its end the outer one's ids are back. One object
+    may be used for many blocks, also at the same time in several tasks or threads.
+
+        with RequestContext(task_id="42", agent_id="mailer") as context:
+            logger.info("sending")  # the line carries context.correlation_id and the task's ids
+    """
+
+    def __init__(
+        self,
+        task_id: str | None = None,
+        agent_id: str | None = None,
+        *,
+        correlation_id: str | None = None,
+        run_id: str | None = None,
+        step_id: str | None = None,
+        worker_id: str | None = None,
+    ) -> None:
+        """`correlation_id` is one that came from elsewhere: 1 to 128 of `A-Za-z0-9._-`, else it is replaced.
+
+        Without one, that of the surrounding block or request is kept, or a new one made.
+        """
+        given = "" if correlation_id is None else str(correlation_id)
+        self._given_id = given if match_client_id(given.encode("utf-8", "replace")) else None
+        ids = (task_id, run_id, step_id, agent_id, worker_id)
+        # They are often UUID objects; their text is what goes on the line.
+        self._work = {name: None if value is None else str(value) for name, value in zip(WORK_FIELDS, ids, strict=True)}
+        self._first_ids: RequestIds | None = self._ids()
+        self.correlation_id = self._first_ids[0]
+        """That of the block entered last; before the first, the one it will have unless it is entered under another."""
+
+    @property
+    def context(self) -> dict[str, str | None]:
+        """The ids as a mapping, as the line's `task_context` has them."""
+        return {
+            "task_id": self._work["task_id"],
+            "agent_id": self._work["agent_id"],
+            "request_id": self.correlation_id,
+        }
+
+    def __enter__(self) -> Self:
+        first_ids, self._first_ids = self._first_ids, None
+        outer, work = request_ids.get(), work_ids.get()
+        ids = first_ids if first_ids is not None and outer is None else self._ids()
+        _entered.set((self, outer, work, _entered.get()))
+        request_ids.set(ids)
+        work_ids.set({**work, **{name: value for name, value in self._work.items() if value}})
+        self.correlation_id = ids[0]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        entered = _entered.get()
+        if entered is None or entered[0] is not self:
+            return  # a generator closed from elsewhere: this context is not the one the block began in
+        request_ids.set(entered[1])
+        work_ids.set(entered[2])
+        _entered.set(entered[3])
+
+    def _ids(self) -> RequestIds:
+        """The ids of a block that begins here."""
+        outer = request_ids.get()
+        digits = random_ids.take()
+        if outer is None:
+            return (self._given_id or digits[:32], digits[:32], digits[32:], False)
+        return (self._given_id or outer[0], outer[1], digits[32:], outer[3])

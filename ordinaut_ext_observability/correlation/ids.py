@@ -1,4 +1,4 @@
-"""Random identifiers for requests, traces and spans, and the rule for accepting a client's.
+"""Ids of requests, traces and spans: random ones, and the rules for accepting a client's.
 
 A generated correlation id is the request's W3C trace id, so one search finds its logs and its trace.
 """
@@ -20,6 +20,10 @@ MAX_ID_LENGTH = 128
 
 match_client_id = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 """Matches a correlation id that may enter logs and response headers unescaped."""
+
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?")
+_VERSION_00_LENGTH = 55
+_MAX_TRACEPARENT_LENGTH = 512
 
 
 class RandomIds:
@@ -55,3 +59,23 @@ class RandomIds:
 
 
 random_ids = RandomIds()
+
+
+def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
+    """The trace id, the caller's span id and the sampled flag of a W3C header, or None where it is invalid.
+
+    Version ff is invalid, version 00 is exactly 55 characters, a later version may go on after a dash.
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    if len(value) > _MAX_TRACEPARENT_LENGTH:
+        return None
+    match = _TRACEPARENT.fullmatch(value)
+    if match is None:
+        return None
+    version = match[1]
+    if version == b"ff" or (version == b"00" and len(value) != _VERSION_00_LENGTH):
+        return None
+    trace_id, span_id = match[2].decode(), match[3].decode()
+    if not trace_id.strip("0") or not span_id.strip("0"):
+        return None
+    return trace_id, span_id, bool(int(match[4], 16) & 1)

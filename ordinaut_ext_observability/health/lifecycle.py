@@ -95,6 +95,17 @@ class Lifecycle:
         self._monitor = monitor
         self._started = self._stopping = False
 
+    def start_watching(self) -> None:
+        """Watch the running loop, and run checks on it. Without one, it is watched from the first request on."""
+        with contextlib.suppress(RuntimeError):
+            self._loop_watch.start(asyncio.get_running_loop())
+            self._monitor.start()
+
+    def stop_watching(self) -> None:
+        """End what runs on the host's loop; call it there, or once the loop is closed."""
+        self._loop_watch.stop()
+        self._monitor.stop()
+
     def mark_starting(self) -> None:
         """The host begins to start, perhaps after having been shut down."""
         self._stopping = False

@@ -13,9 +13,8 @@ from typing import Any
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.health.model import CheckFunction, HealthCheck, HealthStatus, Outcome
-from ordinaut_ext_observability.scrub.details import mask_details
 from ordinaut_ext_observability.scrub.plain_values import text_of
-from ordinaut_ext_observability.scrub.text import mask_text
+from ordinaut_ext_observability.scrub.text import mask_details, mask_text
 
 BLOCKED_SECONDS = 1.0
 """A loop that does not run for so long is degraded, and so is a check that keeps it: people notice a second."""

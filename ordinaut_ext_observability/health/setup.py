@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import NamedTuple
@@ -13,15 +12,18 @@ from ordinaut_ext_observability.health import checks
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthCheck, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
-Event = Callable[..., None]
+_EVENTS = {
+    HealthStatus.HEALTHY: events.HEALTH_CHANGED["INFO"],
+    HealthStatus.DEGRADED: events.HEALTH_CHANGED["WARNING"],
+    HealthStatus.UNHEALTHY: events.HEALTH_CHANGED["ERROR"],
+}
 
-_LEVELS = {HealthStatus.HEALTHY: "INFO", HealthStatus.DEGRADED: "WARNING", HealthStatus.UNHEALTHY: "ERROR"}
 
-
-class Parts(NamedTuple):
+class CheckParts(NamedTuple):
     """The parts of a runtime of which checks are made."""
 
     settings: Settings
@@ -30,7 +32,7 @@ class Parts(NamedTuple):
     clock: Clock
 
 
-def make_monitor(parts: Parts, event: Event) -> HealthMonitor:
+def make_monitor(parts: CheckParts, event: events.LogEvent) -> HealthMonitor:
     """The monitor with the checks that the settings ask for."""
     health, metrics = parts.settings.health, parts.metrics
     monitor = HealthMonitor(
@@ -47,7 +49,7 @@ def make_monitor(parts: Parts, event: Event) -> HealthMonitor:
     return monitor
 
 
-def _register_checks(monitor: HealthMonitor, parts: Parts) -> None:
+def _register_checks(monitor: HealthMonitor, parts: CheckParts) -> None:
     """Have the monitor run the checks of all modules, without those that the settings leave out."""
     for module in pkgutil.iter_modules(checks.__path__):
         try:
@@ -65,14 +67,12 @@ def _count_result(metrics: Metrics, check: HealthCheck) -> None:
         metrics.health_last_success.labels(check.name).set(round(ended, 3))
 
 
-def _tell_transition(metrics: Metrics, event: Event, name: str, transition: Transition) -> None:
+def _tell_transition(metrics: Metrics, event: events.LogEvent, name: str, transition: Transition) -> None:
     after = transition.after.value if transition.after is not None else UNKNOWN
     metrics.health_transitions.labels(name, after).inc()
     if transition.before is not None or transition.after is not HealthStatus.HEALTHY:  # else well from the start
         event(
-            _LEVELS[transition.after or HealthStatus.DEGRADED],
-            "health changed",
-            "health_transition",
+            _EVENTS[transition.after or HealthStatus.DEGRADED],
             check=name,
             status=after,
             previous_status=transition.before.value if transition.before is not None else None,

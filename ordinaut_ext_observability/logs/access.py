@@ -8,46 +8,50 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.logs.timestamps import Timestamps
+from ordinaut_ext_observability.logs.event_types import ACCESS
+from ordinaut_ext_observability.logs.events import lay_out_head, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
-from ordinaut_ext_observability.scrub.safe_json import json_text
+from ordinaut_ext_observability.scrub.plain_values import json_text
 
 LOGGER_NAME = "orchestrator.api"
-
-
-@dataclass(frozen=True, slots=True)
-class AccessLogOptions:
-    """Which requests are logged. Failed requests (status 500 and above) and slow ones always are, if of that level."""
-
-    enabled: bool = True
-    sample_ratio: float = 1.0
-    """The share of the other requests that is logged, 0 to 1."""
-    slow_seconds: float = 1.0
-    """From this duration on a request is slow and its line a WARNING."""
-    least_level: str = "INFO"
-    """A line's level at least; failed requests are ERROR, slow ones WARNING, the others INFO."""
 
 
 class AccessLog:
     """Writes access lines."""
 
-    def __init__(self, writer: LogWriter, options: AccessLogOptions) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        *,
+        enabled: bool = True,
+        sample_ratio: float = 1.0,
+        slow_seconds: float = 1.0,
+        least_level: str = "INFO",
+    ) -> None:
+        """Failed requests are ERROR, slow ones WARNING, the others INFO; lines below `least_level` are not written.
+
+        `sample_ratio` is the share of the others that is logged, 0 to 1.
+        """
         self._writer = writer
-        self._timestamps = Timestamps()
-        self.enabled = options.enabled
-        least = logging.getLevelName(options.least_level)
+        self.enabled = enabled
+        least = logging.getLevelNamesMapping()[least_level]
         self._writes_errors = least <= logging.ERROR
-        self._slow_seconds = options.slow_seconds if least <= logging.WARNING else math.inf
-        self._sample_ratio = options.sample_ratio if least <= logging.INFO else 0.0
+        self._slow_seconds = slow_seconds if least <= logging.WARNING else math.inf
+        self._sample_ratio = sample_ratio if least <= logging.INFO else 0.0
         self.reset_after_fork()
         reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Lay the fixed parts of lines out anew: they name the process."""
+        code = AccessLog.emit.__code__
+        self._heads = {
+            level: f'{lay_out_head(event, LOGGER_NAME, code)},"correlation_id":"' for level, event in ACCESS.items()
+        }
 
     def layout(self, method: str, path: str, status_code: int) -> str:
         """The part of the line that is the same for every request of a method, route and status."""
@@ -76,7 +80,7 @@ class AccessLog:
         """
         correlation_id, trace_id, span_id, _ = ids
         self._writer.write(
-            f'{{"timestamp":"{self._timestamps.format(ended_at)}{self._heads[level]}{correlation_id}'
+            f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
             f"{layout}{duration_seconds * 1000:.3f}{details}}}",
             urgent=level == "ERROR",
@@ -86,20 +90,7 @@ class AccessLog:
         """Call this in the writer's thread before it writes: lines may be made then."""
         self._writer.before_writing(callback)
 
-    def wake(self) -> None:
-        """Have the writer's thread call back and write soon."""
+    def wake(self, *, urgent: bool = False) -> None:
+        """Have the writer's thread call back and write soon; at once where it is urgent."""
         if self.enabled:
-            self._writer.wake()
-
-    def reset_after_fork(self) -> None:
-        """Lay the heads of lines out anew: they name the process."""
-        self._heads = {level: _lay_out_head(level) for level in ("INFO", "WARNING", "ERROR")}
-
-
-def _lay_out_head(level: str) -> str:
-    code = AccessLog.emit.__code__
-    return (
-        f'","level":"{level}","logger":"{LOGGER_NAME}","message":"request","event_type":"api_request"'
-        f',"module":"access","function":"{code.co_name}","line":{code.co_firstlineno}'
-        f',"process":{os.getpid()},"correlation_id":"'
-    )
+            self._writer.wake(urgent=urgent)

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import select
-import selectors
 import socket
 import stat
 import sys
@@ -19,7 +18,7 @@ from typing import Literal
 # Below are the numbers of the standard streams: ours must not become one of them.
 _LEAST_OWN_NUMBER = 3
 
-_ANY_SIZE = 1 << 30
+_RETRY_MILLISECONDS = 1000
 
 
 def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
@@ -74,21 +73,31 @@ class Destination:
 
         Waits for a destination that is full. Where the last line broke off, the next begins on a line of its own.
         """
-        rest = memoryview(b"\n" + data if self._torn else data)
+        data = b"\n" + data if self._torn else data
+        # A pipe takes no more at once than other processes cannot write in between.
+        # Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
+        at_once = select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else len(data)
+        sent = 0
         with contextlib.suppress(OSError, ValueError):
-            while rest:
-                rest = rest[self._write_some(rest) :]
-        sent = len(data) - len(rest)
-        if sent >= 0:  # else the line break due from before is still due
-            self._torn = data[max(sent - 1, 0) : sent] not in (b"", b"\n")
-        return data.count(b"\n", 0, max(sent, 0))
+            while sent < len(data):
+                sent += self._write_some(data, sent, at_once)
+        if sent:
+            torn, self._torn = self._torn, data[sent - 1 : sent] != b"\n"
+            return data.count(b"\n", 0, sent) - torn
+        return 0
 
-    def _write_some(self, data: memoryview) -> int:
+    def _write_some(self, data: bytes, start: int, at_once: int) -> int:
+        """Write as many whole lines as fit; a line that alone is longer stays whole."""
         number = self._find_number()
+        end = start + at_once
+        if end < len(data):
+            end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1
         try:
-            return os.write(number, _whole_lines(data, self._bytes_at_once()))
-        except BlockingIOError:
-            _wait_until_writable(number)
+            return os.write(number, memoryview(data)[start:end])
+        except BlockingIOError:  # shared with a program that set it not to block
+            poll = select.poll()
+            poll.register(number, select.POLLOUT)
+            poll.poll(_RETRY_MILLISECONDS)
             return 0
 
     def _find_number(self) -> int:
@@ -98,36 +107,8 @@ class Destination:
                     return number
         raise OSError(errno.EBADF, "what lines were written to has been closed")
 
-    def _bytes_at_once(self) -> int:
-        """Most that is written in one call: into a pipe, no more than other processes cannot write in between.
-
-        Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
-        """
-        return select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else _ANY_SIZE
-
 
 def _identity(file_descriptor: int) -> tuple[int, int, int]:
     """The device, the inode and the kind of an open file."""
     status = os.fstat(file_descriptor)
     return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
-
-
-def _whole_lines(data: memoryview, limit: int) -> memoryview:
-    """Cut the data to as many whole lines as fit; a line that alone is longer stays whole."""
-    if len(data) <= limit:
-        return data
-    last = bytes(data[:limit]).rfind(b"\n")
-    if last >= 0:
-        return data[: last + 1]
-    end, searched = -1, limit
-    while end < 0 and searched < len(data):
-        searched *= 4  # not all at once: the line is copied for the search
-        end = bytes(data[:searched]).find(b"\n")
-    return data[: end + 1] if end >= 0 else data
-
-
-def _wait_until_writable(file_descriptor: int) -> None:
-    """A destination shared with another program may have been set not to block."""
-    with selectors.PollSelector() as selector:
-        selector.register(file_descriptor, selectors.EVENT_WRITE)
-        selector.select(1.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from ordinaut_ext_observability.logs.handler import JsonHandler
+from ordinaut_ext_observability.logs.records import JsonHandler
 from ordinaut_ext_observability.logs.structlog_bridge import StructlogBridge
 from ordinaut_ext_observability.logs.writer import LogWriter
 
@@ -17,12 +17,11 @@ _UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi")
 _UVICORN_ACCESS = "uvicorn.access"
 
 
-@dataclass(frozen=True, slots=True)
-class _LoggerState:
+class _LoggerState(NamedTuple):
     """How a logger was before we touched it."""
 
     logger: logging.Logger
-    handlers: tuple[logging.Handler, ...]
+    handlers: list[logging.Handler]
     level: int
     propagate: bool
 
@@ -39,7 +38,6 @@ class LoggingSetup:
         """`level` is one of `LEVELS`; `replaces_access_log`: uvicorn's access lines end, since ours say more."""
         self._replaces_access_log = replaces_access_log
         self._handler = JsonHandler(writer)
-        self._handler.owner = self
         self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
@@ -75,72 +73,51 @@ class LoggingSetup:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
             if not self._taken:
-                self._remember()
-            self._take_over()
+                self._put_back_own()
+                names = (*_UVICORN_LOGGERS, _UVICORN_ACCESS, None)
+                self._taken = [_state(logging.getLogger(name)) for name in names]
+                _configured.append(self)
+            for name in _UVICORN_LOGGERS:
+                _replace_handlers(logging.getLogger(name), propagate=True)
+            access = logging.getLogger(_UVICORN_ACCESS)
+            if self._replaces_access_log:  # without any handler the standard library would print warnings itself
+                _replace_handlers(access, self._nowhere, propagate=False)
+            else:
+                _replace_handlers(access, propagate=True)
+            _replace_handlers(logging.getLogger(), self._handler, propagate=True)
+            self._structlog.take()
             logging.getLogger().setLevel(level.upper() if level is not None else self._level)
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
         with self._lock:
-            above = self._find_above()
-            if above is not None:
-                above._inherit(self)  # noqa: SLF001 - another of this class
-            else:
-                for state in reversed(self._taken):
-                    state.put_back()
-                self._structlog.give_back()
-            for state in self._own.values():
-                state.put_back()
-            self._taken = []
-            self._own.clear()
+            if self in _configured:
+                above = _configured[_configured.index(self) + 1 :]
+                if above:  # was configured over this one: puts back, in the end, what this one would have
+                    above[0]._taken = self._taken  # noqa: SLF001 - another of this class
+                    above[0]._structlog, self._structlog = self._structlog, StructlogBridge()  # noqa: SLF001
+                else:
+                    for state in reversed(self._taken):
+                        state.put_back()
+                    self._structlog.give_back()
+                self._taken = []
+                _configured.remove(self)
+            self._put_back_own()
 
-    def _remember(self) -> None:
+    def _put_back_own(self) -> None:
         for state in self._own.values():
             state.put_back()
         self._own.clear()
-        names = (*_UVICORN_LOGGERS, _UVICORN_ACCESS)
-        self._taken = [*(_state(logging.getLogger(name)) for name in names), _state(logging.getLogger())]
-
-    def _take_over(self) -> None:
-        for name in _UVICORN_LOGGERS:
-            logging.getLogger(name).handlers.clear()
-            logging.getLogger(name).propagate = True
-        logging.getLogger().handlers[:] = [self._handler]
-        self._structlog.take()
-        self._take_access_log()
-
-    def _take_access_log(self) -> None:
-        access = logging.getLogger(_UVICORN_ACCESS)
-        if not self._replaces_access_log:
-            access.handlers.clear()
-            access.propagate = True
-            return
-        # Without any handler the standard library would print warnings itself.
-        access.handlers[:] = [self._nowhere]
-        access.propagate = False
-
-    def _find_above(self) -> LoggingSetup | None:
-        """The setup that was configured over this one and has not been restored."""
-        found: LoggingSetup | None = None
-        owner = _owner(logging.getLogger().handlers)
-        while owner is not None and owner is not self:
-            found = owner
-            owner = _owner(owner._root_handlers())  # noqa: SLF001
-        return found if owner is self else None
-
-    def _root_handlers(self) -> tuple[logging.Handler, ...]:
-        return self._taken[-1].handlers if self._taken else ()
-
-    def _inherit(self, below: LoggingSetup) -> None:
-        """Put back, in the end, what the setup below this one would have."""
-        self._taken = below._taken
-        self._structlog, below._structlog = below._structlog, StructlogBridge()
 
 
-def _owner(handlers: list[logging.Handler] | tuple[logging.Handler, ...]) -> LoggingSetup | None:
-    owners = [handler.owner for handler in handlers if isinstance(handler, JsonHandler)]
-    return owners[0] if owners and isinstance(owners[0], LoggingSetup) else None
+# Those that hold the process's one root logger, each configured over the one before.
+_configured: list[LoggingSetup] = []
 
 
 def _state(logger: logging.Logger) -> _LoggerState:
-    return _LoggerState(logger, tuple(logger.handlers), logger.level, logger.propagate)
+    return _LoggerState(logger, list(logger.handlers), logger.level, logger.propagate)
+
+
+def _replace_handlers(logger: logging.Logger, *handlers: logging.Handler, propagate: bool) -> None:
+    logger.handlers[:] = handlers
+    logger.propagate = propagate

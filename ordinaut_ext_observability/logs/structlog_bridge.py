@@ -1,21 +1,19 @@
 """structlog's events as records of the standard library, for as long as this is asked for.
 
 The host's own processors and bound logger class stay; only what renders, at the end, gives way. What its processors
-did to an event is kept, but for fields that our line has anyway.
+did to an event is kept, but for fields that our line has anyway. structlog is not imported for this.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, MutableMapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import MutableMapping
+from types import FrameType, FunctionType
 from typing import Any
 
-from ordinaut_ext_observability.logs.formatter import RECORD_FIELDS
-from ordinaut_ext_observability.logs.structlog_logger import RecordLogger, format_stack, make_logger
-
-_TAKEN = RECORD_FIELDS | {"message", "asctime"}
+from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 
 # structlog's processors are known by name, since what is not used need not be imported.
 _RENDERERS = frozenset(("JSONRenderer", "KeyValueRenderer", "LogfmtRenderer", "ConsoleRenderer"))
@@ -42,9 +40,14 @@ _MESSAGE_FIELDS = ("message", "msg")
 
 _MISSING = object()
 
+# The methods of loggers whose level has another name; of the rest, what is no level is INFO.
+_LEVELS = {"warn": "WARNING", "err": "ERROR", "exception": "ERROR", "failure": "ERROR", "fatal": "CRITICAL"}
+
+_BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
+
 
 class StructlogBridge:
-    """Takes structlog's events, and gives structlog back as it was. It is not imported for this."""
+    """Takes structlog's events, and gives structlog back as it was."""
 
     def __init__(self) -> None:
         self._before: dict[str, Any] | None = None
@@ -64,8 +67,8 @@ class StructlogBridge:
             return
         self._before = current if structlog.is_configured() else {}
         structlog.configure(
-            processors=processors if is_taken else _processors_around(processors),
-            logger_factory=make_logger,
+            processors=processors if is_taken else [_ToRecord(processors)],
+            logger_factory=_make_logger,
             cache_logger_on_first_use=False,
         )
 
@@ -81,149 +84,144 @@ class StructlogBridge:
             structlog.reset_defaults()
 
 
-@dataclass(slots=True)
+class _ToRecord:
+    """The only processor: runs the host's, and logs what they made of the event.
+
+    For a logger that is not of our factory it is what the host's processors make of the event.
+    """
+
+    def __init__(self, processors: list[Any]) -> None:
+        self._all = processors
+        names = [getattr(processor, "__name__", None) or type(processor).__name__ for processor in processors]
+        end = next((index for index, name in enumerate(names) if name in _RENDERERS), max(len(names) - 1, 0))
+        modules = [str(getattr(processor, "__module__", "")) for processor in processors[:end]]
+        host_has_own = any(module.partition(".")[0] != "structlog" for module in modules)
+        self._kept: list[tuple[Any, tuple[str, ...]]] = []
+        if "merge_contextvars" not in names:
+            self._kept.append((sys.modules["structlog"].contextvars.merge_contextvars, ()))
+        for processor, name in zip(processors[:end], names, strict=False):
+            stamper: Any = getattr(processor, "stamper", processor) if "TimeStamper" in name else None
+            added = (stamper.key,) if hasattr(stamper, "key") else _ADDED.get(name, ())
+            # What it adds, our line has; only processors of the host's own may want to see it.
+            if name != _LEFT_OUT and (host_has_own or not added or name == _CALL_SITE):
+                self._kept.append((processor, added))
+
+    def __call__(self, logger: Any, method: str, fields: Any) -> Any:
+        if not isinstance(logger, _NamedLogger):
+            for processor in self._all:
+                fields = processor(logger, method, fields)
+            return fields
+        event = _Event(fields)
+        for processor, added in self._kept:
+            fields = processor(logger, method, fields)
+            event.follow(fields, added)
+        level = logging.getLevelNamesMapping().get(_LEVELS.get(method, method.upper()), logging.INFO)
+        if logger.isEnabledFor(level):
+            if isinstance(fields, MutableMapping):
+                event.log(logger.logger, level, fields)
+            else:  # text: another than the last processor renders
+                log_record(logger.logger, level, _calling_frame(), fields, (), {})
+        raise sys.modules["structlog"].DropEvent  # it is logged
+
+
 class _Event:
     """Notes about an event while the host's processors change it."""
 
-    given: dict[str, Any]
-    outer: _Event | None
-    """The event being processed when this one was logged: a processor may log."""
-    message: Any
-    place: str = "event"
-    """The name of the field in which the message is."""
-    added: dict[str, Any] = field(default_factory=dict)
-    """Fields of processors that add what our line has, with the values these gave them."""
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._given = dict(fields)
+        self._message: Any = fields.get("event", _MISSING)
+        self._place = "event"
+        """The name of the field in which the message is."""
+        self._added: dict[str, Any] = {}
+        """Fields of processors that add what our line has, with the values these gave them."""
 
-    def follow_message(self, fields: dict[str, Any]) -> None:
-        """Find the message after a processor: moved it is the same object, changed it is in the same place.
+    def follow(self, fields: Any, added: tuple[str, ...]) -> None:
+        """Note what a processor did, which adds these fields, and find the message.
 
-        One that was moved and changed at once is known by its usual names.
+        Moved it is the same object, changed it is in the same place, both at once it has one of its usual names.
         """
-        new = [name for name, value in fields.items() if value is not self.given.get(name, _MISSING)]
-        places = [name for name in new if fields[name] is self.message]
-        if not places and self.place not in fields:
-            places = [name for name in _MESSAGE_FIELDS if name in new]
-        if places:
-            self.place = places[0]
-        self.message = fields.get(self.place, self.message)
+        if not isinstance(fields, dict):
+            return
+        for name in added:
+            value = fields.get(name)
+            if value is not None and value is not self._given.get(name):
+                self._added[name] = value
+        if fields.get(self._place, _MISSING) is not self._message:
+            new = [name for name, value in fields.items() if value is not self._given.get(name, _MISSING)]
+            places = [name for name in new if fields[name] is self._message]
+            if not places and self._place not in fields:
+                places = [name for name in _MESSAGE_FIELDS if name in new]
+            self._place = places[0] if places else self._place
+            self._message = fields.get(self._place, self._message)
 
-    def take_message(self, fields: MutableMapping[str, Any]) -> Any:
-        """The message, which is then in no field."""
-        for name in (*_MESSAGE_FIELDS, self.place):
-            if fields.get(name, _MISSING) is self.message and (
-                name == self.place or self.given.get(name, _MISSING) is not self.message
+    def log(self, logger: logging.Logger, level: int, fields: MutableMapping[str, Any]) -> None:
+        """Make it a record, without the fields that our line has anyway."""
+        frame = _calling_frame()
+        exception = self._take_exception(fields)
+        stack = self._added.get("stack")
+        if fields.pop("stack_info", None) and not stack:
+            stack = f"Stack (most recent call last):\n{''.join(traceback.format_stack(frame)).rstrip()}"
+        for name, value in self._added.items():
+            if fields.get(name) is value:
+                self._take(fields, name)
+        for name in (*_MESSAGE_FIELDS, self._place):
+            if fields.get(name, _MISSING) is self._message and (
+                name == self._place or self._given.get(name, _MISSING) is not self._message
             ):
-                self.take_field(fields, name)
-        return "" if self.message is _MISSING else self.message
+                self._take(fields, name)
+        message = "" if self._message is _MISSING else self._message
+        args = tuple(fields.pop("positional_args", ()))
+        log_record(logger, level, frame, message, args, fields, **exception, stack_info=stack)
 
-    def take_exception(self, fields: MutableMapping[str, Any]) -> tuple[Any, str | None]:
+    def _take_exception(self, fields: MutableMapping[str, Any]) -> dict[str, Any]:
         """The exception, and its text where the host's processors rendered it; from wherever they put it."""
-        rendered = self.added.get("exception")
+        rendered = self._added.get("exception")
         if rendered is None:
-            return fields.pop("exc_info", None), None
+            return {"exc_info": fields.pop("exc_info", None)}
         text = rendered
         if fields.get("exception", rendered) is not rendered:  # what the host's processors made of it
-            text = self.take_field(fields, "exception")
+            text = self._take(fields, "exception")
         for name in [name for name, value in fields.items() if value is rendered]:
-            self.take_field(fields, name)
-        return fields.pop("exc_info", self.given.get("exc_info", True)), text if isinstance(text, str) else None
+            self._take(fields, name)
+        exc_info = fields.pop("exc_info", self._given.get("exc_info", True))
+        return {"exc_info": exc_info, "exc_text": text if isinstance(text, str) else None}
 
-    def take_field(self, fields: MutableMapping[str, Any], name: str) -> Any:
+    def _take(self, fields: MutableMapping[str, Any], name: str) -> Any:
         """The field's value; one that was given under this name is back in its place."""
         value = fields.pop(name)
-        if name != "event" and name in self.given:
-            fields[name] = self.given[name]
+        if name != "event" and name in self._given:
+            fields[name] = self._given[name]
         return value
 
 
-_event: ContextVar[_Event | None] = ContextVar("ordinaut_structlog_event", default=None)
+class _NamedLogger:
+    """A logger of the standard library; what it is asked to log has been logged by then."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.logger, name)
 
 
-def _processors_around(processors: list[Any]) -> list[Any]:
-    """The host's processors up to what renders, and ours between them."""
-    names = [getattr(processor, "__name__", None) or type(processor).__name__ for processor in processors]
-    end = next((index for index, name in enumerate(names) if name in _RENDERERS), max(len(names) - 1, 0))
-    host_has_own = any(not _is_structlogs(processor) for processor in processors[:end])
-    around: list[Any] = [_remember]
-    if "merge_contextvars" not in names:
-        around.insert(0, sys.modules["structlog"].contextvars.merge_contextvars)
-    for processor, name in zip(processors[:end], names, strict=False):
-        time_field = getattr(getattr(processor, "stamper", processor), "key", None) if "TimeStamper" in name else None
-        added = (time_field,) if time_field else _ADDED.get(name, ())
-        # What it adds, our line has; only processors of the host's own may want to see it.
-        if name != _LEFT_OUT and (host_has_own or not added or name == _CALL_SITE):
-            around += [processor, _watch(added)]
-    return [*around, _ToRecord(processors)]
+def _make_logger(*names: Any) -> _NamedLogger:
+    """Make a logger as structlog's own factory does: under the name given, else that of the calling module."""
+    name = names[0] if names and isinstance(names[0], str) else _calling_frame().f_globals.get("__name__", "structlog")
+    return _NamedLogger(logging.getLogger(name))
 
 
-def _is_structlogs(processor: Any) -> bool:
-    return str(getattr(processor, "__module__", "")).partition(".")[0] == "structlog"
+def _calling_frame() -> FrameType:
+    """The frame of the code that logged.
+
+    structlog's asynchronous methods log in a thread of a pool, and remember the frame that awaits them; where that is
+    asyncio's, which runs them as a task, the code that runs asyncio is named.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - as the standard library finds a caller
+    awaiting = getattr(sys.modules["structlog"].contextvars, "_ASYNC_CALLING_STACK", None)
+    return calling_frame(frame if awaiting is None else awaiting.get(frame), _BETWEEN)
 
 
-def _remember(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    outer = _event.get()
-    if outer is not None:
-        # That of an event that was dropped is never taken away: keep no more than one.
-        outer.outer = None
-    _event.set(_Event(dict(event), outer, event.get("event", _MISSING)))
-    return event
-
-
-def _watch(added: tuple[str, ...]) -> Callable[[Any, str, Any], Any]:
-    """A processor that notes what the one before it did; `added` are the fields it adds."""
-
-    def watch(_logger: Any, _method: str, fields: Any) -> Any:
-        event = _event.get()
-        if event is None or not isinstance(fields, dict):
-            return fields
-        for name in added:
-            value = fields.get(name)
-            if value is not None and value is not event.given.get(name):
-                event.added[name] = value
-        if fields.get(event.place, _MISSING) is not event.message:
-            event.follow_message(fields)
-        return fields
-
-    return watch
-
-
-class _ToRecord:
-    """Makes an event the arguments of `RecordLogger`; for any other logger, what the host's own processors make."""
-
-    def __init__(self, host_processors: list[Any]) -> None:
-        self._host_processors = host_processors
-
-    def __call__(self, logger: Any, method: str, fields: Any) -> Any:
-        event = _event.get() or _Event({}, None, _MISSING)
-        _event.set(event.outer)
-        if not isinstance(logger, RecordLogger):
-            fields = event.given
-            for processor in self._host_processors:
-                fields = processor(logger, method, fields)
-            return fields
-        if not isinstance(fields, MutableMapping):  # text: another than the last processor renders
-            return {"msg": fields}
-        exc_info, exc_text = event.take_exception(fields)
-        stack = event.added.get("stack") or (format_stack() if fields.pop("stack_info", None) else None)
-        for name, value in event.added.items():
-            if fields.get(name) is value:
-                event.take_field(fields, name)
-        return {
-            "msg": event.take_message(fields),
-            "args": tuple(fields.pop("positional_args", ())),
-            "exc_info": exc_info,
-            "exc_text": exc_text,
-            "stack": stack,
-            "extra": _with_free_names(fields),
-        }
-
-
-def _with_free_names(fields: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The fields; names that a record has get the suffix `_`."""
-    extra: dict[str, Any] = {}
-    for name, value in fields.items():
-        free = name
-        while free in _TAKEN or free in extra or (free != name and free in fields):
-            free = f"{free}_"
-        extra[free] = value
-    return extra
+# Processors find the code that logged beyond the frames of modules called structlog: this one's is to be among them.
+_ToRecord.__call__ = FunctionType(  # type: ignore[method-assign]
+    _ToRecord.__call__.__code__, {**globals(), "__name__": "structlog"}
+)

@@ -12,13 +12,18 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.logs.destination import Destination
 
-GATHER_SECONDS = 0.02
-"""How long lines are gathered before one write; at most this much is lost with a killed process."""
+GATHER_SECONDS = 0.1
+"""How long lines are gathered before one write, since waking the thread for each costs more than the lines.
+
+At most this much is lost with a killed process; urgent lines and full batches do not wait.
+"""
 
 MAX_QUEUED_LINES = 20_000
 """Lines kept while the destination does not take them; urgent ones may use as many again."""
@@ -27,6 +32,20 @@ CLOSE_SECONDS = 0.4
 """Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
 
 _LINES_PER_WRITE = 1000
+
+# How soon the thread is to write.
+_IDLE, _SOON, _NOW = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterReports:
+    """Functions that are told what a writer did: called in its thread, `dropped` also in a caller's."""
+
+    written: Callable[[int], object] = lambda _lines: None
+    dropped: Callable[[int], object] = lambda _lines: None
+    cpu_seconds: Callable[[float], object] = lambda _seconds: None
+    error: Callable[[Exception], object] = lambda _error: None
+    """Told what another callback raised."""
 
 
 class LogWriter:
@@ -38,23 +57,14 @@ class LogWriter:
     def __init__(
         self,
         file_descriptor: int | None,
+        reports: WriterReports | None = None,
         *,
         max_queued_lines: int = MAX_QUEUED_LINES,
-        on_written: Callable[[int], None] = lambda _lines: None,
-        on_dropped: Callable[[int], None] = lambda _lines: None,
-        on_cpu_seconds: Callable[[float], None] = lambda _seconds: None,
-        on_error: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
-        """Lines go to what the descriptor stands for now; without one they are dropped, and counted.
-
-        `on_error` is told what another callback raised; like the others it is called in the writer's thread.
-        """
+        """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
         self._destination = Destination(file_descriptor)
+        self._reports = reports or WriterReports()
         self._max_queued_lines = max_queued_lines
-        self._on_written = on_written
-        self._on_dropped = on_dropped
-        self._on_cpu_seconds = on_cpu_seconds
-        self._on_error = on_error
         self._before_writing: list[Callable[[], None]] = []
         self._process_ends = False
         self.reset_after_fork()
@@ -64,35 +74,38 @@ class LogWriter:
     def reset_after_fork(self) -> None:
         """Begin as a writer that has written nothing."""
         self._queue: deque[str] = deque()
-        self._awake = False
-        self._wake_event = threading.Event()
-        self._hurry = threading.Event()
-        self._state = threading.Condition()
-        # What the condition guards. The thread ends only when it is asked to and nothing is queued.
+        self._flushes: deque[threading.Event] = deque()
+        self._pace = _IDLE
+        # Of all ways to wake a thread this one may be used anywhere: in a signal's handler, in a destructor.
+        self._bell: SimpleQueue[int] = SimpleQueue()
+        self._lock = threading.RLock()
+        # What the lock guards. The thread ends only when it is asked to and nothing is queued.
         self._thread: threading.Thread | None = None
         self._ending = False
-        self._rounds_begun = 0
-        self._rounds_done = 0
-        self._rounds_wanted = 0
-        self._ends_with_worker = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
-        """Queue one line, without its line break. `urgent` lines are kept when others are dropped."""
+        """Queue one line, without its line break. `urgent` lines do not wait, and are kept when others are dropped."""
         queue = self._queue
-        limit = self._max_queued_lines
-        if len(queue) >= (2 * limit if urgent else limit):
-            self._on_dropped(1)
+        queued = len(queue)
+        if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):
+            self._reports.dropped(1)
             return
         queue.append(line)
-        if not self._awake:
-            self.wake()
+        if self._pace == _IDLE or urgent or queued >= _LINES_PER_WRITE:
+            self.wake(urgent=urgent or queued >= _LINES_PER_WRITE)
 
-    def wake(self) -> None:
-        """Have the thread write soon."""
-        if not self._awake:
-            self._awake = True
-            self._start()
-            self._wake_event.set()
+    def wake(self, *, urgent: bool = False) -> None:
+        """Have the thread write soon, or now."""
+        pace = _NOW if urgent else _SOON
+        if self._pace >= pace:
+            return
+        with self._lock:
+            self._pace = pace
+            if self._has_thread():
+                self._bell.put(pace)
+            else:
+                self._pace = _IDLE
+                self._write_queued()
 
     def before_writing(self, callback: Callable[[], None]) -> None:
         """Call this in the thread before it takes the queued lines: more may be queued then."""
@@ -107,14 +120,10 @@ class LogWriter:
         """Wait until what is queued now has been written; False if that took too long."""
         if self._thread is None and not self._queue and not self._before_writing:
             return True
-        with self._state:
-            wanted = self._rounds_wanted = self._rounds_begun + 1
-        self._start()
-        self._hurry.set()
-        self._wake_event.set()
-        timeout = 0.0 if self._process_ends else timeout_seconds  # logging.shutdown() asks once more
-        with self._state:
-            return self._state.wait_for(lambda: self._rounds_done >= wanted, timeout)
+        written = threading.Event()
+        self._flushes.append(written)
+        self.wake(urgent=True)
+        return written.wait(0.0 if self._process_ends else timeout_seconds)  # logging.shutdown() asks once more
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Write what is queued and end the thread. Lines written later start it again.
@@ -123,11 +132,11 @@ class LogWriter:
         """
         deadline = monotonic_seconds() + timeout_seconds
         self.flush(timeout_seconds)
-        with self._state:
+        with self._lock:
             thread = self._thread
             self._ending = True
-        self._wake_event.set()
         if thread is not None:
+            self._bell.put(_NOW)
             thread.join(max(0.0, deadline - monotonic_seconds()))
 
     def end_with_process(self) -> None:
@@ -137,86 +146,61 @@ class LogWriter:
         self._process_ends = True
         self.close(0.0 if stuck else CLOSE_SECONDS)
 
-    def _start(self) -> None:
-        """Start the thread unless it runs. While the process ends there are no new threads: then write here."""
+    def _has_thread(self) -> bool:
+        """Start the thread unless it runs; False where there can be none, as while the process ends."""
         if self._thread is not None:
-            return
-        with self._state:
-            if self._thread is not None:
-                return
-            self._ending = False
-            self._hurry.clear()
-            if self._process_ends or sys.is_finalizing():
-                self._awake = False
-                self._round()
-                return
-            self._end_with_worker()
-            thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                self._awake = False
-                self._round()
-            else:
-                self._thread = thread
-
-    def _end_with_worker(self) -> None:
-        """Workers of `multiprocessing` end without what is registered with `atexit`."""
+            return True
+        self._ending = False
+        if self._process_ends or sys.is_finalizing():
+            return False
         util = sys.modules.get("multiprocessing.util")
-        if util is not None and not self._ends_with_worker:
-            self._ends_with_worker = True
+        if util is not None:  # its workers end without what is registered with `atexit`
             util.Finalize(self, _end, (weakref.ref(self),), exitpriority=0)
+        thread = threading.Thread(target=self._run, name="observability-log-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
 
     def _run(self) -> None:
         while not self._has_ended():
-            self._wake_event.wait()
-            if not self._ending:
-                self._hurry.wait(GATHER_SECONDS)
-            self._hurry.clear()
-            self._wake_event.clear()
-            self._awake = False  # before the queue is emptied: a line added from here on wakes the thread again
+            if self._bell.get() != _NOW:
+                with contextlib.suppress(Empty):  # whatever rings next is in a hurry
+                    self._bell.get(timeout=GATHER_SECONDS)
+            self._pace = _IDLE  # before the queue is emptied: a line added from here on wakes the thread again
             started = thread_cpu_seconds()
-            self._round()
-            self._call(self._on_cpu_seconds, thread_cpu_seconds() - started)
+            self._write_queued()
+            self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)
 
     def _has_ended(self) -> bool:
-        with self._state:
-            if self._ending:
-                self._awake = False  # before the queue is looked at: a line added from here on starts a new thread
-                if not self._queue and self._rounds_done >= self._rounds_wanted:
-                    self._thread = None
-                    return True
-                self._wake_event.set()
-            return False
+        with self._lock:
+            if self._ending and self._pace == _IDLE and not self._queue:
+                self._thread = None  # a line added from here on starts a new one
+            return self._thread is None
 
-    def _round(self) -> None:
-        """Write what is queued."""
-        with self._state:
-            self._rounds_begun += 1
-            this_round = self._rounds_begun
+    def _write_queued(self) -> None:
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         for callback in self._before_writing:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
             written = self._destination.write_lines(data)
-            self._count(written, len(lines) - written)
-        with self._state:
-            self._rounds_done = this_round
-            self._state.notify_all()
+            if written:
+                self._call(self._reports.written, written)
+            if written < len(lines):
+                self._call(self._reports.dropped, len(lines) - written)
+        for flush in flushes:
+            flush.set()
 
-    def _count(self, written: int, dropped: int) -> None:
-        if written:
-            self._call(self._on_written, written)
-        if dropped:
-            self._call(self._on_dropped, dropped)
-
-    def _call(self, callback: Callable[..., None], *arguments: float) -> None:
+    def _call(self, callback: Callable[..., object], *arguments: float) -> None:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
             with contextlib.suppress(Exception):  # there is nobody left to tell
-                self._on_error(error)
+                self._reports.error(error)
 
 
 def _end(writer: weakref.ref[LogWriter]) -> None:

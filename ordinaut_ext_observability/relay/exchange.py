@@ -42,6 +42,7 @@ class Exchange:
         """Families of which this process publishes nothing: somebody else publishes for all what it counts there."""
         self._publisher = Publisher(self._published, metrics.relay_failures.labels("number").inc)
         self._store: RelayStore | None = None
+        self._of_parent: RelayStore | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -51,7 +52,9 @@ class Exchange:
         self._others: list[Said] = []
 
     def reset_after_fork(self) -> None:
-        """Count from zero: what the parent counted is the parent's. A store opens another connection by itself."""
+        """Have no connection, and count from zero: what the parent counted is the parent's."""
+        # Kept: what is thrown away closes itself, and might end the parent's connection.
+        self._of_parent, self._store = self._store or self._of_parent, None
         self._begin()
         self._publisher.skip()
 

@@ -13,8 +13,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.correlation.ids import match_client_id
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import match_client_id, parse_traceparent
 
 TTL_SECONDS = 3600.0
 """Work that waits for longer has no origin any more: nobody looks for its lines together."""

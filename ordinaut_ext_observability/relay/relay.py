@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
@@ -19,7 +20,7 @@ from ordinaut_ext_observability.relay.siblings import Siblings
 class StoreState:
     """How the store has answered, told to the log where it changes."""
 
-    def __init__(self, metrics: Metrics, clock: Clock, event: Callable[..., None]) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock, event: events.LogEvent) -> None:
         self._metrics = metrics
         self._clock = clock
         self._event = event
@@ -38,11 +39,11 @@ class StoreState:
 
     def answered(self, store: str | None) -> None:
         """Note an answer of the store of this name."""
-        message = "relay open" if self._answered_at is None else "relay store answers again" if self.failing else ""
+        event = events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED if self.failing else None
         self._answered_at = self._clock.monotonic()
         self.failing = False
-        if message:
-            self._event("INFO", message, "relay", store=store)
+        if event is not None:
+            self._event(event, store=store)
 
     def failed(self, error: Exception) -> None:
         """Note a failure, of the store's or of ours."""
@@ -52,7 +53,7 @@ class StoreState:
             return
         self._metrics.relay_failures.labels("store").inc()
         if not was_failing:
-            self._event("WARNING", "relay store does not answer", "relay", reason=str(error))
+            self._event(events.RELAY_FAILED, reason=str(error))
 
 
 class Relay:
@@ -70,7 +71,7 @@ class Relay:
         clock: Clock,
         siblings: Siblings,
         interval_seconds: float,
-        event: Callable[..., None],
+        event: events.LogEvent,
     ) -> None:
         """Nothing is started or connected to. `event` logs what happens to the store."""
         self.exchange = exchange

@@ -47,8 +47,8 @@ def release(runtime: Runtime) -> None:
     runtime.stop()
     if runtime is not _current:
         with _current_lock:  # one by one: each gives back what it took of the process's logging
-            runtime.logging.restore()
-        runtime.log_writer.end_with_process()
+            runtime.logs.setup.restore()
+        runtime.logs.writer.end_with_process()
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -57,7 +57,7 @@ def get_logger(name: str) -> logging.Logger:
     With `ORDINAUT_OBS_DISABLED` the logger is that of the standard library, untouched.
     """
     runtime = current_runtime()
-    return logging.getLogger(name) if runtime.settings.general.disabled else runtime.logging.get_logger(name)
+    return logging.getLogger(name) if runtime.settings.general.disabled else runtime.logs.setup.get_logger(name)
 
 
 def configure_logging(level: str | None = None) -> None:
@@ -74,12 +74,12 @@ def configure_logging(level: str | None = None) -> None:
     """
     runtime = current_runtime()
     if not runtime.settings.general.disabled:
-        runtime.logging.configure(level)
+        runtime.logs.setup.configure(level)
 
 
 def restore_logging() -> None:
     """Put every logger back as it was before `configure_logging` and `get_logger`."""
-    current_runtime().logging.restore()
+    current_runtime().logs.setup.restore()
 
 
 def instrument_connection(connection: Any) -> Any:
@@ -92,7 +92,7 @@ def instrument_connection(connection: Any) -> Any:
     runtime = current_runtime()
     if runtime.settings.general.disabled:
         return connection
-    return InstrumentedConnection(connection, runtime.sources.database_metrics())
+    return InstrumentedConnection(connection, runtime.clients.metrics())
 
 
 def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
@@ -106,7 +106,7 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
     runtime = current_runtime()
     if runtime.settings.general.disabled:
         return pool
-    return InstrumentedPool(pool, runtime.sources.database_metrics(), name)
+    return InstrumentedPool(pool, runtime.clients.metrics(), name)
 
 
 def _current_metrics() -> Metrics | None:

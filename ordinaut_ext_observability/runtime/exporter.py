@@ -12,7 +12,7 @@ def export_once(runtime: Runtime) -> None:
 
     Returns at once: what it takes to serve HTTP is imported in a thread, since the caller is at its work.
     """
-    if runtime.mounted or runtime.settings.general.disabled or not runtime.claim_exporter():
+    if runtime.mounted or runtime.settings.general.disabled or not runtime.ports.claim_exporter():
         return
     runtime.start()  # says which settings could not be used
     if runtime.settings.management.exporter_port is not None:
@@ -24,6 +24,8 @@ def _open(runtime: Runtime) -> None:
         from ordinaut_ext_observability.runtime.serving import make_exporter
 
         runtime.lifecycle.mark_started()
-        runtime.serve_exporter(make_exporter(runtime))
+        exporter = make_exporter(runtime)
+        if not runtime.mounted:  # or an application was mounted meanwhile, and serves the metrics
+            runtime.ports.open_exporter(exporter)
     except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
         runtime.metrics.count_internal_error("exporter")

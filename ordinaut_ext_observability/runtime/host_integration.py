@@ -14,9 +14,10 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Scope
 
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.runtime.serving import make_access_control, make_context, make_management_server
+from ordinaut_ext_observability.runtime.serving import make_context, make_management_server, make_shared
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.exchange import MiddlewareContext
@@ -44,10 +45,8 @@ class HostIntegration:
         self._middleware_context = self._make_middleware_context(app)
         self._mounting = Mounting(app, self._wrap)
         self._root_metrics: RootMetrics | None = None
-        self._access = make_access_control(runtime)
-        self._endpoint_context = make_context(
-            runtime, self._access, runtime.sources.merged.shown_registry, self._overview
-        )
+        self._shared = make_shared(runtime)
+        self._endpoint_context = make_context(runtime, self._shared, runtime.merged.shown_registry, self._overview)
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""
@@ -57,7 +56,7 @@ class HostIntegration:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
         if runtime.settings.management.port is not None:
-            runtime.serve_management(make_management_server(runtime, self._access, self._mount_path))
+            runtime.ports.management = make_management_server(runtime, self._shared, self._mount_path)
         self._mounting.attach()
         if not self._mounting.late:
             self._wrap_lifespan(app)
@@ -66,7 +65,7 @@ class HostIntegration:
         # What is reached from threads and from the process's exit (the runtime) must not lead to the application.
         weakref.finalize(app, _release_soon, runtime).atexit = False
         runtime.mounted = True
-        runtime.close_exporter()
+        runtime.ports.close_exporter()
         if self._mounting.late:
             with self._counting_failure("start"):  # the host's requests go through us already
                 runtime.start()
@@ -76,7 +75,7 @@ class HostIntegration:
         """End what runs for the host, which goes down. A host may also never say so."""
         with self._counting_failure("stop"):
             self._runtime.lifecycle.mark_stopping()
-            self._runtime.stop_on_loop()
+            self._runtime.lifecycle.stop_watching()
             # In a thread: it waits for threads, and the host's loop has its own things to end. In one of ours: the
             # loop's own may be busy with the host's work.
             stopping = asyncio.get_running_loop().run_in_executor(DaemonExecutor(), self._runtime.stop)
@@ -112,9 +111,8 @@ class HostIntegration:
         """The host has started, and perhaps set up its own logging meanwhile."""
         self._runtime.lifecycle.mark_started()
         with self._counting_failure("start"):
-            self._runtime.sources.start()
-        if self._runtime.settings.logs.configure_logging:
-            self._runtime.logging.configure()
+            self._runtime.start()
+        self._runtime.logs.configure_if_asked()
 
     @contextlib.contextmanager
     def _counting_failure(self, step: str) -> Iterator[None]:
@@ -123,15 +121,15 @@ class HostIntegration:
             yield
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the host
             self._runtime.metrics.count_internal_error(step)
-            self._runtime.event("ERROR", f"{step} failed", "lifecycle", exception_type=type(error).__name__)
+            self._runtime.logs.event(events.STEP_FAILED, step=step, exception_type=type(error).__name__)
 
     def _make_middleware_context(self, app: FastAPI) -> MiddlewareContext:
         runtime = self._runtime
         http = runtime.settings.http
-        id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), runtime.metrics, runtime.event)
+        id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), runtime.metrics, runtime.logs.event)
         recorder = RequestRecorder(
             runtime.metrics,
-            runtime.make_access_log(),
+            runtime.logs.make_access_log(),
             id_reader,
             http,
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
@@ -158,8 +156,7 @@ class HostIntegration:
             if self._mounting.late
             else "eagerly",
             "root_metrics": root_metrics,
-            "management_port": self._runtime.management_note(),
-            **self._runtime.sources.notes(),
+            **self._runtime.notes(),
             "settings_problems": [asdict(problem) for problem in settings.problems],
         }
 

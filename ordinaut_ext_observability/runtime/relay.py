@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -36,7 +36,7 @@ class MergedProcesses:
     """The relay where the settings give it a store; else this process is shown alone."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, clock: Clock, monitor: HealthMonitor, event: Callable[..., None]
+        self, settings: Settings, metrics: Metrics, clock: Clock, monitor: HealthMonitor, event: events.LogEvent
     ) -> None:
         """Nothing is started or connected to."""
         self._metrics = metrics
@@ -96,6 +96,10 @@ class MergedProcesses:
         if exchange.store_name is None:
             return {"processes_merged": f"{self._note} has not answered yet"}
         return {"processes_merged": f"{exchange.process_count} processes through {exchange.store_name}"}
+
+    async def own_registry(self) -> Registry:
+        """The registry of this process alone, for its own exporter."""
+        return self._metrics.registry
 
     async def shown_registry(self) -> Registry:
         """The registry that a scrape shows: the total of all processes where they are merged, else this one's."""

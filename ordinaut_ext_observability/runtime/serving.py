@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
 from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
@@ -20,34 +21,48 @@ _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
 
 
-def make_access_control(runtime: Runtime) -> AccessControl:
-    """The guard of all endpoints of a process: refusals are counted together."""
-    return AccessControl(runtime.settings.access, runtime.metrics, runtime.clock, runtime.event)
+class Shared(NamedTuple):
+    """What all endpoints of a process share, whichever port they are asked on."""
+
+    access: AccessControl
+    foreign: ForeignMetrics
+
+
+def make_shared(runtime: Runtime) -> Shared:
+    """The guard, whose refusals are counted together, and what other code registered."""
+    metrics = runtime.metrics
+    foreign = ForeignMetrics(
+        reserved_names=metrics.registry.names,
+        on_clash=lambda name: metrics.metric_clashes.labels(name).inc(),
+        on_error=lambda _: metrics.count_internal_error("foreign_metrics"),
+        multiprocess_dir=runtime.settings.metrics.multiprocess_dir,
+    )
+    return Shared(AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event), foreign)
 
 
 def make_context(
     runtime: Runtime,
-    access: AccessControl,
+    shared: Shared,
     shown: Callable[[], Awaitable[Registry]],
     overview: Callable[[Scope], dict[str, Any]] = lambda _: {},
 ) -> EndpointContext:
     """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     return EndpointContext(
+        metrics=runtime.metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
-        scrapes=ScrapeService(runtime.metrics, runtime.foreign, runtime.executor, shown),
-        access=access,
+        scrapes=ScrapeService(runtime.metrics, shared.foreign, shown),
+        access=shared.access,
         config=runtime.config,
         overview=overview,
-        count_error=lambda: runtime.metrics.count_internal_error("endpoint"),
     )
 
 
-def make_management_server(runtime: Runtime, access: AccessControl, mount_path: str) -> ManagementServer:
+def make_management_server(runtime: Runtime, shared: Shared, mount_path: str) -> ManagementServer:
     """The port for scrapers and probes beside the host's own."""
     management = runtime.settings.management
     return ManagementServer(
-        lambda: build_router(make_context(runtime, access, runtime.sources.merged.shown_registry), operator=False),
+        lambda: build_router(make_context(runtime, shared, runtime.merged.shown_registry), operator=False),
         host=management.host,
         port=management.port or 0,
         mount_path=mount_path,
@@ -57,9 +72,9 @@ def make_management_server(runtime: Runtime, access: AccessControl, mount_path: 
 def make_exporter(runtime: Runtime) -> ManagementServer:
     """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
     management = runtime.settings.management
-    access = make_access_control(runtime)
+    shared = make_shared(runtime)
     return ManagementServer(
-        lambda: build_router(make_context(runtime, access, runtime.own_registry), operator=True),
+        lambda: build_router(make_context(runtime, shared, runtime.merged.own_registry), operator=True),
         host=management.exporter_host,
         port=management.exporter_port or 0,
         mount_path=MOUNT_PATH,

@@ -1,4 +1,4 @@
-"""Any value as JSON: never raises, never unbounded.
+"""Any value as JSON that is safe to show: never raises, never unbounded; no character breaks a line or misleads.
 
 The encoder is given plain values only (text, numbers, None): it reads containers and other people's objects without
 looking for errors, and changing ones end the process. Everything else is first made plain here, cut to a bounded
@@ -8,40 +8,62 @@ depth, width and length, and to a bounded number of values per line.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from ordinaut_ext_observability.scrub.safe_json import encode
+import orjson
 
 MAX_LINE_BYTES = 16 * 1024
 """Longest line written."""
 
+MAX_TEXT_LENGTH = 2000
+"""Longest text kept in a field, in characters."""
+
+# JSON lets these stand as they are. DEL and C1 are commands to terminals; NEL (one of C1), U+2028 and U+2029 end a line
+# for some readers; bidirectional controls change the order in which text is shown.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+# The encoder can be given values of these types, and integers of 64 bits.
+_are_plain = frozenset((str, int, float, bool, type(None))).issuperset
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
-are_plain = frozenset((str, int, float, bool, type(None))).issuperset
-"""Whether the encoder can be given values of these types."""
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How much of a value is kept."""
 
     depth: int
-    items: int
-    """Per container."""
-    characters: int
-    """Per text."""
-    values: int
-    """Per line."""
+    items_per_container: int
+    characters_per_text: int
+    values_per_line: int
 
 
-_GENEROUS = Limits(depth=6, items=100, characters=2000, values=2000)
-_DETAILS = Limits(depth=4, items=50, characters=2000, values=200)
-_TIGHT = Limits(depth=3, items=20, characters=300, values=200)
+_GENEROUS = Limits(6, 100, MAX_TEXT_LENGTH, 2000)
+_DETAILS = Limits(4, 50, MAX_TEXT_LENGTH, 200)
+_TIGHT = Limits(3, 20, 300, 200)
+
+
+def encode(value: object) -> bytes:
+    """The value as JSON; characters that could break a line, or mislead its reader, are escaped.
+
+    Raises:
+        TypeError: text that is not Unicode, an integer past 64 bits, an object the encoder does not know.
+    """
+    data = orjson.dumps(value)
+    # Beyond ASCII they begin with one of three bytes, with which letters of most languages do not: those need not be
+    # looked at one by one.
+    if 0x7F not in data and (data.isascii() or not (0xC2 in data or 0xD8 in data or 0xE2 in data)):
+        return data
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
+
+
+def json_text(text: str) -> str:
+    """The text as a JSON string, quotes included; lone surrogates and what is too long are replaced."""
+    return encode(_cut(text, MAX_TEXT_LENGTH)).decode()
 
 
 def put(line: dict[str, object], name: object, value: object) -> None:
@@ -52,21 +74,22 @@ def put(line: dict[str, object], name: object, value: object) -> None:
     line[text] = value
 
 
-def encode_line(line: dict[str, object]) -> str:
-    """The line as one JSON object of at most `MAX_LINE_BYTES`, without line breaks."""
-    if are_plain(map(type, line.values())):
+def encode_line(line: dict[str, object], max_bytes: int = MAX_LINE_BYTES) -> str:
+    """The line as one JSON object of at most so many bytes, without line breaks."""
+    if _are_plain(map(type, line.values())):
         try:
             encoded = encode(line)
         except TypeError:
             pass  # text that is not Unicode, or an integer past 64 bits
         else:
-            if len(encoded) <= MAX_LINE_BYTES:
+            if len(encoded) <= max_bytes:
                 return encoded.decode()
     for limits in (_GENEROUS, _TIGHT):
-        encoded = encode(_Plain(limits).of_line(line))
-        if len(encoded) <= MAX_LINE_BYTES:
+        plain = _Plain(limits).of_line(line)
+        encoded = encode(plain)
+        if len(encoded) <= max_bytes:
             return encoded.decode()
-    return _fields_that_fit(_Plain(_TIGHT).of_line(line))
+    return _fields_that_fit(plain, max_bytes)
 
 
 def text_of(value: object) -> str:
@@ -92,10 +115,16 @@ def _type_name(value: object) -> str:
         return "object"
 
 
-def _fields_that_fit(line: dict[str, object]) -> str:
+def _cut(text: str, length: int) -> str:
+    """The text, not too long and valid Unicode."""
+    text = text if len(text) <= length else f"{text[:length]}…"
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _fields_that_fit(line: dict[str, object], max_bytes: int) -> str:
     """The fields that fit, in their order, and how many were left out."""
     kept: dict[str, object] = {}
-    room = MAX_LINE_BYTES - len('{"fields_left_out":1000000000}')
+    room = max_bytes - len('{"fields_left_out":1000000000}')
     for name, value in line.items():
         size = len(encode({name: value}))  # its braces stand for the comma
         if size <= room:
@@ -108,8 +137,7 @@ class _Plain:
     """Makes the values of one line plain."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._values_left = limits.values
+        self._depth, self._items, self._characters, self._values_left = limits
 
     def of_line(self, line: dict[str, object]) -> dict[str, object]:
         """Every field of the line, its value made plain."""
@@ -125,12 +153,11 @@ class _Plain:
             if self._values_left <= 0:
                 return "…"
             self._values_left -= 1
-        kind = type(value)
-        if kind is str:
-            return self._cut(value)  # type: ignore[arg-type]
-        if value is None or kind is bool:
+        if value is None or type(value) is bool:
             return value
         try:
+            if isinstance(value, str):
+                return self._cut(str.__str__(value))
             return self._number(value) if isinstance(value, (int, float)) else self._other(value, path)
         except Exception as error:  # noqa: BLE001 - other people's classes
             return f"<{_type_name(value)}: {_type_name(error)}>"
@@ -145,50 +172,34 @@ class _Plain:
     def _other(self, value: object, path: tuple[int, ...]) -> object:
         if isinstance(value, Enum):
             return self.of(value.value, (*path, id(value)))
-        if isinstance(value, str):
-            return self._cut(str.__str__(value))
         if isinstance(value, (date, time)):
             return self._cut(str.__str__(value.isoformat()))
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return self._cut(bytes(value[: self._limits.characters]).decode("utf-8", "backslashreplace"))
-        is_container = isinstance(value, (Mapping, list, tuple, set, frozenset))
-        if is_container or (is_dataclass(value) and not isinstance(value, type)):
-            return self._container(value, path)
-        return self._cut(text_of(value))
+            return self._cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"))
+        is_record = is_dataclass(value) and not isinstance(value, type)
+        if not is_record and not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+            return self._cut(text_of(value))
+        return self._container(value, path)
 
-    def _container(self, value: object, path: tuple[int, ...]) -> object:
-        if id(value) in path:
-            return "<cycle>"
-        if len(path) >= self._limits.depth:
-            return f"<{_type_name(value)}>"
-        inner = (*path, id(value))
-        if isinstance(value, Mapping):
-            return self._mapping(value, inner)
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return self._list(value, inner)
-        members = {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
-        return self._mapping(members, inner)
-
-    def _mapping(self, mapping: Mapping[Any, object], path: tuple[int, ...]) -> dict[str, object]:
+    def _container(self, value: Any, path: tuple[int, ...]) -> object:
+        if id(value) in path or len(path) >= self._depth:
+            return "<cycle>" if id(value) in path else f"<{_type_name(value)}>"
+        path = (*path, id(value))
+        if not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+            value = {field.name: getattr(value, field.name) for field in fields(value)}
+        if not isinstance(value, Mapping):
+            kept = list(islice(value, self._items + 1))
+            items = [self.of(item, path) for item in kept[: self._items]]
+            return [*items, "…"] if len(kept) > self._items else items
         plain: dict[str, object] = {}
-        limit = self._limits.items
-        for name, value in islice(mapping.items(), limit):
-            put(plain, self._cut(text_of(name)), self.of(value, path))
-        if len(mapping) > limit:
-            put(plain, "…", f"{len(mapping) - limit} more")
+        for name, item in islice(value.items(), self._items):
+            put(plain, self._cut(text_of(name)), self.of(item, path))
+        if len(value) > self._items:
+            put(plain, "…", f"{len(value) - self._items} more")
         return plain
 
-    def _list(self, values: Iterable[object], path: tuple[int, ...]) -> list[object]:
-        limit = self._limits.items
-        kept = list(islice(values, limit + 1))
-        plain = [self.of(value, path) for value in kept[:limit]]
-        return [*plain, "…"] if len(kept) > limit else plain
-
     def _cut(self, text: str) -> str:
-        """The text, not too long and valid Unicode."""
-        if len(text) > self._limits.characters:
-            text = f"{text[: self._limits.characters]}…"
-        return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+        return _cut(text, self._characters)
 
 
 def _digits(number: int) -> str:

@@ -125,8 +125,9 @@ class HttpExchange(Exchange):
             recorder.in_progress.discard(self)
             waiting = recorder.waiting
             waiting.append(self)
-            if len(waiting) == 1:
-                recorder.wake()
+            failed = not 0 < self.status < 500
+            if failed or len(waiting) == 1:
+                recorder.wake(urgent=failed)
             elif len(waiting) >= BATCH_REQUESTS:
                 recorder.record_waiting()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py

@@ -20,7 +20,7 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds, threa
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
-from ordinaut_ext_observability.scrub.safe_json import json_text
+from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.settings.parts import HttpSettings
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of

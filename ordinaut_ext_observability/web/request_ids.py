@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.types import Scope
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, random_ids
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, parse_traceparent, random_ids
+from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.addresses import AddressList
 
@@ -30,7 +28,7 @@ class RequestIdReader:
     from a trusted address; else the request gets a new one.
     """
 
-    def __init__(self, trusted: AddressList, metrics: Metrics, event: Callable[..., None]) -> None:
+    def __init__(self, trusted: AddressList, metrics: Metrics, event: events.LogEvent) -> None:
         self.distrusts = not trusted.is_everywhere
         self._trusted = trusted
         self._metrics = metrics
@@ -93,4 +91,4 @@ class RequestIdReader:
         now = monotonic_seconds()
         if reason != "untrusted_address" and now >= self._warning_due_at:
             self._warning_due_at = now + _WARNING_SECONDS
-            self._event("WARNING", "request id replaced", "request_id_rejected", reason=reason, length=length)
+            self._event(events.REQUEST_ID_REJECTED, reason=reason, length=length)

@@ -7,7 +7,6 @@ import contextlib
 import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.background.slicer import Slicer, pause
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.metrics.definitions import Metrics
@@ -27,6 +27,7 @@ MAX_RENDERINGS = 8  # of scrapes with different filters or formats, at the same 
 MAX_WAITING = 100  # scrapes that wait for a rendering: those of clients that went away wait on, so many may come up
 FOREIGN_TIMEOUT_SECONDS = 5.0  # longest wait for metrics of other code; a collector that takes longer is left out
 _FURTHER_TIMEOUT_SECONDS = 2.0  # then for the others: an answer comes within Prometheus's usual ten seconds
+_COMPRESSING = DaemonExecutor()  # in threads of ours the loop goes on, and the host's pool is not starved
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the lowest is the fastest
 
@@ -62,23 +63,18 @@ class PiecewiseResponse(Response):
 
 
 class ScrapeService:
-    """Renders scrapes on one event loop. Make one per loop; they may share the executor."""
+    """Renders scrapes on one event loop. Make one per loop."""
 
     def __init__(
         self,
         metrics: Metrics,
         foreign: ForeignMetrics,
-        executor: Callable[[], Executor],
         shown: Callable[[], Awaitable[Registry]],
     ) -> None:
-        """`shown` gives the registry to render; what scrapes cost is counted in `metrics`.
-
-        The executor is asked for at each use; compressing in it lets the loop go on.
-        """
+        """`shown` gives the registry to render; what scrapes cost is counted in `metrics`."""
         self._metrics = metrics
         self._shown = shown
         self._foreign = foreign
-        self._executor = executor
         self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # the newest of each request
         self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # those that have not read anything yet
         self._waiting = 0
@@ -132,7 +128,7 @@ class ScrapeService:
             piece = text.encode()
             size += len(piece)
             if compressor is not None:
-                piece = await asyncio.get_running_loop().run_in_executor(self._executor(), compressor.compress, piece)
+                piece = await asyncio.get_running_loop().run_in_executor(_COMPRESSING, compressor.compress, piece)
             body.append(piece)
         if compressor is not None:
             body.append(compressor.flush())

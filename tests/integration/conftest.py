@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.sources import Sources
+from ordinaut_ext_observability.runtime.collectors import Collectors
+from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.settings.load import load_settings
 
 SECRET = "s3cr3t-argument"
@@ -74,21 +76,21 @@ class ServingProcess:
     """What a process has that serves: its own registry, relay and collectors, and its checks."""
 
     def __init__(self) -> None:
+        settings, metrics, clock = load_settings(), Metrics(Registry()), SystemClock()
         self.monitor = HealthMonitor()
-        self.sources = Sources(
-            load_settings(),
-            Metrics(Registry()),
-            SystemClock(),
-            self.monitor,
-            serves=lambda: True,
-            event=lambda *_, **__: None,
-        )
-        self.sources.start()
+        self.merged = MergedProcesses(settings, metrics, clock, self.monitor, lambda *_, **__: None)
+        self.collectors = Collectors(settings, metrics, clock, self.monitor, self.merged, lambda *_, **__: None)
+        self.collectors.start(serves=True)
+        self.merged.start(serves=True)
+
+    def stop(self) -> None:
+        for part in (self.collectors, self.merged):
+            part.stop(monotonic_seconds() + STOP_SECONDS)
 
     @property
     def leads(self) -> bool:
-        collecting = self.sources.collecting
-        return collecting is not None and collecting.states.leads
+        thread = self.collectors.thread
+        return thread is not None and thread.states.leads
 
     def states(self) -> dict[str, str]:
         """The result that each check gives now."""
@@ -115,7 +117,7 @@ def start_process(clean_process: pytest.MonkeyPatch) -> Iterator[Callable[..., S
                 clean_process.setenv("REDIS_URL", redis_url)
                 clean_process.delenv("ORDINAUT_OBS_STORE", raising=False)
             process = ServingProcess()
-            stack.callback(process.sources.stop)
+            stack.callback(process.stop)
             return process
 
         yield run

@@ -182,7 +182,7 @@ def test_sampling_keeps_about_its_share(serve: Any) -> None:
     for _ in range(200):
         served.get("/tasks/41")
     served.expect("orchestrator_http_requests_total", 200)
-    served.runtime.log_writer.flush()
+    served.runtime.logs.writer.flush()
     assert 50 < len(served.log.all_lines()) < 150  # outside with a chance of less than 1 in 10^12
 
 
@@ -190,7 +190,7 @@ def test_access_log_can_be_switched_off(serve: Any) -> None:
     served = serve(make_app(), ACCESS_LOG="false")
     served.get("/unhandled")
     served.expect("orchestrator_http_requests_total", 1)
-    served.runtime.log_writer.flush()
+    served.runtime.logs.writer.flush()
     assert served.log.all_lines() == []
 
 
@@ -206,12 +206,19 @@ def test_lines_come_without_a_scrape(served: Any) -> None:
     assert served.log.line(message="request")["path"] == "/tasks/{task_id}"
 
 
+def test_the_line_of_a_failed_request_does_not_wait_for_others(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ordinaut_ext_observability.logs.writer.GATHER_SECONDS", 3600.0)
+    served.get("/tasks/41")
+    served.get("/unhandled")
+    assert [line["status_code"] for line in served.log.lines(2, message="request")] == [200, 500]
+
+
 def test_full_pipe_drops_lines_and_answers_go_on(serve: Any) -> None:
     served = serve(make_app())
     reader, writer = os.pipe()
     os.set_blocking(writer, True)
-    served.runtime.log_writer._destination = Destination(writer)
-    served.runtime.log_writer._max_queued_lines = 50
+    served.runtime.logs.writer._destination = Destination(writer)
+    served.runtime.logs.writer._max_queued_lines = 50
     try:
         for _ in range(1200):  # 64 kB of pipe hold about 150 lines
             assert served.get("/tasks/41").status_code == 200

@@ -349,7 +349,7 @@ def test_what_strangers_send_writes_no_lines(port: int, open_in: Open, caplog: p
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
 def test_headers_do_not_change_who_connects(serve: Any, header: str) -> None:
     served = serve(FastAPI(), MANAGEMENT_PORT="0", SCRAPE_ALLOW="10.0.0.0/8")
-    url = f"{served.runtime.management_note()}/metrics"
+    url = f"{served.runtime.ports.notes()['management_port']}/metrics"
     answer = httpx.get(url, headers={header: "10.0.0.1"}, trust_env=False, verify=False)
     assert answer.status_code == 403
     assert served.log.line(event_type="access_refused")["client_address"] == "127.0.0.1"

@@ -43,13 +43,15 @@ def serve_ill(serve: Any, *, required: bool) -> Any:
 def test_service_that_serves_is_0(serve: Any, run_command: Check, clean_process: pytest.MonkeyPatch) -> None:
     check = partial(run_command, "check")
     served = serve(FastAPI(), MANAGEMENT_PORT="0")
-    for url in (served.url, f"{served.url}/", f"{served.url}{MOUNT}", served.runtime.management_note()):
+    for url in (served.url, f"{served.url}/", f"{served.url}{MOUNT}", served.runtime.ports.notes()["management_port"]):
         answer = check(url)
         assert answer.returncode == 0, answer.stdout + answer.stderr
         assert "event_loop" in answer.stdout
         assert answer.stdout.rstrip().endswith("(live: ok, ready: ok)")
         assert answer.stderr == ""
-        assert ("--token" in answer.stdout) is (url != served.runtime.management_note()), "it is not served there"
+        assert ("--token" in answer.stdout) is (url != served.runtime.ports.notes()["management_port"]), (
+            "it is not served there"
+        )
 
 
 def test_unhealthy_service_is_1_and_operators_see_why(serve: Any, check: Check) -> None:

@@ -258,13 +258,13 @@ def test_parts_that_cannot_be_read_are_counted_and_logged_once_per_change(databa
 
     cleared = []
 
-    async def read_extra(connection):
-        await connection.fetchval("SELECT 1" if found is not None else "SELECT * FROM nowhere")
+    async def read_extra(transaction, _):
+        await transaction.connection.fetchval("SELECT 1" if found is not None else "SELECT * FROM nowhere")
         return found
 
     extra = ExtraQuery(read_extra, lambda: cleared.append(1))
 
-    @on(database_url, extra=extra, event=lambda *texts, **fields: events.append((texts[-1], fields)))
+    @on(database_url, extra=extra, event=lambda event, **fields: events.append((event.name, fields)))
     async def _(host):
         nonlocal found
 

@@ -19,6 +19,7 @@ from ordinaut_ext_observability.collectors.collector import reading_pause
 from ordinaut_ext_observability.collectors.connection import QueryLimits
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.logs.event_types import COLLECTOR_PROBLEM
 from tests.collectors import ManualClock, collect, make_collector
 
 QUICK = QueryLimits(connect=0.5, statement=0.3, lock=0.1, idle=5.0)
@@ -31,7 +32,7 @@ class Collector:
         self.events = []
         self.collector = make_collector(
             url,
-            event=lambda *texts, **fields: self.events.append((*texts, fields)),
+            event=lambda event, **fields: self.events.append((event, fields)),
             limits=QUICK,
             **options,
         )
@@ -161,9 +162,7 @@ def test_a_server_that_does_not_let_us_in(database_url):
         assert "secret" not in str(collector.events)
         assert collector.events == [
             (
-                "WARNING",
-                "PostgreSQL cannot be read",
-                "collector_problem",
+                COLLECTOR_PROBLEM["PostgreSQL"],
                 {
                     "collector": "database",
                     "reason": "refused",
@@ -204,7 +203,7 @@ def test_tables_that_may_not_be_read(postgres_server, database_url):
         assert collector.state("queue").facts is not None
         postgres_server.run_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", name)
         await collector.expect_well()
-        recovered = {fields["collector"] for *_, what, fields in collector.events if what == "collector_recovered"}
+        recovered = {fields["collector"] for event, fields in collector.events if event.name == "collector_recovered"}
         assert {"runs", "activity", "queue"} <= recovered
 
     postgres_server.run_sql(f"DROP OWNED BY {role}; DROP ROLE {role}", name)

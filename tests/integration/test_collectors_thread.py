@@ -17,7 +17,7 @@ from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
+from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 from tests.conftest import eventually
 
@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collector_thread import CollectorThread
+from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
 
 checks = {}
@@ -79,7 +79,7 @@ def make():
             Metrics(Registry()),
             Registry(),
             SystemClock(),
-            event=lambda *texts, **fields: events.append((*texts, fields)),
+            event=lambda event, **fields: events.append((event, fields)),
             open_stores=open_stores,
         )
         made.append(collecting)
@@ -153,7 +153,7 @@ def test_an_url_of_redis_that_cannot_be_read_is_a_problem_of_redis_alone(make, d
     collecting.start()
     assert eventually(lambda: collecting.states.of("redis").problem is Problem.REFUSED)
     assert eventually(lambda: has_read(collecting))
-    told = [fields for _, _, what, fields in collecting.events if what == "collector_problem"]
+    told = [fields for event, fields in collecting.events if event.name == "collector_problem"]
     assert [each["detail"] for each in told] == ["the URL of Redis cannot be read"]
 
 

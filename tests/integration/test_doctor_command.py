@@ -84,7 +84,7 @@ def assert_kubelet_is_answered(served: Any, probes: Any) -> None:
     """A kubelet names the pod's address as host; the port is the one that the settings in the YAML open."""
     environ = {variable["name"]: variable["value"] for variable in probes["env"]}
     assert environ["ORDINAUT_OBS_MANAGEMENT_HOST"] == "0.0.0.0"
-    management = served.runtime.management_note().replace("0.0.0.0", "127.0.0.1")
+    management = served.runtime.ports.notes()["management_port"].replace("0.0.0.0", "127.0.0.1")
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         asked = probes[name]["httpGet"]
         assert str(asked["port"]) == environ["ORDINAUT_OBS_MANAGEMENT_PORT"]

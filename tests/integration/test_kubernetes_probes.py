@@ -120,7 +120,7 @@ def shown(served: Any, name: str, query: str = "") -> dict[str, Any]:
 
 
 def management(served: Any, path: str) -> httpx.Response:
-    return httpx.get(f"{served.runtime.management_note()}{path}", trust_env=False, timeout=5)
+    return httpx.get(f"{served.runtime.ports.notes()['management_port']}{path}", trust_env=False, timeout=5)
 
 
 # -- Dependencies ------------------------------------------------------------------------------------------------------
@@ -316,14 +316,14 @@ def test_start_up_that_takes_long_and_then_latches(set_up: Any, serve_bare: Any,
 
     def probes() -> list[int]:
         return [
-            httpx.get(f"{runtime.management_note()}/health/{path}", trust_env=False).status_code
+            httpx.get(f"{runtime.ports.notes()['management_port']}/health/{path}", trust_env=False).status_code
             for path in ("live", "ready", "startup")
         ]
 
     with ThreadPoolExecutor(1) as threads:
         serving = threads.submit(serve_bare, app)
         try:
-            assert eventually(lambda: runtime.management_note().startswith("http"))
+            assert eventually(lambda: runtime.ports.notes()["management_port"].startswith("http"))
             assert eventually(lambda: database.runs > 2)  # checks run meanwhile
             assert [probes() for _ in range(3)] == [[200, 503, 503]] * 3
         finally:

@@ -156,8 +156,8 @@ def test_dropped_applications_leave_no_connection_and_no_member_of_the_relay(
             return backends[0], len(store.client_list()) - 1
 
         def is_connected(app: FastAPI) -> bool:
-            sources = app.state.ordinaut_observability._runtime.sources
-            return min(connections()) > 0 and sources.merged.relay.exchange.process_count > 0
+            merged = app.state.ordinaut_observability._runtime.merged
+            return min(connections()) > 0 and merged.relay.exchange.process_count > 0
 
         def use(app: FastAPI) -> None:
             mount(app)
@@ -177,10 +177,7 @@ def test_dropped_applications_leave_no_connection_and_no_member_of_the_relay(
         runtime = observer.state.ordinaut_observability._runtime
         with TestClient(observer):
             assert eventually(
-                lambda: (
-                    runtime.sources.merged.relay.state.settled.is_set()
-                    and runtime.sources.merged.relay.exchange.process_count == 1
-                )
+                lambda: runtime.merged.relay.state.settled.is_set() and runtime.merged.relay.exchange.process_count == 1
             )
 
 

@@ -52,7 +52,7 @@ def management_threads() -> list[threading.Thread]:
 
 
 def port_of(served: Any) -> int:
-    return int(served.runtime.management_note().rpartition(":")[2])
+    return int(served.runtime.ports.notes()["management_port"].rpartition(":")[2])
 
 
 def accepts(host: str, port: int) -> bool:
@@ -176,7 +176,10 @@ def test_ipv6_address_gives_a_usable_url(serve: Any) -> None:
         pytest.skip(f"no IPv6 loopback here: {error}")
     served = serve(make_app(), MANAGEMENT_PORT="0", MANAGEMENT_HOST="::1")
     assert (
-        httpx.get(f"{served.runtime.management_note()}/health/live", trust_env=False, verify=False).status_code == 200
+        httpx.get(
+            f"{served.runtime.ports.notes()['management_port']}/health/live", trust_env=False, verify=False
+        ).status_code
+        == 200
     )
 
 
@@ -243,7 +246,7 @@ def test_taken_port_is_said_and_the_host_goes_on(serve: Any) -> None:
 def test_address_of_another_machine_is_said_and_the_host_goes_on(serve: Any) -> None:
     served = serve(make_app(), MANAGEMENT_PORT="0", MANAGEMENT_HOST="192.0.2.1")
     assert served.get("/tasks/1").status_code == 200
-    assert served.runtime.management_note().startswith("off: cannot listen on 192.0.2.1:")
+    assert served.runtime.ports.notes()["management_port"].startswith("off: cannot listen on 192.0.2.1:")
     assert management_threads() == []
 
 
@@ -269,7 +272,10 @@ def test_opens_without_a_lifespan_with_the_first_request(serve: Any) -> None:
     assert management_threads() == []
     assert served.get("/tasks/1").status_code == 200
     assert (
-        httpx.get(f"{served.runtime.management_note()}/health/ready", trust_env=False, verify=False).status_code == 200
+        httpx.get(
+            f"{served.runtime.ports.notes()['management_port']}/health/ready", trust_env=False, verify=False
+        ).status_code
+        == 200
     )
 
 
@@ -323,5 +329,5 @@ def test_a_resolver_that_does_not_answer_holds_nobody_up(serve: Any, monkeypatch
     served = serve(make_app(), MANAGEMENT_PORT="9464", MANAGEMENT_HOST="slow.invalid")
     assert not answering.is_set()
     assert served.get("/tasks/1").status_code == 200
-    assert served.runtime.management_note() == "off: cannot resolve 'slow.invalid': no answer"
+    assert served.runtime.ports.notes()["management_port"] == "off: cannot resolve 'slow.invalid': no answer"
     answering.set()

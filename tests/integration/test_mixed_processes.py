@@ -116,7 +116,7 @@ def test_workers_without_a_store_say_that_their_numbers_are_apart(
 
 
 def databases_shown(process: Any) -> int:
-    registry = process.sources.merged.relay.shown(fresh=True)
+    registry = process.merged.relay.shown(fresh=True)
     registry.refresh()
     return "".join(registry.pieces(openmetrics=False)).count("\nordinaut_observability_database_info{")
 
@@ -129,7 +129,7 @@ def test_two_installations_on_one_redis_each_show_their_own(
         assert eventually(lambda process=process: databases_shown(process) == 1)
         assert eventually(lambda process=process: process.leads)
         assert process.states()["relay"] == "healthy"
-        assert process.sources.merged.relay.exchange.process_count == 1
+        assert process.merged.relay.exchange.process_count == 1
     assert doctors_problems(80) == []
 
 
@@ -145,7 +145,7 @@ def test_two_installations_of_one_name_say_so(
     (problem,) = doctors_problems(80)
     assert problem.sign.startswith("processes that read 2 databases are one installation")
     assert problem.paste.startswith("export ORDINAUT_OBS_INSTALLATION=")
-    other.sources.stop()
+    other.stop()
     assert eventually(lambda: one.states()["relay"] == "healthy")
     assert eventually(lambda: not doctors_problems(80))
 
@@ -158,9 +158,9 @@ def test_one_database_by_several_names_is_one_installation(
     assert other_name != database_url
     one, other = start_process(database_url, redis_url), start_process(other_name, redis_url)
     for process in (one, other):
-        assert eventually(lambda process=process: process.sources.merged.relay.exchange.process_count == 2)
+        assert eventually(lambda process=process: process.merged.relay.exchange.process_count == 2)
         assert eventually(
-            lambda process=process: str(process.sources.merged.relay.exchange.gauges()).count("database_info") == 2
+            lambda process=process: str(process.merged.relay.exchange.gauges()).count("database_info") == 2
         )
         assert process.states()["relay"] == "healthy"
 
@@ -172,7 +172,7 @@ def test_nothing_of_the_url_is_published(
 
     process = start_process(database_url, redis_url)
     assert eventually(lambda: process.states()["database"] == "healthy")
-    assert eventually(lambda: "database_info" in str(process.sources.merged.relay.exchange.gauges()))
+    assert eventually(lambda: "database_info" in str(process.merged.relay.exchange.gauges()))
     with redis.Redis.from_url(redis_url) as client:
         stored = [value for key in client.scan_iter() if client.type(key) == b"hash" for value in client.hvals(key)]
     name = database_url.rpartition("/")[2].encode()

@@ -221,7 +221,7 @@ def test_log_that_cannot_be_written_costs_only_its_lines(serve: Any, expected: l
             path, flags = ("/dev/full", os.O_WRONLY) if destination == "full" else (os.devnull, os.O_RDONLY)
             unusable = os.open(path, flags)
             stack.callback(os.close, unusable)
-        writer = served.runtime.log_writer
+        writer = served.runtime.logs.writer
         stack.callback(setattr, writer, "_destination", writer._destination)
         writer._destination = Destination(unusable)
         assert same_redirects(answers(served), served) == expected
@@ -367,5 +367,5 @@ def test_hosts_own_logging_setup_at_its_start_does_not_undo_ours(serve: Any) -> 
         logging.getLogger("of the host").warning("said", extra={"user": "ann"})
         assert served.log.line(message="said")["user"] == "ann"
     finally:
-        served.runtime.logging.restore()
+        served.runtime.logs.setup.restore()
         logging.getLogger().handlers[:] = before

@@ -16,7 +16,7 @@ import redis
 from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
-from ordinaut_ext_observability.collectors import redis_reading
+from ordinaut_ext_observability.collectors import redis_server
 from ordinaut_ext_observability.collectors.facts import Collected, GroupFacts
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
@@ -43,7 +43,7 @@ class Watched:
     def __post_init__(self) -> None:
         self.states = states_of(
             self.metrics,
-            lambda level, message, _, **fields: self.events.append((level, fields.get("reason", message))),
+            lambda event, **fields: self.events.append((event.level, fields.get("reason", event.message))),
         )
         self.collector = RedisCollector(
             self.url, RedisServerMetrics(self.metrics.registry), self.states, interval_seconds=0.05
@@ -181,18 +181,18 @@ def test_series_of_what_is_gone_go_too(filled: redis.Redis, redis_url: str) -> N
 
 def test_streams_are_capped(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        for number in range(redis_reading.MAX_STREAMS * 2):
+        for number in range(redis_server.MAX_STREAMS * 2):
             client.xadd(f"ext:many:events:{number}", {"a": "b"})
     watched = Watched(redis_url)
     watched.collect()
-    assert len(watched.samples("stream_length")) == redis_reading.MAX_STREAMS
+    assert len(watched.samples("stream_length")) == redis_server.MAX_STREAMS
 
 
 def test_search_of_a_large_keyspace_is_bounded_and_goes_on(
     filled: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_reading, "_KEYS_AT_ONCE", 10)
-    monkeypatch.setattr(redis_reading, "_CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(redis_server, "_KEYS_AT_ONCE", 10)
+    monkeypatch.setattr(redis_server, "_CALLS_AT_ONCE", 2)
     filled.mset({f"other:{number}": "x" for number in range(500)})
     filled.config_resetstat()
     watched = Watched(redis_url)

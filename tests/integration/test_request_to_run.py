@@ -107,15 +107,15 @@ class Requests:
     def __init__(self, runtime: Runtime, eventually: Any) -> None:
         self.runtime = runtime
         runtime.start()
-        assert runtime.sources.merged.relay is not None
-        assert eventually(lambda: runtime.sources.merged.relay.exchange.store_name is not None)
+        assert runtime.merged.relay is not None
+        assert eventually(lambda: runtime.merged.relay.exchange.store_name is not None)
         self._eventually = eventually
 
     def queue(self, task_id: str, correlation_id: str, trace_id: str) -> None:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
-        self.runtime.sources.merged.note_queued(task_id)
+        self.runtime.merged.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.sources.merged.relay.origins._outgoing)
+        assert self._eventually(lambda: not self.runtime.merged.relay.origins._outgoing)
         time.sleep(0.05)  # taken from the queue is not yet answered by the store
 
 
@@ -173,14 +173,14 @@ def test_what_else_is_in_the_store_reaches_no_line(
 ) -> None:
     """The worker's side in this process, since all that matters is what it makes of the bytes."""
     from ordinaut_ext_observability.cluster.base import Append
-    from ordinaut_ext_observability.compat.work import begin_work, end_work
+    from ordinaut_ext_observability.compat.context import begin_work, clear_request_context
     from ordinaut_ext_observability.runtime.current import current_runtime
 
     for name, value in transport.items():
         clean_process.setenv(name, value)
     runtime = current_runtime()
     runtime.start()
-    relay = runtime.sources.merged.relay
+    relay = runtime.merged.relay
     assert relay is not None and relay.state.settled.wait(5)
     assert relay.exchange.store is not None
     relay.exchange.store.write(rows=[Append("origin:task", content, 60)])
@@ -188,7 +188,7 @@ def test_what_else_is_in_the_store_reaches_no_line(
     try:
         assert request_ids.get() is None
     finally:
-        end_work()
+        clear_request_context()
     assert relay.origins.pop("task") is None
 
 

@@ -172,34 +172,23 @@ def system(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterat
         system.stop()
 
 
-@pytest.fixture
-def database(system: System) -> Iterator[str]:
-    """The name of a database for one test."""
+@contextlib.contextmanager
+def new_database(system: System) -> Iterator[str]:
+    """The name of a database of its own."""
     name = f"test_{uuid.uuid4().hex[:8]}"
     system.sql(f"CREATE DATABASE {name} TEMPLATE host")
     yield name
     system.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def rows(system: System, database: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(system.postgres.url(database), autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def environ(system: System, database: str) -> dict[str, str]:
+def environ_of(system: System, database: str) -> dict[str, str]:
     with redis.Redis.from_url(system.redis.url) as client:
         client.flushall()
-    return {
-        **QUICK,
-        "DATABASE_URL": system.url(database),
-        "REDIS_URL": system.redis.url,
-    }
+    return {**QUICK, "DATABASE_URL": system.url(database), "REDIS_URL": system.redis.url}
 
 
-@pytest.fixture
-def start_hosts(start_child: Any, eventually: Any) -> Iterator[Callable[..., list[Host]]]:
+@contextlib.contextmanager
+def hosts_started(start_child: Any, eventually: Any) -> Iterator[Callable[..., list[Host]]]:
     """Starts so many at once; they have read everything once."""
     with contextlib.ExitStack() as stack:
 
@@ -223,10 +212,35 @@ def start_hosts(start_child: Any, eventually: Any) -> Iterator[Callable[..., lis
 
 
 @pytest.fixture
-def host(start_hosts: Any, environ: dict[str, str], eventually: Any) -> Host:
-    (host,) = start_hosts(environ)
-    assert eventually(host.is_well), host.page()
-    return host
+def database(system: System) -> Iterator[str]:
+    with new_database(system) as name:
+        yield name
+
+
+@pytest.fixture
+def rows(system: System, database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(system.postgres.url(database), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def environ(system: System, database: str) -> dict[str, str]:
+    return environ_of(system, database)
+
+
+@pytest.fixture
+def start_hosts(start_child: Any, eventually: Any) -> Iterator[Callable[..., list[Host]]]:
+    with hosts_started(start_child, eventually) as run:
+        yield run
+
+
+@pytest.fixture(scope="class")
+def lasting(system: System, start_child: Any, eventually: Any) -> Iterator[tuple[str, Host]]:
+    """A database and its host, which go through one fault after the other."""
+    with new_database(system) as database, hosts_started(start_child, eventually) as start:
+        (host,) = start(environ_of(system, database))
+        assert eventually(host.is_well), host.page()
+        yield database, host
 
 
 def add_runs(rows: psycopg.Connection[Any], count: int = 1) -> None:
@@ -297,53 +311,54 @@ FAULTS = {
         lambda *where: sql(*where, "REVOKE SELECT ON due_work FROM app", "GRANT SELECT ON due_work TO app"),
         *("queue", "no_permission", "degraded"),
     ),
-    "redis stopped": (lambda system, _: stopped(system.redis), "redis", "unreachable", "unhealthy"),
     "redis hung": (lambda system, _: hung(system.redis), "redis", "timeout", "unhealthy"),
+    "redis stopped": (lambda system, _: stopped(system.redis), "redis", "unreachable", "unhealthy"),
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_seen_by_its_reason_and_is_over_by_itself(
-    system: System, database: str, host: Host, eventually: Any, name: str
-) -> None:
-    """The host answers as before all the time, and so do we."""
-    fault, collector, reason, status = FAULTS[name]
-    expected = host.answers()
-    seconds: dict[str, list[float]] = {"/metrics": [], "/health/live": [], "/health": []}
+class TestFaults:
+    @pytest.mark.parametrize("name", FAULTS)
+    def test_a_fault_is_seen_by_its_reason_and_is_over_by_itself(
+        self, system: System, lasting: tuple[str, Host], eventually: Any, name: str
+    ) -> None:
+        """The host answers as before all the time, and so do we."""
+        (database, host), (fault, collector, reason, status) = lasting, FAULTS[name]
+        expected = host.answers()
+        seconds: dict[str, list[float]] = {"/metrics": [], "/health/live": [], "/health": []}
 
-    def watch(until: Callable[[], bool], timeout_seconds: float) -> bool:
-        deadline, asked = time.monotonic() + timeout_seconds, 0
-        while not (done := until()) or asked < 15:
-            assert host.answers() == expected
-            for path, taken in seconds.items():
-                taken.append(host.seconds(path))
-            asked += 1
-            if time.monotonic() > deadline:
-                return done
-        return True
+        def watch(until: Callable[[], bool], timeout_seconds: float) -> bool:
+            deadline, asked = time.monotonic() + timeout_seconds, 0
+            while not (done := until()) or asked < 15:
+                assert host.answers() == expected
+                for path, taken in seconds.items():
+                    taken.append(host.seconds(path))
+                asked += 1
+                if time.monotonic() > deadline:
+                    return done
+            return True
 
-    def is_seen() -> bool:
-        return host.value(ERRORS, f'"{collector}"', f'"{reason}"') > 0 and host.check(collector)["status"] == status
+        def is_seen() -> bool:
+            return host.value(ERRORS, f'"{collector}"', f'"{reason}"') > 0 and host.check(collector)["status"] == status
 
-    with fault(system, database):
-        assert watch(is_seen, 12), (host.check(collector), host.page())
-        if collector == "queue":
-            assert host.check("database")["status"] == "healthy"
-        if collector != "redis":
-            assert NO_WORK_WAITS not in host.page()
-    assert watch(host.is_well, 8), [host.check(each) for each in ("database", "redis", "relay", "queue")]
-    for path, taken in seconds.items():
-        assert statistics.median(taken) < 0.05, path
-        assert max(taken) < 1.0, path
-    # Nothing is lost; where Redis comes back empty, counters begin at zero and go on exactly.
-    asked, requests = host.tools_asked, ("orchestrator_http_requests_total", 'endpoint="/tools"')
-    shown = host.value(*requests)
-    assert shown == asked or (name == "redis stopped" and shown < asked)
-    host.answers()
-    assert eventually(lambda: host.value(*requests) == shown + host.tools_asked - asked)
-    assert "Traceback" not in host.child.err
-    allowed = host.value(INTERNAL, "collector_checkpoint") if collector == "redis" else 0
-    assert host.value(INTERNAL) == allowed
+        with fault(system, database):
+            assert watch(is_seen, 12), (host.check(collector), host.page())
+            if collector == "queue":
+                assert host.check("database")["status"] == "healthy"
+            if collector != "redis":
+                assert NO_WORK_WAITS not in host.page()
+        assert watch(host.is_well, 8), [host.check(each) for each in ("database", "redis", "relay", "queue")]
+        for path, taken in seconds.items():
+            assert statistics.median(taken) < 0.05, path
+            assert max(taken) < 1.0, path
+        # Nothing is lost; where Redis comes back empty, counters begin at zero and go on exactly.
+        asked, requests = host.tools_asked, ("orchestrator_http_requests_total", 'endpoint="/tools"')
+        shown = host.value(*requests)
+        assert shown == asked or (name == "redis stopped" and shown < asked)
+        host.answers()
+        assert eventually(lambda: host.value(*requests) == shown + host.tools_asked - asked)
+        assert "Traceback" not in host.child.err
+        allowed = host.value(INTERNAL, "collector_checkpoint") if collector == "redis" else 0
+        assert host.value(INTERNAL) == allowed
 
 
 def test_three_processes_show_the_cluster_once(

@@ -44,7 +44,7 @@ def test_refused_connections_are_never_healthy_and_soon_unhealthy(set_up: Any, f
         DATABASE_URL=f"postgresql://u:p@127.0.0.1:{free_port()}/x",
         REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
     )
-    face._runtime.sources.database_required = True
+    face._runtime.collectors.database_required = True
     served = ServedApp(app, face, log, {})
     seen: dict[str, set[str]] = {name: set() for name in ("database", "redis", *LED)}
     deadline = time.monotonic() + 10
@@ -79,7 +79,7 @@ def test_a_required_server_that_does_not_answer_is_unknown_and_after_the_grace_u
         HEALTH_STARTUP_GRACE_SECONDS="2",
         OPERATOR_TOKEN=token,
     )
-    face._runtime.sources.database_required = True
+    face._runtime.collectors.database_required = True
     served = ServedApp(app, face, log, {})
 
     def database() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_a_required_server_that_answers_is_known_with_the_first_probe(set_up: An
 
     app = FastAPI()
     face, log = set_up(app, DATABASE_URL=database_url)
-    face._runtime.sources.database_required = True
+    face._runtime.collectors.database_required = True
     served = ServedApp(app, face, log, {})
     begun = time.monotonic()
     try:
@@ -127,7 +127,7 @@ def test_another_process_reads_as_long_as_it_says_so(
     """The leader that falls silent still holds the lock: nobody else reads."""
     leader, follower = two(start_process, eventually, database_url, redis_url)
     assert eventually(lambda: follower.led() == {"healthy"}), follower.message("queue")
-    leader.sources.merged.relay.stop()
+    leader.merged.relay.stop()
     assert eventually(lambda: follower.led() == {"unknown"})
     assert leader.leads
     assert "has not said lately" in follower.message("queue")

@@ -167,7 +167,7 @@ class Fuzz:
                 self.wrong.append(f"a problem under {problem.variable}")
         errors = {
             sample.labels["component"]: sample.value
-            for family in runtime.registry.collect()
+            for family in runtime.metrics.registry.collect()
             for sample in family.samples
             if sample.name == "ordinaut_observability_internal_errors_total"
         }

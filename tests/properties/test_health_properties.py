@@ -15,7 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.health.check import MAX_TRANSITIONS, Hysteresis, uptime_ratio
-from ordinaut_ext_observability.scrub.details import mask_details
+from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.health.model import HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
 from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_text

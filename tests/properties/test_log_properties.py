@@ -25,16 +25,16 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.correlation.context import (
     WORK_FIELDS,
-    bound,
+    RequestContext,
     current_correlation_id,
     current_traceparent,
     request_ids,
     work_ids,
 )
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.logs.event_types import NAMES_OF_EVERY_LINE, Event
 from ordinaut_ext_observability.logs.events import EventLog
-from ordinaut_ext_observability.logs.formatter import JsonFormatter
-from ordinaut_ext_observability.logs.request_context import RequestContext
+from ordinaut_ext_observability.logs.records import JsonFormatter
 from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode_line
 
 OWN_FIELDS = (
@@ -314,7 +314,7 @@ def test_every_extra_of_a_record_is_on_its_line(extra: dict[Any, Any]) -> None:
     texts,
     texts,
     st.dictionaries(
-        names.filter(lambda name: name not in WORK_FIELDS and name not in ("level_",) and len(name) < 300),
+        names.filter(lambda name: name not in (*WORK_FIELDS, *NAMES_OF_EVERY_LINE) and len(name) < 300),
         st.one_of(
             odd.filter(lambda value: value.name not in ("broken comparing", "broken string")),
             st.recursive(
@@ -331,7 +331,7 @@ def test_any_event_is_parseable_and_whole(message: str, event_type: str, own: di
     """Its length, and values that cannot be compared, are other tests': tests/unit/logs/test_events.py."""
     lines, own = Lines(), made(own)
     with RequestContext("t", "a") if in_task else contextlib.nullcontext():
-        EventLog(lines, "app").emit("INFO", message, event_type, **own)  # type: ignore[arg-type]
+        EventLog(lines, "app").emit(Event(event_type, "INFO", message, lambda: None), **own)  # type: ignore[arg-type]
     (line,) = lines.lines
     assert not {"\n", "\r"} & set(line)
     assert line.encode()
@@ -347,7 +347,7 @@ def test_any_event_is_parseable_and_whole(message: str, event_type: str, own: di
 def test_short_events_keep_what_they_are_given(message: str, own: dict[str, Any]) -> None:
     lines = Lines()
     own = {name: value for name, value in own.items() if isinstance(value, (str, bool, int)) and len(str(value)) < 500}
-    EventLog(lines, "app").emit("INFO", message, "e", **own)  # type: ignore[arg-type]
+    EventLog(lines, "app").emit(Event("e", "INFO", message, lambda: None), **own)  # type: ignore[arg-type]
     fields = json.loads(lines.lines[0])
     for name, value in own.items():
         if isinstance(value, str):
@@ -359,7 +359,7 @@ def test_short_events_keep_what_they_are_given(message: str, own: dict[str, Any]
 @given(texts.filter(lambda text: len(text) < 300), texts.filter(lambda text: len(text) < 300), st.integers(100, 599))
 def test_any_access_line_is_one_line(method: str, path: str, status_code: int) -> None:
     lines = Lines()
-    access = AccessLog(lines, AccessLogOptions())  # type: ignore[arg-type]
+    access = AccessLog(lines)  # type: ignore[arg-type]
     access.emit("INFO", access.layout(method, path, status_code), 1.5, 0.5, (ID, ID, ID[:16], True), "")
     fields = fields_of(lines.lines[0])
     assert list(fields)[-4:] == ["method", "path", "status_code", "duration_ms"]
@@ -383,7 +383,6 @@ layers = st.lists(
         st.tuples(
             st.just("context"), st.none() | ids, st.dictionaries(st.sampled_from(WORK_FIELDS), ids | st.just(""))
         ),
-        st.tuples(st.just("bound"), st.none(), st.dictionaries(st.sampled_from(WORK_FIELDS), ids | st.none())),
         st.tuples(st.just("request"), ids, st.just({})),
     ),
     max_size=8,
@@ -394,9 +393,6 @@ layers = st.lists(
 def entered(kind: str, correlation_id: str | None, work: dict[str, Any]) -> Iterator[None]:
     if kind == "context":
         with RequestContext(correlation_id=correlation_id, **work):
-            yield
-    elif kind == "bound":
-        with bound(**work):
             yield
     else:
         token = request_ids.set((str(correlation_id), ID, ID[:16], True))
@@ -457,7 +453,7 @@ def test_contexts_are_restored_however_far_an_error_goes(
 def line_ids(formatter: JsonFormatter) -> tuple[Any, ...]:
     """The ids a line logged now has, by record and by event."""
     lines = Lines()
-    EventLog(lines, "app").emit("INFO", "m", "e")  # type: ignore[arg-type]
+    EventLog(lines, "app").emit(Event("e", "INFO", "m", lambda: None))  # type: ignore[arg-type]
     by_event = json.loads(lines.lines[0])
     by_record = json.loads(formatter.format(logging.makeLogRecord({"msg": "m"})))
     both = [(line.get("correlation_id"), line.get("trace_id"), line.get("task_id")) for line in (by_event, by_record)]
@@ -482,7 +478,7 @@ def test_a_thousand_tasks_at_once_never_see_each_others_ids() -> None:
             with RequestContext(f"t{number}", correlation_id=f"c{number}"):
                 await asyncio.sleep(0)
                 assert now() == (mine[0], {"agent_id": "a", **mine[1]})
-                with bound(run_id=f"r{number}"):
+                with RequestContext(run_id=f"r{number}"):
                     await asyncio.sleep(0)
                     assert line_ids(formatter)[::2] == (f"c{number}", f"t{number}")
                     if number % 5 == 0:
@@ -552,7 +548,7 @@ def test_threads_never_see_each_others_ids() -> None:
             for turn in range(40):
                 with RequestContext(f"t{number}", correlation_id=f"c{number}.{turn}"):
                     assert line_ids(formatter)[::2] == (f"c{number}.{turn}", f"t{number}")
-                    with bound(task_id=f"inner {number}"):
+                    with RequestContext(f"inner {number}"):
                         assert now() == (f"c{number}.{turn}", {"task_id": f"inner {number}"})
                     assert asyncio.run(asyncio.to_thread(now)) == now() if turn == 0 else True
                 assert now() == (None, {})
@@ -605,5 +601,5 @@ def test_whatever_is_given_as_an_id_may_stand_in_a_line(value: Any) -> None:
         assert json.dumps(context.correlation_id) == f'"{context.correlation_id}"'
         assert 1 <= len(context.correlation_id) <= 128
         lines = Lines()
-        EventLog(lines, "app").emit("INFO", "m", "e")  # type: ignore[arg-type]
+        EventLog(lines, "app").emit(Event("e", "INFO", "m", lambda: None))  # type: ignore[arg-type]
         assert json.loads(lines.lines[0])["correlation_id"] == context.correlation_id

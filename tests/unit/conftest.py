@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.correlation.context import work_ids
 from ordinaut_ext_observability.logs.writer import LogWriter
 
 TIMEOUT_SECONDS = 10.0
@@ -110,6 +112,19 @@ def documented_order() -> Callable[..., list[str]]:
         return [name for name in (*FIRST_FIELDS, *WORK_FIELDS, *own, *LAST_FIELDS) if name not in without]
 
     return order
+
+
+@contextlib.contextmanager
+def _bound(**ids: str) -> Iterator[None]:
+    token = work_ids.set({**work_ids.get(), **ids})
+    yield
+    work_ids.reset(token)
+
+
+@pytest.fixture(scope="session")
+def bound() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """Binds ids of the work, and nothing else, until a block ends."""
+    return _bound
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_failure_of_ours_says_nothing_about_itself(serve: Any) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a secret in the text")
 
-    served.runtime.registry.pieces = fail
+    served.runtime.metrics.registry.pieces = fail
     response = served.get(f"{MOUNT}/metrics")
     assert response.status_code == 500
     assert response.json()["error"] == "internal_error"
@@ -296,7 +296,7 @@ def test_failure_of_ours_at_the_root_is_answered_alike(serve: Any) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a secret in the text")
 
-    served.runtime.registry.pieces = fail
+    served.runtime.metrics.registry.pieces = fail
     response = served.get("/metrics")
     assert seen == []
     assert response.status_code == 500
@@ -353,7 +353,7 @@ def test_answers_are_of_the_types_that_the_document_names(serve: Any) -> None:
 @pytest.mark.parametrize("token", [TOKEN, "wrong"])
 def test_head_is_get_without_the_body(serve: Any, path: str, token: str) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=TOKEN, MANAGEMENT_PORT="0")
-    management = served.runtime.management_note()
+    management = served.runtime.ports.notes()["management_port"]
     asked = [
         f"{served.url}{MOUNT}{path}",
         *([] if path.partition("?")[0] in OPERATOR_ENDPOINTS else [management + path]),

@@ -38,7 +38,7 @@ by_priority AS (
     GROUP BY t.priority
 ),
 leased AS (
-    SELECT id, task_id, locked_by,
+    SELECT id AS item, task_id AS task, coalesce(locked_by, '') AS owner,
            extract(epoch FROM due_at)::float8 AS run_at,
            extract(epoch FROM greatest(due_at, queued_at))::float8 AS waiting_since,
            extract(epoch FROM least(greatest(locked_until, 'epoch'), $1 + interval '1 day'))::float8 AS locked_until

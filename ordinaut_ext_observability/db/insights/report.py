@@ -25,7 +25,7 @@ from ordinaut_ext_observability.db.insights.views import (
     read_tables,
     read_transactions,
 )
-from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.postgresql.problems import postgresql_problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""
@@ -38,14 +38,6 @@ XID_RATIO = 0.5
 DEAD_RATIO = 0.5
 MIN_DEAD_ROWS = 10_000
 """Autovacuum comes at a fifth of a table; more than half dead means it does not."""
-
-_REASONS = {
-    "57014": Problem.TIMEOUT,
-    "55P03": Problem.TIMEOUT,
-    "42501": Problem.NO_PERMISSION,
-    **dict.fromkeys(("42P01", "42703", "42883"), Problem.MISSING_TABLE),
-}
-"""Reasons by SQLSTATE; any other state is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +136,5 @@ async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEA
         except (asyncpg.PostgresError, UnicodeError) as error:  # texts of other databases have their encoding
             if breaks_connection(error):
                 raise
-            reason = _REASONS.get(getattr(error, "sqlstate", ""), Problem.FAILED)
-            problems.append(PartProblem(name, reason.value, str(error).partition("\n")[0][:200]))
+            problems.append(PartProblem(name, postgresql_problem(error).value, str(error).partition("\n")[0][:200]))
     return Report(**found, problems=tuple(problems))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
-from ordinaut_ext_observability.health.setup import Parts
+from ordinaut_ext_observability.health.setup import CheckParts
 from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _MAX_PIECES = 16
 """Pieces of a body that are read, of 64 KiB at most: what asks for a service's health has a short answer."""
 
 
-def make_checks(parts: Parts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
+def make_checks(parts: CheckParts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
     """The file's entries."""
     options = {"required", "timeout_seconds", "failures_to_worsen", "passes_to_recover"}
     for service in parts.settings.file.health.http:

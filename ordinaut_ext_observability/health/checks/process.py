@@ -11,7 +11,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
 from ordinaut_ext_observability.health.run import BLOCKED_SECONDS
-from ordinaut_ext_observability.health.setup import Parts
+from ordinaut_ext_observability.health.setup import CheckParts
 from ordinaut_ext_observability.metrics.family import Counter
 from ordinaut_ext_observability.settings.load import Settings
 
@@ -24,7 +24,7 @@ _MIN_EXECUTIONS = 10
 _WINDOW_SECONDS = 300.0
 
 
-def make_checks(parts: Parts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
+def make_checks(parts: CheckParts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
     """None of them alone takes the process out of service."""
     yield "event_loop", partial(event_loop, parts.loop_watch), {"required": False}
     yield "task_success", TaskSuccessCheck(parts.metrics.task_executions, parts.clock).run, {"required": False}

@@ -16,7 +16,7 @@ import psutil
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
-from ordinaut_ext_observability.health.setup import Parts
+from ordinaut_ext_observability.health.setup import CheckParts
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MIN_PACKETS = 100
@@ -47,7 +47,7 @@ MANY_OPEN = Thresholds(degraded=0.8, unhealthy=0.95)
 LOSSY = Thresholds(degraded=0.01, unhealthy=0.1)
 
 
-def make_checks(parts: Parts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
+def make_checks(parts: CheckParts) -> Iterator[tuple[str, CheckFunction, dict[str, Any]]]:
     """A check for each resource."""
     # A busy CPU comes and goes: it takes longer to be believed.
     yield "cpu", CpuCheck(NEARLY_USED, parts.clock).run, {"required": False, "failures_to_worsen": 4}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ordinaut_ext_observability.collectors.checks import POSTGRESQL, REDIS, CollectedChecks
+from ordinaut_ext_observability.collectors.checks import CollectedChecks, checks_of
 from ordinaut_ext_observability.collectors.facts import (
     DatabaseFacts,
     QueueFacts,
@@ -44,10 +44,10 @@ class Checks:
             self.states.succeeded(name, facts.get(name, FACTS[name]))
 
     def of(self, name):
-        return getattr(self.checks, name)()
+        return self.checks.find(name)
 
     def statuses(self, *names):
-        return {name: self.of(name).status for name in names or (*POSTGRESQL, *REDIS)}
+        return {name: self.of(name).status for name in names or (*checks_of("PostgreSQL"), *checks_of("Redis"))}
 
 
 @pytest.mark.parametrize("leads", [False, True])

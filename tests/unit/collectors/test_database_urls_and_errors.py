@@ -8,8 +8,8 @@ import ssl
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.collectors.connection import asyncpg_url
-from ordinaut_ext_observability.collectors.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.url import asyncpg_url
 from ordinaut_ext_observability.errors import Problem
 
 

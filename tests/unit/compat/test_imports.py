@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.compat.eager import EAGER, load_extension_eagerly
+from ordinaut_ext_observability.compat import EAGER, load_extension_eagerly
 
 IMPORTS = "import observability.logging, observability.metrics, observability.health"
 

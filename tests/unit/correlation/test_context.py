@@ -10,16 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from ordinaut_ext_observability.correlation.context import (
-    WORK_FIELDS,
     RequestIds,
-    bound,
     current_correlation_id,
     current_traceparent,
     request_ids,
-    with_ids,
-    work_ids,
 )
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import parse_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -84,47 +80,3 @@ def test_a_thread_sees_the_ids_where_the_context_is_copied() -> None:
     copied.join(10)
     assert asyncio.run(asyncio.to_thread(current_correlation_id)) == "outer"
     assert seen == ["outer"]
-
-
-def test_ids_of_the_work_are_bound_until_the_block_ends() -> None:
-    assert dict(work_ids.get()) == {}
-    with bound(task_id="t1", worker_id="w1"):
-        with bound(task_id="t2", run_id="r1"):
-            assert dict(work_ids.get()) == {"task_id": "t2", "worker_id": "w1", "run_id": "r1"}
-        assert dict(work_ids.get()) == {"task_id": "t1", "worker_id": "w1"}
-    assert dict(work_ids.get()) == {}
-
-
-def test_ids_of_the_work_are_restored_when_the_block_raises() -> None:
-    with pytest.raises(LookupError), bound(task_id="t1"):
-        raise LookupError
-    assert dict(work_ids.get()) == {}
-
-
-def test_unknown_values_leave_the_ids_of_the_work_as_they_are() -> None:
-    with bound(task_id="t1"), bound(task_id=None, agent_id=""):
-        assert dict(work_ids.get()) == {"task_id": "t1"}
-
-
-def test_ids_that_do_not_exist_are_refused_with_those_that_do() -> None:
-    with pytest.raises(TypeError, match=", ".join(WORK_FIELDS)), bound(job_id="1"):
-        pytest.fail("bound")
-    assert dict(work_ids.get()) == {}
-
-
-def test_ids_put_together_change_nothing_yet() -> None:
-    with bound(task_id="t1"):
-        assert with_ids({"step_id": "s1"}) == {"task_id": "t1", "step_id": "s1"}
-        assert dict(work_ids.get()) == {"task_id": "t1"}
-
-
-def test_tasks_bind_the_ids_of_their_work_apart() -> None:
-    async def work(task_id: str) -> dict[str, str]:
-        with bound(task_id=task_id):
-            await asyncio.sleep(0)
-            return dict(work_ids.get())
-
-    async def main() -> list[dict[str, str]]:
-        return await asyncio.gather(*(work(task_id) for task_id in "abc"))
-
-    assert asyncio.run(main()) == [{"task_id": task_id} for task_id in "abc"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ordinaut_ext_observability.correlation.traceparent import parse_traceparent
+from ordinaut_ext_observability.correlation.ids import parse_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.writer import GATHER_SECONDS, LogWriter
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
@@ -26,7 +26,7 @@ class LineReader:
         self.writer = LogWriter(self._file_descriptor)
 
     def access_log(self, **options: Any) -> AccessLog:
-        return AccessLog(self.writer, AccessLogOptions(**options))
+        return AccessLog(self.writer, **options)
 
     def lines(self) -> list[str]:
         """What was written; the pipe holds all that these tests write."""
@@ -163,7 +163,7 @@ def test_lines_of_errors_are_kept_when_others_are_dropped(request: pytest.Fixtur
     taken, file_descriptor = os.pipe()
     writer = LogWriter(file_descriptor, max_queued_lines=2)
     request.addfinalizer(lambda: (gate.set(), writer.close(10), os.close(taken), os.close(file_descriptor)))
-    log = AccessLog(writer, AccessLogOptions())
+    log = AccessLog(writer)
     log.before_writing(lambda: gate.wait(10) and None)
     for level in ("INFO", "INFO", "WARNING", "ERROR"):
         emit(log, level=level)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.compat.logging import StructuredLogger
-from ordinaut_ext_observability.logs.access import AccessLog, AccessLogOptions
+from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.logs.event_types import Event
 from ordinaut_ext_observability.logs.events import EventLog
-from ordinaut_ext_observability.logs.handler import JsonHandler
-from ordinaut_ext_observability.scrub.safe_json import json_text
+from ordinaut_ext_observability.logs.records import JsonHandler
+from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter
 
@@ -31,20 +32,20 @@ def log_standard(writer: LogWriter, fields: dict[str, str]) -> None:
 
 
 def log_event(writer: LogWriter, fields: dict[str, str]) -> None:
-    EventLog(writer, UNSAFE).emit("ERROR", UNSAFE, UNSAFE, **fields)
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields)
 
 
 def log_unusual_event(writer: LogWriter, fields: dict[str, str]) -> None:
-    EventLog(writer, UNSAFE).emit("ERROR", UNSAFE, UNSAFE, **fields, nested={UNSAFE: [UNSAFE]})
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields, nested={UNSAFE: [UNSAFE]})
 
 
 def log_long_event(writer: LogWriter, fields: dict[str, str]) -> None:
     more = {f"{number}{UNSAFE}": UNSAFE * 100 for number in range(100)}
-    EventLog(writer, UNSAFE).emit("ERROR", UNSAFE, UNSAFE, **fields, **more)
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields, **more)
 
 
 def log_access(writer: LogWriter, fields: dict[str, str]) -> None:
-    log = AccessLog(writer, AccessLogOptions())
+    log = AccessLog(writer)
     details = "".join(f",{json_text(name)}:{json_text(value)}" for name, value in fields.items())
     log.emit("INFO", log.layout("GET", UNSAFE, 200), 0.0, 0.1, ("c", "t", "s", False), details)
 

@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 10.0
 PREAMBLE = """
 import json, os, socket, sys
 from ordinaut_ext_observability.logs.destination import standard_stream
-from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 
 stream, result = sys.argv[1:]
 number = 1 if stream == "stdout" else 2
@@ -63,7 +63,7 @@ def count(name):
     return lambda lines: counts.__setitem__(name, counts[name] + lines)
 
 def make_writer():
-    return LogWriter(standard_stream(stream), on_written=count("written"), on_dropped=count("dropped"))
+    return LogWriter(standard_stream(stream), WriterReports(count("written"), count("dropped")))
 
 def log(writer, line):
     writer.write(line)
@@ -236,7 +236,7 @@ ends = open_others("inet")
 from ordinaut_ext_observability import current_runtime, get_logger
 get_logger("w").info("lost")
 runtime = current_runtime()
-assert runtime.log_writer.flush(10)
+assert runtime.logs.writer.flush(10)
 counts["dropped"] = runtime.metrics.log_lines.labels("dropped").value
 counts["written"] = runtime.metrics.log_lines.labels("written").value
 report(ends)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.correlation.context import bound, request_ids
-from ordinaut_ext_observability.logs.formatter import JsonFormatter
-from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH
+from ordinaut_ext_observability.correlation.context import request_ids
+from ordinaut_ext_observability.logs.records import JsonFormatter
+from ordinaut_ext_observability.scrub.plain_values import MAX_TEXT_LENGTH
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
 WORK = {"task_id": "t", "run_id": "r", "step_id": "s", "agent_id": "a", "worker_id": "w"}
@@ -84,7 +84,9 @@ def test_a_plain_record_has_the_fields_every_line_has(formatted: Format) -> None
 
 
 @pytest.mark.usefixtures("in_request")
-def test_all_fields_are_in_the_documented_order(formatted: Format, documented_order: Callable[..., list[str]]) -> None:
+def test_all_fields_are_in_the_documented_order(
+    bound: Any, formatted: Format, documented_order: Callable[..., list[str]]
+) -> None:
     extra = {"status_code": 200, "event_type": "sent", "duration_ms": 1.5}
     with bound(**WORK):
         fields = formatted(make_record(extra=extra, exc_info=raised(ValueError("no"))))
@@ -101,7 +103,7 @@ def test_ids_of_the_request_are_on_the_line(formatted: Format, documented_order:
     )
 
 
-def test_ids_of_the_work_are_on_the_line_without_a_request(formatted: Format) -> None:
+def test_ids_of_the_work_are_on_the_line_without_a_request(bound: Any, formatted: Format) -> None:
     with bound(task_id="t", worker_id="w"):
         fields = formatted(make_record())
     assert list(fields)[-3:] == ["task_id", "worker_id", "task_context"]
@@ -109,7 +111,7 @@ def test_ids_of_the_work_are_on_the_line_without_a_request(formatted: Format) ->
 
 
 @pytest.mark.usefixtures("in_request")
-def test_the_task_context_is_the_seeds(formatted: Format) -> None:
+def test_the_task_context_is_the_seeds(bound: Any, formatted: Format) -> None:
     with bound(**WORK):
         fields = formatted(make_record())
     assert fields["task_context"] == {"task_id": "t", "agent_id": "a", "request_id": IDS[0]}
@@ -135,7 +137,7 @@ def test_every_extra_is_kept_in_its_order(formatted: Format) -> None:
     ["timestamp", "level", "logger", "function", "line", "correlation_id", "request_id", "trace_id", "span_id"]
     + [*WORK, "task_context"],
 )
-def test_extras_whose_names_are_taken_get_a_suffix(formatted: Format, name: str) -> None:
+def test_extras_whose_names_are_taken_get_a_suffix(bound: Any, formatted: Format, name: str) -> None:
     with bound(**WORK):
         usual = formatted(make_record())
         fields = formatted(make_record(extra={f"{name}_": "first", name: "second", "after": 1}))
@@ -212,7 +214,7 @@ def factory(*arguments, **options):
     record.tenant = "acme"
     return record
 logging.setLogRecordFactory(factory)
-from ordinaut_ext_observability.logs.formatter import JsonFormatter
+from ordinaut_ext_observability.logs.records import JsonFormatter
 print(JsonFormatter().format(logging.makeLogRecord({"msg": "m", "user": "ann"})))
 logging.setLogRecordFactory(usual)
 print(JsonFormatter().format(logging.makeLogRecord({"msg": "m", "user": "ann"})))

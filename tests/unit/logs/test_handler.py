@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.logs.handler import JsonHandler
+from ordinaut_ext_observability.logs.records import JsonHandler
 
 
 def own_logger(name: str) -> logging.Logger:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.correlation.context import bound
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.runtime import current
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -125,7 +124,8 @@ runtime = ordinaut_ext_observability.current_runtime()
 check("runtime")
 runtime.start()
 check("start")
-runtime.event("ERROR", "m", "e")
+from ordinaut_ext_observability.logs.event_types import RELAY_OPEN
+runtime.logs.event(RELAY_OPEN, store="memory")
 ordinaut_ext_observability.RequestContext("t").__enter__()
 check("use")
 mine = current.get_logger("mine")
@@ -415,7 +415,7 @@ def test_configure_again_takes_what_the_host_took_back(
 
 @pytest.mark.parametrize("configured", [False, True], ids=["unconfigured", "configured before"])
 def test_structlogs_events_become_one_line_each(
-    setup: LoggingSetup, log_lines: Any, capfd: pytest.CaptureFixture[str], *, configured: bool
+    bound: Any, setup: LoggingSetup, log_lines: Any, capfd: pytest.CaptureFixture[str], *, configured: bool
 ) -> None:
     if configured:
         structlog.configure(
@@ -468,7 +468,7 @@ def test_structlogs_exceptions_arguments_and_taken_names_are_kept(setup: Logging
     assert lines[5]["stack"].startswith("Stack (most recent call last)")
 
 
-def test_structlogs_events_of_tasks_become_lines(setup: LoggingSetup, log_lines: Any) -> None:
+def test_structlogs_events_of_tasks_become_lines(bound: Any, setup: LoggingSetup, log_lines: Any) -> None:
     """Its asynchronous methods log in a thread of the event loop's pool."""
     setup.configure()
 
@@ -575,10 +575,10 @@ def test_a_runtime_configures_logging_at_its_start_when_the_settings_say_so(
     assert state() == before
     runtime.start()
     try:
-        assert (logging.getLogger().handlers == [runtime.logging._handler]) is asked
+        assert (logging.getLogger().handlers == [runtime.logs.setup._handler]) is asked
     finally:
         runtime.stop()
-        runtime.logging.restore()
+        runtime.logs.setup.restore()
     assert state() == before
 
 
@@ -629,7 +629,7 @@ logger.info("1")
     "while objects are collected at the end": (
         """
 import signal
-signal.alarm(4)  # ends it where it hangs
+signal.alarm(20)  # ends it where it hangs
 from ordinaut_ext_observability import get_logger
 class Last:
     logger = get_logger("app")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ordinaut_ext_observability.logs.timestamps import Timestamps
-from ordinaut_ext_observability.scrub.safe_json import MAX_TEXT_LENGTH, json_text
+from ordinaut_ext_observability.logs.events import timestamp
+from ordinaut_ext_observability.scrub.plain_values import MAX_TEXT_LENGTH, json_text
 
 
 def seconds(text: str) -> float:
@@ -27,23 +27,22 @@ def seconds(text: str) -> float:
     ],
 )
 def test_instants_are_in_utc_with_milliseconds(instant: float, text: str) -> None:
-    assert Timestamps().format(instant) == text
+    assert timestamp(instant) == text
 
 
 @pytest.mark.parametrize("millisecond", [1, 123, 124, 299, 998, 999])
 def test_whole_milliseconds_are_printed_as_they_are(millisecond: int) -> None:
-    assert Timestamps().format(1763936344 + millisecond / 1000) == f"2025-11-23T22:19:04.{millisecond:03d}Z"
+    assert timestamp(1763936344 + millisecond / 1000) == f"2025-11-23T22:19:04.{millisecond:03d}Z"
 
 
 def test_the_last_instant_of_a_second_is_not_rounded_into_the_next() -> None:
-    assert Timestamps().format(1763936344.9999998) == "2025-11-23T22:19:04.999Z"
+    assert timestamp(1763936344.9999998) == "2025-11-23T22:19:04.999Z"
 
 
 def test_seconds_roll_over_forwards_and_back() -> None:
     """The text of the second is kept; the clock may also be set back."""
-    timestamps = Timestamps()
     second = seconds("2026-12-31T23:59:59")
-    texts = [timestamps.format(instant) for instant in (second, second + 0.75, second + 1.25, second + 0.5)]
+    texts = [timestamp(instant) for instant in (second, second + 0.75, second + 1.25, second + 0.5)]
     assert texts == [
         "2026-12-31T23:59:59.000Z",
         "2026-12-31T23:59:59.750Z",
@@ -53,9 +52,8 @@ def test_seconds_roll_over_forwards_and_back() -> None:
 
 
 def test_texts_sort_as_their_instants_do() -> None:
-    timestamps = Timestamps()
     start = seconds("2026-11-23T22:19:04")
-    texts = [timestamps.format(start + step / 64) for step in range(300)]
+    texts = [timestamp(start + step / 64) for step in range(300)]
     assert texts == sorted(texts)
 
 

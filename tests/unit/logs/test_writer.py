@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.logs.writer import GATHER_SECONDS, LogWriter
+from ordinaut_ext_observability.logs.writer import GATHER_SECONDS, LogWriter, WriterReports
 
 TIMEOUT_SECONDS = 10.0
 
@@ -22,13 +22,12 @@ TIMEOUT_SECONDS = 10.0
 class Pipe:
     """A pipe with a log writer on one end, and what became of the lines."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, on_cpu_seconds: Callable[[float], object] = lambda _: None, **options: Any) -> None:
         self.reader, self.file_descriptor = os.pipe()
         self.written = 0
         self.dropped = 0
-        self.writer = LogWriter(
-            self.file_descriptor, on_written=self._count_written, on_dropped=self._count_dropped, **options
-        )
+        reports = WriterReports(self._count_written, self._count_dropped, on_cpu_seconds)
+        self.writer = LogWriter(self.file_descriptor, reports, **options)
         self._data = b""
 
     def _count_written(self, lines: int) -> None:
@@ -141,6 +140,26 @@ def test_more_than_the_pipe_holds_arrives_in_order(pipe: Pipe) -> None:
     assert pipe.read_lines(3000) == lines
     assert pipe.writer.flush(TIMEOUT_SECONDS)
     assert pipe.written == 3000
+
+
+@pytest.mark.parametrize("reason", ["an urgent line", "a full batch", "a flush", "the end", "an urgent call"])
+def test_lines_do_not_wait_to_be_gathered_where_there_is_reason_to_hurry(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    monkeypatch.setattr("ordinaut_ext_observability.logs.writer.GATHER_SECONDS", 3600.0)
+    lines = [str(number) for number in range(1100 if reason == "a full batch" else 2)]
+    for line in lines:
+        pipe.writer.write(line)
+    if reason == "an urgent line":
+        pipe.writer.write("urgent", urgent=True)
+        lines.append("urgent")
+    elif reason == "an urgent call":
+        pipe.writer.wake(urgent=True)
+    elif reason == "a flush":
+        assert pipe.writer.flush(TIMEOUT_SECONDS)
+    elif reason == "the end":
+        pipe.writer.close(TIMEOUT_SECONDS)
+    assert pipe.read_lines(len(lines))[:1001] == lines[:1001]
 
 
 @pytest.mark.usefixtures("eager_switching")
@@ -312,7 +331,7 @@ def test_lines_written_while_the_writer_closes_and_later_arrive(make_pipe: Calla
     closer = threading.Thread(target=pipe.writer.close, args=(TIMEOUT_SECONDS,), daemon=True)
     closer.start()
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not pipe.writer._hurry.is_set() and time.monotonic() < deadline:  # noqa: SLF001 - nothing public says so
+    while pipe.writer._pace == 0 and time.monotonic() < deadline:  # noqa: SLF001 - nothing public says so
         time.sleep(0.001)
     pipe.writer.write("meanwhile")
     go_on.set()
@@ -329,7 +348,7 @@ def test_lines_to_a_closed_descriptor_are_counted_as_dropped() -> None:
     os.close(file_descriptor)
     dropped: list[int] = []
     written: list[int] = []
-    writer = LogWriter(file_descriptor, on_dropped=dropped.append, on_written=written.append)
+    writer = LogWriter(file_descriptor, WriterReports(written.append, dropped.append))
     for _ in range(3):
         writer.write("lost")
     assert writer.flush(TIMEOUT_SECONDS)
@@ -341,7 +360,7 @@ def test_lines_to_a_pipe_without_a_reader_are_counted_as_dropped_and_the_thread_
     reader, file_descriptor = os.pipe()
     os.close(reader)
     dropped: list[int] = []
-    writer = LogWriter(file_descriptor, on_dropped=dropped.append)
+    writer = LogWriter(file_descriptor, WriterReports(dropped=dropped.append))
     for times in (1, 2, 3):
         writer.write("lost")
         assert writer.flush(TIMEOUT_SECONDS)
@@ -375,13 +394,12 @@ def test_a_line_that_broke_off_does_not_run_into_the_next(tmp_path: Path) -> Non
     limit = 1000
     script = f"""
 import os, resource, signal
-from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 counts = []
 writer = LogWriter(os.open({str(tmp_path / "log")!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
-    on_written=lambda lines: counts.append(("written", lines)),
-    on_dropped=lambda lines: counts.append(("dropped", lines)))
+    WriterReports(lambda lines: counts.append(("written", lines)), lambda lines: counts.append(("dropped", lines))))
 for _ in range(100):
     writer.write("x" * 29)
 assert writer.flush(10)
@@ -427,7 +445,7 @@ def test_a_line_longer_than_a_pipe_takes_at_once_is_written_too(pipe: Pipe) -> N
     assert pipe.read_lines(306) == lines
 
 
-@pytest.mark.parametrize("name", ["on_written", "on_cpu_seconds", "before_writing"])
+@pytest.mark.parametrize("name", ["written", "cpu_seconds", "before_writing"])
 def test_lines_go_on_after_a_callback_raised(make_pipe: Callable[..., Pipe], name: str) -> None:
     errors: list[Exception] = []
 
@@ -436,7 +454,7 @@ def test_lines_go_on_after_a_callback_raised(make_pipe: Callable[..., Pipe], nam
 
     reader, file_descriptor = os.pipe()
     options = {} if name == "before_writing" else {name: fail}
-    writer = LogWriter(file_descriptor, on_error=errors.append, **options)
+    writer = LogWriter(file_descriptor, WriterReports(error=errors.append, **options))
     if name == "before_writing":
         writer.before_writing(fail)
     for number in range(3):

@@ -53,7 +53,7 @@ class Made:
             SystemClock(),
             Neighbours(0 if alone else 1),
             INTERVAL,
-            lambda _level, message, *_, **__: self.events.append(message),
+            lambda event, **_: self.events.append(event.message),
         )
         reset_in_forked_child(self.relay)
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ordinaut_ext_observability.scrub.details import mask_details
+from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.scrub.text import MASK, MAX_TEXT_LENGTH, mask_text
 
 SECRET = "hunter2XcorrectY"

@@ -6,18 +6,15 @@ import logging
 import os
 
 from ordinaut_ext_observability.background.clock import wall_seconds
-from ordinaut_ext_observability.correlation.context import WORK_FIELDS, request_ids, work_ids
-from ordinaut_ext_observability.logs.timestamps import Timestamps
+from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
+from ordinaut_ext_observability.logs.events import add_context, timestamp
+from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text_of
 
-RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
-"""The fields of a record without extras."""
+# `event_type` has its own place, and `color_message` is uvicorn's copy of the message for terminals.
+_NO_EXTRAS = RECORD_FIELDS | {"event_type", "color_message"}
 
-_USUAL_FIELDS = len(RECORD_FIELDS)
-
-# Formatters add the first two, `event_type` has its own place, and `color_message` is uvicorn's copy of the message
-# for terminals.
-_NO_EXTRAS = RECORD_FIELDS | {"message", "asctime", "event_type", "color_message"}
+_USUAL_FIELDS = len(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
 
 _EXCEPTION_FIELDS = frozenset(("exception_type", "exception", "stack"))
 
@@ -28,19 +25,15 @@ _EXCEPTION_HEAD, _EXCEPTION_TAIL = 500, 1500
 class JsonFormatter(logging.Formatter):
     """Formats a record as one flat JSON object."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._timestamps = Timestamps()
-
     def format(self, record: logging.LogRecord) -> str:
         """The line. Extra fields whose names are taken get the suffix `_`."""
         fields = vars(record)
         try:
-            timestamp = self._timestamps.format(record.created)
+            instant = timestamp(record.created)
         except (TypeError, ValueError, OverflowError, OSError):  # a record put together by hand
-            timestamp = self._timestamps.format(wall_seconds())
+            instant = timestamp(wall_seconds())
         line: dict[str, object] = {
-            "timestamp": timestamp,
+            "timestamp": instant,
             "level": record.levelname,
             "logger": record.name,
             "message": record.msg if not record.args and type(record.msg) is str else _message(record),
@@ -74,29 +67,44 @@ class JsonFormatter(logging.Formatter):
                     record.exc_text = self.formatException(exc_info)
                 except Exception as error:  # noqa: BLE001 - the exception's own `__str__` may raise
                     record.exc_text = f"<traceback: {type(error).__name__}>"
-        if record.exc_text:
-            put(line, "exception", _shorten(text_of(record.exc_text)))
-        if record.stack_info:
-            put(line, "stack", _shorten(text_of(record.stack_info)))
+        for name, text in (("exception", record.exc_text), ("stack", record.stack_info)):
+            if text:
+                put(line, name, _shorten(text_of(text)))
 
 
-def add_context(line: dict[str, object]) -> None:
-    """The ids of the request and of the work the running code belongs to."""
-    ids = request_ids.get()
-    if ids is not None:
-        line["correlation_id"] = line["request_id"] = ids[0]
-        line["trace_id"] = ids[1]
-        line["span_id"] = ids[2]
-    work = work_ids.get()
-    if work:
-        for name in WORK_FIELDS:
-            if name in work:
-                line[name] = work[name]
-        line["task_context"] = {
-            "task_id": work.get("task_id"),
-            "agent_id": work.get("agent_id"),
-            "request_id": ids[0] if ids is not None else None,
-        }
+class JsonHandler(logging.Handler):
+    """Writes records as JSON lines without making the caller wait."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.setFormatter(JsonFormatter())
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
+        """Without the lock of other handlers: the writer's queue takes lines from any thread."""
+        if not self.filters:
+            self.emit(record)
+            return True
+        kept = self.filter(record)
+        if kept:
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line; those of errors are written at once, and kept when there are too many."""
+        try:
+            self._writer.write(self.format(record), urgent=record.levelno >= logging.ERROR)
+        except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until what is queued has been written, for a second at most.
+
+        No thread is started for it: the standard library calls this with its lock held, for which a new thread may wait
+        (collecting a handler as garbage takes it) before it counts as started.
+        """
+        if self._writer.is_running:
+            self._writer.flush()
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -18,14 +18,13 @@ from uuid import UUID
 import pytest
 
 from ordinaut_ext_observability.correlation.context import (
-    bound,
+    RequestContext,
     current_correlation_id,
     current_traceparent,
     request_ids,
     work_ids,
 )
 from ordinaut_ext_observability.correlation.ids import match_client_id
-from ordinaut_ext_observability.logs.request_context import RequestContext
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
@@ -162,7 +161,7 @@ def test_an_inner_block_inherits_what_it_is_not_given() -> None:
     with RequestContext("t1", "a1", run_id="r1", correlation_id="c1"):
         with RequestContext(step_id="s2", run_id="r2", task_id=""):
             assert now() == ("c1", {"task_id": "t1", "agent_id": "a1", "run_id": "r2", "step_id": "s2"})
-            with bound(worker_id="w3"), RequestContext(correlation_id="c4"):
+            with RequestContext(worker_id="w3"), RequestContext(correlation_id="c4"):
                 assert now() == (
                     "c4",
                     {"task_id": "t1", "agent_id": "a1", "run_id": "r2", "step_id": "s2", "worker_id": "w3"},
@@ -283,12 +282,6 @@ def test_a_block_that_ends_in_another_context_fails_nobody() -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(contextvars.copy_context().run, next, generator).result(10)
         pool.submit(contextvars.copy_context().run, next, generator, None).result(10)
-    assert now() == NOTHING
-
-
-def test_work_ids_bound_where_the_block_ends_in_another_context_fail_nobody() -> None:
-    with contextlib.ExitStack() as stack:
-        contextvars.copy_context().run(stack.enter_context, bound(task_id="t"))
     assert now() == NOTHING
 
 

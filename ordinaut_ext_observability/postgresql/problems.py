@@ -1,4 +1,4 @@
-"""What an error of asyncpg's, of the network's or of the server's means to an operator."""
+"""The meaning of asyncpg's, the network's and the server's errors to an operator."""
 
 from __future__ import annotations
 
@@ -8,28 +8,16 @@ import asyncpg
 
 from ordinaut_ext_observability.errors import Problem
 
-_BY_STATE = {
-    "28000": Problem.REFUSED,
-    "28P01": Problem.REFUSED,
-    "3D000": Problem.REFUSED,
-    "53300": Problem.TOO_MANY_CONNECTIONS,
-    "42501": Problem.NO_PERMISSION,
-    "42P01": Problem.MISSING_TABLE,
-    "42703": Problem.MISSING_TABLE,
-    "42704": Problem.MISSING_TABLE,
-    "3F000": Problem.MISSING_TABLE,
-    "57014": Problem.TIMEOUT,
-    "55P03": Problem.TIMEOUT,
-    "25P03": Problem.TIMEOUT,
-    "57P05": Problem.TIMEOUT,
-    "57P01": Problem.UNREACHABLE,
-    "57P02": Problem.UNREACHABLE,
-    "57P03": Problem.UNREACHABLE,
+_STATES = {
+    Problem.REFUSED: ("28000", "28P01", "3D000"),
+    Problem.TOO_MANY_CONNECTIONS: ("53300",),
+    Problem.NO_PERMISSION: ("42501",),
+    Problem.MISSING_TABLE: ("42P01", "42703", "42704", "42883", "3F000"),
+    Problem.TIMEOUT: ("57014", "55P03", "25P03", "57P05"),
+    Problem.UNREACHABLE: ("57P01", "57P02", "57P03"),
 }
+_BY_STATE = {state: problem for problem, states in _STATES.items() for state in states}
 _CONNECTION_CLASS = "08"
-
-LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
-"""Asking less often would not help: somebody has to grant or make something."""
 
 
 def postgresql_problem(error: BaseException) -> Problem:

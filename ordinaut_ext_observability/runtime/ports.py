@@ -1,0 +1,92 @@
+"""The ports that a process opens by itself: the management port beside an application's, and a worker's exporter."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
+from ordinaut_ext_observability.logs import event_types as events
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.management import ManagementServer
+
+
+class Ports:
+    """At most one port of each kind; what keeps one from being opened is logged, and told in `notes`."""
+
+    def __init__(self, event: events.LogEvent) -> None:
+        self._event = event
+        self.management: ManagementServer | None = None
+        """Started and stopped with the other parts."""
+        self._exporter: ManagementServer | None = None
+        self._problem = "ORDINAUT_OBS_MANAGEMENT_PORT is not set"
+        self._tried = False
+        self._exporter_claims = itertools.count()
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Leave the parent's ports to the parent."""
+        self._tried = False
+        self._exporter_claims = itertools.count()
+        for server in (self.management, self._exporter):
+            if server is not None:
+                server.reset_after_fork()
+
+    def start(self, *, serves: bool) -> None:  # noqa: ARG002 - as every part
+        """Open the management port, if there is one. What failed is tried again after a stop only."""
+        if self.management is not None and not self._tried:
+            self._tried = True
+            self._problem = self._open(self.management, "management port")
+
+    def begin_stop(self) -> None:
+        """Have the ports closed soon."""
+        for server in (self.management, self._exporter):
+            if server is not None:
+                server.begin_stop()
+
+    def stop(self, ends_at: float) -> None:
+        """Close the ports, and wait for their threads until then, on `monotonic_seconds`."""
+        self._tried = False
+        for server in (self.management, self._exporter):
+            if server is not None:
+                server.stop(ends_at)
+
+    def notes(self) -> dict[str, str]:
+        """The URL of the management port, or why it is not open."""
+        server = self.management
+        open_at = _url_of(server) if server is not None and server.address is not None else ""
+        return {"management_port": open_at or f"off: {self._problem}"}
+
+    def claim_exporter(self) -> bool:
+        """True for the first caller, who opens the exporter's port."""
+        return next(self._exporter_claims) == 0
+
+    def open_exporter(self, server: ManagementServer) -> None:
+        """Serve this process's own metrics and probes."""
+        self._exporter = server
+        self._open(server, "exporter")
+
+    def close_exporter(self) -> None:
+        """Serve no exporter any more: an application serves the metrics from now on."""
+        next(self._exporter_claims)
+        if self._exporter is not None:
+            self._exporter.stop()
+
+    def _open(self, server: ManagementServer, port: str) -> str:
+        """Start the server; the reason why it could not be started, or nothing."""
+        try:
+            server.start()
+        except AddressInUseError as error:
+            elsewhere = isinstance(error, ServedByAnotherWorkerError)
+            event = events.PORT_OF_ANOTHER_WORKER if elsewhere else events.PORT_NOT_OPENED
+            self._event(event[port], reason=str(error))
+            return str(error)
+        self._event(events.PORT_OPEN[port], url=_url_of(server))
+        return ""
+
+
+def _url_of(server: ManagementServer) -> str:
+    host, port = server.address or ("", 0)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
