@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement, describe_statement
 from ordinaut_ext_observability.db.watched_pools import WatchedPools
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.database import DatabaseClientMetrics
-from ordinaut_ext_observability.metrics.definitions import Metrics
 
 MAX_TEXTS = 512
 """Statements whose description is kept by their text: 2 MB of texts at most, since each is cut."""

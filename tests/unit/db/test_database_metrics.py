@@ -11,7 +11,7 @@ from ordinaut_ext_observability.db.definitions import MAX_TEXTS, DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import queued_tasks
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS
 from ordinaut_ext_observability.db.watched_pools import MAX_POOLS, PoolUse
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 
