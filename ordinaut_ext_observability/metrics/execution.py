@@ -101,9 +101,7 @@ def _task_id(args: tuple[Any, ...], kwargs: dict[str, Any], position: int | None
     task_id = kwargs.get("task_id")
     if task_id is None and position is not None and position < len(args):
         task_id = args[position]
-    if task_id is None:
-        return ""
     try:
-        return str(task_id)
+        return "" if task_id is None else str(task_id)
     except Exception:  # noqa: BLE001 - a caller's __str__ must not fail the caller's run
         return ""

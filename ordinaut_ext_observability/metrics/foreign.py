@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -66,13 +67,14 @@ class ForeignMetrics:
     def render(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> Iterator[str]:
         """The text of the metrics, as the installed `prometheus_client` prints them."""
         reserved, thread = self._reserved_names(), threading.current_thread()
+        print_part = partial(render_with_client, openmetrics=openmetrics, escaping=escaping)
         try:
             for collector in self._collectors():
                 if self._still_hangs(collector):
                     continue
                 self._busy[thread] = collector
                 for metric in self._metrics_of(collector):
-                    yield from self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only, escaping=escaping)
+                    yield from self._pieces_of(metric, reserved, only, print_part)
         finally:
             self._busy.pop(thread, None)
 
@@ -113,7 +115,7 @@ class ForeignMetrics:
             self._on_error(error)
 
     def _pieces_of(
-        self, metric: Metric, reserved: set[str], *, openmetrics: bool, only: frozenset[str] | None, escaping: str
+        self, metric: Metric, reserved: set[str], only: frozenset[str] | None, print_part: Callable[[Metric], str]
     ) -> list[str]:
         pieces = []
         try:
@@ -131,7 +133,7 @@ class ForeignMetrics:
                     self._on_error(ValueError(f"the name of a metric or a label cannot be printed: {metric.name!r}"))
                     return []
             for part in _parts(metric):
-                pieces.append(render_with_client(part, openmetrics=openmetrics, escaping=escaping))
+                pieces.append(print_part(part))
                 time.sleep(0)
         except Exception as error:  # noqa: BLE001 - values and labels of foreign code may be of any type
             self._on_error(error)

@@ -79,13 +79,9 @@ def _entries(header: str) -> list[tuple[str, dict[str, str], float]]:
         for part in parts:
             name, _, text = part.partition("=")
             parameters[name.strip().lower()] = text.strip().strip('"')
-        entries.append((value.strip().lower(), parameters, _quality(parameters.get("q", "1"))))
+        try:
+            quality = float(parameters.get("q", "1"))
+        except ValueError:
+            quality = 0.0
+        entries.append((value.strip().lower(), parameters, quality if 0.0 <= quality <= 1.0 else 0.0))
     return entries
-
-
-def _quality(text: str) -> float:
-    try:
-        quality = float(text)
-    except ValueError:
-        return 0.0
-    return quality if 0.0 <= quality <= 1.0 else 0.0

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.declare import Buckets, Declaration
+from ordinaut_ext_observability.metrics.declare import Buckets, Declaration, FamilyT
 from ordinaut_ext_observability.metrics.exposition import FamilyRenderer, collect, describe
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
-
-FamilyT = TypeVar("FamilyT", bound=AnyFamily)
 
 
 class Registry:
@@ -39,8 +37,7 @@ class Registry:
     def bind(self, declaration: Declaration[FamilyT]) -> FamilyT:
         """The family of this declaration, registered when it is first asked for.
 
-        Raises MetricDefinitionError where another metric has its name, or the name, a label or the buckets are not
-        usable.
+        Raises MetricDefinitionError where another metric has its name, or the definition is not usable.
         """
         family: FamilyT | None = self._bound.get(declaration)
         if family is None:
