@@ -85,7 +85,8 @@ class FamilyRenderer:
             for openmetrics in (False, True)
         }
         self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
-        self._layout: _Layout = (family.blocks, {})
+        self._layout: tuple[object, dict[int, Any]] = (family.blocks, {})
+        """The blocks of the family, and their templates by the block's place."""
         self._with_dots: FamilyRenderer | None = None
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
@@ -177,7 +178,8 @@ class _NumberTemplate:
         known, template, integers_template = self._laid_out
         children = block[:]  # taken after the template, so never shorter: the list may grow meanwhile
         if len(children) > known:
-            template += self._lay_out(children[known:])
+            new = (_labels(self._family, child.label_values) for child in children[known:])
+            template += "".join(_line(self._family.name, labels, "%s", self._escape_name) for labels in new)
             # Exact: a line break stands only at the end of a line, so this is never part of a label value.
             integers_template = template.replace(" %s\n", " %d.0\n")
             self._laid_out = (len(children), template, integers_template)
@@ -188,12 +190,6 @@ class _NumberTemplate:
         elif _all_plain(values):
             return template % tuple(map(float, values))
         return template % tuple(map(format_value, values))
-
-    def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> str:
-        family = self._family
-        return "".join(
-            _line(family.name, _labels(family, child.label_values), "%s", self._escape_name) for child in children
-        )
 
 
 class _HistogramTemplate:
@@ -235,10 +231,6 @@ class _HistogramTemplate:
                 if exemplar is not None:
                     lines[position * self._lines_per_child + offset] += _exemplar_text(exemplar)
         return "\n".join(lines)
-
-
-_Layout = tuple[object, dict[int, _NumberTemplate | _HistogramTemplate]]
-"""The blocks of a family, and their templates by the block's place."""
 
 
 def _fill_in(template: str, children: list[HistogramChild]) -> str:
