@@ -22,16 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.utils import floatToGoString
 
-from ordinaut_ext_observability.metrics.family import (
-    AnyFamily,
-    Counter,
-    CounterChild,
-    Exemplar,
-    Gauge,
-    GaugeChild,
-    Histogram,
-    HistogramChild,
-)
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Exemplar, Gauge, Histogram, HistogramChild
 
 OPENMETRICS_END = "# EOF\n"
 
@@ -172,7 +163,7 @@ class _NumberTemplate:
         self._escape_name = escape_name
         self._laid_out = (0, "", "")
 
-    def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
+    def render(self, block: list[Any], *, openmetrics: bool) -> str:
         """The block's lines; both formats are the same here."""
         del openmetrics
         known, template, integers_template = self._laid_out
