@@ -76,20 +76,19 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
-    if _is_management_port(mount, answer, timeout_seconds):
+    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
+    # Another method is asked for, which is no attempt at the operators' endpoint.
+    if not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404:
         note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
-        report = _readiness(mount, timeout_seconds)
+        # Anyone may know whether the service is ready.
+        ready = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).fields().get("status")
+        status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
+        report = {"status": status, "ready": ready, "checks": []} if status else None
         note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
     else:
         report = _report_of(answer)
     return None if report is None else {**report, "note": note}
-
-
-def _is_management_port(mount: str, answer: Answer, timeout_seconds: float) -> bool:
-    """True where operators are not served. Another method is asked for, which is no attempt at their endpoint."""
-    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
-    return not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404
 
 
 def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
@@ -105,21 +104,13 @@ def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
     }.get(answer.status_code, f"The service does not tell what each check says: it answers {answer.status_code}.")
 
 
-def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
-    """The part of the report that anyone may know: whether the service is ready."""
-    body = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).json()
-    ready = body.get("status") if isinstance(body, dict) else None
-    status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
-    return {"status": status, "ready": ready, "checks": []} if status else None
-
-
 def _report_of(answer: Answer) -> dict[str, Any] | None:
     """The answer as a health report of ours; the host's own looks different."""
-    body = answer.json()
-    if isinstance(body, dict) and body.get("status") in _COLOURS and isinstance(body.get("checks"), list):
-        ours = "live" in body and all(isinstance(check, dict) and "required" in check for check in body["checks"])
-        return body if ours else None
-    return None
+    report = answer.fields()
+    checks = report.get("checks")
+    if "live" not in report or str(report.get("status")) not in _COLOURS or not isinstance(checks, list):
+        return None
+    return report if all(isinstance(check, dict) and "required" in check for check in checks) else None
 
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:

@@ -163,7 +163,8 @@ def doctor(
 
     Run it where the host runs, with the host's environment. It changes nothing. Exit status: 1 when it found a problem.
     """
-    from ordinaut_ext_observability.cli.doctor.report import examine, print_sections
+    from ordinaut_ext_observability.cli.doctor import examine
+    from ordinaut_ext_observability.cli.doctor.findings import print_sections
 
     url, password = without_password(url)
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.cli.check import Tokens, check_service
+from ordinaut_ext_observability.cli.doctor.environment import EAGER_LINE, INSTALL
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, advice, fact, problem
-from ordinaut_ext_observability.cli.doctor.installation import INSTALL
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import EXTENSION_ID, MOUNT_PATH
 
 _STARTED_IN_SECONDS = 1e9  # an uptime this long is an instant since 1970
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """A running host, and what it says of us."""
 
     url: str
@@ -36,8 +34,7 @@ class Host:
 def find_host(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Host:
     """The host at the first of these URLs that answers; a path of ours behind it is taken off.
 
-    Raises:
-        NoAnswerError: nobody answers at any; the error of the first.
+    Raises NoAnswerError where nobody answers at any: the error of the first.
     """
     silence: NoAnswerError | None = None
     for url in urls:
@@ -47,12 +44,11 @@ def find_host(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Ho
         except NoAnswerError as error:
             silence = silence or error
             continue
-        extensions = listed if isinstance(listed, list) else None
         try:
             report, absence = check_service(base, tokens, timeout_seconds), ""
         except NoAnswerError as error:
             report, absence = None, str(error)
-        return Host(base, tokens, timeout_seconds, extensions, report, absence)
+        return Host(base, tokens, timeout_seconds, listed if isinstance(listed, list) else None, report, absence)
     raise silence or NoAnswerError
 
 
@@ -61,7 +57,7 @@ def running_host(host: Host) -> Iterator[Finding]:
     # Of Ordinaut's two hosts only the full one has probes of its own.
     is_full = host.extensions is not None and host.get("/health/live").status_code == 200
     kind = "another application than Ordinaut's" if host.extensions is None else "the lean host of Ordinaut"
-    info = _field(host.get("/openapi.json"), "info")
+    info = host.get("/openapi.json").fields().get("info")
     name = f"{info.get('title')} {info.get('version')}" if isinstance(info, dict) else "it does not say its name"
     yield fact(f"{host.url} answers: {name}, {'the full host of Ordinaut' if is_full else kind}")
     if host.report is None:
@@ -72,11 +68,6 @@ def running_host(host: Host) -> Iterator[Finding]:
         yield from _told(host, host.report)
     if is_full:
         yield from _bugs(host)
-
-
-def _field(answer: Answer, name: str) -> Any:
-    body = answer.json()
-    return body.get(name) if isinstance(body, dict) else None
 
 
 def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
@@ -94,11 +85,8 @@ def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
     else:
         yield fact(f"the extension is {where}")
     if is_ours and not entry.get("eager"):
-        yield advice(
-            "it is loaded lazily: requests before the first to it are not measured",
-            "Load it with the host.",
-            f"ORDINAUT_EXT_ENTRY_EAGER='{{\"{EXTENSION_ID}\": true}}'",
-        )
+        told = "it is loaded lazily: requests before the first to it are not measured"
+        yield advice(told, "Load it with the host.", EAGER_LINE)
 
 
 def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
@@ -113,8 +101,8 @@ def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
             yield advice(report["note"])
         return
     answer = host.get(f"{MOUNT_PATH}/", token=host.tokens.operator)
-    index = answer.json()
-    if answer.status_code != 200 or not isinstance(index, dict):
+    index = answer.fields()
+    if answer.status_code != 200 or not index:
         yield advice(f"{MOUNT_PATH}/ answers {answer.status_code}")
         return
     for name in ("root_metrics", "management_port", "processes_merged", "collectors"):
@@ -128,7 +116,23 @@ def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
 
 def _bugs(host: Host) -> Iterator[Finding]:
     """The bugs of Ordinaut 2.2.2's full host that show to a GET."""
-    yield from _bugs_of_health(host.get("/health"), host.get("/health/live"))
+    health = host.get("/health")
+    status = health.fields().get("status")
+    if health.status_code == 200 and status is not None:
+        yield Finding(
+            Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE,
+            f"the host's /health answers 200 and says {status!r}: it answers 200 whatever it says, so a container "
+            "health check on it never fails, and its /health/ready repeats an answer for 30 s",
+            "Probe the extension instead.",
+            _PROBES,
+        )
+    uptime = host.get("/health/live").fields().get("uptime_seconds")
+    if isinstance(uptime, (int, float)) and uptime > _STARTED_IN_SECONDS:
+        yield advice(
+            f"the host's /health/live gives uptime_seconds {uptime:.0f}: that is when it started, not for how long",
+            "Take the uptime from the metrics.",
+            "time() - process_start_time_seconds",
+        )
     tasks = host.get("/tasks/")
     if tasks.status_code == 500 and tasks.json() is None:
         yield problem(
@@ -152,24 +156,6 @@ def _bugs(host: Host) -> Iterator[Finding]:
         "Let scrapers and probes use the management port, which none of that reaches.",
         "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0",
     )
-
-
-def _bugs_of_health(health: Answer, live: Answer) -> Iterator[Finding]:
-    status, uptime = _field(health, "status"), _field(live, "uptime_seconds")
-    if health.status_code == 200 and status is not None:
-        yield Finding(
-            Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE,
-            f"the host's /health answers 200 and says {status!r}: it answers 200 whatever it says, so a container "
-            "health check on it never fails, and its /health/ready repeats an answer for 30 s",
-            "Probe the extension instead.",
-            _PROBES,
-        )
-    if isinstance(uptime, (int, float)) and uptime > _STARTED_IN_SECONDS:
-        yield advice(
-            f"the host's /health/live gives uptime_seconds {uptime:.0f}: that is when it started, not for how long",
-            "Take the uptime from the metrics.",
-            "time() - process_start_time_seconds",
-        )
 
 
 # The management port: a kubelet names the pod's address as host, and the full host in production answers 400 to that.

@@ -19,14 +19,12 @@ from ordinaut_ext_observability.runtime.store import choose_store, opener_of
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings.load import Settings
 
-_RESOLVING_SECONDS = 1.0
-"""Shorter than for the host's name, which comes before: together they are to be over soon."""
-
 
 def merging(settings: Settings, port: int) -> Iterator[Finding]:
     """What is in the store that the host on this port would use. No count is changed."""
     choice = choose_store(settings)
     open_stores = opener_of(choice, SystemClock()) if settings.relay.enabled else None
+    host = urlsplit(choice.target).hostname if choice.kind == "redis" else None
     if open_stores is None:
         why = choice.note if settings.relay.enabled else "ORDINAUT_OBS_RELAY is off"
         yield fact(f"each process shows itself alone: {why}")
@@ -36,16 +34,14 @@ def merging(settings: Settings, port: int) -> Iterator[Finding]:
     if choice.kind == "file" and not Path(choice.target).exists():
         # Reading would make it, perhaps as another user than the host's.
         yield fact(f"the file {mask_value(choice.target)} is not there yet: the first process makes it")
-        return
-    host = urlsplit(choice.target).hostname if choice.kind == "redis" else None
-    if host and not name_server_answers(host, _RESOLVING_SECONDS):
+    elif host and not name_server_answers(host):
         yield problem(f"REDIS_URL: no name server answers for {host}", "See /etc/resolv.conf here.")
-        return
-    try:
-        with contextlib.closing(open_stores()) as store:
-            yield from _processes(store)
-    except ClusterUnavailableError as error:
-        yield problem(mask_value(str(error)), "Until it answers, each process sees itself alone.")
+    else:
+        try:
+            with contextlib.closing(open_stores()) as store:
+                yield from _processes(store)
+        except ClusterUnavailableError as error:
+            yield problem(mask_value(str(error)), "Until it answers, each process sees itself alone.")
 
 
 def _unmerged_processes(port: int) -> Iterator[Finding]:
@@ -65,8 +61,7 @@ def _unmerged_processes(port: int) -> Iterator[Finding]:
 
 def _processes(relay: RelayStore) -> Iterator[Finding]:
     reading = relay.read("", 0)
-    silent = 0
-    databases = set()
+    silent, databases = 0, set()
     for entry in reading.entries:
         try:
             said = read_entry(entry)
@@ -77,10 +72,8 @@ def _processes(relay: RelayStore) -> Iterator[Finding]:
         gauges = said.gauges if said.living else ()
         databases |= {gauge.label_values for gauge in gauges if gauge.name == CollectorMetrics.database_info.name}
     # The number is that of ordinaut_observability_relay_processes.
-    yield fact(
-        f"{relay.name} answers: {len(reading.entries)} processes, {silent} of them silent, and "
-        f"{len(reading.series)} series"
-    )
+    processes = f"{len(reading.entries)} processes, {silent} of them silent"
+    yield fact(f"{relay.name} answers: {processes}, and {len(reading.series)} series")
     if len(databases) > 1:
         yield problem(
             f"processes that read {len(databases)} databases are one installation here: their numbers are added up",
