@@ -48,31 +48,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HealthCheck": "health.model",
-    "HealthMonitor": "health.monitor",
-    "HealthStatus": "health.model",
-    "RequestContext": "correlation.context",
-    "__version__": "version",
-    "configure_logging": "runtime.current",
-    "current_correlation_id": "correlation.context",
-    "current_runtime": "runtime.current",
-    "current_traceparent": "correlation.context",
-    "get_extension": "extension",
-    "get_logger": "runtime.current",
-    "instrument_connection": "runtime.current",
-    "instrument_pool": "runtime.current",
-    "monitor_execution": "runtime.current",
-    "mount": "extension",
-    "restore_logging": "runtime.current",
+    "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
+    "extension": ("get_extension", "mount"),
+    "health.model": ("HealthCheck", "HealthStatus"),
+    "health.monitor": ("HealthMonitor",),
+    "version": ("__version__",),
 }
+"""The modules of the names; all others are in `runtime.current`."""
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
+    home = next((home for home, names in _HOMES.items() if name in names), "runtime.current")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
 
 

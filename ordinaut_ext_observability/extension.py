@@ -20,10 +20,9 @@ _STATE_ATTRIBUTE = "ordinaut_observability"
 
 
 class ObservabilityExtension:
-    """Measures the host it is set up in, and serves what it measured."""
+    """Measures the host it is set up in, and serves what it measured. Its settings are the environment's by default."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """The environment's settings are read when it is set up, unless some are given."""
         self._settings = settings
 
     def info(self) -> ExtensionInfo:
@@ -84,9 +83,8 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
     mount(app)
     ```
 
-    Raises:
-        TypeError: `app` is no FastAPI application, or `mount_path` no text.
-        ValueError: `mount_path` does not begin with a slash, or names no path below the root.
+    Raises TypeError where `app` is no FastAPI application or `mount_path` no text, and ValueError where `mount_path`
+    does not begin with a slash or names no path below the root.
     """
     if not isinstance(app, FastAPI):
         raise TypeError(f"mount takes a FastAPI application, got {type(app).__name__}")

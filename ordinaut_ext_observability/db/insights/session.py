@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.postgresql.connection import FAILURES, connect
-from ordinaut_ext_observability.postgresql.url import shown_target
+from ordinaut_ext_observability.postgresql.url import read_url
 
 LOCK_TIMEOUT_SECONDS = 0.5
 """Nothing here needs a lock that anybody holds for long, but for a table that is being altered."""
@@ -29,7 +29,7 @@ async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[C
             line, without secrets.
     """
     try:
-        target = shown_target(url)
+        target = read_url(url).shown()
         connection = await connect(url, timeout_seconds=timeout_seconds, answer_seconds=timeout_seconds + 1.0)
     except FAILURES as error:
         unusable = f"{error}: expected postgresql://user:password@host:port/database"
