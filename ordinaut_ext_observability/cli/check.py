@@ -14,8 +14,7 @@ from rich.text import Text
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-_COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
-_CPU_SECONDS = 1.0  # the load of a processor shows over time only
+_COLOURS = {"unhealthy": "red", "unknown": "yellow", "degraded": "yellow", "healthy": "green"}
 
 
 class Tokens(NamedTuple):
@@ -29,9 +28,7 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
     """The health report of the service at this URL: its base, its mount path or its management port.
 
     With an operator token it has messages, else names and states, else what the readiness probe says, and a `note`.
-
-    Raises:
-        NoAnswerError: nothing there answers as we do.
+    Raises NoAnswerError where nothing answers as we do.
     """
     base = url.rstrip("/")
     for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
@@ -57,7 +54,7 @@ def check_machine() -> dict[str, Any]:
 
     async def run() -> None:
         runtime.health_monitor.unregister_check("event_loop")  # there is no host's
-        await asyncio.sleep(_CPU_SECONDS)
+        await asyncio.sleep(1.0)  # the load of a processor shows over time only
         await runtime.health_monitor.run_all_checks()
 
     run_on_own_loop(run())
@@ -118,8 +115,7 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
     table = Table("check", "status", "needed", "age", "message", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
-    order = ("unhealthy", "unknown", "degraded", "healthy")
-    for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
+    for check in sorted(report["checks"], key=lambda check: list(_COLOURS).index(check["status"])):
         age = check.get("age_seconds")
         message = check.get("message") or ("no recent result" if check.get("stale") else "")
         table.add_row(

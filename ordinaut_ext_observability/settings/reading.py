@@ -128,9 +128,17 @@ def read_config_file(model: type[ModelT], path: str, environment: Mapping[str, s
     In its texts `${NAME}` stands for an environment variable. Never raises, and keeps nothing: to reload, read again.
     """
     try:
-        data = _parse(read_regular_file(path, MAX_FILE_BYTES), environment)
+        content = read_regular_file(path, MAX_FILE_BYTES)
     except ValueError as error:
         return model(), {"": str(error)}
+    try:
+        data = _filled_in(_Loader(content).get_single_data(), environment)
+    except _TooManyValuesError:
+        return model(), {"": f"has more than {MAX_VALUES} values"}
+    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
+        mark = getattr(error, "problem_mark", None)
+        position = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        return model(), {"": f"is not YAML{position}"}
     file, told = read_usable(model, {} if data is None else data)
     problems = {".".join(map(_shown, place)): problem for place, problem in islice(told.items(), MAX_PROBLEMS)}
     if len(told) > MAX_PROBLEMS:
@@ -141,18 +149,6 @@ def read_config_file(model: type[ModelT], path: str, environment: Mapping[str, s
 def _shown(step: int | str) -> str:
     """A step of a place. A key that is no name is not shown: a secret may stand in the wrong place."""
     return str(step) if isinstance(step, int) or _NAME.fullmatch(step) else "<key>"
-
-
-def _parse(content: bytes, environment: Mapping[str, str]) -> Any:
-    """The file's values; a ValueError goes on from the file's name, and quotes nothing of it."""
-    try:
-        return _filled_in(_Loader(content).get_single_data(), environment)
-    except _TooManyValuesError:
-        raise ValueError(f"has more than {MAX_VALUES} values") from None
-    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
-        mark = getattr(error, "problem_mark", None)
-        position = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise ValueError(f"is not YAML{position}") from None
 
 
 class _TooManyValuesError(Exception):

@@ -1,18 +1,39 @@
-"""What a running host looks like from outside. Everything here is a GET, and few of them."""
+"""The doctor's examination, and what a running host looks like from outside: everything is a GET, and few of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ordinaut_ext_observability.cli.check import Tokens, check_service
-from ordinaut_ext_observability.cli.doctor.environment import EAGER_LINE, INSTALL
+from ordinaut_ext_observability.cli.doctor import environment
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, advice, fact, problem
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import EXTENSION_ID, MOUNT_PATH
+from ordinaut_ext_observability.settings.load import load_settings, read_host_variables
 
+_START = "Start the host, or give its address with --url. Without --url, ports 8000 and 8080 are tried."
 _STARTED_IN_SECONDS = 1e9  # an uptime this long is an instant since 1970
+
+
+def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iterator[tuple[str, Iterable[Finding]]]:
+    """The sections of the report. The running host is at the first of the URLs that answers."""
+    try:
+        host, silence = find_host(urls, tokens, timeout_seconds), ""
+    except NoAnswerError as error:
+        host, silence = None, str(error)
+    settings, variables = load_settings(), read_host_variables(environment.VARIABLES)
+    is_served = host is not None and host.report is not None
+    url = urlsplit(host.url if host is not None else urls[0])
+    port = url.port or (443 if url.scheme == "https" else 80)
+    has_token = bool(tokens.operator)
+    yield "Installation", environment.installation()
+    yield "Loading, by the environment here", environment.loading(variables, is_served=is_served)
+    yield "Settings, by the environment here", environment.settings_in_effect(settings, has_token=has_token)
+    yield "Merging of processes, by the environment here", environment.merging(settings, port)
+    yield "Running host", [problem(silence, _START)] if host is None else running_host(host)
 
 
 class Host(NamedTuple):
@@ -74,19 +95,19 @@ def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
     """What Ordinaut's own list says of the extension."""
     entry = next((entry for entry in extensions if isinstance(entry, dict) and entry.get("id") == EXTENSION_ID), None)
     if entry is None:
-        yield problem(f"/extensions does not list {EXTENSION_ID}", *INSTALL)
+        yield problem(f"/extensions does not list {EXTENSION_ID}", *environment.INSTALL)
         return
     state = entry.get("status") or {}
     where = f"{entry.get('module')} ({entry.get('source')}), state {state.get('state')}"
     if state.get("state") == "error":
         yield problem(f"the extension failed to load: {state.get('error') or 'no reason given'}")
     elif not is_ours:
-        yield problem(f"the extension {EXTENSION_ID} is not ours but {where}", *INSTALL)
+        yield problem(f"the extension {EXTENSION_ID} is not ours but {where}", *environment.INSTALL)
     else:
         yield fact(f"the extension is {where}")
     if is_ours and not entry.get("eager"):
         told = "it is loaded lazily: requests before the first to it are not measured"
-        yield advice(told, "Load it with the host.", EAGER_LINE)
+        yield advice(told, "Load it with the host.", environment.EAGER_LINE)
 
 
 def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
@@ -121,8 +142,8 @@ def _bugs(host: Host) -> Iterator[Finding]:
     if health.status_code == 200 and status is not None:
         yield Finding(
             Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE,
-            f"the host's /health answers 200 and says {status!r}: it answers 200 whatever it says, so a container "
-            "health check on it never fails, and its /health/ready repeats an answer for 30 s",
+            f"the host's /health says {status!r} and answers 200 whatever it says, so a container health check on it "
+            "never fails; its /health/ready repeats an answer for 30 s",
             "Probe the extension instead.",
             _PROBES,
         )
