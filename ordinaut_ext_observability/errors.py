@@ -26,10 +26,7 @@ class ServedByAnotherWorkerError(AddressInUseError):
 
 
 class Problem(Enum):
-    """Why a server cannot be read or written: one reason per thing an operator would do about it.
-
-    The value is the metric label `reason`; `words` go on from the server's name in a message for people.
-    """
+    """Why a server cannot be read or written: the metric label `reason`, and words that go on from its name."""
 
     words: str
 

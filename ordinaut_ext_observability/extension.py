@@ -1,7 +1,4 @@
-"""The extension as the host's loader meets it.
-
-Found through the entry point `ordinaut.plugins`, or by its folder in `ORDINAUT_EXT_PATHS`.
-"""
+"""The extension as the host's loader meets it, by an entry point or by its folder in `ORDINAUT_EXT_PATHS`."""
 
 from __future__ import annotations
 
@@ -42,10 +39,7 @@ class ObservabilityExtension:
         grants: set[Capability] | None = None,
         context: dict[str, Any] | None = None,
     ) -> APIRouter | None:
-        """Attach to the application. A second call for the same application only returns its router again.
-
-        The last step is the one that changes the application, so a failure before it leaves no trace.
-        """
+        """Attach to the application, last, so that a failure leaves no trace; once, and return the router each time."""
         del tool_registry, grants, context
         integration: HostIntegration | None = getattr(app.state, _STATE_ATTRIBUTE, None)
         if integration is not None:
@@ -83,8 +77,7 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
     mount(app)
     ```
 
-    Raises TypeError where `app` is no FastAPI application or `mount_path` no text, and ValueError where `mount_path`
-    does not begin with a slash or names no path below the root.
+    Raises TypeError where `app` is no FastAPI application or `mount_path` no text, ValueError where it is no path.
     """
     if not isinstance(app, FastAPI):
         raise TypeError(f"mount takes a FastAPI application, got {type(app).__name__}")

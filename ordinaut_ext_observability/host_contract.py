@@ -1,8 +1,4 @@
-"""The types the host's extension loader exchanges with an extension.
-
-Inside a host they are the host's own; elsewhere (the stand-in host, tools, tests) stand-ins of the same shape.
-This module and `extension` are the only ones that know the host's package.
-"""
+"""The types the host's loader exchanges with an extension: the host's own, or elsewhere stand-ins of the same shape."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One request to a service, bounded in time and size, whatever the answer.
-
-With the standard library: importing httpx takes longer than all else that a container's health check does.
-"""
+"""One request, bounded in time and size, by the standard library: importing httpx is slow for a health check."""
 
 from __future__ import annotations
 
@@ -55,10 +52,7 @@ def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
 
 
 def without_password(url: str) -> tuple[str, str]:
-    """The URL as it can be asked and shown, and the password of the user in it: a token, as a browser would send it.
-
-    Raises NoAnswerError where it is no URL.
-    """
+    """The URL without the user in it, and that user's password, a token. Raises NoAnswerError where it is no URL."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -68,10 +62,7 @@ def without_password(url: str) -> tuple[str, str]:
 
 
 def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "GET", **headers: str) -> Answer:
-    """The answer to a request for this URL, with the token as bearer token where there is one.
-
-    Raises NoAnswerError where the URL is not HTTP, nobody answers, or not in time.
-    """
+    """Send a request, the token as bearer token. Raises NoAnswerError: it is no HTTP URL, or nobody answers in time."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise NoAnswerError(f"{url}: begin the URL with http:// or https://")

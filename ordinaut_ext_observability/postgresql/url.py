@@ -53,10 +53,7 @@ class Target(NamedTuple):
 
 
 def read_url(url: str) -> Target:
-    """Read a URL of any driver.
-
-    Raises ValueError where it is not a URL of PostgreSQL's; the message repeats nothing of it, which may be a password.
-    """
+    """Read a URL of any driver. Raises ValueError, which repeats nothing of it: any part may be of a password."""
     url = url.strip()
     beginning = _BEGINNING.match(url)
     if beginning is None:

@@ -17,9 +17,8 @@ class Given(NamedTuple):
     variable: str
     """The name under which it is reported."""
     text: str
-    """Without spaces around it; empty where nothing was given."""
     problem: str = ""
-    """Why the text cannot be used; it goes on from the variable's name."""
+    """The reason why the text cannot be used; it goes on from the variable's name."""
 
 
 def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool) -> Given:
@@ -39,10 +38,7 @@ def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool
 
 
 def read_regular_file(path: str, max_bytes: int) -> bytes:
-    """Read a file that a setting names, without waiting for a pipe or a device, and not without end.
-
-    Raises ValueError where it cannot be read; the message goes on from the file's name, and does not repeat it.
-    """
+    """Read a file, not a pipe or a device. Raises ValueError, whose words go on from the file's name."""
     without_waiting = os.O_NONBLOCK | os.O_NOCTTY  # for a pipe's writer, or for a terminal, as the process's own
     try:
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | without_waiting)) as file:

@@ -1,7 +1,6 @@
-"""Settings from the environment. This is the only module that reads it.
+"""Settings from the environment, which no other module reads.
 
-A setting that cannot be used never stops the host: its default takes effect, and the problem is reported with all
-others, by name, with its value (secrets masked) and what would be accepted.
+A setting that cannot be used has its default; the problem is reported with its value, masked, and what is accepted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The settings by part: name, type, bounds, default and meaning of each.
+"""The settings by part: type, bounds, default of each, and the meaning that documentation and problems give.
 
-The meaning is what documentation and problems say. A setting's variable is its name in capitals after the prefix of its
-part, or what `validation_alias` says.
+A setting's variable is its name in capitals after the prefix of its part, or what `validation_alias` says.
 """
 
 from __future__ import annotations

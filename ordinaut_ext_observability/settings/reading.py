@@ -68,14 +68,11 @@ class Unusable(NamedTuple):
 
 
 def read_usable(model: type[ModelT], data: Any) -> tuple[ModelT, dict[Place, str]]:
-    """Read a model whose fields all have defaults, and what is wrong by its place.
-
-    `data` is emptied of what is wrong until the rest is right. The context `names` is for validators that refuse a name
-    given twice.
-    """
+    """Read a model whose fields all have defaults, and what is wrong by its place; `data` is emptied of that."""
     told: dict[Place, str] = {}
     while True:
         try:
+            # The names are for validators that refuse one given twice.
             return model.model_validate(data, context={"names": set()}), told
         except ValidationError as error:
             found = error.errors(include_url=False)

@@ -39,6 +39,10 @@ def _must(accept: Callable[[Any], object], problem: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _like(pattern: str, problem: str) -> AfterValidator:
+    return _must(re.compile(pattern, re.ASCII | re.DOTALL).fullmatch, problem)
+
+
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -95,28 +99,18 @@ NetworkList = Annotated[
     Field(max_length=500),
 ]
 """A client's address is looked for in one after the other."""
-Token = Annotated[
-    SecretStr,
-    _must(re.compile(r"[\x20-\x7e]{16,1000}").fullmatch, "must have 16 to 1000 characters, all of them ASCII"),
-]
+Token = Annotated[SecretStr, _like(r"[\x20-\x7e]{16,1000}", "must have 16 to 1000 characters, all of them ASCII")]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[
     SecretStr,
-    _must(
-        lambda url: url.startswith(("redis://", "rediss://", "unix://", "memory://", "disabled://")),
-        "must begin with redis://, rediss://, unix://, memory:// or disabled://",
+    _like(
+        "(rediss?|unix|memory|disabled)://.*", "must begin with redis://, rediss://, unix://, memory:// or disabled://"
     ),
     _must(_is_escaped, "cannot be read, a password's special characters need %-escapes"),
     _must(lambda url: (urlsplit(url).port, True), "has a host or port that cannot be read"),
 ]
-StoreText = Annotated[
-    str, _must(re.compile(r"(?s)redis|memory|file:\s*\S.*").fullmatch, "must be redis, memory or file:PATH")
-]
+StoreText = Annotated[str, _like(r"redis|memory|file:\s*\S.*", "must be redis, memory or file:PATH")]
 InstallationName = Annotated[
-    str,
-    _must(
-        re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}").fullmatch,
-        "must have 1 to 64 letters, digits, dots, hyphens or underscores",
-    ),
+    str, _like(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")
 ]
 """It is a part of keys and of a file's name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -53,10 +52,7 @@ class Host(NamedTuple):
 
 
 def find_host(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Host:
-    """The host at the first of these URLs that answers; a path of ours behind it is taken off.
-
-    Raises NoAnswerError where nobody answers at any: the error of the first.
-    """
+    """The host at the first URL that answers, our path taken off. Raises the first's NoAnswerError where none does."""
     silence: NoAnswerError | None = None
     for url in urls:
         base = url.rstrip("/").removesuffix(MOUNT_PATH)
@@ -140,20 +136,16 @@ def _bugs(host: Host) -> Iterator[Finding]:
     health = host.get("/health")
     status = health.fields().get("status")
     if health.status_code == 200 and status is not None:
-        yield Finding(
-            Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE,
+        told = (
             f"the host's /health says {status!r} and answers 200 whatever it says, so a container health check on it "
-            "never fails; its /health/ready repeats an answer for 30 s",
-            "Probe the extension instead.",
-            _PROBES,
+            "never fails; its /health/ready repeats an answer for 30 s"
         )
+        kind = Kind.PROBLEM if status == "unhealthy" else Kind.ADVICE
+        yield Finding(kind, told, "Probe the extension instead.", _PROBES)
     uptime = host.get("/health/live").fields().get("uptime_seconds")
     if isinstance(uptime, (int, float)) and uptime > _STARTED_IN_SECONDS:
-        yield advice(
-            f"the host's /health/live gives uptime_seconds {uptime:.0f}: that is when it started, not for how long",
-            "Take the uptime from the metrics.",
-            "time() - process_start_time_seconds",
-        )
+        told = f"the host's /health/live gives uptime_seconds {uptime:.0f}: that is when it started, not for how long"
+        yield advice(told, "Take the uptime from the metrics.", "time() - process_start_time_seconds")
     tasks = host.get("/tasks/")
     if tasks.status_code == 500 and tasks.json() is None:
         yield problem(
@@ -163,17 +155,12 @@ def _bugs(host: Host) -> Iterator[Finding]:
             "sum by (endpoint, exception_type) (rate(orchestrator_http_exceptions_total[5m]))",
         )
     by_name = host.get("/health", Host="api:8080")
-    if by_name.status_code == 400 and re.search(rb"(?i)invalid host", by_name.body):
-        yield problem(
-            "a request for Host api:8080 answers 400 Invalid host header (ENVIRONMENT=production): a Prometheus "
-            "that scrapes by service name gets that",
-            "Scrape the management port, here that of the service api.",
-            _SCRAPE,
-        )
+    if by_name.status_code == 400 and b"invalid host" in by_name.body.lower():
+        told = "a request for Host api:8080 answers 400 Invalid host header, as a scraper by service name gets it"
+        yield problem(told, "Scrape the management port, here that of the service api.", _SCRAPE)
     yield advice(
-        "this host answers 500 to requests without User-Agent, to queries like ?month=2 (a word after 'on', then '='), "
-        "and to requests with both X-Real-IP and X-Forwarded-For. Five of them block the address for an hour, /health "
-        "and /metrics included. (Not tried here, for that reason.)",
+        "this host answers 500 to requests without User-Agent, with both X-Real-IP and X-Forwarded-For, or with a query "
+        "like ?month=2 (a word after 'on', then '='). Five of them block the address for an hour. (Not tried here.)",
         "Let scrapers and probes use the management port, which none of that reaches.",
         "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0",
     )
@@ -190,8 +177,7 @@ readinessProbe: {httpGet: {path: /health/ready, port: 9464}}
 startupProbe: {httpGet: {path: /health/startup, port: 9464}, failureThreshold: 30}"""
 
 _SCRAPE = """\
-# with ORDINAUT_OBS_MANAGEMENT_PORT=9464
-# and ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
+# with ORDINAUT_OBS_MANAGEMENT_PORT=9464 and ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0
 scrape_configs:
   - job_name: ordinaut
     static_configs: [{targets: ["api:9464"]}]"""
