@@ -159,7 +159,7 @@ def _bugs(host: Host) -> Iterator[Finding]:
         told = "a request for Host api:8080 answers 400 Invalid host header, as a scraper by service name gets it"
         yield problem(told, "Scrape the management port, here that of the service api.", _SCRAPE)
     yield advice(
-        "this host answers 500 to requests without User-Agent, with both X-Real-IP and X-Forwarded-For, or with a query "
+        "this host answers 500 to requests without User-Agent, or with both X-Real-IP and X-Forwarded-For, or a query "
         "like ?month=2 (a word after 'on', then '='). Five of them block the address for an hour. (Not tried here.)",
         "Let scrapers and probes use the management port, which none of that reaches.",
         "export ORDINAUT_OBS_MANAGEMENT_PORT=9464\nexport ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0",
