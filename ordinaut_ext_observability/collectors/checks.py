@@ -37,9 +37,6 @@ Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
 Judgement = tuple[Status, str]
 """The status, and why it is no better."""
 
-ReadElsewhere = Callable[[str], float | None]
-"""Gives the seconds since another process, which leads and shows signs of life, read what this collector reads."""
-
 
 class Finding(NamedTuple):
     """The result of a check."""
@@ -121,8 +118,11 @@ class CollectedChecks:
     states: CollectorStates
     limit_seconds: float
     """Age from which on a reading says nothing any more."""
-    read_elsewhere: ReadElsewhere | None
-    """None where processes have no store to tell each other what they read."""
+    read_elsewhere: Callable[[str], float | None] | None
+    """Gives the seconds since another process, which leads and shows signs of life, read what this collector reads.
+
+    None where processes have no store to tell each other.
+    """
 
     def find(self, name: str) -> Finding:
         """The finding of the check of this name."""

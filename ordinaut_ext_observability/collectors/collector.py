@@ -10,7 +10,7 @@ from ordinaut_ext_observability.background.tasks import LONGEST_PAUSE_SECONDS, b
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
 from ordinaut_ext_observability.collectors.leadership import Checkpoints, decide_leader
-from ordinaut_ext_observability.collectors.reader import LEADERS, UNREADABLE, SystemReader
+from ordinaut_ext_observability.collectors.reader import CHECKPOINT, LEADERS, UNREADABLE, CountingState, SystemReader
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
@@ -135,8 +135,7 @@ class SystemCollector:
         self._due = clock.monotonic() + reading_pause(self._interval_seconds, self._failures, took)
 
     async def _read_extra(self, extra: ExtraQuery) -> None:
-        """Apart, since it need not be of the same moment, and less often."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction() as transaction:  # another: it need not be of the same moment
             problems = await self._reader.attempt("insights", transaction, extra.read)
         if problems is None:
             extra.clear()
@@ -148,7 +147,9 @@ class SystemCollector:
             try:
                 state = await asyncio.to_thread(self._checkpoints.load)
                 if state is not None:
-                    self._reader.load(state)
+                    self._reader.counting = CountingState()
+                if state:
+                    self._reader.counting = CHECKPOINT.validate_json(state)
             except ClusterUnavailableError:
                 # Then nothing can be saved either, and we go on from what we have. Once the store answers and another
                 # has saved since, we step down and begin again there.
@@ -163,7 +164,7 @@ class SystemCollector:
         if self._checkpoints is None:
             return True
         try:
-            return await asyncio.to_thread(self._checkpoints.save, self._reader.dump())
+            return await asyncio.to_thread(self._checkpoints.save, CHECKPOINT.dump_json(self._reader.counting))
         except ClusterUnavailableError:
             self._count_store_problem()
             return True
@@ -172,7 +173,6 @@ class SystemCollector:
         self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
 
     def _follow(self) -> None:
-        """Another process reads for all."""
         self._step_down()
         self.states.discard("database", "redis")
         self._failures = 0

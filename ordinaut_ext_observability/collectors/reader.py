@@ -24,7 +24,6 @@ LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift"
 """The collectors that only the leader runs."""
 
 UNREADABLE = (ValueError, TypeError, LookupError, struct.error)
-"""Errors that a state of another form raises."""
 
 FactsT = TypeVar("FactsT")
 
@@ -33,7 +32,7 @@ FactsT = TypeVar("FactsT")
 class CountingState:
     """The point up to which each table was read: saved with every round, and loaded by the next leader."""
 
-    version: Literal[3]
+    version: Literal[3] = 3
     """Version of this form; another begins anew."""
     workers: WorkersCollector = field(default_factory=WorkersCollector)
     runs: RunsCollector = field(default_factory=RunsCollector)
@@ -41,14 +40,15 @@ class CountingState:
     drift: DriftCollector = field(default_factory=DriftCollector)
 
 
-_ADAPTER = TypeAdapter(CountingState)
+CHECKPOINT = TypeAdapter(CountingState)
+"""A state as JSON. Reading one of another form raises one of `UNREADABLE`."""
 
 
 class SystemReader:
     """The collectors of the leader; each fails by itself."""
 
     def __init__(self, families: SystemMetrics, states: CollectorStates, fresh_seconds: float) -> None:
-        self.counting = CountingState(3)
+        self.counting = CountingState()
         self._families = families
         self._states = states
         self._fresh_seconds = fresh_seconds
@@ -93,19 +93,6 @@ class SystemReader:
         self._families.collector_seconds.labels(name).set(clock.monotonic() - begun)
         self._states.succeeded(name, facts)
         return facts
-
-    def dump(self) -> bytes:
-        """The state that `load` takes."""
-        return _ADAPTER.dump_json(self.counting)
-
-    def load(self, state: bytes) -> None:
-        """Go on where another process stopped, or begin with nothing counted where there is no state.
-
-        Raises one of `UNREADABLE` where it cannot be read; then as without one.
-        """
-        self.counting = CountingState(3)
-        if state:
-            self.counting = _ADAPTER.validate_json(state)
 
     async def read_server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
         """Read what every process may know, whoever leads."""

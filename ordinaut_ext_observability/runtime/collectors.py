@@ -28,9 +28,8 @@ if TYPE_CHECKING:  # importing it takes the driver
 _LONGEST_INTERVAL_SECONDS = 15.0
 """Between looks at the server, where the interval is shorter and something fails or takes long."""
 
-_INTERVALS = 4
 _SLACK_SECONDS = 30.0
-"""A reading is too old after so many intervals and this."""
+"""A reading is too old after four intervals and this."""
 
 
 class Collectors:
@@ -96,13 +95,9 @@ class Collectors:
         """The servers that are read, and who reads for all, for people."""
         if (states := self.states) is None:
             return {"collectors": "off"}
-        notes = [", ".join(self._servers)]
-        if "PostgreSQL" in self._servers and states.of("database") is UNREAD:
-            notes.append("not connected yet")
-        elif "PostgreSQL" in self._servers:
-            who = "this process reads for all" if states.leads else "another process reads for all, or nobody"
-            notes += [who, f"leadership: {states.mode}"]
-        return {"collectors": "; ".join(notes)}
+        who = "this process reads for all" if states.leads else "another process reads for all, or nobody"
+        leads = "not connected yet" if states.of("database") is UNREAD else f"{who}; leadership: {states.mode}"
+        return {"collectors": ", ".join(self._servers) + (f"; {leads}" if "PostgreSQL" in self._servers else "")}
 
     def _prepare(self) -> CollectorStates:
         """Make the metrics and checks, before there is anything to read with: that imports the drivers."""
@@ -117,7 +112,7 @@ class Collectors:
             RedisServerMetrics(registry)
         interval_seconds = max(self._settings.interval_seconds, _LONGEST_INTERVAL_SECONDS)
         read_elsewhere = merged.seconds_since_read if merged.relay is not None else None
-        checks = CollectedChecks(states, _INTERVALS * interval_seconds + _SLACK_SECONDS, read_elsewhere)
+        checks = CollectedChecks(states, 4 * interval_seconds + _SLACK_SECONDS, read_elsewhere)
         for name in (name for server in self._servers for name in checks_of(server)):
             required = self.database_required and name == "database"
             self._monitor.register_check(name, partial(_outcome, checks, name), required=required)

@@ -17,6 +17,7 @@ from ordinaut_ext_observability.collectors.collector import ExtraQuery
 from ordinaut_ext_observability.collectors.connection import Database, instant, undone_alone
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.collectors.queue import read_queue
+from ordinaut_ext_observability.collectors.reader import CHECKPOINT
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import collect, make_collector
@@ -405,7 +406,7 @@ def test_a_checkpoint_is_small(database_url):
             task,
         )
         await collect(host.collector)
-        state = host.collector._reader.dump()
+        state = CHECKPOINT.dump_json(host.collector._reader.counting)
         assert len(state) < 300_000
         assert orjson.loads(state)
 

@@ -232,7 +232,7 @@ def test_odd_numbers_of_the_server_are_no_numbers(odd: bytes) -> None:
             answers = {
                 b"PING": b"+PONG\r\n",
                 b"INFO": b"$%d\r\n%b\r\n" % (len(info), info),
-                b"SCAN": b"*2\r\n$1\r\n0\r\n*0\r\n",
+                b"SCAN": b"-ERR syntax error\r\n",  # as before Redis 6, which knows no types there
                 b"XLEN": b":0\r\n",
                 b"XINFO": b"*0\r\n",
             }
