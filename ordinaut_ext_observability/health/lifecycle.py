@@ -20,10 +20,8 @@ class LoopWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
-        self._lag_seconds = 0.0
-        self._largest_lag_seconds = 0.0
+        self._lag_seconds = self._largest_lag_seconds = 0.0
 
     @property
     def watching(self) -> bool:
@@ -34,18 +32,12 @@ class LoopWatch:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch this loop, from its own thread. Watching the same loop again does nothing."""
         if self._loop is not loop:
-            self.stop()
-            self._loop = loop
+            self._loop, self._lag_seconds = loop, 0.0
             self._schedule(loop)
 
     def stop(self) -> None:
         """Watch nothing. Safe without `start`, and from any thread."""
-        loop, timer = self._loop, self._timer
-        self._loop = self._timer = None
-        if loop is not None and timer is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and the timer with it
-                loop.call_soon_threadsafe(timer.cancel)
-        self._lag_seconds = 0.0
+        self._loop, self._lag_seconds = None, 0.0
 
     def lag_seconds(self) -> float:
         """Seconds by which the timer is late now, or was when it last ran: 0 for a loop that keeps up."""
@@ -62,12 +54,12 @@ class LoopWatch:
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due_at = self._clock.monotonic() + BEAT_SECONDS
-        self._timer = loop.call_later(BEAT_SECONDS, self._beat)
+        loop.call_later(BEAT_SECONDS, self._beat, loop, self._due_at)
 
-    def _beat(self) -> None:
-        self._lag_seconds = self.blocked_seconds()
-        self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
-        if (loop := self._loop) is not None:
+    def _beat(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
+        if self._loop is loop and self._due_at == due_at:  # else it was stopped, and perhaps started again
+            self._lag_seconds = self.blocked_seconds()
+            self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
             self._schedule(loop)
 
 
@@ -80,10 +72,6 @@ class ProbeResult:
     @property
     def status(self) -> str:
         return "unavailable" if self.reason else "ok"
-
-    @property
-    def http_status(self) -> int:
-        return 503 if self.reason else 200
 
 
 class Lifecycle:
@@ -123,20 +111,20 @@ class Lifecycle:
         blocked = self._loop_watch.blocked_seconds() > self._loop_blocked_seconds
         return ProbeResult("event_loop_blocked" if blocked else "")
 
-    def ready(self, report: HealthReport | None = None) -> ProbeResult:
-        """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
-
-        `report` is what is known of the checks; without one the monitor is asked for it.
-        """
-        if not self._started or self._stopping:
-            return ProbeResult("stopping" if self._started else "starting")
-        if (live := self.live()).reason:
-            return live
-        report = report or self._monitor.report()
-        if report.status is HealthStatus.UNHEALTHY:
-            return ProbeResult("unhealthy")
-        return ProbeResult("" if report.required_are_known else "unknown")
-
     def startup(self) -> ProbeResult:
         """Unavailable until the host has finished starting."""
         return ProbeResult("" if self._started else "starting")
+
+    def ready(self, report: HealthReport | None = None) -> ProbeResult:
+        """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
+
+        Without a `report` on the checks the monitor is asked for one.
+        """
+        for other in (self.startup(), ProbeResult("stopping" if self._stopping else ""), self.live()):
+            if other.reason:
+                return other
+        report = report or self._monitor.report()
+        if report.status is HealthStatus.UNHEALTHY:
+            return ProbeResult("unhealthy")
+        known = all(check.known for check in report.checks if check.required)
+        return ProbeResult("" if known else "unknown")

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ordinaut_ext_observability.health.check import MAX_TRANSITIONS, Hysteresis, uptime_ratio
-from ordinaut_ext_observability.scrub.text import mask_details
-from ordinaut_ext_observability.health.model import HealthStatus, Transition
+from ordinaut_ext_observability.health.check import MAX_TRANSITIONS
+from ordinaut_ext_observability.health.model import HealthStatus, Hysteresis, Transition, uptime_ratio
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
-from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_text
+from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_details, mask_text
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 BAD = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
@@ -94,7 +93,7 @@ def test_monitor_follows_the_model(
         period_seconds=10.0,
         deadline_seconds=10.0,
         clock=clock,
-        on_transition=lambda name, transition: told.append((name, transition)),
+        on_result=lambda result, transition: told.append((result.name, transition)) if transition else None,
     )
     current: list[HealthStatus] = []
     results: list[list[HealthStatus]] = [[] for _ in options]

@@ -28,7 +28,7 @@ async def _startup(request: Request) -> Response:
 
 
 def _probe_response(result: ProbeResult) -> Response:
-    return json_response({"status": result.status}, result.http_status)
+    return json_response({"status": result.status}, 503 if result.reason else 200)
 
 
 async def _health(request: Request) -> Response:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from ordinaut_ext_observability import HealthMonitor
-from ordinaut_ext_observability.health.checks.configured import HttpServiceCheck
+from ordinaut_ext_observability.health.services import HttpServiceCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
