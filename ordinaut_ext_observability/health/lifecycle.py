@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
@@ -63,19 +62,8 @@ class LoopWatch:
             self._schedule(loop)
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """The answer to one probe: `ok`, or `unavailable` for a reason."""
-
-    reason: str = ""
-
-    @property
-    def status(self) -> str:
-        return "unavailable" if self.reason else "ok"
-
-
 class Lifecycle:
-    """Started, ready, alive. Answers are read from memory: a probe never waits for anything."""
+    """Started, ready, alive: each why not, "" where it is so. Read from memory: a probe never waits for anything."""
 
     def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
         self._loop_watch = loop_watch
@@ -106,25 +94,22 @@ class Lifecycle:
         """The host is shutting down: it should get no new work."""
         self._stopping = True
 
-    def live(self) -> ProbeResult:
-        """Unavailable when the event loop has been blocked for too long; nothing else counts."""
-        blocked = self._loop_watch.blocked_seconds() > self._loop_blocked_seconds
-        return ProbeResult("event_loop_blocked" if blocked else "")
+    def why_not_live(self) -> str:
+        """The reason while the event loop has been blocked for too long; nothing else counts."""
+        return "event_loop_blocked" if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds else ""
 
-    def startup(self) -> ProbeResult:
-        """Unavailable until the host has finished starting."""
-        return ProbeResult("" if self._started else "starting")
+    def why_not_started(self) -> str:
+        """The reason until the host has finished starting."""
+        return "" if self._started else "starting"
 
-    def ready(self, report: HealthReport | None = None) -> ProbeResult:
-        """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
+    def why_not_ready(self, report: HealthReport | None = None) -> str:
+        """The reason while starting, stopping or not alive, or a required check is unhealthy or unknown.
 
         Without a `report` on the checks the monitor is asked for one.
         """
-        for other in (self.startup(), ProbeResult("stopping" if self._stopping else ""), self.live()):
-            if other.reason:
-                return other
+        if reason := self.why_not_started() or ("stopping" if self._stopping else self.why_not_live()):
+            return reason
         report = report or self._monitor.report()
         if report.status is HealthStatus.UNHEALTHY:
-            return ProbeResult("unhealthy")
-        known = all(check.known for check in report.checks if check.required)
-        return ProbeResult("" if known else "unknown")
+            return "unhealthy"
+        return "" if all(check.known for check in report.checks if check.required) else "unknown"
