@@ -9,6 +9,7 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Generator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.health.model import (
     CheckFunction,
-    CheckOptions,
     CheckReport,
     HealthCheck,
     HealthStatus,
@@ -28,7 +28,7 @@ from ordinaut_ext_observability.scrub.plain_values import text_of
 from ordinaut_ext_observability.scrub.text import mask_details, mask_text
 
 MAX_TRANSITIONS = 100
-"""Transitions kept per check. A check that flaps at every run of the default interval fills them in half an hour."""
+"""Kept per check. A check that flaps at every run of the default interval fills them in half an hour."""
 
 BLOCKED_SECONDS = 1.0
 """A loop that does not run for so long is degraded, and so is a check that keeps it: people notice a second."""
@@ -40,86 +40,82 @@ _HEALTHY, _DEGRADED, _UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, H
 _threads = DaemonExecutor()
 
 
+@dataclass(slots=True, eq=False)
 class RegisteredCheck:
     """A check, its runs, its latest result and its status."""
 
-    def __init__(self, name: str, function: CheckFunction, options: CheckOptions, now: float) -> None:
-        """`now` is on the monotonic clock."""
-        self.name = name
-        self.function = function
-        self.options = options
-        # A call makes a coroutine.
-        self.on_loop = any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None))))  # noqa: B004
-        self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
-        self.task: asyncio.Task[HealthCheck] | None = None
-        """Waits for a run's result."""
-        self.latest_run: CheckRun | None = None
-        """It may go on although its result is there."""
-        self.known_at = now
-        """When something was last known; the registration or the monitor's start before that."""
-        self._hysteresis = Hysteresis(options.failures_to_worsen, options.passes_to_recover)
-        # One tuple, since other threads read it: the status, the result, when that came.
-        self._latest: tuple[HealthStatus | None, HealthCheck, float] | None = None
+    name: str
+    function: CheckFunction
+    required: bool
+    only_trouble: bool
+    timeout_seconds: float
+    hysteresis: Hysteresis
+    known_at: float
+    """When something was last known, on the monotonic clock; before that, the registration or the start."""
+    transitions: deque[Transition] = field(default_factory=lambda: deque(maxlen=MAX_TRANSITIONS))
+    task: asyncio.Task[HealthCheck] | None = None
+    """Waits for a run's result."""
+    run: CheckRun | None = None
+    """The latest: it may go on although its result is there."""
+    latest: tuple[HealthStatus | None, HealthCheck, float] | None = None
+    """The status, the result, and when that came: one tuple, since other threads read it."""
 
     @property
-    def status(self) -> HealthStatus | None:
-        """The status after hysteresis; None while nothing is known."""
-        return self._hysteresis.status
+    def on_loop(self) -> bool:
+        """True where a call makes a coroutine."""
+        call = getattr(self.function, "__call__", None)  # noqa: B004
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
 
-    async def run_once(self, clock: Clock, deadline_seconds: float) -> tuple[HealthCheck, Transition | None]:
+    async def run_once(self, clock: Clock) -> tuple[HealthCheck, Transition | None]:
         """The result of one run, and the transition it made, if it made one."""
         began_at, began = utc_now(clock), clock.monotonic()
-        if self.latest_run is not None and await self.latest_run.goes_on():
+        if self.run is not None and await self.run.goes_on():
             outcome = Outcome(_UNHEALTHY, "the previous run has not ended")
         else:
-            self.latest_run = CheckRun(self, min(self.options.timeout_seconds, deadline_seconds), clock)
-            outcome = await self.latest_run.outcome()
-        ended, before = clock.monotonic(), self.status
+            self.run = CheckRun(self, clock)
+            outcome = await self.run.outcome()
+        ended, before = clock.monotonic(), self.hysteresis.status
         milliseconds, details = round((ended - began) * 1000, 3), outcome.details or None
         result = HealthCheck(
             self.name, outcome.status, outcome.message, milliseconds, began_at, details, known=outcome.known
         )
-        after = self._hysteresis.observe(outcome.status if outcome.known else None)
+        after = self.hysteresis.observe(outcome.status if outcome.known else None)
         if after is not None:
             self.known_at = ended
-        self._latest = (after, result, ended)
+        self.latest = (after, result, ended)
         if after is before:
             return result, None
         self.transitions.append(Transition(utc_now(clock), before, after, outcome.message))
         return result, self.transitions[-1]
 
     def report(self, now: float, *, stale_after: float, grace_seconds: float) -> CheckReport:
-        """The check as it stands at `now` on the monotonic clock.
-
-        Where nothing has been known for longer than the grace, a required check is unhealthy.
-        """
+        """The check as it stands; a required one of which nothing is known is unhealthy once the grace is over."""
         status, last, age, message = None, None, None, "not run yet"
-        if self._latest is not None:
-            status, last, ended = self._latest
+        if self.latest is not None:
+            status, last, ended = self.latest
             age, message = round(max(0.0, now - ended), 3), last.message
         stale = age is not None and age > stale_after
-        blocking = self.latest_run.blocking_seconds(now) if self.latest_run is not None else 0.0
+        blocking = self.run.blocking_seconds(now) if self.run is not None else 0.0
         if blocking:
             status, message = _UNHEALTHY, f"has blocked the event loop for {blocking:.0f} s"
         elif stale:
             status, message = _UNHEALTHY, f"no result for {age:.0f} s"
         elif status is None and (seconds := now - self.known_at) > grace_seconds:
             message = f"{message}; nothing has been known for {seconds:.0f} s"
-            status = _UNHEALTHY if self.options.required else None
+            status = _UNHEALTHY if self.required else None
         known = status is not None
-        return CheckReport(self.name, status or _DEGRADED, self.options.required, stale, age, message, last, known)
+        return CheckReport(self.name, status or _DEGRADED, self.required, stale, age, message, last, known)
 
 
 class CheckRun:
-    """A run: a coroutine on the running loop, any other function in a thread of ours. It begins with its making.
+    """A coroutine on the running loop, or any other function in a thread of ours, from its making on.
 
     It has an outcome in time, whatever the check does. A check that ignores being cancelled is left to itself until it
     ends or the loop does: that cancels all tasks and waits for them, so it is then closed where it stands.
     """
 
-    def __init__(self, check: RegisteredCheck, timeout_seconds: float, clock: Clock) -> None:
+    def __init__(self, check: RegisteredCheck, clock: Clock) -> None:
         self._check = check
-        self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._thread_seconds = self._loop_seconds = 0.0
         self._step_began: float | None = None
@@ -136,23 +132,24 @@ class CheckRun:
     def blocking_seconds(self, now: float) -> float:
         """Seconds for which it has kept the loop, where that is longer than it may take, else 0. From any thread."""
         began = self._step_began
-        return now - began if began is not None and now - began > self._timeout_seconds else 0.0
+        return now - began if began is not None and now - began > self._check.timeout_seconds else 0.0
 
     async def outcome(self) -> Outcome:
         """The check's own outcome, or that it is late."""
+        timeout = self._check.timeout_seconds
         try:
             # Not `wait_for`: it would wait for a check that does not let itself be cancelled.
-            await asyncio.wait({self._task}, timeout=self._timeout_seconds)
+            await asyncio.wait({self._task}, timeout=timeout)
             await self._let_finish()  # after the loop was blocked, a timer that is due comes before what came in time
         finally:
             if not self._task.done():
                 self._given_up = True
                 self._task.cancel()
-        if self._loop_seconds > min(self._timeout_seconds, BLOCKED_SECONDS):
-            status = _UNHEALTHY if self._loop_seconds > self._timeout_seconds else _DEGRADED
+        if self._loop_seconds > min(timeout, BLOCKED_SECONDS):
+            status = _UNHEALTHY if self._loop_seconds > timeout else _DEGRADED
             return Outcome(status, f"blocked the event loop for {self._loop_seconds:.2f} s")
-        if not self._task.done() or self._thread_seconds > self._timeout_seconds:
-            return Outcome(_UNHEALTHY, f"timed out after {self._timeout_seconds:g} s")
+        if not self._task.done() or self._thread_seconds > timeout:
+            return Outcome(_UNHEALTHY, f"timed out after {timeout:g} s")
         return self._task.result()
 
     async def _let_finish(self) -> None:

@@ -55,7 +55,7 @@ def make_checks(
     yield "task_success", TaskSuccessCheck(metrics.task_executions, clock).run, warns
     yield "settings", partial(unused_settings, settings), warns
     # A busy CPU comes and goes: it takes longer to be believed.
-    yield "cpu", CpuCheck(NEARLY_USED).run, {**warns, "failures_to_worsen": 4}
+    yield "cpu", CpuCheck().run, {**warns, "failures_to_worsen": 4}
     yield "memory", memory, warns
     yield "disk", partial(disk, settings.health.disk_paths), warns
     yield "file_descriptors", file_descriptors, warns
@@ -120,8 +120,7 @@ class TaskSuccessCheck:
 class CpuCheck:
     """The machine's CPUs, since the run before."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._before = _cpu_seconds()
 
     def run(self) -> Outcome:
@@ -132,7 +131,7 @@ class CpuCheck:
         self._before = now
         used = min(1.0, max(0.0, 1.0 - idle / total))
         details = {"used_percent": round(used * 100, 1), "cpus": cpus}
-        return judge(used, self._limits, f"CPU {used:.0%} used", details)
+        return judge(used, NEARLY_USED, f"CPU {used:.0%} used", details)
 
 
 def _cpu_seconds() -> tuple[float, float]:
@@ -194,8 +193,7 @@ def file_descriptors(limits: Limits = MANY_OPEN) -> Outcome:
 class NetworkCheck:
     """Interfaces that are up, and the share of packets that failed or were dropped since the run before."""
 
-    def __init__(self) -> None:
-        self._before: tuple[int, int] | None = None
+    _before: tuple[int, int] | None = None
 
     def run(self) -> Outcome:
         up = [name for name, state in psutil.net_if_stats().items() if state.isup and name != "lo"]

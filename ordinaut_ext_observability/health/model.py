@@ -64,27 +64,13 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """The way a check is run, and the weight of its result."""
+class Transition:
+    """A change of a check's status, with the message of the run that made it. None: the status is not known."""
 
-    required: bool = True
-    """True: the process is unhealthy when the check is; False: it is degraded."""
-    timeout_seconds: float = 5.0
-    """A run that takes longer is unhealthy; above 0 and at most 3600. The monitor's deadline cuts it."""
-    failures_to_worsen: int = 2
-    """Runs in a row with a worse result, 1 to 100, until the status follows; the first result counts at once."""
-    passes_to_recover: int = 1
-    """Runs in a row with a better result, 1 to 100, until the status follows."""
-    only_trouble: bool = False
-    """Reported only while it finds trouble, and else left out."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.timeout_seconds <= 3600.0:
-            raise ValueError(f"timeout_seconds must be above 0 and at most 3600, got {self.timeout_seconds!r}")
-        for name in ("failures_to_worsen", "passes_to_recover"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and 1 <= value <= 100):
-                raise ValueError(f"{name} must be a whole number from 1 to 100, got {value!r}")
+    at: datetime
+    before: HealthStatus | None
+    after: HealthStatus | None
+    message: str
 
 
 @dataclass(slots=True)
@@ -120,20 +106,10 @@ class Hysteresis:
         return self.status
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of a check's status, with the message of the run that made it. None: the status is not known."""
-
-    at: datetime
-    before: HealthStatus | None
-    after: HealthStatus | None
-    message: str
-
-
 def uptime_ratio(transitions: Sequence[Transition], now: datetime, window: timedelta) -> float | None:
-    """The share of the window in which a check was not unhealthy, 0 to 1; None when nothing is known.
+    """The share of what is known of the window in which a check was not unhealthy, 0 to 1; None: nothing is known.
 
-    The transitions begin with the oldest. Where the window reaches back before it, it is cut to what is known.
+    The transitions begin with the oldest.
     """
     until, begin = now.timestamp(), now.timestamp() - window.total_seconds()
     up = known = 0.0

@@ -7,6 +7,7 @@ mounted extension need none: they tell what the collectors read.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +30,24 @@ _MAX_PIECES = 16
 """Pieces of a body that are read, of 64 KiB at most: what asks for a service's health has a short answer."""
 
 
+@dataclass(slots=True)
 class HttpServiceCheck:
-    """Asks for a URL and judges the status code and the time it took. Blocks, so it runs in a thread.
+    """Asks for a URL and judges the status code and the time it took. Redirects are answers, not followed."""
 
-    The client is kept between runs, with its connection; redirects are answers, not followed.
-    """
-
-    def __init__(self, entry: HttpCheckEntry) -> None:
-        self._entry = entry
-        self._client: httpx.Client | None = None
+    entry: HttpCheckEntry
+    client: httpx.Client | None = None
+    """Kept between runs, with its connection."""
 
     def run(self) -> Outcome:
         """The outcome of one request. Raises `httpx.HTTPError` where no answer came, `ValueError` where none can."""
         import httpx  # takes a tenth of a second: not everybody checks services
 
-        entry = self._entry
-        if self._client is None:
-            self._client = httpx.Client(timeout=entry.timeout_seconds, verify=entry.verify_tls)
+        entry = self.entry
+        if self.client is None:
+            self.client = httpx.Client(timeout=entry.timeout_seconds, verify=entry.verify_tls)
         started = monotonic_seconds()
         try:
-            with self._client.stream(entry.method, str(entry.url), headers=entry.headers) as response:
+            with self.client.stream(entry.method, str(entry.url), headers=entry.headers) as response:
                 status_code, seconds = response.status_code, monotonic_seconds() - started
                 with contextlib.suppress(httpx.HTTPError):  # a body that was read keeps the connection usable
                     for number, _ in enumerate(response.iter_raw()):
@@ -76,10 +75,7 @@ async def database_check() -> dict[str, Any]:
 
 
 async def scheduler_check() -> dict[str, Any]:
-    """Say how many jobs there are and when the next one runs.
-
-    Raises what asyncpg does, and `ObservabilityError` where a job has been overdue for a minute: nobody runs them.
-    """
+    """Say how many jobs there are and when the next one runs. Raises what asyncpg does, and where one is overdue."""
     jobs, next_run = await _ask_database(
         "SELECT count(*) FROM apscheduler_jobs", "SELECT min(next_run_time)::float8 FROM apscheduler_jobs"
     )
@@ -90,10 +86,7 @@ async def scheduler_check() -> dict[str, Any]:
 
 
 async def redis_check() -> dict[str, Any]:
-    """Say how long the host's stream is and how many groups read it.
-
-    Raises what redis-py does, and `ObservabilityError` where there is no `REDIS_URL`.
-    """
+    """Say how long the host's stream is and how many groups read it. Raises what redis-py does, and without a URL."""
     from ordinaut_ext_observability.cluster.redis_client import async_redis_client
     from ordinaut_ext_observability.settings.load import load_settings
 

@@ -13,11 +13,8 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
-_EVENTS = {
-    HealthStatus.HEALTHY: events.HEALTH_CHANGED["INFO"],
-    HealthStatus.DEGRADED: events.HEALTH_CHANGED["WARNING"],
-    HealthStatus.UNHEALTHY: events.HEALTH_CHANGED["ERROR"],
-}
+_LEVELS = ("INFO", "WARNING", "ERROR")
+"""Levels of the lines that tell a change of health, by severity."""
 
 
 def make_monitor(
@@ -56,7 +53,7 @@ def _note_result(metrics: Metrics, event: events.LogEvent, result: HealthCheck, 
     metrics.health_transitions.labels(name, status).inc()
     if before is not None or after is not HealthStatus.HEALTHY:  # else well from the start
         event(
-            _EVENTS[after or HealthStatus.DEGRADED],
+            events.HEALTH_CHANGED[_LEVELS[(after or HealthStatus.DEGRADED).severity]],
             check=name,
             status=status,
             previous_status=before.value if before is not None else None,

@@ -99,8 +99,8 @@ def make_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpSe
 
     yield make
     for check in made:
-        if check._client is not None:
-            check._client.close()
+        if check.client is not None:
+            check.client.close()
 
 
 def run_monitored(check: HttpServiceCheck, **options: Any) -> Any:

@@ -383,7 +383,7 @@ def test_a_late_result_is_nobodys(released: threading.Event) -> None:
         monitor = HealthMonitor()
         monitor.register_check("slow", lambda: released.wait() and {"late": True}, timeout_seconds=0.02)
         await monitor.run_all_checks()
-        run = monitor._checks["slow"].latest_run
+        run = monitor._checks["slow"].run
         released.set()
         assert run is not None
         while await run.goes_on():

@@ -71,7 +71,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]
 
 
 def test_cpu_is_not_judged_before_a_second_has_passed(pass_time: Any) -> None:
-    check = CpuCheck(NEARLY_USED)
+    check = CpuCheck()
     pass_time(1.8, 0.0)
     assert check.run() == Outcome(HEALTHY, "not measured for long enough yet")
     pass_time(0.4, 0.0)
@@ -83,7 +83,7 @@ def test_cpu_is_not_judged_before_a_second_has_passed(pass_time: Any) -> None:
 def test_cpu_is_measured_since_the_run_before_in_whatever_thread(
     pass_time: Any, worked: float, status: HealthStatus
 ) -> None:
-    check = CpuCheck(NEARLY_USED)
+    check = CpuCheck()
     pass_time(20.0, 0.0)
     asyncio.run(asyncio.to_thread(check.run))
     pass_time(worked, 20.0 - worked)
