@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ordinaut_ext_observability.background.clock import monotonic_seconds, wall_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
+from ordinaut_ext_observability.settings.checks import HttpCheckEntry
+from ordinaut_ext_observability.settings.load import load_settings
 
 if TYPE_CHECKING:
     import httpx
-
-    from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
 _SECONDS = 2.0
 """Longest wait for a connection, and again for an answer: a check has five seconds in all."""
@@ -88,7 +88,6 @@ async def scheduler_check() -> dict[str, Any]:
 async def redis_check() -> dict[str, Any]:
     """Say how long the host's stream is and how many groups read it. Raises what redis-py does, and without a URL."""
     from ordinaut_ext_observability.cluster.redis_client import async_redis_client
-    from ordinaut_ext_observability.settings.load import load_settings
 
     url = load_settings().relay.redis_url
     if url is None:
@@ -102,7 +101,6 @@ async def redis_check() -> dict[str, Any]:
 async def _ask_database(*queries: str) -> list[Any]:
     """The values of these queries in the database of `DATABASE_URL`; asyncpg looks at libpq's variables without it."""
     from ordinaut_ext_observability.postgresql.connection import connect
-    from ordinaut_ext_observability.settings.load import load_settings
 
     url = load_settings().collectors.database_url
     target = url.get_secret_value() if url is not None else "postgresql://"
