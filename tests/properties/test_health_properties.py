@@ -18,6 +18,7 @@ from ordinaut_ext_observability.health.check import MAX_TRANSITIONS
 from ordinaut_ext_observability.health.model import HealthStatus, Hysteresis, Transition, uptime_ratio
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
 from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_details, mask_text
+from tests.clock import ManualClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 BAD = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
@@ -59,17 +60,6 @@ def test_status_is_always_one_that_was_seen(results: list[HealthStatus], failure
     hysteresis = Hysteresis(failures, passes)
     for number, result in enumerate(results):
         assert hysteresis.observe(result) in results[: number + 1]
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
 
 
 check_options = st.fixed_dictionaries(
