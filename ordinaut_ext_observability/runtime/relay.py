@@ -59,8 +59,9 @@ class MergedProcesses:
             monitor.register_check("relay", lambda: self._relay_outcome(relay), required=False)
         else:
             # What is counted is a fact, not a measurement: it is believed at once.
-            options = {"required": False, "failures_to_worsen": 1, "only_trouble": True}
-            monitor.register_check("relay", self._alone_outcome, **options)
+            monitor.register_check(
+                "relay", self._alone_outcome, required=False, failures_to_worsen=1, only_trouble=True
+            )
         metrics.registry.refresh_with(self._refresh)
         reset_in_forked_child(self)
 

@@ -10,14 +10,19 @@ from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, Healt
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 
+def probe_status(why_not: str) -> str:
+    """The answer to a probe."""
+    return "unavailable" if why_not else "ok"
+
+
 def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, Any]:
     """The report without anything that a check said, and what the probes say."""
-    live = lifecycle.live()
-    status = report.status if live.status == "ok" else HealthStatus.UNHEALTHY
+    why_not_live = lifecycle.why_not_live()
+    status = HealthStatus.UNHEALTHY if why_not_live else report.status
     return {
         "status": status.value,
-        "live": live.status,
-        "ready": lifecycle.ready(report).status,
+        "live": probe_status(why_not_live),
+        "ready": probe_status(lifecycle.why_not_ready(report)),
         "checks": [
             {
                 "name": check.name,

@@ -19,6 +19,7 @@ from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnav
 from ordinaut_ext_observability.cluster.redis import RedisCluster
 from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
 from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from tests.clock import ManualClock
 
 SHORT_SECONDS = 0.05
 
@@ -253,7 +254,7 @@ class TestFile:
 
     def test_clock_set_back_does_not_hold_a_lease_for_ever(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
-        clock = _ManualClock()
+        clock = ManualClock()
         first, second = (self.make(tmp_path / "cluster.sqlite", clock) for _ in range(2))
         assert first.hold_lease("alerts", "a", 60)
         clock.now -= 86_400
@@ -336,13 +337,3 @@ class TestFile:
             holder.communicate()
             thread.join(10)
         assert status == (99 if state == "is in the middle" else 1)
-
-
-class _ManualClock:
-    now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now

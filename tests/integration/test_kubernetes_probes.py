@@ -445,7 +445,7 @@ def test_results_that_went_stale_are_unhealthy(probed: Probed) -> None:
     monitor = served.runtime.health_monitor
     assert statuses(served) == (200, 200, 200, 200)
     monitor.stop()
-    monitor._clock = clock = ShiftedClock()
+    monitor.clock = clock = ShiftedClock()
     clock.shift = 30
     assert statuses(served) == (200, 200, 200, 200)
     clock.shift = 36  # three periods and the deadline
@@ -464,7 +464,7 @@ def test_monitor_that_died_shows_without_any_required_check(probed: Probed) -> N
     served = probed({"cache": (Dependency(), {"required": False})}, **ONCE)
     assert statuses(served) == (200, 200, 200, 200)
     served.runtime.health_monitor.stop()
-    served.runtime.health_monitor._clock = clock = ShiftedClock()
+    served.runtime.health_monitor.clock = clock = ShiftedClock()
     clock.shift = 100_000
     assert statuses(served) == (200, 503, 200, 503)
 

@@ -19,19 +19,9 @@ from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.runtime.store import open_file
+from tests.clock import ManualClock
 
 INTERVAL = 2.0
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
 
 
 class FailingStore:

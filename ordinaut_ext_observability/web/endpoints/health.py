@@ -5,30 +5,29 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.health.lifecycle import ProbeResult
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
-from ordinaut_ext_observability.web.health_report import everything, names_and_states
+from ordinaut_ext_observability.web.health_report import everything, names_and_states, probe_status
 
 SETTLE_SECONDS = 0.5  # longest wait of the first probes after a start for the first results of the checks
 
 
 async def _live(request: Request) -> Response:
-    return _probe_response(context_of(request).lifecycle.live())
+    return _probe_response(context_of(request).lifecycle.why_not_live())
 
 
 async def _ready(request: Request) -> Response:
     context = context_of(request)
     await context.monitor.settle(SETTLE_SECONDS)
-    return _probe_response(context.lifecycle.ready())
+    return _probe_response(context.lifecycle.why_not_ready())
 
 
 async def _startup(request: Request) -> Response:
-    return _probe_response(context_of(request).lifecycle.startup())
+    return _probe_response(context_of(request).lifecycle.why_not_started())
 
 
-def _probe_response(result: ProbeResult) -> Response:
-    return json_response({"status": result.status}, result.http_status)
+def _probe_response(why_not: str) -> Response:
+    return json_response({"status": probe_status(why_not)}, 503 if why_not else 200)
 
 
 async def _health(request: Request) -> Response:
