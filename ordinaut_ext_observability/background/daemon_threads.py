@@ -17,7 +17,7 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 
 ResultT = TypeVar("ResultT")
 
-STOP_SECONDS = 0.3
+STOP_SECONDS = 0.25
 """The time all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
 
 _LONGEST_WORK_SECONDS = 5.0

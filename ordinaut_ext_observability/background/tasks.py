@@ -21,7 +21,7 @@ from typing import Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.background.fork import forks_held_off, reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import spread
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -163,7 +163,8 @@ class BackgroundThread:
             self._on_error(self._name, error)
 
     async def _run_tasks(self, stop: asyncio.Event) -> None:
-        tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
+        with forks_held_off():
+            tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
         with contextlib.suppress(asyncio.CancelledError):  # by `stop`
             self._rounds = asyncio.gather(*tasks)
             await self._rounds

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import threading
 import time
-import weakref
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.fork import close_before_fork, forks_held_off, was_forked_too_early
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 
 MEMORY = ":memory:"
@@ -25,46 +24,7 @@ _BUSY_SECONDS = 0.5
 _POLL_SECONDS = 0.005
 """How often a file is tried that another process writes to: about as long as a write takes."""
 
-_FORK_WAIT_SECONDS = 1.0
-"""Longest time that a fork waits: what SQLite does takes milliseconds, on a disk that answers."""
-
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
-
-class _Forks:
-    """Lets a fork happen only while SQLite does nothing and has no file open.
-
-    SQLite's own locks would be inherited, held for ever by a thread that the child has not. Of a file that is open it
-    notes which locks the process has; the child would believe in locks that it has not, and lose what it writes.
-    """
-
-    def __init__(self) -> None:
-        self.in_use = threading.RLock()
-        """Held while SQLite runs."""
-        self.files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
-        self.unsafe = False
-        """Set in a child that was forked though SQLite was busy: it must not be used there."""
-        os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
-
-    def _before(self) -> None:
-        if self.in_use.acquire(timeout=_FORK_WAIT_SECONDS):
-            for file in list(self.files):
-                if file.path != MEMORY:
-                    file.close()
-
-    def _in_parent(self) -> None:
-        with suppress(RuntimeError):  # it was not free in time
-            self.in_use.release()
-
-    def _in_child(self) -> None:
-        try:
-            self.in_use.release()
-        except RuntimeError:
-            self.unsafe = True
-        self.in_use = threading.RLock()
-
-
-_forks = _Forks()
 
 
 class SqliteFile:
@@ -77,27 +37,33 @@ class SqliteFile:
         self._version = zlib.crc32(tables.encode()) >> 1
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        with _forks.in_use:
-            _forks.files.add(self)
+        if path != MEMORY:
+            # Of a file that is open SQLite notes which locks the process has: a child would believe in them, too.
+            close_before_fork(self)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Run a block in one transaction: all of it takes effect, or nothing where it raises.
 
-        Raises:
-            ClusterUnavailableError: the file cannot be opened, is not trusted, is damaged or busy.
+        Raises `ClusterUnavailableError` where the file cannot be opened, is not trusted, is damaged or busy.
         """
-        if _forks.unsafe:
+        if was_forked_too_early():
             raise ClusterUnavailableError(f"{self.path}: this process was forked while the file was in use")
+        ends_at = monotonic_seconds() + _BUSY_SECONDS
         try:
-            with _forks.in_use:
-                connection = self._begin(write=write)
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
+            while True:
+                with forks_held_off():
+                    connection = self._begin(write=write, ends_at=ends_at)
+                    if connection is not None:
+                        try:
+                            yield connection
+                            connection.execute("COMMIT")
+                        finally:
+                            if connection.in_transaction:
+                                connection.execute("ROLLBACK")
+                        return
+                # Waited for here rather than in SQLite, so that a fork need not wait for another process.
+                time.sleep(_POLL_SECONDS)
         except sqlite3.OperationalError as error:
             raise (ClusterBusyError if _is_busy(error) else ClusterUnavailableError)(f"{self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
@@ -108,29 +74,24 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
-        with _forks.in_use:
+        with forks_held_off():
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
-    def _begin(self, *, write: bool) -> sqlite3.Connection:
-        ends_at = monotonic_seconds() + _BUSY_SECONDS
-        while True:
-            try:
-                connection = self._open()
-                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # what is read is of this moment
-            except sqlite3.OperationalError as error:
-                if self._connection is not None and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if not _is_busy(error) or monotonic_seconds() >= ends_at:
-                    raise
-            else:
-                return connection
-            # Waited for here rather than in SQLite, so that a fork need not wait for another process.
-            _forks.in_use.release()
-            time.sleep(_POLL_SECONDS)
-            _forks.in_use.acquire()
+    def _begin(self, *, write: bool, ends_at: float) -> sqlite3.Connection | None:
+        """A connection with a transaction; None while another process writes, before this time."""
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # what is read is of this moment
+        except sqlite3.OperationalError as error:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if not _is_busy(error) or monotonic_seconds() >= ends_at:
+                raise
+            return None
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode() != self._identity:

@@ -62,7 +62,7 @@ class OriginQueue:
 
     def pop(self, task_id: str) -> RequestIds | None:
         """The request that queued the oldest work of this task, within `WAIT_SECONDS`; None if that is not known."""
-        if self._clock.monotonic() < self._pause_until:
+        if self._store() is None or self._clock.monotonic() < self._pause_until:
             self._missed_until = self._clock.wall()
             return None
         answer: Future[RequestIds | None] = Future()

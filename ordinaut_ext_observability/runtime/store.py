@@ -8,10 +8,12 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.postgresql.url import shown_target
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.load import Settings
@@ -60,9 +62,17 @@ def choose_store(settings: Settings) -> StoreChoice:
 
 def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], RelayStore] | None:
     """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
-    if choice.kind == "redis":
-        return lambda: _open_redis(choice)
-    return (lambda: open_file(choice.target, clock)) if choice.kind == "file" else None
+    return partial(_open, choice, clock) if choice.kind != "memory" else None
+
+
+def _open(choice: StoreChoice, clock: Clock) -> RelayStore:
+    # Imported here: in a thread of ours, not while the host starts.
+    with forks_held_off():
+        if choice.kind == "file":
+            return open_file(choice.target, clock)
+        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
+        return RedisRelayStore(choice.target, choice.installation)
 
 
 def open_file(path: str, clock: Clock) -> RelayStore:
@@ -95,13 +105,6 @@ def _shared_by_all(settings: Settings) -> str:
         return os.getcwd()  # noqa: PTH109 - the text is all that is wanted
     except OSError:  # it was deleted
         return ""
-
-
-def _open_redis(choice: StoreChoice) -> RelayStore:
-    # Imported where it is used: in a thread of ours, not while the host starts.
-    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
-
-    return RedisRelayStore(choice.target, choice.installation)
 
 
 def _private_folders(settings: RelaySettings) -> Iterator[Path]:
