@@ -66,7 +66,8 @@ class Exchange:
     @property
     def store_name(self) -> str | None:
         """What the counts go through, or None before a store answered."""
-        return self.store.name if self.store is not None else None
+        store = self.store
+        return store.name if store is not None else None
 
     @property
     def process_count(self) -> int:
@@ -107,8 +108,7 @@ class Exchange:
 
     def read(self) -> None:
         """Read the total and the entries."""
-        reading = self._opened().read(self._series.store, self._series.length)
-        self._series.update(reading.store, reading.series)
+        reading = self._series.read(self._opened())
         others = []
         for entry in reading.entries:
             if entry.publisher != self._publisher.id:

@@ -41,14 +41,6 @@ class Row(NamedTuple):
     """Where they begin in the total; -1 while that is not known."""
 
 
-class _Waiting(NamedTuple):
-    """A publication that the store has not acknowledged."""
-
-    publication: Publication
-    numbers: dict[int, float]
-    """By position, what the total has of this process once it is added."""
-
-
 class Publisher:
     """Adds what this process counted to the total.
 
@@ -63,28 +55,24 @@ class Publisher:
         self._on_senseless = on_senseless
         self._layout: tuple[FamilyLayout, ...] = ()
         self._rows: list[Row] = []
-        self._placed_in = ""
-        """The store in which all rows have their places."""
         self._acknowledged: list[float] = []
         self._left_out: set[int] = set()
         """Positions of numbers that make no sense, each counted once."""
-        self._waiting: _Waiting | None = None
-        self._in_doubt = False
-        """Set while it is not known of what waits whether the store has added it."""
         self._begin()
 
     def _begin(self) -> None:
         self.id = os.urandom(16).hex()
         self.store = ""
         """The identity of the store that knows this publisher; empty before it joined."""
+        self._placed = False
+        """Set once all rows have their places in that store."""
         self._sequence = 0
-        self._waiting = None
+        self.waiting: Publication | None = None
+        """What the store has not acknowledged."""
+        self._numbers: dict[int, float] = {}
+        """By position, what the total has of this process once that is added."""
         self._in_doubt = False
-
-    @property
-    def waiting_count(self) -> int:
-        """Publications that the store has not acknowledged: one at the most."""
-        return 0 if self._waiting is None else 1
+        """Set while it is not known of what waits whether the store has added it."""
 
     def skip(self) -> None:
         """Leave out what was counted until now and is not in the total: others have it, such as a forked parent."""
@@ -108,8 +96,7 @@ class Publisher:
 
         Where the outcome is none of success, nothing was added and another try may do.
 
-        Raises:
-            ClusterUnavailableError: the store does not answer; it may have added what waits.
+        Raises `ClusterUnavailableError` where the store does not answer; it may have added what waits.
         """
         outcome = self.resend(store)
         if outcome is not Outcome.ADDED:
@@ -117,17 +104,17 @@ class Publisher:
         if not self.store:
             self.store = store.join(self.id)
         if series.store != self.store:
-            read_series(store, series)
+            series.read(store)
         snapshot = self._reader.read()
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
-        if series.store != self.store or (self._placed_in != series.store and not self._place_rows(store, series)):
+        if series.store != self.store or not (self._placed or self._place_rows(store, series)):
             self.begin_anew()
             return Outcome.REPLACED
         for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
             if numbers or put is not None:
                 self._sequence += 1
-                self._waiting = _Waiting(Publication(self.id, self._sequence, deltas, put), numbers)
+                self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put), numbers
                 outcome = self.resend(store)
                 if outcome is not Outcome.ADDED:
                     return outcome
@@ -135,10 +122,10 @@ class Publisher:
 
     def resend(self, store: RelayStore) -> Outcome:
         """Send what waits. Where it is refused, all is prepared anew with the next publication."""
-        if self._waiting is None:
+        if self.waiting is None:
             return Outcome.ADDED
         in_doubt, self._in_doubt = self._in_doubt, True
-        outcome = store.publish(self.store, self._waiting.publication)
+        outcome = store.publish(self.store, self.waiting)
         if outcome is Outcome.ADDED:
             self._acknowledge()
         else:
@@ -148,11 +135,9 @@ class Publisher:
         return outcome
 
     def _acknowledge(self) -> None:
-        if self._waiting is not None:
-            for position, number in self._waiting.numbers.items():
-                self._acknowledged[position] = number
-        self._waiting = None
-        self._in_doubt = False
+        for position, number in self._numbers.items():
+            self._acknowledged[position] = number
+        self.waiting, self._numbers, self._in_doubt = None, {}, False
 
     def _changes(self, values: list[float], at_once: float) -> Iterator[tuple[dict[int, int], dict[int, float]]]:
         """Deltas by their places, and the numbers that they lead to, in portions."""
@@ -202,7 +187,7 @@ class Publisher:
         self._acknowledged = [
             number for row in self._rows for number in known.get(row.key) or [0] * (row.end - row.start)
         ]
-        self._layout, self._placed_in = layout, ""
+        self._layout, self._placed = layout, False
         self._left_out.clear()
 
     def _place_rows(self, store: RelayStore, series: SeriesList) -> bool:
@@ -210,28 +195,26 @@ class Publisher:
 
         False where the store was replaced meanwhile, or other processes add series without end.
         """
-        rows, lost_races = self._rows, 0
-        left = list(range(len(rows)))
+        lost_races = 0
+        left: Iterable[int] = range(len(self._rows))
         while lost_races < _LOST_RACES and series.store == self.store:
             new: dict[SeriesKey, None] = {}
             waiting = []
             for index in left:
-                if len(new) == _SERIES_AT_ONCE:
-                    waiting.append(index)
-                    continue
-                key, place = series.find(rows[index].key)
-                if place is None:
-                    waiting.append(index)
+                if len(new) < _SERIES_AT_ONCE:
+                    key, place = series.find(self._rows[index].key)
+                    if place is not None:
+                        self._rows[index] = self._rows[index]._replace(place=place)
+                        continue
                     new[key] = None
-                else:
-                    rows[index] = rows[index]._replace(place=place)
+                waiting.append(index)
             if not waiting:
-                self._placed_in = series.store
+                self._placed = True
                 return True
             if not store.append(series.store, series.length, [encode_series(key) for key in new]):
                 lost_races += 1
                 series.discard_admissions()
-            read_series(store, series)
+            series.read(store)
             left = waiting
         return False
 
@@ -252,9 +235,3 @@ def beginning(now: list[float], then: list[float]) -> list[float]:
     A counter, or the count of a bucket, never falls otherwise; the sum of a histogram may.
     """
     return [0] * len(now) if any(map(lt, now[1:] or now, then[1:] or then)) else then
-
-
-def read_series(store: RelayStore, series: SeriesList) -> None:
-    """Learn the series that came since."""
-    reading = store.read(series.store, series.length)
-    series.update(reading.store, reading.series)

@@ -24,9 +24,9 @@ class StoreState:
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self.reset_after_fork()
+        self.begin()
 
-    def reset_after_fork(self) -> None:
+    def begin(self) -> None:
         """Know nothing yet."""
         self._answered_at: float | None = None
         self.failing = False
@@ -38,7 +38,7 @@ class StoreState:
         return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
 
     def answered(self, store: str | None) -> None:
-        """Note an answer of the store of this name."""
+        """Note an answer."""
         event = events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED if self.failing else None
         self._answered_at = self._clock.monotonic()
         self.failing = False
@@ -78,10 +78,9 @@ class Relay:
         self.state = StoreState(metrics, clock, event)
         self._siblings = siblings
         self._interval_seconds = interval_seconds
-        self._thread = BackgroundThread("relay", self._tasks, lambda *_: metrics.count_internal_error("relay"))
-        self.origins = OriginQueue(
-            self._thread, clock, lambda: exchange.store, metrics.relay_failures.labels("origin").inc
-        )
+        task = PeriodicTask("relay", self._tick, interval_seconds, finish=self._leave)
+        self._thread = BackgroundThread("relay", lambda: [task], lambda *_: metrics.count_internal_error("relay"))
+        self.origins = OriginQueue(self._thread, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._serves = False
         self._begin()
 
@@ -97,7 +96,7 @@ class Relay:
     def reset_after_fork(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
         self._begin()
-        self.state.reset_after_fork()
+        self.state.begin()
         self.origins.reset_after_fork()
         self.exchange.reset_after_fork()
 
@@ -138,17 +137,12 @@ class Relay:
 
     def shown(self, *, fresh: bool) -> Registry:
         """The registry to show: the total where it is `fresh`, else what cannot go back."""
-        exchange = self.exchange
-        merged = exchange.merged
+        exchange, merged = self.exchange, self.exchange.merged
         if not fresh:
-            known = merged.store or self._alone
-            if not (self.state.failing and known) or exchange.others_serve:
+            if not (self.state.failing and (merged.store or self._alone)) or exchange.others_serve:
                 return merged.gauges_registry
             exchange.show_alone(merged)
         return merged.registry
-
-    def _tasks(self) -> list[PeriodicTask]:
-        return [PeriodicTask("relay", self._tick, self._interval_seconds, finish=self._leave)]
 
     async def _tick(self) -> None:
         try:
