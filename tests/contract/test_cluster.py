@@ -15,11 +15,10 @@ import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.background import fork
-from ordinaut_ext_observability.cluster import base, redis, sqlite, sqlite_file
+from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 
 SHORT_SECONDS = 0.05
 
@@ -300,7 +299,7 @@ class TestFile:
     ) -> None:
         """It need not wait for another process; where SQLite itself takes long, the child may not use it."""
         monkeypatch.setattr(fork, "_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
-        monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 60)
+        monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 60)
         cluster = self.make(tmp_path / "store" / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
         entered, leave = threading.Event(), threading.Event()
