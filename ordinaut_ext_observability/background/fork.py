@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 _WAIT_SECONDS = 5.0
 """Longest time that a fork waits. SQLite takes milliseconds; importing a driver takes 2 s on a busy machine."""
@@ -21,15 +21,8 @@ class ProcessBound(Protocol):
         """Begin anew; called in a forked child before any of its code runs."""
 
 
-class Closable(Protocol):
-    """Something that must not be open while the process forks."""
-
-    def close(self) -> None:
-        """Close it; it is opened again by its next use, in parent and child."""
-
-
 _reset: weakref.WeakSet[ProcessBound] = weakref.WeakSet()
-_closed: weakref.WeakSet[Closable] = weakref.WeakSet()
+_closed: weakref.WeakSet[Any] = weakref.WeakSet()
 _lock = threading.RLock()
 _overtaken = False
 
@@ -39,8 +32,8 @@ def reset_in_forked_child(owner: ProcessBound) -> None:
     _reset.add(owner)
 
 
-def close_before_fork(owner: Closable) -> None:
-    """Have `close` called before each fork that was held off in time, for as long as the object lives."""
+def close_before_fork(owner: Any) -> None:
+    """Have its `close()` called before each fork that does not go on too early, for as long as the object lives."""
     _closed.add(owner)
 
 

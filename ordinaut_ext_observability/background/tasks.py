@@ -82,9 +82,7 @@ class BackgroundThread:
     Nothing runs before `start`, and in a forked child nothing until it is started there.
     """
 
-    def __init__(
-        self, name: str, make_tasks: Callable[[], Iterable[PeriodicTask]], on_error: Callable[[str, Exception], None]
-    ) -> None:
+    def __init__(self, name: str, make_tasks: Callable[[], Iterable[PeriodicTask]], on_error: ErrorListener) -> None:
         """`make_tasks` is called in the thread, for what is slow to import; `on_error` also gets what it raises."""
         self._name = name
         self._make_tasks = make_tasks

@@ -14,11 +14,7 @@ class RedisCluster:
     """A lease is a key, a document a hash, a queue a list. Time is the server's."""
 
     def __init__(self, url: str, installation: str) -> None:
-        """Every key carries the `installation`, so that several may share a server. Connects at the first call.
-
-        Raises:
-            ClusterUnavailableError: the URL cannot be read.
-        """
+        """Every key carries the `installation`, so that several may share a server. Connects at the first call."""
         try:
             self._client = redis_client(url)
         except ValueError as error:
@@ -37,11 +33,7 @@ class RedisCluster:
             self._scripts[name] = self._client.register_script(source)
 
     def run_script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a script on these keys of the installation.
-
-        Raises:
-            ClusterUnavailableError: the server does not answer, or refuses.
-        """
+        """Run a script on these keys of the installation."""
         # A name may hold anything, and is not ours to refuse.
         full_keys = [(self._prefix + key).encode(errors="backslashreplace") for key in keys]
         try:

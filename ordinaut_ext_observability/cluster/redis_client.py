@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeVar
 
 from redis import Redis, exceptions
 from redis.asyncio import Redis as AsyncRedis
@@ -16,6 +16,8 @@ from ordinaut_ext_observability.errors import Problem
 
 TIMEOUT_SECONDS = 1.0
 """Longest wait for a connection, and for an answer: what is asked takes milliseconds."""
+
+ClientT = TypeVar("ClientT", Redis, AsyncRedis)
 
 CLIENT_NAME = "ordinaut-observability"
 
@@ -55,33 +57,23 @@ def redis_problem(error: BaseException) -> Problem:
 
 
 def redis_client(url: str) -> Redis:
-    """A client for one thread; it connects at the first call.
-
-    Raises:
-        ValueError: the URL cannot be read; the message repeats nothing of it.
-    """
-    client: Redis = _made(Redis, url, retry=Retry(NoBackoff(), 0), redis_connect_func=_introduce)
-    return client
+    """A client for one thread; it connects at the first call. Raises ValueError where the URL cannot be read."""
+    return _make(Redis, url, retry=Retry(NoBackoff(), 0), redis_connect_func=_introduce)
 
 
 def async_redis_client(url: str) -> AsyncRedis:
-    """A client for one event loop; it connects at the first call.
-
-    Raises:
-        ValueError: the URL cannot be read; the message repeats nothing of it.
-    """
-    client: AsyncRedis = _made(AsyncRedis, url, retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=_introduce_async)
-    return client
+    """A client for one event loop; it connects at the first call. Raises ValueError where the URL cannot be read."""
+    return _make(AsyncRedis, url, retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=_introduce_async)
 
 
-def _made(kind: Any, url: str, **options: Any) -> Any:
+def _make(kind: type[ClientT], url: str, **options: Any) -> ClientT:
     options |= {"socket_timeout": TIMEOUT_SECONDS, "client_name": None, **_anonymous()}
     if not url.startswith("unix:"):  # redis-py's connections to Unix sockets do not know it
         options["socket_connect_timeout"] = TIMEOUT_SECONDS
     try:
-        client = kind.from_url(url, **options)
+        client: ClientT = kind.from_url(url, **options)
     except ValueError:
-        # The cause may quote a part of the password, such as one that holds a colon or slash.
+        # Without the cause, which may quote a part of the password, such as one that holds a colon or slash.
         raise ValueError("the URL of Redis cannot be read") from None
     # Answers are bytes, and the time-outs are ours, whatever the URL says.
     client.connection_pool.connection_kwargs.update(options, decode_responses=False)

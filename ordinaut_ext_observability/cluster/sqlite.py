@@ -52,12 +52,18 @@ class SqliteCluster:
     tables = _TABLES
 
     def __init__(self, path: str, clock: Clock) -> None:
-        """`path` names the file, or is `MEMORY`. Opens it at the first call."""
-        self._file = SqliteFile(path, self.tables)
+        """`path` names the file, or is `MEMORY`. Opens it at the first call, and where it was deleted or replaced."""
+        self.path = path
         self._clock = clock
+        self._version = zlib.crc32(self.tables.encode()) >> 1
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        if path != MEMORY:
+            # Of a file that is open SQLite notes which locks the process has: a child would believe in them, too.
+            close_before_fork(self)
 
     def hold_lease(self, name: str, owner: str, ttl_seconds: float) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.wall()
             # A lease that was taken in the future is of before the clock was set back: it would never end.
             taken = db.execute(
@@ -68,15 +74,15 @@ class SqliteCluster:
             return taken.rowcount > 0
 
     def release_lease(self, name: str, owner: str) -> None:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             db.execute("DELETE FROM leases WHERE name = ? AND owner = ?", (_key(name), owner))
 
     def get(self, name: str) -> Document:
-        with self._file.transaction() as db:
+        with self.transaction() as db:
             return _document(db, name)
 
     def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             if not put_documents(db, documents):
                 return False
             now = self._clock.wall()
@@ -92,53 +98,13 @@ class SqliteCluster:
             return True
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             db.execute("DELETE FROM rows WHERE until <= ?", (self._clock.wall(),))
             found = db.execute(
                 "SELECT position, content FROM rows WHERE queue = ? ORDER BY position LIMIT ?", (_key(queue), limit)
             ).fetchall()
             db.executemany("DELETE FROM rows WHERE position = ?", [(position,) for position, _ in found])
             return [bytes(content) for _, content in found]
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
-    """Write documents in a transaction that is open; False, and nothing written, where one has another version."""
-    if any(_document(db, put.name).version != put.version for put in documents):
-        return False
-    db.executemany(
-        "INSERT INTO documents VALUES (?, ? + 1, ?)"
-        " ON CONFLICT DO UPDATE SET version = excluded.version, content = excluded.content",
-        [(_key(put.name), put.version, put.content) for put in documents],
-    )
-    return True
-
-
-def _document(db: sqlite3.Connection, name: str) -> Document:
-    found = db.execute("SELECT version, content FROM documents WHERE name = ?", (_key(name),)).fetchone()
-    return Document(found[0], bytes(found[1])) if found is not None else Document(0, b"")
-
-
-def _key(name: str) -> bytes:
-    """A name may hold anything, also what is not Unicode, and is not ours to refuse."""
-    return name.encode(errors="backslashreplace")
-
-
-class SqliteFile:
-    """A connection, made at the first transaction and again where the file was deleted, replaced or damaged."""
-
-    def __init__(self, path: str, tables: str) -> None:
-        """`tables` are statements that make what is missing."""
-        self.path = path
-        self._tables = tables
-        self._version = zlib.crc32(tables.encode()) >> 1
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        if path != MEMORY:
-            # Of a file that is open SQLite notes which locks the process has: a child would believe in them, too.
-            close_before_fork(self)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -205,7 +171,7 @@ class SqliteFile:
                 ((made_by,),) = connection.execute("PRAGMA user_version")
                 if made_by != self._version:  # else nothing is written: a file that is held can be read
                     connection.executescript(
-                        f"BEGIN IMMEDIATE;{self._tables}PRAGMA user_version = {self._version};COMMIT;"
+                        f"BEGIN IMMEDIATE;{self.tables}PRAGMA user_version = {self._version};COMMIT;"
                     )
             except BaseException:
                 connection.close()
@@ -241,6 +207,28 @@ class SqliteFile:
         if self.path != MEMORY:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+
+def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
+    """Write documents in a transaction that is open; False, and nothing written, where one has another version."""
+    if any(_document(db, put.name).version != put.version for put in documents):
+        return False
+    db.executemany(
+        "INSERT INTO documents VALUES (?, ? + 1, ?)"
+        " ON CONFLICT DO UPDATE SET version = excluded.version, content = excluded.content",
+        [(_key(put.name), put.version, put.content) for put in documents],
+    )
+    return True
+
+
+def _document(db: sqlite3.Connection, name: str) -> Document:
+    found = db.execute("SELECT version, content FROM documents WHERE name = ?", (_key(name),)).fetchone()
+    return Document(found[0], bytes(found[1])) if found is not None else Document(0, b"")
+
+
+def _key(name: str) -> bytes:
+    """A name may hold anything, also what is not Unicode, and is not ours to refuse."""
+    return name.encode(errors="backslashreplace")
 
 
 def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:

@@ -91,8 +91,7 @@ class Exchange:
         try:
             self._publish()
             store = self._opened()
-            gauges = gauge_values(self._published())
-            content = encode_entry(gauges, serves=serves, interval_seconds=interval_seconds)
+            content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
             if not store.say(self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds):
                 self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
         except ClusterBusyError:

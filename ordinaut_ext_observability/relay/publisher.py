@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import lt
 from typing import NamedTuple
@@ -141,15 +142,19 @@ class Publisher:
 
     def _changes(self, values: list[float], at_once: float) -> Iterator[tuple[dict[int, int], dict[int, float]]]:
         """Deltas by their places, and the numbers that they lead to, in portions."""
-        deltas: dict[int, int] = {}
+        deltas: defaultdict[int, int] = defaultdict(int)
         numbers: dict[int, float] = {}
         for row, now, then in self._changed_rows(values):
             for number, (one, known, begun) in enumerate(zip(now, then, beginning(now, then), strict=True)):
-                if one != known and self._add_delta(deltas, row, number, one, begun):
-                    numbers[row.start + number] = one
+                if one == known or not self._makes_sense(row, number, one - begun):
+                    continue
+                numbers[row.start + number] = one
+                for place, delta in enumerate(growth(one, begun), row.place + number + (number > 0)):
+                    if delta:
+                        deltas[place] += delta
             if len(deltas) >= at_once:
                 yield deltas, numbers
-                deltas, numbers = {}, {}
+                deltas, numbers = defaultdict(int), {}
         yield deltas, numbers
 
     def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, list[float], list[float]]]:
@@ -162,23 +167,15 @@ class Publisher:
                     if now != then:
                         yield row, now, then
 
-    def _add_delta(self, deltas: dict[int, int], row: Row, number: int, now: float, then: float) -> bool:
-        """Note by how much a number has grown; False for one that makes no sense."""
-        is_sum = number == 0 and row.end - row.start > 1
-        grown = now - then
+    def _makes_sense(self, row: Row, number: int, grown: float) -> bool:
         # The sum of a histogram may fall: what is observed may be below zero.
-        if not -_LARGEST_STEP < grown < _LARGEST_STEP or (grown < 0 and not is_sum):
-            if row.start + number not in self._left_out:
-                self._left_out.add(row.start + number)
-                self._on_senseless()
-            return False
-        if number:
-            deltas[row.place + number + 1] = deltas.get(row.place + number + 1, 0) + int(grown)
+        may_fall = number == 0 and row.end - row.start > 1
+        if (-_LARGEST_STEP if may_fall else 0) <= grown < _LARGEST_STEP:
             return True
-        for place, delta in enumerate(growth(now, then), row.place):
-            if delta:
-                deltas[place] = deltas.get(place, 0) + delta
-        return True
+        if row.start + number not in self._left_out:
+            self._left_out.add(row.start + number)
+            self._on_senseless()
+        return False
 
     def _lay_out(self, layout: tuple[FamilyLayout, ...]) -> None:
         """Take over the series that there are now; of those that were there the same is acknowledged."""

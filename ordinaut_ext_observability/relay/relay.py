@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.logs import event_types as events
@@ -83,6 +84,7 @@ class Relay:
         self.origins = OriginQueue(self._thread, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._serves = False
         self._begin()
+        reset_in_forked_child(self)
 
     def _begin(self) -> None:
         self._stopping = False

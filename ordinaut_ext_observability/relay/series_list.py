@@ -66,7 +66,7 @@ class SeriesList:
     def update(self, store: str, lines: Iterable[bytes]) -> None:
         """Take over what the store has after what is known; or all of another store.
 
-        Raises `ClusterUnavailableError` where a line cannot be read, and with it the store cannot be used.
+        A line that cannot be read makes the store one that cannot be used.
         """
         if store != self.store:
             self._begin(store)

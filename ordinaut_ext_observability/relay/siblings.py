@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)
 
@@ -30,6 +32,7 @@ class Siblings:
         self._names: dict[str, socket.socket] = {}
         self._started = False
         self._lock = threading.Lock()  # a check that is under way may outlast the end
+        reset_in_forked_child(self)
 
     def start(self) -> None:
         """Say where this process serves from the next `count` on."""

@@ -50,7 +50,7 @@ class SqliteRelayStore(SqliteCluster):
     tables = SqliteCluster.tables + _TABLES
 
     def join(self, publisher: str) -> str:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             db.execute("DELETE FROM relay_publishers WHERE NOT seen BETWEEN ? AND ?", (now - REMEMBERED_SECONDS, now))
             db.execute("DELETE FROM relay_entries WHERE NOT ? BETWEEN said AND until", (now,))
@@ -61,7 +61,7 @@ class SqliteRelayStore(SqliteCluster):
             return self._touch(db, now)
 
     def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             ((count,),) = db.execute("SELECT count(*) FROM relay_series")
             if self._touch(db, self._clock.monotonic()) != store or count != expected:
                 return False
@@ -70,7 +70,7 @@ class SqliteRelayStore(SqliteCluster):
 
     def publish(self, store: str, publication: Publication) -> Outcome:
         publisher, sequence, deltas, put = publication
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return Outcome.REPLACED
@@ -88,7 +88,7 @@ class SqliteRelayStore(SqliteCluster):
             return Outcome.ADDED
 
     def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return False
@@ -98,13 +98,13 @@ class SqliteRelayStore(SqliteCluster):
             return True
 
     def leave(self, store: str, publisher: str) -> None:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             if self._touch(db, self._clock.monotonic()) == store:
                 db.execute("DELETE FROM relay_entries WHERE publisher = ?", (publisher,))
                 db.execute("DELETE FROM relay_publishers WHERE publisher = ?", (publisher,))
 
     def read(self, store: str, known_series: int) -> Reading:
-        with self._file.transaction() as db:
+        with self.transaction() as db:
             ((identity,),) = db.execute("SELECT identity FROM relay_state")
             first = known_series if identity == store else 0
             lines = db.execute("SELECT line FROM relay_series WHERE position >= ? ORDER BY position", (first,))

@@ -263,7 +263,7 @@ class TestFile:
         tmp_path.chmod(0o700)
         other, cluster = self.make(tmp_path / "cluster.sqlite"), self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
-        with other._file.transaction(write=True):
+        with other.transaction(write=True):
             with pytest.raises(ClusterUnavailableError, match="locked"):
                 cluster.write([Put("states", 1, b"2")])
             assert cluster.get("states") == Document(1, b"1")
@@ -305,7 +305,7 @@ class TestFile:
         entered, leave = threading.Event(), threading.Event()
 
         def be_in_the_middle() -> None:
-            with cluster._file.transaction(write=True):
+            with cluster.transaction(write=True):
                 entered.set()
                 leave.wait(60)
 
@@ -314,7 +314,7 @@ class TestFile:
             cluster.write([Put("states", 1, b"2")])
 
         holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, cluster._file.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
+            [sys.executable, "-c", HOLDER, cluster.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
