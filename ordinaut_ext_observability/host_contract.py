@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter, FastAPI
 
 try:
     from ordinaut.plugins.base import Capability, ExtensionInfo
@@ -37,31 +33,4 @@ except ImportError:
         description: str = ""
 
 
-class Extension(Protocol):
-    """What the loader calls, in this order."""
-
-    def info(self) -> ExtensionInfo:
-        """Who the extension is; its id must be the one it was found under."""
-
-    def requested_capabilities(self) -> set[Capability]:
-        """What it asks to be granted."""
-
-    def setup(
-        self,
-        *,
-        app: FastAPI,
-        mount_path: str,
-        tool_registry: Any,
-        grants: set[Capability],
-        context: dict[str, Any] | None = None,
-    ) -> APIRouter | None:
-        """Attach to the host; the router returned is mounted under the path."""
-
-    async def on_startup(self, app: FastAPI) -> None:
-        """May be called once or never."""
-
-    async def on_shutdown(self, app: FastAPI) -> None:
-        """May be called once or never."""
-
-
-__all__ = ["Capability", "Extension", "ExtensionInfo"]
+__all__ = ["Capability", "ExtensionInfo"]

@@ -1,1 +1,1 @@
-"""What PostgreSQL and Redis know about the system, collected in the background."""
+"""Collectors of facts about the system that PostgreSQL and Redis know, in the background."""

@@ -21,14 +21,14 @@ from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.errors import Problem
 
 _BUSY_SHARE = 0.9
-"""Of the connections, or of the memory, that there are: what is left is gone in minutes where it is asked for."""
+"""Share of all connections, or of the memory: what is left is gone in minutes where it is asked for."""
 
 _SLOW_SECONDS = 1.0
 """An answer within the machine takes less than a millisecond."""
 
 _WAITING_SECONDS = 60.0
 _LONG_WAITING_SECONDS = 300.0
-"""How long due work may wait: as the host's own alert rules have it."""
+"""Longest waits of due work, as the host's own alert rules have them."""
 
 # The source answers, but not all of it can be seen, or it is busy: that is no outage.
 _DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Problem.MISSING_TABLE))

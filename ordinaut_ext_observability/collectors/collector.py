@@ -25,7 +25,7 @@ _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
 
 _LOOK_SECONDS = 15.0
-"""How often the server is looked at where readings are less often: readiness depends on it, and it costs little."""
+"""Longest time between looks at the server: readiness depends on it, and it costs little."""
 
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
@@ -34,12 +34,12 @@ _LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
 """Asking less often would not help: somebody has to grant or make something."""
 
 _BUSY_SHARE = 0.1
-"""Of the time a collector may spend reading; one that takes longer asks less often."""
+"""Share of the time that may be spent reading: where a reading takes long, it is asked less often."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraQuery:
-    """What else the leader reads now and then, on the collectors' connection."""
+    """Another thing that the leader reads now and then, on the collectors' connection."""
 
     read: Callable[[ReadTransaction, SystemMetrics], Awaitable[Mapping[str, str]]]
     """Every statement has limits. Returns the parts that failed, each with a reason."""

@@ -1,4 +1,4 @@
-"""What the collectors found out, for health checks and answers; the metrics say the same in numbers."""
+"""Facts that the collectors found out, for health checks; the metrics say the same in numbers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class WorkerFacts:
     """Those of them that hold a lease, and others that do: a long item keeps a worker from sending heartbeats."""
     newest_heartbeat_age_seconds: float | None
     oldest_heartbeat_age_seconds: float | None
-    """Of the active workers."""
+    """Ages among the active workers; None without any."""
     processed_total: int
     """Items finished, by all workers there ever were."""
     heartbeats: dict[str, float] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class RedisFacts:
     """The Redis server now."""
 
     latency_seconds: float
-    """Of a PING."""
+    """Duration of a PING."""
     stream_lengths: dict[str, int] = field(default_factory=dict)
     groups: tuple[GroupFacts, ...] = ()
     used_memory_bytes: int | None = None
@@ -104,7 +104,7 @@ class DatabaseFacts:
     """The PostgreSQL server now."""
 
     latency_seconds: float
-    """Of a `SELECT 1` on our own connection."""
+    """Duration of a `SELECT 1` on our own connection."""
     server_version: str
     connections: int
     max_connections: int

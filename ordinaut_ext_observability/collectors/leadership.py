@@ -32,7 +32,7 @@ _TRIES = 3
 
 
 class Checkpoints:
-    """How far the database was read, in the installation's store. Calls come from one thread at a time.
+    """The point up to which the database was read, in the installation's store. Calls come from one thread at a time.
 
     The state is a document, and is published together with the counts that belong to it: each without the other would
     count twice, or not at all. Its version tells a leader that another has followed it. All methods raise

@@ -19,7 +19,7 @@ _MOST_OBSERVED = 1000
 """The newest of a reading: a sample is enough."""
 
 _LEASE_SECONDS = 60.0
-"""For how long a worker of the host's leases work."""
+"""Time for which a worker of the host's leases work."""
 
 
 async def read_queue(transaction: ReadTransaction, families: SystemMetrics, fresh_seconds: float) -> QueueFacts:

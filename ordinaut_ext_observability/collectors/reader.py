@@ -1,4 +1,4 @@
-"""What is read in one transaction: the server, and by the leader the tables, with the state that the next one needs."""
+"""Readings in one transaction: the server, and by the leader the tables, with the state that the next one needs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FactsT = TypeVar("FactsT")
 
 @dataclass
 class CountingState:
-    """How far each table was read: saved with every round, and loaded by the next leader."""
+    """The point up to which each table was read: saved with every round, and loaded by the next leader."""
 
     version: Literal[2]
-    """Of this form; another begins anew."""
+    """Version of this form; another begins anew."""
     workers: WorkersCollector = field(default_factory=WorkersCollector)
     runs: RunsCollector = field(default_factory=RunsCollector)
     activity: ActivityCollector = field(default_factory=ActivityCollector)

@@ -45,7 +45,7 @@ _LONGEST_NAME = 200
 _LARGEST_NUMBER = 2**64
 
 _NUMBERS = ("used_memory", "maxmemory", "evicted_keys", "connected_clients")
-"""What the last fields of `RedisFacts` are called in the answer to INFO."""
+"""Names of the last fields of `RedisFacts` in the answer to INFO."""
 
 
 class RedisCollector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 
@@ -13,10 +14,10 @@ from ordinaut_ext_observability.collectors.windows import WindowCounts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_ROWS = 20_000
-"""Of the window in one reading; after a long pause the rest is read the next time."""
+"""Rows of the window in one reading; after a long pause the rest is read the next time."""
 
 _MOST_ROWS_EVER = 200_000
-"""Of the first reading, whose rest would be counted by the second; and where as many runs began at the same instant."""
+"""Rows of the first reading, whose rest the second would count; and where as many runs began at the same instant."""
 
 _MOST_SKIPPED = 1_000_000
 _SKEW_SECONDS = 3600.0
@@ -51,9 +52,7 @@ class RunsCollector:
         skipped = 0
         if plan.skipped is not None:
             skipped = await transaction.value("runs_skipped", *map(instant, plan.skipped), _MOST_SKIPPED)
-        new = {row["task_id"] for number, row in rows.items() if not self.counter.has_seen(number)}
-        known = await transaction.rows("tasks_known", list(new)) if new else []
-        tasks = {row["id"]: (row["agent"], row["kind"]) for row in known}
+        tasks = await self._tasks(transaction, rows)
         # From here on nothing waits: what is counted and up to where belong together.
         families.collector_rows.labels("runs").set(len(rows))
         full = len(window) == most
@@ -71,14 +70,21 @@ class RunsCollector:
         # A full window without anything new would be the same the next time.
         self.most_rows = min(2 * most, _MOST_ROWS_EVER) if full and not fresh else _MOST_ROWS
         odd = sum(row["started_at"] > now + _SKEW_SECONDS for row in found)
-        for run in fresh:
-            row = rows[run.id]
+        for row in (rows[run.id] for run in fresh):
             ended_at = _ended_at(row, now)
             odd += ended_at is None and row["finished_at"] is not None
             self._count(families, row, ended_at, *tasks.get(row["task_id"], ("", "")))
         families.count_odd_rows("runs", odd)
         families.unaccounted.labels().inc(skipped + self.counter.unaccounted - before)
         self._show(now, families)
+
+    async def _tasks(
+        self, transaction: ReadTransaction, rows: Mapping[int, asyncpg.Record]
+    ) -> dict[Any, tuple[str, str]]:
+        """The agent and the kind of schedule of each task with a run not seen before."""
+        new = {row["task_id"] for number, row in rows.items() if not self.counter.has_seen(number)}
+        known = await transaction.rows("tasks_known", list(new)) if new else []
+        return {row["id"]: (row["agent"], row["kind"]) for row in known}
 
     def _count(
         self, families: SystemMetrics, row: asyncpg.Record, ended_at: float | None, agent: str, kind: str

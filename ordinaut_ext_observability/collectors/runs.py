@@ -86,11 +86,11 @@ Watched = Annotated[dict[Key, Watch], PlainSerializer(lambda watched: list(watch
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to read next; nothing is decided before `finish`."""
+    """The next things to read; nothing is decided before `finish`."""
 
     now: float
     since: float
-    """Of the window over `started_at`."""
+    """Beginning of the window over `started_at`."""
     brackets: list[Bracket]
     """Further minutes to read, of these tasks alone."""
     skipped: tuple[float, float] | None
@@ -100,12 +100,12 @@ class Plan:
 
 @dataclass
 class RunCounter:
-    """What was read up to when, the leases watched, and the runs seen that may be read again."""
+    """The time up to which runs were read, the leases watched, and the runs seen that may be read again."""
 
     slack_seconds: float = 90.0
     """By how much the clocks of workers and server may differ, with the time between leasing and beginning."""
     longest_seconds: float = 6 * 3600.0
-    """How far back the first reading looks, and for how long a lease that was lost is watched."""
+    """Reach of the first reading; and a lease that was lost is watched for as long."""
     read_until: float | None = None
     """None before the baseline."""
     any_run: bool = False
@@ -115,7 +115,7 @@ class RunCounter:
     seen: SeenRuns = field(default_factory=dict)
 
     def plan(self, now: float, leases: Sequence[Lease]) -> Plan:
-        """What to read at this time, with these leases, which must have been read before the runs are."""
+        """The things to read at this time, with these leases, which must have been read before the runs are."""
         now = max(now, self.read_until or now)  # the clock of another server, after a failover, may be behind
         oldest = now - self.longest_seconds
         due = (now if self.read_until is None else self.read_until) - self.slack_seconds
@@ -194,7 +194,7 @@ class RunCounter:
             self.unaccounted += 1
 
     def _discard_seen(self) -> None:
-        """Of the runs seen only those matter that may be read again."""
+        """Keep the runs seen that may be read again; no others matter."""
         window = (self.read_until or 0.0) - self.slack_seconds
         by_task: dict[str, list[Bracket]] = defaultdict(list)
         for watch in self.watched.values():

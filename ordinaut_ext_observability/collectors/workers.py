@@ -13,10 +13,10 @@ from ordinaut_ext_observability.collectors.windows import WindowCounts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _LOOK_BACK_SECONDS = 86_400.0
-"""How long ago a worker may have given its last sign of life to be known at the beginning."""
+"""A worker whose last sign of life is older is not known at the beginning."""
 
 _SLACK_SECONDS = 300.0
-"""How long a heartbeat may take to be committed."""
+"""Longest time that a heartbeat takes to be committed."""
 
 _MOST_WORKERS = 20_000
 
@@ -37,7 +37,7 @@ class ProcessedCounter:
     began_at: float | None = None
     """None before the baseline."""
     before: int = 0
-    """What had been processed when counting began."""
+    """Items finished before counting began."""
     counted: int = 0
     highest: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By worker, with its last sign of life."""

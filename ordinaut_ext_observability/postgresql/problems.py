@@ -1,4 +1,4 @@
-"""What an error of asyncpg's, of the network's or of the server's means to an operator."""
+"""The meaning of asyncpg's, the network's and the server's errors to an operator."""
 
 from __future__ import annotations
 

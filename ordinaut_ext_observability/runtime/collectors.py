@@ -123,7 +123,7 @@ class CollectorThread(BackgroundThread):
         """`registry` is what facts are shown in. With `open_stores`, what is counted for all is published there."""
         self.states = CollectorStates(CollectorMetrics(registry), clock, event, metrics.count_internal_error)
         self.shared_families: list[AnyFamily] = []
-        """What is counted for all: shown from the relay store, not from this process."""
+        """Counts for all processes: shown from the relay store, not from this process."""
         self._interval_seconds = settings.interval_seconds
         self._servers: list[str] = []
         """The servers that are read."""
@@ -145,7 +145,7 @@ class CollectorThread(BackgroundThread):
         )
 
     def note(self) -> str:
-        """What is read, and who reads for all, for people."""
+        """The servers that are read, and who reads for all, for people."""
         read = ", ".join(self._servers)
         if "PostgreSQL" not in self._servers:
             return read

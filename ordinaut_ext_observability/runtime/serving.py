@@ -48,13 +48,13 @@ def make_context(
 ) -> EndpointContext:
     """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     return EndpointContext(
+        metrics=runtime.metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(runtime.metrics, shared.foreign, shown),
         access=shared.access,
         config=runtime.config,
         overview=overview,
-        count_error=lambda: runtime.metrics.count_internal_error("endpoint"),
     )
 
 

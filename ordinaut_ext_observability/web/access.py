@@ -37,15 +37,15 @@ class AccessControl:
         self.settings = settings
         self._scrapers = AddressList(settings.scrape_allow)
         self._metrics = metrics
-        self._limiter = RefusalLimiter(clock)
         self._event = event
+        self._clock = clock
+        self._window_ends = 0.0
+        self._answered: Counter[str] = Counter()
+        self._lines = 0
+        self._not_logged = 0
 
     def check_scraper(self, request: Request) -> None:
-        """Let a scraper pass.
-
-        Raises:
-            Refusal: 403 for an address that may not, 401 for a wrong or missing token, 429 after too many of these.
-        """
+        """Let a scraper pass, or raise `Refusal`: 403 for its address, 401 for its token, 429 after too many."""
         client = (request.client.host, request.client.port) if request.client else None
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
@@ -53,11 +53,10 @@ class AccessControl:
             self._check_token(request, "scrape", self.settings.scrape_token)
 
     def check_operator(self, request: Request, *, changes: bool) -> None:
-        """Let an operator pass; `changes` tells if the endpoint changes something.
+        """Let an operator pass, who `changes` something or not, or raise `Refusal`.
 
-        Raises:
-            Refusal: 404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another
-                site's page, 429 after too many of these.
+        404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another site's page,
+        429 after too many of these.
         """
         token = self.settings.operator_token
         if token is None:
@@ -80,7 +79,7 @@ class AccessControl:
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
-        too_many, not_logged = self._limiter.count(address)
+        too_many, not_logged = self._count_refusal(address)
         if not_logged is not None:
             self._event(
                 events.ACCESS_REFUSED,
@@ -95,22 +94,8 @@ class AccessControl:
             return Refusal(401, "unauthorized", message, _CHALLENGE)
         return Refusal(status_code, "forbidden", message)
 
-
-class RefusalLimiter:
-    """Counts refusals within the current minute. Each costs the same, whatever came before."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._window_ends = 0.0
-        self._answered: Counter[str] = Counter()
-        self._lines = 0
-        self._not_logged = 0
-
-    def count(self, address: str) -> tuple[bool, int | None]:
-        """Note a refusal: is it one too many, and the number of refusals without a line since the last line.
-
-        Instead of that number None, where this one gets no line either.
-        """
+    def _count_refusal(self, address: str) -> tuple[bool, int | None]:
+        """True for one too many; and the refusals without a line since the last line, None where this gets none."""
         now = self._clock.monotonic()
         if now >= self._window_ends:
             self._window_ends, self._lines = now + _WINDOW_SECONDS, 0

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.model import UNKNOWN, CheckReport, HealthReport, HealthStatus, Transition
+from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
 
@@ -37,23 +37,14 @@ def everything(monitor: HealthMonitor, lifecycle: Lifecycle) -> dict[str, Any]:
     report = monitor.report()
     answer = names_and_states(report, lifecycle)
     for shown, check in zip(answer["checks"], report.checks, strict=True):
-        shown.update(_last_run(check))
+        last = check.last
+        shown |= {"message": check.message, "last_result": None}
+        if last is not None:
+            shown["last_result"] = last.status.value if last.known else UNKNOWN
+            shown |= {"duration_ms": last.duration_ms, "checked_at": _instant(last.checked_at), "details": last.details}
         shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
         shown["transitions"] = [_transition(transition) for transition in monitor.history(check.name)]
     return answer
-
-
-def _last_run(check: CheckReport) -> dict[str, Any]:
-    last = check.last
-    if last is None:
-        return {"message": check.message, "last_result": None}
-    return {
-        "message": check.message,
-        "last_result": last.status.value if last.known else UNKNOWN,
-        "duration_ms": last.duration_ms,
-        "checked_at": _instant(last.checked_at),
-        "details": last.details,
-    }
 
 
 def _transition(transition: Transition) -> dict[str, Any]:

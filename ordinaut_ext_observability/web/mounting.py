@@ -19,10 +19,7 @@ Wrap = Callable[[ASGIApp], ASGIApp]
 
 
 class _OutermostLayer(ServerErrorMiddleware):
-    """Our layer, dressed as the layer Starlette puts outermost.
-
-    OpenTelemetry takes such a layer apart by these attributes and builds it anew around its own.
-    """
+    """Our layer as Starlette's outermost: OpenTelemetry takes that apart by its attributes and builds it anew."""
 
     def __init__(self, inner: ASGIApp, wrap: Wrap, is_needed: Callable[[], bool]) -> None:
         """`is_needed` is true while the application has no other layer of ours."""

@@ -237,7 +237,7 @@ def test_start_that_fails_leaves_the_host_as_it_was(
         failing.setattr(process.Runtime, "start", fail)
         served = serve(make_app())
         assert same_redirects(answers(served), served) == expected
-    assert served.internal_errors()["start"] == 1
+    assert served.internal_errors()["start"] >= 1  # tried again once the host has started
 
 
 def test_management_port_that_fails_leaves_the_host_as_it_was(
@@ -256,7 +256,7 @@ def test_stop_that_fails_does_not_fail_the_hosts_own(
     serve: Any, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
     served = serve(make_app(), MANAGEMENT_PORT="0")
-    management = served.runtime._management
+    management = served.runtime.ports.management
     with monkeypatch.context() as failing:
         failing.setattr(owner, name, fail)
         served.stop()

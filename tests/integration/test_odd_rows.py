@@ -60,14 +60,14 @@ class Host:
     async def begin(self):
         """A collector that counts from now on."""
         if self.collector is not None:
-            await self.collector._database.close()
+            await self.collector.close()
         self.stores = open_file(MEMORY, SystemClock())
         self._handed_over = []
         self.collector = self.make_collector()
         await self.read()
 
     async def __aexit__(self, *_):
-        await self.collector._database.close()
+        await self.collector.close()
         await self.connection.close()
 
     def make_collector(self):

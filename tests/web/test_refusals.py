@@ -87,7 +87,7 @@ def test_refusals_from_ten_thousand_addresses_are_limited(door: Door, kind: str,
     addresses = [MANY[kind](number) for number in range(10_000)]
     assert door.statuses(addresses) == {401: answered, 429: 10_000 - answered}
     assert 0 < len(door.lines) <= LINES_PER_MINUTE
-    remembered = door.access._limiter._answered
+    remembered = door.access._answered
     assert len(remembered) <= ALL_REFUSALS_PER_MINUTE
     assert max(map(sys.getsizeof, remembered)) < 200
     assert door.ask(addresses[0], TOKEN) == door.ask("192.0.2.1", TOKEN) == 200

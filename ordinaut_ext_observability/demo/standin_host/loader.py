@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from ordinaut_ext_observability.demo.standin_host.specs import ExtensionSpec, found_extensions
-from ordinaut_ext_observability.host_contract import Capability, Extension
+from ordinaut_ext_observability.demo.standin_host.specs import Extension, ExtensionSpec, found_extensions
+from ordinaut_ext_observability.host_contract import Capability
 
 
 class ExtensionLoader:

@@ -11,9 +11,38 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ordinaut_ext_observability.host_contract import Capability, Extension
+from fastapi import APIRouter, FastAPI
+
+from ordinaut_ext_observability.host_contract import Capability, ExtensionInfo
+
+
+class Extension(Protocol):
+    """What the loader calls, in this order."""
+
+    def info(self) -> ExtensionInfo:
+        """Who the extension is; its id must be the one it was found under."""
+
+    def requested_capabilities(self) -> set[Capability]:
+        """What it asks to be granted."""
+
+    def setup(
+        self,
+        *,
+        app: FastAPI,
+        mount_path: str,
+        tool_registry: Any,
+        grants: set[Capability],
+        context: dict[str, Any] | None = None,
+    ) -> APIRouter | None:
+        """Attach to the host; the router returned is mounted under the path."""
+
+    async def on_startup(self, app: FastAPI) -> None:
+        """May be called once or never."""
+
+    async def on_shutdown(self, app: FastAPI) -> None:
+        """May be called once or never."""
 
 
 @dataclass(frozen=True)

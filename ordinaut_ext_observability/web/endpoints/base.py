@@ -27,6 +27,7 @@ from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 from ordinaut_ext_observability.web.scrape import ScrapeService
@@ -60,10 +61,7 @@ class Endpoint:
     handler: Callable[..., Any]
     description: str
     answers: Mapping[int, str | None]
-    """Descriptions by status, for the OpenAPI document; None stands for an error in our shape.
-
-    The errors of the tier are added.
-    """
+    """Descriptions by status, for OpenAPI; None is an error in our shape. The errors of the tier are added."""
     media_types: tuple[str, ...] = ("application/json",)
     """Of the answer 200."""
 
@@ -72,6 +70,7 @@ class Endpoint:
 class EndpointContext:
     """The parts that the endpoints of one router answer from."""
 
+    metrics: Metrics
     lifecycle: Lifecycle
     monitor: HealthMonitor
     scrapes: ScrapeService
@@ -80,8 +79,6 @@ class EndpointContext:
     """Gives the settings in effect."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
-    count_error: Callable[[], None]
-    """Called for each failure of ours."""
 
 
 def context_of(request: Request) -> EndpointContext:
@@ -151,19 +148,15 @@ def route_class(context: EndpointContext) -> type[APIRoute]:
                 except Refusal as refusal:
                     return refusal.response
                 except RequestValidationError as error:
-                    return error_response(422, "invalid_request", _first_problem(error))
+                    problem = error.errors()[0]
+                    place = ".".join(map(str, problem["loc"]))
+                    return error_response(422, "invalid_request", f"{place}: {problem['msg']}")
                 except HTTPException as error:  # of the host's dependency on scopes
                     return error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
-                    context.count_error()
+                    context.metrics.count_internal_error("endpoint")
                     return error_response(500, "internal_error", "The extension failed; see its internal error count.")
 
             return answer
 
     return ObservabilityRoute
-
-
-def _first_problem(error: RequestValidationError) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}"

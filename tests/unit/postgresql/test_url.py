@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ordinaut_ext_observability.postgresql import url as database_url
 from ordinaut_ext_observability.collectors import connection
 from ordinaut_ext_observability.postgresql.url import asyncpg_url, shown_target
-from ordinaut_ext_observability.db.insights import session
+from ordinaut_ext_observability.db.insights import queries
+from ordinaut_ext_observability.errors import ObservabilityError
 
 USABLE = [
     ("postgresql://u:p@h:5433/d", "h:5433/d"),
@@ -162,14 +163,12 @@ def test_any_text_is_a_url_or_a_value_error(text: str) -> None:
 
 def test_all_who_connect_ask_the_same_parser() -> None:
     assert connection.asyncpg_url is asyncpg_url
-    assert session.shown_target is shown_target
+    assert queries.shown_target is shown_target
     for url, _ in USABLE:
         connection.Database(url)
     for url in UNUSABLE:
-        with pytest.raises(
-            session.NoConnectionError, match=r"^the database URL .*: expected postgresql://[^\n]+$"
-        ) as raised:
-            asyncio.run(session.read_only_session(url, 1.0).__aenter__())
+        with pytest.raises(ObservabilityError, match=r"^the database URL .*: expected postgresql://[^\n]+$") as raised:
+            asyncio.run(queries.read_only_session(url, 1.0).__aenter__())
         assert "secret" not in str(raised.value)
         with pytest.raises(ValueError, match="the database URL"):
             connection.Database(url)
