@@ -151,13 +151,14 @@ class Exchange:
 
     def _make_merged(self) -> MergedRegistry:
         merged = MergedRegistry(self._families())
-        for registry in (merged.registry, merged.gauges_registry):
-            registry.refresh_with(lambda: self._refresh(merged))
-        return merged
 
-    def _refresh(self, merged: MergedRegistry) -> None:
-        merged.show_gauges(chain.from_iterable(self.gauges()))
-        merged.show_exemplars(self._published())
+        def refresh() -> None:
+            merged.show_gauges(chain.from_iterable(self.gauges()))
+            merged.show_exemplars(self._published())
+
+        merged.registry.refresh_with(refresh)
+        merged.gauges_registry.refresh_with(refresh)
+        return merged
 
     def _families(self) -> list[AnyFamily]:
         by_name: dict[str, AnyFamily] = {}

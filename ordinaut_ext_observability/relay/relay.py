@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.logs import event_types as events
@@ -57,7 +56,7 @@ class StoreState:
             self._event(events.RELAY_FAILED, reason=str(error))
 
 
-class Relay:
+class Relay(BackgroundThread):
     """Adds this process's counts to the total, and shows the total.
 
     A scrape is answered from a total that was read after it began and has all that this process counted until then. So
@@ -75,19 +74,17 @@ class Relay:
         event: events.LogEvent,
     ) -> None:
         """Nothing is started or connected to. `event` logs what happens to the store."""
+        task = PeriodicTask("relay", self._tick, interval_seconds, finish=self._leave)
+        super().__init__("relay", lambda: [task], lambda *_: metrics.count_internal_error("relay"))
         self.exchange = exchange
         self.state = StoreState(metrics, clock, event)
+        self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._siblings = siblings
         self._interval_seconds = interval_seconds
-        task = PeriodicTask("relay", self._tick, interval_seconds, finish=self._leave)
-        self._thread = BackgroundThread("relay", lambda: [task], lambda *_: metrics.count_internal_error("relay"))
-        self.origins = OriginQueue(self._thread, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._serves = False
-        self._begin()
-        reset_in_forked_child(self)
+        self._know_nothing()
 
-    def _begin(self) -> None:
-        self._stopping = False
+    def _know_nothing(self) -> None:
         self._alone = False
         """Set where the store fails and no other process on this machine serves at this one's address."""
         self._asked: Future[bool] | None = None
@@ -97,32 +94,18 @@ class Relay:
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
-        self._begin()
+        super().reset_after_fork()
+        self._know_nothing()
         self.state.begin()
         self.origins.reset_after_fork()
         self.exchange.reset_after_fork()
 
-    @property
-    def started(self) -> bool:
-        """True from `start` until `stop`."""
-        return self._thread.started
-
-    def start(self, *, serves: bool) -> None:
+    def start(self, *, serves: bool = False) -> None:
         """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
         self._serves |= serves
         if not self.started:
-            self._stopping, self._asked = False, None
-            self._thread.start()
-
-    def begin_stop(self) -> None:
-        """Have the thread publish a last time and end. Safe without `start`, and more than once."""
-        self._stopping = True
-        self._thread.begin_stop()
-
-    def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
-        self.begin_stop()
-        self._thread.stop(ends_at)
+            self._asked = None
+        super().start()
 
     def read_total(self) -> Future[bool]:
         """Publish and read the total in the relay's thread; True once that succeeded.
@@ -132,7 +115,7 @@ class Relay:
         asked = self._asked
         if asked is None:
             asked = self._asked = Future()
-            if self.state.failing or not self._thread.call_soon(self._answer, asked):
+            if self.state.failing or not self.call_soon(self._answer, asked):
                 self._asked = None
                 asked.set_result(False)
         return asked
@@ -167,7 +150,7 @@ class Relay:
             self._asked = None
         read = False
         try:
-            read = not self._stopping and self._guarded(self.exchange.publish_and_read)
+            read = not (self._stop.is_set() or self.state.failing) and self._guarded(self.exchange.publish_and_read)
         finally:
             asked.set_result(read)
 
