@@ -17,6 +17,7 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -112,9 +113,8 @@ class BackgroundThread:
         """Begin. Starting again does nothing."""
         if self._thread is None:
             self._stop, self._loop = asyncio.Event(), asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._loop, self._stop), name=f"observability-{self._name}", daemon=True
-            )
+            run, name = partial(self._run, self._loop, self._stop), f"observability-{self._name}"
+            self._thread = threading.Thread(target=run, name=name, daemon=True)
             self._thread.start()
 
     def call_soon(self, call: Callable[..., object], *arguments: Any) -> bool:
@@ -123,13 +123,11 @@ class BackgroundThread:
         The listener to errors is told what the call raises.
         """
         loop = self._loop
-        if loop is None:
-            return False
-        try:
-            loop.call_soon_threadsafe(self._call, call, arguments)
-        except RuntimeError:  # the loop is closed
-            return False
-        return True
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if loop is not None:
+                loop.call_soon_threadsafe(self._call, call, arguments)
+                return True
+        return False
 
     def begin_stop(self) -> None:
         """Have the thread end after the round that runs. Safe without `start`, and more than once."""
@@ -142,7 +140,7 @@ class BackgroundThread:
         """
         self.begin_stop()
         if self._thread is not None:
-            ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at
+            ends_at = ends_at or monotonic_seconds() + STOP_SECONDS
             join_until(self._thread, ends_at - _CANCEL_SECONDS)
             self.call_soon(_cancel_all)
             join_until(self._thread, ends_at)

@@ -8,7 +8,7 @@ import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
@@ -31,17 +31,10 @@ _BUSY_SECONDS = 0.5
 _POLL_SECONDS = 0.005
 """How often a file is tried that another process writes to: about as long as a write takes."""
 
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
-
 _TABLES = """
-CREATE TABLE IF NOT EXISTS leases (
-    name BLOB PRIMARY KEY, owner TEXT NOT NULL, taken REAL NOT NULL, until REAL NOT NULL
-);
+CREATE TABLE IF NOT EXISTS leases (name BLOB PRIMARY KEY, owner TEXT NOT NULL, taken REAL NOT NULL, until REAL);
 CREATE TABLE IF NOT EXISTS documents (name BLOB PRIMARY KEY, version INTEGER NOT NULL, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS rows (
-    position INTEGER PRIMARY KEY, queue BLOB NOT NULL, until REAL NOT NULL, content BLOB NOT NULL
-);
+CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, queue BLOB NOT NULL, until REAL NOT NULL, content BLOB);
 CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
 """
 
@@ -142,7 +135,7 @@ class SqliteCluster:
         with forks_held_off():
             if self._connection is not None:
                 self._connection.close()
-            self._connection = None
+            self._connection = self._identity = None
 
     def _begin(self, *, write: bool, ends_at: float) -> sqlite3.Connection | None:
         """A connection with a transaction; None while another process writes, before this time."""
@@ -162,21 +155,17 @@ class SqliteCluster:
         if self._connection is not None and self._inode() != self._identity:
             self.close()
         if self._connection is None:
-            self._trust()
-            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                # What is lost with the machine is lost with its processes: nobody waits for the disk.
-                connection.execute("PRAGMA synchronous = OFF")
-                ((made_by,),) = connection.execute("PRAGMA user_version")
-                if made_by != self._version:  # else nothing is written: a file that is held can be read
-                    connection.executescript(
-                        f"BEGIN IMMEDIATE;{self.tables}PRAGMA user_version = {self._version};COMMIT;"
-                    )
-            except BaseException:
-                connection.close()
-                raise
-            self._connection, self._identity = connection, self._inode()
+            if self.path != MEMORY:
+                self._trust()
+            self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # What is lost with the machine is lost with its processes: nobody waits for the disk.
+            self._connection.execute("PRAGMA synchronous = OFF")
+            ((made_by,),) = self._connection.execute("PRAGMA user_version")
+            if made_by != self._version:  # else nothing is written: a file that is held can be read
+                script = f"BEGIN IMMEDIATE;{self.tables}PRAGMA user_version = {self._version};COMMIT;"
+                self._connection.executescript(script)
+            self._identity = self._inode()
         return self._connection
 
     def _trust(self) -> None:
@@ -184,8 +173,6 @@ class SqliteCluster:
 
         Whoever can write into the folder could put a device, a pipe or a link in the file's place.
         """
-        if self.path == MEMORY:
-            return
         folder = Path(self.path).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(folder, stat.S_ISDIR, "folder")
@@ -193,20 +180,16 @@ class SqliteCluster:
         _check(Path(self.path), stat.S_ISREG, "file")
 
     def _inode(self) -> tuple[int, int] | None:
-        if self.path == MEMORY:
-            return None
-        try:
+        with suppress(FileNotFoundError):
             found = Path(self.path).lstat()
-        except FileNotFoundError:
-            return (0, 0)
-        return found.st_dev, found.st_ino
+            return found.st_dev, found.st_ino
+        return None
 
     def _discard(self) -> None:
         """Remove a damaged file, so that all begin with a new one."""
         self.close()
-        if self.path != MEMORY:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
 
 def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
@@ -233,7 +216,7 @@ def _key(name: str) -> bytes:
 
 def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:
     found = path.lstat()
-    if not is_kind(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & _WRITABLE_BY_OTHERS:
+    if not is_kind(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ClusterUnavailableError(
             f"{path} is not used: it must be a regular {kind} of this process's user that nobody else can write to"
         )

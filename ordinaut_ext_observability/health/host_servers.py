@@ -49,7 +49,7 @@ async def redis_check() -> dict[str, Any]:
     Raises:
         ObservabilityError: there is no `REDIS_URL`.
     """
-    from ordinaut_ext_observability.cluster.redis_client import async_redis_client
+    from ordinaut_ext_observability.cluster.redis import async_redis_client
     from ordinaut_ext_observability.settings.load import load_settings
 
     url = load_settings().relay.redis_url

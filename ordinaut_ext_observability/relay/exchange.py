@@ -162,15 +162,13 @@ class Exchange:
 
     def _families(self) -> list[AnyFamily]:
         by_name: dict[str, AnyFamily] = {}
-        for registry in self._registries:
-            for family in registry.families():
-                by_name.setdefault(family.name, family)
+        for family in chain.from_iterable(registry.families() for registry in self._registries):
+            by_name.setdefault(family.name, family)
         return list(by_name.values())
 
     def _published(self) -> list[AnyFamily]:
-        left_out = {id(family) for family in self.shown_only}
-        families = (family for registry in self._registries for family in registry.families())
-        return [family for family in families if id(family) not in left_out]
+        families = chain.from_iterable(registry.families() for registry in self._registries)
+        return [family for family in families if family not in self.shown_only]
 
     def refresh_families(self) -> None:
         """Bring up to date what is read at scrapes: others show it, whether or not this process is scraped."""

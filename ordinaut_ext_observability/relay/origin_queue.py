@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread
@@ -84,20 +85,19 @@ class OriginQueue:
             self._pause()
 
     def _answer(self, task_id: str, answer: Future[RequestIds | None]) -> None:
-        if not answer.set_running_or_notify_cancel():
-            return
-        ids = None
-        try:
-            ids = self._take(task_id)
-        except ClusterUnavailableError:
-            self._on_failure()
-            self._pause()
-        finally:
-            answer.set_result(ids)
+        if answer.set_running_or_notify_cancel():
+            ids = None
+            try:
+                ids = self._take(task_id)
+            except ClusterUnavailableError:
+                self._on_failure()
+                self._pause()
+            finally:
+                answer.set_result(ids)
 
     def _take(self, task_id: str) -> RequestIds | None:
-        store = self._exchange.store
         for _ in range(_MAX_DISCARDED):
+            store = self._exchange.store
             rows = store.take(f"origin:{task_id}") if store is not None else []
             if not rows:
                 break
@@ -122,9 +122,7 @@ def decode_origin(content: bytes) -> tuple[RequestIds | None, float]:
     correlation_id, _, rest = content.partition(b" ")
     traceparent, _, queued_at = rest.partition(b" ")
     trace = parse_traceparent(traceparent)
-    if trace is None or not match_client_id(correlation_id):
-        return None, 0.0
-    try:
-        return (correlation_id.decode(), *trace), float(queued_at)
-    except ValueError:
-        return None, 0.0
+    with suppress(ValueError):
+        if trace is not None and match_client_id(correlation_id):
+            return (correlation_id.decode(), *trace), float(queued_at)
+    return None, 0.0

@@ -21,12 +21,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_publishers (
-    publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS relay_entries (
-    publisher TEXT PRIMARY KEY, said REAL NOT NULL, until REAL NOT NULL, content BLOB NOT NULL
-);
+CREATE TABLE IF NOT EXISTS relay_publishers (publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_entries (publisher TEXT PRIMARY KEY, said REAL, until REAL, content BLOB NOT NULL);
 INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
 """
 
@@ -56,7 +52,9 @@ class SqliteRelayStore(SqliteCluster):
             db.execute("DELETE FROM relay_entries WHERE NOT ? BETWEEN said AND until", (now,))
             ((touched, living),) = db.execute("SELECT touched, (SELECT count(*) FROM relay_entries) FROM relay_state")
             if not living and not 0 <= now - touched <= _IDLE_SECONDS:
-                self._begin_anew(db)
+                for table in ("relay_series", "relay_total", "relay_publishers"):
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+                db.execute("UPDATE relay_state SET identity = ?", (os.urandom(16).hex(),))
             db.execute("INSERT OR IGNORE INTO relay_publishers VALUES (?, 0, ?)", (publisher, now))
             return self._touch(db, now)
 
@@ -124,8 +122,3 @@ class SqliteRelayStore(SqliteCluster):
         """The store's identity; and that the file is used, is noted."""
         ((identity,),) = db.execute("UPDATE relay_state SET touched = ? RETURNING identity", (now,))
         return str(identity)
-
-    def _begin_anew(self, db: sqlite3.Connection) -> None:
-        for table in ("relay_series", "relay_total", "relay_publishers"):
-            db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-        db.execute("UPDATE relay_state SET identity = ?", (os.urandom(16).hex(),))
