@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from importlib import resources
+from itertools import chain
 from typing import Any, TypeVar
 
 from redis import Redis, exceptions
@@ -161,12 +162,9 @@ class RedisCluster:
 
     def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
         keys = [f"document:{put.name}" for put in documents] + [f"queue:{row.queue}" for row in rows]
-        arguments: list[object] = [len(documents), QUEUE_ROWS]
-        for put in documents:
-            arguments += (put.version, put.content)
-        for row in rows:
-            arguments += (row.content, round(row.ttl_seconds * 1000))
-        return bool(self.run_script("write", keys, *arguments))
+        pairs: list[tuple[Any, Any]] = [(put.version, put.content) for put in documents]
+        pairs += [(row.content, round(row.ttl_seconds * 1000)) for row in rows]
+        return bool(self.run_script("write", keys, len(documents), QUEUE_ROWS, *chain.from_iterable(pairs)))
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         rows: list[bytes] = self.run_script("take", [f"queue:{queue}"], limit)

@@ -29,10 +29,9 @@ class GaugeValue(NamedTuple):
 
 
 class Said(NamedTuple):
-    """An entry, read."""
+    """An entry, read; `serves` is set where the process shows the total of all."""
 
     serves: bool
-    """Set where the process shows the total of all."""
     living: bool
     gauges: list[GaugeValue]
 

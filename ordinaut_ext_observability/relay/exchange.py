@@ -139,10 +139,8 @@ class Exchange:
     def _publish(self) -> None:
         self.refresh_families()
         store = self._opened()
-        for _ in range(_TRIES):
-            if self._publisher.publish(store, self._series) is Outcome.ADDED:
-                return
-        raise ClusterUnavailableError("the store loses what is published")
+        if not any(self._publisher.publish(store, self._series) is Outcome.ADDED for _ in range(_TRIES)):
+            raise ClusterUnavailableError("the store loses what is published")
 
     def _opened(self) -> RelayStore:
         if self._store is None:

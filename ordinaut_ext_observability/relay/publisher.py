@@ -95,12 +95,10 @@ class Publisher:
     def publish(self, store: RelayStore, series: SeriesList, put: Put | None = None) -> Outcome:
         """Add what was counted since; with `put`, all of it and the document in one step.
 
-        Where the outcome is none of success, nothing was added and another try may do.
-
-        Raises `ClusterUnavailableError` where the store does not answer; it may have added what waits.
+        Where the outcome is none of success, nothing was added and another try may do. Raises
+        `ClusterUnavailableError` where the store does not answer; it may have added what waits.
         """
-        outcome = self.resend(store)
-        if outcome is not Outcome.ADDED:
+        if (outcome := self.resend(store)) is not Outcome.ADDED:
             return outcome
         if not self.store:
             self.store = store.join(self.id)
@@ -109,17 +107,18 @@ class Publisher:
         snapshot = self._reader.read()
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
-        if series.store != self.store or not (self._placed or self._place_rows(store, series)):
+        if not self._placed:
+            self._place_rows(store, series)
+        if series.store != self.store or not self._placed:
             self.begin_anew()
             return Outcome.REPLACED
         for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
             if numbers or put is not None:
                 self._sequence += 1
                 self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put), numbers
-                outcome = self.resend(store)
-                if outcome is not Outcome.ADDED:
-                    return outcome
-        return Outcome.ADDED
+                if (outcome := self.resend(store)) is not Outcome.ADDED:
+                    break
+        return outcome
 
     def resend(self, store: RelayStore) -> Outcome:
         """Send what waits. Where it is refused, all is prepared anew with the next publication."""
@@ -187,10 +186,10 @@ class Publisher:
         self._layout, self._placed = layout, False
         self._left_out.clear()
 
-    def _place_rows(self, store: RelayStore, series: SeriesList) -> bool:
+    def _place_rows(self, store: RelayStore, series: SeriesList) -> None:
         """Find the places of all rows in the total; series that are new get theirs at its end.
 
-        False where the store was replaced meanwhile, or other processes add series without end.
+        Given up where the store was replaced meanwhile, or other processes add series without end.
         """
         lost_races = 0
         left: Iterable[int] = range(len(self._rows))
@@ -207,13 +206,12 @@ class Publisher:
                 waiting.append(index)
             if not waiting:
                 self._placed = True
-                return True
+                return
             if not store.append(series.store, series.length, [encode_series(key) for key in new]):
                 lost_races += 1
                 series.discard_admissions()
             series.read(store)
             left = waiting
-        return False
 
 
 def rows_of(layout: Iterable[FamilyLayout]) -> Iterator[Row]:

@@ -39,11 +39,10 @@ class StoreState:
 
     def answered(self, store: str | None) -> None:
         """Note an answer."""
-        event = events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED if self.failing else None
+        if self.failing or self._answered_at is None:
+            self._event(events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED, store=store)
         self._answered_at = self._clock.monotonic()
         self.failing = False
-        if event is not None:
-            self._event(event, store=store)
 
     def failed(self, error: Exception) -> None:
         """Note a failure, of the store's or of ours."""

@@ -75,7 +75,7 @@ class SeriesList:
             if head not in self._heads:
                 self._heads[head] = _read_head(head)
             width, definition = self._heads[head]
-            values = _read_values(text, definition) if definition is not None else None
+            values = _read_values(text, definition)
             if definition is not None and values is not None:
                 self.series.append(Series((definition, values), self.size, width))
                 self._places.setdefault((definition, values), self.size)
@@ -139,9 +139,8 @@ def _read_head(head: bytes) -> tuple[int, Definition | None]:
     return width, None
 
 
-def _read_values(text: bytes, definition: Definition) -> tuple[str, ...] | None:
+def _read_values(text: bytes, definition: Definition | None) -> tuple[str, ...] | None:
     with suppress(ValueError, TypeError):
         values = tuple(map(str, orjson.loads(text)))
-        if len(values) == len(definition.label_names):
-            return values
+        return values if definition is not None and len(values) == len(definition.label_names) else None
     return None
