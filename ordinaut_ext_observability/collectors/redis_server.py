@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import backed_off
-from ordinaut_ext_observability.cluster.redis_client import async_redis_client, redis_problem
+from ordinaut_ext_observability.cluster.redis import async_redis_client, redis_problem
 from ordinaut_ext_observability.collectors.facts import GroupFacts, RedisFacts
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.errors import Problem
