@@ -89,8 +89,7 @@ class ServingProcess:
 
     @property
     def leads(self) -> bool:
-        thread = self.collectors.thread
-        return thread is not None and thread.states.leads
+        return self.collectors.states is not None and self.collectors.states.leads
 
     def states(self) -> dict[str, str]:
         """The result that each check gives now."""

@@ -195,7 +195,7 @@ def test_priorities_and_kinds_may_be_anything(database_url):
         await host.read()
         facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.in_progress) == (4, 4)
-        assert facts.claimable_by_priority == {-1: 1, 2**31 - 1: 1}
+        assert facts.claimable_by_priority == {"-1": 1, str(2**31 - 1): 1}
 
 
 def test_no_time_of_a_worker_hides_the_others(database_url):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ordinaut_ext_observability.collectors.checks import CollectedChecks, checks_of
-from ordinaut_ext_observability.collectors.facts import (
+from ordinaut_ext_observability.collectors.states import (
     DatabaseFacts,
     QueueFacts,
     RedisFacts,
