@@ -10,10 +10,7 @@ from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestI
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
 _MAX_WORK_ID_LENGTH = 200
-
-_STEP_ID_SEPARATOR = "~"
-"""One that no step's name has."""
-
+_STEP_ID_SEPARATOR = "~"  # which no step's name has
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
@@ -36,12 +33,13 @@ def set_request_context(
     task's id the run and the step, so that nothing of the one before is on the next one's lines.
     """
     given = _texts(task_id=task_id, run_id=run_id, step_id=step_id, agent_id=agent_id, worker_id=worker_id)
-    work = dict(work_ids.get())
+    work = work_ids.get()
+    ended: tuple[str, ...] = ()
     if request_id and _bind_request(str(request_id)):
-        work = {name: value for name, value in work.items() if name not in ("task_id", "run_id", "step_id")}
-    if given.get("task_id", work.get("task_id")) != work.get("task_id"):
-        work = {name: value for name, value in work.items() if name not in ("run_id", "step_id")}
-    work_ids.set({**work, **given})
+        ended = ("task_id", "run_id", "step_id")
+    elif "task_id" in given and given["task_id"] != work.get("task_id"):
+        ended = ("run_id", "step_id")
+    work_ids.set({**{name: value for name, value in work.items() if name not in ended}, **given})
 
 
 def clear_request_context() -> None:
@@ -71,7 +69,7 @@ def get_request_context() -> dict[str, str | None]:
     """Every id, None where there is none."""
     ids = request_ids.get()
     work = work_ids.get()
-    return {"request_id": ids[0] if ids is not None else None, **{name: work.get(name) for name in WORK_FIELDS}}
+    return {"request_id": None if ids is None else ids[0], **{name: work.get(name) for name in WORK_FIELDS}}
 
 
 def generate_request_id(*_: object) -> str:

@@ -103,7 +103,7 @@ class JsonHandler(logging.Handler):
         No thread is started for it: the standard library calls this with its lock held, for which a new thread may wait
         (collecting a handler as garbage takes it) before it counts as started.
         """
-        if self._writer.is_running:
+        if self._writer.thread is not None:
             self._writer.flush()
 
 

@@ -65,7 +65,8 @@ class LogWriter:
         self._destination = Destination(file_descriptor)
         self._reports = reports or WriterReports()
         self._max_queued_lines = max_queued_lines
-        self._before_writing: list[Callable[[], None]] = []
+        self.before_writing: list[Callable[[], None]] = []
+        """Called in the thread before it takes the queued lines: more may be queued then."""
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -80,7 +81,7 @@ class LogWriter:
         self._bell: SimpleQueue[int] = SimpleQueue()
         self._lock = threading.RLock()
         # What the lock guards. The thread ends only when it is asked to and nothing is queued.
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._ending = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
@@ -107,18 +108,9 @@ class LogWriter:
                 self._pace = _IDLE
                 self._write_queued()
 
-    def before_writing(self, callback: Callable[[], None]) -> None:
-        """Call this in the thread before it takes the queued lines: more may be queued then."""
-        self._before_writing.append(callback)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a thread; without one nothing is queued."""
-        return self._thread is not None
-
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until what is queued now has been written; False if that took too long."""
-        if self._thread is None and not self._queue and not self._before_writing:
+        if self.thread is None and not self._queue and not self.before_writing:
             return True
         written = threading.Event()
         self._flushes.append(written)
@@ -133,7 +125,7 @@ class LogWriter:
         deadline = monotonic_seconds() + timeout_seconds
         self.flush(timeout_seconds)
         with self._lock:
-            thread = self._thread
+            thread = self.thread
             self._ending = True
         if thread is not None:
             self._bell.put(_NOW)
@@ -142,13 +134,13 @@ class LogWriter:
     def end_with_process(self) -> None:
         """Write what is queued, and from now on in the calling thread: nobody would wait for another, or end it."""
         # A thread that was to end before and still runs is stuck: nothing is waited for twice.
-        stuck = self._ending and self._thread is not None
+        stuck = self._ending and self.thread is not None
         self._process_ends = True
         self.close(0.0 if stuck else CLOSE_SECONDS)
 
     def _has_thread(self) -> bool:
         """Start the thread unless it runs; False where there can be none, as while the process ends."""
-        if self._thread is not None:
+        if self.thread is not None:
             return True
         self._ending = False
         if self._process_ends or sys.is_finalizing():
@@ -161,7 +153,7 @@ class LogWriter:
             thread.start()
         except RuntimeError:
             return False
-        self._thread = thread
+        self.thread = thread
         return True
 
     def _run(self) -> None:
@@ -177,12 +169,12 @@ class LogWriter:
     def _has_ended(self) -> bool:
         with self._lock:
             if self._ending and self._pace == _IDLE and not self._queue:
-                self._thread = None  # a line added from here on starts a new one
-            return self._thread is None
+                self.thread = None  # a line added from here on starts a new one
+            return self.thread is None
 
     def _write_queued(self) -> None:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
-        for callback in self._before_writing:
+        for callback in self.before_writing:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
