@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from math import inf, nan
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
@@ -101,20 +101,20 @@ class OrchestrationMetrics:
     def record_pipeline_execution(self, task_id: Any = "", status: Any = "", **_: Any) -> None:
         """A pipeline started, succeeded or failed. The host tells a failure twice; it counts once."""
         task, outcome, now = _text(task_id), _text(status), time.perf_counter()
-        ended = outcome in ("success", "failed")
-        since = nan
+        ended, since = outcome in ("success", "failed"), None
         if ended or outcome == "started":
             with self._lock:
                 key = (task, threading.get_ident())
-                since = _note(self._pipelines, key, _ENDED if ended else now, _MAX_PIPELINES) or nan
+                since = _note(self._pipelines, key, _ENDED if ended else now, _MAX_PIPELINES)
         if ended and since == _ENDED:
             return
         _report({"task_id": task, "status": outcome}, None, "pipeline_executions")
         if ended:
-            kinds = {"task_type": "pipeline", "pipeline_type": "pipeline"}
-            result = {"task_id": task, "status": "success" if outcome == "success" else "error"}
-            _report({**result, **kinds}, now - since, "task_executions", "pipeline_seconds")
-            self.record_task_run(task, "", outcome, now - since)
+            labels = {"task_id": task, "task_type": "pipeline", "pipeline_type": "pipeline"}
+            labels["status"] = "success" if outcome == "success" else "error"
+            seconds = None if since is None else now - since
+            _report(labels, seconds, "task_executions", "pipeline_seconds")
+            self.record_task_run(task, "", outcome, seconds)
 
     @never_raises
     def record_task_run(
@@ -158,26 +158,19 @@ orchestrator_metrics = OrchestrationMetrics()
 
 def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
-
-    def outcome(error: BaseException | None) -> dict[str, object]:
-        return {"success": error is None, "error_type": None if error is None else type(error).__name__}
-
-    names = ("tool_addr", "step_id", "task_id")
-    return _tracking("track_step_execution", metrics, "record_step_execution", names, outcome)
+    recorder = _recorder(metrics, "track_step_execution")
+    return _tracking("track_step_execution", recorder.record_step_execution, "tool_addr", "step_id", "task_id")
 
 
 def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
-
-    def outcome(error: BaseException | None) -> dict[str, object]:
-        return {"status": "success" if error is None else "failed"}
-
-    return _tracking("track_task_execution", metrics, "record_task_run", ("task_id", "agent_id"), outcome)
+    recorder = _recorder(metrics, "track_task_execution")
+    return _tracking("track_task_execution", recorder.record_task_run, "task_id", "agent_id")
 
 
-def track_http_requests(metrics: object = None) -> Callable[[Any], Any]:
+def track_http_requests(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator that adds nothing: the extension counts requests."""
-    _check_recorder(metrics, "track_http_requests")
+    _recorder(metrics, "track_http_requests")
     return lambda function: function
 
 
@@ -202,26 +195,25 @@ def monitor_execution(metric_name: Any = None) -> Any:
     return monitor(metric_name)
 
 
-def _check_recorder(metrics: object, decorator: str) -> None:
-    """Refuse a function: a decorator that is written without its parentheses gets one."""
-    if metrics is not None and not hasattr(metrics, "record_task_run"):
+def _recorder(metrics: OrchestrationMetrics | None, decorator: str) -> OrchestrationMetrics:
+    """The recorder of a decorator. One written without its parentheses gets the function instead."""
+    if metrics is not None and not isinstance(metrics, OrchestrationMetrics):
         raise TypeError(f"{decorator} takes metrics or nothing, not {metrics!r}: write @{decorator}()")
+    return metrics or orchestrator_metrics
 
 
-def _tracking(
-    decorator: str,
-    metrics: object,
-    method: str,
-    names: tuple[str, ...],
-    outcome: Callable[[BaseException | None], dict[str, object]],
-) -> Callable[[Any], Any]:
-    """Decorator that gives a method each call's arguments of these names, its seconds and its outcome."""
-    _check_recorder(metrics, decorator)
-    record = getattr(orchestrator_metrics if metrics is None else metrics, method)
+def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Callable[[Any], Any]:
+    """Decorator that records each call: its arguments of these names, its seconds and how it ended."""
 
     def block(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TimedBlock:
         given = {**dict(zip(names, args, strict=False)), **{name: kwargs[name] for name in names if name in kwargs}}
-        return TimedBlock(lambda seconds, error: record(**given, duration=seconds, **outcome(error)))
+
+        def ended(seconds: float, error: BaseException | None) -> None:
+            error_type = None if error is None else type(error).__name__
+            status = "success" if error is None else "failed"
+            record(**given, duration=seconds, status=status, success=error is None, error_type=error_type)
+
+        return TimedBlock(ended)
 
     return lambda function: within(decorator, function, block)
 

@@ -66,27 +66,24 @@ class LoggingSetup:
 
         Calling it again sets the level, and takes them again where something else has taken them since.
 
-        Raises:
-            ValueError: the level is not one of `LEVELS`, in any case.
+        Raises ValueError where the level is not one of `LEVELS`, in any case.
         """
         if level is not None and level.upper() not in LEVELS:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
             if not self._taken:
                 self._put_back_own()
-                names = (*_UVICORN_LOGGERS, _UVICORN_ACCESS, None)
-                self._taken = [_state(logging.getLogger(name)) for name in names]
+                self._taken = [_state(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, _UVICORN_ACCESS, None)]
                 _configured.append(self)
             for name in _UVICORN_LOGGERS:
-                _replace_handlers(logging.getLogger(name), propagate=True)
-            access = logging.getLogger(_UVICORN_ACCESS)
-            if self._replaces_access_log:  # without any handler the standard library would print warnings itself
-                _replace_handlers(access, self._nowhere, propagate=False)
-            else:
-                _replace_handlers(access, propagate=True)
-            _replace_handlers(logging.getLogger(), self._handler, propagate=True)
+                _replace_handlers(logging.getLogger(name))
+            # Without any handler the standard library would print warnings of lines that are to end.
+            instead = (self._nowhere,) if self._replaces_access_log else ()
+            _replace_handlers(logging.getLogger(_UVICORN_ACCESS), *instead)
+            root = logging.getLogger()
+            root.handlers[:] = [self._handler]
             self._structlog.take()
-            logging.getLogger().setLevel(level.upper() if level is not None else self._level)
+            root.setLevel((level or self._level).upper())
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
@@ -118,6 +115,6 @@ def _state(logger: logging.Logger) -> _LoggerState:
     return _LoggerState(logger, list(logger.handlers), logger.level, logger.propagate)
 
 
-def _replace_handlers(logger: logging.Logger, *handlers: logging.Handler, propagate: bool) -> None:
+def _replace_handlers(logger: logging.Logger, *handlers: logging.Handler) -> None:
     logger.handlers[:] = handlers
-    logger.propagate = propagate
+    logger.propagate = not handlers

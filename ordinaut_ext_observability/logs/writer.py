@@ -32,9 +32,7 @@ CLOSE_SECONDS = 0.4
 """Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
 
 _LINES_PER_WRITE = 1000
-
-# How soon the thread is to write.
-_IDLE, _SOON, _NOW = range(3)
+_IDLE, _SOON, _NOW = range(3)  # how soon the thread is to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ class WriterReports:
     written: Callable[[int], object] = lambda _lines: None
     dropped: Callable[[int], object] = lambda _lines: None
     cpu_seconds: Callable[[float], object] = lambda _seconds: None
-    error: Callable[[Exception], object] = lambda _error: None
-    """Told what another callback raised."""
+    error: Callable[[Exception], object] = lambda _raised_by_another: None
 
 
 class LogWriter:
@@ -57,13 +54,13 @@ class LogWriter:
     def __init__(
         self,
         file_descriptor: int | None,
-        reports: WriterReports | None = None,
+        reports: WriterReports = WriterReports(),
         *,
         max_queued_lines: int = MAX_QUEUED_LINES,
     ) -> None:
         """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
         self._destination = Destination(file_descriptor)
-        self._reports = reports or WriterReports()
+        self._reports = reports
         self._max_queued_lines = max_queued_lines
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
@@ -86,12 +83,11 @@ class LogWriter:
 
     def write(self, line: str, *, urgent: bool = False) -> None:
         """Queue one line, without its line break. `urgent` lines do not wait, and are kept when others are dropped."""
-        queue = self._queue
-        queued = len(queue)
+        queued = len(self._queue)
         if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):
             self._reports.dropped(1)
             return
-        queue.append(line)
+        self._queue.append(line)
         if self._pace == _IDLE or urgent or queued >= _LINES_PER_WRITE:
             self.wake(urgent=urgent or queued >= _LINES_PER_WRITE)
 
@@ -118,9 +114,9 @@ class LogWriter:
         return written.wait(0.0 if self._process_ends else timeout_seconds)  # logging.shutdown() asks once more
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Write what is queued and end the thread. Lines written later start it again.
+        """Write what is queued and end the thread, which ends later where its destination takes nothing now.
 
-        A thread whose destination takes nothing is left to itself; it ends when it could write all.
+        Lines written after that start it again.
         """
         deadline = monotonic_seconds() + timeout_seconds
         self.flush(timeout_seconds)
@@ -157,7 +153,11 @@ class LogWriter:
         return True
 
     def _run(self) -> None:
-        while not self._has_ended():
+        while True:
+            with self._lock:
+                if self._ending and self._pace == _IDLE and not self._queue:
+                    self.thread = None  # a line added from here on starts a new one
+                    return
             if self._bell.get() != _NOW:
                 with contextlib.suppress(Empty):  # whatever rings next is in a hurry
                     self._bell.get(timeout=GATHER_SECONDS)
@@ -165,12 +165,6 @@ class LogWriter:
             started = thread_cpu_seconds()
             self._write_queued()
             self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)
-
-    def _has_ended(self) -> bool:
-        with self._lock:
-            if self._ending and self._pace == _IDLE and not self._queue:
-                self.thread = None  # a line added from here on starts a new one
-            return self.thread is None
 
     def _write_queued(self) -> None:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
