@@ -118,8 +118,6 @@ class StructuredLogger:
     @never_raises
     def _emit(self, event: Event[...], /, *args: object, **fields: object) -> None:
         named = {**dict(zip(event.fields, args, strict=False)), **fields}
-        if len(args) > len(event.fields):
-            named.setdefault("further", args[len(event.fields) :])
         level = logging.getLevelNamesMapping()[event.level]
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):

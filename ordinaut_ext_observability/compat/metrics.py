@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import step_name_of
@@ -27,12 +27,7 @@ __all__ = [
     "track_task_execution",
 ]
 
-KeyT = TypeVar("KeyT")
-NoteT = TypeVar("NoteT")
-
-# What is remembered of each worker and each pipeline is bounded.
-_MAX_WORKERS, _MAX_PIPELINES = 1000, 10_000
-
+_MAX_NOTED = 1000  # workers and pipelines of which something is remembered
 _ENDED = inf
 
 
@@ -105,7 +100,7 @@ class OrchestrationMetrics:
         if ended or outcome == "started":
             with self._lock:
                 key = (task, threading.get_ident())
-                since = _note(self._pipelines, key, _ENDED if ended else now, _MAX_PIPELINES)
+                since = _note(self._pipelines, key, _ENDED if ended else now)
         if ended and since == _ENDED:
             return
         _report({"task_id": task, "status": outcome}, None, "pipeline_executions")
@@ -129,7 +124,7 @@ class OrchestrationMetrics:
         """The worker is in this state, and in no other."""
         worker, now = _text(worker_id), _text(state)
         with self._lock:
-            before = _note(self._worker_states, worker, now, _MAX_WORKERS)
+            before = _note(self._worker_states, worker, now)
             if before is not None and before != now:
                 _metrics().worker_states.remove(worker, before)
             _report({"worker_id": worker, "state": now}, count, "worker_states")
@@ -221,9 +216,8 @@ def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Calla
 def _metrics() -> Metrics:
     from ordinaut_ext_observability.runtime.exporter import export_once
 
-    runtime = _runtime()
-    export_once(runtime)
-    return runtime.metrics
+    export_once(_runtime())
+    return _runtime().metrics
 
 
 def _runtime() -> Runtime:
@@ -256,11 +250,11 @@ def _is_duration(value: Any) -> bool:
         return False
 
 
-def _note(notes: dict[KeyT, NoteT], key: KeyT, note: NoteT, most: int) -> NoteT | None:
+def _note(notes: dict[Any, Any], key: object, note: object) -> Any:
     """Note it as the newest, and forget the oldest where there are too many; returns what was noted before."""
     before = notes.pop(key, None)
     notes[key] = note
-    if len(notes) > most:
+    if len(notes) > _MAX_NOTED:
         del notes[next(iter(notes))]
     return before
 

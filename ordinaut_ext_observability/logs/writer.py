@@ -51,17 +51,11 @@ class LogWriter:
     A forked child starts with an empty queue and a thread of its own: the parent writes what it queued.
     """
 
-    def __init__(
-        self,
-        file_descriptor: int | None,
-        reports: WriterReports = WriterReports(),
-        *,
-        max_queued_lines: int = MAX_QUEUED_LINES,
-    ) -> None:
+    def __init__(self, file_descriptor: int | None, reports: WriterReports = WriterReports()) -> None:
         """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
         self._destination = Destination(file_descriptor)
         self._reports = reports
-        self._max_queued_lines = max_queued_lines
+        self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
         self._process_ends = False

@@ -161,7 +161,8 @@ def test_lines_of_errors_are_kept_when_others_are_dropped(request: pytest.Fixtur
     """Nothing takes the lines while the first call back in the writer's thread waits."""
     gate = threading.Event()
     taken, file_descriptor = os.pipe()
-    writer = LogWriter(file_descriptor, max_queued_lines=2)
+    writer = LogWriter(file_descriptor)
+    writer._max_queued_lines = 2
     request.addfinalizer(lambda: (gate.set(), writer.close(10), os.close(taken), os.close(file_descriptor)))
     log = AccessLog(writer)
     log.writer.before_writing.append(lambda: gate.wait(10) and None)

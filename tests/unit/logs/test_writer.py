@@ -22,12 +22,15 @@ TIMEOUT_SECONDS = 10.0
 class Pipe:
     """A pipe with a log writer on one end, and what became of the lines."""
 
-    def __init__(self, on_cpu_seconds: Callable[[float], object] = lambda _: None, **options: Any) -> None:
+    def __init__(
+        self, on_cpu_seconds: Callable[[float], object] = lambda _: None, max_queued_lines: int = 20_000
+    ) -> None:
         self.reader, self.file_descriptor = os.pipe()
         self.written = 0
         self.dropped = 0
         reports = WriterReports(self._count_written, self._count_dropped, on_cpu_seconds)
-        self.writer = LogWriter(self.file_descriptor, reports, **options)
+        self.writer = LogWriter(self.file_descriptor, reports)
+        self.writer._max_queued_lines = max_queued_lines
         self._data = b""
 
     def _count_written(self, lines: int) -> None:
