@@ -39,35 +39,33 @@ _BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
 _LEVELS = {"warn": "WARNING", "err": "ERROR", "exception": "ERROR", "failure": "ERROR", "fatal": "CRITICAL"}
 
 
-class StructlogBridge:
-    """Takes structlog's events, and gives structlog back as it was."""
+def take_structlog(before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Have structlog's events become records, also where the host has configured it since; nothing without structlog.
 
-    def __init__(self) -> None:
-        self._before: dict[str, Any] | None = None
+    Takes and returns what `give_back_structlog` is to restore.
+    """
+    structlog = sys.modules.get("structlog")
+    if structlog is None:
+        return before
+    current = structlog.get_config()
+    processors = current["processors"]
+    is_taken = bool(processors) and isinstance(processors[-1], _ToRecord)
+    if is_taken and before is not None:
+        return before
+    before = current if structlog.is_configured() else {}
+    structlog.configure(
+        processors=processors if is_taken else [_ToRecord(processors)],
+        logger_factory=_make_logger,
+        cache_logger_on_first_use=False,
+    )
+    return before
 
-    def take(self) -> None:
-        """Have events become records, also where the host has configured structlog since; nothing without structlog."""
-        structlog = sys.modules.get("structlog")
-        if structlog is None:
-            return
-        current = structlog.get_config()
-        processors = current["processors"]
-        is_taken = bool(processors) and isinstance(processors[-1], _ToRecord)
-        if is_taken and self._before is not None:
-            return
-        self._before = current if structlog.is_configured() else {}
-        structlog.configure(
-            processors=processors if is_taken else [_ToRecord(processors)],
-            logger_factory=_make_logger,
-            cache_logger_on_first_use=False,
-        )
 
-    def give_back(self) -> None:
-        """Undo `take`. Safe without it."""
-        structlog = sys.modules.get("structlog")
-        before, self._before = self._before, None
-        if structlog is not None and before is not None:
-            structlog.configure(**before) if before else structlog.reset_defaults()
+def give_back_structlog(before: dict[str, Any] | None) -> None:
+    """Undo `take_structlog`; nothing for None."""
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and before is not None:
+        structlog.configure(**before) if before else structlog.reset_defaults()
 
 
 class _ToRecord:
