@@ -27,10 +27,10 @@ def set_request_context(
     worker_id: object = None,
     **_: object,
 ) -> None:
-    """Set the ids that are given; characters that cannot enter logs become `_` in a request id.
+    """Set the ids that are given, until others are set, in the API until the request ends.
 
-    The ids stay until others are set, in the API until the request ends. Another request's id ends the task, another
-    task's id the run and the step, so that nothing of the one before is on the next one's lines.
+    Characters that cannot enter logs become `_` in a request id. Another request's id ends the task, another task's id
+    the run and the step.
     """
     given = _texts(task_id=task_id, run_id=run_id, step_id=step_id, agent_id=agent_id, worker_id=worker_id)
     work = work_ids.get()
@@ -61,8 +61,7 @@ def begin_work(worker_id: object, task_id: object) -> None:
     work_ids.set(work)
     origin = current_runtime().merged.origin_of(work["task_id"])
     if origin is not None:
-        correlation_id, trace_id, _, sampled = origin
-        _bind((correlation_id, trace_id, random_ids.take()[32:], sampled))
+        _bind((*origin[:2], random_ids.take()[32:], origin[3]))
 
 
 def get_request_context() -> dict[str, str | None]:
@@ -94,8 +93,7 @@ def generate_step_id(step_name: object = "step", *_: object) -> str:
 
 def step_name_of(step_id: str) -> str:
     """The name in an id of `generate_step_id`; other text as it is."""
-    name, separator, _ = step_id.rpartition(_STEP_ID_SEPARATOR)
-    return name if separator else step_id
+    return step_id.rsplit(_STEP_ID_SEPARATOR, 1)[0]
 
 
 class RestoredIds:
@@ -119,11 +117,10 @@ def _bind_request(request_id: str) -> bool:
     current = request_ids.get()
     if current is not None and current[0] == usable:
         return False
-    if current is not None and current is not _set_here.get():
-        _bind((usable, *current[1:]))
-    else:
+    if current is None or current is _set_here.get():
         digits = random_ids.take()
-        _bind((usable, digits[:32], digits[32:], False))
+        current = ("", digits[:32], digits[32:], False)
+    _bind((usable, *current[1:]))
     return True
 
 

@@ -52,11 +52,11 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _BETWEEN = (f"{__package__}.", f"{within.__module__}.", "contextlib.")
 
 
-def _at(level: int) -> Any:
+def _at(level: int, **more: object) -> Any:
     """A method that logs at this level."""
 
     def log(self: StructuredLogger, message: object = "", /, *args: object, **fields: object) -> None:
-        self._log(level, message, fields, args)
+        self._log(level, message, {**more, **fields}, args)
 
     return log
 
@@ -85,10 +85,7 @@ class StructuredLogger:
     warning = _at(logging.WARNING)
     error = _at(logging.ERROR)
     critical = _at(logging.CRITICAL)
-
-    def exception(self, message: object = "", /, *args: object, **fields: object) -> None:
-        """Log an error with the traceback of the exception being handled."""
-        self._log(logging.ERROR, message, {"exc_info": True, **fields}, args)
+    exception = _at(logging.ERROR, exc_info=True)  # the one being handled
 
     def __getattr__(self, name: str) -> Any:
         """The method for an event of the host's: takes its fields in their order or by name, and any others."""
@@ -170,7 +167,7 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
             if error is None:
                 log._log(level, "Function call completed", fields)  # noqa: SLF001 - of this module
             else:
-                log._log(logging.ERROR, "Function call failed", {**fields, "exc_info": error})  # noqa: SLF001
+                log.error("Function call failed", **fields, exc_info=error)
 
         return log_with_context(within("log_function_call", function, lambda *_: TimedBlock(ended)))
 

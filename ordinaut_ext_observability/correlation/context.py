@@ -59,8 +59,8 @@ _entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", de
 class RequestContext:
     """Binds a correlation id, and the ids of the work at hand, to everything done in the block.
 
-    Blocks nest: the inner one inherits what it is not given, and at its end the outer one's ids are back. One object
-    may be used for many blocks, also at the same time in several tasks or threads.
+    Blocks nest: the inner one inherits what it is not given. One object may be used for many blocks, also at the same
+    time in several tasks or threads.
 
         with RequestContext(task_id="42", agent_id="mailer") as context:
             logger.info("sending")  # the line carries context.correlation_id and the task's ids

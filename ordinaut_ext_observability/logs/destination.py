@@ -21,11 +21,11 @@ _RETRY_MILLISECONDS = 1000
 def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
     """The number of a stream the process was started with; None where that was closed, or is another file by now.
 
-    Python has no such stream when the process was started without. What was opened since is told by its flag: nothing
-    that closes on exec can have come through one. No internet socket is a standard stream, flag or not.
+    What was opened since is told by its flag: nothing that closes on exec can have come through one. No internet socket
+    is a standard stream, flag or not.
     """
     number = 1 if name == "stdout" else 2
-    if getattr(sys, f"__{name}__") is None:
+    if getattr(sys, f"__{name}__") is None:  # the process was started without
         return None
     try:
         if fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
@@ -48,8 +48,7 @@ class Destination:
         self._torn = False
         self._identity: tuple[int, int, int] | None = None
         self._numbers: tuple[int, ...] = ()
-        if file_descriptor is None:
-            return
+        file_descriptor = -1 if file_descriptor is None else file_descriptor
         with contextlib.suppress(OSError):
             self._identity = _identity(file_descriptor)
             self._numbers = (file_descriptor,)

@@ -15,12 +15,10 @@ from typing import Any, Generic, ParamSpec, Protocol
 
 FieldsP = ParamSpec("FieldsP")
 
-NAMES_OF_EVERY_LINE = frozenset(
-    (
-        *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),
-        *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
-    )
-)
+NAMES_OF_EVERY_LINE = {
+    *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),
+    *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

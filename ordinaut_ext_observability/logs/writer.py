@@ -1,7 +1,7 @@
 """Writing log lines without ever making the caller wait.
 
-A full pipe or a slow disk blocks whoever writes to it. Here that is a thread: `write` appends to a bounded queue and
-returns. Lines that do not fit are dropped and counted, those of errors last.
+A full pipe or a slow disk blocks a thread: `write` appends to a bounded queue and returns. Lines that do not fit are
+dropped and counted, those of errors last.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class LogWriter:
             self.wake(urgent=urgent or queued >= _LINES_PER_WRITE)
 
     def wake(self, *, urgent: bool = False) -> None:
-        """Have the thread write soon, or now."""
+        """Have the thread write soon, or now; in this one where there can be none."""
         pace = _NOW if urgent else _SOON
         if self._pace >= pace:
             return

@@ -14,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -35,18 +35,10 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)
 
 
-class Limits(NamedTuple):
-    """How much of a value is kept."""
-
-    depth: int
-    items_per_container: int
-    characters_per_text: int
-    values_per_line: int
-
-
-_GENEROUS = Limits(6, 100, MAX_TEXT_LENGTH, 2000)
-_DETAILS = Limits(4, 50, MAX_TEXT_LENGTH, 200)
-_TIGHT = Limits(3, 20, 300, 200)
+# How much of a value is kept: depth, items of a container, characters of a text, values in containers.
+_GENEROUS = (6, 100, MAX_TEXT_LENGTH, 2000)
+_DETAILS = (4, 50, MAX_TEXT_LENGTH, 200)
+_TIGHT = (3, 20, 300, 200)
 
 
 def encode(value: object) -> bytes:
@@ -137,11 +129,10 @@ def _fields_that_fit(line: dict[str, object], max_bytes: int) -> str:
 class _Plain:
     """Makes the values of one line plain."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: tuple[int, int, int, int]) -> None:
         self._depth, self._items, self._characters, self._values_left = limits
 
     def of_line(self, line: dict[str, object]) -> dict[str, object]:
-        """Every field of the line, its value made plain."""
         plain: dict[str, object] = {}
         for name, value in line.items():
             put(plain, self._cut(text_of(name)), self.of(value, ()))
