@@ -52,11 +52,13 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _BETWEEN = (f"{__package__}.", f"{within.__module__}.", "contextlib.")
 
 
-def _at(level: int, **more: object) -> Any:
+def _at(level: int, *, with_exception: bool = False) -> Any:
     """A method that logs at this level."""
 
     def log(self: StructuredLogger, message: object = "", /, *args: object, **fields: object) -> None:
-        self._log(level, message, {**more, **fields}, args)
+        if with_exception:
+            fields.setdefault("exc_info", True)
+        self._log(level, message, fields, args)
 
     return log
 
@@ -85,7 +87,7 @@ class StructuredLogger:
     warning = _at(logging.WARNING)
     error = _at(logging.ERROR)
     critical = _at(logging.CRITICAL)
-    exception = _at(logging.ERROR, exc_info=True)  # the one being handled
+    exception = _at(logging.ERROR, with_exception=True)
 
     def __getattr__(self, name: str) -> Any:
         """The method for an event of the host's: takes its fields in their order or by name, and any others."""
@@ -114,7 +116,7 @@ class StructuredLogger:
 
     @never_raises
     def _emit(self, event: Event[...], /, *args: object, **fields: object) -> None:
-        named = {**dict(zip(event.fields, args, strict=False)), **fields}
+        named = {**dict(zip(event.fields, args, strict=False)), **fields} if args else fields
         level = logging.getLevelNamesMapping()[event.level]
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
@@ -142,8 +144,10 @@ def get_logger(name: str) -> logging.Logger:
 
     logger, settings = current.get_logger(name), current.current_runtime().settings
     if settings.general.disabled and not logger.handlers:
+        from ordinaut_ext_observability.logs.records import JsonFormatter
+
         handler = logging.StreamHandler()
-        handler.setFormatter(__getattr__("StructuredFormatter")())
+        handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
         logger.setLevel(settings.logs.level)
         logger.propagate = False

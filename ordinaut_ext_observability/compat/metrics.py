@@ -216,8 +216,9 @@ def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Calla
 def _metrics() -> Metrics:
     from ordinaut_ext_observability.runtime.exporter import export_once
 
-    export_once(_runtime())
-    return _runtime().metrics
+    runtime = _runtime()
+    export_once(runtime)
+    return runtime.metrics
 
 
 def _runtime() -> Runtime:
@@ -236,7 +237,7 @@ def _report(given: Mapping[str, object], value: Any, *families: str) -> None:
         family: Any = getattr(metrics, name)
         if family.kind == "histogram" and not _is_duration(value):
             continue
-        child = family.labels(*(_text(given.get(label)) for label in family.label_names))
+        child = family.labels(*[_text(given.get(label)) for label in family.label_names])
         if family.kind == "counter":
             child.inc()
         else:

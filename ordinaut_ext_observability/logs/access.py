@@ -30,9 +30,9 @@ class AccessLog:
         slow_seconds: float = 1.0,
         least_level: str = "INFO",
     ) -> None:
-        """Failed requests are ERROR, slow ones WARNING, the others INFO; lines below `least_level` are not written.
+        """Failed requests are ERROR, slow ones WARNING, of the others a share, `sample_ratio`, 0 to 1, is INFO.
 
-        `sample_ratio` is the share of the others that is logged, 0 to 1.
+        Lines below `least_level` are not written.
         """
         self.writer = writer
         self.enabled = enabled

@@ -100,9 +100,10 @@ class EventLog:
             try:
                 rest = f",{encode(fields)[1:-1].decode()}" if fields else ""
                 if ids is not None:
+                    correlation_id, trace_id, span_id, _sampled = ids
                     rest = (
-                        f',"correlation_id":"{ids[0]}","request_id":"{ids[0]}"'
-                        f',"trace_id":"{ids[1]}","span_id":"{ids[2]}"{rest}'
+                        f',"correlation_id":"{correlation_id}","request_id":"{correlation_id}"'
+                        f',"trace_id":"{trace_id}","span_id":"{span_id}"{rest}'
                     )
             except TypeError:  # text that is not Unicode, or an integer past 64 bits
                 pass

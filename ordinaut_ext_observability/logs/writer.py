@@ -77,11 +77,12 @@ class LogWriter:
 
     def write(self, line: str, *, urgent: bool = False) -> None:
         """Queue one line, without its line break. `urgent` lines do not wait, and are kept when others are dropped."""
-        queued = len(self._queue)
+        queue = self._queue
+        queued = len(queue)
         if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):
             self._reports.dropped(1)
             return
-        self._queue.append(line)
+        queue.append(line)
         if self._pace == _IDLE or urgent or queued >= _LINES_PER_WRITE:
             self.wake(urgent=urgent or queued >= _LINES_PER_WRITE)
 
