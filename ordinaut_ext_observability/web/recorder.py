@@ -107,7 +107,7 @@ class RequestRecorder:
         self._recording = threading.Lock()
         self._overhead = metrics.overhead_seconds.labels("recorder")
         metrics.registry.refresh_with(_while_alive(self.refresh))
-        access_log.before_writing(_while_alive(self.record_waiting))
+        access_log.writer.before_writing.append(_while_alive(self.record_waiting))
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
