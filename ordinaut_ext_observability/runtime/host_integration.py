@@ -17,7 +17,7 @@ from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.runtime.serving import make_context, make_management_server, make_shared
+from ordinaut_ext_observability.runtime.serving import make_context, make_management_server
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.addresses import AddressList
 from ordinaut_ext_observability.web.exchange import MiddlewareContext
@@ -45,8 +45,7 @@ class HostIntegration:
         self._middleware_context = self._make_middleware_context(app)
         self._mounting = Mounting(app, self._wrap)
         self._root_metrics: RootMetrics | None = None
-        self._shared = make_shared(runtime)
-        self._endpoint_context = make_context(runtime, self._shared, runtime.merged.shown_registry, self._overview)
+        self._endpoint_context = make_context(runtime, runtime.merged.shown_registry, self._overview)
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""
@@ -56,7 +55,7 @@ class HostIntegration:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
         if runtime.settings.management.port is not None:
-            runtime.ports.management = make_management_server(runtime, self._shared, self._mount_path)
+            runtime.ports.management = make_management_server(runtime, self._endpoint_context, self._mount_path)
         self._mounting.attach()
         if not self._mounting.late:
             self._wrap_lifespan(app)

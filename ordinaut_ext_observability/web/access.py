@@ -8,7 +8,6 @@ failures must not lock an operator out.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections import Counter
 from urllib.parse import urlsplit
@@ -60,8 +59,8 @@ class AccessControl:
         """
         token = self.settings.operator_token
         if token is None:
-            message = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
-            raise Refusal(404, "not_found", message)
+            hint = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
+            raise Refusal(404, "not_found", hint)
         scheme = self._check_token(request, "operator", token)
         # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
         if changes and scheme == "basic" and not _same_origin(request):
@@ -79,23 +78,6 @@ class AccessControl:
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
-        too_many, not_logged = self._count_refusal(address)
-        if not_logged is not None:
-            self._event(
-                events.ACCESS_REFUSED,
-                tier=tier,
-                reason=reason,
-                client_address=address,
-                refusals_not_logged=not_logged,
-            )
-        if too_many:
-            return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
-        if status_code == 401:
-            return Refusal(401, "unauthorized", message, _CHALLENGE)
-        return Refusal(status_code, "forbidden", message)
-
-    def _count_refusal(self, address: str) -> tuple[bool, int | None]:
-        """True for one too many; and the refusals without a line since the last line, None where this gets none."""
         now = self._clock.monotonic()
         if now >= self._window_ends:
             self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
@@ -103,30 +85,33 @@ class AccessControl:
         network = network_of(address)
         answered = self._answered[network]
         too_many = answered >= REFUSALS_PER_MINUTE or self._answered.total() >= ALL_REFUSALS_PER_MINUTE
-        if not too_many:
-            self._answered[network] += 1
-        # The first of a network, and the one after which it is answered 429.
+        # The first of a network gets a line, and the one after which it is answered 429.
         if too_many or answered not in (0, REFUSALS_PER_MINUTE - 1) or self._lines >= LINES_PER_MINUTE:
             self._not_logged += 1
-            return too_many, None
-        not_logged, self._not_logged = self._not_logged, 0
-        self._lines += 1
-        return too_many, not_logged
+        else:
+            facts = {"tier": tier, "reason": reason, "client_address": address}
+            self._event(events.ACCESS_REFUSED, **facts, refusals_not_logged=self._not_logged)
+            self._lines, self._not_logged = self._lines + 1, 0
+        if too_many:
+            return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
+        self._answered[network] += 1
+        if status_code == 401:
+            return Refusal(401, "unauthorized", message, _CHALLENGE)
+        return Refusal(status_code, "forbidden", message)
 
 
 def _credentials(header: str) -> tuple[str, str | None]:
     """The scheme in lower case, and the token or the password without the spaces around it."""
     scheme, _, value = header.partition(" ")
     scheme, value = scheme.lower(), value.strip()
-    if scheme == "bearer" and value:
-        return scheme, value
     if scheme == "basic":
         try:
-            decoded = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, ValueError):
+            value = base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
+        except ValueError:
             return scheme, None
-        return scheme, decoded.partition(":")[2].strip()
-    return scheme, None
+    elif scheme != "bearer" or not value:
+        return scheme, None
+    return scheme, value
 
 
 def _same_origin(request: Request) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -50,12 +51,17 @@ class Exchange:
         """The full template of the route that answered."""
         return self._context.endpoints.resolve(self.scope)
 
-    def add_own_headers(self, headers: Headers) -> dict[bytes, bytes]:
-        """Add our response headers to these, and return them by their names in lower case.
+    def with_own_headers(self, headers: Any) -> tuple[Headers, dict[bytes, bytes]]:
+        """These headers and ours, and these by their names in lower case.
 
-        `X-Correlation-ID` always, `X-Request-ID` where there is none, and beside the host's own `Server-Timing` with
-        the milliseconds until now, when the response begins.
+        Ours are `X-Correlation-ID`, `X-Request-ID` where there is none, and beside the host's own `Server-Timing` with
+        the milliseconds until now, when the response begins. The list is a copy, since the application may send the
+        same object for every request. Raises TypeError, AttributeError or ValueError for what is no list of pairs: it
+        may be readable only once, or be what a server refuses.
         """
+        if not isinstance(headers, (list, tuple)):
+            raise TypeError
+        headers = list(headers)
         try:
             named = dict(headers)
             lower = b"".join(named).islower()
@@ -65,13 +71,13 @@ class Exchange:
             named = {_lower_name(name): value for name, value in headers}
         own_id = self.ids[0].encode("ascii")
         if b"x-correlation-id" in named:
-            headers[:] = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
+            headers = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
         if b"x-request-id" not in named:
             headers.append((b"x-request-id", own_id))
         headers.append((b"x-correlation-id", own_id))
         if self._context.server_timing:
             headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - self.started) * 1000)))
-        return named
+        return headers, named
 
 
 def _lower_name(name: bytes | str) -> bytes:

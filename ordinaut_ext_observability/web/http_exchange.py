@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -16,7 +15,6 @@ from starlette.types import Message
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.web.exchange import Exchange, ids_of_current_span, loaded_modules
-from ordinaut_ext_observability.web.request_ids import Headers
 from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
 BATCH_REQUESTS = 64  # finished requests that wait before they are recorded together
@@ -27,24 +25,17 @@ _TEMPORARY_REDIRECT = 307
 _EVENT_STREAM = b"text/event-stream"
 
 
-@dataclass(slots=True)
-class RareFacts:
-    """Facts that few requests have."""
-
-    disconnected: bool | None = None
-    """True: the client left before the response was complete; None: the server has still to be asked."""
-    exception_type: str = ""
-    location: bytes | None = None
-    stream_endpoint: str | None = None
-    stream_messages: int = 0
-
-
 class HttpExchange(Exchange):
     """The facts of one HTTP request."""
 
-    status = request_bytes = response_bytes = 0
+    status = request_bytes = response_bytes = stream_messages = 0
     seconds = 0.0
-    rare: RareFacts | None = None
+    exception_type = ""
+    disconnected: bool | None = None
+    """True: the client left before the response was complete; None: the server has still to be asked."""
+    stream_endpoint: str | None = None
+    """The endpoint of server-sent events, None for other responses."""
+    _location: bytes | None = None
 
     async def receive(self) -> Message:
         """Pass a message on to the application, counting the body and noticing a client that left."""
@@ -53,7 +44,7 @@ class HttpExchange(Exchange):
             if message["type"] == "http.request":
                 self.request_bytes += len(message.get("body", b""))
             elif not self.finished:
-                self._note().disconnected = True
+                self.disconnected = True
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._context.count_error()
         return message
@@ -69,43 +60,35 @@ class HttpExchange(Exchange):
         return self._send(message)
 
     def _begin(self, message: Message) -> Message:
-        """The response begins: note what it is, and return a copy of the message with our headers.
-
-        A copy, since the application may send the same object for every request. Headers that are no list may be read
-        only once, or be what a server refuses: the message stays as it is.
-        """
+        """The response begins: note what it is, and return a copy of the message with our headers."""
         self.status = int(message["status"])
         if "opentelemetry.trace" in loaded_modules:
             self.ids = ids_of_current_span(self.ids)
-        headers = message.get("headers")
-        if not isinstance(headers, (list, tuple)):
-            self._extend_servers_headers()
-            return message
-        headers = list(headers)
         try:
-            named = self.add_own_headers(headers)
-        except (TypeError, AttributeError, ValueError):  # of text, or no pairs: some servers take them
+            headers, named = self.with_own_headers(message.get("headers"))
+        except (TypeError, AttributeError, ValueError):  # no list of pairs: the message stays as it is
             self._extend_servers_headers()
             return message
         media_type = named.get(b"content-type")
         if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
-            self._becomes_stream()
+            self.stream_endpoint = self.endpoint()
+            self._context.metrics.streams_open.labels(self.stream_endpoint).inc()
         if self.status == _TEMPORARY_REDIRECT:
-            self._note().location = named.get(b"location")
+            self._location = named.get(b"location")
         return {**message, "headers": headers}
 
     async def _send_body(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:
-            self._note().disconnected = True
+            self.disconnected = True
             raise
         try:
             if message["type"] == "http.response.body":
                 if "body" in message and self.scope["method"] != "HEAD":  # whose body servers do not send
                     self.response_bytes += len(message["body"])
-                if self.rare is not None and message.get("body"):
-                    self.rare.stream_messages += 1
+                if self.stream_endpoint is not None and message.get("body"):
+                    self.stream_messages += 1
                 if message.get("more_body", False):
                     return
             elif message["type"] != "http.response.pathsend":
@@ -135,18 +118,18 @@ class HttpExchange(Exchange):
 
     def note_failure(self, error: BaseException) -> None:
         """The application raised; the error goes on to the server. The connection tells whether the client waited."""
-        rare = self._note_connection()
-        if isinstance(error, asyncio.CancelledError) and (rare.disconnected or self.finished):
+        self.disconnected = gone = self._is_disconnected()
+        if isinstance(error, asyncio.CancelledError) and (gone or self.finished):
             return  # nobody waits any more
-        if isinstance(error, OSError) and rare.disconnected:
+        if isinstance(error, OSError) and gone:
             return
-        rare.exception_type = type(error).__name__
-        self._context.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), rare.exception_type).inc()
+        self.exception_type = type(error).__name__
+        self._context.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), self.exception_type).inc()
 
     def abandon(self) -> None:
         """The application is done and its response is not complete: the server makes it, or cuts it off."""
         try:
-            self._note_connection()  # now: for an incomplete response the server closes the connection
+            self.disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
             if not self.status:
                 self._extend_servers_headers()
         finally:
@@ -160,9 +143,8 @@ class HttpExchange(Exchange):
         server: Any = getattr(self._receive, "__self__", None)
         is_next = server is not None and server is getattr(self._send, "__self__", None)
         if is_next and isinstance(getattr(server, "default_headers", None), list):
-            own: Headers = []
-            self.add_own_headers(own)
-            server.default_headers = server.default_headers + own  # the list itself is every response's
+            # A new list: the old one is every response's.
+            server.default_headers = server.default_headers + self.with_own_headers([])[0]
 
     def known_method(self) -> str:
         """The method, one of `METHODS` or `OTHER_METHOD`."""
@@ -171,33 +153,18 @@ class HttpExchange(Exchange):
 
     def outcome(self) -> int:
         """The status code the request counts under."""
-        disconnected = self.rare.disconnected if self.rare is not None else None
-        if disconnected is None:
-            disconnected = self._is_disconnected()
-        return CLIENT_CLOSED_REQUEST if disconnected else self.status or 500
+        return CLIENT_CLOSED_REQUEST if self._is_disconnected() else self.status or 500
 
     def _is_disconnected(self) -> bool:
-        """Ask uvicorn, which drops what is sent after a disconnect without telling the application."""
+        """Where nothing is noted, ask uvicorn: it drops what is sent after a disconnect and tells no application."""
+        if self.disconnected is not None:
+            return self.disconnected
         receive = self._receive
         return type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True
 
     def endpoint(self) -> str:
         """The full template of the route that answered, or that a redirect leads to."""
         endpoint = super().endpoint()
-        if endpoint is UNMATCHED and self.rare is not None and self.rare.location is not None:
-            return self._context.endpoints.resolve_redirect(self.scope, self.rare.location)
+        if endpoint is UNMATCHED and self._location is not None:
+            return self._context.endpoints.resolve_redirect(self.scope, self._location)
         return endpoint
-
-    def _note(self) -> RareFacts:
-        if self.rare is None:
-            self.rare = RareFacts()
-        return self.rare
-
-    def _note_connection(self) -> RareFacts:
-        rare = self._note()
-        rare.disconnected = rare.disconnected or self._is_disconnected()
-        return rare
-
-    def _becomes_stream(self) -> None:
-        endpoint = self._note().stream_endpoint = self.endpoint()
-        self._context.metrics.streams_open.labels(endpoint).inc()

@@ -12,7 +12,8 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -74,17 +75,15 @@ class ManagementServer:
     def start(self) -> None:
         """Listen and serve. Starting again does nothing.
 
-        Raises:
-            AddressInUseError: the address cannot be listened on.
-            ServedByAnotherWorkerError: that is another worker's business.
-            RuntimeError: the system has no more threads.
+        Raises `AddressInUseError` where the address cannot be listened on, `ServedByAnotherWorkerError` where that is
+        another worker's business, and RuntimeError where the system has no more threads.
         """
         if self._thread is not None:
             return
         self._server = _Server(self._configure())
         if self._claim is None and self._port and self._ports_to_try == 1:
             self._claim = _claim_for_workers(f"{self._host}:{self._port}")
-        listener = self._listen_on_first_free()
+        self._listener = listener = self._listen_on_first_free()
         self._port = listener.getsockname()[1]
         thread = threading.Thread(target=self._serve, args=(self._server, listener), daemon=True)
         thread.name = "observability-management"
@@ -93,7 +92,7 @@ class ManagementServer:
         except RuntimeError:
             listener.close()
             raise
-        self._thread, self._listener = thread, listener
+        self._thread = thread
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
@@ -126,7 +125,8 @@ class ManagementServer:
     def _listen(self, port: int) -> socket.socket:
         try:
             # In a thread: the host starts meanwhile, and a resolver may take half a minute not to answer.
-            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, _resolve, self._host, port)
+            resolve = partial(socket.getaddrinfo, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, resolve, self._host, port)[0]
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
             raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
@@ -173,10 +173,6 @@ class ManagementServer:
             asyncio.run(serve())
         finally:
             listener.close()
-
-
-def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
 
 def _claim_for_workers(address: str) -> socket.socket | None:

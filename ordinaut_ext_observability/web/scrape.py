@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -27,7 +25,7 @@ MAX_RENDERINGS = 8  # of scrapes with different filters or formats, at the same 
 MAX_WAITING = 100  # scrapes that wait for a rendering: those of clients that went away wait on, so many may come up
 FOREIGN_TIMEOUT_SECONDS = 5.0  # longest wait for metrics of other code; a collector that takes longer is left out
 _FURTHER_TIMEOUT_SECONDS = 2.0  # then for the others: an answer comes within Prometheus's usual ten seconds
-_COMPRESSING = DaemonExecutor()  # in threads of ours the loop goes on, and the host's pool is not starved
+_OWN_THREADS = DaemonExecutor()  # the host's pool is not starved, and no collector that hangs keeps it from ending
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the lowest is the fastest
 
@@ -65,16 +63,11 @@ class PiecewiseResponse(Response):
 class ScrapeService:
     """Renders scrapes on one event loop. Make one per loop."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        foreign: ForeignMetrics,
-        shown: Callable[[], Awaitable[Registry]],
-    ) -> None:
+    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, shown: Callable[[], Awaitable[Registry]]) -> None:
         """`shown` gives the registry to render; what scrapes cost is counted in `metrics`."""
         self._metrics = metrics
         self._shown = shown
-        self._foreign = foreign
+        self.foreign = foreign
         self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # the newest of each request
         self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # those that have not read anything yet
         self._waiting = 0
@@ -82,8 +75,7 @@ class ScrapeService:
     async def scrape(self, request: ScrapeRequest) -> list[bytes]:
         """The body of the response, in one piece at least.
 
-        Raises:
-            TooManyScrapesError: `MAX_RENDERINGS` others are under way, or `MAX_WAITING` wait for them.
+        Raises `TooManyScrapesError` where `MAX_RENDERINGS` others are under way, or `MAX_WAITING` wait for them.
         """
         if self._waiting >= MAX_WAITING:
             raise TooManyScrapesError
@@ -128,56 +120,44 @@ class ScrapeService:
             piece = text.encode()
             size += len(piece)
             if compressor is not None:
-                piece = await asyncio.get_running_loop().run_in_executor(_COMPRESSING, compressor.compress, piece)
+                piece = await asyncio.get_running_loop().run_in_executor(_OWN_THREADS, compressor.compress, piece)
             body.append(piece)
-        if compressor is not None:
-            body.append(compressor.flush())
         format_label = request.format.name
         metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)
         metrics.scrape_bytes.labels(format_label).set(size)
-        return [b"".join(body)] if request.gzip else body
+        return body if compressor is None else [b"".join((*body, compressor.flush()))]
 
     async def _texts(self, registry: Registry, request: ScrapeRequest) -> AsyncIterator[str]:
         """The text, a slice of rendering at a time; with the last one comes what other code registered."""
         openmetrics, escaping = request.format
         slicer = Slicer()
-        async for pieces in slicer.slices(
-            registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping)
-        ):
+        own = registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping)
+        async for pieces in slicer.slices(own):
             yield "".join(pieces)
         self._metrics.overhead_seconds.labels("scrape").inc(slicer.cpu_seconds)
-        foreign = await self._foreign_pieces(request)
-        yield "".join([*foreign, OPENMETRICS_END if openmetrics else ""])
+        yield "".join([*await self._foreign_pieces(request), OPENMETRICS_END if openmetrics else ""])
 
     async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
         """The pieces of what other code registered, as far as its collectors neither hang nor fail."""
         loop = asyncio.get_running_loop()
-        pieces: list[str] = []
         for patience in (FOREIGN_TIMEOUT_SECONDS, _FURTHER_TIMEOUT_SECONDS):
-            pieces, rendered = [], asyncio.Event()
-            tell = partial(loop.call_soon_threadsafe, rendered.set)
-            # A daemon, unlike an executor's thread: a collector that never returns must not keep the host from ending.
-            thread = threading.Thread(
-                target=self._render_foreign,
-                args=(request, pieces, tell),
-                name="observability-foreign-metrics",
-                daemon=True,
-            )
-            thread.start()
+            pieces: list[str] = []
+            threads: list[threading.Thread] = []
+            rendering = loop.run_in_executor(_OWN_THREADS, self._render_foreign, request, pieces, threads)
             try:
-                await asyncio.wait_for(rendered.wait(), patience)
+                await asyncio.wait_for(rendering, patience)
                 break
             except TimeoutError:
-                self._foreign.give_up(thread)
+                for thread in threads:
+                    self.foreign.give_up(thread)
                 self._metrics.count_internal_error("foreign_metrics")
         return pieces.copy()
 
-    def _render_foreign(self, request: ScrapeRequest, pieces: list[str], tell: Callable[[], object]) -> None:
+    def _render_foreign(self, request: ScrapeRequest, pieces: list[str], threads: list[threading.Thread]) -> None:
+        threads.append(threading.current_thread())
+        openmetrics, escaping = request.format
         try:
-            openmetrics, escaping = request.format
-            for piece in self._foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping):
+            for piece in self.foreign.render(openmetrics=openmetrics, only=request.names, escaping=escaping):
                 pieces.append(piece)  # noqa: PERF402 - one by one: those so far are shown when the next hangs
         except Exception:  # noqa: BLE001 - foreign code may raise anything
             self._metrics.count_internal_error("foreign_metrics")
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-            tell()

@@ -1,14 +1,18 @@
-"""Probes, and the report of the health monitor."""
+"""Probes, and the health monitor's report: for the scrape tier names and states, for operators everything."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.health.lifecycle import ProbeResult
+from ordinaut_ext_observability.health.lifecycle import Lifecycle, ProbeResult
+from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, HealthStatus
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
-from ordinaut_ext_observability.web.health_report import everything, names_and_states
 
 SETTLE_SECONDS = 0.5  # longest wait of the first probes after a start for the first results of the checks
 
@@ -44,6 +48,56 @@ async def _checks(request: Request, *, refresh: bool = False) -> Response:
     if refresh:
         await context.monitor.run_all_checks()
     return json_response(everything(context.monitor, context.lifecycle))
+
+
+def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, Any]:
+    """The report without anything that a check said, and what the probes say."""
+    live = lifecycle.live()
+    status = report.status if live.status == "ok" else HealthStatus.UNHEALTHY
+    return {
+        "status": status.value,
+        "live": live.status,
+        "ready": lifecycle.ready(report).status,
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.shown_status,
+                "required": check.required,
+                "stale": check.stale,
+                "age_seconds": check.age_seconds,
+            }
+            for check in report.checks
+        ],
+        "not_configured": list(report.not_configured),
+    }
+
+
+def everything(monitor: HealthMonitor, lifecycle: Lifecycle) -> dict[str, Any]:
+    """The report with what the checks said, and what their statuses were."""
+    report = monitor.report()
+    answer = names_and_states(report, lifecycle)
+    for shown, check in zip(answer["checks"], report.checks, strict=True):
+        last = check.last
+        shown |= {"message": check.message, "last_result": None}
+        if last is not None:
+            shown["last_result"] = last.status.value if last.known else UNKNOWN
+            shown |= {"duration_ms": last.duration_ms, "checked_at": _instant(last.checked_at), "details": last.details}
+        shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
+        shown["transitions"] = [
+            {
+                "at": _instant(transition.at),
+                "from": transition.before.value if transition.before is not None else None,
+                "to": transition.after.value if transition.after is not None else UNKNOWN,
+                "message": transition.message,
+            }
+            for transition in monitor.history(check.name)
+        ]
+    return answer
+
+
+def _instant(at: datetime) -> str:
+    """As in log lines: `2026-11-23T22:19:04.123Z`."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _PROBE = {200: "Yes.", 503: "No."}

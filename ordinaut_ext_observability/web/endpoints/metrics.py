@@ -30,15 +30,9 @@ async def _metrics(request: Request) -> Response:
     return PiecewiseResponse(body, headers)
 
 
-METRICS = Endpoint(
-    "/metrics",
-    GET,
-    "scrape",
-    READS,
-    _metrics,
-    "",
-    {200: "The metrics, in the format that the Accept header prefers.", 400: None, 503: None},
-    media_types=("text/plain", "application/openmetrics-text"),
-)
+_ANSWERS = {200: "The metrics, in the format that the Accept header prefers.", 400: None, 503: None}
+_TYPES = ("text/plain", "application/openmetrics-text")
+
+METRICS = Endpoint("/metrics", GET, "scrape", READS, _metrics, "", _ANSWERS, _TYPES)
 
 ENDPOINTS = (METRICS,)
