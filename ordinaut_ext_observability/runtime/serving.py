@@ -15,9 +15,9 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
+from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.router import build_router
-from ordinaut_ext_observability.web.scrape import ScrapeService
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""

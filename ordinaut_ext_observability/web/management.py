@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -39,38 +40,28 @@ _BACKLOG = 512
 """Connections that wait in the system to be accepted: in a rush, a probe waits there for less than a second."""
 
 
+@dataclass(eq=False)
 class ManagementServer:
     """Serves a router on a port of its own, under the mount path and at the root."""
 
-    def __init__(
-        self,
-        make_router: Callable[[], APIRouter],
-        *,
-        host: str,
-        port: int,
-        mount_path: str,
-        ports_to_try: int = 1,
-        on_loop: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`make_router` is called at the start; what it makes is for this server's loop alone.
-
-        Of `ports_to_try` ports from `port` on the first free one is taken; `on_loop` is called once on the loop.
-        """
-        self._ports_to_try = ports_to_try
-        self._on_loop = on_loop
-        self._claim: socket.socket | None = None
-        self._listener: socket.socket | None = None
-        self._make_router = make_router
-        self._host = host
-        self._port = port
-        self._mount_path = mount_path
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+    make_router: Callable[[], APIRouter]
+    """Called at the start; what it makes is for this server's loop alone."""
+    host: str
+    port: int
+    mount_path: str
+    ports_to_try: int = 1
+    """The first free one of so many ports from `port` on is taken."""
+    on_loop: Callable[[], None] = lambda: None
+    """Called once on the loop."""
+    _claim: socket.socket | None = field(default=None, init=False)
+    _listener: socket.socket | None = field(default=None, init=False)
+    _server: uvicorn.Server | None = field(default=None, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port it listens on, or None."""
-        return (self._host, self._port) if self._thread is not None else None
+        return (self.host, self.port) if self._thread is not None else None
 
     def start(self) -> None:
         """Listen and serve. Starting again does nothing.
@@ -81,10 +72,10 @@ class ManagementServer:
         if self._thread is not None:
             return
         self._server = _Server(self._configure())
-        if self._claim is None and self._port and self._ports_to_try == 1:
-            self._claim = _claim_for_workers(f"{self._host}:{self._port}")
+        if self._claim is None and self.port and self.ports_to_try == 1:
+            self._claim = _claim_for_workers(f"{self.host}:{self.port}")
         self._listener = listener = self._listen_on_first_free()
-        self._port = listener.getsockname()[1]
+        self.port = listener.getsockname()[1]
         thread = threading.Thread(target=self._serve, args=(self._server, listener), daemon=True)
         thread.name = "observability-management"
         try:
@@ -116,8 +107,8 @@ class ManagementServer:
         self._claim = self._thread = self._server = None
 
     def _listen_on_first_free(self) -> socket.socket:
-        last = min(self._port + self._ports_to_try - 1, _LAST_PORT)
-        for port in range(self._port, last):
+        last = min(self.port + self.ports_to_try - 1, _LAST_PORT)
+        for port in range(self.port, last):
             with contextlib.suppress(AddressInUseError):
                 return self._listen(port)
         return self._listen(last)
@@ -126,23 +117,23 @@ class ManagementServer:
         try:
             # In a thread: the host starts meanwhile, and a resolver may take half a minute not to answer.
             resolve = partial(socket.getaddrinfo, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, resolve, self._host, port)[0]
+            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, resolve, self.host, port)[0]
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
-            raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
+            raise AddressInUseError(f"cannot resolve {self.host!r}: {error.strerror or 'no answer'}") from error
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            raise AddressInUseError(f"cannot listen on {self._host}:{port}: {error.strerror}") from error
+            raise AddressInUseError(f"cannot listen on {self.host}:{port}: {error.strerror}") from error
         return listener
 
     def _configure(self) -> uvicorn.Config:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-        router = self._make_router()
-        app.include_router(router, prefix=self._mount_path)
+        router = self.make_router()
+        app.include_router(router, prefix=self.mount_path)
         app.include_router(router)
         app.add_exception_handler(HTTPException, _answer_in_our_shape)  # type: ignore[arg-type] # Starlette's own hint
         return uvicorn.Config(
@@ -161,7 +152,7 @@ class ManagementServer:
 
     def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
         async def serve() -> None:
-            asyncio.get_running_loop().call_soon(self._on_loop)
+            asyncio.get_running_loop().call_soon(self.on_loop)
             connections = cast("set[BoundedConnection]", server.server_state.connections)
             sweeping = asyncio.create_task(close_overdue_connections(connections))
             try:

@@ -22,10 +22,10 @@ from ordinaut_ext_observability.metrics.family import Exemplar
 from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.settings.parts import HttpSettings
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of
+from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.http_exchange import HttpExchange
+    from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
 
@@ -81,25 +81,25 @@ class RequestRecorder:
         metrics: Metrics,
         access_log: AccessLog,
         id_reader: RequestIdReader,
+        endpoints: EndpointResolver,
         settings: HttpSettings,
         *,
         quiet_endpoints: tuple[str, ...],
         is_own: Callable[[str], bool],
     ) -> None:
         """`quiet_endpoints` holds shell patterns such as `/health/*`; `is_own` tells our endpoints from the host's."""
+        self.metrics = metrics
+        self.access_log = access_log
+        self.id_reader = id_reader
+        self.endpoints = endpoints
+        self.settings = settings
         self.in_progress: set[HttpExchange] = set()
         self.waiting: deque[HttpExchange] = deque()
-        self.wake = access_log.wake
-        self._metrics = metrics
-        self._access_log = access_log
-        self._id_reader = id_reader
-        self._settings = settings
         self._quiet_endpoints = quiet_endpoints
         self._is_own = is_own
         # By the endpoint, and by the identity of the route that the router left in the scope.
         self._records: dict[tuple[int | str, str, int], tuple[_Record, object]] = {}
         self._recording = threading.Lock()
-        self._overhead = metrics.overhead_seconds.labels("recorder")
         metrics.registry.refresh_with(_while_alive(self.refresh))
         access_log.before_writing(_while_alive(self.record_waiting))
 
@@ -111,10 +111,14 @@ class RequestRecorder:
             finally:
                 self._recording.release()
 
+    def count_error(self) -> None:
+        """Count a failure of ours on a request's way, where it is kept from the host."""
+        self.metrics.count_internal_error("middleware")
+
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
         self.record_waiting()
-        if self._settings.enabled:
+        if self.settings.enabled:
             self._count_in_progress()
 
     def _record_waiting(self) -> None:
@@ -127,8 +131,8 @@ class RequestRecorder:
             try:
                 self._record(exchange, wall_offset)
             except Exception:  # noqa: BLE001 - telemetry never breaks the host
-                self._metrics.count_internal_error("recorder")
-        self._overhead.inc(thread_cpu_seconds() - started)
+                self.metrics.count_internal_error("recorder")
+        self.metrics.overhead_seconds.labels("recorder").inc(thread_cpu_seconds() - started)
 
     def _record(self, exchange: HttpExchange, wall_offset: float) -> None:
         status = exchange.outcome()
@@ -137,16 +141,16 @@ class RequestRecorder:
         ended_at = wall_offset + exchange.started + seconds
         if record.series is not None:
             record.series.add(exchange, ended_at)
-        if self._access_log.enabled:
-            level = self._access_log.level(status, seconds, quiet=record.quiet)
+        if self.access_log.enabled:
+            level = self.access_log.level(status, seconds, quiet=record.quiet)
             if level is not None:
                 details = self._details(exchange, record.endpoint)
-                self._access_log.emit(level, record.access_layout, ended_at, seconds, exchange.ids, details)
+                self.access_log.emit(level, record.access_layout, ended_at, seconds, exchange.ids, details)
         stream = exchange.stream_endpoint
         if stream is not None:
-            self._metrics.streams_open.labels(stream).dec()
-            self._metrics.stream_seconds.labels(stream).observe(seconds)
-            self._metrics.stream_messages.labels(stream).inc(exchange.stream_messages)
+            self.metrics.streams_open.labels(stream).dec()
+            self.metrics.stream_seconds.labels(stream).observe(seconds)
+            self.metrics.stream_messages.labels(stream).inc(exchange.stream_messages)
 
     def _find_record(self, exchange: HttpExchange, status: int) -> _Record:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
@@ -169,7 +173,7 @@ class RequestRecorder:
 
     def _count_in_progress(self) -> None:
         """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
-        gauge = self._metrics.http_in_progress
+        gauge = self.metrics.http_in_progress
         counted = Counter(
             exchange.known_method()
             for exchange in list(self.in_progress)
@@ -184,8 +188,8 @@ class RequestRecorder:
         details = f'{details},"response_bytes":{exchange.response_bytes}'
         if endpoint is UNMATCHED:
             details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
-        if self._id_reader.distrusts:
-            parent_id = self._id_reader.parent_id(exchange.scope)
+        if self.id_reader.distrusts:
+            parent_id = self.id_reader.parent_id(exchange.scope)
             if parent_id is not None:
                 details = f'{details},"parent_request_id":"{parent_id}"'
         if exchange.exception_type:
@@ -193,13 +197,13 @@ class RequestRecorder:
         return details
 
     def _make_record(self, method: str, endpoint: str, status_code: int) -> _Record:
-        settings = self._settings
+        settings = self.settings
         excluded = not settings.include_own_endpoints and self._is_own(endpoint)
         excluded = excluded or _matches(endpoint, settings.exclude_endpoints)
         measured = settings.enabled and not excluded
-        series = RequestSeries(self._metrics, method, endpoint, str(status_code)) if measured else None
+        series = RequestSeries(self.metrics, method, endpoint, str(status_code)) if measured else None
         quiet = excluded or _matches(endpoint, self._quiet_endpoints)
-        return _Record(endpoint, series, quiet, self._access_log.layout(method, endpoint, status_code))
+        return _Record(endpoint, series, quiet, self.access_log.layout(method, endpoint, status_code))
 
 
 def _while_alive(method: Callable[[], None]) -> Callable[[], None]:

@@ -9,7 +9,8 @@ from collections import Counter
 from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.web.exchange import Exchange, MiddlewareContext
+from ordinaut_ext_observability.web.exchange import Exchange
+from ordinaut_ext_observability.web.recorder import RequestRecorder
 
 NORMAL_CLOSURE = 1000
 NO_STATUS_RECEIVED = 1005
@@ -23,8 +24,8 @@ class WebSocketExchange(Exchange):
     _accepted_endpoint: str | None = None
     _close_code = 0
 
-    def __init__(self, context: MiddlewareContext, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(context, scope, receive, send)
+    def __init__(self, recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(recorder, scope, receive, send)
         self._messages: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
 
@@ -47,7 +48,7 @@ class WebSocketExchange(Exchange):
             elif kind == "websocket.accept":
                 message = self._begin(message, message.get("headers", []))
                 self._accepted_endpoint = self.endpoint()
-                self._context.metrics.websockets_open.labels(self._accepted_endpoint).inc()
+                self._recorder.metrics.websockets_open.labels(self._accepted_endpoint).inc()
             elif kind == "websocket.close":
                 refused = self._accepted_endpoint is None
                 self._close_code = REFUSED if refused else message.get("code") or NORMAL_CLOSURE
@@ -55,7 +56,7 @@ class WebSocketExchange(Exchange):
                 message = self._begin(message, message.get("headers"))
                 self._close_code = message["status"]
         except Exception:  # noqa: BLE001 - what the message lacks, the server says
-            self._context.count_error()
+            self._recorder.count_error()
         await self._send(message)
 
     def note_failure(self, error: BaseException) -> None:
@@ -63,12 +64,12 @@ class WebSocketExchange(Exchange):
         if self._close_code and isinstance(error, asyncio.CancelledError):
             return  # it was closed already
         self._close_code = self._close_code or INTERNAL_ERROR
-        self._context.metrics.http_exceptions.labels("WEBSOCKET", self.endpoint(), type(error).__name__).inc()
+        self._recorder.metrics.http_exceptions.labels("WEBSOCKET", self.endpoint(), type(error).__name__).inc()
 
     def abandon(self) -> None:
         """Record the connection, which has ended."""
         self.finished = True
-        metrics = self._context.metrics
+        metrics = self._recorder.metrics
         endpoint = self._accepted_endpoint
         if endpoint is None:
             endpoint = self.endpoint()

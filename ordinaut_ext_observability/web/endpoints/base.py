@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -30,7 +30,9 @@ from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
-from ordinaut_ext_observability.web.scrape import ScrapeService
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 
 Tier = Literal["public", "scrape", "operator"]
 
