@@ -19,7 +19,7 @@ from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.runtime.serving import make_context, make_management_server
 from ordinaut_ext_observability.version import __version__
-from ordinaut_ext_observability.web.addresses import AddressList
+from ordinaut_ext_observability.web.access import AddressList
 from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
 from ordinaut_ext_observability.web.mounting import Mounting
 from ordinaut_ext_observability.web.recorder import RequestRecorder

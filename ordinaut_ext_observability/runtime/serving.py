@@ -50,6 +50,7 @@ def make_context(
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
     """The port for scrapers and probes beside the host's own, whose endpoints answer from this context."""
     management = runtime.settings.management
+    context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
 
     def make_router() -> APIRouter:
         scrapes = ScrapeService(runtime.metrics, context.scrapes.foreign, runtime.merged.shown_registry)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 from collections import Counter
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -19,13 +21,16 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.settings.parts import AccessSettings
-from ordinaut_ext_observability.web.addresses import AddressList, network_of
+from ordinaut_ext_observability.settings.types import EVERYWHERE, Network
 from ordinaut_ext_observability.web.answers import Refusal
 
 REFUSALS_PER_MINUTE = 20  # of one network that are answered as such; further ones within the minute get a 429
 ALL_REFUSALS_PER_MINUTE = 300  # of all networks, however many addresses somebody has; so many are remembered, too
 LINES_PER_MINUTE = 60  # one a second is enough to see an attack, and no burden
 _WINDOW_SECONDS = 60.0
+_MAX_REMEMBERED_HOSTS = 1024
+_MAX_ADDRESS_LENGTH = 64  # an IPv6 address with its zone; behind a proxy it may be any text that a client wrote
+_IPV6_NETWORK_BITS = 64  # what one customer of a provider has at least
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
 
@@ -54,8 +59,7 @@ class AccessControl:
     def check_operator(self, request: Request, *, changes: bool) -> None:
         """Let an operator pass, who `changes` something or not, or raise `Refusal`.
 
-        404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another site's page,
-        429 after too many of these.
+        404 while no token is set, 401 for a wrong one, 403 for a change from another site's page, 429 after too many.
         """
         token = self.settings.operator_token
         if token is None:
@@ -120,3 +124,40 @@ def _same_origin(request: Request) -> bool:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+class AddressList:
+    """A setting's networks; whether an address is in one of them is remembered for 1024 addresses."""
+
+    def __init__(self, networks: tuple[Network, ...]) -> None:
+        self.is_everywhere = networks == EVERYWHERE
+        self._networks = networks
+        self._holds_host = lru_cache(_MAX_REMEMBERED_HOSTS)(self._look_up)
+
+    def holds(self, client: tuple[str, int] | None) -> bool:
+        """False for a client without an address, such as one on a Unix socket, unless every address is in."""
+        return self.is_everywhere or (client is not None and self._holds_host(client[0][:_MAX_ADDRESS_LENGTH]))
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network or address in network for network in self._networks)
+
+
+def network_of(host: str) -> str:
+    """The part of an address that one client cannot change at will: IPv4 as it is, of IPv6 the first 64 bits.
+
+    Text that is no address has the empty network.
+    """
+    try:
+        address = ipaddress.ip_address(host[:_MAX_ADDRESS_LENGTH])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.web.addresses import network_of
+from ordinaut_ext_observability.web.access import network_of
 
 MAX_CONNECTIONS = 256  # a quarter of the 1024 descriptors a process usually may have: the others are the host's
 MAX_CONNECTIONS_PER_NETWORK = 128  # half of all places, so that one address never takes those of others
@@ -36,7 +36,7 @@ _errors_only.parent = logging.getLogger("uvicorn.error")
 
 
 class BoundedConnection(H11Protocol):
-    """A connection of uvicorn's that makes room for itself, and can say when its time is over.
+    """A connection that makes room for itself and can say when its time is over.
 
     It is h11's, whatever else is installed: that reads one request at a time and bounds what it keeps of it.
     """
@@ -67,10 +67,7 @@ class BoundedConnection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def is_overdue(self, now: float) -> bool:
-        """Tell if the state it is in has lasted too long. To be asked now and then: it is here that steps are seen.
-
-        Bytes are no step: only a whole request is, and an answer read to its end.
-        """
+        """Tell if its state has lasted too long; asked now and then. Bytes are no step, whole messages are."""
         busy = self.is_answering() or self.unread_bytes() > 0
         if self._step != (self.cycle, busy):
             self._step, self._since = (self.cycle, busy), now

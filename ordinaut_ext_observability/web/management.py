@@ -1,7 +1,4 @@
-"""The management port: metrics and probes on a thread, a socket and an event loop of their own.
-
-Scrapers and probes reach it whatever the host's event loop, trusted-host check, IP bans or scopes do.
-"""
+"""The management port: metrics and probes on a thread of their own, whatever the host's loop, checks and bans do."""
 
 from __future__ import annotations
 
@@ -35,9 +32,7 @@ from ordinaut_ext_observability.web.connections import (
 
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
-
-_BACKLOG = 512
-"""Connections that wait in the system to be accepted: in a rush, a probe waits there for less than a second."""
+_BACKLOG = 512  # connections that wait to be accepted: in a rush, a probe waits there for less than a second
 
 
 @dataclass(eq=False)

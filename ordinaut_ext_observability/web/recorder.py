@@ -199,10 +199,10 @@ class RequestRecorder:
     def _make_record(self, method: str, endpoint: str, status_code: int) -> _Record:
         settings = self.settings
         excluded = not settings.include_own_endpoints and self._is_own(endpoint)
-        excluded = excluded or _matches(endpoint, settings.exclude_endpoints)
+        excluded = excluded or any(fnmatchcase(endpoint, pattern) for pattern in settings.exclude_endpoints)
         measured = settings.enabled and not excluded
         series = RequestSeries(self.metrics, method, endpoint, str(status_code)) if measured else None
-        quiet = excluded or _matches(endpoint, self._quiet_endpoints)
+        quiet = excluded or any(fnmatchcase(endpoint, pattern) for pattern in self._quiet_endpoints)
         return _Record(endpoint, series, quiet, self.access_log.layout(method, endpoint, status_code))
 
 
@@ -210,7 +210,3 @@ def _while_alive(method: Callable[[], None]) -> Callable[[], None]:
     """The method, as a function that does not keep its object: threads hold it, and the object leads to the host."""
     held = weakref.WeakMethod(method)
     return lambda: (alive := held()) and alive()
-
-
-def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(endpoint, pattern) for pattern in patterns)

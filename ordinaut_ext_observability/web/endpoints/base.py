@@ -36,11 +36,7 @@ if TYPE_CHECKING:
 
 Tier = Literal["public", "scrape", "operator"]
 
-_ERRORS: dict[Tier, tuple[int, ...]] = {
-    "public": (500,),
-    "scrape": (401, 403, 429, 500),
-    "operator": (401, 404, 429, 500),
-}
+_ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429), "operator": (401, 404, 429)}
 GET = ("GET",)
 READS, CHANGES = False, True
 """Values of `Endpoint.changes`."""
@@ -99,7 +95,7 @@ def add_endpoint(router: APIRouter, context: EndpointContext, endpoint: Endpoint
 
 def route_options(endpoint: Endpoint) -> dict[str, Any]:
     """The description of an endpoint, as FastAPI's routes take it."""
-    answers = {**dict.fromkeys(_ERRORS[endpoint.tier]), **endpoint.answers}
+    answers = {**dict.fromkeys((*_ERRORS[endpoint.tier], 500)), **endpoint.answers}
     return {
         "name": endpoint.path.strip("/").replace("/", "_") or "index",
         "summary": endpoint.description,
