@@ -13,7 +13,7 @@ import asyncpg
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.postgresql.connection import connect
 from ordinaut_ext_observability.postgresql.problems import concerns_statement
-from ordinaut_ext_observability.postgresql.url import asyncpg_url
+from ordinaut_ext_observability.postgresql.url import read_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Database:
             ValueError: it is not a URL of PostgreSQL's.
         """
         self._limits = limits or QueryLimits()
-        self._url = asyncpg_url(url)
+        self._url = read_url(url).url()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "ordinaut-observability"
 
 FAILURES = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""Errors that connecting can raise."""
+"""Errors of connecting: no server reached in time, a URL that is none or asks for what there is not, a refusal."""
 
 _TRY_NEXT = (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError)
 """After these the next server of a URL is tried, as libpq does; a wrong password is wrong everywhere."""
@@ -29,12 +29,7 @@ async def connect(url: str, *, timeout_seconds: float, answer_seconds: float) ->
     """Connect to the first server of the URL that is as its `target_session_attrs` asks.
 
     `timeout_seconds` is for all its servers together; a statement whose answer takes longer than `answer_seconds`
-    raises TimeoutError. An error has a note for each server: its name, and what it said.
-
-    Raises:
-        ValueError: it is not a URL of PostgreSQL's, or asks for what there is not.
-        OSError: no server can be reached, or none answers in time.
-        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: likewise, or it refuses us.
+    raises TimeoutError. Raises one of `FAILURES`, with a note for each server: its name, and what it said.
     """
     target = read_url(url)
     prefers_standby = target.parameters.get("target_session_attrs") == "prefer-standby" and len(target.servers) > 1

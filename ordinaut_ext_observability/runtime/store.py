@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.postgresql.url import shown_target
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import RelaySettings
@@ -90,7 +90,7 @@ def _shared_by_all(settings: Settings) -> str:
     url = settings.collectors.database_url
     if url is not None:
         with contextlib.suppress(ValueError):
-            return _LOCAL.sub("localhost:", shown_target(url.get_secret_value()))
+            return _LOCAL.sub("localhost:", read_url(url.get_secret_value()).shown())
     try:
         return os.getcwd()  # noqa: PTH109 - the text is all that is wanted
     except OSError:  # it was deleted
