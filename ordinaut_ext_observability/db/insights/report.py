@@ -25,7 +25,7 @@ from ordinaut_ext_observability.db.insights.views import (
     read_tables,
     read_transactions,
 )
-from ordinaut_ext_observability.postgresql.problems import postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import postgresql_problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""
