@@ -16,24 +16,15 @@ _BEGIN = "<!-- generated: settings -->"
 _END = "<!-- end of generated -->"
 
 
-def settings_table() -> str:
-    """The settings as a Markdown table."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    rows += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
-    return "\n".join(rows)
-
-
 def settings_page(current: str) -> str:
-    """The page about settings with its table brought up to date.
-
-    Raises:
-        ValueError: the marks around the table are missing.
-    """
+    """The page about settings with its table brought up to date; raises ValueError where its marks are missing."""
     before, begin, rest = current.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"docs/settings.md lacks the marks {_BEGIN} and {_END}")
-    return f"{before}{_BEGIN}\n{settings_table()}\n{_END}{after}"
+    table = ["| variable | default | meaning |", "|---|---|---|"]
+    table += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
+    return "\n".join([f"{before}{_BEGIN}", *table, f"{_END}{after}"])
 
 
 def metrics_reference(_current: str) -> str:
@@ -62,8 +53,8 @@ def _metric_row(metric: Declaration[AnyFamily]) -> str:
     meaning = metric.help.replace("|", "\\|").replace("<", "&lt;")
     if metric.kind == "gauge" and metric.merged_by == "sum":
         meaning += " Processes are added up."
-    if metric.source:
-        meaning += f" Read from `{metric.source}`."
+    if metric.source.table:
+        meaning += f" Read from `{metric.source.table}`."
     return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {', '.join(metric.label_names)} | {meaning} |"
 
 

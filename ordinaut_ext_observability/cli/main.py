@@ -175,9 +175,10 @@ def db(
     as_json: AsJson = False,
 ) -> None:
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
-    from ordinaut_ext_observability.cli.db import ask_report, print_report
+    from ordinaut_ext_observability.cli.db import ask_database, print_report
+    from ordinaut_ext_observability.db.insights.report import read_report
 
-    report = ask_report(_required(url), timeout, top)
+    report = ask_database(_required(url), timeout, partial(read_report, top=top))
     if as_json:
         typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
     else:
@@ -194,8 +195,7 @@ def advise(
     as_json: AsJson = False,
 ) -> None:
     """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
-    from ordinaut_ext_observability.cli.advise import advice_as_json, print_script
-    from ordinaut_ext_observability.cli.db import ask_database
+    from ordinaut_ext_observability.cli.db import advice_as_json, ask_database, print_script
     from ordinaut_ext_observability.db.insights.advice import read_advice
 
     read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)

@@ -14,7 +14,7 @@ from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.metrics.definitions import Metrics
+    from ordinaut_ext_observability.metrics.declarations import Metrics
     from ordinaut_ext_observability.metrics.family import Counter, Histogram
     from ordinaut_ext_observability.runtime.process import Runtime
 

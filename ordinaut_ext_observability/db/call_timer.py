@@ -7,15 +7,14 @@ kept.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeAlias
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement
 
-ResultT = TypeVar("ResultT")
+Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class CallTimer:
@@ -28,14 +27,7 @@ class CallTimer:
         self.aborted = False
         """The last statement failed on the server: inside a transaction, COMMIT would then roll back."""
 
-    async def run(
-        self,
-        statement: Statement | None,
-        call: Callable[..., Awaitable[ResultT]],
-        /,
-        *arguments: Any,
-        **options: Any,
-    ) -> ResultT:
+    async def run(self, statement: Statement | None, call: Call, /, *arguments: Any, **options: Any) -> Any:
         """Return or raise what the call does, and count it."""
         started = monotonic_seconds()
         try:
@@ -52,28 +44,22 @@ class CallTimer:
         # Only what the server reports has a severity; errors of the driver's own leave a transaction as it is.
         if getattr(error, "severity", None) or isinstance(error, TimeoutError | asyncio.CancelledError):
             self.aborted = True
-        self.metrics.record(statement, seconds)
-        self.metrics.record_error(statement, error)
+        self.metrics.record(statement, seconds, error)
 
 
 class Proxy:
-    """Behaves as the object it is given, but for the methods that are counted."""
+    """Behaves as the object it is given, but for the methods that a subclass has."""
 
-    __slots__ = ("_proxied",)
+    __slots__ = ("_statement", "_timer", "uninstrumented")
 
-    counted: ClassVar[frozenset[str]] = frozenset()
-    """Methods whose calls are counted, where this release of asyncpg has them."""
-
-    def __init__(self, proxied: Any) -> None:
-        self._proxied = proxied
+    def __init__(self, proxied: Any, timer: CallTimer, statement: Statement | None = None) -> None:
+        """`statement` is what the calls execute, where all execute the same."""
+        self.uninstrumented = proxied
+        self._timer = timer
+        self._statement = statement
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._proxied, name)
-        return functools.partial(self._count, name, value) if name in self.counted else value
+        return getattr(self.uninstrumented, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._proxied!r}>"
-
-    def _count(self, name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
-        """Call the counted method with this name; a proxy that has such overrides this."""
-        raise NotImplementedError
+        return f"<{type(self).__name__} {self.uninstrumented!r}>"

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import Any
+
+import asyncpg
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.call_timer import CallTimer, Proxy
-from ordinaut_ext_observability.db.definitions import TRANSACTION, DatabaseMetrics
+from ordinaut_ext_observability.db.call_timer import Call, CallTimer, Proxy
+from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement, usable_table
 
-_BY_TEXT = frozenset({"executemany", "fetch", "fetchmany", "fetchrow", "fetchval"})
-_BY_TABLE = frozenset({"copy_from_table", "copy_records_to_table", "copy_to_table"})
-_FIRST = ("query", "command", "table_name")
-"""Names of the first parameters of these."""
+_Describe = Callable[[Proxy, tuple[Any, ...], dict[str, Any]], Statement | None]
+
+_HAS_FETCHMANY = hasattr(asyncpg.Connection, "fetchmany")  # since asyncpg 0.30
+
+
+def _counted(name: str, describe: _Describe | None = None) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The method with this name, counted as the proxy's statement, or what `describe` makes of proxy and arguments."""
+
+    def call(self: Proxy, /, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+        statement = self._statement if describe is None else describe(self, arguments, options)
+        return self._timer.run(statement, getattr(self.uninstrumented, name), *arguments, **options)
+
+    return call
+
+
+def _by_text(self: Proxy, arguments: tuple[Any, ...], options: dict[str, Any]) -> Statement | None:
+    text = arguments[0] if arguments else options.get("query", options.get("command", ""))
+    return self._timer.metrics.statement(text)
+
+
+def _by_table(_: Proxy, arguments: tuple[Any, ...], options: dict[str, Any]) -> Statement:
+    return Statement("copy", usable_table(arguments[0] if arguments else options.get("table_name")))
+
+
+def _on_table(operation: str, statement: Statement | None) -> Statement:
+    """An operation with a statement that is on the table of this one."""
+    return Statement(operation, statement.table if statement is not None else "")
 
 
 class InstrumentedConnection(Proxy):
@@ -25,135 +50,107 @@ class InstrumentedConnection(Proxy):
         rows = await connection.fetch("SELECT id FROM task WHERE status = $1", "active")
     """
 
-    __slots__ = ("__weakref__", "_timer")
+    __slots__ = ("__weakref__",)
 
-    counted = _BY_TEXT | _BY_TABLE | {"copy_from_query"}
+    fetch = _counted("fetch", _by_text)
+    fetchrow = _counted("fetchrow", _by_text)
+    fetchval = _counted("fetchval", _by_text)
+    executemany = _counted("executemany", _by_text)
+    if _HAS_FETCHMANY:
+        fetchmany = _counted("fetchmany", _by_text)
+    copy_from_query = _counted("copy_from_query", lambda *given: _on_table("copy", _by_text(*given)))
+    copy_from_table = _counted("copy_from_table", _by_table)
+    copy_to_table = _counted("copy_to_table", _by_table)
+    copy_records_to_table = _counted("copy_records_to_table", _by_table)
 
     def __init__(self, connection: Any, metrics: DatabaseMetrics) -> None:
-        super().__init__(connection)
-        self._timer = CallTimer(metrics)
-
-    @property
-    def uninstrumented(self) -> Any:
-        """The connection as it was given."""
-        return self._proxied
+        super().__init__(connection, CallTimer(metrics))
 
     def execute(self, query: str, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        """Execute one or several statements; the status of the last."""
-        statement = self._timer.metrics.statement(query)
-        if statement is not None and statement.operation == TRANSACTION.operation:
+        timer = self._timer
+        statement = timer.metrics.statement(query)
+        if statement is not None and statement.operation == "transaction":
             return self._control(statement, query, *arguments, **options)
-        return self._timer.run(statement, self._proxied.execute, query, *arguments, **options)
+        return timer.run(statement, self.uninstrumented.execute, query, *arguments, **options)
 
     async def prepare(self, query: str, **options: Any) -> InstrumentedStatement:
         """Prepare a statement, which counts as an operation of its own."""
         statement = self._timer.metrics.statement(query)
-        prepared = await self._timer.run(_on_table("prepare", statement), self._proxied.prepare, query, **options)
-        return InstrumentedStatement(prepared, statement, self._timer)
+        prepared = await self._timer.run(_on_table("prepare", statement), self.uninstrumented.prepare, query, **options)
+        return InstrumentedStatement(prepared, self._timer, statement)
 
-    def cursor(self, query: str, *arguments: Any, **options: Any) -> InstrumentedCursorFactory:
+    def cursor(self, query: str, *arguments: Any, **options: Any) -> InstrumentedCursor:
         """Make a cursor, to be iterated over or awaited; it counts as one statement."""
-        factory = self._proxied.cursor(query, *arguments, **options)
-        return InstrumentedCursorFactory(factory, self._timer.metrics.statement(query), self._timer)
+        cursor = self.uninstrumented.cursor(query, *arguments, **options)
+        return InstrumentedCursor(cursor, self._timer, self._timer.metrics.statement(query))
 
     def transaction(self, **options: Any) -> InstrumentedTransaction:
-        """Make a transaction, or inside of one a savepoint."""
-        return InstrumentedTransaction(self._proxied.transaction(**options), self._proxied, self._timer)
-
-    def _count(
-        self, name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any
-    ) -> Coroutine[Any, Any, Any]:
-        # The first parameter of each is what it is counted by: the text of a statement or the name of a table.
-        first = arguments[0] if arguments else next((options[name] for name in _FIRST if name in options), "")
-        statement = (
-            Statement("copy", usable_table(first)) if name in _BY_TABLE else self._timer.metrics.statement(first)
-        )
-        if name == "copy_from_query":
-            statement = _on_table("copy", statement)
-        return self._timer.run(statement, call, *arguments, **options)
+        return InstrumentedTransaction(self.uninstrumented.transaction(**options), self._timer, self.uninstrumented)
 
     async def _control(self, statement: Statement, query: str, *arguments: Any, **options: Any) -> Any:
         """Execute what begins or ends a transaction by its text; the status says how it ended."""
-        status = await self._timer.run(statement, self._proxied.execute, query, *arguments, **options)
+        status = await self._timer.run(statement, self.uninstrumented.execute, query, *arguments, **options)
         # ROLLBACK is also what the server says of ROLLBACK TO a savepoint.
-        if status in {"COMMIT", "ROLLBACK"} and not self._proxied.is_in_transaction():
+        if status in {"COMMIT", "ROLLBACK"} and not self.uninstrumented.is_in_transaction():
             self._timer.metrics.record_transaction(committed=status == "COMMIT")
         return status
 
 
-class _StatementProxy(Proxy):
-    """Counts calls as executions of one statement."""
-
-    __slots__ = ("_statement", "_timer")
-
-    def __init__(self, proxied: Any, statement: Statement | None, timer: CallTimer) -> None:
-        super().__init__(proxied)
-        self._statement = statement
-        self._timer = timer
-
-
-class InstrumentedStatement(_StatementProxy):
+class InstrumentedStatement(Proxy):
     """Behaves as the prepared statement it is given, and counts its executions."""
 
     __slots__ = ()
 
-    counted = _BY_TEXT | {"explain"}
+    fetch = _counted("fetch")
+    fetchrow = _counted("fetchrow")
+    fetchval = _counted("fetchval")
+    executemany = _counted("executemany")
+    if _HAS_FETCHMANY:
+        fetchmany = _counted("fetchmany")
+    explain = _counted("explain", lambda self, *_: _on_table("explain", self._statement))
 
-    def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursorFactory:
-        """Make a cursor, to be iterated over or awaited."""
-        return InstrumentedCursorFactory(self._proxied.cursor(*arguments, **options), self._statement, self._timer)
-
-    def _count(
-        self, name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any
-    ) -> Coroutine[Any, Any, Any]:
-        statement = _on_table("explain", self._statement) if name == "explain" else self._statement
-        return self._timer.run(statement, call, *arguments, **options)
+    def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursor:
+        return InstrumentedCursor(self.uninstrumented.cursor(*arguments, **options), self._timer, self._statement)
 
 
 class InstrumentedTransaction(Proxy):
     """Behaves as the transaction it is given; a nested one, a savepoint, is not counted as a transaction."""
 
-    __slots__ = ("_begun", "_connection", "_timer")
+    __slots__ = ("_begun", "_connection")
 
-    def __init__(self, transaction: Any, connection: Any, timer: CallTimer) -> None:
+    def __init__(self, transaction: Any, timer: CallTimer, connection: Any) -> None:
         """`connection` is the one the transaction is on."""
-        super().__init__(transaction)
+        super().__init__(transaction, timer)
         self._connection = connection
-        self._timer = timer
         self._begun = False
         """This is a transaction, no savepoint, and under way."""
 
     async def __aenter__(self) -> Any:
-        return await self._begin(self._proxied.__aenter__)
+        return await self._begin(self.uninstrumented.__aenter__)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> Any:
-        return await self._end(self._proxied.__aexit__, kind, error, traceback, committing=kind is None)
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> Any:
+        return await self._end(self.uninstrumented.__aexit__, kind, *error, committing=kind is None)
 
     async def start(self) -> None:
-        """Enter the transaction or savepoint."""
-        await self._begin(self._proxied.start)
+        await self._begin(self.uninstrumented.start)
 
     async def commit(self) -> None:
-        """Leave the transaction or savepoint and keep its changes."""
-        await self._end(self._proxied.commit, committing=True)
+        await self._end(self.uninstrumented.commit, committing=True)
 
     async def rollback(self) -> None:
-        """Leave the transaction or savepoint and drop its changes."""
-        await self._end(self._proxied.rollback, committing=False)
+        await self._end(self.uninstrumented.rollback, committing=False)
 
-    async def _begin(self, call: Callable[..., Awaitable[Any]]) -> Any:
+    async def _begin(self, call: Call) -> Any:
         nested = self._in_transaction()
-        result = await self._timer.run(TRANSACTION, call)
+        result = await self._timer.run(self._timer.metrics.transaction, call)
         self._begun = not nested
         return result
 
-    async def _end(self, call: Callable[..., Awaitable[Any]], /, *arguments: Any, committing: bool) -> Any:
+    async def _end(self, call: Call, /, *arguments: Any, committing: bool) -> Any:
         # The server answers COMMIT with ROLLBACK where a statement failed, and asyncpg says nothing of it.
         committed = committing and not self._timer.aborted
         try:
-            return await self._timer.run(TRANSACTION, call, *arguments)
+            return await self._timer.run(self._timer.metrics.transaction, call, *arguments)
         except BaseException:
             committed = False
             raise
@@ -169,73 +166,54 @@ class InstrumentedTransaction(Proxy):
             return False
 
 
-class InstrumentedCursorFactory(_StatementProxy):
-    """Result of `cursor()`, to be iterated over or awaited."""
-
-    __slots__ = ()
-
-    def __aiter__(self) -> InstrumentedCursor:
-        return InstrumentedCursor(self._proxied.__aiter__(), self._statement, self._timer)
-
-    def __await__(self) -> Generator[Any, None, InstrumentedCursor]:
-        return InstrumentedCursor(self._proxied, self._statement, self._timer).open().__await__()
-
-
-class InstrumentedCursor(_StatementProxy):
-    """An open cursor, or the rows of one.
+class InstrumentedCursor(Proxy):
+    """Result of `cursor()`, to be iterated over or awaited, and then the rows or the open cursor.
 
     The time waited for rows is counted when there are no more or the cursor is dropped.
     """
 
-    __slots__ = ("_counted", "_seconds")
+    __slots__ = ("_seconds",)
 
-    counted = frozenset({"fetch", "fetchrow", "forward"})
+    def __init__(self, cursor: Any, timer: CallTimer, statement: Statement | None) -> None:
+        super().__init__(cursor, timer, statement)
+        self._seconds: float | None = None
+        """Time waited that is not counted yet; None before the first wait."""
 
-    def __init__(self, cursor: Any, statement: Statement | None, timer: CallTimer) -> None:
-        super().__init__(cursor, statement, timer)
-        self._seconds = 0.0
-        self._counted = True
+    def __await__(self) -> Generator[Any, None, InstrumentedCursor]:
+        return self._open().__await__()
 
-    async def open(self) -> Self:
-        """Await what is to become the cursor."""
-        self._proxied = await self._count("", _awaited, self._proxied)
-        return self
+    async def _open(self) -> InstrumentedCursor:
+        cursor = InstrumentedCursor(self.uninstrumented, self._timer, self._statement)
+        cursor.uninstrumented = await cursor._timed(lambda: self.uninstrumented)
+        return cursor
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> InstrumentedCursor:
+        rows = self.uninstrumented.__aiter__()
+        return self if rows is self.uninstrumented else InstrumentedCursor(rows, self._timer, self._statement)
 
     async def __anext__(self) -> Any:
-        return await self._count("", self._proxied.__anext__)
+        return await self._timed(self.uninstrumented.__anext__)
 
-    async def _count(self, _name: str, call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        return partial(self._timed, value) if name in {"fetch", "fetchrow", "forward"} else value
+
+    async def _timed(self, call: Call, /, *arguments: Any, **options: Any) -> Any:
         started = monotonic_seconds()
-        self._counted = False
+        before, self._seconds = self._seconds or 0.0, None
         try:
             result = await call(*arguments, **options)
         except BaseException as error:
-            self._seconds += monotonic_seconds() - started
-            if not isinstance(error, StopAsyncIteration):
-                self._counted = True
-                self._timer.failed(self._statement, self._seconds, error)
-            self._end()
+            seconds = before + monotonic_seconds() - started
+            if isinstance(error, StopAsyncIteration):
+                self._timer.metrics.record(self._statement, seconds)
+            else:
+                self._timer.failed(self._statement, seconds, error)
             raise
-        self._seconds += monotonic_seconds() - started
+        self._seconds = before + monotonic_seconds() - started
         self._timer.aborted = False
         return result
 
-    def _end(self) -> None:
-        if not self._counted:
-            self._timer.metrics.record(self._statement, self._seconds)
-        self._seconds, self._counted = 0.0, True
-
     def __del__(self) -> None:
-        self._end()
-
-
-def _on_table(operation: str, statement: Statement | None) -> Statement:
-    """An operation with a statement that is on the table of this one."""
-    return Statement(operation, statement.table if statement is not None else "")
-
-
-async def _awaited(factory: Any) -> Any:
-    return await factory
+        if self._seconds is not None:
+            self._timer.metrics.record(self._statement, self._seconds)

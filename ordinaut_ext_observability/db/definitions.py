@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement, describe_statement
-from ordinaut_ext_observability.db.watched_pools import WatchedPools
-from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.metrics.declarations.database import DatabaseClientMetrics
 
 MAX_TEXTS = 512
 """Statements whose description is kept by their text: 2 MB of texts at most, since each is cut."""
 
-CONNECTING = Statement("connect", "")
-TRANSACTION = Statement("transaction", "")
+MAX_POOLS = 64
+"""Pools watched at once; what a program has beyond is not read."""
+
+ReadUse = Callable[[Any], Mapping[str, int]]
+"""The connections of a pool by state (size, idle, used, max), without I/O; none of a pool that is closed."""
 
 
 class DatabaseMetrics(DatabaseClientMetrics):
@@ -21,44 +27,43 @@ class DatabaseMetrics(DatabaseClientMetrics):
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__(metrics.registry)
-        self._metrics = metrics
-        self._describe = lru_cache(MAX_TEXTS)(describe_statement)
-        self._durations = lru_cache(MAX_TEXTS)(lambda statement: self.query_seconds.labels(*statement))
-        self.engine_events: object = None
-        """The listener to SQLAlchemy's engines for these metrics, if there is one."""
-        self._commits = self.transactions.labels("commit")
-        self._rollbacks = self.transactions.labels("rollback")
-        self.pools = WatchedPools(metrics.database_connections, self.count_failure)
-        metrics.registry.refresh_with(self.pools.refresh)
+        self.count_failure = partial(metrics.count_internal_error, "database")
+        """Counts a failure of ours."""
+        self._statements: dict[str, Statement] = {}
+        self.transaction = Statement("transaction", "")
+        self.connecting = Statement("connect", "")
+        self._ended = {True: self.transactions.labels("commit"), False: self.transactions.labels("rollback")}
+        self._connections = metrics.database_connections
+        self._pools: WeakKeyDictionary[Any, tuple[str, ReadUse]] = WeakKeyDictionary()
+        metrics.registry.refresh_with(self._show_pools)
 
     def statement(self, text: str) -> Statement | None:
         """Tell what the statement with this text does; None where we failed to."""
         try:
-            return self._describe(text[: MAX_CHARACTERS + 1])  # the last one only says that there are more
+            return self._statements.get(text) or self._describe(text[: MAX_CHARACTERS + 1])
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             self.count_failure()
             return None
 
-    def record(self, statement: Statement | None, seconds: float) -> None:
-        """Count one execution, however it ended."""
+    def record(self, statement: Statement | None, seconds: float | None, error: BaseException | None = None) -> None:
+        """Count one execution, and how it failed if it did; without a time, the failure alone."""
+        if statement is None:
+            return
         try:
-            if statement is not None:
-                self._durations(statement).observe(seconds)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.count_failure()
-
-    def record_error(self, statement: Statement | None, error: BaseException) -> None:
-        """Count an execution that ended with an exception."""
-        try:
-            if statement is not None:
-                self.query_errors.labels(*statement, type(error).__name__).inc()
+            if seconds is not None:
+                duration = statement.duration
+                if duration is None:
+                    duration = statement.duration = self.query_seconds.labels(statement.operation, statement.table)
+                duration.observe(seconds)
+            if error is not None:
+                self.query_errors.labels(statement.operation, statement.table, type(error).__name__).inc()
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             self.count_failure()
 
     def record_transaction(self, *, committed: bool) -> None:
         """Count a transaction that ended."""
         try:
-            (self._commits if committed else self._rollbacks).inc()
+            self._ended[committed].inc()
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             self.count_failure()
 
@@ -69,10 +74,40 @@ class DatabaseMetrics(DatabaseClientMetrics):
             if isinstance(error, TimeoutError):
                 self.pool_timeouts.labels(pool).inc()
             elif error is not None:
-                self.record_error(CONNECTING, error)
+                self.record(self.connecting, None, error)
         except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
             self.count_failure()
 
-    def count_failure(self) -> None:
-        """Count a failure of ours."""
-        self._metrics.count_internal_error("database")
+    def watch_pool(self, name: str, pool: object, read_use: ReadUse) -> None:
+        """Show this pool's use from now on, added to that of others of its name; it is not kept alive."""
+        if pool not in self._pools and len(self._pools) < MAX_POOLS:
+            self._pools[pool] = (name, read_use)
+
+    def unwatch_pools(self, read_use: ReadUse) -> None:
+        """Leave the pools alone that are read with this."""
+        for pool, (_, reads) in self._watched():
+            if reads == read_use:
+                self._pools.pop(pool, None)
+
+    def _describe(self, beginning: str) -> Statement:
+        """Describe the statement that begins so; its last character only says that there are more."""
+        known = self._statements.get(beginning)
+        if known is None:
+            if len(self._statements) >= MAX_TEXTS:
+                self._statements = {}
+            known = self._statements[beginning] = describe_statement(beginning)
+        return known
+
+    def _show_pools(self) -> None:
+        try:
+            counts: Counter[tuple[str, ...]] = Counter()
+            for pool, (name, read_use) in self._watched():
+                counts.update({(name, state): count for state, count in read_use(pool).items()})
+            self._connections.replace(counts)
+        except Exception:  # noqa: BLE001 - a scrape is answered whatever a pool is up to
+            self.count_failure()
+
+    def _watched(self) -> list[tuple[Any, tuple[str, ReadUse]]]:
+        # Not `items()`, which fails when another thread adds a pool meanwhile.
+        pools = [reference() for reference in self._pools.keyrefs()]
+        return [(pool, self._pools[pool]) for pool in pools if pool in self._pools]

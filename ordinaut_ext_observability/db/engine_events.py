@@ -1,8 +1,4 @@
-"""The host's SQLAlchemy engines, synchronous and asynchronous, measured through SQLAlchemy's own events.
-
-Nothing of ours is imported by SQLAlchemy and SQLAlchemy is never imported by us: where the host has not, there is
-nothing to measure.
-"""
+"""The host's SQLAlchemy engines, measured through SQLAlchemy's events; without SQLAlchemy nothing is."""
 
 from __future__ import annotations
 
@@ -15,9 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.definitions import CONNECTING, TRANSACTION, DatabaseMetrics
+from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement
-from ordinaut_ext_observability.db.watched_pools import PoolUse
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, ExceptionContext, ExecutionContext
@@ -27,19 +22,17 @@ OnQueued = Callable[[str], None]
 MAX_TASKS = 10_000
 """Tasks remembered per transaction."""
 
-_QUEUEING = Statement("insert", "due_work")
+_QUEUE = "due_work"
 
 # SQLAlchemy numbers a parameter's name when a statement has several rows: task_id_m1, task_id__1.
 _TASK_PARAMETER = re.compile(r"task_id(?:_[m_]?\d+)?")
 
 # The columns of an INSERT, up to the values of its first row; quantifiers are possessive, names hold no parentheses.
-_COLUMNS = re.compile(rf'\b{_QUEUEING.table}"?+\s*+\(([^()]{{1,1000}}+)\)\s*+VALUES\b', re.IGNORECASE)
+_COLUMNS = re.compile(rf'\b{_QUEUE}"?+\s*+\(([^()]{{1,1000}}+)\)\s*+VALUES\b', re.IGNORECASE)
 
 
 def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = None) -> EngineEvents | None:
     """Measure every engine there is and will be; None where SQLAlchemy is not imported, or cannot be listened to.
-
-    Called again with the same metrics, this returns the same and changes nothing but `on_queued`, if it is given.
 
     `on_queued` is called with the id of each task for which a row was put into `due_work`, once per transaction, in the
     thread and before the COMMIT of that transaction; it must be quick. A row that was taken back by a rollback to a
@@ -47,14 +40,17 @@ def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = No
     """
     if "sqlalchemy.engine" not in sys.modules:
         return None
-    events = metrics.engine_events
-    if not isinstance(events, EngineEvents):
-        events = EngineEvents(metrics)
-        if not events.listen():
-            return None
-        metrics.engine_events = events
-    if on_queued is not None:
-        events.on_queued = on_queued
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    events = EngineEvents(metrics, on_queued)
+    try:
+        for name, listener in events.listeners().items():
+            event.listen(Engine, name, listener)
+    except Exception:  # noqa: BLE001 - an SQLAlchemy we do not know: the host goes on unmeasured
+        metrics.count_failure()
+        events.remove()
+        return None
     return events
 
 
@@ -72,46 +68,28 @@ def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
 
 
 class EngineEvents:
-    """Listens to all engines until it is removed."""
+    """Measures all engines until it is removed."""
 
-    def __init__(self, metrics: DatabaseMetrics) -> None:
+    def __init__(self, metrics: DatabaseMetrics, on_queued: OnQueued | None) -> None:
         self.metrics = metrics
-        self.on_queued: OnQueued | None = None
+        self.on_queued = on_queued
         # On the execution context, which is made for each statement; each listener has a name of its own.
         self._started = f"_ordinaut_started_{id(self):x}"
         self._queued: weakref.WeakKeyDictionary[Connection, dict[str, None]] = weakref.WeakKeyDictionary()
 
-    def listen(self) -> bool:
-        """Begin; whether that worked."""
-        from sqlalchemy import event
-        from sqlalchemy.engine import Engine
-
-        try:
-            for name, listener in self._listeners().items():
-                event.listen(Engine, name, listener)
-        except Exception:  # noqa: BLE001 - an SQLAlchemy we do not know: the host goes on unmeasured
-            self.metrics.count_failure()
-            self.remove()
-            return False
-        return True
-
     def remove(self) -> None:
-        """Take every listener away.
-
-        Best called when no statement is running: SQLAlchemy does not lock its lists of listeners.
-        """
+        """Take every listener away; best while no statement runs, since SQLAlchemy does not lock its lists of them."""
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
 
-        for name, listener in self._listeners().items():
+        for name, listener in self.listeners().items():
             if event.contains(Engine, name, listener):
                 event.remove(Engine, name, listener)
         self._queued.clear()
-        self.metrics.pools.unwatch(_use)
-        if self.metrics.engine_events is self:
-            self.metrics.engine_events = None
+        self.metrics.unwatch_pools(_use)
 
-    def _listeners(self) -> dict[str, Callable[..., None]]:
+    def listeners(self) -> dict[str, Callable[..., None]]:
+        """The listener to each of SQLAlchemy's events."""
         return {
             "engine_connect": self._connected,
             "before_cursor_execute": self._before,
@@ -126,38 +104,38 @@ class EngineEvents:
     @_harmless
     def _connected(self, connection: Connection) -> None:
         engine = connection.engine
-        if engine.pool not in self.metrics.pools:
-            self.metrics.pools.watch("async" if engine.dialect.is_async else "sync", engine.pool, _use)
+        self.metrics.watch_pool("async" if engine.dialect.is_async else "sync", engine.pool, _use)
 
-    @_harmless
+    # The two that run for every statement catch their failures themselves, which is faster.
+
     def _before(self, _connection: Any, _cursor: Any, _text: str, _parameters: Any, context: Any, _many: Any) -> None:
-        if context is not None:
-            setattr(context, self._started, monotonic_seconds())
+        try:
+            if context is not None:
+                setattr(context, self._started, monotonic_seconds())
+        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
+            self.metrics.count_failure()
 
-    @_harmless
-    def _after(
-        self,
-        connection: Connection,
-        cursor: Any,
-        text: str,
-        parameters: Any,
-        context: ExecutionContext | None,
-        executemany: bool,  # noqa: FBT001 - SQLAlchemy calls by position
-    ) -> None:
-        if self._record(text, context) == _QUEUEING:
-            # By their names, whatever the driver's way of passing parameters is, where SQLAlchemy made the text.
-            rows = getattr(context, "compiled_parameters", None) or (parameters if executemany else [parameters])
-            self._remember(connection, cursor, text, rows, context)
+    def _after(self, connection: Connection, cursor: Any, text: str, parameters: Any, context: Any, many: Any) -> None:
+        try:
+            statement = self._record(text, context)
+            if statement is not None and statement.table == _QUEUE and statement.operation == "insert":
+                # By their names, whatever the driver's way of passing them is, where SQLAlchemy made the text.
+                rows = getattr(context, "compiled_parameters", None) or (parameters if many else [parameters])
+                self._remember(connection, cursor, text, rows, context)
+        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
+            self.metrics.count_failure()
 
     @_harmless
     def _failed(self, failure: ExceptionContext) -> None:
-        statement: Statement | None = CONNECTING if failure.connection is None else TRANSACTION
+        statement: Statement | None
         if (text := failure.statement) is not None:
             statement = self._record(text, failure.execution_context) or self.metrics.statement(text)
+        else:
+            statement = self.metrics.connecting if failure.connection is None else self.metrics.transaction
         error = failure.original_exception
         if type(error).__module__.startswith("sqlalchemy.dialects.") and error.__cause__ is not None:
             error = error.__cause__  # what asyncpg raised, around which SQLAlchemy puts an error of its own
-        self.metrics.record_error(statement, error)
+        self.metrics.record(statement, None, error)
 
     @_harmless
     def _committing(self, connection: Connection, *_: Any) -> None:
@@ -173,9 +151,10 @@ class EngineEvents:
 
     def _record(self, text: str, context: ExecutionContext | None) -> Statement | None:
         """Count the statement, if it was begun under our eyes."""
-        started = context.__dict__.pop(self._started, None) if context is not None else None
+        started = getattr(context, self._started, None)
         if started is None:
             return None
+        setattr(context, self._started, None)
         statement = self.metrics.statement(text)
         self.metrics.record(statement, monotonic_seconds() - started)
         return statement
@@ -183,10 +162,10 @@ class EngineEvents:
     def _remember(self, connection: Connection, cursor: Any, text: str, rows: Any, context: Any) -> None:
         """Keep the ids of the tasks that an INSERT queued."""
         seen = f"{self._started}_queued"
-        if self.on_queued is None or cursor.rowcount == 0 or seen in context.__dict__:
+        if self.on_queued is None or cursor.rowcount == 0 or hasattr(context, seen):
             return
         # When rows are sent in batches, each batch's event has all rows.
-        context.__dict__[seen] = True
+        setattr(context, seen, True)
         tasks = self._queued.setdefault(connection, {})
         tasks.update(dict.fromkeys(islice(queued_tasks(text, rows), MAX_TASKS - len(tasks))))
 
@@ -207,13 +186,10 @@ def queued_tasks(statement: str, rows: Iterable[Any]) -> Iterator[str]:
         yield from (str(value) for value in values if value is not None)
 
 
-def _use(pool: Any) -> PoolUse | None:
-    """The connections of a pool that keeps a number of them; None of another one."""
+def _use(pool: Any) -> dict[str, int]:
+    """The connections of a pool that keeps a number of them; none of another one."""
     if not hasattr(pool, "checkedout"):
-        return None
-    overflow = getattr(pool, "_max_overflow", -1)
-    return PoolUse(
-        idle=max(0, pool.checkedin()),
-        used=max(0, pool.checkedout()),
-        max=pool.size() + overflow if overflow >= 0 else None,
-    )
+        return {}
+    idle, used, overflow = max(0, pool.checkedin()), max(0, pool.checkedout()), getattr(pool, "_max_overflow", -1)
+    use = {"size": idle + used, "idle": idle, "used": used}
+    return use | {"max": pool.size() + overflow} if overflow >= 0 else use

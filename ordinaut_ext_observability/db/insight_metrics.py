@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS, DatabaseServerMetrics
+from ordinaut_ext_observability.metrics.declarations.database import MAX_STATEMENTS, DatabaseServerMetrics
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.registry import Registry
 
@@ -16,7 +16,6 @@ _OF_PARTS = {
     "xid_age": ("xid_age", "server_age"),
     "cache_hit_ratio": ("server", "cache_hit_ratio"),
     "max_connections": ("server", "usable_connections"),
-    "active": ("connections", "active"),
     "longest_transaction": ("longest", "transaction_seconds"),
     "longest_query": ("longest", "query_seconds"),
     "longest_idle": ("longest", "idle_in_transaction_seconds"),
@@ -46,10 +45,12 @@ class InsightMetrics(DatabaseServerMetrics):
         for name, (part_name, field) in _OF_PARTS.items():
             part = getattr(report, part_name)
             self._show(name, {} if part is None else {(): getattr(part, field)})
-        self._show("backends", _by_name({} if report.connections is None else report.connections.by_state))
+        states = {} if report.connections is None else report.connections.by_state
+        self._show("active", {} if report.connections is None else {(): states.get("active", 0)})
+        self._show("backends", {(state,): number for state, number in states.items()})
         tables = () if report.tables is None else report.tables.found
         for name, field in _OF_TABLES.items():
-            self._show(name, _by_name({table.name: getattr(table, field) for table in tables}))
+            self._show(name, {(table.name,): getattr(table, field) for table in tables})
         if (server := report.server) is not None:
             self._follow(self.transactions, {("commit",): server.commits, ("rollback",): server.rollbacks})
             self._follow(self.deadlocks, {(): server.deadlocks})
@@ -57,12 +58,12 @@ class InsightMetrics(DatabaseServerMetrics):
             self._follow(self.blocks, {("cache",): server.blocks_from_cache, ("disk",): server.blocks_from_disk})
         if report.statements is not None:
             top = report.statements.top[:MAX_STATEMENTS]
-            self._follow(self.statement_seconds, _by_name({statement.id: statement.seconds for statement in top}))
-            self._follow(self.statement_calls, _by_name({statement.id: statement.calls for statement in top}))
+            self._follow(self.statement_seconds, {(statement.id,): statement.seconds for statement in top})
+            self._follow(self.statement_calls, {(statement.id,): statement.calls for statement in top})
 
     def clear(self) -> None:
         """Show no values any more: they would age, and another process reads the database now. Counters stay."""
-        for name in ("backends", *_OF_PARTS, *_OF_TABLES):
+        for name in ("active", "backends", *_OF_PARTS, *_OF_TABLES):
             self._show(name, {})
         self._last.clear()
 
@@ -83,7 +84,3 @@ class InsightMetrics(DatabaseServerMetrics):
             if (before := last.get(labels)) is not None:
                 child.inc(count - before if count >= before else count)
         self._last[counter.name] = counts
-
-
-def _by_name(values: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    return {(name,): value for name, value in values.items()}

@@ -2,82 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from types import TracebackType
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.call_timer import Proxy
+from ordinaut_ext_observability.db.call_timer import CallTimer, Proxy
 from ordinaut_ext_observability.db.connection import InstrumentedConnection
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
-from ordinaut_ext_observability.db.watched_pools import PoolUse
 
 
 class InstrumentedPool(Proxy):
     """Behaves as the pool it is given."""
 
-    __slots__ = ("__weakref__", "_metrics", "_name")
-
-    counted = InstrumentedConnection.counted | {"execute"}
+    __slots__ = ("__weakref__", "_name")
 
     def __init__(self, pool: Any, metrics: DatabaseMetrics, name: str = "asyncpg") -> None:
-        super().__init__(pool)
-        self._metrics = metrics
+        super().__init__(pool, CallTimer(metrics))
         self._name = name
-        metrics.pools.watch(name, self, _use)
+        metrics.watch_pool(name, self, _use)
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        return partial(self._on_connection, name) if name in vars(InstrumentedConnection) else value
 
     def acquire(self, **options: Any) -> InstrumentedAcquisition:
-        """Take a connection, by `await` or by `async with`."""
-        return InstrumentedAcquisition(self._proxied.acquire(**options), self._metrics, self._name)
+        return InstrumentedAcquisition(self.uninstrumented.acquire(**options), self._timer.metrics, self._name)
 
     async def release(self, connection: Any, **options: Any) -> None:
-        """Give a connection back."""
         if isinstance(connection, InstrumentedConnection):
             connection = connection.uninstrumented
-        await self._proxied.release(connection, **options)
+        await self.uninstrumented.release(connection, **options)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
-        await self._proxied
+        await self.uninstrumented
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._proxied.close()
+    async def __aexit__(self, *error: object) -> None:
+        await self.uninstrumented.close()
 
-    async def _count(self, name: str, _call: Callable[..., Awaitable[Any]], /, *arguments: Any, **options: Any) -> Any:
+    async def _on_connection(self, name: str, /, *arguments: Any, **options: Any) -> Any:
         async with self.acquire() as connection:
             return await getattr(connection, name)(*arguments, **options)
 
 
+@dataclass(slots=True)
 class InstrumentedAcquisition:
     """Result of `acquire()`, to be awaited or entered."""
 
-    __slots__ = ("_acquisition", "_metrics", "_name")
-
-    def __init__(self, acquisition: Any, metrics: DatabaseMetrics, name: str) -> None:
-        self._acquisition = acquisition
-        self._metrics = metrics
-        self._name = name
+    _acquisition: Any
+    _metrics: DatabaseMetrics
+    _name: str
 
     def __await__(self) -> Generator[Any, None, InstrumentedConnection]:
-        return self._acquire(entering=False).__await__()
+        return self._acquire(self._acquisition).__await__()
 
     async def __aenter__(self) -> InstrumentedConnection:
-        return await self._acquire(entering=True)
+        return await self._acquire(self._acquisition.__aenter__())
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._acquisition.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._acquisition.__aexit__(*error)
 
-    async def _acquire(self, *, entering: bool) -> InstrumentedConnection:
+    async def _acquire(self, acquiring: Awaitable[Any]) -> InstrumentedConnection:
         started = monotonic_seconds()
         try:
-            connection = await (self._acquisition.__aenter__() if entering else self._acquisition)
+            connection = await acquiring
         except BaseException as error:
             self._metrics.record_wait(self._name, monotonic_seconds() - started, error)
             raise
@@ -85,8 +78,8 @@ class InstrumentedAcquisition:
         return InstrumentedConnection(connection, self._metrics)
 
 
-def _use(pool: InstrumentedPool) -> PoolUse | None:
+def _use(pool: InstrumentedPool) -> dict[str, int]:
     if pool.is_closing():
-        return None
+        return {}
     idle, size = pool.get_idle_size(), pool.get_size()
-    return PoolUse(idle=idle, used=size - idle, max=pool.get_max_size())
+    return {"size": size, "idle": idle, "used": size - idle, "max": pool.get_max_size()}

@@ -7,8 +7,9 @@ one of `OPERATIONS`, the table a name in a place where the grammar has a table's
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
+from ordinaut_ext_observability.metrics.family import HistogramChild
 from ordinaut_ext_observability.scrub.sql import QUOTED, SYMBOL, read_tokens
 
 MAX_CHARACTERS = 4096
@@ -42,13 +43,16 @@ _UNICODE_ESCAPE = re.compile(r"\\(?:(\\)|([0-9a-fA-F]{4})|\+([0-9a-fA-F]{6}))")
 _TO_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 
-class Statement(NamedTuple):
+@dataclass(slots=True)
+class Statement:
     """Operation and table of a statement."""
 
     operation: str
     table: str
     """The first one named that is no common table expression, in the statement itself or else in those expressions;
     empty when there is none or it cannot be told."""
+    duration: HistogramChild | None = field(default=None, compare=False, repr=False)
+    """The series its executions are counted in, once there is one."""
 
 
 def describe_statement(text: str) -> Statement:
@@ -71,9 +75,7 @@ def describe_statement(text: str) -> Statement:
 
 def usable_table(name: object) -> str:
     """The part of a table's name that a label takes, or nothing."""
-    if not isinstance(name, str):
-        return ""
-    cut = name[:MAX_TABLE_LENGTH]
+    cut = name[:MAX_TABLE_LENGTH] if isinstance(name, str) else ""
     return cut if cut.isprintable() else ""
 
 
@@ -141,7 +143,10 @@ def _after_with(tokens: list[str], at: int) -> int:
 
 
 def _first_table(tokens: list[str], start: int, end: int, expressions: set[str]) -> str:
-    """The first table named between these tokens; FROM and JOIN may name functions and expressions as well."""
+    """The first table named between these tokens; FROM and JOIN may name functions and expressions as well.
+
+    FROM after DISTINCT is a comparison's, a SELECT has columns in between.
+    """
     in_query = [True]
     """An entry for the statement and each of the open parentheses: FROM in those of a function is no clause."""
     for at in range(start, end):
@@ -157,7 +162,7 @@ def _first_table(tokens: list[str], start: int, end: int, expressions: set[str])
                 name, _, _ = _name_after(tokens, at)
                 if name:
                     return name
-        elif word == "join" or (word == "from" and in_query[-1] and not _compares(tokens, at)):
+        elif word == "join" or (word == "from" and in_query[-1] and tokens[at - 1] != "distinct"):
             name, following, is_qualified = _name_after(tokens, at)
             if name and following not in {"(", "from"} and (is_qualified or name not in expressions):
                 return name
@@ -175,8 +180,3 @@ def _name_after(tokens: list[str], at: int) -> tuple[str, str, bool]:
         is_qualified = True
     name = "" if tokens[at] in _QUERY else _identifier(tokens[at])
     return ("" if tokens[at + 1] == _CUT else name), tokens[at + 1], is_qualified
-
-
-def _compares(tokens: list[str], at: int) -> bool:
-    """Tell whether this FROM is the one of IS [NOT] DISTINCT FROM."""
-    return tokens[at - 1] == "distinct" and tokens[at - 2] in {"is", "not"}

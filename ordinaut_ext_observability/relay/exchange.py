@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.entries import (

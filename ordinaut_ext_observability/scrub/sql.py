@@ -12,7 +12,6 @@ from collections.abc import Iterator
 MAX_SHOWN = 300
 """Longest statement shown, in characters."""
 
-
 WORD, SYMBOL, LITERAL, QUOTED, PARAMETER, UNSURE = range(1, 7)
 """Kinds of tokens: a literal is a number or a string, a quoted one a name in double quotes.
 

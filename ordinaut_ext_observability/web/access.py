@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.addresses import AddressList, network_of
 from ordinaut_ext_observability.web.answers import Refusal

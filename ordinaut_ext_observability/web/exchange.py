@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import Headers, RequestIdReader
 from ordinaut_ext_observability.web.route_templates import EndpointResolver

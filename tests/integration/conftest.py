@@ -17,7 +17,7 @@ import pytest
 from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.relay import MergedProcesses

@@ -17,7 +17,7 @@ from ordinaut_ext_observability.collectors.collector import ExtraQuery
 from ordinaut_ext_observability.collectors.connection import Database, instant
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.collectors.queue import read_queue
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import collect, make_collector
 

@@ -15,7 +15,7 @@ from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings
@@ -25,7 +25,7 @@ _BEFORE_THE_START = """
 import sys
 from types import SimpleNamespace
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import CollectorThread
 from ordinaut_ext_observability.settings.parts import CollectorSettings

@@ -12,7 +12,7 @@ import pytest
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insights.advice import Advice, read_advice
 from ordinaut_ext_observability.db.insights.indexes import read_indexes, redundant
-from ordinaut_ext_observability.db.insights.session import read_only_session
+from ordinaut_ext_observability.db.insights.queries import read_only_session
 
 
 FILL = """

@@ -13,11 +13,11 @@ import pytest
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
-from ordinaut_ext_observability.db.insights.queries import read_row
+from ordinaut_ext_observability.db.insights.queries import read_row, read_rows
 from ordinaut_ext_observability.db.insights.report import Report, read_parts
-from ordinaut_ext_observability.db.insights.session import read_only_session
-from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Longest, read_connections, read_transactions
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.db.insights.queries import read_only_session
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Longest, Transaction, read_connections
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SECRET = "hunter2secret"
@@ -168,7 +168,7 @@ def test_idle_transaction_is_measured_and_shown_without_values(database_url: str
             await opened.run("forgotten", f"BEGIN; SELECT '{SECRET}'")
             found = await read_row(Longest, "longest", connection)
             assert 0 < found.idle_in_transaction_seconds <= found.transaction_seconds < 10
-            (transaction,) = await read_transactions(connection)
+            (transaction,) = await read_rows(Transaction, "transactions", connection, 10)
             assert (transaction.application, transaction.state) == ("forgotten", "idle in transaction")
             assert transaction.query == "BEGIN; SELECT ?"
             connections = await read_connections(connection)

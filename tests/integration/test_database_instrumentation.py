@@ -59,7 +59,7 @@ def test_newer_methods_are_there_where_asyncpg_has_them(connected: Any, measured
         statement = await connection.prepare("SELECT id FROM item WHERE id = $1")
         counted = 0
         for ours, query in ((connection, ("DELETE FROM item WHERE id = $1 RETURNING id",)), (statement, ())):
-            assert hasattr(ours, "fetchmany") == hasattr(ours._proxied, "fetchmany")
+            assert hasattr(ours, "fetchmany") == hasattr(ours.uninstrumented, "fetchmany")
             if hasattr(ours, "fetchmany"):
                 assert [row["id"] for row in await ours.fetchmany(*query, [(3,), (4,)])] == [3, 4][: len(query) * 2]
                 counted += 1
@@ -176,6 +176,10 @@ def test_cursors_count_as_one_statement(connected: Any, measured: Any) -> None:
                 raise AssertionError(row)
             async for _ in connection.cursor("SELECT item.id FROM agent RIGHT JOIN item ON true"):
                 break
+            twice = connection.cursor("SELECT count(*) FROM due_work")
+            assert [[row["count"] async for row in twice] for _ in range(2)] == [[0], [0]]
+            rows = aiter(twice)
+            assert aiter(rows) is rows
             cursor = await connection.cursor("DELETE FROM item WHERE id > $1 RETURNING id", 190)
             assert len(await cursor.fetch(5)) == 5
             assert await cursor.forward(3) == 3
@@ -189,6 +193,7 @@ def test_cursors_count_as_one_statement(connected: Any, measured: Any) -> None:
     assert counted["select", "item"] == 1
     assert counted["select", "task"] == 1
     assert counted["select", "agent"] == 1
+    assert counted["select", "due_work"] == 2
     assert counted["delete", "item"] == 1
     assert measured.errors() == {}
 

@@ -11,8 +11,8 @@ import pytest
 
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insights.report import Report, read_parts
-from ordinaut_ext_observability.db.insights.session import read_only_session
-from ordinaut_ext_observability.db.insights.statements import read_statements
+from ordinaut_ext_observability.db.insights.queries import read_only_session
+from ordinaut_ext_observability.db.insights.views import read_statements
 
 SECRET = "hunter2secret"
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ordinaut_ext_observability.cli.main import app
 from ordinaut_ext_observability.db.insights.report import read_report
-from ordinaut_ext_observability.db.insights.session import read_only_session
+from ordinaut_ext_observability.db.insights.queries import read_only_session
 
 SECRET = "hunter2secret"
 
@@ -261,13 +261,13 @@ def test_server_that_does_not_answer_is_2(free_port: Callable[[], int]) -> None:
 
 
 def test_connection_that_breaks_is_2_and_one_line(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ordinaut_ext_observability.cli import db as command
+    from ordinaut_ext_observability.db.insights import report
 
     async def broken(connection: Any, top: int) -> None:
         await execute(database_url, f"SELECT pg_terminate_backend({connection.get_server_pid()}, 5000)")
         await read_report(connection, top)
 
-    monkeypatch.setattr(command, "read_report", broken)
+    monkeypatch.setattr(report, "read_report", broken)
     shown = Shown("db", database_url)
     assert (shown.status, len(shown.lines)) == (2, 1)
     assert shown.text.rstrip().endswith(": the connection broke")

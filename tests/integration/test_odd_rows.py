@@ -14,7 +14,7 @@ from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
 from tests.collectors import collect, make_collector
 from ordinaut_ext_observability.collectors.reader import LEADERS
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 AGENT = uuid.UUID(int=1)

@@ -21,7 +21,7 @@ from ordinaut_ext_observability.collectors.facts import Collected, GroupFacts
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import states_of
 

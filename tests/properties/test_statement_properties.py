@@ -35,7 +35,8 @@ comments = st.sampled_from([f"/* FROM {SECRET} */", f"/* /* */ FROM {SECRET} */"
 
 @given(statements)
 def test_every_text_has_a_description_of_the_bounded_alphabet(text: str) -> None:
-    operation, table = describe_statement(text)
+    described = describe_statement(text)
+    operation, table = described.operation, described.table
     assert operation in OPERATIONS
     assert len(table) <= MAX_TABLE_LENGTH
     assert table.isprintable()

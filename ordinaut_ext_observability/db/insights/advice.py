@@ -12,8 +12,9 @@ import asyncpg
 
 from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, read_indexes, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
-from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
+from ordinaut_ext_observability.db.insights.queries import Connection, read_row
 from ordinaut_ext_observability.db.insights.views import Server, TableUsage, read_tables
+from ordinaut_ext_observability.postgresql.connection import concerns_statement
 
 MIN_ROWS = 10_000
 """A table below this is read as a whole within a few milliseconds."""
@@ -27,9 +28,8 @@ MAX_SHARE = 0.1
 MIN_SORTED_ROWS = 1_000
 """Below this, finding the rows by one index and sorting them costs next to nothing."""
 
-
 _SOME_TASK = "(SELECT id FROM task LIMIT 1)"
-"""A task of which the planner has to assume that it is like all others."""
+"""Planned in place of a parameter: a task of which the planner has to assume that it is like all others."""
 
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -44,19 +44,9 @@ class Candidate:
     serves: str
     """The ones that run the statement, and when."""
     statement: str
-    """The part of the statement that looks for rows; planned, never run."""
+    """The part of the statement that looks for rows; planned, never run. `$1` is a task's id."""
     predicate: str = ""
     """The predicate of a partial index, as PostgreSQL prints it; empty for all rows."""
-
-    @property
-    def name(self) -> str:
-        """The name, made as the host makes its own."""
-        return "_".join(("idx", self.table, *self.columns))
-
-    @property
-    def shown_statement(self) -> str:
-        """The statement with a parameter where the planner is given a value it cannot know."""
-        return self.statement.replace(_SOME_TASK, "$1")
 
     def is_served_by(self, index: Index) -> bool:
         """Tell whether an index does already what this one would."""
@@ -69,9 +59,10 @@ class Candidate:
         )
 
     def definition(self, indexes: Sequence[Index], schema: str) -> str:
-        """The statement that makes it, under a name that is free."""
+        """The statement that makes it, under a name as the host makes its own, or the next that is free."""
         taken = {index.name for index in indexes}
-        name = next(name for name in (self.name, *(f"{self.name}_{n}" for n in range(2, 100))) if name not in taken)
+        first = "_".join(("idx", self.table, *self.columns))
+        name = next(name for name in (first, *(f"{first}_{n}" for n in range(2, 100))) if name not in taken)
         where = f" WHERE {self.predicate}" if self.predicate else ""
         columns = ", ".join(self.columns)
         return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {quoted(schema)}.{self.table} ({columns}){where};"
@@ -96,7 +87,7 @@ CANDIDATES = (
         "due_work",
         ("task_id",),
         "the API when a task is snoozed, canceled or deleted",
-        "SELECT id FROM due_work WHERE task_id = (SELECT id FROM task LIMIT 1)",
+        "SELECT id FROM due_work WHERE task_id = $1",
     ),
     Candidate(
         "task_run",
@@ -114,7 +105,7 @@ CANDIDATES = (
         "task_run",
         ("task_id", "created_at"),
         "the API's latest runs of one task",
-        "SELECT * FROM task_run WHERE task_id = (SELECT id FROM task LIMIT 1) ORDER BY created_at DESC LIMIT 50",
+        "SELECT * FROM task_run WHERE task_id = $1 ORDER BY created_at DESC LIMIT 50",
     ),
     Candidate(
         "audit_log",
@@ -160,11 +151,7 @@ class Advice:
 async def read_advice(
     connection: Connection, min_rows: int = MIN_ROWS, min_unused_seconds: float = MIN_UNUSED_SECONDS
 ) -> Advice:
-    """Compare the host's indexes with its statements, on a connection whose transaction the caller ends.
-
-    Raises:
-        asyncpg.PostgresError: the system views cannot be read.
-    """
+    """Compare the host's indexes with its statements, in the caller's transaction; may raise asyncpg.PostgresError."""
     server = await read_row(Server, "server", connection)
     tables = await read_tables(connection)
     indexes = await read_indexes(connection)
@@ -177,23 +164,20 @@ async def read_advice(
         try:
             proposals += await _judged(connection, candidate, large[candidate.table], indexes)
         except asyncpg.PostgresError as error:
-            if breaks_connection(error):
+            if not concerns_statement(error):
                 raise
             not_judged.append(f"{candidate.table} ({', '.join(candidate.columns)}): {error}")
+    serving = [index for index in indexes if any(candidate.is_served_by(index) for candidate in CANDIDATES)]
     is_counted = not server.in_recovery and server.statistics_age_seconds >= min_unused_seconds
+    idle = unused(indexes) if is_counted else ()
     return Advice(
         proposals=tuple(proposals),
         redundant=tuple(pair for pair in redundant(indexes) if pair.index.table in large),
-        unused=tuple(index for index in unused(indexes) if is_counted and index.table in large and not _serves(index)),
+        unused=tuple(index for index in idle if index.table in large and index not in serving),
         invalid=tuple(index for index in indexes if not index.is_valid),
         not_judged=tuple(not_judged),
         server=server,
     )
-
-
-def _serves(index: Index) -> bool:
-    """Tell whether one of the statements known here would use it."""
-    return any(candidate.is_served_by(index) for candidate in CANDIDATES)
 
 
 async def _judged(
@@ -201,7 +185,7 @@ async def _judged(
 ) -> list[Proposal]:
     """The index as a proposal, if the planner reads too much without it and could use it."""
     async with connection.transaction():  # a savepoint: without the right to read the table only this fails
-        (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) {candidate.statement}")
+        (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) {candidate.statement.replace('$1', _SOME_TASK)}")
     plan = json.loads(row[0])[0]["Plan"]
     today = _excess(list(_nodes(plan)), usage.name)
     if not today or plan["Plan Rows"] > MAX_SHARE * usage.rows:
@@ -215,7 +199,7 @@ async def _judged(
         reason=f"serves {candidate.serves}",
         evidence=f"{usage.rows:,} rows, {size}, {reads}; planned now: {today}, cost {plan['Total Cost']:,.0f},"
         f" to find {plan['Plan Rows']:,}{analysed}",
-        statement=candidate.shown_statement,
+        statement=candidate.statement,
     )
     return [proposal]
 

@@ -50,24 +50,20 @@ class Index:
             return False
         if self.is_needed or not other.is_valid or self.has_expressions or other.has_expressions:
             return False
-        if (self.is_partial, self.predicate) != (other.is_partial, other.predicate) or (
-            self.is_partial and self.predicate is None
-        ):
+        predicates_differ = (self.is_partial, self.predicate) != (other.is_partial, other.predicate)
+        if predicates_differ or (self.is_partial and self.predicate is None):
             return False
         if self.is_unique and not (other.is_unique and self.keys == other.keys):
             return False
-        return self._starts(other) and (self.keys != other.keys or self._gives_way_to(other))
-
-    def _starts(self, other: Index) -> bool:
-        """Tell whether the other is ordered by our columns in our way first, and holds all of ours."""
-        count = self.key_columns
         return (
-            self.keys == other.keys[:count]
-            and self.options[:count] == other.options[:count]
-            and self.operator_classes[:count] == other.operator_classes[:count]
-            and self.collations[:count] == other.collations[:count]
+            self.ordering(self.key_columns) == other.ordering(self.key_columns)
             and set(self.columns) <= set(other.columns)
+            and (self.keys != other.keys or self._gives_way_to(other))
         )
+
+    def ordering(self, count: int) -> tuple[tuple[str, ...], ...]:
+        """Tell how the first of its columns order it."""
+        return self.keys[:count], self.options[:count], self.operator_classes[:count], self.collations[:count]
 
     def _gives_way_to(self, other: Index) -> bool:
         """Tell which of two goes that may be the same: never both."""
@@ -84,9 +80,9 @@ class Redundancy:
     covered_by: Index
 
 
-async def read_indexes(connection: Connection, tables: Sequence[str] = HOST_TABLES) -> tuple[Index, ...]:
-    """Read the indexes of these tables."""
-    return await read_rows(Index, "indexes", connection, list(tables))
+async def read_indexes(connection: Connection) -> tuple[Index, ...]:
+    """Read the indexes of the host's tables."""
+    return await read_rows(Index, "indexes", connection, HOST_TABLES)
 
 
 def redundant(indexes: Sequence[Index]) -> Iterator[Redundancy]:

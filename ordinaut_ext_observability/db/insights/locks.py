@@ -76,14 +76,25 @@ def lock_tree(rows: Mapping[int, Mapping[str, Any]]) -> Locks:
         for pid, row in rows.items()
     }
     behind, roots = _queues(blockers)
-    trees = [_session(pid, rows, blockers, behind) for pid in roots]
-    trees.sort(key=lambda root: -sum(1 for _ in root.all_waiters()))
+
+    def session(pid: int) -> LockedSession:
+        row = rows[pid]
+        return LockedSession(
+            pid=pid,
+            blocked_by=blockers[pid],
+            state="prepared transaction" if pid == PREPARED_TRANSACTION else row["state"],
+            wait_seconds=row["wait_seconds"] if row["lock_type"] else None,
+            waiters=tuple(map(session, behind[pid])),
+            **{name: row[name] for name in _AS_READ},
+        )
+
+    trees = sorted(map(session, roots), key=lambda root: -sum(1 for _ in root.all_waiters()))
     waiting = max((row["all_waiting"] for row in rows.values()), default=0)
     asked = sum(1 for row in rows.values() if row["blockers"])
     return Locks(waiting, tuple(trees), max(0, waiting - asked))
 
 
-def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int]], list[int]]:
+def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[defaultdict[int, list[int]], list[int]]:
     """Tell who stands right behind whom, and who first: one of a circle, which is a deadlock not yet found."""
     behind: defaultdict[int, list[int]] = defaultdict(list)
     roots: list[int] = []
@@ -100,20 +111,3 @@ def _queues(blockers: Mapping[int, tuple[int, ...]]) -> tuple[dict[int, list[int
                 roots.append(pid)
             rounds[pid] = number
     return behind, roots
-
-
-def _session(
-    pid: int,
-    rows: Mapping[int, Mapping[str, Any]],
-    blockers: Mapping[int, tuple[int, ...]],
-    behind: Mapping[int, list[int]],
-) -> LockedSession:
-    row = rows[pid]
-    return LockedSession(
-        pid=pid,
-        blocked_by=blockers[pid],
-        state="prepared transaction" if pid == PREPARED_TRANSACTION else row["state"],
-        wait_seconds=row["wait_seconds"] if row["lock_type"] else None,
-        waiters=tuple(_session(waiter, rows, blockers, behind) for waiter in behind.get(pid, ())),
-        **{name: row[name] for name in _AS_READ},
-    )

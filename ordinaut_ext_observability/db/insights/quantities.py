@@ -10,10 +10,8 @@ _TIME_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1), ("", 1))
 
 def bytes_text(number: float) -> str:
     """A size with two or three digits, in units of 1024."""
-    unit = 0
-    while number >= 1024 and unit < len(_BYTE_UNITS) - 1:
-        number /= 1024
-        unit += 1
+    unit = max(0, min((int(number).bit_length() - 1) // 10, len(_BYTE_UNITS) - 1))  # each has 10 bits more
+    number /= 1024**unit
     return f"{number:.1f} {_BYTE_UNITS[unit]}" if unit and number < 10 else f"{number:.0f} {_BYTE_UNITS[unit]}"
 
 

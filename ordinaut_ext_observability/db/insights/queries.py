@@ -1,26 +1,26 @@
-"""The queries, each a file beside this one, and the one place that runs them."""
+"""The queries, each a file beside this one; the one place that runs them, and a connection for one look."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.postgresql.connection import FAILURES, connect
+from ordinaut_ext_observability.postgresql.connection import concerns_statement
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.sql import normalised
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 RowT = TypeVar("RowT")
 
-_BROKEN = (
-    OSError,  # a server that does not answer in time is one, too
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
+LOCK_TIMEOUT_SECONDS = 0.5
+"""Nothing here needs a lock that anybody holds for long, but for a table that is being altered."""
 
 
 async def read_row(row_type: type[RowT], name: str, connection: Connection) -> RowT:
@@ -44,12 +44,15 @@ async def fetch(connection: Connection, name: str, *arguments: Any, **replacemen
     text = _text(name)
     for placeholder, replacement in replacements.items():
         text = text.replace(f":{placeholder}", replacement)
-    return [_shown(row) for row in await connection.fetch(text, *arguments)]
-
-
-def breaks_connection(error: BaseException) -> bool:
-    """Tell whether no other query can be run on the connection after this error."""
-    return isinstance(error, _BROKEN) and not isinstance(error, asyncpg.QueryCanceledError)
+    rows = []
+    for record in await connection.fetch(text, *arguments):
+        row: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        if "query" in row:
+            row["query"] = normalised(row["query"] or "")
+        rows.append(row)
+    return rows
 
 
 @cache
@@ -57,6 +60,35 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return values | {"query": normalised(values["query"] or "")} if "query" in values else values
+@asynccontextmanager
+async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[Connection]:
+    """A connection inside a read-only transaction, each statement of which may take `timeout_seconds`.
+
+    Limits are set for the transaction, so that a pooler in between may give the server's connection to others after it.
+    Raises ObservabilityError, one line without secrets, where the URL is not usable, the server refuses the connection,
+    or the connection breaks.
+    """
+    try:
+        target = read_url(url).shown()
+        connection = await connect(url, timeout_seconds=timeout_seconds, answer_seconds=timeout_seconds + 1.0)
+    except FAILURES as error:
+        unusable = f"{error}: expected postgresql://user:password@host:port/database"
+        raise ObservabilityError("; ".join(getattr(error, "__notes__", [unusable]))) from None
+    try:
+        async with connection.transaction(readonly=True):
+            try:
+                await connection.execute(
+                    f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)};"
+                    f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"
+                )
+                yield connection
+            except OSError:
+                connection.terminate()  # else a server that hangs would be waited for to undo what it did not do
+                raise
+    except Exception as error:
+        if concerns_statement(error):
+            raise
+        raise ObservabilityError(f"{target}: the connection broke") from error
+    finally:
+        with suppress(*FAILURES):
+            await connection.close(timeout=timeout_seconds)

@@ -9,23 +9,12 @@ from typing import Any
 
 import asyncpg
 
+from ordinaut_ext_observability.db.insights import views
 from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
-from ordinaut_ext_observability.db.insights.queries import Connection, breaks_connection, read_row
-from ordinaut_ext_observability.db.insights.statements import Statements, read_statements
-from ordinaut_ext_observability.db.insights.views import (
-    Connections,
-    Longest,
-    Server,
-    Tables,
-    Transaction,
-    XidAge,
-    read_connections,
-    read_tables,
-    read_transactions,
-)
-from ordinaut_ext_observability.postgresql.connection import postgresql_problem
+from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""
@@ -55,15 +44,15 @@ class PartProblem:
 class Report:
     """The state of the database. A part that was not asked for is None, as is one that `problems` names."""
 
-    server: Server | None = None
-    connections: Connections | None = None
-    longest: Longest | None = None
+    server: views.Server | None = None
+    connections: views.Connections | None = None
+    longest: views.Longest | None = None
     locks: Locks | None = None
-    transactions: tuple[Transaction, ...] | None = None
-    statements: Statements | None = None
-    tables: Tables | None = None
+    transactions: tuple[views.Transaction, ...] | None = None
+    statements: views.Statements | None = None
+    tables: views.Tables | None = None
     indexes: tuple[Index, ...] | None = None
-    xid_age: XidAge | None = None
+    xid_age: views.XidAge | None = None
     problems: tuple[PartProblem, ...] = ()
 
     def attention(self) -> Iterator[str]:
@@ -95,13 +84,13 @@ class Report:
 ReadPart = Callable[[Connection], Awaitable[Any]]
 
 MEASURED: Mapping[str, ReadPart] = {
-    "server": partial(read_row, Server, "server"),
-    "connections": read_connections,
-    "longest": partial(read_row, Longest, "longest"),
+    "server": partial(read_row, views.Server, "server"),
+    "connections": views.read_connections,
+    "longest": partial(read_row, views.Longest, "longest"),
     "locks": read_locks,
-    "xid_age": partial(read_row, XidAge, "xid"),
-    "tables": read_tables,
-    "statements": read_statements,
+    "xid_age": partial(read_row, views.XidAge, "xid"),
+    "tables": views.read_tables,
+    "statements": views.read_statements,
 }
 """Parts of a report that metrics show."""
 
@@ -109,8 +98,8 @@ MEASURED: Mapping[str, ReadPart] = {
 async def read_report(connection: Connection, top: int) -> Report:
     """Read everything an operator looks at, `top` rows of what has many."""
     more: dict[str, ReadPart] = {
-        "transactions": partial(read_transactions, limit=top),
-        "statements": partial(read_statements, limit=top, with_texts=True),
+        "transactions": lambda connection: read_rows(views.Transaction, "transactions", connection, top),
+        "statements": partial(views.read_statements, limit=top, with_texts=True),
         "indexes": read_indexes,
     }
     return await read_parts(connection, {**MEASURED, **more})
@@ -120,10 +109,8 @@ async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEA
     """Read these parts from the system views, one after the other; no table of the host's is read.
 
     The caller sets `statement_timeout` and `lock_timeout`. Inside a transaction each part has its own savepoint: one
-    that PostgreSQL refuses leaves the others.
-
-    Raises:
-        OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError: the connection is gone.
+    that PostgreSQL refuses leaves the others. Raises OSError, asyncpg.InterfaceError or asyncpg.PostgresError where the
+    connection is gone.
     """
     found: dict[str, Any] = {}
     problems = []
@@ -134,7 +121,8 @@ async def read_parts(connection: Connection, parts: Mapping[str, ReadPart] = MEA
         except asyncpg.InternalClientError as error:  # how asyncpg now and then says that the connection is gone
             raise asyncpg.InterfaceError("the connection broke") from error
         except (asyncpg.PostgresError, UnicodeError) as error:  # texts of other databases have their encoding
-            if breaks_connection(error):
+            if not concerns_statement(error):
                 raise
-            problems.append(PartProblem(name, postgresql_problem(error).value, str(error).partition("\n")[0][:200]))
+            message = str(error).partition("\n")[0][:200]
+            problems.append(PartProblem(name, postgresql_problem(error).value, message))
     return Report(**found, problems=tuple(problems))

@@ -7,8 +7,7 @@ SELECT
     t.schemaname::text AS schema,
     greatest(c.reltuples, t.n_live_tup, 0)::float8::bigint AS rows,
     t.n_dead_tup AS dead_rows,
-    s.size_bytes,
-    s.index_bytes,
+    CASE WHEN c.oid NOT IN (SELECT relation FROM locked) THEN pg_total_relation_size(c.oid) END AS size_bytes,
     t.seq_scan AS sequential_scans,
     t.seq_tup_read AS sequential_rows,
     coalesce(t.idx_scan, 0) AS index_scans,
@@ -18,12 +17,4 @@ SELECT
 FROM unnest($1::text[]) AS n(name)
 JOIN pg_class AS c ON c.oid = to_regclass(n.name)
 JOIN pg_stat_all_tables AS t ON t.relid = c.oid
-CROSS JOIN LATERAL (
-    SELECT c.oid IN (SELECT relation FROM locked) AS is_locked
-) AS e
-CROSS JOIN LATERAL (
-    SELECT
-        CASE WHEN NOT e.is_locked THEN pg_total_relation_size(c.oid) END AS size_bytes,
-        CASE WHEN NOT e.is_locked THEN pg_indexes_size(c.oid) END AS index_bytes
-) AS s
 ORDER BY n.name

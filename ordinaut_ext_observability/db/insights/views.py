@@ -1,12 +1,14 @@
-"""PostgreSQL's system views of the server, its sessions and the host's tables."""
+"""PostgreSQL's system views of the server, its sessions, the host's tables, and the statements that take most time."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import asyncpg
+
 from ordinaut_ext_observability.db.insights.queries import Connection, fetch, read_rows
+from ordinaut_ext_observability.metrics.declarations.database import MAX_STATEMENTS
 
 XID_LIMIT = 2**31 - 3_000_000
 """The age at which PostgreSQL 14 and newer assign no more transaction ids."""
@@ -24,7 +26,6 @@ class Server:
     database: str
     version: str
     role: str
-    """The role we have."""
     sees_all: bool
     """Our role may see what other roles do (`pg_monitor`)."""
     in_recovery: bool
@@ -59,7 +60,6 @@ class Server:
 class XidAge:
     """Ages in transactions."""
 
-    database_age: int
     server_age: int
     """Age of the oldest database: it stops them all."""
     oldest_database: str
@@ -85,11 +85,6 @@ class Connections:
     """Numbers by PostgreSQL's states; `hidden`: another role's, of which ours may not see more."""
     by_application: dict[str, int]
     """The most frequent application names, and `(others)`."""
-
-    @property
-    def active(self) -> int:
-        """Connections that run a statement now, as far as they can be seen."""
-        return self.by_state.get("active", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +128,14 @@ class TableUsage:
     """Versions of rows nobody can see any more and that no vacuum has removed, an estimate."""
     size_bytes: int | None
     """With indexes; None while someone locks the table exclusively."""
-    index_bytes: int | None
     sequential_scans: int
     sequential_rows: int
-    """Rows read by them."""
     index_scans: int
     autovacuum_age_seconds: float | None
     """Time since the last one; None: never, or not since the statistics were reset."""
     vacuum_age_seconds: float | None
-    """Time since the last one by autovacuum or by hand."""
+    """Time since the last one by autovacuum or by hand; that of analysing likewise."""
     analyze_age_seconds: float | None
-    """Time since the last one by autovacuum or by hand."""
 
     @property
     def index_scan_ratio(self) -> float | None:
@@ -160,6 +152,32 @@ class Tables:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement, counted since the statistics of the extension pg_stat_statements were last reset."""
+
+    id: str
+    """PostgreSQL's `queryid`: the same for statements that differ in their literals only."""
+    calls: int
+    seconds: float
+    """All calls together."""
+    rows: int
+    query: str
+    """Empty when texts were not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The statements that take most time, where the extension counts them."""
+
+    top: tuple[Statement, ...]
+    """Statements by time, the longest first."""
+    hidden_seconds: float
+    """Taken by statements of other roles that ours may not see."""
+    absent: str
+    """Why there are none; empty when they are counted."""
+
+
 async def read_connections(connection: Connection) -> Connections:
     """Count client connections by state and by application."""
     by_state: Counter[str] = Counter()
@@ -174,13 +192,25 @@ async def read_connections(connection: Connection) -> Connections:
     return Connections(by_state.total(), of_this_database, dict(by_state), dict(+most))
 
 
-async def read_transactions(connection: Connection, limit: int = 10) -> tuple[Transaction, ...]:
-    """Read the oldest open transactions of this database that our role may see."""
-    return await read_rows(Transaction, "transactions", connection, limit)
-
-
-async def read_tables(connection: Connection, names: Sequence[str] = HOST_TABLES) -> Tables:
-    """Read the statistics of these tables."""
-    found = await read_rows(TableUsage, "tables", connection, list(names))
+async def read_tables(connection: Connection) -> Tables:
+    """Read the statistics of the host's tables."""
+    found = await read_rows(TableUsage, "tables", connection, HOST_TABLES)
     present = {table.name for table in found}
-    return Tables(found, tuple(name for name in names if name not in present))
+    return Tables(found, tuple(name for name in HOST_TABLES if name not in present))
+
+
+async def read_statements(
+    connection: Connection, limit: int = MAX_STATEMENTS, *, with_texts: bool = False
+) -> Statements:
+    """Read the statements of this database that took most time. Texts are read from a file of the server's."""
+    installed = await fetch(connection, "statements_extension")
+    if not installed:
+        return Statements((), 0.0, "the extension pg_stat_statements is not installed in this database")
+    replacements = {name: installed[0][name] for name in ("schema", "total")} | {"texts": str(with_texts).lower()}
+    try:
+        async with connection.transaction():  # a savepoint where there is a transaction: its failure stays here
+            found = await read_rows(Statement, "statements", connection, limit, **replacements)
+    except asyncpg.ObjectNotInPrerequisiteStateError:
+        return Statements((), 0.0, "pg_stat_statements is installed, but not in shared_preload_libraries")
+    seen = tuple(statement for statement in found if statement.id)
+    return Statements(seen[:limit], sum(statement.seconds for statement in found if not statement.id), "")

@@ -1,6 +1,5 @@
 -- How many transactions ago rows were last frozen; at two billion the server refuses to write.
 SELECT
-    (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS database_age,
     (SELECT max(age(datfrozenxid)) FROM pg_database) AS server_age,
     (SELECT datname::text FROM pg_database ORDER BY age(datfrozenxid) DESC LIMIT 1) AS oldest_database,
     current_setting('autovacuum_freeze_max_age')::int AS freeze_max_age,

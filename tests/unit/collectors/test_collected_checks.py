@@ -15,7 +15,7 @@ from ordinaut_ext_observability.collectors.facts import (
     WorkerFacts,
 )
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import ManualClock, states_of
 

@@ -7,20 +7,19 @@ from uuid import UUID
 
 import pytest
 
-from ordinaut_ext_observability.db.definitions import MAX_TEXTS, DatabaseMetrics
+from ordinaut_ext_observability.db.definitions import MAX_POOLS, MAX_TEXTS, DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import queued_tasks
-from ordinaut_ext_observability.db.statement import MAX_CHARACTERS
-from ordinaut_ext_observability.db.watched_pools import MAX_POOLS, PoolUse
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 
 class FakePool:
-    def __init__(self, use: PoolUse | None) -> None:
+    def __init__(self, **use: int) -> None:
         self.use = use
 
 
-def read(pool: FakePool) -> PoolUse | None:
+def read(pool: FakePool) -> dict[str, int]:
     return pool.use
 
 
@@ -59,14 +58,14 @@ def test_texts_are_described_once_and_not_all_kept(database: DatabaseMetrics) ->
     assert database.statement("SELECT a FROM task") is database.statement("SELECT a FROM task")
     for number in range(2 * MAX_TEXTS):
         database.statement(f"SELECT {number} FROM task")
-    assert database._describe.cache_info().currsize == MAX_TEXTS
+    assert len(database._statements) <= MAX_TEXTS
 
 
 def test_long_texts_with_one_beginning_are_described_once_and_not_kept_whole(database: DatabaseMetrics) -> None:
     beginning = "INSERT INTO task VALUES " + "(1), " * MAX_CHARACTERS
     described = [database.statement(f"{beginning} ({number})") for number in range(5)]
-    assert described == [("insert", "task")] * 5
-    assert database._describe.cache_info().misses == 1
+    assert described == [Statement("insert", "task")] * 5
+    assert [len(text) for text in database._statements] == [MAX_CHARACTERS + 1]
 
 
 def test_more_tables_than_the_budget_are_counted_together(metrics: Metrics, database: DatabaseMetrics) -> None:
@@ -79,29 +78,29 @@ def test_more_tables_than_the_budget_are_counted_together(metrics: Metrics, data
 def test_pools_of_one_name_are_added_up_and_series_go_with_the_pools(
     metrics: Metrics, database: DatabaseMetrics
 ) -> None:
-    first, second = FakePool(PoolUse(2, 3, 10)), FakePool(PoolUse(1, 0, None))
-    other = FakePool(None)
+    first, second = FakePool(size=5, idle=2, used=3, max=10), FakePool(size=1, idle=1, used=0)
+    other = FakePool()
     for name, pool in (("sync", first), ("sync", second), ("async", other)):
-        database.pools.watch(name, pool, read)
+        database.watch_pool(name, pool, read)
     assert connections(metrics) == {("sync", "size"): 6, ("sync", "idle"): 3, ("sync", "used"): 3, ("sync", "max"): 10}
     del first, pool
     gc.collect()
     assert connections(metrics) == {("sync", "size"): 1, ("sync", "idle"): 1, ("sync", "used"): 0}
-    database.pools.unwatch(read)
+    database.unwatch_pools(read)
     assert connections(metrics) == {}
     assert second.use
 
 
 def test_number_of_watched_pools_is_bounded(metrics: Metrics, database: DatabaseMetrics) -> None:
-    pools = [FakePool(PoolUse(1, 0, None)) for _ in range(MAX_POOLS + 5)]
+    pools = [FakePool(size=1) for _ in range(MAX_POOLS + 5)]
     for pool in pools:
-        database.pools.watch("sync", pool, read)
+        database.watch_pool("sync", pool, read)
     assert connections(metrics)["sync", "size"] == MAX_POOLS
 
 
 def test_pool_that_cannot_be_read_does_not_break_a_scrape(metrics: Metrics, database: DatabaseMetrics) -> None:
-    pool = FakePool(None)
-    database.pools.watch("sync", pool, lambda _: 1 // 0)
+    pool = FakePool()
+    database.watch_pool("sync", pool, lambda _: 1 // 0)
     assert connections(metrics) == {}
     assert metrics.internal_errors.labels("database").value == 1
 
@@ -115,15 +114,15 @@ def test_failures_of_recording_are_counted_and_kept(
     series = database.statement("SELECT 1")
     for family in (database.query_seconds, database.query_errors, database.pool_wait_seconds):
         monkeypatch.setattr(family, "labels", broken)
-    monkeypatch.setattr(database, "_commits", None)
+    monkeypatch.setattr(database, "_ended", {})
     database.record(series, 1.0)
-    database.record_error(series, ValueError())
+    database.record(series, None, ValueError())
     database.record_transaction(committed=True)
     database.record_wait("x", 1.0)
     assert database.statement([]) is None
     assert metrics.internal_errors.labels("database").value == 5
     database.record(None, 1.0)
-    database.record_error(None, ValueError())
+    database.record(None, None, ValueError())
     assert metrics.internal_errors.labels("database").value == 5
 
 

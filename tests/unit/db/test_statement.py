@@ -7,7 +7,13 @@ from collections import deque
 
 import pytest
 
-from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, OPERATIONS, describe_statement, usable_table
+from ordinaut_ext_observability.db.statement import (
+    MAX_CHARACTERS,
+    OPERATIONS,
+    Statement,
+    describe_statement,
+    usable_table,
+)
 from ordinaut_ext_observability.scrub.sql import read_tokens
 
 
@@ -143,7 +149,7 @@ from ordinaut_ext_observability.scrub.sql import read_tokens
     ],
 )  # fmt: skip
 def test_operation_and_table(text: str, operation: str, table: str) -> None:
-    assert describe_statement(text) == (operation, table)
+    assert describe_statement(text) == Statement(operation, table)
 
 
 def test_table_is_cut_to_the_length_postgresql_keeps() -> None:

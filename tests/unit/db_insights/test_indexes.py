@@ -83,7 +83,7 @@ def test_unused_are_those_only_queries_could_need() -> None:
     assert [entry.name for entry in found] == ["plain"]
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: f"{candidate.table}-{candidate.columns[0]}")
 def test_candidate_is_served_by_itself_and_longer_ones(candidate: Any) -> None:
     partial = {"is_partial": bool(candidate.predicate), "predicate": candidate.predicate or None}
     own = index("own", *candidate.columns, table=candidate.table, **partial)

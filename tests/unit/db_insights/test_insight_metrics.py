@@ -12,9 +12,9 @@ from ordinaut_ext_observability.db.insights.views import Connections, Longest
 from ordinaut_ext_observability.db.insights.locks import Locks
 from ordinaut_ext_observability.db.insights.report import Report
 from ordinaut_ext_observability.db.insights.views import Server, XidAge
-from ordinaut_ext_observability.db.insights.statements import Statement, Statements
+from ordinaut_ext_observability.db.insights.views import Statement, Statements
 from ordinaut_ext_observability.db.insights.views import Tables, TableUsage
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SERVER = Server(
@@ -22,13 +22,13 @@ SERVER = Server(
     commits=1000, rollbacks=10, deadlocks=1, temp_bytes=0, blocks_from_cache=90, blocks_from_disk=10,
     statistics_age_seconds=1.0,
 )  # fmt: skip
-TABLE = TableUsage("task", "public", 100, 5, 8192, 0, 1, 100, 3, None, None, None)
+TABLE = TableUsage("task", "public", 100, 5, 8192, 1, 100, 3, None, None, None)
 READING = Report(
     server=SERVER,
     connections=Connections(5, 4, {"active": 2, "idle": 3}, {"api": 5}),
     longest=Longest(3.0, 2.0, 1.0, 0),
     locks=Locks(2, (), 0),
-    xid_age=XidAge(100, 200, "postgres", "task", 50, 200_000_000),
+    xid_age=XidAge(200, "postgres", "task", 50, 200_000_000),
     tables=Tables((TABLE,), ("apscheduler_jobs",)),
     statements=Statements((Statement("7", 10, 2.0, 1, ""),), 0.0, ""),
 )

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ordinaut_ext_observability.postgresql import url as database_url
 from ordinaut_ext_observability.collectors import connection
 from ordinaut_ext_observability.postgresql.url import read_url
-from ordinaut_ext_observability.db.insights import session
+from ordinaut_ext_observability.db.insights import queries
+from ordinaut_ext_observability.errors import ObservabilityError
 
 
 def asyncpg_url(url: str) -> str:
@@ -177,14 +178,12 @@ def test_any_text_is_a_url_or_a_value_error(text: str) -> None:
 
 def test_all_who_connect_ask_the_same_parser() -> None:
     assert connection.read_url is read_url
-    assert session.read_url is read_url
+    assert queries.read_url is read_url
     for url, _ in USABLE:
         connection.Database(url)
     for url in UNUSABLE:
-        with pytest.raises(
-            session.NoConnectionError, match=r"^the database URL .*: expected postgresql://[^\n]+$"
-        ) as raised:
-            asyncio.run(session.read_only_session(url, 1.0).__aenter__())
+        with pytest.raises(ObservabilityError, match=r"^the database URL .*: expected postgresql://[^\n]+$") as raised:
+            asyncio.run(queries.read_only_session(url, 1.0).__aenter__())
         assert "secret" not in str(raised.value)
         with pytest.raises(ValueError, match="the database URL"):
             connection.Database(url)
