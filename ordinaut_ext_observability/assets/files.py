@@ -12,19 +12,34 @@ from ordinaut_ext_observability.metrics.declarations import PARTS
 from ordinaut_ext_observability.metrics.declare import Declaration, declarations_of
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.settings.load import SETTINGS
+from ordinaut_ext_observability.web.router import ENDPOINTS
 
-_BEGIN = "<!-- generated: settings -->"
+_BEGIN = "<!-- generated -->"
 _END = "<!-- end of generated -->"
 
 
 def settings_page(current: str) -> str:
-    """The page about settings with its table brought up to date; raises ValueError where its marks are missing."""
-    before, begin, rest = current.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"docs/settings.md lacks the marks {_BEGIN} and {_END}")
+    """The page about settings with its table brought up to date."""
     table = ["| variable | default | meaning |", "|---|---|---|"]
     table += [f"| `{setting.variable}` | `{setting.default}` | {setting.description} |" for setting in SETTINGS]
+    return _with_table(current, table)
+
+
+def endpoints_page(current: str) -> str:
+    """The page about endpoints with its table brought up to date."""
+    table = ["| endpoint | tier | gives |", "|---|---|---|"]
+    for endpoint in ENDPOINTS:
+        methods = ", ".join(endpoint.methods)
+        table.append(f"| `{methods} {endpoint.path}` | {endpoint.tier} | {endpoint.description} |")
+    return _with_table(current, table)
+
+
+def _with_table(page: str, table: list[str]) -> str:
+    """The page with this table between its marks; raises ValueError where they are missing."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"a page lacks the marks {_BEGIN} and {_END}")
     return "\n".join([f"{before}{_BEGIN}", *table, f"{_END}{after}"])
 
 
@@ -91,6 +106,7 @@ def catalogue_manifest(_current: str) -> str:
 
 GENERATED: Mapping[str, Callable[[str], str]] = {
     "docs/settings.md": settings_page,
+    "docs/endpoints.md": endpoints_page,
     "docs/metrics.md": metrics_reference,
     "docs/events.md": events_reference,
     "extension.yaml": catalogue_manifest,

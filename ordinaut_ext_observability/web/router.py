@@ -38,7 +38,7 @@ _STATE = "The extension's state, and its endpoints."
 ENDPOINTS = (
     *health.ENDPOINTS,
     *metrics.ENDPOINTS,
-    Endpoint("/", GET, "operator", READS, _index, "this page", {200: _STATE}),
+    Endpoint("/", GET, "operator", READS, _index, "the state of the extension, and its endpoints", {200: _STATE}),
     Endpoint("/config", GET, "operator", READS, _config, "settings in effect, secrets masked", {200: "The settings."}),
 )
 

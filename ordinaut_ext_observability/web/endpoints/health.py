@@ -113,6 +113,6 @@ ENDPOINTS = (
     Endpoint("/health/live", GET, "public", READS, _live, "the event loop answers", _PROBE),
     Endpoint("/health/ready", GET, "public", READS, _ready, _READY, _PROBE),
     Endpoint("/health/startup", GET, "public", READS, _startup, "the host has finished starting", _PROBE),
-    Endpoint("/health", GET, "scrape", READS, _health, "", _HEALTH),
+    Endpoint("/health", GET, "scrape", READS, _health, "names, states and ages of all checks", _HEALTH),
     Endpoint("/health/checks", GET, "operator", READS, _checks, _CHECKS, {200: "The checks.", 422: None}),
 )

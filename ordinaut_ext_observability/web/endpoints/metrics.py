@@ -181,6 +181,8 @@ def _too_many() -> Refusal:
 _ANSWERS = {200: "The metrics, in the format that the Accept header prefers.", 400: None, 503: None}
 _TYPES = ("text/plain", "application/openmetrics-text")
 
-METRICS = Endpoint("/metrics", GET, "scrape", READS, _metrics, "", _ANSWERS, _TYPES)
+METRICS = Endpoint(
+    "/metrics", GET, "scrape", READS, _metrics, "the metrics of all processes that are merged", _ANSWERS, _TYPES
+)
 
 ENDPOINTS = (METRICS,)
