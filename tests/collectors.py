@@ -11,18 +11,6 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 
-class ManualClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    wall = monotonic
-
-
 def silent(*_, **__):
     """An event log that nobody reads."""
 

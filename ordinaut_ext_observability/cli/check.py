@@ -46,7 +46,7 @@ def check_machine() -> dict[str, Any]:
     from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
     from ordinaut_ext_observability.runtime.process import Runtime
     from ordinaut_ext_observability.settings.load import load_settings
-    from ordinaut_ext_observability.web.health_report import everything
+    from ordinaut_ext_observability.web.endpoints.health import everything
 
     settings = load_settings()
     # The report says it all: no log lines beside it.

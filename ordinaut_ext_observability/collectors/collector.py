@@ -15,7 +15,7 @@ from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, Collecto
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.postgresql.problems import postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""

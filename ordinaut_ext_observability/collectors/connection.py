@@ -11,8 +11,7 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.collectors.queries import query
-from ordinaut_ext_observability.postgresql.connection import connect
-from ordinaut_ext_observability.postgresql.problems import concerns_statement
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, connect
 from ordinaut_ext_observability.postgresql.url import read_url
 
 _CONNECT_SECONDS = 5.0

@@ -92,10 +92,10 @@ class Checkpoints:
 
     def _resend(self) -> Outcome:
         """Send what waits from the last time; each had a state with it."""
-        waiting = self._publisher.waiting_count
+        waited = self._publisher.waiting is not None
         outcome = self._publisher.resend(self._store)
-        if outcome is Outcome.ADDED:
-            self._version += waiting
+        if waited and outcome is Outcome.ADDED:
+            self._version += 1
         return outcome
 
 

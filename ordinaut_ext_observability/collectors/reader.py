@@ -18,7 +18,7 @@ from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read
 from ordinaut_ext_observability.collectors.states import CollectorStates, DatabaseFacts
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""

@@ -10,7 +10,7 @@ from typing import Any
 from redis import exceptions
 
 from ordinaut_ext_observability.background.tasks import backed_off
-from ordinaut_ext_observability.cluster.redis_client import async_redis_client, redis_problem
+from ordinaut_ext_observability.cluster.redis import async_redis_client, redis_problem
 from ordinaut_ext_observability.collectors.states import CollectorStates, GroupFacts, RedisFacts
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics

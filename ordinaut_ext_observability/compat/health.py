@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ordinaut_ext_observability import __getattr__ as __getattr__  # noqa: PLC0414 - HealthMonitor, once it is asked for
 from ordinaut_ext_observability.background.clock import monotonic_seconds, wall_seconds
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.health.model import HealthCheck, HealthReport, HealthStatus
@@ -20,8 +21,7 @@ _SETTLE_SECONDS, _OLD_SECONDS = 1.0, 5.0
 """The longest wait for first results; the age from which on checks are run anew where nobody runs them in turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemHealthReport:
+class SystemHealthReport(NamedTuple):
     """All checks as they stand, in the host's shape."""
 
     report: HealthReport
@@ -42,7 +42,7 @@ class SystemHealthReport:
             }
             for check in self.report.checks
         ]
-        statuses = [check["status"] for check in checks]
+        statuses = Counter(check["status"] for check in checks)
         return {
             "status": self.report.status.value,
             "timestamp": _instant(datetime.fromtimestamp(wall_seconds(), UTC)),
@@ -50,7 +50,7 @@ class SystemHealthReport:
             "summary": {
                 "overall_status": self.report.status.value,
                 "total_checks": len(checks),
-                **{f"{status.value}_checks": statuses.count(status.value) for status in HealthStatus},
+                **{f"{status.value}_checks": statuses[status.value] for status in HealthStatus},
                 "total_duration_ms": round(sum(check["duration_ms"] or 0.0 for check in checks), 3),
                 "uptime_seconds": round(self.uptime_seconds, 3),
             },
@@ -71,10 +71,6 @@ class SystemHealthMonitor:
     def start_time(self) -> float:
         """Seconds since the start: the host publishes this under the name `uptime_seconds`."""
         return round(monotonic_seconds() - self._started, 3)
-
-    def get_uptime(self) -> float:
-        """Seconds since the start."""
-        return self.start_time
 
     async def get_system_health(self, request_id: str | None = None) -> SystemHealthReport:
         """Every check as it stands."""
@@ -113,30 +109,19 @@ class SystemHealthMonitor:
             runtime.collectors.database_required = True
             self._monitor = runtime.health_monitor
             self._monitor.register_check("database", lambda: _ask_host("check_database_health"), required=True)
-            self._monitor.register_check("redis", _redis_is_up, required=False)
+            self._monitor.register_check("redis", lambda: _ask_host("check_redis_health"), required=False)
         return self._monitor
-
-
-def _redis_is_up() -> Any:
-    host = sys.modules.get("api.dependencies")
-    return {"configured": False} if getattr(host, "redis_client", None) is None else _ask_host("check_redis_health")
 
 
 def _ask_host(name: str) -> Any:
     """The answer of one of the host's functions: they are coroutine functions that block. Runs in a thread of ours."""
     import asyncio
 
-    check = getattr(sys.modules.get("api.dependencies"), name, None)
-    return asyncio.run(check()) if check is not None else {"configured": False}
+    host = sys.modules.get("api.dependencies")
+    if not hasattr(host, name) or (name == "check_redis_health" and getattr(host, "redis_client", None) is None):
+        return {"configured": False}
+    return asyncio.run(getattr(host, name)())
 
 
 def _instant(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def __getattr__(name: str) -> Any:
-    if name == "HealthMonitor":
-        from ordinaut_ext_observability.health.monitor import HealthMonitor
-
-        return HealthMonitor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

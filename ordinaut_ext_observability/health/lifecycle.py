@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
@@ -20,10 +19,8 @@ class LoopWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
-        self._lag_seconds = 0.0
-        self._largest_lag_seconds = 0.0
+        self._lag_seconds = self._largest_lag_seconds = 0.0
 
     @property
     def watching(self) -> bool:
@@ -34,18 +31,12 @@ class LoopWatch:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch this loop, from its own thread. Watching the same loop again does nothing."""
         if self._loop is not loop:
-            self.stop()
-            self._loop = loop
+            self._loop, self._lag_seconds = loop, 0.0
             self._schedule(loop)
 
     def stop(self) -> None:
         """Watch nothing. Safe without `start`, and from any thread."""
-        loop, timer = self._loop, self._timer
-        self._loop = self._timer = None
-        if loop is not None and timer is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and the timer with it
-                loop.call_soon_threadsafe(timer.cancel)
-        self._lag_seconds = 0.0
+        self._loop, self._lag_seconds = None, 0.0
 
     def lag_seconds(self) -> float:
         """Seconds by which the timer is late now, or was when it last ran: 0 for a loop that keeps up."""
@@ -62,32 +53,17 @@ class LoopWatch:
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due_at = self._clock.monotonic() + BEAT_SECONDS
-        self._timer = loop.call_later(BEAT_SECONDS, self._beat)
+        loop.call_later(BEAT_SECONDS, self._beat, loop, self._due_at)
 
-    def _beat(self) -> None:
-        self._lag_seconds = self.blocked_seconds()
-        self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
-        if (loop := self._loop) is not None:
+    def _beat(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
+        if self._loop is loop and self._due_at == due_at:  # else it was stopped, and perhaps started again
+            self._lag_seconds = self.blocked_seconds()
+            self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
             self._schedule(loop)
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """The answer to one probe: `ok`, or `unavailable` for a reason."""
-
-    reason: str = ""
-
-    @property
-    def status(self) -> str:
-        return "unavailable" if self.reason else "ok"
-
-    @property
-    def http_status(self) -> int:
-        return 503 if self.reason else 200
-
-
 class Lifecycle:
-    """Started, ready, alive. Answers are read from memory: a probe never waits for anything."""
+    """Started, ready, alive: each why not, "" where it is so. Read from memory: a probe never waits for anything."""
 
     def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
         self._loop_watch = loop_watch
@@ -118,25 +94,22 @@ class Lifecycle:
         """The host is shutting down: it should get no new work."""
         self._stopping = True
 
-    def live(self) -> ProbeResult:
-        """Unavailable when the event loop has been blocked for too long; nothing else counts."""
-        blocked = self._loop_watch.blocked_seconds() > self._loop_blocked_seconds
-        return ProbeResult("event_loop_blocked" if blocked else "")
+    def why_not_live(self) -> str:
+        """The reason while the event loop has been blocked for too long; nothing else counts."""
+        return "event_loop_blocked" if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds else ""
 
-    def ready(self, report: HealthReport | None = None) -> ProbeResult:
-        """Unavailable while starting or stopping, when not alive, and when a required check is unhealthy or unknown.
+    def why_not_started(self) -> str:
+        """The reason until the host has finished starting."""
+        return "" if self._started else "starting"
 
-        `report` is what is known of the checks; without one the monitor is asked for it.
+    def why_not_ready(self, report: HealthReport | None = None) -> str:
+        """The reason while starting, stopping or not alive, or a required check is unhealthy or unknown.
+
+        Without a `report` on the checks the monitor is asked for one.
         """
-        if not self._started or self._stopping:
-            return ProbeResult("stopping" if self._started else "starting")
-        if (live := self.live()).reason:
-            return live
+        if reason := self.why_not_started() or ("stopping" if self._stopping else self.why_not_live()):
+            return reason
         report = report or self._monitor.report()
         if report.status is HealthStatus.UNHEALTHY:
-            return ProbeResult("unhealthy")
-        return ProbeResult("" if report.required_are_known else "unknown")
-
-    def startup(self) -> ProbeResult:
-        """Unavailable until the host has finished starting."""
-        return ProbeResult("" if self._started else "starting")
+            return "unhealthy"
+        return "" if all(check.known for check in report.checks if check.required) else "unknown"

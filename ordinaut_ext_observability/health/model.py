@@ -1,10 +1,10 @@
-"""Results of checks, and reports made of them."""
+"""Results of checks, and what is made of them: a status that does not flap, a report, the share of time up."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -31,6 +31,9 @@ class HealthStatus(Enum):
         return self.severity < other.severity
 
 
+_UP = (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The answer of a check function that says more than that it passed."""
@@ -43,13 +46,13 @@ class Outcome:
 
 
 def unknown(message: str, details: dict[str, Any] | None = None) -> Outcome:
-    """The outcome of a run that found out nothing. It counts as degraded where only three statuses are known."""
+    """The outcome of a run that found out nothing."""
     return Outcome(HealthStatus.DEGRADED, message, details or {}, known=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """The result of one run of a check, which began at `checked_at`, in UTC. Secrets in its texts are masked."""
+    """An `Outcome`, its secrets masked, of one run of a check, which began at `checked_at`, in UTC."""
 
     name: str
     status: HealthStatus
@@ -58,35 +61,6 @@ class HealthCheck:
     checked_at: datetime
     details: dict[str, Any] | None = None
     known: bool = True
-    """The same as in `Outcome`."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """The way a check is run, and the weight of its result."""
-
-    required: bool = True
-    """True: the process is unhealthy when the check is; False: it is degraded."""
-    timeout_seconds: float = 5.0
-    """A run that takes longer is unhealthy; above 0 and at most 3600. The monitor's deadline cuts it."""
-    failures_to_worsen: int = 2
-    """Runs in a row with a worse result until the check's status follows; a check's first result counts at once."""
-    passes_to_recover: int = 1
-    """Runs in a row with a better result until the check's status follows."""
-    only_trouble: bool = False
-    """Reported only while it finds trouble, and else left out."""
-
-    def __post_init__(self) -> None:
-        """
-        Raises:
-            ValueError: a number is not one that can be counted or waited for.
-        """
-        if not 0.0 < self.timeout_seconds <= 3600.0:
-            raise ValueError(f"timeout_seconds must be above 0 and at most 3600, got {self.timeout_seconds!r}")
-        for name in ("failures_to_worsen", "passes_to_recover"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and 1 <= value <= 100):
-                raise ValueError(f"{name} must be a whole number from 1 to 100, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +71,58 @@ class Transition:
     before: HealthStatus | None
     after: HealthStatus | None
     message: str
+
+
+@dataclass(slots=True)
+class Hysteresis:
+    """A status that does not flap. The first result counts at once.
+
+    It becomes worse when the last `failures_to_worsen` runs were all worse, and then as bad as the best of them; it
+    becomes better when the last `passes_to_recover` runs were all better, and then as good as the worst of them.
+    Nothing is known any more when the last `failures_to_worsen` runs found out nothing.
+    """
+
+    failures_to_worsen: int
+    passes_to_recover: int
+    status: HealthStatus | None = None
+    """None while nothing is known."""
+    _latest: list[HealthStatus] = field(default_factory=list)
+    _silent_runs: int = 0
+
+    def observe(self, result: HealthStatus | None) -> HealthStatus | None:
+        """Take the result of a run, None where it found out nothing; the status after it."""
+        failures, passes = self.failures_to_worsen, self.passes_to_recover
+        self._silent_runs = self._silent_runs + 1 if result is None else 0
+        if self._silent_runs >= failures:
+            self._latest, self.status = [], None
+        if result is not None:
+            latest = self._latest = [*self._latest, result][-max(failures, passes) :]
+            status = self.status or result
+            if len(latest) >= failures:
+                status = max(status, min(latest[-failures:]))
+            if len(latest) >= passes:
+                status = min(status, max(latest[-passes:]))
+            self.status = status
+        return self.status
+
+
+def uptime_ratio(transitions: Sequence[Transition], now: datetime, window: timedelta) -> float | None:
+    """The share of what is known of the window in which a check was not unhealthy, 0 to 1; None: nothing is known.
+
+    The transitions begin with the oldest.
+    """
+    until, begin = now.timestamp(), now.timestamp() - window.total_seconds()
+    up = known = 0.0
+    for transition in reversed(transitions):
+        since = max(transition.at.timestamp(), begin)
+        if since < until:
+            known += (until - since) * (transition.after is not None)
+            up += (until - since) * (transition.after in _UP)
+            until = since
+    if known:
+        return up / known
+    latest = transitions[-1].after if transitions else None  # of this very instant
+    return None if latest is None else float(latest in _UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +156,3 @@ class HealthReport:
     checks: tuple[CheckReport, ...]
     not_configured: tuple[str, ...] = ()
     """Checks there would be if what they ask about were configured."""
-
-    @property
-    def required_are_known(self) -> bool:
-        """True when every required check has found something out."""
-        return all(check.known for check in self.checks if check.required)

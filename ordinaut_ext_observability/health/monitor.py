@@ -6,23 +6,22 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from ordinaut_ext_observability.background.clock import Clock, SystemClock
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
-from ordinaut_ext_observability.health import host_servers
-from ordinaut_ext_observability.health.check import RegisteredCheck, uptime_ratio
+from ordinaut_ext_observability.health import services
+from ordinaut_ext_observability.health.check import RegisteredCheck, utc_now
 from ordinaut_ext_observability.health.model import (
     CheckFunction,
-    CheckOptions,
     HealthCheck,
     HealthReport,
     HealthStatus,
-    Outcome,
+    Hysteresis,
     Transition,
+    uptime_ratio,
 )
-from ordinaut_ext_observability.health.run import CheckRun
 
 STALE_AFTER_PERIODS = 3
 """A result older than this many periods, and the deadline, says nothing about now."""
@@ -36,6 +35,7 @@ _SOON_SECONDS, _POLL_SECONDS = 0.1, 0.01
 """The collectors need about a tenth of a second to read what a check asks about; the first probes wait for it."""
 
 
+@dataclass(kw_only=True, eq=False)
 class HealthMonitor:
     """Checks by name. Registering and reading are safe from any thread; checks run on one event loop.
 
@@ -43,49 +43,46 @@ class HealthMonitor:
     costs nobody else anything: its result is a timeout, and it is not started again while it still runs.
     """
 
-    database_check = staticmethod(host_servers.database_check)
-    redis_check = staticmethod(host_servers.redis_check)
-    scheduler_check = staticmethod(host_servers.scheduler_check)
+    period_seconds: float = 15.0
+    """Between rounds, give or take a tenth."""
+    deadline_seconds: float = 10.0
+    """No check has more."""
+    grace_seconds: float = 30.0
+    """A required check of which nothing is known for so long is unhealthy."""
+    clock: Clock = field(default_factory=SystemClock)
+    on_result: Callable[[HealthCheck, Transition | None], None] = lambda _result, _transition: None
+    """Called on the loop with each result and the transition it made, if it made one."""
+    on_error: Callable[[], None] = lambda: None
+    """Called when `on_result` or the monitor fails."""
+    not_configured: tuple[str, ...] = ()
+    """Checks there would be if what they ask about were configured: reports name them."""
+    # Changed and copied in single steps of the interpreter, so that threads need no lock.
+    _checks: dict[str, RegisteredCheck] = field(default_factory=dict, init=False)
+    _background: asyncio.Task[None] | None = field(default=None, init=False)
+    _started_at: float = field(default=0.0, init=False)
 
-    def __init__(
+    database_check = staticmethod(services.database_check)
+    redis_check = staticmethod(services.redis_check)
+    scheduler_check = staticmethod(services.scheduler_check)
+
+    def register_check(
         self,
+        name: str,
+        check: CheckFunction | object,
         *,
-        period_seconds: float = 15.0,
-        deadline_seconds: float = 10.0,
-        grace_seconds: float = 30.0,
-        clock: Clock | None = None,
-        on_result: Callable[[HealthCheck], None] = lambda _check: None,
-        on_transition: Callable[[str, Transition], None] = lambda _name, _transition: None,
-        on_error: Callable[[], None] = lambda: None,
+        required: bool = True,
+        timeout_seconds: float = 5.0,
+        failures_to_worsen: int = 2,
+        passes_to_recover: int = 1,
+        only_trouble: bool = False,
     ) -> None:
-        """Rounds are `period_seconds` apart, give or take a tenth; no check has more than `deadline_seconds`.
-
-        A required check of which nothing is known for `grace_seconds` is unhealthy. `on_result` and `on_transition` are
-        called on the loop; `on_error` when one of them, or the monitor, fails.
-        """
-        self._period_seconds = period_seconds
-        self._deadline_seconds = deadline_seconds
-        self._grace_seconds = grace_seconds
-        self._clock = clock or SystemClock()
-        self._on_result = on_result
-        self._on_transition = on_transition
-        self._on_error = on_error
-        # Changed and copied in single steps of the interpreter, so that threads need no lock.
-        self._checks: dict[str, RegisteredCheck] = {}
-        self.not_configured: tuple[str, ...] = ()
-        """Checks there would be if what they ask about were configured: reports name them."""
-        self._background: asyncio.Task[None] | None = None
-        self._started_at = 0.0
-
-    def register_check(self, name: str, check: CheckFunction | object, **options: Any) -> None:
         """Run this check too, at once where the monitor runs; a check of that name is replaced.
 
         `check` is a function, a coroutine function or an object with a method `run`; what it may return says
-        `health.model.CheckFunction`. `options` are those of `health.model.CheckOptions`.
-
-        Raises:
-            TypeError: the check cannot be called, or there is no such option.
-            ValueError: the name is empty or too long, an option is out of its range, or there are too many checks.
+        `health.model.CheckFunction`. Where it is unhealthy, the process is if it is `required`, else degraded. A run
+        that takes longer than the timeout (up to 3600 s) is unhealthy. The status follows after so many runs in a row,
+        1 to 100, with a worse or a better result; the first counts at once. With `only_trouble` it is reported only
+        while it finds some. Raises `TypeError` where it cannot be called, `ValueError` where a value is out of range.
         """
         if not (isinstance(name, str) and 0 < len(name) <= 100):
             raise ValueError(f"a check's name has 1 to 100 characters, got {name!r}")
@@ -95,7 +92,13 @@ class HealthMonitor:
             raise TypeError(f"check {name!r} must be callable or have a method run, got {type(check).__name__}")
         if name not in self._checks and len(self._checks) >= MAX_CHECKS:
             raise ValueError(f"there are {MAX_CHECKS} checks already")
-        registered = RegisteredCheck(name, function, CheckOptions(**options), self._clock.monotonic())
+        if not 0.0 < timeout_seconds <= 3600.0:
+            raise ValueError(f"timeout_seconds must be above 0 and at most 3600, got {timeout_seconds!r}")
+        for option, runs in (("failures_to_worsen", failures_to_worsen), ("passes_to_recover", passes_to_recover)):
+            if not (isinstance(runs, int) and 1 <= runs <= 100):
+                raise ValueError(f"{option} must be a whole number from 1 to 100, got {runs!r}")
+        timeout, status = min(timeout_seconds, self.deadline_seconds), Hysteresis(failures_to_worsen, passes_to_recover)
+        registered = RegisteredCheck(name, function, required, only_trouble, timeout, status, self.clock.monotonic())
         self._checks[name] = registered
         if (loop := self.loop) is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -106,43 +109,34 @@ class HealthMonitor:
         self._checks.pop(name, None)
 
     async def run_all_checks(self) -> dict[str, HealthCheck]:
-        """Run every check now and return their results by name. A check that runs already is not started again.
-
-        Takes little longer than the deadline, and as long again where a check was registered meanwhile.
-        """
-        results: dict[str, HealthCheck] = {}
-        for _ in range(2):
-            new = [check for check in list(self._checks.values()) if check.name not in results]
-            tasks = {check.name: self._begin(check) for check in new if check.on_loop}
-            for check in new:
-                if not check.on_loop:
-                    tasks[check.name] = self._begin(check)
-                    await asyncio.wait({tasks[check.name]}, timeout=_SLOW_SECONDS)
-            results |= {name: await asyncio.shield(task) for name, task in tasks.items()}
-        return results
+        """Run every check now that does not run already; the results by name, in little more than the deadline."""
+        checks = list(self._checks.values())
+        tasks = {check.name: self._begin(check) for check in checks if check.on_loop}
+        for check in checks:
+            if not check.on_loop:
+                tasks[check.name] = self._begin(check)
+                await asyncio.wait({tasks[check.name]}, timeout=_SLOW_SECONDS)
+        return {name: await asyncio.shield(task) for name, task in tasks.items()}
 
     def start(self) -> None:
-        """Run the checks from now on, on the running loop. Starting again on the same loop does nothing.
-
-        Raises:
-            RuntimeError: no loop is running.
-        """
+        """Run the checks from now on, on the running loop, once. Raises `RuntimeError` where no loop is running."""
         if self.loop is asyncio.get_running_loop():
             return
-        self._started_at = self._clock.monotonic()
+        self._started_at = self.clock.monotonic()
         for check in list(self._checks.values()):
             check.known_at = self._started_at  # the grace begins with the start
         # Each check has a deadline of its own.
-        rounds = PeriodicTask("health_monitor", self._run_round, self._period_seconds, deadline_seconds=3600.0)
-        running = run_periodically(rounds, asyncio.Event(), lambda _name, _error: self._tell(self._on_error))
+        rounds = PeriodicTask("health_monitor", self._run_round, self.period_seconds, deadline_seconds=3600.0)
+        running = run_periodically(rounds, asyncio.Event(), lambda _name, _error: self.on_error())
         self._background = asyncio.create_task(running, context=contextvars.Context())
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop on which checks run in the background; None where nobody runs them in turn."""
         background = self._background
-        ended = background is None or background.done() or background.get_loop().is_closed()
-        return None if background is None or ended else background.get_loop()
+        if background is None or background.done() or background.get_loop().is_closed():
+            return None
+        return background.get_loop()
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent's loop, tasks and threads are not here."""
@@ -163,12 +157,12 @@ class HealthMonitor:
 
     def report(self) -> HealthReport:
         """Every check as it stands, from memory."""
-        now = self._clock.monotonic()
-        stale_after = STALE_AFTER_PERIODS * self._period_seconds + self._deadline_seconds
+        now = self.clock.monotonic()
+        stale_after = STALE_AFTER_PERIODS * self.period_seconds + self.deadline_seconds
         checks = tuple(
-            check.report(now, stale_after=stale_after, grace_seconds=self._grace_seconds)
+            check.report(now, stale_after=stale_after, grace_seconds=self.grace_seconds)
             for check in list(self._checks.values())
-            if not check.options.only_trouble or check.status not in (None, HealthStatus.HEALTHY)
+            if not check.only_trouble or check.hysteresis.status not in (None, HealthStatus.HEALTHY)
         )
         status = max((check.status for check in checks if check.required), default=HealthStatus.HEALTHY)
         if status is HealthStatus.HEALTHY and any(check.status is not HealthStatus.HEALTHY for check in checks):
@@ -180,13 +174,11 @@ class HealthMonitor:
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait until something is known of every check that runs on this loop, until so long after the start."""
-        left = self._started_at + timeout_seconds - self._clock.monotonic()
-        if left <= 0.0 or self.loop is not asyncio.get_running_loop():
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                while any(check.status is None for check in list(self._checks.values())):  # noqa: ASYNC110 - a second
-                    await asyncio.sleep(_POLL_SECONDS)
+        ends_at = self._started_at + timeout_seconds
+        while self.clock.monotonic() < ends_at and self.loop is asyncio.get_running_loop():
+            if all(check.hysteresis.status is not None for check in list(self._checks.values())):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     def history(self, name: str) -> list[Transition]:
         """The latest transitions of a check, the oldest first; none for a check that there is not."""
@@ -196,7 +188,7 @@ class HealthMonitor:
     def uptime_ratio(self, name: str, window: timedelta = timedelta(hours=24)) -> float | None:
         """The share of the window in which the check was not unhealthy, 0 to 1; None when nothing is known."""
         check = self._checks.get(name)
-        return uptime_ratio(list(check.transitions), self._now(), window) if check is not None else None
+        return uptime_ratio(list(check.transitions), utc_now(self.clock), window) if check is not None else None
 
     async def _run_round(self) -> None:
         await self.run_all_checks()
@@ -210,40 +202,18 @@ class HealthMonitor:
         return task
 
     async def _run(self, check: RegisteredCheck) -> HealthCheck:
-        began_at, began = self._now(), self._clock.monotonic()
-        outcome = await self._outcome(check)
-        ended = self._clock.monotonic()
-        milliseconds, details = round((ended - began) * 1000, 3), outcome.details or None
-        result = HealthCheck(
-            check.name, outcome.status, outcome.message, milliseconds, began_at, details, known=outcome.known
-        )
-        transition = check.take(result, ended, self._now())
-        self._tell(self._on_result, result)
-        if transition is not None:
-            self._tell(self._on_transition, check.name, transition)
+        result, transition = await check.run_once(self.clock)
+        try:
+            self.on_result(result, transition)
+        except Exception:  # noqa: BLE001 - whoever listens must not keep checks from running
+            with contextlib.suppress(Exception):  # there is nobody left to tell
+                self.on_error()
         # Readiness waits for what is known: a check that found out nothing runs before its turn, ever less often.
-        seconds = ended - check.known_at
-        if check.status is None and seconds <= self._grace_seconds and (loop := self.loop) is not None:
+        seconds = self.clock.monotonic() - check.known_at
+        if check.hysteresis.status is None and seconds <= self.grace_seconds and (loop := self.loop) is not None:
             loop.call_later(max(_SOON_SECONDS, seconds), self._run_unknown, check)
         return result
 
-    async def _outcome(self, check: RegisteredCheck) -> Outcome:
-        if check.run is not None and await check.run.goes_on():
-            return Outcome(HealthStatus.UNHEALTHY, "the previous run has not ended")
-        timeout = min(check.options.timeout_seconds, self._deadline_seconds)
-        check.run = CheckRun(check.function, timeout, self._clock)
-        return await check.run.outcome()
-
     def _run_unknown(self, check: RegisteredCheck) -> None:
-        if self.loop is not None and check.status is None and self._checks.get(check.name) is check:
+        if self.loop is not None and check.hysteresis.status is None and self._checks.get(check.name) is check:
             self._begin(check)
-
-    def _tell(self, listener: Callable[..., None], *told: Any) -> None:
-        try:
-            listener(*told)
-        except Exception:  # noqa: BLE001 - whoever listens must not keep checks from running
-            with contextlib.suppress(Exception):  # there is nobody left to tell
-                self._on_error()
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.wall(), UTC)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
 from functools import partial
-from importlib import import_module
-from typing import NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.health import checks
+from ordinaut_ext_observability.health.checks import make_checks
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthCheck, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
@@ -16,66 +13,50 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
-_EVENTS = {
-    HealthStatus.HEALTHY: events.HEALTH_CHANGED["INFO"],
-    HealthStatus.DEGRADED: events.HEALTH_CHANGED["WARNING"],
-    HealthStatus.UNHEALTHY: events.HEALTH_CHANGED["ERROR"],
-}
+_LEVELS = ("INFO", "WARNING", "ERROR")
+"""Levels of the lines that tell a change of health, by severity."""
 
 
-class CheckParts(NamedTuple):
-    """The parts of a runtime of which checks are made."""
-
-    settings: Settings
-    metrics: Metrics
-    loop_watch: LoopWatch
-    clock: Clock
-
-
-def make_monitor(parts: CheckParts, event: events.LogEvent) -> HealthMonitor:
-    """The monitor with the checks that the settings ask for."""
-    health, metrics = parts.settings.health, parts.metrics
+def make_monitor(
+    settings: Settings, metrics: Metrics, loop_watch: LoopWatch, clock: Clock, event: events.LogEvent
+) -> HealthMonitor:
+    """The monitor with all checks but those that the settings leave out."""
+    health = settings.health
+    count_error = partial(metrics.count_internal_error, "health_monitor")
     monitor = HealthMonitor(
         period_seconds=health.interval_seconds,
         deadline_seconds=health.deadline_seconds,
         grace_seconds=health.startup_grace_seconds,
-        clock=parts.clock,
-        on_result=partial(_count_result, metrics),
-        on_transition=partial(_tell_transition, metrics, event),
-        on_error=partial(metrics.count_internal_error, "health_monitor"),
+        clock=clock,
+        on_result=partial(_note_result, metrics, event),
+        on_error=count_error,
     )
     metrics.registry.refresh_with(partial(_show_statuses, monitor, metrics))
-    _register_checks(monitor, parts)
+    try:
+        for name, check, options in make_checks(settings, metrics, loop_watch, clock):
+            if name not in health.disabled_checks:
+                monitor.register_check(name, check, **options)
+    except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such checks
+        count_error()
     return monitor
 
 
-def _register_checks(monitor: HealthMonitor, parts: CheckParts) -> None:
-    """Have the monitor run the checks of all modules, without those that the settings leave out."""
-    for module in pkgutil.iter_modules(checks.__path__):
-        try:
-            for name, check, options in import_module(f"{checks.__name__}.{module.name}").make_checks(parts):
-                if name not in parts.settings.health.disabled_checks:
-                    monitor.register_check(name, check, **options)
-        except Exception:  # noqa: BLE001 - a system that does not tell, e.g. without /proc, has no such checks
-            parts.metrics.count_internal_error("health_monitor")
-
-
-def _count_result(metrics: Metrics, check: HealthCheck) -> None:
-    metrics.health_check_seconds.labels(check.name).observe(check.duration_ms / 1000)
-    if check.known and check.status is not HealthStatus.UNHEALTHY:
-        ended = check.checked_at.timestamp() + check.duration_ms / 1000
-        metrics.health_last_success.labels(check.name).set(round(ended, 3))
-
-
-def _tell_transition(metrics: Metrics, event: events.LogEvent, name: str, transition: Transition) -> None:
-    after = transition.after.value if transition.after is not None else UNKNOWN
-    metrics.health_transitions.labels(name, after).inc()
-    if transition.before is not None or transition.after is not HealthStatus.HEALTHY:  # else well from the start
+def _note_result(metrics: Metrics, event: events.LogEvent, result: HealthCheck, transition: Transition | None) -> None:
+    name, seconds = result.name, result.duration_ms / 1000
+    metrics.health_check_seconds.labels(name).observe(seconds)
+    if result.known and result.status is not HealthStatus.UNHEALTHY:
+        metrics.health_last_success.labels(name).set(round(result.checked_at.timestamp() + seconds, 3))
+    if transition is None:
+        return
+    before, after = transition.before, transition.after
+    status = after.value if after is not None else UNKNOWN
+    metrics.health_transitions.labels(name, status).inc()
+    if before is not None or after is not HealthStatus.HEALTHY:  # else well from the start
         event(
-            _EVENTS[transition.after or HealthStatus.DEGRADED],
+            events.HEALTH_CHANGED[_LEVELS[(after or HealthStatus.DEGRADED).severity]],
             check=name,
-            status=after,
-            previous_status=transition.before.value if transition.before is not None else None,
+            status=status,
+            previous_status=before.value if before is not None else None,
             reason=transition.message or None,
         )
 

@@ -70,7 +70,8 @@ class GaugeChild:
             self.value += amount
 
     def dec(self, amount: float = 1.0) -> None:
-        self.inc(-amount)
+        with self._lock:
+            self.value -= amount
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ from ordinaut_ext_observability.background.clock import Clock, SystemClock, mono
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
-from ordinaut_ext_observability.health.setup import CheckParts, make_monitor
+from ordinaut_ext_observability.health.setup import make_monitor
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
@@ -57,9 +57,7 @@ class Runtime:
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.logs = ProcessLogs(settings, metrics)
         loop_watch = LoopWatch(self.clock)
-        self.health_monitor = monitor = make_monitor(
-            CheckParts(settings, metrics, loop_watch, self.clock), self.logs.event
-        )
+        self.health_monitor = monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)

@@ -177,9 +177,7 @@ class CollectorSettings(Part):
     `postgresql+psycopg://`."""
     enabled: bool = Field(default=True, validation_alias=f"{PREFIX}COLLECTORS")
     """Read the host's PostgreSQL and Redis in the background."""
-    interval_seconds: float = Field(
-        default=15.0, validation_alias=f"{PREFIX}COLLECTOR_INTERVAL_SECONDS", ge=1.0, le=3600.0
-    )
+    interval_seconds: float = Field(default=15.0, validation_alias=f"{PREFIX}COLLECTOR_INTERVAL_SECONDS", ge=1, le=3600)
     """How often they are read; less often where that takes long."""
     heartbeat_fresh_seconds: float = Field(default=75.0, ge=1.0, le=86400.0)
     """A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart."""

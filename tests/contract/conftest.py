@@ -11,24 +11,11 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.demo.servers import RedisServer
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
 from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from ordinaut_ext_observability.relay.store import RelayStore
-
-
-class ManualClock:
-    """Both clocks, moved by hand: together as time goes on, or the one that can be set."""
-
-    def __init__(self) -> None:
-        self.now = 10_000.0
-        self.set_by = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now + self.set_by
+from tests.clock import ManualClock
 
 
 class Place:
@@ -66,13 +53,6 @@ def redis_place(redis_url: str) -> Iterator[Place]:
     place.close()
 
 
-def _move(clock: ManualClock) -> Callable[[float], None]:
-    def move(seconds: float) -> None:
-        clock.now += seconds
-
-    return move
-
-
 @pytest.fixture
 def file_place(tmp_path: Path) -> Iterator[Place]:
     path, clock = tmp_path / "private" / "store.sqlite", ManualClock()
@@ -81,7 +61,7 @@ def file_place(tmp_path: Path) -> Iterator[Place]:
         for file in path.parent.iterdir():
             file.unlink()
 
-    place = Place(lambda: SqliteRelayStore(str(path), clock), _move(clock), lose)
+    place = Place(lambda: SqliteRelayStore(str(path), clock), clock.advance, lose)
     place.clock = clock
     yield place
     place.close()
@@ -91,7 +71,7 @@ def file_place(tmp_path: Path) -> Iterator[Place]:
 def memory_place() -> Iterator[Place]:
     clock = ManualClock()
     stores = SqliteRelayStore(MEMORY, clock)
-    place = Place(lambda: stores, _move(clock), stores.close)
+    place = Place(lambda: stores, clock.advance, stores.close)
     place.has_processes = False
     yield place
     place.close()

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster import base, redis, sqlite, sqlite_file
+from ordinaut_ext_observability.background import fork
+from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
+from tests.clock import ManualClock
 
 SHORT_SECONDS = 0.05
 
@@ -253,7 +254,7 @@ class TestFile:
 
     def test_clock_set_back_does_not_hold_a_lease_for_ever(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
-        clock = _ManualClock()
+        clock = ManualClock()
         first, second = (self.make(tmp_path / "cluster.sqlite", clock) for _ in range(2))
         assert first.hold_lease("alerts", "a", 60)
         clock.now -= 86_400
@@ -263,7 +264,7 @@ class TestFile:
         tmp_path.chmod(0o700)
         other, cluster = self.make(tmp_path / "cluster.sqlite"), self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
-        with other._file.transaction(write=True):
+        with other.transaction(write=True):
             with pytest.raises(ClusterUnavailableError, match="locked"):
                 cluster.write([Put("states", 1, b"2")])
             assert cluster.get("states") == Document(1, b"1")
@@ -298,14 +299,14 @@ class TestFile:
         self, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It need not wait for another process; where SQLite itself takes long, the child may not use it."""
-        monkeypatch.setattr(sqlite_file, "_FORK_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
-        monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 60)
+        monkeypatch.setattr(fork, "_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
+        monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 60)
         cluster = self.make(tmp_path / "store" / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
         entered, leave = threading.Event(), threading.Event()
 
         def be_in_the_middle() -> None:
-            with cluster._file.transaction(write=True):
+            with cluster.transaction(write=True):
                 entered.set()
                 leave.wait(60)
 
@@ -314,7 +315,7 @@ class TestFile:
             cluster.write([Put("states", 1, b"2")])
 
         holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, cluster._file.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
+            [sys.executable, "-c", HOLDER, cluster.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -336,13 +337,3 @@ class TestFile:
             holder.communicate()
             thread.join(10)
         assert status == (99 if state == "is in the middle" else 1)
-
-
-class _ManualClock:
-    now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now

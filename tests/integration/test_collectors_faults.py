@@ -20,7 +20,8 @@ from ordinaut_ext_observability.collectors.collector import reading_pause
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs.event_types import COLLECTOR_PROBLEM
-from tests.collectors import ManualClock, collect, make_collector
+from tests.clock import ManualClock
+from tests.collectors import collect, make_collector
 
 
 @pytest.fixture(autouse=True)

@@ -445,7 +445,7 @@ def test_results_that_went_stale_are_unhealthy(probed: Probed) -> None:
     monitor = served.runtime.health_monitor
     assert statuses(served) == (200, 200, 200, 200)
     monitor.stop()
-    monitor._clock = clock = ShiftedClock()
+    monitor.clock = clock = ShiftedClock()
     clock.shift = 30
     assert statuses(served) == (200, 200, 200, 200)
     clock.shift = 36  # three periods and the deadline
@@ -464,7 +464,7 @@ def test_monitor_that_died_shows_without_any_required_check(probed: Probed) -> N
     served = probed({"cache": (Dependency(), {"required": False})}, **ONCE)
     assert statuses(served) == (200, 200, 200, 200)
     served.runtime.health_monitor.stop()
-    served.runtime.health_monitor._clock = clock = ShiftedClock()
+    served.runtime.health_monitor.clock = clock = ShiftedClock()
     clock.shift = 100_000
     assert statuses(served) == (200, 503, 200, 503)
 
@@ -639,7 +639,7 @@ def test_parallel_refreshes_share_one_run(probed: Probed, eventually: Any) -> No
         answers = [threads.submit(shown, served, "database", "?refresh=true") for _ in range(20)]
         assert eventually(lambda: len(runs) == 2)
         # All twenty are being served before the run may end.
-        assert eventually(lambda: len(served.face._middleware_context.recorder.in_progress) == 20)
+        assert eventually(lambda: len(served.face._recorder.in_progress) == 20)
         served.on_loop(asyncio.sleep(0.05))
         gate.set()
         assert [answer.result(10)["status"] for answer in answers] == ["healthy"] * 20

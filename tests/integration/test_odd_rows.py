@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
 from tests.collectors import collect, make_collector
 from ordinaut_ext_observability.collectors.reader import LEADERS

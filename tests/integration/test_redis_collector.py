@@ -15,7 +15,7 @@ import redis
 
 from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
-from ordinaut_ext_observability.cluster.redis_client import CLIENT_NAME, redis_problem
+from ordinaut_ext_observability.cluster.redis import CLIENT_NAME, redis_problem
 from ordinaut_ext_observability.collectors import redis_server
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.collectors.redis_server import RedisCollector

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ordinaut_ext_observability.health.check import MAX_TRANSITIONS, Hysteresis, uptime_ratio
-from ordinaut_ext_observability.scrub.text import mask_details
-from ordinaut_ext_observability.health.model import HealthStatus, Transition
+from ordinaut_ext_observability.health.check import MAX_TRANSITIONS
+from ordinaut_ext_observability.health.model import HealthStatus, Hysteresis, Transition, uptime_ratio
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
-from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_text
+from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_details, mask_text
+from tests.clock import ManualClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 BAD = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
@@ -62,17 +62,6 @@ def test_status_is_always_one_that_was_seen(results: list[HealthStatus], failure
         assert hysteresis.observe(result) in results[: number + 1]
 
 
-class ManualClock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-
 check_options = st.fixed_dictionaries(
     {"failures_to_worsen": runs, "passes_to_recover": runs, "required": st.booleans()}
 )
@@ -94,7 +83,7 @@ def test_monitor_follows_the_model(
         period_seconds=10.0,
         deadline_seconds=10.0,
         clock=clock,
-        on_transition=lambda name, transition: told.append((name, transition)),
+        on_result=lambda result, transition: told.append((result.name, transition)) if transition else None,
     )
     current: list[HealthStatus] = []
     results: list[list[HealthStatus]] = [[] for _ in options]

@@ -22,16 +22,9 @@ from ordinaut_ext_observability.web.access import (
     AccessControl,
 )
 from ordinaut_ext_observability.web.answers import Refusal
+from tests.clock import ManualClock
 
 TOKEN = "an-operators-token-0123456789"
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Door:
@@ -110,12 +103,12 @@ def test_every_minute_has_its_share(door: Door) -> None:
     for minute in range(1, 4):
         assert door.statuses(addresses)[401] == ALL_REFUSALS_PER_MINUTE
         assert len(door.lines) <= minute * LINES_PER_MINUTE
-        door.clock.seconds += 60
+        door.clock.advance(60)
 
 
 def test_lines_and_what_they_say_was_left_out_are_all_refusals(door: Door) -> None:
     door.statuses([MANY["many networks of IPv6"](number) for number in range(1000)])
-    door.clock.seconds += 60
+    door.clock.advance(60)
     door.ask("192.0.2.1")
     assert len(door.lines) + sum(not_logged for _, not_logged in door.lines) == 1001
     assert door.lines[-1] == ("192.0.2.1", 1000 - LINES_PER_MINUTE)

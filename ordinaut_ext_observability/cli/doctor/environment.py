@@ -179,7 +179,7 @@ def _unmerged_processes(port: int) -> Iterator[Finding]:
     serving: dict[str, int] = {}
     with contextlib.suppress(OSError):  # not Linux
         serving = servers_by_address()
-    most = max((count for address, count in serving.items() if address.endswith(f":{port:04X}")), default=0)
+    most = max((count for address, count in serving.items() if address.endswith(f":{port}")), default=0)
     if most > 1:
         yield problem(
             f"{most} processes serve at port {port} here: without a store, each scrape shows one of them",

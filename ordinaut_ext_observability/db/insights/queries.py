@@ -11,8 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.postgresql.connection import FAILURES, connect
-from ordinaut_ext_observability.postgresql.problems import concerns_statement
+from ordinaut_ext_observability.postgresql.connection import FAILURES, concerns_statement, connect
 from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.sql import normalised
 

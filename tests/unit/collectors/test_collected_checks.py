@@ -17,7 +17,8 @@ from ordinaut_ext_observability.collectors.states import (
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from tests.collectors import ManualClock, states_of
+from tests.clock import ManualClock
+from tests.collectors import states_of
 
 HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = "healthy", "degraded", "unhealthy", "unknown"
 FACTS = {

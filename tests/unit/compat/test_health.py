@@ -51,7 +51,7 @@ def test_what_is_down_is_told(host: Any, down: str) -> None:
     assert quick(monitor)[down] is False
     report = asyncio.run(monitor.get_system_health(request_id="r1")).to_dict()
     assert report["status"] == ("unhealthy" if down == "database" else "degraded")
-    assert current.current_runtime().lifecycle.ready().status == "unavailable"
+    assert current.current_runtime().lifecycle.why_not_ready()
 
 
 def test_report_has_the_hosts_shape_and_no_texts(host: Any) -> None:
@@ -80,7 +80,7 @@ def test_what_is_not_known_yet_does_not_work_yet_and_is_one_of_three_statuses(ho
     report = asyncio.run(monitor.get_system_health()).to_dict()
     assert {check["name"]: check["status"] for check in report["checks"]}["database"] == "degraded"
     runtime.lifecycle.mark_started()
-    assert runtime.lifecycle.ready().reason == "unknown"
+    assert runtime.lifecycle.why_not_ready() == "unknown"
 
 
 def test_without_the_hosts_module_nothing_is_down(clean_process: Any) -> None:
@@ -96,7 +96,6 @@ def test_redis_that_is_not_configured_is_not_down(host: Any) -> None:
 def test_uptime_is_a_duration() -> None:
     monitor = SystemHealthMonitor()
     assert 0 <= monitor.start_time < 60
-    assert monitor.get_uptime() >= monitor.start_time
 
 
 def test_the_seeds_names_are_there_too() -> None:
@@ -110,7 +109,7 @@ def test_extensions_probe_knows_of_the_database_before_anybody_asked_the_host(ho
     runtime = current.current_runtime()
     runtime.lifecycle.mark_started()
     asyncio.run(runtime.health_monitor.run_all_checks())
-    assert runtime.lifecycle.ready().status == "unavailable"
+    assert runtime.lifecycle.why_not_ready()
 
 
 def test_where_nobody_runs_the_checks_a_failure_shows_at_once(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

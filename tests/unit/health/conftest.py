@@ -6,24 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
-
-class ManualClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self) -> None:
-        self.monotonic_now = 1000.0
-        self.wall_now = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.monotonic_now
-
-    def wall(self) -> float:
-        return self.wall_now
-
-    def advance(self, seconds: float) -> None:
-        self.monotonic_now += seconds
-        self.wall_now += seconds
+from tests.clock import ManualClock
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
-from ordinaut_ext_observability.health.checks.configured import call_imported
+from ordinaut_ext_observability.health.checks import call_imported
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import load_settings
 

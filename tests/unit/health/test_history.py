@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ordinaut_ext_observability.health.check import uptime_ratio
-from ordinaut_ext_observability.health.model import HealthStatus, Transition
+from ordinaut_ext_observability.health.model import HealthStatus, Transition, uptime_ratio
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from ordinaut_ext_observability import HealthMonitor
-from ordinaut_ext_observability.health.checks.configured import HttpServiceCheck
+from ordinaut_ext_observability.health.services import HttpServiceCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 
@@ -99,8 +99,8 @@ def make_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpSe
 
     yield make
     for check in made:
-        if check._client is not None:
-            check._client.close()
+        if check.client is not None:
+            check.client.close()
 
 
 def run_monitored(check: HttpServiceCheck, **options: Any) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ordinaut_ext_observability.health.check import Hysteresis
-from ordinaut_ext_observability.health.model import HealthStatus
+from ordinaut_ext_observability.health.model import HealthStatus, Hysteresis
 
 STATUSES = {"H": HealthStatus.HEALTHY, "D": HealthStatus.DEGRADED, "U": HealthStatus.UNHEALTHY, "?": None}
 

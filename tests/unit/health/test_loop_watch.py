@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,36 +11,22 @@ import pytest
 from ordinaut_ext_observability.health.lifecycle import BEAT_SECONDS, LoopWatch
 
 
-class Timer:
-    def __init__(self, callback: Any) -> None:
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
 class ManualLoop:
     """What a watch uses of a loop; timers run when the test says so."""
 
     def __init__(self) -> None:
-        self.timers: list[Timer] = []
+        self.timers: list[Any] = []
         self.closed = False
 
-    def call_later(self, delay: float, callback: Any) -> Timer:
+    def call_later(self, delay: float, callback: Any, *arguments: Any) -> None:
         assert delay == BEAT_SECONDS
-        self.timers.append(Timer(callback))
-        return self.timers[-1]
-
-    def call_soon_threadsafe(self, callback: Any) -> None:
-        callback()
+        self.timers.append(partial(callback, *arguments))
 
     def is_closed(self) -> bool:
         return self.closed
 
     def run_timer(self) -> None:
-        assert not self.timers[-1].cancelled
-        self.timers[-1].callback()
+        self.timers.pop(0)()
 
 
 @pytest.fixture
@@ -116,18 +103,24 @@ def test_watching_another_loop_forgets_the_first(clock: Any, loop: Any) -> None:
     clock.advance(BEAT_SECONDS + 3)
     other: Any = ManualLoop()
     watch.start(other)
-    assert loop.timers[-1].cancelled
+    loop.run_timer()
+    assert (loop.timers, len(other.timers)) == ([], 1)
     assert (watch.blocked_seconds(), watch.lag_seconds()) == (0.0, 0.0)
 
 
-def test_stopped_it_watches_nothing(clock: Any, loop: Any) -> None:
+def test_stopped_it_watches_nothing_and_started_again_at_once_one_timer_runs(clock: Any, loop: Any) -> None:
     watch = LoopWatch(clock)
     watch.start(loop)
     clock.advance(BEAT_SECONDS + 3)
     watch.stop()
     watch.stop()
-    assert loop.timers[-1].cancelled
     assert (watch.watching, watch.blocked_seconds(), watch.lag_seconds()) == (False, 0.0, 0.0)
+    watch.start(loop)
+    loop.run_timer()
+    assert (len(loop.timers), watch.take_largest_lag()) == (1, 0.0)
+    watch.stop()
+    loop.run_timer()
+    assert loop.timers == []
 
 
 def test_a_closed_loop_is_not_blocked(clock: Any, loop: Any) -> None:
@@ -138,18 +131,15 @@ def test_a_closed_loop_is_not_blocked(clock: Any, loop: Any) -> None:
     assert (watch.watching, watch.blocked_seconds(), watch.lag_seconds()) == (False, 0.0, 0.0)
 
 
-def test_a_real_loop_runs_the_timer_again_and_again() -> None:
-    from ordinaut_ext_observability.background.clock import SystemClock
-
-    watch = LoopWatch(SystemClock())
+def test_a_real_loop_runs_the_timer_again_and_again(clock: Any) -> None:
+    watch = LoopWatch(clock)
 
     async def main() -> None:
         watch.start(asyncio.get_running_loop())
-        first = watch._timer
-        assert first is not None
-        while watch._timer is first:
-            await asyncio.sleep(0.01)
-        assert watch.blocked_seconds() < BEAT_SECONDS
+        for _ in range(2):
+            clock.advance(BEAT_SECONDS + 1)
+            while watch.blocked_seconds():
+                await asyncio.sleep(0.01)
         watch.stop()
 
     asyncio.run(asyncio.wait_for(main(), 10))

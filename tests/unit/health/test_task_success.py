@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.health.checks.process import TaskSuccessCheck
+from ordinaut_ext_observability.health.checks import TaskSuccessCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics

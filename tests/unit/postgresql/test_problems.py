@@ -8,7 +8,7 @@ import ssl
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 from ordinaut_ext_observability.errors import Problem
 
 
