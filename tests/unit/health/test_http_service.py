@@ -185,7 +185,7 @@ def test_the_body_is_not_waited_for(make_check: Any) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            outcome = make_check(f"http://127.0.0.1:{listener.getsockname()[1]}").run()
+            outcome = make_check(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.3).run()
         finally:
             ended.set()
             thread.join(10)
