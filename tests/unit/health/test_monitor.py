@@ -76,10 +76,10 @@ def test_without_checks_there_are_no_results_and_all_is_well() -> None:
     assert (monitor.report().status, monitor.report().checks) == (HEALTHY, ())
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, None, 3, b"bytes"])
+@pytest.mark.parametrize("name", ["", "x" * 101, None, 3, b"bytes", "\udc80"])
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
     monitor = HealthMonitor()
-    with pytest.raises(ValueError, match="1 to 100 characters"):
+    with pytest.raises(ValueError, match="1 to 100 characters|surrogates not allowed"):
         monitor.register_check(name, lambda: None)
     assert monitor.report().checks == ()
 
@@ -585,6 +585,14 @@ def test_a_stale_result_is_unhealthy(clock: Any) -> None:
     (check,) = monitor.report().checks
     assert (check.status, check.stale, check.age_seconds) == (HEALTHY, False, 0.0)
     assert [transition.after for transition in monitor.history("a")] == [HEALTHY]
+
+
+def test_where_every_result_is_stale_the_whole_is_unhealthy_without_any_required_check(clock: Any) -> None:
+    monitor = HealthMonitor(clock=clock)
+    monitor.register_check("cache", lambda: True, required=False)
+    asyncio.run(monitor.run_all_checks())
+    clock.advance(100_000)
+    assert monitor.report().status is UNHEALTHY
 
 
 def test_a_clock_that_goes_back_makes_no_negative_age(clock: Any) -> None:
