@@ -24,8 +24,8 @@ from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.collectors.states import CollectorStates
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 FEW_RUNS = 100_000

@@ -26,7 +26,7 @@ from ordinaut_ext_observability.logs.writer import LogWriter
 
 LINES_PER_ROUND = 5000
 
-STEP_FINISHED = Event("step", "INFO", "step finished", lambda *, step, attempt, seconds, ok: None)
+STEP_FINISHED: Event[...] = Event("step", "INFO", "step finished")
 
 
 def run(options: Options) -> list[Result]:

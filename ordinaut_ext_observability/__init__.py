@@ -9,71 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.correlation.context import (
-        RequestContext,
-        current_correlation_id,
-        current_traceparent,
-    )
-    from ordinaut_ext_observability.extension import get_extension, mount
-    from ordinaut_ext_observability.health.model import HealthCheck, HealthStatus
-    from ordinaut_ext_observability.health.monitor import HealthMonitor
-    from ordinaut_ext_observability.runtime.current import (
-        configure_logging,
-        current_runtime,
-        get_logger,
-        instrument_connection,
-        instrument_pool,
-        monitor_execution,
-        restore_logging,
-    )
-    from ordinaut_ext_observability.version import __version__
-
-__all__ = [
-    "HealthCheck",
-    "HealthMonitor",
-    "HealthStatus",
-    "RequestContext",
-    "__version__",
-    "configure_logging",
-    "current_correlation_id",
-    "current_runtime",
-    "current_traceparent",
-    "get_extension",
-    "get_logger",
-    "instrument_connection",
-    "instrument_pool",
-    "monitor_execution",
-    "mount",
-    "restore_logging",
-]
+    from ordinaut_ext_observability.correlation.context import RequestContext as RequestContext
+    from ordinaut_ext_observability.correlation.context import current_correlation_id as current_correlation_id
+    from ordinaut_ext_observability.correlation.context import current_traceparent as current_traceparent
+    from ordinaut_ext_observability.extension import get_extension as get_extension
+    from ordinaut_ext_observability.extension import mount as mount
+    from ordinaut_ext_observability.health.model import HealthCheck as HealthCheck
+    from ordinaut_ext_observability.health.model import HealthStatus as HealthStatus
+    from ordinaut_ext_observability.health.monitor import HealthMonitor as HealthMonitor
+    from ordinaut_ext_observability.runtime.current import configure_logging as configure_logging
+    from ordinaut_ext_observability.runtime.current import current_runtime as current_runtime
+    from ordinaut_ext_observability.runtime.current import get_logger as get_logger
+    from ordinaut_ext_observability.runtime.current import instrument_connection as instrument_connection
+    from ordinaut_ext_observability.runtime.current import instrument_pool as instrument_pool
+    from ordinaut_ext_observability.runtime.current import monitor_execution as monitor_execution
+    from ordinaut_ext_observability.runtime.current import restore_logging as restore_logging
+    from ordinaut_ext_observability.version import __version__ as __version__
 
 _HOMES = {
-    "HealthCheck": "health.model",
-    "HealthMonitor": "health.monitor",
-    "HealthStatus": "health.model",
-    "RequestContext": "correlation.context",
-    "__version__": "version",
-    "configure_logging": "runtime.current",
-    "current_correlation_id": "correlation.context",
-    "current_runtime": "runtime.current",
-    "current_traceparent": "correlation.context",
-    "get_extension": "extension",
-    "get_logger": "runtime.current",
-    "instrument_connection": "runtime.current",
-    "instrument_pool": "runtime.current",
-    "monitor_execution": "runtime.current",
-    "mount": "extension",
-    "restore_logging": "runtime.current",
+    "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
+    "extension": ("get_extension", "mount"),
+    "health.model": ("HealthCheck", "HealthStatus"),
+    "health.monitor": ("HealthMonitor",),
+    "runtime.current": (
+        *("configure_logging", "current_runtime", "get_logger", "instrument_connection", "instrument_pool"),
+        *("monitor_execution", "restore_logging"),
+    ),
+    "version": ("__version__",),
 }
+"""The public names by the module that has them."""
+
+__all__ = sorted(name for names in _HOMES.values() for name in names)  # noqa: PLE0605 - a list, as it must be
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -26,10 +26,7 @@ class ServedByAnotherWorkerError(AddressInUseError):
 
 
 class Problem(Enum):
-    """Why a server cannot be read or written: one reason per thing an operator would do about it.
-
-    The value is the metric label `reason`; `words` go on from the server's name in a message for people.
-    """
+    """Why a server cannot be read or written: the metric label `reason`, and words that go on from its name."""
 
     words: str
 
@@ -48,8 +45,7 @@ class Problem(Enum):
     TOO_MANY_CONNECTIONS = "too_many_connections", "has no connection left"
     NO_PERMISSION = "no_permission", "does not give this user the permission"
     MISSING_TABLE = "missing_table", "lacks a table of Ordinaut's"
-    """A table or column of the host's is not there."""
+    """Or a column."""
     OUT_OF_MEMORY = "out_of_memory", "is out of memory"
     READ_ONLY = "read_only", "is read-only, a replica"
     FAILED = "failed", "answers with an error"
-    """Anything else."""

@@ -1,7 +1,4 @@
-"""The extension as the host's loader meets it.
-
-Found through the entry point `ordinaut.plugins`, or by its folder in `ORDINAUT_EXT_PATHS`.
-"""
+"""The extension as the host's loader meets it, by an entry point or by its folder in `ORDINAUT_EXT_PATHS`."""
 
 from __future__ import annotations
 
@@ -20,10 +17,9 @@ _STATE_ATTRIBUTE = "ordinaut_observability"
 
 
 class ObservabilityExtension:
-    """Measures the host it is set up in, and serves what it measured."""
+    """Measures the host it is set up in, and serves what it measured. Its settings are the environment's by default."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """The environment's settings are read when it is set up, unless some are given."""
         self._settings = settings
 
     def info(self) -> ExtensionInfo:
@@ -43,10 +39,7 @@ class ObservabilityExtension:
         grants: set[Capability] | None = None,
         context: dict[str, Any] | None = None,
     ) -> APIRouter | None:
-        """Attach to the application. A second call for the same application only returns its router again.
-
-        The last step is the one that changes the application, so a failure before it leaves no trace.
-        """
+        """Attach to the application, last, so that a failure leaves no trace; once, and return the router each time."""
         del tool_registry, grants, context
         integration: HostIntegration | None = getattr(app.state, _STATE_ATTRIBUTE, None)
         if integration is not None:
@@ -84,9 +77,7 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
     mount(app)
     ```
 
-    Raises:
-        TypeError: `app` is no FastAPI application, or `mount_path` no text.
-        ValueError: `mount_path` does not begin with a slash, or names no path below the root.
+    Raises TypeError where `app` is no FastAPI application or `mount_path` no text, ValueError where it is no path.
     """
     if not isinstance(app, FastAPI):
         raise TypeError(f"mount takes a FastAPI application, got {type(app).__name__}")

@@ -1,27 +1,14 @@
-"""The types the host's extension loader exchanges with an extension.
-
-Inside a host they are the host's own; elsewhere (the stand-in host, tools, tests) stand-ins of the same shape.
-This module and `extension` are the only ones that know the host's package.
-"""
+"""The types the host's loader exchanges with an extension: the host's own, or elsewhere stand-ins of the same shape."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 
 try:
     from ordinaut.plugins.base import Capability, ExtensionInfo
 except ImportError:
-
-    class Capability(Enum):  # type: ignore[no-redef]
-        """What an extension may be granted."""
-
-        ROUTES = auto()
-        TOOLS = auto()
-        EVENTS_PUB = auto()
-        EVENTS_SUB = auto()
-        STATIC = auto()
-        BACKGROUND_TASKS = auto()
+    Capability = Enum("Capability", "ROUTES TOOLS EVENTS_PUB EVENTS_SUB STATIC BACKGROUND_TASKS")  # type: ignore[no-redef]
 
     @dataclass(frozen=True)
     class ExtensionInfo:  # type: ignore[no-redef]

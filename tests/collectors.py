@@ -7,7 +7,7 @@ from ordinaut_ext_observability.collectors.leadership import Checkpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
 from ordinaut_ext_observability.collectors.states import CollectorStates
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 

@@ -17,7 +17,7 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 
 ResultT = TypeVar("ResultT")
 
-STOP_SECONDS = 0.3
+STOP_SECONDS = 0.25
 """The time all parts together may wait when they stop. Lines are written after that: in all, below half a second."""
 
 _LONGEST_WORK_SECONDS = 5.0
@@ -28,22 +28,15 @@ class DaemonExecutor(ThreadPoolExecutor):
     """Runs each call in a daemon thread of its own. Shutting it down waits for none of them."""
 
     def submit(self, fn: Callable[..., ResultT], /, *args: Any, **kwargs: Any) -> Future[ResultT]:
-        """Start the call.
-
-        Raises:
-            RuntimeError: there are no more threads, as while the interpreter ends.
-        """
+        """Start the call. Raises RuntimeError where there are no more threads, as while the interpreter ends."""
         future: Future[ResultT] = Future()
 
         def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                    future.set_exception(error)
 
         threading.Thread(target=run, name="observability-call", daemon=True).start()
         return future
@@ -89,9 +82,5 @@ def run_on_own_loop(main: Coroutine[Any, Any, ResultT], loop: asyncio.AbstractEv
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """Call the function in a thread; return or raise as it does.
-
-    Raises:
-        TimeoutError: it takes longer; it is left to itself.
-    """
+    """Call the function in a thread; return or raise as it does, or TimeoutError: it is left to itself then."""
     return DaemonExecutor().submit(function, *arguments).result(seconds)

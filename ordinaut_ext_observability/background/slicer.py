@@ -44,24 +44,17 @@ class Slicer:
 
     async def slices(self, work: Iterable[ResultT]) -> AsyncIterator[list[ResultT]]:
         """The results of each slice, of all steps that began within its time; the last slice may have none."""
-        steps = iter(work)
-        goes_on = True
+        steps, goes_on = iter(work), True
         while goes_on:
-            results, goes_on = self._do_slice(steps)
+            ends_at, cpu_started = monotonic_seconds() + self._slice_seconds, thread_cpu_seconds()
+            results, goes_on = [], False
+            for result in steps:
+                results.append(result)
+                if monotonic_seconds() >= ends_at:
+                    goes_on = True
+                    break
+            self.cpu_seconds += thread_cpu_seconds() - cpu_started
             yield results
             if goes_on:
                 self.pauses += 1
                 await pause()
-
-    def _do_slice(self, steps: Iterable[ResultT]) -> tuple[list[ResultT], bool]:
-        """The results, and True where the time ended before the work did."""
-        ends_at, cpu_started = monotonic_seconds() + self._slice_seconds, thread_cpu_seconds()
-        results = []
-        goes_on = False
-        for result in steps:
-            results.append(result)
-            if monotonic_seconds() >= ends_at:
-                goes_on = True
-                break
-        self.cpu_seconds += thread_cpu_seconds() - cpu_started
-        return results, goes_on

@@ -17,11 +17,12 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.background.fork import forks_held_off, reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import spread
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -82,9 +83,7 @@ class BackgroundThread:
     Nothing runs before `start`, and in a forked child nothing until it is started there.
     """
 
-    def __init__(
-        self, name: str, make_tasks: Callable[[], Iterable[PeriodicTask]], on_error: Callable[[str, Exception], None]
-    ) -> None:
+    def __init__(self, name: str, make_tasks: Callable[[], Iterable[PeriodicTask]], on_error: ErrorListener) -> None:
         """`make_tasks` is called in the thread, for what is slow to import; `on_error` also gets what it raises."""
         self._name = name
         self._make_tasks = make_tasks
@@ -114,9 +113,8 @@ class BackgroundThread:
         """Begin. Starting again does nothing."""
         if self._thread is None:
             self._stop, self._loop = asyncio.Event(), asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._loop, self._stop), name=f"observability-{self._name}", daemon=True
-            )
+            run, name = partial(self._run, self._loop, self._stop), f"observability-{self._name}"
+            self._thread = threading.Thread(target=run, name=name, daemon=True)
             self._thread.start()
 
     def call_soon(self, call: Callable[..., object], *arguments: Any) -> bool:
@@ -125,13 +123,11 @@ class BackgroundThread:
         The listener to errors is told what the call raises.
         """
         loop = self._loop
-        if loop is None:
-            return False
-        try:
-            loop.call_soon_threadsafe(self._call, call, arguments)
-        except RuntimeError:  # the loop is closed
-            return False
-        return True
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if loop is not None:
+                loop.call_soon_threadsafe(self._call, call, arguments)
+                return True
+        return False
 
     def begin_stop(self) -> None:
         """Have the thread end after the round that runs. Safe without `start`, and more than once."""
@@ -144,7 +140,7 @@ class BackgroundThread:
         """
         self.begin_stop()
         if self._thread is not None:
-            ends_at = monotonic_seconds() + STOP_SECONDS if ends_at is None else ends_at
+            ends_at = ends_at or monotonic_seconds() + STOP_SECONDS
             join_until(self._thread, ends_at - _CANCEL_SECONDS)
             self.call_soon(_cancel_all)
             join_until(self._thread, ends_at)
@@ -163,7 +159,8 @@ class BackgroundThread:
             self._on_error(self._name, error)
 
     async def _run_tasks(self, stop: asyncio.Event) -> None:
-        tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
+        with forks_held_off():
+            tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
         with contextlib.suppress(asyncio.CancelledError):  # by `stop`
             self._rounds = asyncio.gather(*tasks)
             await self._rounds

@@ -14,8 +14,7 @@ from rich.text import Text
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-_COLOURS = {"healthy": "green", "degraded": "yellow", "unknown": "yellow", "unhealthy": "red"}
-_CPU_SECONDS = 1.0  # the load of a processor shows over time only
+_COLOURS = {"unhealthy": "red", "unknown": "yellow", "degraded": "yellow", "healthy": "green"}
 
 
 class Tokens(NamedTuple):
@@ -29,9 +28,7 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
     """The health report of the service at this URL: its base, its mount path or its management port.
 
     With an operator token it has messages, else names and states, else what the readiness probe says, and a `note`.
-
-    Raises:
-        NoAnswerError: nothing there answers as we do.
+    Raises NoAnswerError where nothing answers as we do.
     """
     base = url.rstrip("/")
     for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
@@ -49,7 +46,7 @@ def check_machine() -> dict[str, Any]:
     from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
     from ordinaut_ext_observability.runtime.process import Runtime
     from ordinaut_ext_observability.settings.load import load_settings
-    from ordinaut_ext_observability.web.health_report import everything
+    from ordinaut_ext_observability.web.endpoints.health import everything
 
     settings = load_settings()
     # The report says it all: no log lines beside it.
@@ -57,7 +54,7 @@ def check_machine() -> dict[str, Any]:
 
     async def run() -> None:
         runtime.health_monitor.unregister_check("event_loop")  # there is no host's
-        await asyncio.sleep(_CPU_SECONDS)
+        await asyncio.sleep(1.0)  # the load of a processor shows over time only
         await runtime.health_monitor.run_all_checks()
 
     run_on_own_loop(run())
@@ -76,20 +73,19 @@ def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, 
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
     answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
-    if _is_management_port(mount, answer, timeout_seconds):
+    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
+    # Another method is asked for, which is no attempt at the operators' endpoint.
+    if not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404:
         note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
-        report = _readiness(mount, timeout_seconds)
+        # Anyone may know whether the service is ready.
+        ready = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).fields().get("status")
+        status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
+        report = {"status": status, "ready": ready, "checks": []} if status else None
         note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
     else:
         report = _report_of(answer)
     return None if report is None else {**report, "note": note}
-
-
-def _is_management_port(mount: str, answer: Answer, timeout_seconds: float) -> bool:
-    """True where operators are not served. Another method is asked for, which is no attempt at their endpoint."""
-    of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
-    return not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404
 
 
 def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
@@ -105,21 +101,13 @@ def _refusal(answer: Answer, option: str, variable: str, token: str) -> str:
     }.get(answer.status_code, f"The service does not tell what each check says: it answers {answer.status_code}.")
 
 
-def _readiness(mount: str, timeout_seconds: float) -> dict[str, Any] | None:
-    """The part of the report that anyone may know: whether the service is ready."""
-    body = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).json()
-    ready = body.get("status") if isinstance(body, dict) else None
-    status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
-    return {"status": status, "ready": ready, "checks": []} if status else None
-
-
 def _report_of(answer: Answer) -> dict[str, Any] | None:
     """The answer as a health report of ours; the host's own looks different."""
-    body = answer.json()
-    if isinstance(body, dict) and body.get("status") in _COLOURS and isinstance(body.get("checks"), list):
-        ours = "live" in body and all(isinstance(check, dict) and "required" in check for check in body["checks"])
-        return body if ours else None
-    return None
+    report = answer.fields()
+    checks = report.get("checks")
+    if "live" not in report or str(report.get("status")) not in _COLOURS or not isinstance(checks, list):
+        return None
+    return report if all(isinstance(check, dict) and "required" in check for check in checks) else None
 
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
@@ -127,8 +115,7 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
     table = Table("check", "status", "needed", "age", "message", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
-    order = ("unhealthy", "unknown", "degraded", "healthy")
-    for check in sorted(report["checks"], key=lambda check: order.index(check["status"])):
+    for check in sorted(report["checks"], key=lambda check: list(_COLOURS).index(check["status"])):
         age = check.get("age_seconds")
         message = check.get("message") or ("no recent result" if check.get("stale") else "")
         table.add_row(

@@ -1,7 +1,4 @@
-"""One request to a service, bounded in time and size, whatever the answer.
-
-With the standard library: importing httpx takes longer than all else that a container's health check does.
-"""
+"""One request, bounded in time and size, by the standard library: importing httpx is slow for a health check."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ import socket
 from contextlib import closing
 from email.message import Message
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from ordinaut_ext_observability.background.daemon_threads import call_within
 from ordinaut_ext_observability.errors import ObservabilityError
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
-_RESOLVING_SECONDS = 1.5
+_RESOLVING_SECONDS = 1.25
 """A command asks for few names, and is to end within seconds although no name server answers."""
 
 
@@ -39,6 +36,11 @@ class Answer(NamedTuple):
         except (ValueError, RecursionError):
             return None
 
+    def fields(self) -> dict[str, Any]:
+        """The fields of the JSON object that the body is; empty where it is none."""
+        body = self.json()
+        return body if isinstance(body, dict) else {}
+
 
 def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
     """True where anybody says what address this host has, or that there is no such host."""
@@ -50,11 +52,7 @@ def name_server_answers(host: str, seconds: float = _RESOLVING_SECONDS) -> bool:
 
 
 def without_password(url: str) -> tuple[str, str]:
-    """The URL as it can be asked and shown, and the password of the user in it: a token, as a browser would send it.
-
-    Raises:
-        NoAnswerError: it is no URL.
-    """
+    """The URL without the user in it, and that user's password, a token. Raises NoAnswerError where it is no URL."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -64,17 +62,14 @@ def without_password(url: str) -> tuple[str, str]:
 
 
 def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "GET", **headers: str) -> Answer:
-    """The answer to a request for this URL, with the token as bearer token where there is one.
-
-    Raises:
-        NoAnswerError: the URL is not HTTP, nobody answers, or not in time.
-    """
+    """Send a request, the token as bearer token. Raises NoAnswerError: it is no HTTP URL, or nobody answers in time."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise NoAnswerError(f"{url}: begin the URL with http:// or https://")
     host = parts.hostname or ""
     if not name_server_answers(host, min(_RESOLVING_SECONDS, timeout_seconds)):
         raise NoAnswerError(f"{url}: no name server answers for {host}")
+    target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
     # Ordinaut's full host turns away requests without a user agent.
     sent = {"User-Agent": "ordinaut-observability", "Accept": "application/json", **headers}
     if token:
@@ -83,7 +78,7 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "
     def send() -> Answer:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         with closing(kind(host, parts.port, timeout=timeout_seconds)) as connection:
-            connection.request(method, urlunsplit(("", "", parts.path or "/", parts.query, "")), headers=sent)
+            connection.request(method, target, headers=sent)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read(_MAX_BODY_BYTES))
 

@@ -100,7 +100,7 @@ def serve(
     shape: Annotated[HostShape, typer.Option(help="Which of Ordinaut's two hosts to stand in for.")] = HostShape.LEAN,
     *,
     lazy: Annotated[
-        bool, typer.Option("--lazy", help="Load the extension with the first request to it, not at start.")
+        bool, typer.Option("--lazy", help="Load the extension with the first request, not at start.")
     ] = False,
 ) -> int:
     """Start a small stand-in for Ordinaut's host with the extension mounted. Ctrl-C stops it."""
@@ -115,9 +115,7 @@ def demo(
     port: Port = 8000,
     seed: Annotated[int, typer.Option(help="Another number makes up other work.")] = 1,
     *,
-    open_browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the operator index in a browser.")
-    ] = True,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the index in a browser.")] = True,
 ) -> int:
     """Start a whole Ordinaut in small: real servers, workers, traffic. Ctrl-C stops it and leaves nothing."""
     from ordinaut_ext_observability.demo.demo import run_demo
@@ -127,9 +125,7 @@ def demo(
 
 @app.command()
 def check(
-    url: Annotated[
-        str, typer.Argument(help="The service's base URL, as http://127.0.0.1:8000, or its management port's.")
-    ] = "",
+    url: Annotated[str, typer.Argument(help="The service, as http://127.0.0.1:8000, or its management port.")] = "",
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
     timeout: Timeout = 5.0,
@@ -152,9 +148,7 @@ def check(
 
 @app.command()
 def doctor(
-    url: Annotated[
-        str, typer.Option(help="The host's URL. Default: port 8000 here, then 8080 (Ordinaut's compose file).")
-    ] = "",
+    url: Annotated[str, typer.Option(help="The host's URL. Default: port 8000 here, then 8080.")] = "",
     token: OperatorToken = "",
     scrape_token: ScrapeToken = "",
     timeout: Timeout = 5.0,
@@ -163,7 +157,8 @@ def doctor(
 
     Run it where the host runs, with the host's environment. It changes nothing. Exit status: 1 when it found a problem.
     """
-    from ordinaut_ext_observability.cli.doctor.report import examine, print_sections
+    from ordinaut_ext_observability.cli.doctor.findings import print_sections
+    from ordinaut_ext_observability.cli.doctor.host import examine
 
     url, password = without_password(url)
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
@@ -195,9 +190,7 @@ def advise(
     url: DatabaseUrl = "",
     timeout: DatabaseTimeout = 5.0,
     min_rows: Annotated[int, typer.Option(min=0, help="Smaller tables get no advice.")] = 10_000,
-    min_unused_days: Annotated[
-        float, typer.Option(min=0, help="Days of statistics it takes to call an index unused.")
-    ] = 7.0,
+    min_unused_days: Annotated[float, typer.Option(min=0, help="Days of statistics to call an index unused.")] = 7.0,
     *,
     as_json: AsJson = False,
 ) -> None:

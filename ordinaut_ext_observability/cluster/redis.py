@@ -1,24 +1,128 @@
-"""A cluster in Redis or Valkey, for processes on any number of machines: each operation is one script."""
+"""Redis or Valkey: clients, what their failures mean, and a cluster for processes on any number of machines.
+
+Every wait of a client is bounded, nothing is tried twice, and answers are bytes.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
+
+from redis import Redis, exceptions
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
+from redis.retry import Retry
 
 from ordinaut_ext_observability.cluster.base import QUEUE_ROWS, Append, ClusterUnavailableError, Document, Put
-from ordinaut_ext_observability.cluster.redis_client import FAILURES, redis_client, redis_problem
+from ordinaut_ext_observability.errors import Problem
+
+TIMEOUT_SECONDS = 1.0
+"""Longest wait for a connection, and for an answer: what is asked takes milliseconds."""
+
+ClientT = TypeVar("ClientT", Redis, AsyncRedis)
+
+CLIENT_NAME = "ordinaut-observability"
+
+FAILURES = (exceptions.RedisError, OSError, ValueError, TypeError)
+"""Errors that a call can raise; ValueError and TypeError: the URL has a part of which no connection can be made."""
+
+_BY_CLASS: tuple[tuple[type[Exception], Problem], ...] = (
+    (exceptions.AuthenticationError, Problem.REFUSED),
+    (exceptions.AuthorizationError, Problem.REFUSED),
+    (exceptions.NoPermissionError, Problem.NO_PERMISSION),
+    (exceptions.OutOfMemoryError, Problem.OUT_OF_MEMORY),
+    (exceptions.ReadOnlyError, Problem.READ_ONLY),
+    (exceptions.BusyLoadingError, Problem.TIMEOUT),
+    (exceptions.TimeoutError, Problem.TIMEOUT),
+    (TimeoutError, Problem.TIMEOUT),
+    (exceptions.ConnectionError, Problem.UNREACHABLE),
+    (OSError, Problem.UNREACHABLE),
+)
+
+# Texts of errors that redis-py has no class for in all its versions, and answers that Redis 6 quotes in a script's.
+_BY_TEXT = (
+    ("max number of clients", Problem.TOO_MANY_CONNECTIONS),
+    ("protected mode", Problem.REFUSED),
+    ("invalid username-password", Problem.REFUSED),
+    ("certificate verify failed", Problem.REFUSED),
+    ("-oom ", Problem.OUT_OF_MEMORY),
+    ("-readonly ", Problem.READ_ONLY),
+    ("-noperm ", Problem.NO_PERMISSION),
+)
+
+
+def redis_problem(error: BaseException) -> Problem:
+    """The reason why a call failed. Show it and not the error, whose text may hold a user name or a password."""
+    text = str(error).lower()
+    found = [problem for part, problem in _BY_TEXT if part in text]
+    found += [problem for kind, problem in _BY_CLASS if isinstance(error, kind)]
+    return found[0] if found else Problem.FAILED
+
+
+def redis_client(url: str) -> Redis:
+    """A client for one thread; it connects at the first call. Raises ValueError where the URL cannot be read."""
+    return _make(Redis, url, retry=Retry(NoBackoff(), 0), redis_connect_func=_introduce)
+
+
+def async_redis_client(url: str) -> AsyncRedis:
+    """A client for one event loop; it connects at the first call. Raises ValueError where the URL cannot be read."""
+    return _make(AsyncRedis, url, retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=_introduce_async)
+
+
+def _make(kind: type[ClientT], url: str, **options: Any) -> ClientT:
+    options |= {"socket_timeout": TIMEOUT_SECONDS, "client_name": None, **_anonymous()}
+    if not url.startswith("unix:"):  # redis-py's connections to Unix sockets do not know it
+        options["socket_connect_timeout"] = TIMEOUT_SECONDS
+    try:
+        client: ClientT = kind.from_url(url, **options)
+    except ValueError:
+        # Without the cause, which may quote a part of the password, such as one that holds a colon or slash.
+        raise ValueError("the URL of Redis cannot be read") from None
+    # Answers are bytes, and the time-outs are ours, whatever the URL says.
+    client.connection_pool.connection_kwargs.update(options, decode_responses=False)
+    return client
+
+
+def _anonymous() -> dict[str, None]:
+    """Options with which older versions of redis-py do not tell their name.
+
+    That call of theirs swallows the one answer of a server that has too many clients; newer ones reject the options.
+    """
+    parameters = inspect.signature(AbstractConnection).parameters
+    return {} if "driver_info" in parameters else {"lib_name": None, "lib_version": None}
+
+
+# The name is given apart from connecting: where the user may not give one, the connection is as good without.
+def _introduce(connection: Any) -> None:
+    connection.on_connect()
+    connection.send_command("CLIENT", "SETNAME", CLIENT_NAME)
+    try:
+        connection.read_response()
+    except exceptions.ResponseError as error:
+        if redis_problem(error) is Problem.TOO_MANY_CONNECTIONS:
+            raise
+
+
+async def _introduce_async(connection: Any) -> None:
+    await connection.on_connect()
+    await connection.send_command("CLIENT", "SETNAME", CLIENT_NAME)
+    try:
+        await connection.read_response()
+    except exceptions.ResponseError as error:
+        if redis_problem(error) is Problem.TOO_MANY_CONNECTIONS:
+            raise
 
 
 class RedisCluster:
-    """A lease is a key, a document a hash, a queue a list. Time is the server's."""
+    """Each operation is one script: a lease is a key, a document a hash, a queue a list. Time is the server's."""
 
     def __init__(self, url: str, installation: str) -> None:
-        """Every key carries the `installation`, so that several may share a server. Connects at the first call.
-
-        Raises:
-            ClusterUnavailableError: the URL cannot be read.
-        """
+        """Every key carries the `installation`, so that several may share a server. Connects at the first call."""
         try:
             self._client = redis_client(url)
         except ValueError as error:
@@ -37,11 +141,7 @@ class RedisCluster:
             self._scripts[name] = self._client.register_script(source)
 
     def run_script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a script on these keys of the installation.
-
-        Raises:
-            ClusterUnavailableError: the server does not answer, or refuses.
-        """
+        """Run a script on these keys of the installation."""
         # A name may hold anything, and is not ours to refuse.
         full_keys = [(self._prefix + key).encode(errors="backslashreplace") for key in keys]
         try:
@@ -62,12 +162,9 @@ class RedisCluster:
 
     def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
         keys = [f"document:{put.name}" for put in documents] + [f"queue:{row.queue}" for row in rows]
-        arguments: list[object] = [len(documents), QUEUE_ROWS]
-        for put in documents:
-            arguments += (put.version, put.content)
-        for row in rows:
-            arguments += (row.content, round(row.ttl_seconds * 1000))
-        return bool(self.run_script("write", keys, *arguments))
+        pairs: list[tuple[Any, Any]] = [(put.version, put.content) for put in documents]
+        pairs += [(row.content, round(row.ttl_seconds * 1000)) for row in rows]
+        return bool(self.run_script("write", keys, len(documents), QUEUE_ROWS, *chain.from_iterable(pairs)))
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         rows: list[bytes] = self.run_script("take", [f"queue:{queue}"], limit)

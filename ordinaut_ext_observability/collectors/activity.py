@@ -17,7 +17,6 @@ _NEWEST = 500
 """Rows among which ids are looked for that are not committed when counting begins."""
 
 _MOST_AGENTS = 10_000
-_TASK_CREATED = "task.created"
 
 
 @dataclass
@@ -51,7 +50,7 @@ class ActivityCollector:
         if agent:
             families.agent_actions.labels(agent).inc()
             self.last_seen[agent] = max(row["at"], self.last_seen.get(agent, 0.0))
-        if action == _TASK_CREATED:
+        if action == "task.created":
             families.tasks_created.labels(row["kind"] or "", agent).inc()
 
     def _show(self, now: float, families: SystemMetrics) -> None:

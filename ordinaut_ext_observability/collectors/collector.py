@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ordinaut_ext_observability.background.tasks import LONGEST_PAUSE_SECONDS, backed_off
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.collectors.connection import (
-    Database,
-    QueryLimits,
-    ReadTransaction,
-)
-from ordinaut_ext_observability.collectors.leadership import Checkpoints, Leadership
-from ordinaut_ext_observability.collectors.reader import LEADERS, SystemReader
+from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
+from ordinaut_ext_observability.collectors.leadership import Checkpoints, decide_leader
+from ordinaut_ext_observability.collectors.reader import CHECKPOINT, LEADERS, UNREADABLE, CountingState, SystemReader
 from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.postgresql.problems import postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
@@ -30,15 +26,14 @@ _LOOK_SECONDS = 15.0
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
 
-_LASTING = frozenset({Problem.NO_PERMISSION, Problem.MISSING_TABLE})
+_LASTING = frozenset({None, Problem.NO_PERMISSION, Problem.MISSING_TABLE})
 """Asking less often would not help: somebody has to grant or make something."""
 
 _BUSY_SHARE = 0.1
 """Share of the time that may be spent reading: where a reading takes long, it is asked less often."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExtraQuery:
+class ExtraQuery(NamedTuple):
     """Another thing that the leader reads now and then, on the collectors' connection."""
 
     read: Callable[[ReadTransaction, SystemMetrics], Awaitable[Mapping[str, str]]]
@@ -64,26 +59,21 @@ class SystemCollector:
         *,
         interval_seconds: float,
         heartbeat_fresh_seconds: float = 75.0,
-        limits: QueryLimits | None = None,
         checkpoints: Checkpoints | None = None,
         extra: ExtraQuery | None = None,
     ) -> None:
         """Connects at the first round. Without `checkpoints`, state and counts are this process's alone.
 
-        A worker whose last heartbeat is older than `heartbeat_fresh_seconds` does not count as active.
-
-        Raises:
-            ValueError: the URL cannot be read.
+        A worker whose last heartbeat is older than `heartbeat_fresh_seconds` does not count as active. Raises
+        ValueError where the URL cannot be read.
         """
         self.families = families
         self.states = states
         self._interval_seconds = interval_seconds
         self._extra = extra
         self._checkpoints = checkpoints
-        self._database = Database(url, limits)
+        self._database = Database(url)
         self._reader = SystemReader(families, states, heartbeat_fresh_seconds)
-        # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
-        self._leadership = Leadership(checkpoints, 2.5 * interval_seconds + _ROUND_SECONDS)
         self._rounds_led = 0
         self._failures = 0
         self._due = 0.0
@@ -94,18 +84,17 @@ class SystemCollector:
 
         Between readings that are further apart, the server is looked at.
         """
-        clock, interval = self.states.clock, self._interval_seconds
         try:
             async with asyncio.timeout(_ROUND_SECONDS):
                 await self._round()
-            pause = max(0.0, self._due - clock.monotonic())
+            pause = max(0.0, self._due - self.states.clock.monotonic())
         except Exception as error:  # noqa: BLE001 - a periodic task: the next round is due all the same
             self._lose(error)
-            pause = backed_off(interval, self._failures)
+            pause = backed_off(self._interval_seconds, self._failures)
         self.families.leader.labels().set(self.states.leads)
         self.states.show_ages()
         # To connect again costs little, and whether the host is ready depends on it: that is not put off for long.
-        return min(pause, max(_LOOK_SECONDS, interval))
+        return min(pause, max(_LOOK_SECONDS, self._interval_seconds))
 
     async def close(self) -> None:
         """End the connection, and show nothing any more. The next round begins anew."""
@@ -116,20 +105,21 @@ class SystemCollector:
         await self._database.close()
 
     async def _round(self) -> None:
+        # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
+        lease_seconds = 2.5 * self._interval_seconds + _ROUND_SECONDS
         async with self._database.transaction() as transaction:
             # Apart from what is read for counting: a snapshot from before we led may be older than the checkpoint.
-            await self._reader.read_server(transaction)
-            leads, self.states.mode = await self._leadership.check(transaction)
-        now = self.states.clock.monotonic()
+            await self._reader.attempt("database", transaction, self._reader.read_server)
+            leads, self.states.mode = await decide_leader(transaction, self._checkpoints, lease_seconds)
         if not leads:
             self._follow()
-        elif not self.states.leads or now >= self._due:
+        elif not self.states.leads or self.states.clock.monotonic() >= self._due:
             await self._lead()
 
     async def _lead(self) -> None:
+        clock = self.states.clock
         if not self.states.leads:
             await self._take_over()
-        clock = self.states.clock
         begun = clock.monotonic()
         async with self._database.transaction() as transaction:
             await self._reader.read(transaction)
@@ -137,20 +127,18 @@ class SystemCollector:
         if not await self._save():
             self._follow()
             return
-        await self._read_extra()
-        problems = {self.states.of(name).problem for name in ("database", *LEADERS, "insights")} - {None}
+        self._rounds_led += 1
+        if self._extra is not None and self._rounds_led % _ROUNDS_PER_EXTRA_QUERY == 1:
+            await self._read_extra(self._extra)
+        problems = {self.states.of(name).problem for name in ("database", *LEADERS, "insights")}
         self._failures = self._failures + 1 if problems - _LASTING else 0
         self._due = clock.monotonic() + reading_pause(self._interval_seconds, self._failures, took)
 
-    async def _read_extra(self) -> None:
-        """Apart, since it need not be of the same moment, and less often."""
-        self._rounds_led += 1
-        if self._extra is None or self._rounds_led % _ROUNDS_PER_EXTRA_QUERY != 1:
-            return
-        async with self._database.transaction() as transaction:
-            problems = await self._reader.attempt("insights", transaction, self._extra.read)
+    async def _read_extra(self, extra: ExtraQuery) -> None:
+        async with self._database.transaction() as transaction:  # another: it need not be of the same moment
+            problems = await self._reader.attempt("insights", transaction, extra.read)
         if problems is None:
-            self._extra.clear()
+            extra.clear()
         else:
             self.states.failed_in_part("insights", problems)
 
@@ -159,12 +147,14 @@ class SystemCollector:
             try:
                 state = await asyncio.to_thread(self._checkpoints.load)
                 if state is not None:
-                    self._reader.load(state)
+                    self._reader.counting = CountingState()
+                if state:
+                    self._reader.counting = CHECKPOINT.validate_json(state)
             except ClusterUnavailableError:
                 # Then nothing can be saved either, and we go on from what we have. Once the store answers and another
                 # has saved since, we step down and begin again there.
                 self._count_store_problem()
-            except ValueError:
+            except UNREADABLE:
                 self.states.count_internal_error("collector_checkpoint")
         self.states.leads = True
         self.states.event(events.COLLECTOR_LEADER, mode=self.states.mode)
@@ -174,7 +164,7 @@ class SystemCollector:
         if self._checkpoints is None:
             return True
         try:
-            return await asyncio.to_thread(self._checkpoints.save, self._reader.dump())
+            return await asyncio.to_thread(self._checkpoints.save, CHECKPOINT.dump_json(self._reader.counting))
         except ClusterUnavailableError:
             self._count_store_problem()
             return True
@@ -183,7 +173,6 @@ class SystemCollector:
         self.families.errors.labels("checkpoint", Problem.UNREACHABLE.value).inc()
 
     def _follow(self) -> None:
-        """Another process reads for all."""
         self._step_down()
         self.states.discard("database", "redis")
         self._failures = 0

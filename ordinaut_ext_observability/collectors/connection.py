@@ -11,20 +11,14 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.collectors.queries import query
-from ordinaut_ext_observability.postgresql.connection import connect
-from ordinaut_ext_observability.postgresql.problems import concerns_statement
-from ordinaut_ext_observability.postgresql.url import asyncpg_url
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, connect
+from ordinaut_ext_observability.postgresql.url import read_url
 
-
-@dataclass(frozen=True, slots=True)
-class QueryLimits:
-    """Longest times of single steps, in seconds."""
-
-    connect: float = 5.0
-    statement: float = 3.0
-    lock: float = 0.5
-    idle: float = 10.0
-    """Until the server ends a transaction of ours that does nothing."""
+_CONNECT_SECONDS = 5.0
+_STATEMENT_SECONDS = 3.0
+_LOCK_SECONDS = 0.5
+_IDLE_SECONDS = 10.0
+"""Until the server ends a transaction of ours that does nothing."""
 
 
 def instant(seconds: float) -> datetime:
@@ -54,40 +48,28 @@ class ReadTransaction:
         """The only column of the only row."""
         return (await self.row(name, *arguments))[0]
 
-    @contextlib.asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undo alone what fails within."""
-        async with _undone_alone(self.connection, self.connection.transaction()):
-            yield
-
 
 class Database:
     """Connects when it is first asked for something, and again when the connection is gone."""
 
-    def __init__(self, url: str, limits: QueryLimits | None = None) -> None:
-        """
-        Raises:
-            ValueError: it is not a URL of PostgreSQL's.
-        """
-        self._limits = limits or QueryLimits()
-        self._url = asyncpg_url(url)
+    def __init__(self, url: str) -> None:
+        """Raises ValueError where it is not a URL of PostgreSQL's."""
+        self._url = read_url(url).url()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[ReadTransaction]:
         """Begin a transaction that reads; all limits are set in it."""
-        limits = self._limits
         if self._connection is None or self._connection.is_closed():
             self.drop()
             # A second after it was to cancel a statement, a server is taken to hang.
             self._connection = await connect(
-                self._url, timeout_seconds=limits.connect, answer_seconds=limits.statement + 1.0
+                self._url, timeout_seconds=_CONNECT_SECONDS, answer_seconds=_STATEMENT_SECONDS + 1.0
             )
         connection = self._connection
         # Poolers that share sessions between clients look for the end of a transaction: there is nothing outside one.
-        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-        async with _undone_alone(connection, transaction):
-            times = [f"{max(1, round(seconds * 1000))}ms" for seconds in (limits.statement, limits.lock, limits.idle)]
+        async with undone_alone(connection, isolation="repeatable_read", readonly=True):
+            times = (f"{round(seconds * 1000)}ms" for seconds in (_STATEMENT_SECONDS, _LOCK_SECONDS, _IDLE_SECONDS))
             row = await connection.fetchrow(query("limits"), *times)
             assert row is not None  # noqa: S101 - it selects constants
             yield ReadTransaction(connection, row["now"])
@@ -100,17 +82,19 @@ class Database:
 
     async def close(self) -> None:
         """End the connection in order, or else at once."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await connection.close(timeout=1.0)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()
+        if self._connection is not None:
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._connection.close(timeout=1.0)
+            self.drop()
 
 
 @contextlib.asynccontextmanager
-async def _undone_alone(connection: asyncpg.Connection[asyncpg.Record], transaction: Any) -> AsyncIterator[None]:
-    """Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do."""
+async def undone_alone(connection: asyncpg.Connection[asyncpg.Record], **options: Any) -> AsyncIterator[None]:
+    """A transaction, or a savepoint within one: what fails in it is undone, where only a statement failed.
+
+    Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do.
+    """
+    transaction = connection.transaction(**options)
     await transaction.start()
     try:
         yield

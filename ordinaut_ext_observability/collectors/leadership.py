@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
 from ordinaut_ext_observability.relay.store import Outcome, RelayStore
 
-LOCK_KEY = 0x6F7264696E617574
+_LOCK_KEY = 0x6F7264696E617574
 """`ordinaut` in ASCII: the same in all processes, and not a number anybody else would take."""
 
-_HALF = 32
-_LOCK = "SELECT pg_try_advisory_lock($1)"
 _SHARED = "none: a connection pooler shares our session, and"
 
 _NAME = "collectors"
@@ -32,17 +31,18 @@ _TRIES = 3
 
 
 class Checkpoints:
-    """The point up to which the database was read, in the installation's store. Calls come from one thread at a time.
+    """The point up to which the database was read, and the lease of whoever reads, in the installation's store.
 
     The state is a document, and is published together with the counts that belong to it: each without the other would
-    count twice, or not at all. Its version tells a leader that another has followed it. All methods raise
-    `ClusterUnavailableError`.
+    count twice, or not at all. Its version tells a leader that another has followed it. Calls come from one thread at
+    a time, and raise `ClusterUnavailableError`.
     """
 
     def __init__(self, open_store: Callable[[], RelayStore], families: Sequence[AnyFamily], metrics: Metrics) -> None:
         """`families` hold what this process counted for all, since it began."""
+        self.owner = uuid.uuid4().hex
+        """The name under which this process holds the lease."""
         self._open_store = open_store
-        self._store: RelayStore | None = None
         self._publisher = Publisher(lambda: families, metrics.relay_failures.labels("number").inc)
         self._series = SeriesList(metrics.registry.budgets)
         self._version = 0
@@ -50,9 +50,8 @@ class Checkpoints:
 
     def load(self) -> bytes | None:
         """The state to go on from; None where this process has saved the newest, empty where there is none."""
-        store = self._opened()
-        self._resend(store)
-        held = store.get(_NAME)
+        self._resend()
+        held = self._store.get(_NAME)
         if held.version == self._version:
             return None
         self._version = held.version
@@ -61,72 +60,61 @@ class Checkpoints:
 
     def save(self, state: bytes) -> bool:
         """Publish what was counted, and the state; False where another leader has saved one since."""
-        store = self._opened()
         for _ in range(_TRIES):
-            outcome = self._resend(store)
+            outcome = self._resend()
             if outcome is Outcome.ADDED:
-                outcome = self._publisher.publish(store, self._series, Put(_NAME, self._version, state))
+                outcome = self._publisher.publish(self._store, self._series, Put(_NAME, self._version, state))
                 if outcome is Outcome.ADDED:
                     self._version += 1
                     return True
             if outcome is Outcome.OUTDATED:
                 return False
             # The store lost something: the document with it, or not.
-            version = store.get(_NAME).version
+            version = self._store.get(_NAME).version
             if version not in (0, self._version):
                 return False
             self._version = version
         return False
 
-    def hold_lease(self, owner: str, ttl_seconds: float) -> bool:
-        """Take the lease of the leader, or keep it; False while another owner has it."""
-        return self._opened().hold_lease(_NAME, owner, ttl_seconds)
+    def hold_lease(self, ttl_seconds: float) -> bool:
+        """Take the lease of the leader, or keep it; False while another process has it."""
+        return self._store.hold_lease(_NAME, self.owner, ttl_seconds)
 
     def close(self) -> None:
         """Give back the connection. Safe more than once."""
-        if self._store is not None:
+        if "_store" in vars(self):
             self._store.close()
-            self._store = None
+            del self._store
 
-    def _resend(self, store: RelayStore) -> Outcome:
+    @cached_property
+    def _store(self) -> RelayStore:
+        return self._open_store()
+
+    def _resend(self) -> Outcome:
         """Send what waits from the last time; each had a state with it."""
-        waiting = self._publisher.waiting_count
-        outcome = self._publisher.resend(store)
-        if outcome is Outcome.ADDED:
-            self._version += waiting
+        waited = self._publisher.waiting is not None
+        outcome = self._publisher.resend(self._store)
+        if waited and outcome is Outcome.ADDED:
+            self._version += 1
         return outcome
 
-    def _opened(self) -> RelayStore:
-        if self._store is None:
-            self._store = self._open_store()
-        return self._store
 
-
-class Leadership:
-    """Decides whether this process leads.
+async def decide_leader(
+    transaction: ReadTransaction, checkpoints: Checkpoints | None, ttl_seconds: float
+) -> tuple[bool, str]:
+    """Try to lead, or see whether we still do; the other value says by what, or why not, for people.
 
     Behind a pooler a session is not ours: its locks would stay with, or be shared by, whoever has the session next.
-    A pooler is recognised by the process id it gave us at the start, which is not the one of the session. There the
-    lease decides, and without one nobody leads.
+    A pooler is recognised by the process id it gave us at the start, which is not the one of the session. There a lease
+    decides, and without one nobody leads. Call it outside a transaction that has read anything yet to be counted.
     """
-
-    def __init__(self, lease: Checkpoints | None, ttl_seconds: float) -> None:
-        self.owner = uuid.uuid4().hex
-        self._lease = lease
-        self._ttl_seconds = ttl_seconds
-
-    async def check(self, transaction: ReadTransaction) -> tuple[bool, str]:
-        """Try to lead, or see whether we still do; the other value says by what, or why not, for people.
-
-        Call it outside a transaction that has read anything yet to be counted.
-        """
-        row = await transaction.row("lock_held", LOCK_KEY >> _HALF, LOCK_KEY & (1 << _HALF) - 1)
-        if row["backend"] == transaction.connection.get_server_pid():
-            held = row["held"] or await transaction.connection.fetchval(_LOCK, LOCK_KEY)
-            return bool(held), "advisory lock"
-        if self._lease is None:
-            return False, f"{_SHARED} there is no store to hold a lease"
-        try:
-            return await asyncio.to_thread(self._lease.hold_lease, self.owner, self._ttl_seconds), "lease"
-        except ClusterUnavailableError:
-            return False, f"{_SHARED} the store does not answer"
+    row = await transaction.row("lock_held", _LOCK_KEY)
+    if row["backend"] == transaction.connection.get_server_pid():
+        held = row["held"] or await transaction.connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY)
+        return bool(held), "advisory lock"
+    if checkpoints is None:
+        return False, f"{_SHARED} there is no store to hold a lease"
+    try:
+        return await asyncio.to_thread(checkpoints.hold_lease, ttl_seconds), "lease"
+    except ClusterUnavailableError:
+        return False, f"{_SHARED} the store does not answer"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.facts import QueueFacts
 from ordinaut_ext_observability.collectors.runs import Lease
+from ordinaut_ext_observability.collectors.states import QueueFacts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _MOST_COUNTED = 10_000
@@ -26,7 +26,7 @@ async def read_queue(transaction: ReadTransaction, families: SystemMetrics, fres
     """Read and show the queue; a worker is alive if its heartbeat is at most `fresh_seconds` old."""
     now = transaction.now
     row = await transaction.row("queue", instant(now), _MOST_COUNTED + 1, instant(now - fresh_seconds))
-    by_priority = {int(priority): int(rows) for priority, rows in orjson.loads(row["by_priority"] or "{}").items()}
+    by_priority: dict[str, int] = orjson.loads(row["by_priority"] or "{}")
     claimable, estimated = row["claimable"], row["rows"] > _MOST_COUNTED
     if estimated:
         (plan,) = orjson.loads(await transaction.value("queue_estimate", instant(now)))
@@ -56,10 +56,9 @@ def _show(families: SystemMetrics, facts: QueueFacts) -> None:
     families.expired_leases.labels("alive").set(facts.expired_owner_alive)
     families.expired_leases.labels("dead").set(facts.expired_owner_dead)
     # `all` is what Ordinaut's rules and dashboards ask for.
-    shown = {"all": facts.claimable}
-    shown |= {str(priority): facts.claimable_by_priority.get(priority, 0) for priority in range(1, 10)}
-    for priority, depth in shown.items():
-        families.due_work_queue_depth.labels(priority).set(depth)
+    families.due_work_queue_depth.labels("all").set(facts.claimable)
+    for priority in map(str, range(1, 10)):
+        families.due_work_queue_depth.labels(priority).set(facts.claimable_by_priority.get(priority, 0))
 
 
 @dataclass

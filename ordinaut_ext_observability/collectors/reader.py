@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -10,18 +11,19 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.activity import ActivityCollector
-from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.facts import DatabaseFacts
+from ordinaut_ext_observability.collectors.connection import ReadTransaction, undone_alone
 from ordinaut_ext_observability.collectors.queue import DriftCollector, read_queue
 from ordinaut_ext_observability.collectors.run_reading import RunsCollector
 from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
-from ordinaut_ext_observability.collectors.states import CollectorStates
+from ordinaut_ext_observability.collectors.states import CollectorStates, DatabaseFacts
 from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""
+
+UNREADABLE = (ValueError, TypeError, LookupError, struct.error)
 
 FactsT = TypeVar("FactsT")
 
@@ -30,7 +32,7 @@ FactsT = TypeVar("FactsT")
 class CountingState:
     """The point up to which each table was read: saved with every round, and loaded by the next leader."""
 
-    version: Literal[2]
+    version: Literal[3] = 3
     """Version of this form; another begins anew."""
     workers: WorkersCollector = field(default_factory=WorkersCollector)
     runs: RunsCollector = field(default_factory=RunsCollector)
@@ -38,34 +40,23 @@ class CountingState:
     drift: DriftCollector = field(default_factory=DriftCollector)
 
 
-_ADAPTER = TypeAdapter(CountingState)
+CHECKPOINT = TypeAdapter(CountingState)
+"""A state as JSON. Reading one of another form raises one of `UNREADABLE`."""
 
 
 class SystemReader:
     """The collectors of the leader; each fails by itself."""
 
     def __init__(self, families: SystemMetrics, states: CollectorStates, fresh_seconds: float) -> None:
-        self.counting = CountingState(2)
+        self.counting = CountingState()
         self._families = families
         self._states = states
         self._fresh_seconds = fresh_seconds
         self._identified: object = None
         """The connection on which the database was asked for its name."""
 
-    async def read_server(self, transaction: ReadTransaction) -> None:
-        """Read what every process may know, whoever leads.
-
-        Raises:
-            Exception: the connection failed.
-        """
-        await self.attempt("database", transaction, self._server)
-
     async def read(self, transaction: ReadTransaction) -> None:
-        """Read and show everything that can be read.
-
-        Raises:
-            Exception: the connection failed.
-        """
+        """Read and show everything that can be read; raises where the connection failed."""
         self._families.show_sources()
         counting, fresh = self.counting, self._fresh_seconds
         queue = await self.attempt("queue", transaction, read_queue, fresh)
@@ -80,28 +71,17 @@ class SystemReader:
         await self.attempt("scheduler", transaction, read_scheduler, schedules)
         await self.attempt("activity", transaction, counting.activity.read)
 
-    async def _server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
-        begun = self._states.clock.monotonic()
-        await transaction.connection.execute("SELECT 1")
-        latency = self._states.clock.monotonic() - begun
-        row = await transaction.row("server")
-        if self._identified is not transaction.connection:
-            self._identified = transaction.connection
-            await _identify(transaction, families)
-        return DatabaseFacts(latency, **row)
-
     async def attempt(
         self, name: str, transaction: ReadTransaction, read: Callable[..., Awaitable[FactsT]], *arguments: Any
     ) -> FactsT | None:
         """The facts that a collector reads; None, and its gauges cleared, where it failed and others need not.
 
-        Raises:
-            Exception: the connection failed.
+        Raises where the connection failed.
         """
         clock = self._states.clock
         begun = clock.monotonic()
         try:
-            async with transaction.savepoint():
+            async with undone_alone(transaction.connection):
                 facts = await read(transaction, self._families, *arguments)
         except Exception as error:
             if not concerns_statement(error):
@@ -114,22 +94,16 @@ class SystemReader:
         self._states.succeeded(name, facts)
         return facts
 
-    def dump(self) -> bytes:
-        """The state that `load` takes."""
-        return _ADAPTER.dump_json(self.counting)
-
-    def load(self, state: bytes) -> None:
-        """Go on where another process stopped. Begins with nothing counted where there is no state.
-
-        Raises:
-            ValueError: it cannot be read; then as without one.
-        """
-        self.counting = CountingState(2)
-        if state:
-            try:
-                self.counting = _ADAPTER.validate_json(state)
-            except (TypeError, LookupError) as error:
-                raise ValueError("the state of the collectors cannot be read") from error
+    async def read_server(self, transaction: ReadTransaction, families: SystemMetrics) -> DatabaseFacts:
+        """Read what every process may know, whoever leads."""
+        begun = self._states.clock.monotonic()
+        await transaction.connection.execute("SELECT 1")
+        latency = self._states.clock.monotonic() - begun
+        row = await transaction.row("server")
+        if self._identified is not transaction.connection:
+            self._identified = transaction.connection
+            await _identify(transaction, families)
+        return DatabaseFacts(latency, **row)
 
 
 async def _identify(transaction: ReadTransaction, families: SystemMetrics) -> None:
@@ -139,10 +113,10 @@ async def _identify(transaction: ReadTransaction, families: SystemMetrics) -> No
     file keeps its identifier: such a copy is not told apart.
     """
     try:
-        async with transaction.savepoint():
+        async with undone_alone(transaction.connection):
             identity: str = await transaction.value("identity")
     except Exception as error:
         if not concerns_statement(error):
             raise
-        return
-    families.database_info.replace({(hashlib.sha256(identity.encode()).hexdigest()[:12],): 1})
+    else:
+        families.database_info.replace({(hashlib.sha256(identity.encode()).hexdigest()[:12],): 1})

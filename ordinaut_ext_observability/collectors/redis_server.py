@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import Redis
 
-from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import backed_off
-from ordinaut_ext_observability.cluster.redis_client import async_redis_client, redis_problem
-from ordinaut_ext_observability.collectors.facts import GroupFacts, RedisFacts
-from ordinaut_ext_observability.collectors.states import CollectorStates
+from ordinaut_ext_observability.cluster.redis import async_redis_client, redis_problem
+from ordinaut_ext_observability.collectors.states import CollectorStates, GroupFacts, RedisFacts
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.family import Gauge
@@ -52,23 +49,25 @@ class RedisCollector:
     """Reads the server, until `close`: then nothing of it is left, neither a connection nor a gauge."""
 
     def __init__(self, url: str, metrics: RedisServerMetrics, states: CollectorStates, interval_seconds: float) -> None:
-        """Connects at the first round.
-
-        Raises:
-            ValueError: the URL cannot be read.
-        """
+        """Connects at the first round; raises ValueError where the URL cannot be read."""
         self._client = async_redis_client(url)
         self._metrics = metrics
         self._states = states
         self._interval_seconds = interval_seconds
-        self._streams = StreamNames()
         self._failures = 0
+        self._streams: set[bytes] = set()
+        """Those of extensions, found little by little."""
+        self._cursor = 0
+        self._search_due = 0.0
+        """When the next search begins, on the monotonic clock."""
+        self._search_denied = False
 
     async def collect(self) -> float:
         """Read once, and return the seconds until the next round. Never raises but when cancelled."""
         try:
             async with asyncio.timeout(_READING_SECONDS):
-                facts, problem = await read_server(self._client, self._states.clock, self._streams)
+                await self._search()
+                facts, problem = await self._read()
         except Exception as error:  # noqa: BLE001 - a periodic task: the next round is due all the same
             _show(self._metrics, None)
             await self._disconnect()
@@ -94,6 +93,60 @@ class RedisCollector:
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._client.connection_pool.disconnect()
 
+    async def _search(self) -> None:
+        """Look for streams in a bounded part of the keyspace, if it is time."""
+        now = self._states.clock.monotonic()
+        if now < self._search_due:
+            return
+        self._search_denied = False
+        for _ in range(_CALLS_AT_ONCE):
+            try:
+                self._cursor, found = await self._client.scan(
+                    self._cursor, match=_PATTERN, count=_KEYS_AT_ONCE, _type="stream"
+                )
+            except exceptions.ResponseError as error:  # or the server is older than Redis 6, and knows no types here
+                self._search_denied = isinstance(error, exceptions.NoPermissionError)
+                break
+            new = [name for name in found if name not in self._streams]
+            self._streams.update(new[: MAX_STREAMS - 1 - len(self._streams)])
+            if self._cursor == 0 or len(self._streams) >= MAX_STREAMS - 1:
+                break
+        self._search_due = now + _SEARCH_INTERVAL_SECONDS
+
+    async def _read(self) -> tuple[RedisFacts, Problem | None]:
+        """Ask everything that may be asked: the facts, and NO_PERMISSION where some of it may not."""
+        names = [HOST_STREAM, *sorted(self._streams)]  # the host's, whether it is there yet or not
+        pipeline: Any = self._client.pipeline(transaction=False)
+        # Several sections by name are understood from Redis 7 on; without a name it gives all of them, everywhere.
+        pipeline.info()
+        for name in names:
+            pipeline.xlen(name)
+            pipeline.xinfo_groups(name)
+        info, *answers = await pipeline.execute(raise_on_error=False)
+        begun = self._states.clock.monotonic()
+        with contextlib.suppress(exceptions.NoPermissionError):  # a refusal is an answer, too
+            await self._client.ping()
+        latency = self._states.clock.monotonic() - begun
+        denied = any(isinstance(answer, exceptions.NoPermissionError) for answer in (info, *answers))
+        if isinstance(info, Exception) and not isinstance(info, exceptions.NoPermissionError):
+            raise info
+        numbers = [_number(info.get(name)) for name in _NUMBERS] if isinstance(info, dict) else []
+        facts = RedisFacts(latency, *self._read_streams(names, answers), *numbers)
+        return facts, Problem.NO_PERMISSION if denied or self._search_denied else None
+
+    def _read_streams(self, names: list[bytes], answers: list[Any]) -> tuple[dict[str, int], list[GroupFacts]]:
+        """The lengths and groups; what is no stream any more is discarded."""
+        lengths: dict[str, int] = {}
+        groups: list[GroupFacts] = []
+        for name, length, found in zip(names, answers[::2], answers[1::2], strict=True):
+            if isinstance(found, Exception) and not isinstance(found, exceptions.NoPermissionError):
+                self._streams.discard(name)
+            if isinstance(length, int) and (name == HOST_STREAM or name in self._streams):
+                lengths[_text(name)] = length
+            if isinstance(found, list):
+                groups += (_group(name, group) for group in found[: MAX_GROUPS - len(groups)])
+        return lengths, groups
+
 
 def _show(metrics: RedisServerMetrics, facts: RedisFacts | None) -> None:
     """Show the facts of just now, and nothing else; None: the server does not answer."""
@@ -108,101 +161,11 @@ def _show(metrics: RedisServerMetrics, facts: RedisFacts | None) -> None:
         (metrics.connected_clients, facts.connected_clients),
     ):
         gauge.replace({(): number} if number is not None else {})
-    groups = {(group.stream, group.group): group for group in facts.groups}
     metrics.stream_length.replace({(stream,): length for stream, length in facts.stream_lengths.items()})
-    metrics.group_pending.replace({labels: group.pending for labels, group in groups.items()})
-    metrics.group_lag.replace({labels: group.lag for labels, group in groups.items() if group.lag is not None})
-    metrics.group_consumers.replace({labels: group.consumers for labels, group in groups.items()})
-
-
-class StreamNames:
-    """The names of the streams of extensions, found little by little."""
-
-    def __init__(self) -> None:
-        self.denied = False
-        """True where the last search was not permitted."""
-        self.searched_at: float | None = None
-        self._cursor = 0
-        self.found: set[bytes] = set()
-        """Streams of extensions."""
-        self._not_streams: set[bytes] = set()
-
-    async def search(self, client: Redis, now: float) -> None:
-        """Look through a bounded part of the keyspace, if it is time.
-
-        Raises:
-            RedisError, OSError: the server does not answer.
-        """
-        if self.searched_at is not None and now - self.searched_at < _SEARCH_INTERVAL_SECONDS:
-            return
-        try:
-            await self._search(client)
-            self.denied = False
-        except exceptions.NoPermissionError:
-            self.denied = True
-        self.searched_at = now
-
-    async def _search(self, client: Redis) -> None:
-        for _ in range(_CALLS_AT_ONCE):
-            if len(self.found) >= MAX_STREAMS - 1:
-                return
-            self._cursor, keys = await client.scan(self._cursor, match=_PATTERN, count=_KEYS_AT_ONCE)
-            pipeline: Any = client.pipeline(transaction=False)
-            new = [key for key in keys if key not in self.found and key not in self._not_streams]
-            for key in new:
-                pipeline.type(key)
-            for key, kind in zip(new, await pipeline.execute(), strict=True):
-                if kind != b"stream":
-                    self._not_streams.add(key)
-                elif len(self.found) < MAX_STREAMS - 1:
-                    self.found.add(key)
-            if self._cursor == 0:
-                self._not_streams.clear()
-                return
-
-
-async def read_server(client: Redis, clock: Clock, streams: StreamNames) -> tuple[RedisFacts, Problem | None]:
-    """Ask everything that may be asked: the facts, and NO_PERMISSION where some of it may not.
-
-    Raises:
-        RedisError, OSError: the server does not answer, or not usefully.
-    """
-    await streams.search(client, clock.monotonic())
-    names = [HOST_STREAM, *sorted(streams.found)]  # the host's, whether it is there yet or not
-    pipeline: Any = client.pipeline(transaction=False)
-    # Several sections by name are understood from Redis 7 on; without a name it gives all of them, everywhere.
-    pipeline.info()
-    for name in names:
-        pipeline.xlen(name)
-        pipeline.xinfo_groups(name)
-    info, *answers = await pipeline.execute(raise_on_error=False)
-    begun = clock.monotonic()
-    with contextlib.suppress(exceptions.NoPermissionError):  # a refusal is an answer, too
-        await client.ping()
-    latency = clock.monotonic() - begun
-    denied = streams.denied or any(isinstance(answer, exceptions.NoPermissionError) for answer in (info, *answers))
-    if isinstance(info, Exception) and not isinstance(info, exceptions.NoPermissionError):
-        raise info
-    numbers = [_number(info.get(name)) for name in _NUMBERS] if isinstance(info, dict) else []
-    facts = RedisFacts(latency, *_read_streams(streams, names, answers), *numbers)
-    return facts, Problem.NO_PERMISSION if denied else None
-
-
-def _read_streams(
-    streams: StreamNames, names: list[bytes], answers: list[Any]
-) -> tuple[dict[str, int], tuple[GroupFacts, ...]]:
-    """The lengths and groups; what is no stream any more is discarded."""
-    lengths: dict[str, int] = {}
-    groups: list[GroupFacts] = []
-    for name, length, found in zip(names, answers[::2], answers[1::2], strict=True):
-        if isinstance(length, int):
-            lengths[_text(name)] = length
-        if isinstance(found, list):
-            groups += (_group(name, group) for group in found[: MAX_GROUPS - len(groups)])
-        elif not isinstance(found, exceptions.NoPermissionError) and name != HOST_STREAM:
-            lengths.pop(_text(name), None)
-            streams.found.discard(name)
-    return lengths, tuple(groups)
+    groups = {(group["stream"], group["group"]): group for group in facts.groups}
+    metrics.group_pending.replace({name: group["pending"] for name, group in groups.items()})
+    metrics.group_lag.replace({name: group["lag"] for name, group in groups.items() if group["lag"] is not None})
+    metrics.group_consumers.replace({name: group["consumers"] for name, group in groups.items()})
 
 
 def _group(stream: bytes, group: Mapping[str, Any]) -> GroupFacts:

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction, instant
-from ordinaut_ext_observability.collectors.runs import Lease, Plan, Run, RunCounter
+from ordinaut_ext_observability.collectors.runs import Lease, Run, RunCounter
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
@@ -46,7 +46,10 @@ class RunsCollector:
         plan = self.counter.plan(now, leases)
         most = _MOST_ROWS_EVER if self.counter.read_until is None else self.most_rows
         window = await transaction.rows("runs_window", instant(plan.since), most)
-        found = [*window, *await _late(transaction, plan)]
+        found = list(window)
+        if plan.brackets:
+            brackets = ((each.task, instant(each.since), instant(each.until)) for each in plan.brackets)
+            found += await transaction.rows("runs_late", *map(list, zip(*brackets, strict=True)))
         # Those from the future are read when their time has come.
         rows = {row["id"].int >> _UPPER_HALF: row for row in found if row["started_at"] <= now + _SKEW_SECONDS}
         skipped = 0
@@ -82,7 +85,7 @@ class RunsCollector:
         self, transaction: ReadTransaction, rows: Mapping[int, asyncpg.Record]
     ) -> dict[Any, tuple[str, str]]:
         """The agent and the kind of schedule of each task with a run not seen before."""
-        new = {row["task_id"] for number, row in rows.items() if not self.counter.has_seen(number)}
+        new = {row["task_id"] for number, row in rows.items() if number not in self.counter.seen}
         known = await transaction.rows("tasks_known", list(new)) if new else []
         return {row["id"]: (row["agent"], row["kind"]) for row in known}
 
@@ -104,13 +107,6 @@ class RunsCollector:
         sums = {(name,): counts for name, counts in self.window.sums(now).items()}
         families.executions.replace({name: sum(counts) for name, counts in sums.items()})
         families.success_ratio.replace({name: counts[0] / sum(counts) for name, counts in sums.items() if any(counts)})
-
-
-async def _late(transaction: ReadTransaction, plan: Plan) -> list[asyncpg.Record]:
-    if not plan.brackets:
-        return []
-    tasks, since, until = zip(*plan.brackets, strict=True)
-    return await transaction.rows("runs_late", tasks, list(map(instant, since)), list(map(instant, until)))
 
 
 def _ended_at(row: asyncpg.Record, now: float) -> float | None:

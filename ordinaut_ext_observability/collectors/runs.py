@@ -14,16 +14,22 @@ table is. All attempts of an item share those minutes.
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, PlainSerializer
-
-from ordinaut_ext_observability.collectors.seen_runs import SeenRuns
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 
 _MOST_WATCHED = 4096
+
+_SLACK_SECONDS = 90.0
+"""By how much the clocks of workers and server may differ, with the time between leasing and beginning."""
+
+_LONGEST_SECONDS = 6 * 3600.0
+"""Reach of the first reading; and a lease that was lost is watched for as long."""
 
 
 class Lease(NamedTuple):
@@ -76,12 +82,29 @@ Key = tuple[int, str]
 """Item and owner: a lease taken over is another one, and both owners may be at work."""
 
 
-def _by_key(pairs: Any) -> dict[Any, Any]:
-    return {tuple(key): watch for key, watch in pairs}
-
-
-Watched = Annotated[dict[Key, Watch], PlainSerializer(lambda watched: list(watched.items())), BeforeValidator(_by_key)]
+Watched = Annotated[
+    dict[Key, Watch],
+    PlainSerializer(lambda watched: list(watched.items())),
+    BeforeValidator(lambda pairs: {tuple(key): watch for key, watch in pairs}),
+]
 """Saved as pairs, since names in JSON are texts."""
+
+_SEEN = struct.Struct("<QdI")
+
+
+def _pack(seen: dict[int, tuple[float, str]]) -> dict[str, Any]:
+    tasks = {task: number for number, task in enumerate(dict.fromkeys(task for _, task in seen.values()))}
+    runs = b"".join(_SEEN.pack(number, started_at, tasks[task]) for number, (started_at, task) in seen.items())
+    return {"tasks": list(tasks), "runs": base64.b64encode(runs).decode("ascii")}
+
+
+def _unpack(packed: dict[str, Any]) -> dict[int, tuple[float, str]]:
+    runs = _SEEN.iter_unpack(base64.b64decode(packed["runs"]))
+    return {number: (started_at, packed["tasks"][task]) for number, started_at, task in runs}
+
+
+SeenRuns = Annotated[dict[int, tuple[float, str]], PlainSerializer(_pack), PlainValidator(_unpack)]
+"""When each run began, and its task; saved as twenty bytes each, and each task's id once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +125,6 @@ class Plan:
 class RunCounter:
     """The time up to which runs were read, the leases watched, and the runs seen that may be read again."""
 
-    slack_seconds: float = 90.0
-    """By how much the clocks of workers and server may differ, with the time between leasing and beginning."""
-    longest_seconds: float = 6 * 3600.0
-    """Reach of the first reading; and a lease that was lost is watched for as long."""
     read_until: float | None = None
     """None before the baseline."""
     any_run: bool = False
@@ -117,8 +136,8 @@ class RunCounter:
     def plan(self, now: float, leases: Sequence[Lease]) -> Plan:
         """The things to read at this time, with these leases, which must have been read before the runs are."""
         now = max(now, self.read_until or now)  # the clock of another server, after a failover, may be behind
-        oldest = now - self.longest_seconds
-        due = (now if self.read_until is None else self.read_until) - self.slack_seconds
+        oldest = now - _LONGEST_SECONDS
+        due = (now if self.read_until is None else self.read_until) - _SLACK_SECONDS
         since = max(due, oldest)
         watched = dict(self.watched)
         for lease in leases:
@@ -126,8 +145,8 @@ class RunCounter:
             if key in watched:
                 watched[key] = replace(watched[key], locked_until=lease.locked_until, gone_at=None)
                 continue
-            begun = lease.waiting_since - self.slack_seconds if self.read_until is None else due
-            bracket = Bracket(lease.task, max(begun, oldest), now + self.slack_seconds)
+            begun = lease.waiting_since - _SLACK_SECONDS if self.read_until is None else due
+            bracket = Bracket(lease.task, max(begun, oldest), now + _SLACK_SECONDS)
             watched[key] = Watch(bracket, lease.locked_until, cut=begun < oldest)
         brackets = [
             watch.bracket._replace(until=min(watch.bracket.until, since))
@@ -155,15 +174,11 @@ class RunCounter:
         fresh = {run.id: run for run in runs if run.id not in self.seen}
         self.seen.update({run.id: (run.started_at, run.task) for run in fresh.values()})
         self.any_run = self.any_run or bool(fresh)
-        self.read_until = plan.now if read_until is None else min(plan.now, read_until + self.slack_seconds)
-        noted = _with_runs(plan.watched, fresh.values())
-        self.watched = self._kept(noted, plan.now, leases, heartbeats or {})
+        self.read_until = plan.now if read_until is None else min(plan.now, read_until + _SLACK_SECONDS)
+        _note_runs(plan.watched, fresh.values())
+        self.watched = self._kept(plan.watched, plan.now, leases, heartbeats or {})
         self._discard_seen()
         return [] if first else list(fresh.values())
-
-    def has_seen(self, number: int) -> bool:
-        """True where the run of this id needs no counting."""
-        return number in self.seen
 
     def _kept(
         self, watched: dict[Key, Watch], now: float, leases: Sequence[Lease], heartbeats: Mapping[str, float]
@@ -181,7 +196,7 @@ class RunCounter:
             # still at work. Heartbeats are sent between items: one that came later says that it is not.
             lost = item in taken_over or watch.locked_until < now
             moved_on = watch.succeeded or heartbeats.get(owner, 0.0) > gone_at
-            if moved_on or not lost or now - gone_at > self.longest_seconds:
+            if moved_on or not lost or now - gone_at > _LONGEST_SECONDS:
                 self._give_up(watch)
             else:
                 kept[key] = replace(watch, gone_at=gone_at)
@@ -195,7 +210,7 @@ class RunCounter:
 
     def _discard_seen(self) -> None:
         """Keep the runs seen that may be read again; no others matter."""
-        window = (self.read_until or 0.0) - self.slack_seconds
+        window = (self.read_until or 0.0) - _SLACK_SECONDS
         by_task: dict[str, list[Bracket]] = defaultdict(list)
         for watch in self.watched.values():
             by_task[watch.bracket.task].append(watch.bracket)
@@ -219,20 +234,13 @@ def merged(brackets: Iterable[Bracket]) -> list[Bracket]:
     return found
 
 
-def _with_runs(watched: Mapping[Key, Watch], runs: Iterable[Run]) -> dict[Key, Watch]:
-    """The watches, with what the runs say of them."""
+def _note_runs(watched: dict[Key, Watch], runs: Iterable[Run]) -> None:
+    """Have the watches tell what the runs say of them."""
     by_owner: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         by_owner[run.task, run.owner].append(run)
-    noted = {}
-    for (item, owner), watch in watched.items():
-        bracket = watch.bracket
-        seen = [
-            run for run in by_owner.get((bracket.task, owner), ()) if bracket.since <= run.started_at <= bracket.until
-        ]
-        if seen:
-            succeeded = watch.succeeded or any(run.success for run in seen)
-            noted[item, owner] = replace(watch, seen_run=True, succeeded=succeeded)
-        else:
-            noted[item, owner] = watch
-    return noted
+    for key, watch in watched.items():
+        task, since, until = watch.bracket
+        outcomes = {run.success for run in by_owner.get((task, key[1]), ()) if since <= run.started_at <= until}
+        if outcomes:
+            watched[key] = replace(watch, seen_run=True, succeeded=watch.succeeded or True in outcomes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ordinaut_ext_observability.collectors.connection import ReadTransaction
-from ordinaut_ext_observability.collectors.facts import SchedulerFacts
+from ordinaut_ext_observability.collectors.states import SchedulerFacts
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 
 _GRACE_SECONDS = 30.0

@@ -1,13 +1,17 @@
-"""The state of each collector: its last facts and its problem, with the metrics and log lines about that."""
+"""The state of each collector: its last facts and its problem, with the metrics and log lines about that.
+
+Health checks show the facts; the metrics say the same in numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypedDict
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.collectors.facts import UNREAD, Collected
+from ordinaut_ext_observability.collectors.runs import Lease
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
@@ -15,20 +19,119 @@ from ordinaut_ext_observability.metrics.declarations.system import CollectorMetr
 NOT_CONNECTED = "none: not connected"
 
 
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """`due_work` now."""
+
+    claimable: int
+    """Due, and leased by nobody or no longer; beyond the cap an estimate."""
+    claimable_is_estimate: bool
+    oldest_claimable_age_seconds: float
+    """0 when nothing is claimable."""
+    claimable_by_priority: dict[str, int]
+    in_progress: int
+    expired_owner_alive: int
+    """Leases that ran out while their worker still gives signs of life: the work may run twice."""
+    expired_owner_dead: int
+    leases: tuple[Lease, ...] = field(default=(), repr=False)
+    """Those at the head of the queue, which other collectors need; shown to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """`worker_heartbeat` now."""
+
+    active: int
+    """Workers whose last heartbeat is fresh."""
+    busy: int
+    """Those of them that hold a lease, and others that do: a long item keeps a worker from sending heartbeats."""
+    newest_heartbeat_age_seconds: float | None
+    oldest_heartbeat_age_seconds: float | None
+    """Ages among the active workers; None without any."""
+    processed_total: int
+    """Items finished, by all workers there ever were."""
+    heartbeats: dict[str, float] = field(default_factory=dict, repr=False)
+    """Last heartbeat of each active worker, in seconds since 1970; shown to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerFacts:
+    """`apscheduler_jobs` now; the scheduler makes that table at its first start."""
+
+    table_exists: bool
+    jobs: int
+    overdue_jobs: int
+    oldest_overdue_seconds: float
+    next_run_in_seconds: float | None
+    active_schedules: int | None
+    """Active tasks that a scheduler has to fire (cron, rrule and once in the future); None where they are not read."""
+
+
+class GroupFacts(TypedDict):
+    """A consumer group of a stream."""
+
+    stream: str
+    group: str
+    consumers: int
+    pending: int
+    lag: int | None
+    """Entries not yet delivered; None where the server does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """The Redis server now."""
+
+    latency_seconds: float
+    """Duration of a PING."""
+    stream_lengths: dict[str, int] = field(default_factory=dict)
+    groups: list[GroupFacts] = field(default_factory=list)
+    used_memory_bytes: int | None = None
+    """None, as in the next three, where INFO is not permitted."""
+    max_memory_bytes: int | None = None
+    """0: no limit."""
+    evicted_keys: int | None = None
+    """Since the server started."""
+    connected_clients: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """The PostgreSQL server now."""
+
+    latency_seconds: float
+    """Duration of a `SELECT 1` on our own connection."""
+    server_version: str
+    connections: int
+    max_connections: int
+    in_recovery: bool
+
+
+class Collected(NamedTuple):
+    """The last successful reading of a source, and how it stands with it now."""
+
+    facts: Any = None
+    """None before the first success."""
+    collected_at: float | None = None
+    """On the monotonic clock; None before the first success."""
+    problem: Problem | None = None
+    """Reason why the last reading failed, or a part of it; None where nothing did."""
+
+
+UNREAD = Collected()
+"""Before the first reading."""
+
+
+@dataclass(eq=False)
 class CollectorStates:
     """The collectors of a process by name: written on their thread, read by health checks on others."""
 
-    def __init__(
-        self,
-        metrics: CollectorMetrics,
-        clock: Clock,
-        event: events.LogEvent,
-        count_internal_error: Callable[[str], None],
-    ) -> None:
-        self.metrics = metrics
-        self.clock = clock
-        self.event = event
-        self.count_internal_error = count_internal_error
+    metrics: CollectorMetrics
+    clock: Clock
+    event: events.LogEvent
+    count_internal_error: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self.reset_after_fork()
         reset_in_forked_child(self)
 
@@ -38,10 +141,10 @@ class CollectorStates:
         """True while this process reads PostgreSQL for all."""
         self.mode = NOT_CONNECTED
         """The thing that decides who leads, for people: `advisory lock`, `lease`, or `none:` and why."""
-        self._collected: dict[str, Collected[Any]] = {}
+        self._collected: dict[str, Collected] = {}
         self._told: dict[tuple[str, str], str] = {}
 
-    def of(self, name: str) -> Collected[Any]:
+    def of(self, name: str) -> Collected:
         """The state of this collector."""
         return self._collected.get(name, UNREAD)
 

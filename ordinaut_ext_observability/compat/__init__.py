@@ -16,10 +16,9 @@ EAGER = "ORDINAUT_EXT_ENTRY_EAGER"
 
 
 def load_extension_eagerly(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Add the extension to those that the host loads at its start.
+    """Add the extension to those that the host loads at its start, as it imports this before it loads any.
 
-    The host imports `observability` before it loads extensions, lazily unless this variable names them. What it names
-    otherwise stays; where it is not a JSON object, or names us already, nothing is touched.
+    What the variable names otherwise stays; where it is not a JSON object, or names us already, nothing is touched.
     """
     named = environment.get(EAGER)
     if named is None:

@@ -10,10 +10,7 @@ from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestI
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
 _MAX_WORK_ID_LENGTH = 200
-
-_STEP_ID_SEPARATOR = "~"
-"""One that no step's name has."""
-
+_STEP_ID_SEPARATOR = "~"  # which no step's name has
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
@@ -30,18 +27,19 @@ def set_request_context(
     worker_id: object = None,
     **_: object,
 ) -> None:
-    """Set the ids that are given; characters that cannot enter logs become `_` in a request id.
+    """Set the ids that are given, until others are set, in the API until the request ends.
 
-    The ids stay until others are set, in the API until the request ends. Another request's id ends the task, another
-    task's id the run and the step, so that nothing of the one before is on the next one's lines.
+    Characters that cannot enter logs become `_` in a request id. Another request's id ends the task, another task's id
+    the run and the step.
     """
     given = _texts(task_id=task_id, run_id=run_id, step_id=step_id, agent_id=agent_id, worker_id=worker_id)
-    work = dict(work_ids.get())
+    work = work_ids.get()
+    ended: tuple[str, ...] = ()
     if request_id and _bind_request(str(request_id)):
-        work = {name: value for name, value in work.items() if name not in ("task_id", "run_id", "step_id")}
-    if given.get("task_id", work.get("task_id")) != work.get("task_id"):
-        work = {name: value for name, value in work.items() if name not in ("run_id", "step_id")}
-    work_ids.set({**work, **given})
+        ended = ("task_id", "run_id", "step_id")
+    elif "task_id" in given and given["task_id"] != work.get("task_id"):
+        ended = ("run_id", "step_id")
+    work_ids.set({**{name: value for name, value in work.items() if name not in ended}, **given})
 
 
 def clear_request_context() -> None:
@@ -63,15 +61,14 @@ def begin_work(worker_id: object, task_id: object) -> None:
     work_ids.set(work)
     origin = current_runtime().merged.origin_of(work["task_id"])
     if origin is not None:
-        correlation_id, trace_id, _, sampled = origin
-        _bind((correlation_id, trace_id, random_ids.take()[32:], sampled))
+        _bind((*origin[:2], random_ids.take()[32:], origin[3]))
 
 
 def get_request_context() -> dict[str, str | None]:
     """Every id, None where there is none."""
     ids = request_ids.get()
     work = work_ids.get()
-    return {"request_id": ids[0] if ids is not None else None, **{name: work.get(name) for name in WORK_FIELDS}}
+    return {"request_id": None if ids is None else ids[0], **{name: work.get(name) for name in WORK_FIELDS}}
 
 
 def generate_request_id(*_: object) -> str:
@@ -96,8 +93,7 @@ def generate_step_id(step_name: object = "step", *_: object) -> str:
 
 def step_name_of(step_id: str) -> str:
     """The name in an id of `generate_step_id`; other text as it is."""
-    name, separator, _ = step_id.rpartition(_STEP_ID_SEPARATOR)
-    return name if separator else step_id
+    return step_id.rsplit(_STEP_ID_SEPARATOR, 1)[0]
 
 
 class RestoredIds:
@@ -121,11 +117,10 @@ def _bind_request(request_id: str) -> bool:
     current = request_ids.get()
     if current is not None and current[0] == usable:
         return False
-    if current is not None and current is not _set_here.get():
-        _bind((usable, *current[1:]))
-    else:
+    if current is None or current is _set_here.get():
         digits = random_ids.take()
-        _bind((usable, digits[:32], digits[32:], False))
+        current = ("", digits[:32], digits[32:], False)
+    _bind((usable, *current[1:]))
     return True
 
 

@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
@@ -24,7 +25,7 @@ from ordinaut_ext_observability.compat.context import (
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, log_record
-from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, HostEvent
+from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, Event
 from ordinaut_ext_observability.metrics.wrapping import within
 
 __all__ = [
@@ -51,21 +52,13 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _BETWEEN = (f"{__package__}.", f"{within.__module__}.", "contextlib.")
 
 
-def _at(level: int) -> Any:
+def _at(level: int, *, with_exception: bool = False) -> Any:
     """A method that logs at this level."""
 
     def log(self: StructuredLogger, message: object = "", /, *args: object, **fields: object) -> None:
+        if with_exception:
+            fields.setdefault("exc_info", True)
         self._log(level, message, fields, args)
-
-    return log
-
-
-def _event(name: str) -> Any:
-    """A method that logs this event of the host's, whose fields are given in their order or by name."""
-    event = HOST_EVENTS[name]
-
-    def log(self: StructuredLogger, /, *args: object, **fields: object) -> None:
-        self._emit(event, args, fields)
 
     return log
 
@@ -83,11 +76,10 @@ class StructuredLogger:
     def logger(self) -> logging.Logger:
         """The standard library's logger behind this one."""
         if self._logger is None:
-            logger = get_logger(self.name)
+            self._logger = get_logger(self.name)
             if self._level is not None:
                 with suppress(ValueError, TypeError):  # a level that there is not: that of `LOG_LEVEL` stays
-                    logger.setLevel(self._level)
-            self._logger = logger
+                    self._logger.setLevel(self._level)
         return self._logger
 
     debug = _at(logging.DEBUG)
@@ -95,26 +87,18 @@ class StructuredLogger:
     warning = _at(logging.WARNING)
     error = _at(logging.ERROR)
     critical = _at(logging.CRITICAL)
+    exception = _at(logging.ERROR, with_exception=True)
 
-    def exception(self, message: object = "", /, *args: object, **fields: object) -> None:
-        """Log an error with the traceback of the exception being handled."""
-        self._log(logging.ERROR, message, {"exc_info": True, **fields}, args)
-
-    api_request = _event("api_request")
-    external_tool_call = _event("external_tool_call")
-    lease_released = _event("lease_released")
-    performance_alert = _event("performance_alert")
-    pipeline_step_completed = _event("pipeline_step_completed")
-    pipeline_step_started = _event("pipeline_step_started")
-    scheduler_tick = _event("scheduler_tick")
-    task_completed = _event("task_completed")
-    task_created = _event("task_created")
-    task_started = _event("task_started")
+    def __getattr__(self, name: str) -> Any:
+        """The method for an event of the host's: takes its fields in their order or by name, and any others."""
+        if name not in HOST_EVENTS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return partial(self._emit, HOST_EVENTS[name])
 
     def worker_heartbeat(self, /, *args: object, **fields: object) -> None:
         """The worker is between items: the ids of the last one end."""
         clear_request_context()
-        self._emit(HOST_EVENTS["worker_heartbeat"], args, fields)
+        self._emit(HOST_EVENTS["worker_heartbeat"], *args, **fields)
 
     def lease_acquired(self, /, *args: object, **fields: object) -> None:
         """The worker begins an item: from here on its lines carry the item's ids."""
@@ -122,19 +106,17 @@ class StructuredLogger:
         named = dict(zip(event.fields, args, strict=False)) | fields
         if named.get("task_id"):
             begin_work(named.get("worker_id", ""), named["task_id"])
-        self._emit(event, args, fields)
+        self._emit(event, *args, **fields)
 
     def security_event(self, /, *args: object, **fields: object) -> None:
         """What happened is the first argument, or `event_type`; the line's own type is `security_event`."""
         if "event_type" in fields:
             fields["security_event_type"] = fields.pop("event_type")
-        self._emit(HOST_EVENTS["security_event"], args, fields)
+        self._emit(HOST_EVENTS["security_event"], *args, **fields)
 
     @never_raises
-    def _emit(self, event: HostEvent, args: tuple[object, ...], fields: dict[str, object]) -> None:
-        named = {**dict(zip(event.fields, args, strict=False)), **fields}
-        if len(args) > len(event.fields):
-            named.setdefault("further", args[len(event.fields) :])
+    def _emit(self, event: Event[...], /, *args: object, **fields: object) -> None:
+        named = {**dict(zip(event.fields, args, strict=False)), **fields} if args else fields
         level = logging.getLevelNamesMapping()[event.level]
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
@@ -158,17 +140,16 @@ class StructuredLogger:
 
 def get_logger(name: str) -> logging.Logger:
     """A standard library logger that writes JSON lines; with `ORDINAUT_OBS_DISABLED`, at once and without a thread."""
-    from ordinaut_ext_observability.runtime.current import current_runtime
-    from ordinaut_ext_observability.runtime.current import get_logger as get
+    from ordinaut_ext_observability.runtime import current
 
-    logger = get(name)
-    if current_runtime().settings.general.disabled and not logger.handlers:
+    logger, settings = current.get_logger(name), current.current_runtime().settings
+    if settings.general.disabled and not logger.handlers:
         from ordinaut_ext_observability.logs.records import JsonFormatter
 
         handler = logging.StreamHandler()
         handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
-        logger.setLevel(current_runtime().settings.logs.level)
+        logger.setLevel(settings.logs.level)
         logger.propagate = False
     return logger
 
@@ -178,9 +159,8 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
 
     The ids set during a call are gone when it ends: the host sets those of a task and never takes them back.
     """
-    name = "log_function_call"
     if logger is not None and not hasattr(logger, "info"):
-        raise TypeError(f"{name} takes a logger or nothing, not {logger!r}: write @{name}()")
+        raise TypeError(f"log_function_call takes a logger or nothing, not {logger!r}: write @log_function_call()")
     log = logger if isinstance(logger, StructuredLogger) else StructuredLogger("orchestrator")
 
     def decorate(function: FunctionT) -> FunctionT:
@@ -191,17 +171,16 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
             if error is None:
                 log._log(level, "Function call completed", fields)  # noqa: SLF001 - of this module
             else:
-                log._log(logging.ERROR, "Function call failed", {**fields, "exc_info": error})  # noqa: SLF001
+                log.error("Function call failed", **fields, exc_info=error)
 
-        logged = within(name, function, lambda _args, _kwargs: TimedBlock(ended))
-        return within(name, logged, lambda _args, _kwargs: RestoredIds())
+        return log_with_context(within("log_function_call", function, lambda *_: TimedBlock(ended)))
 
     return decorate
 
 
 def log_with_context(function: FunctionT) -> FunctionT:
     """Decorator: the ids set during a call of the function are gone when it ends."""
-    return within("log_with_context", function, lambda _args, _kwargs: RestoredIds())
+    return within("log_with_context", function, lambda *_: RestoredIds())
 
 
 def track_http_requests(app: Any) -> Any:
@@ -212,8 +191,7 @@ def track_http_requests(app: Any) -> Any:
 def _access_line_is_written() -> bool:
     from ordinaut_ext_observability.runtime.current import current_runtime
 
-    runtime = current_runtime()
-    return runtime.mounted and runtime.settings.logs.access_log
+    return current_runtime().mounted and current_runtime().settings.logs.access_log
 
 
 api_logger = StructuredLogger("orchestrator.api")

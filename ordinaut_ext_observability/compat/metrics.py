@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from math import inf, nan
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import step_name_of
@@ -14,8 +14,7 @@ from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.metrics.definitions import Metrics
-    from ordinaut_ext_observability.metrics.family import Counter, Histogram
+    from ordinaut_ext_observability.metrics.declarations import Metrics
     from ordinaut_ext_observability.runtime.process import Runtime
 
 __all__ = [
@@ -28,41 +27,41 @@ __all__ = [
     "track_task_execution",
 ]
 
-_MAX_WORKERS = 1000
-"""Workers whose state is remembered."""
-
-_MAX_PIPELINES = 10_000
-"""Pipelines whose start or end is remembered, to time them and to count each end once."""
-
+_MAX_NOTED = 1000  # workers and pipelines of which something is remembered
 _ENDED = inf
 
 
-def _counts(family: Callable[[Metrics], Counter], *names: str, **defaults: object) -> Any:
-    """A method that counts one; its arguments, in this order or by these names, are the labels, but for `_…`."""
+def _reports(arguments: str, *families: str, **defaults: object) -> Any:
+    """A method with these arguments, in this order or by name, that reports to these metrics; see `_report`."""
+    names = arguments.split()
 
     @never_raises
-    def record(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
+    def report(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
         given = {**defaults, **dict(zip(names, args, strict=False)), **named}
-        family(_metrics()).labels(*(_text(given.get(name)) for name in names if name[0] != "_")).inc()
+        _report(given, given.get(names[-1], 0.0), *families)
 
-    return record
+    return report
 
 
 class OrchestrationMetrics:
-    """What API, scheduler and worker report of themselves; arguments of any type become text."""
+    """What API, scheduler and worker report of themselves; arguments of any type become text, durations are seconds."""
 
-    record_task_created = _counts(lambda metrics: metrics.tasks_created, "schedule_kind", "agent_id")
-    record_worker_heartbeat = _counts(lambda metrics: metrics.worker_heartbeats, "worker_id")
-    record_scheduler_tick = _counts(lambda metrics: metrics.scheduler_ticks, "result")
-    record_scheduler_job_created = _counts(lambda metrics: metrics.scheduler_jobs_created, "schedule_kind")
-    record_redis_operation = _counts(lambda metrics: metrics.redis_operations, "operation", "result")
-    record_security_event = _counts(lambda metrics: metrics.security_events, "event_type", "severity", "result")
-    record_authentication_attempt = _counts(lambda metrics: metrics.authentication_attempts, "method", "result")
-    record_jwt_token_issued = _counts(lambda metrics: metrics.jwt_tokens_issued, "agent_id", "token_type")
-    record_jwt_token_revoked = _counts(lambda metrics: metrics.jwt_tokens_revoked, "reason", reason="manual")
-    # The client's address is not kept: it would be a label without end, and a person's.
-    record_blocked_request = _counts(lambda metrics: metrics.blocked_requests, "reason")
-    record_rate_limit_violation = _counts(lambda metrics: metrics.rate_limit_violations, "_client_ip", "endpoint")
+    record_task_created = _reports("schedule_kind agent_id", "tasks_created")
+    record_worker_heartbeat = _reports("worker_id", "worker_heartbeats")
+    record_scheduler_tick = _reports("result", "scheduler_ticks")
+    record_scheduler_job_created = _reports("schedule_kind", "scheduler_jobs_created")
+    record_redis_operation = _reports("operation result", "redis_operations")
+    record_security_event = _reports("event_type severity result", "security_events")
+    record_authentication_attempt = _reports("method result", "authentication_attempts")
+    record_jwt_token_issued = _reports("agent_id token_type", "jwt_tokens_issued")
+    record_jwt_token_revoked = _reports("reason", "jwt_tokens_revoked", reason="manual")
+    # No label has the client's address: it would be one without end, and a person's.
+    record_blocked_request = _reports("reason client_ip", "blocked_requests")
+    record_rate_limit_violation = _reports("client_ip endpoint", "rate_limit_violations")
+    record_external_tool_call = _reports("tool_address method status_code duration", "tool_calls", "tool_seconds")
+    # The host gives the configured length of leases, not what a lease took.
+    record_lease_duration = _reports("worker_id duration", "leases", "lease_seconds")
+    update_database_connections = _reports("pool state count", "database_connections")
 
     def __init__(self, registry: object = None) -> None:
         """`registry` is taken for the host's sake: the metrics are on the process's own registry."""
@@ -80,119 +79,68 @@ class OrchestrationMetrics:
     @never_raises
     def record_step_execution(
         self,
-        tool_addr: object = "",
-        step_id: object = "",
-        task_id: object = "",
-        duration: float = 0.0,
-        success: object = True,  # noqa: FBT002
-        error_type: object = None,
-        **_: object,
+        tool_addr: Any = "",
+        step_id: Any = "",
+        task_id: Any = "",
+        duration: Any = 0.0,
+        success: Any = True,  # noqa: FBT002
+        error_type: Any = None,
+        **_: Any,
     ) -> None:
-        """A pipeline step ended; `duration` is in seconds. Of `step_id` the step's name is kept."""
-        metrics = _metrics()
-        tool, step = _text(tool_addr), step_name_of(_text(step_id))
-        _observe(metrics.step_seconds, duration, tool, step, _text(task_id))
-        if success:
-            metrics.step_successes.labels(tool, step).inc()
-        else:
-            metrics.step_failures.labels(tool, step, _text(error_type) or "unknown").inc()
+        """A pipeline step ended. Of `step_id` the step's name is kept."""
+        step = {"tool_addr": tool_addr, "step_id": step_name_of(_text(step_id)), "task_id": task_id}
+        result = "step_successes" if success else "step_failures"
+        _report({**step, "error_type": _text(error_type) or "unknown"}, duration, result, "step_seconds")
 
     @never_raises
-    def record_pipeline_execution(self, task_id: object = "", status: object = "", **_: object) -> None:
+    def record_pipeline_execution(self, task_id: Any = "", status: Any = "", **_: Any) -> None:
         """A pipeline started, succeeded or failed. The host tells a failure twice; it counts once."""
-        metrics = _metrics()
-        task, outcome = _text(task_id), _text(status)
-        if outcome not in ("success", "failed"):
-            if outcome == "started":
-                self._note_pipeline(task, time.perf_counter())
-            metrics.pipeline_executions.labels(task, outcome).inc()
+        task, outcome, now = _text(task_id), _text(status), time.perf_counter()
+        ended, since = outcome in ("success", "failed"), None
+        if ended or outcome == "started":
+            with self._lock:
+                key = (task, threading.get_ident())
+                since = _note(self._pipelines, key, _ENDED if ended else now)
+        if ended and since == _ENDED:
             return
-        since = self._note_pipeline(task, _ENDED)
-        if since == _ENDED:
-            return
-        seconds = time.perf_counter() - since
-        metrics.pipeline_executions.labels(task, outcome).inc()
-        succeeded = outcome == "success"
-        metrics.task_executions.labels("success" if succeeded else "error", "pipeline").inc()
-        _observe(metrics.pipeline_seconds, seconds, task, "pipeline")
-        self.record_task_run(task, "", outcome, seconds)
-
-    def _note_pipeline(self, task: str, since: float) -> float:
-        """What was noted before; NaN for nothing."""
-        key = (task, threading.get_ident())
-        with self._lock:
-            before = self._pipelines.pop(key, nan)
-            self._pipelines[key] = since
-            if len(self._pipelines) > _MAX_PIPELINES:
-                del self._pipelines[next(iter(self._pipelines))]
-        return before
+        _report({"task_id": task, "status": outcome}, None, "pipeline_executions")
+        if ended:
+            labels = {"task_id": task, "task_type": "pipeline", "pipeline_type": "pipeline"}
+            labels["status"] = "success" if outcome == "success" else "error"
+            seconds = None if since is None else now - since
+            _report(labels, seconds, "task_executions", "pipeline_seconds")
+            self.record_task_run(task, "", outcome, seconds)
 
     @never_raises
     def record_task_run(
-        self, task_id: object = "", agent_id: object = "", status: object = "", duration: float = 0.0, **_: object
+        self, task_id: Any = "", agent_id: Any = "", status: Any = "", duration: Any = 0.0, **_: Any
     ) -> None:
-        """A run ended after `duration` seconds."""
-        metrics = _metrics()
         succeeded = _text(status) in ("success", "succeeded", "completed")
-        metrics.runs.labels("success" if succeeded else "failed", _text(task_id), _text(agent_id)).inc()
-        _observe(metrics.task_seconds, duration, _text(task_id), _text(agent_id), str(succeeded).lower())
+        result = {"status": "success" if succeeded else "failed", "success": str(succeeded).lower()}
+        _report({"task_id": task_id, "agent_id": agent_id, **result}, duration, "runs", "task_seconds")
 
     @never_raises
-    def record_external_tool_call(
-        self,
-        tool_address: object = "",
-        method: object = "",
-        status_code: object = "",
-        duration: float = 0.0,
-        **_: object,
-    ) -> None:
-        """A tool was called; `duration` is in seconds."""
-        metrics = _metrics()
-        metrics.tool_calls.labels(_text(tool_address), _text(status_code)).inc()
-        _observe(metrics.tool_seconds, duration, _text(tool_address), _text(method))
-
-    @never_raises
-    def update_active_workers(self, worker_id: object = "", state: object = "", count: float = 1, **_: object) -> None:
+    def update_active_workers(self, worker_id: Any = "", state: Any = "", count: Any = 1, **_: Any) -> None:
         """The worker is in this state, and in no other."""
-        metrics = _metrics()
-        family = metrics.worker_states
         worker, now = _text(worker_id), _text(state)
         with self._lock:
-            before = self._worker_states.pop(worker, None)
-            self._worker_states[worker] = now
-            if len(self._worker_states) > _MAX_WORKERS:
-                del self._worker_states[next(iter(self._worker_states))]
+            before = _note(self._worker_states, worker, now)
             if before is not None and before != now:
-                family.remove(worker, before)
-            family.labels(worker, now).set(float(count))
+                _metrics().worker_states.remove(worker, before)
+            _report({"worker_id": worker, "state": now}, count, "worker_states")
             if not _runtime().collectors.reads_queue:
-                metrics.active_workers.labels().set(len(self._worker_states))
+                _report({}, len(self._worker_states), "active_workers")
 
     @never_raises
-    def record_lease_duration(self, worker_id: object = "", duration: float = 0.0, **_: object) -> None:
-        """Work was leased. The host gives the configured length of leases, in seconds, not what a lease took."""
-        metrics = _metrics()
-        metrics.leases.labels(_text(worker_id)).inc()
-        metrics.lease_seconds.labels(_text(worker_id)).set(float(duration))
-
-    @never_raises
-    def update_queue_depth(self, depth: float = 0, priority: object = "all", **_: object) -> None:
-        metrics = _metrics()
-        if _runtime().collectors.reads_queue:
-            return
-        metrics.due_work_queue_depth.labels(_text(priority)).set(float(depth))
-        if priority == "all":
-            metrics.queue_depth.labels().set(float(depth))
-
-    @never_raises
-    def update_scheduler_lag(self, lag_seconds: float = 0.0, **_: object) -> None:
-        metrics = _metrics()
+    def update_queue_depth(self, depth: Any = 0, priority: Any = "all", **_: Any) -> None:
         if not _runtime().collectors.reads_queue:
-            metrics.scheduler_lag.labels().set(float(lag_seconds))
+            families = ("due_work_queue_depth", "queue_depth")
+            _report({"priority": priority}, depth, *families[: 2 if priority == "all" else 1])
 
     @never_raises
-    def update_database_connections(self, pool: object = "", state: object = "", count: float = 0, **_: object) -> None:
-        _metrics().database_connections.labels(_text(pool), _text(state)).set(float(count))
+    def update_scheduler_lag(self, lag_seconds: Any = 0.0, **_: Any) -> None:
+        if not _runtime().collectors.reads_queue:
+            _report({}, lag_seconds, "scheduler_lag")
 
     def record_http_request(self, *_: object, **__: object) -> None:
         """Nothing: the extension counts requests."""
@@ -206,25 +154,16 @@ orchestrator_metrics = OrchestrationMetrics()
 def track_step_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(tool_addr, step_id, task_id, …)`: each call is a step."""
     recorder = _recorder(metrics, "track_step_execution")
-
-    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        error_type = None if error is None else type(error).__name__
-        recorder.record_step_execution(**named, duration=seconds, success=error is None, error_type=error_type)
-
-    return _tracking("track_step_execution", ("tool_addr", "step_id", "task_id"), record)
+    return _tracking("track_step_execution", recorder.record_step_execution, "tool_addr", "step_id", "task_id")
 
 
 def track_task_execution(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator for `function(task_id, agent_id, …)`: each call is a run."""
     recorder = _recorder(metrics, "track_task_execution")
-
-    def record(named: dict[str, Any], seconds: float, error: BaseException | None) -> None:
-        recorder.record_task_run(**named, status="success" if error is None else "failed", duration=seconds)
-
-    return _tracking("track_task_execution", ("task_id", "agent_id"), record)
+    return _tracking("track_task_execution", recorder.record_task_run, "task_id", "agent_id")
 
 
-def track_http_requests(metrics: object = None) -> Callable[[Any], Any]:
+def track_http_requests(metrics: OrchestrationMetrics | None = None) -> Callable[[Any], Any]:
     """Decorator that adds nothing: the extension counts requests."""
     _recorder(metrics, "track_http_requests")
     return lambda function: function
@@ -251,23 +190,25 @@ def monitor_execution(metric_name: Any = None) -> Any:
     return monitor(metric_name)
 
 
-def _recorder(metrics: object, decorator: str) -> OrchestrationMetrics:
+def _recorder(metrics: OrchestrationMetrics | None, decorator: str) -> OrchestrationMetrics:
     """The recorder of a decorator. One written without its parentheses gets the function instead."""
-    if metrics is None:
-        return orchestrator_metrics
-    if not hasattr(metrics, "record_task_run"):
+    if metrics is not None and not isinstance(metrics, OrchestrationMetrics):
         raise TypeError(f"{decorator} takes metrics or nothing, not {metrics!r}: write @{decorator}()")
-    return cast("OrchestrationMetrics", metrics)
+    return metrics or orchestrator_metrics
 
 
-def _tracking(
-    decorator: str, names: tuple[str, ...], record: Callable[[dict[str, Any], float, BaseException | None], None]
-) -> Callable[[Any], Any]:
-    """Decorator that records each call under the arguments of these names."""
+def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Callable[[Any], Any]:
+    """Decorator that records each call: its arguments of these names, its seconds and how it ended."""
 
     def block(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TimedBlock:
         given = {**dict(zip(names, args, strict=False)), **{name: kwargs[name] for name in names if name in kwargs}}
-        return TimedBlock(lambda seconds, error: record(given, seconds, error))
+
+        def ended(seconds: float, error: BaseException | None) -> None:
+            error_type = None if error is None else type(error).__name__
+            status = "success" if error is None else "failed"
+            record(**given, duration=seconds, status=status, success=error is None, error_type=error_type)
+
+        return TimedBlock(ended)
 
     return lambda function: within(decorator, function, block)
 
@@ -286,14 +227,37 @@ def _runtime() -> Runtime:
     return current_runtime()
 
 
-def _observe(family: Histogram, duration: object, *label_values: str) -> None:
-    """Count the duration where it is one: a finite number of seconds, zero or more."""
+def _report(given: Mapping[str, object], value: Any, *families: str) -> None:
+    """Count one in counters, set gauges to the value, observe it in histograms where it is a duration.
+
+    Their labels are what is given under their names.
+    """
+    metrics = _metrics()
+    for name in families:
+        family: Any = getattr(metrics, name)
+        if family.kind == "histogram" and not _is_duration(value):
+            continue
+        child = family.labels(*[_text(given.get(label)) for label in family.label_names])
+        if family.kind == "counter":
+            child.inc()
+        else:
+            (child.set if family.kind == "gauge" else child.observe)(float(value))
+
+
+def _is_duration(value: Any) -> bool:
     try:
-        seconds = float(duration)  # type: ignore[arg-type]
+        return 0.0 <= float(value) < inf
     except Exception:  # noqa: BLE001 - whatever was given, the count beside it stands
-        return
-    if 0.0 <= seconds < float("inf"):
-        family.labels(*label_values).observe(seconds)
+        return False
+
+
+def _note(notes: dict[Any, Any], key: object, note: object) -> Any:
+    """Note it as the newest, and forget the oldest where there are too many; returns what was noted before."""
+    before = notes.pop(key, None)
+    notes[key] = note
+    if len(notes) > _MAX_NOTED:
+        del notes[next(iter(notes))]
+    return before
 
 
 def _text(value: object) -> str:

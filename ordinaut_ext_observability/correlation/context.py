@@ -23,7 +23,6 @@ Source of the trace fields: https://www.w3.org/TR/trace-context/#traceparent-hea
 request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", default=None)
 """The ids of the request the running code belongs to."""
 
-
 WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
 """The ids of the work at hand, in the order of the log line."""
 
@@ -36,7 +35,7 @@ work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", defaul
 def current_correlation_id() -> str | None:
     """The id that ties together everything done for one request, or None outside of one."""
     ids = request_ids.get()
-    return ids[0] if ids is not None else None
+    return None if ids is None else ids[0]
 
 
 def current_traceparent() -> str | None:
@@ -60,8 +59,8 @@ _entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", de
 class RequestContext:
     """Binds a correlation id, and the ids of the work at hand, to everything done in the block.
 
-    Blocks nest: the inner one inherits what it is not given, and at its end the outer one's ids are back. One object
-    may be used for many blocks, also at the same time in several tasks or threads.
+    Blocks nest: the inner one inherits what it is not given. One object may be used for many blocks, also at the same
+    time in several tasks or threads.
 
         with RequestContext(task_id="42", agent_id="mailer") as context:
             logger.info("sending")  # the line carries context.correlation_id and the task's ids
@@ -93,11 +92,8 @@ class RequestContext:
     @property
     def context(self) -> dict[str, str | None]:
         """The ids as a mapping, as the line's `task_context` has them."""
-        return {
-            "task_id": self._work["task_id"],
-            "agent_id": self._work["agent_id"],
-            "request_id": self.correlation_id,
-        }
+        work = self._work
+        return {"task_id": work["task_id"], "agent_id": work["agent_id"], "request_id": self.correlation_id}
 
     def __enter__(self) -> Self:
         first_ids, self._first_ids = self._first_ids, None
@@ -118,9 +114,6 @@ class RequestContext:
         _entered.set(entered[3])
 
     def _ids(self) -> RequestIds:
-        """The ids of a block that begins here."""
-        outer = request_ids.get()
         digits = random_ids.take()
-        if outer is None:
-            return (self._given_id or digits[:32], digits[:32], digits[32:], False)
-        return (self._given_id or outer[0], outer[1], digits[32:], outer[3])
+        correlation_id, trace_id, _, sampled = request_ids.get() or (digits[:32], digits[:32], "", False)
+        return (self._given_id or correlation_id, trace_id, digits[32:], sampled)

@@ -13,7 +13,6 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 _BYTES_PER_REQUEST = 24  # 16 for the trace id, 8 for the span id
 _HEX_PER_REQUEST = 2 * _BYTES_PER_REQUEST
 _REQUESTS_PER_REFILL = 256
-_STARTS = range(0, _HEX_PER_REQUEST * _REQUESTS_PER_REFILL, _HEX_PER_REQUEST)
 
 MAX_ID_LENGTH = 128
 """Longest correlation id accepted from a client, in characters."""
@@ -50,11 +49,10 @@ class RandomIds:
     def refill(self) -> str:
         """Fill the pool, and return the digits of one request."""
         digits = os.urandom(_BYTES_PER_REQUEST * _REQUESTS_PER_REFILL).hex()
-        self._pool += [digits[start : start + _HEX_PER_REQUEST] for start in _STARTS]
+        self._pool += [digits[at : at + _HEX_PER_REQUEST] for at in range(0, len(digits), _HEX_PER_REQUEST)]
         return os.urandom(_BYTES_PER_REQUEST).hex()
 
     def reset_after_fork(self) -> None:
-        """Drop what is pooled."""
         self._pool.clear()
 
 
@@ -70,10 +68,7 @@ def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
     if len(value) > _MAX_TRACEPARENT_LENGTH:
         return None
     match = _TRACEPARENT.fullmatch(value)
-    if match is None:
-        return None
-    version = match[1]
-    if version == b"ff" or (version == b"00" and len(value) != _VERSION_00_LENGTH):
+    if match is None or match[1] == b"ff" or (match[1] == b"00" and len(value) != _VERSION_00_LENGTH):
         return None
     trace_id, span_id = match[2].decode(), match[3].decode()
     if not trace_id.strip("0") or not span_id.strip("0"):

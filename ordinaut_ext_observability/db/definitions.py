@@ -9,8 +9,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement, describe_statement
-from ordinaut_ext_observability.metrics.declarations.database_clients import DatabaseClientMetrics
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.metrics.declarations.database import DatabaseClientMetrics
 
 MAX_TEXTS = 512
 """Statements whose description is kept by their text: 2 MB of texts at most, since each is cut."""

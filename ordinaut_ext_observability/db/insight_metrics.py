@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS, DatabaseServerMetrics
+from ordinaut_ext_observability.metrics.declarations.database import MAX_STATEMENTS, DatabaseServerMetrics
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.registry import Registry
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import typer
 import uvicorn
+from pydantic import SecretStr
 
 from ordinaut_ext_observability.demo.announcement import Service, announcement, made_token
 from ordinaut_ext_observability.demo.listening import listen
@@ -13,7 +15,7 @@ from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_f
 from ordinaut_ext_observability.errors import AddressInUseError
 from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.manifest import EXTENSION_ID
-from ordinaut_ext_observability.settings.load import load_settings, with_operator_token
+from ordinaut_ext_observability.settings.load import load_settings
 
 
 def serve_standin_host(host: str, port: int, *, full: bool, lazy: bool) -> int:
@@ -26,7 +28,7 @@ def serve_standin_host(host: str, port: int, *, full: bool, lazy: bool) -> int:
     settings = load_settings()
     configured = settings.access.operator_token
     token = configured.get_secret_value() if configured else made_token()
-    settings = with_operator_token(settings, token)
+    settings = replace(settings, access=settings.access.model_copy(update={"operator_token": SecretStr(token)}))
     create_app = create_full_app if full else create_lean_app
     spec = ExtensionSpec(EXTENSION_ID, lambda: ObservabilityExtension(settings), eager=not lazy)
     app = create_app(extra_specs=[spec])

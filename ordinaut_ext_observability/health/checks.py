@@ -19,7 +19,7 @@ from ordinaut_ext_observability.health.check import BLOCKED_SECONDS
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
 from ordinaut_ext_observability.health.services import HttpServiceCheck
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import Counter
 from ordinaut_ext_observability.settings.checks import HealthSection
 from ordinaut_ext_observability.settings.load import Settings

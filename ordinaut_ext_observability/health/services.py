@@ -87,7 +87,7 @@ async def scheduler_check() -> dict[str, Any]:
 
 async def redis_check() -> dict[str, Any]:
     """Say how long the host's stream is and how many groups read it. Raises what redis-py does, and without a URL."""
-    from ordinaut_ext_observability.cluster.redis_client import async_redis_client
+    from ordinaut_ext_observability.cluster.redis import async_redis_client
 
     url = load_settings().relay.redis_url
     if url is None:

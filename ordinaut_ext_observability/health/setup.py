@@ -10,7 +10,7 @@ from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthCheck, HealthStatus, Transition
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
 _LEVELS = ("INFO", "WARNING", "ERROR")

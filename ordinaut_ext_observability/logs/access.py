@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
@@ -22,8 +21,6 @@ LOGGER_NAME = "orchestrator.api"
 
 
 class AccessLog:
-    """Writes access lines."""
-
     def __init__(
         self,
         writer: LogWriter,
@@ -33,11 +30,11 @@ class AccessLog:
         slow_seconds: float = 1.0,
         least_level: str = "INFO",
     ) -> None:
-        """Failed requests are ERROR, slow ones WARNING, the others INFO; lines below `least_level` are not written.
+        """Failed requests are ERROR, slow ones WARNING, of the others a share, `sample_ratio`, 0 to 1, is INFO.
 
-        `sample_ratio` is the share of the others that is logged, 0 to 1.
+        Lines below `least_level` are not written.
         """
-        self._writer = writer
+        self.writer = writer
         self.enabled = enabled
         least = logging.getLevelNamesMapping()[least_level]
         self._writes_errors = least <= logging.ERROR
@@ -58,10 +55,7 @@ class AccessLog:
         return f'","method":{json_text(method)},"path":{json_text(path)},"status_code":{status_code},"duration_ms":'
 
     def level(self, status_code: int, duration_seconds: float, *, quiet: bool) -> str | None:
-        """The level of a request's line, or None when it gets no line.
-
-        `quiet` requests get one only when they failed or were slow.
-        """
+        """The level of a request's line; None for no line, as for a `quiet` one that neither failed nor was slow."""
         if status_code >= 500:
             return "ERROR" if self._writes_errors else None
         if duration_seconds >= self._slow_seconds:
@@ -73,24 +67,16 @@ class AccessLog:
     def emit(
         self, level: str, layout: str, ended_at: float, duration_seconds: float, ids: RequestIds, details: str
     ) -> None:
-        """Write the line of one request.
-
-        `ended_at` is in seconds since 1970; `details` is text appended inside the object, empty or starting with a
-        comma.
-        """
+        """Write a request's line. `ended_at` is seconds since 1970, `details` more of the object: empty, or `,"…`."""
         correlation_id, trace_id, span_id, _ = ids
-        self._writer.write(
+        self.writer.write(
             f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
             f"{layout}{duration_seconds * 1000:.3f}{details}}}",
             urgent=level == "ERROR",
         )
 
-    def before_writing(self, callback: Callable[[], None]) -> None:
-        """Call this in the writer's thread before it writes: lines may be made then."""
-        self._writer.before_writing(callback)
-
     def wake(self, *, urgent: bool = False) -> None:
-        """Have the writer's thread call back and write soon; at once where it is urgent."""
+        """Have the writer's thread make what lines it can and write, soon, or now."""
         if self.enabled:
-            self._writer.wake(urgent=urgent)
+            self.writer.wake(urgent=urgent)

@@ -45,16 +45,7 @@ def log_record(
     elif exc_info and not isinstance(exc_info, tuple):
         exc_info = sys.exc_info() if sys.exc_info()[0] is not None else None
     code = frame.f_code
-    record = logger.makeRecord(
-        logger.name,
-        level,
-        code.co_filename,
-        frame.f_lineno,
-        message,
-        args,
-        exc_info or None,
-        code.co_name,
-        extra,
-    )
+    place = (code.co_filename, frame.f_lineno)
+    record = logger.makeRecord(logger.name, level, *place, message, args, exc_info or None, code.co_name, extra)
     vars(record).update(attributes)
     logger.handle(record)

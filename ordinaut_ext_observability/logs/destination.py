@@ -6,7 +6,6 @@ A number is free once its file is closed, and the next socket or database file t
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -15,20 +14,18 @@ import stat
 import sys
 from typing import Literal
 
-# Below are the numbers of the standard streams: ours must not become one of them.
-_LEAST_OWN_NUMBER = 3
-
+_LEAST_OWN_NUMBER = 3  # below are the standard streams: ours must not become one of them
 _RETRY_MILLISECONDS = 1000
 
 
 def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
     """The number of a stream the process was started with; None where that was closed, or is another file by now.
 
-    Python has no such stream when the process was started without. What was opened since is told by its flag: nothing
-    that closes on exec can have come through one. No internet socket is a standard stream, flag or not.
+    What was opened since is told by its flag: nothing that closes on exec can have come through one. No internet socket
+    is a standard stream, flag or not.
     """
     number = 1 if name == "stdout" else 2
-    if getattr(sys, f"__{name}__") is None:
+    if getattr(sys, f"__{name}__") is None:  # the process was started without
         return None
     try:
         if fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
@@ -51,8 +48,7 @@ class Destination:
         self._torn = False
         self._identity: tuple[int, int, int] | None = None
         self._numbers: tuple[int, ...] = ()
-        if file_descriptor is None:
-            return
+        file_descriptor = -1 if file_descriptor is None else file_descriptor
         with contextlib.suppress(OSError):
             self._identity = _identity(file_descriptor)
             self._numbers = (file_descriptor,)
@@ -63,10 +59,8 @@ class Destination:
 
     def __del__(self) -> None:
         """Close the number of our own, unless it is another file's by now."""
-        if len(self._numbers) > 1:
-            with contextlib.suppress(OSError):
-                if _identity(self._numbers[0]) == self._identity:
-                    os.close(self._numbers[0])
+        if len(self._numbers) > 1 and self._is_ours(self._numbers[0]):
+            os.close(self._numbers[0])
 
     def write_lines(self, data: bytes) -> int:
         """Write lines, each with its line break; the number of those that went out whole.
@@ -81,14 +75,14 @@ class Destination:
         with contextlib.suppress(OSError, ValueError):
             while sent < len(data):
                 sent += self._write_some(data, sent, at_once)
-        if sent:
-            torn, self._torn = self._torn, data[sent - 1 : sent] != b"\n"
-            return data.count(b"\n", 0, sent) - torn
-        return 0
+        if not sent:
+            return 0
+        torn, self._torn = self._torn, data[sent - 1 : sent] != b"\n"
+        return data.count(b"\n", 0, sent) - torn
 
     def _write_some(self, data: bytes, start: int, at_once: int) -> int:
         """Write as many whole lines as fit; a line that alone is longer stays whole."""
-        number = self._find_number()
+        number = next((each for each in self._numbers if self._is_ours(each)), -1)  # -1: closed since
         end = start + at_once
         if end < len(data):
             end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1
@@ -100,12 +94,10 @@ class Destination:
             poll.poll(_RETRY_MILLISECONDS)
             return 0
 
-    def _find_number(self) -> int:
-        for number in self._numbers:
-            with contextlib.suppress(OSError):
-                if _identity(number) == self._identity:
-                    return number
-        raise OSError(errno.EBADF, "what lines were written to has been closed")
+    def _is_ours(self, number: int) -> bool:
+        with contextlib.suppress(OSError):
+            return _identity(number) == self._identity
+        return False
 
 
 def _identity(file_descriptor: int) -> tuple[int, int, int]:

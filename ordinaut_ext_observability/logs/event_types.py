@@ -1,57 +1,35 @@
 """Every event that is logged: those of this package, and those that the host reports.
 
-The log writes them, the audit keeps those marked `security`, the documentation lists them. A call names one of these
-objects and gives its fields, so that mypy finds a misspelt event or a missing one:
+The log writes them, the audit keeps those marked `security`, docs/events.md lists them. An event is declared as a
+function whose parameters are its fields; a call names it and gives them, checked by mypy:
 `event(RELAY_OPEN, store="redis")`.
 """
 
-# ruff: noqa: ARG005 - parameters that stand for fields
+# ruff: noqa: N802 - what is declared as a function is a constant
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, ParamSpec, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, Protocol
 
 FieldsP = ParamSpec("FieldsP")
 
-NAMES_OF_EVERY_LINE = frozenset(
-    (
-        *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),
-        *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
-    )
-)
+NAMES_OF_EVERY_LINE = {
+    *("timestamp", "level", "logger", "message", "event_type", "module", "function", "line", "process"),
+    *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
+}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Event(Generic[FieldsP]):
     """A kind of log line: its `event_type`, level and message, and the names of its fields in their order."""
 
-    __slots__ = ("fields", "level", "message", "name", "security")
-
-    def __init__(
-        self, name: str, level: str, message: str, fields: Callable[FieldsP, None], *, security: bool = False
-    ) -> None:
-        """`fields` is never called; its parameters are the fields, those with a default may be left out.
-
-        Raises:
-            ValueError: a field has a name that every line has.
-        """
-        self.name = name
-        self.level = level
-        self.message = message
-        self.fields: tuple[str, ...] = fields.__code__.co_varnames
-        self.security = security
-        if not NAMES_OF_EVERY_LINE.isdisjoint(self.fields):
-            raise ValueError(f"a field of {name} has a name that every line has")
-
-
-class HostEvent(Event[...]):
-    """An event that the host reports: it gives the fields by name or in this order, and any others."""
-
-    __slots__ = ()
-
-    def __init__(self, name: str, level: str, message: str, fields: str) -> None:
-        super().__init__(name, level, message, lambda: None, security=name == "security_event")  # type: ignore[misc]
-        self.fields = tuple(fields.split())
+    name: str
+    level: str
+    message: str
+    fields: tuple[str, ...] = ()
+    security: bool = False
 
 
 class LogEvent(Protocol):
@@ -60,68 +38,75 @@ class LogEvent(Protocol):
     def __call__(self, event: Event[FieldsP], /, *args: FieldsP.args, **fields: FieldsP.kwargs) -> None: ...
 
 
-_LEVELS = ("INFO", "WARNING", "ERROR")
+def declare(
+    name: str, level: str, message: str, *, security: bool = False
+) -> Callable[[Callable[FieldsP, None]], Event[FieldsP]]:
+    """Decorator: make an event of a function. Raises ValueError where a field has a name that every line has."""
+
+    def make(function: Callable[FieldsP, None]) -> Event[FieldsP]:
+        fields = function.__code__.co_varnames
+        if not NAMES_OF_EVERY_LINE.isdisjoint(fields):
+            raise ValueError(f"a field of {name} has a name that every line has")
+        return Event(name, level, message, fields, security)
+
+    return make
+
+
+def _declare_each(
+    values: tuple[str, ...], name: str, level: str, message: str
+) -> Callable[[Callable[FieldsP, None]], dict[str, Event[FieldsP]]]:
+    """Decorator: make an event for each value, which stands in its level or message in place of `{}`."""
+    return lambda function: {
+        value: declare(name, level.format(value), message.format(value))(function) for value in values
+    }
+
+
+_LEVELS = ("INFO", "WARNING", "ERROR")  # of what goes well, badly, wrong
 _SERVERS = ("PostgreSQL", "Redis")
 _PORTS = ("management port", "exporter")
+_Text = str | None
 
-ACCESS = {
-    level: Event(
-        "api_request",
-        level,
-        "request",
-        lambda *, method, path, status_code, duration_ms, request_bytes, response_bytes, url_path: None,
-    )
-    for level in _LEVELS
-}
-"""A request was answered, slowly (WARNING), with a status of 500 or more (ERROR)."""
-ACCESS_REFUSED = Event(
-    "access_refused",
-    "WARNING",
-    "access refused",
-    lambda *, tier, reason, client_address, refusals_not_logged: None,
-    security=True,
-)
-COLLECTOR_PROBLEM = {
-    server: Event(
-        "collector_problem",
-        "WARNING",
-        f"{server} cannot be read",
-        lambda *, collector, reason, part=None, exception_type=None, detail=None: None,
-    )
-    for server in _SERVERS
-}
-COLLECTOR_RECOVERED = {
-    server: Event("collector_recovered", "INFO", f"{server} can be read again", lambda *, collector, part=None: None)
-    for server in _SERVERS
-}
-COLLECTOR_FOLLOWER = Event(
-    "collector_follower", "INFO", "this process reads the database for all no more", lambda: None
-)
-COLLECTOR_LEADER = Event("collector_leader", "INFO", "this process reads the database for all", lambda *, mode: None)
-HEALTH_CHANGED = {
-    level: Event(
-        "health_transition", level, "health changed", lambda *, check, status, previous_status=None, reason=None: None
-    )
-    for level in _LEVELS
-}
-"""A check turned healthy, degraded or unknown (WARNING), unhealthy (ERROR)."""
-PORT_NOT_OPENED = {
-    port: Event("management_port", "WARNING", f"{port} not opened", lambda *, reason: None) for port in _PORTS
-}
-PORT_OF_ANOTHER_WORKER = {
-    port: Event("management_port", "INFO", f"{port} not opened", lambda *, reason: None) for port in _PORTS
-}
-PORT_OPEN = {port: Event("management_port", "INFO", f"{port} open", lambda *, url: None) for port in _PORTS}
-RELAY_FAILED = Event("relay", "WARNING", "relay store does not answer", lambda *, reason: None)
-RELAY_OPEN = Event("relay", "INFO", "relay open", lambda *, store: None)
-RELAY_RECOVERED = Event("relay", "INFO", "relay store answers again", lambda *, store: None)
-REQUEST_ID_REJECTED = Event("request_id_rejected", "WARNING", "request id replaced", lambda *, reason, length: None)
-SETTING_NOT_USED = Event("settings_problem", "WARNING", "setting not used", lambda *, variable, value, problem: None)
-STEP_FAILED = Event("lifecycle", "ERROR", "our start or stop failed", lambda *, step, exception_type: None)
+_ACCESS_FIELDS = ("method", "path", "status_code", "duration_ms", "request_bytes", "response_bytes", "url_path")
+ACCESS: dict[str, Event[...]] = {level: Event("api_request", level, "request", _ACCESS_FIELDS) for level in _LEVELS}
 
-HOST_EVENTS = {
-    row[0]: HostEvent(*row)
-    for row in (
+
+@declare("access_refused", "WARNING", "access refused", security=True)
+def ACCESS_REFUSED(*, tier: str, reason: str, client_address: str, refusals_not_logged: int) -> None: ...
+@_declare_each(_SERVERS, "collector_problem", "WARNING", "{} cannot be read")
+def COLLECTOR_PROBLEM(
+    *, collector: str, reason: str, part: _Text = None, exception_type: _Text = None, detail: _Text = None
+) -> None: ...
+@_declare_each(_SERVERS, "collector_recovered", "INFO", "{} can be read again")
+def COLLECTOR_RECOVERED(*, collector: str, part: _Text = None) -> None: ...
+@declare("collector_follower", "INFO", "this process reads the database for all no more")
+def COLLECTOR_FOLLOWER() -> None: ...
+@declare("collector_leader", "INFO", "this process reads the database for all")
+def COLLECTOR_LEADER(*, mode: str) -> None: ...
+@_declare_each(_LEVELS, "health_transition", "{}", "health changed")
+def HEALTH_CHANGED(*, check: str, status: str, previous_status: _Text = None, reason: _Text = None) -> None: ...
+@_declare_each(_PORTS, "management_port", "WARNING", "{} not opened")
+def PORT_NOT_OPENED(*, reason: str) -> None: ...
+@_declare_each(_PORTS, "management_port", "INFO", "{} not opened")
+def PORT_OF_ANOTHER_WORKER(*, reason: str) -> None: ...
+@_declare_each(_PORTS, "management_port", "INFO", "{} open")
+def PORT_OPEN(*, url: str) -> None: ...
+@declare("relay", "WARNING", "relay store does not answer")
+def RELAY_FAILED(*, reason: str) -> None: ...
+@declare("relay", "INFO", "relay open")
+def RELAY_OPEN(*, store: _Text) -> None: ...
+@declare("relay", "INFO", "relay store answers again")
+def RELAY_RECOVERED(*, store: _Text) -> None: ...
+@declare("request_id_rejected", "WARNING", "request id replaced")
+def REQUEST_ID_REJECTED(*, reason: str, length: int) -> None: ...
+@declare("settings_problem", "WARNING", "setting not used")
+def SETTING_NOT_USED(*, variable: str, value: str, problem: str) -> None: ...
+@declare("lifecycle", "ERROR", "our start or stop failed")
+def STEP_FAILED(*, step: str, exception_type: str) -> None: ...
+
+
+HOST_EVENTS: dict[str, Event[...]] = {
+    name: Event(name, level, message, tuple(fields.split()), name == "security_event")
+    for name, level, message, fields in (
         ("api_request", "INFO", "API request", "method path status_code duration_ms agent_id"),
         ("external_tool_call", "INFO", "External tool call", "tool_address method status_code duration_ms url"),
         ("lease_acquired", "DEBUG", "Lease acquired", "worker_id task_id lease_duration_seconds"),
@@ -139,7 +124,7 @@ HOST_EVENTS = {
 }
 """By name. Their level is ERROR where `success` is false; an `api_request` that has an access line is DEBUG."""
 
-EVENTS = tuple(
+EVENTS: tuple[Event[Any], ...] = tuple(
     event
     for value in list(globals().values())
     for event in (value.values() if isinstance(value, dict) else (value,))

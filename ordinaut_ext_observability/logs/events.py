@@ -25,15 +25,13 @@ from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode
 _MILLISECONDS = (*(f".{millisecond:03d}Z" for millisecond in range(1000)), ".999Z")
 _FLOAT_ERROR = 0.0005
 
-
 _text_of_second = lru_cache(2)(lambda second: datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
 
 
 def timestamp(instant_seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds, `2026-11-23T22:19:04.123Z`, for seconds since 1970.
 
-    Raises:
-        ValueError, OverflowError, OSError: it is no instant of the years 1 to 9999.
+    Raises ValueError, OverflowError or OSError where that is no instant of the years 1 to 9999.
     """
     second = int(instant_seconds)
     return _text_of_second(second) + _MILLISECONDS[int((instant_seconds - second) * 1000 + _FLOAT_ERROR)]
@@ -59,9 +57,7 @@ def add_context(line: dict[str, object]) -> None:
         line["span_id"] = ids[2]
     work = work_ids.get()
     if work:
-        for name in WORK_FIELDS:
-            if name in work:
-                line[name] = work[name]
+        line.update((name, work[name]) for name in WORK_FIELDS if name in work)
         line["task_context"] = {
             "task_id": work.get("task_id"),
             "agent_id": work.get("agent_id"),
@@ -103,15 +99,14 @@ class EventLog:
         if not work_ids.get() and _are_usual(map(type, fields.values())):
             try:
                 rest = f",{encode(fields)[1:-1].decode()}" if fields else ""
-            except TypeError:  # text that is not Unicode, or an integer past 64 bits
-                pass
-            else:
                 if ids is not None:
                     correlation_id, trace_id, span_id, _sampled = ids
                     rest = (
                         f',"correlation_id":"{correlation_id}","request_id":"{correlation_id}"'
                         f',"trace_id":"{trace_id}","span_id":"{span_id}"{rest}'
                     )
+            except TypeError:  # text that is not Unicode, or an integer past 64 bits
+                pass
         if rest is None or len(rest) > _SURELY_FITS - len(text):
             rest = _unusual(fields, MAX_LINE_BYTES - _HEAD_BYTES - len(text.encode()))
         self._writer.write(f'{{"timestamp":"{timestamp(wall_seconds())}{text}{rest}}}', urgent=urgent)
@@ -119,12 +114,10 @@ class EventLog:
     def _lay_out(self, event: Event[Any]) -> tuple[str, bool] | None:
         """The fixed text of the event's lines, and whether they cannot wait; None for a level that is not written."""
         level = logging.getLevelNamesMapping()[event.level]
-        head = None
-        if level >= self._threshold:
-            text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
-            head = (text, event.security or level >= logging.ERROR)
-        self._heads[event] = head
-        return head
+        text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
+        is_urgent = event.security or level >= logging.ERROR
+        self._heads[event] = (text, is_urgent) if level >= self._threshold else None
+        return self._heads[event]
 
 
 def _unusual(fields: dict[str, object], max_bytes: int) -> str:

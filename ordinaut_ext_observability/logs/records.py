@@ -13,9 +13,7 @@ from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text
 
 # `event_type` has its own place, and `color_message` is uvicorn's copy of the message for terminals.
 _NO_EXTRAS = RECORD_FIELDS | {"event_type", "color_message"}
-
-_USUAL_FIELDS = len(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
-
+_USUAL_FIELDS = len(RECORD_FIELDS) - len(("message", "asctime"))
 _EXCEPTION_FIELDS = frozenset(("exception_type", "exception", "stack"))
 
 # Of a long traceback, where it began and what was raised in the end.
@@ -67,9 +65,11 @@ class JsonFormatter(logging.Formatter):
                     record.exc_text = self.formatException(exc_info)
                 except Exception as error:  # noqa: BLE001 - the exception's own `__str__` may raise
                     record.exc_text = f"<traceback: {type(error).__name__}>"
-        for name, text in (("exception", record.exc_text), ("stack", record.stack_info)):
-            if text:
-                put(line, name, _shorten(text_of(text)))
+        for name, value in (("exception", record.exc_text), ("stack", record.stack_info)):
+            if value:
+                text = text_of(value)
+                is_long = len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL
+                put(line, name, f"{text[:_EXCEPTION_HEAD]}…{text[-_EXCEPTION_TAIL:]}" if is_long else text)
 
 
 class JsonHandler(logging.Handler):
@@ -103,20 +103,12 @@ class JsonHandler(logging.Handler):
         No thread is started for it: the standard library calls this with its lock held, for which a new thread may wait
         (collecting a handler as garbage takes it) before it counts as started.
         """
-        if self._writer.is_running:
+        if self._writer.thread is not None:
             self._writer.flush()
 
 
 def _message(record: logging.LogRecord) -> str:
-    if not record.args:
-        return text_of(record.msg)
     try:
-        return text_of(record.getMessage())
+        return text_of(record.getMessage() if record.args else record.msg)
     except Exception:  # noqa: BLE001 - arguments that do not fit the message
         return f"{text_of(record.msg)} {text_of(record.args)}"
-
-
-def _shorten(text: str) -> str:
-    if len(text) <= _EXCEPTION_HEAD + _EXCEPTION_TAIL:
-        return text
-    return f"{text[:_EXCEPTION_HEAD]}…{text[-_EXCEPTION_TAIL:]}"

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import NamedTuple
+from typing import Any
 
 from ordinaut_ext_observability.logs.records import JsonHandler
-from ordinaut_ext_observability.logs.structlog_bridge import StructlogBridge
+from ordinaut_ext_observability.logs.structlog_bridge import give_back_structlog, take_structlog
 from ordinaut_ext_observability.logs.writer import LogWriter
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # uvicorn gives these loggers handlers of their own.
-_UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi")
 _UVICORN_ACCESS = "uvicorn.access"
+_UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", _UVICORN_ACCESS)
 
 
-class _LoggerState(NamedTuple):
+class _LoggerState:
     """How a logger was before we touched it."""
 
-    logger: logging.Logger
-    handlers: list[logging.Handler]
-    level: int
-    propagate: bool
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._before = list(logger.handlers), logger.level, logger.propagate
 
     def put_back(self) -> None:
-        self.logger.handlers[:] = self.handlers
-        self.logger.setLevel(self.level)
-        self.logger.propagate = self.propagate
+        self._logger.handlers[:], level, self._logger.propagate = self._before
+        self._logger.setLevel(level)
 
 
 class LoggingSetup:
@@ -43,7 +41,7 @@ class LoggingSetup:
         self._lock = threading.RLock()
         self._own: dict[str, _LoggerState] = {}
         self._taken: list[_LoggerState] = []
-        self._structlog = StructlogBridge()
+        self._structlog_before: dict[str, Any] | None = None
 
     def get_logger(self, name: str) -> logging.Logger:
         """A standard library logger whose records become JSON lines.
@@ -54,7 +52,7 @@ class LoggingSetup:
         logger = logging.getLogger(name)
         with self._lock:
             if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
-                self._own.setdefault(name, _state(logger))
+                self._own.setdefault(name, _LoggerState(logger))
                 logger.addHandler(self._handler)
                 logger.propagate = False
                 if logger.level == logging.NOTSET:
@@ -62,31 +60,27 @@ class LoggingSetup:
         return logger
 
     def configure(self, level: str | None = None) -> None:
-        """Take the records of the root logger, of uvicorn and of structlog.
+        """Take the records of the root logger, of uvicorn and of structlog, again where something else has taken them.
 
-        Calling it again sets the level, and takes them again where something else has taken them since.
-
-        Raises:
-            ValueError: the level is not one of `LEVELS`, in any case.
+        Raises ValueError where the level is not one of `LEVELS`, in any case.
         """
         if level is not None and level.upper() not in LEVELS:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
             if not self._taken:
                 self._put_back_own()
-                names = (*_UVICORN_LOGGERS, _UVICORN_ACCESS, None)
-                self._taken = [_state(logging.getLogger(name)) for name in names]
+                self._taken = [_LoggerState(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, None)]
                 _configured.append(self)
             for name in _UVICORN_LOGGERS:
-                _replace_handlers(logging.getLogger(name), propagate=True)
-            access = logging.getLogger(_UVICORN_ACCESS)
-            if self._replaces_access_log:  # without any handler the standard library would print warnings itself
-                _replace_handlers(access, self._nowhere, propagate=False)
-            else:
-                _replace_handlers(access, propagate=True)
-            _replace_handlers(logging.getLogger(), self._handler, propagate=True)
-            self._structlog.take()
-            logging.getLogger().setLevel(level.upper() if level is not None else self._level)
+                ends = name == _UVICORN_ACCESS and self._replaces_access_log
+                logger = logging.getLogger(name)
+                # Without any handler the standard library would print warnings itself.
+                logger.handlers[:] = [self._nowhere] if ends else []
+                logger.propagate = not ends
+            root = logging.getLogger()
+            root.handlers[:] = [self._handler]
+            root.setLevel((level or self._level).upper())
+            self._structlog_before = take_structlog(self._structlog_before)
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
@@ -95,12 +89,12 @@ class LoggingSetup:
                 above = _configured[_configured.index(self) + 1 :]
                 if above:  # was configured over this one: puts back, in the end, what this one would have
                     above[0]._taken = self._taken  # noqa: SLF001 - another of this class
-                    above[0]._structlog, self._structlog = self._structlog, StructlogBridge()  # noqa: SLF001
+                    above[0]._structlog_before = self._structlog_before  # noqa: SLF001
                 else:
                     for state in reversed(self._taken):
                         state.put_back()
-                    self._structlog.give_back()
-                self._taken = []
+                    give_back_structlog(self._structlog_before)
+                self._taken, self._structlog_before = [], None
                 _configured.remove(self)
             self._put_back_own()
 
@@ -112,12 +106,3 @@ class LoggingSetup:
 
 # Those that hold the process's one root logger, each configured over the one before.
 _configured: list[LoggingSetup] = []
-
-
-def _state(logger: logging.Logger) -> _LoggerState:
-    return _LoggerState(logger, list(logger.handlers), logger.level, logger.propagate)
-
-
-def _replace_handlers(logger: logging.Logger, *handlers: logging.Handler, propagate: bool) -> None:
-    logger.handlers[:] = handlers
-    logger.propagate = propagate

@@ -18,10 +18,6 @@ from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 # structlog's processors are known by name, since what is not used need not be imported.
 _RENDERERS = frozenset(("JSONRenderer", "KeyValueRenderer", "LogfmtRenderer", "ConsoleRenderer"))
 
-# It prints the exception and takes it away; our line has it.
-_LEFT_OUT = "ExceptionPrettyPrinter"
-
-# Some of what it adds our line has not.
 _CALL_SITE = "CallsiteParameterAdder"
 
 # The fields with which these add what our line has, or what we take from there.
@@ -35,53 +31,41 @@ _ADDED = {
     "PositionalArgumentsFormatter": ("positional_args",),
 }
 
-# The message's usual names beside structlog's.
-_MESSAGE_FIELDS = ("message", "msg")
-
+_MESSAGE_FIELDS = ("message", "msg")  # usual ones beside structlog's `event`
 _MISSING = object()
+_BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
 
 # The methods of loggers whose level has another name; of the rest, what is no level is INFO.
 _LEVELS = {"warn": "WARNING", "err": "ERROR", "exception": "ERROR", "failure": "ERROR", "fatal": "CRITICAL"}
 
-_BETWEEN = ("structlog.", "asyncio.", f"{__package__}.")
+
+def take_structlog(before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Have structlog's events become records, also where the host has configured it since; nothing without structlog.
+
+    Takes and returns what `give_back_structlog` is to restore.
+    """
+    structlog = sys.modules.get("structlog")
+    if structlog is None:
+        return before
+    current = structlog.get_config()
+    processors = current["processors"]
+    is_taken = bool(processors) and isinstance(processors[-1], _ToRecord)
+    if is_taken and before is not None:
+        return before
+    before = current if structlog.is_configured() else {}
+    structlog.configure(
+        processors=processors if is_taken else [_ToRecord(processors)],
+        logger_factory=_make_logger,
+        cache_logger_on_first_use=False,
+    )
+    return before
 
 
-class StructlogBridge:
-    """Takes structlog's events, and gives structlog back as it was."""
-
-    def __init__(self) -> None:
-        self._before: dict[str, Any] | None = None
-
-    def take(self) -> None:
-        """Have events become records; nothing where the process has no structlog.
-
-        Again where the host has configured structlog since.
-        """
-        structlog = sys.modules.get("structlog")
-        if structlog is None:
-            return
-        current = structlog.get_config()
-        processors = current["processors"]
-        is_taken = bool(processors) and isinstance(processors[-1], _ToRecord)
-        if is_taken and self._before is not None:
-            return
-        self._before = current if structlog.is_configured() else {}
-        structlog.configure(
-            processors=processors if is_taken else [_ToRecord(processors)],
-            logger_factory=_make_logger,
-            cache_logger_on_first_use=False,
-        )
-
-    def give_back(self) -> None:
-        """Undo `take`. Safe without it."""
-        structlog = sys.modules.get("structlog")
-        before, self._before = self._before, None
-        if structlog is None or before is None:
-            return
-        if before:
-            structlog.configure(**before)
-        else:
-            structlog.reset_defaults()
+def give_back_structlog(before: dict[str, Any] | None) -> None:
+    """Undo `take_structlog`; nothing for None."""
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and before is not None:
+        structlog.configure(**before) if before else structlog.reset_defaults()
 
 
 class _ToRecord:
@@ -102,8 +86,9 @@ class _ToRecord:
         for processor, name in zip(processors[:end], names, strict=False):
             stamper: Any = getattr(processor, "stamper", processor) if "TimeStamper" in name else None
             added = (stamper.key,) if hasattr(stamper, "key") else _ADDED.get(name, ())
-            # What it adds, our line has; only processors of the host's own may want to see it.
-            if name != _LEFT_OUT and (host_has_own or not added or name == _CALL_SITE):
+            # What it adds, our line has, but for some of the call site; only the host's own may want to see it. What
+            # the one left out always prints, and takes away, is on our line.
+            if name != "ExceptionPrettyPrinter" and (host_has_own or not added or name == _CALL_SITE):
                 self._kept.append((processor, added))
 
     def __call__(self, logger: Any, method: str, fields: Any) -> Any:
@@ -129,9 +114,8 @@ class _Event:
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._given = dict(fields)
-        self._message: Any = fields.get("event", _MISSING)
-        self._place = "event"
-        """The name of the field in which the message is."""
+        self._place = "event"  # the field in which the message is
+        self._message: Any = fields.get(self._place, _MISSING)
         self._added: dict[str, Any] = {}
         """Fields of processors that add what our line has, with the values these gave them."""
 
@@ -164,21 +148,21 @@ class _Event:
         for name, value in self._added.items():
             if fields.get(name) is value:
                 self._take(fields, name)
+        message = self._message
         for name in (*_MESSAGE_FIELDS, self._place):
-            if fields.get(name, _MISSING) is self._message and (
-                name == self._place or self._given.get(name, _MISSING) is not self._message
-            ):
+            is_copy = self._given.get(name, _MISSING) is not message
+            if fields.get(name, _MISSING) is message and (name == self._place or is_copy):
                 self._take(fields, name)
-        message = "" if self._message is _MISSING else self._message
         args = tuple(fields.pop("positional_args", ()))
-        log_record(logger, level, frame, message, args, fields, **exception, stack_info=stack)
+        log_record(
+            logger, level, frame, "" if message is _MISSING else message, args, fields, **exception, stack_info=stack
+        )
 
     def _take_exception(self, fields: MutableMapping[str, Any]) -> dict[str, Any]:
         """The exception, and its text where the host's processors rendered it; from wherever they put it."""
-        rendered = self._added.get("exception")
+        text = rendered = self._added.get("exception")
         if rendered is None:
             return {"exc_info": fields.pop("exc_info", None)}
-        text = rendered
         if fields.get("exception", rendered) is not rendered:  # what the host's processors made of it
             text = self._take(fields, "exception")
         for name in [name for name, value in fields.items() if value is rendered]:

@@ -1,7 +1,7 @@
 """Writing log lines without ever making the caller wait.
 
-A full pipe or a slow disk blocks whoever writes to it. Here that is a thread: `write` appends to a bounded queue and
-returns. Lines that do not fit are dropped and counted, those of errors last.
+A full pipe or a slow disk blocks a thread: `write` appends to a bounded queue and returns. Lines that do not fit are
+dropped and counted, those of errors last.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ CLOSE_SECONDS = 0.4
 """Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
 
 _LINES_PER_WRITE = 1000
-
-# How soon the thread is to write.
-_IDLE, _SOON, _NOW = range(3)
+_IDLE, _SOON, _NOW = range(3)  # how soon the thread is to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ class WriterReports:
     written: Callable[[int], object] = lambda _lines: None
     dropped: Callable[[int], object] = lambda _lines: None
     cpu_seconds: Callable[[float], object] = lambda _seconds: None
-    error: Callable[[Exception], object] = lambda _error: None
-    """Told what another callback raised."""
+    error: Callable[[Exception], object] = lambda _raised_by_another: None
 
 
 class LogWriter:
@@ -54,18 +51,13 @@ class LogWriter:
     A forked child starts with an empty queue and a thread of its own: the parent writes what it queued.
     """
 
-    def __init__(
-        self,
-        file_descriptor: int | None,
-        reports: WriterReports | None = None,
-        *,
-        max_queued_lines: int = MAX_QUEUED_LINES,
-    ) -> None:
+    def __init__(self, file_descriptor: int | None, reports: WriterReports = WriterReports()) -> None:
         """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
         self._destination = Destination(file_descriptor)
-        self._reports = reports or WriterReports()
-        self._max_queued_lines = max_queued_lines
-        self._before_writing: list[Callable[[], None]] = []
+        self._reports = reports
+        self._max_queued_lines = MAX_QUEUED_LINES
+        self.before_writing: list[Callable[[], None]] = []
+        """Called in the thread before it takes the queued lines: more may be queued then."""
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -80,7 +72,7 @@ class LogWriter:
         self._bell: SimpleQueue[int] = SimpleQueue()
         self._lock = threading.RLock()
         # What the lock guards. The thread ends only when it is asked to and nothing is queued.
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._ending = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
@@ -95,7 +87,7 @@ class LogWriter:
             self.wake(urgent=urgent or queued >= _LINES_PER_WRITE)
 
     def wake(self, *, urgent: bool = False) -> None:
-        """Have the thread write soon, or now."""
+        """Have the thread write soon, or now; in this one where there can be none."""
         pace = _NOW if urgent else _SOON
         if self._pace >= pace:
             return
@@ -107,18 +99,9 @@ class LogWriter:
                 self._pace = _IDLE
                 self._write_queued()
 
-    def before_writing(self, callback: Callable[[], None]) -> None:
-        """Call this in the thread before it takes the queued lines: more may be queued then."""
-        self._before_writing.append(callback)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a thread; without one nothing is queued."""
-        return self._thread is not None
-
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until what is queued now has been written; False if that took too long."""
-        if self._thread is None and not self._queue and not self._before_writing:
+        if self.thread is None and not self._queue and not self.before_writing:
             return True
         written = threading.Event()
         self._flushes.append(written)
@@ -126,14 +109,14 @@ class LogWriter:
         return written.wait(0.0 if self._process_ends else timeout_seconds)  # logging.shutdown() asks once more
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Write what is queued and end the thread. Lines written later start it again.
+        """Write what is queued and end the thread, which ends later where its destination takes nothing now.
 
-        A thread whose destination takes nothing is left to itself; it ends when it could write all.
+        Lines written after that start it again.
         """
         deadline = monotonic_seconds() + timeout_seconds
         self.flush(timeout_seconds)
         with self._lock:
-            thread = self._thread
+            thread = self.thread
             self._ending = True
         if thread is not None:
             self._bell.put(_NOW)
@@ -142,13 +125,13 @@ class LogWriter:
     def end_with_process(self) -> None:
         """Write what is queued, and from now on in the calling thread: nobody would wait for another, or end it."""
         # A thread that was to end before and still runs is stuck: nothing is waited for twice.
-        stuck = self._ending and self._thread is not None
+        stuck = self._ending and self.thread is not None
         self._process_ends = True
         self.close(0.0 if stuck else CLOSE_SECONDS)
 
     def _has_thread(self) -> bool:
         """Start the thread unless it runs; False where there can be none, as while the process ends."""
-        if self._thread is not None:
+        if self.thread is not None:
             return True
         self._ending = False
         if self._process_ends or sys.is_finalizing():
@@ -161,11 +144,15 @@ class LogWriter:
             thread.start()
         except RuntimeError:
             return False
-        self._thread = thread
+        self.thread = thread
         return True
 
     def _run(self) -> None:
-        while not self._has_ended():
+        while True:
+            with self._lock:
+                if self._ending and self._pace == _IDLE and not self._queue:
+                    self.thread = None  # a line added from here on starts a new one
+                    return
             if self._bell.get() != _NOW:
                 with contextlib.suppress(Empty):  # whatever rings next is in a hurry
                     self._bell.get(timeout=GATHER_SECONDS)
@@ -174,15 +161,9 @@ class LogWriter:
             self._write_queued()
             self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)
 
-    def _has_ended(self) -> bool:
-        with self._lock:
-            if self._ending and self._pace == _IDLE and not self._queue:
-                self._thread = None  # a line added from here on starts a new one
-            return self._thread is None
-
     def _write_queued(self) -> None:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
-        for callback in self._before_writing:
+        for callback in self.before_writing:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]

@@ -5,7 +5,7 @@ Totals stay right and memory stays flat whatever a client sends; the overflow it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 OVERFLOW_VALUE = "__other__"
@@ -37,7 +37,9 @@ class LabelGuard:
 
     __slots__ = ("_budgets", "_label_names", "_on_overflow", "_seen")
 
-    def __init__(self, label_names: tuple[str, ...], budgets: LabelBudgets, on_overflow: Callable[[str], None]) -> None:
+    def __init__(
+        self, label_names: tuple[str, ...], budgets: LabelBudgets, on_overflow: Callable[[str], object]
+    ) -> None:
         self._label_names = label_names
         self._budgets = budgets
         self._on_overflow = on_overflow
@@ -69,7 +71,9 @@ class LabelGuard:
             if value != OVERFLOW_VALUE:
                 seen.add(value)
 
-    def forget(self) -> None:
-        """Start anew: the metric's series were cleared."""
+    def keep_only(self, series: Iterable[tuple[str, ...]]) -> None:
+        """Start anew with the values of these series: the others of the metric are gone."""
         for seen in self._seen:
             seen.clear()
+        for values in series:
+            self.note(values)

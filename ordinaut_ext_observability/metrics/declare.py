@@ -4,21 +4,21 @@ A metric is one entry of a set; its family is an attribute of the set's instance
 
     class QueueMetrics(MetricSet):
         title = "Queue"
-        depth = gauge("orchestrator_queue_depth", "Work that is due.")
+        depth = gauge("orchestrator_queue_depth{queue}", "Work that is due.")
 
 
-    QueueMetrics(registry).depth.labels().set(3)
+    QueueMetrics(registry).depth.labels("nightly").set(3)
 
 Documentation, dashboards, rules, history and the relay read the declarations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
 
-from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram, MergedBy
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FamilyT = TypeVar("FamilyT", bound=AnyFamily)
 
 _UNITS = ("seconds", "bytes", "ratio")
+_LABEL = re.compile("[^{},]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,10 @@ class Declaration(Generic[FamilyT]):
     """One metric as it is documented. In a set's instance its name stands for the family."""
 
     family_type: type[FamilyT]
-    name: str
+    series: str
+    """Its name and, in braces, its labels."""
     help: str
-    label_names: tuple[str, ...]
-    source: str = ""
-    """The table of the host's it is read from; empty: this process counts it, or asks a server for it."""
+    source: Source
     merged_by: MergedBy = "sum"
     """What stands for the values several processes have for one series; counts are always added up."""
     buckets: Buckets | None = None
@@ -61,6 +61,14 @@ class Declaration(Generic[FamilyT]):
         return self  # an instance has the family under this name: it is found there, and this is not asked
 
     @property
+    def name(self) -> str:
+        return self.series.partition("{")[0]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(_LABEL.findall(self.series.partition("{")[2]))
+
+    @property
     def kind(self) -> str:
         """The type that Prometheus knows: counter, gauge or histogram."""
         return self.family_type.kind
@@ -70,42 +78,31 @@ class Declaration(Generic[FamilyT]):
         """The unit in the metric's name: seconds, bytes, ratio, or empty for a number of things."""
         return next((unit for unit in _UNITS if f"_{unit}" in self.name), "")
 
-    def make(self, budgets: LabelBudgets, on_overflow: Callable[[str, str], None]) -> FamilyT:
-        """The family, without series.
 
-        Raises:
-            MetricDefinitionError: a name, a label or the buckets are not what Prometheus accepts.
-        """
-        options: dict[str, object] = {}
-        if self.buckets is not None:
-            options["bounds"] = self.buckets.bounds
-        if self.family_type is Gauge:
-            options["merged_by"] = self.merged_by
-        if self.max_values is not None:
-            budgets = LabelBudgets(default=self.max_values)
-        make: Callable[..., FamilyT] = self.family_type
-        return make(self.name, self.help, self.label_names, budgets=budgets, on_overflow=on_overflow, **options)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where numbers come from; without a table this process counts them, or asks a server for them."""
 
+    table: str = ""
+    """A table of the host's."""
+    collector: str = ""
+    """The collector that reads it."""
 
-def counter(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", max_values: int | None = None
-) -> Declaration[Counter]:
-    """A number that only grows; its name ends in `_total`."""
-    return Declaration(Counter, name, documentation, labels, source, max_values=max_values)
+    def counter(self, series: str, documentation: str, *, max_values: int | None = None) -> Declaration[Counter]:
+        """A number that only grows; its name ends in `_total`."""
+        return Declaration(Counter, series, documentation, self, max_values=max_values)
 
+    def gauge(self, series: str, documentation: str, *, merged_by: MergedBy = "max") -> Declaration[Gauge]:
+        """A number that goes up and down."""
+        return Declaration(Gauge, series, documentation, self, merged_by)
 
-def gauge(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, source: str = "", merged_by: MergedBy = "max"
-) -> Declaration[Gauge]:
-    """A number that goes up and down."""
-    return Declaration(Gauge, name, documentation, labels, source, merged_by)
+    def histogram(self, series: str, documentation: str, *, buckets: Buckets) -> Declaration[Histogram]:
+        """Observations counted in buckets."""
+        return Declaration(Histogram, series, documentation, self, buckets=buckets)
 
 
-def histogram(
-    name: str, documentation: str, labels: tuple[str, ...] = (), *, buckets: Buckets, source: str = ""
-) -> Declaration[Histogram]:
-    """Observations counted in buckets."""
-    return Declaration(Histogram, name, documentation, labels, source, buckets=buckets)
+_HERE = Source()
+counter, gauge, histogram = _HERE.counter, _HERE.gauge, _HERE.histogram
 
 
 class MetricSet:
@@ -117,8 +114,7 @@ class MetricSet:
     def __init__(self, registry: Registry) -> None:
         """Bind every declaration; those another set has bound to the registry are shared with it.
 
-        Raises:
-            MetricDefinitionError: a metric of another declaration has the name of one of these.
+        Raises MetricDefinitionError where a metric of another declaration has the name of one of these.
         """
         for name, declaration in declarations_of(type(self)):
             self.__dict__[name] = registry.bind(declaration)

@@ -6,10 +6,11 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.wrapping import within
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -33,10 +34,8 @@ class ExecutionMonitor:
         Each run is counted in `orchestrator_task_executions_total` and timed in
         `orchestrator_pipeline_duration_seconds`, under the given name, else the function's. An argument called
         `task_id`, by keyword or by position, becomes that label. Results and exceptions pass unchanged. A function that
-        returns something to be awaited is timed to the end of that.
-
-        Raises:
-            TypeError: what is decorated is no function, or a generator, whose run has no single end.
+        returns something to be awaited is timed to the end of that. Raises TypeError where what is decorated is no
+        function, or a generator, whose run has no single end.
         """
         if metric_name is None or isinstance(metric_name, str):
             return lambda function: self._decorate(function, metric_name or _name_of(function))
@@ -51,28 +50,26 @@ class ExecutionMonitor:
         )
 
 
+@dataclass(slots=True)
 class _Execution:
-    """One run."""
+    """A block that is one run."""
 
-    __slots__ = ("_metrics", "_name", "_started", "_task_id")
-
-    def __init__(self, metrics: Callable[[], Metrics | None], name: str, task_id: str) -> None:
-        self._metrics = metrics
-        self._name = name
-        self._task_id = task_id
+    metrics: Callable[[], Metrics | None]
+    name: str
+    task_id: str
+    started: float = 0.0
 
     def __enter__(self) -> None:
-        self._started = monotonic_seconds()
+        self.started = monotonic_seconds()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        seconds = monotonic_seconds() - self._started
+        seconds = monotonic_seconds() - self.started
         metrics = None
         try:
-            metrics = self._metrics()
-            if metrics is None:
-                return
-            metrics.task_executions.labels(_status(kind), self._name).inc()
-            metrics.pipeline_seconds.labels(self._task_id, self._name).observe(seconds)
+            metrics = self.metrics()
+            if metrics is not None:
+                metrics.task_executions.labels(_status(kind), self.name).inc()
+                metrics.pipeline_seconds.labels(self.task_id, self.name).observe(seconds)
         except Exception:  # noqa: BLE001 - a run must not fail because it could not be counted
             if metrics is not None:
                 metrics.count_internal_error("monitor_execution")
@@ -92,15 +89,11 @@ def _status(kind: type[BaseException] | None) -> str:
 
 def _position_of_task_id(function: Callable[..., Any]) -> int | None:
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    for position, parameter in enumerate(parameters):
-        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            return None
-        if parameter.name == "task_id":
-            return position
-    return None
+    positional = [each.name for each in parameters if each.kind <= each.POSITIONAL_OR_KEYWORD]
+    return positional.index("task_id") if "task_id" in positional else None
 
 
 def _task_id(args: tuple[Any, ...], kwargs: dict[str, Any], position: int | None) -> str:
@@ -108,9 +101,7 @@ def _task_id(args: tuple[Any, ...], kwargs: dict[str, Any], position: int | None
     task_id = kwargs.get("task_id")
     if task_id is None and position is not None and position < len(args):
         task_id = args[position]
-    if task_id is None:
-        return ""
     try:
-        return str(task_id)
+        return "" if task_id is None else str(task_id)
     except Exception:  # noqa: BLE001 - a caller's __str__ must not fail the caller's run
         return ""

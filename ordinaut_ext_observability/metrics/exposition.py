@@ -13,24 +13,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.utils import floatToGoString
 
-from ordinaut_ext_observability.metrics.family import (
-    AnyFamily,
-    Counter,
-    CounterChild,
-    Exemplar,
-    Gauge,
-    GaugeChild,
-    Histogram,
-    HistogramChild,
-)
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Exemplar, Gauge, Histogram, HistogramChild
 
 OPENMETRICS_END = "# EOF\n"
 
@@ -53,25 +45,19 @@ _PLAIN_BELOW = 1e6
 _ONLY_INTEGERS = {int}
 
 
-class Collector(Protocol):
-    """What `prometheus_client` can render."""
-
-    def collect(self) -> Iterable[Metric]: ...
-
-
-class FixedCollector:
+class FixedCollector(Collector):
     """A collector of metrics that are already there."""
 
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = list(metrics)
+    def __init__(self, *metrics: Metric) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
 
 
-def render_with_client(metrics: Iterable[Metric], *, openmetrics: bool, escaping: str = "") -> str:
-    """What the installed `prometheus_client` prints for these metrics, without OpenMetrics' end line."""
-    collector: Any = FixedCollector(metrics)
+def render_with_client(metric: Metric, *, openmetrics: bool, escaping: str = "") -> str:
+    """What the installed `prometheus_client` prints for the metric, without OpenMetrics' end line."""
+    collector: Any = FixedCollector(metric)
     options = {"escaping": escaping} if escaping and _CLIENT_ESCAPES else {}
     if not openmetrics:
         return generate_text(collector, **options).decode()
@@ -86,10 +72,12 @@ class FamilyRenderer:
         self._family = family
         self._escape_name = _dotted if escaping == DOTS else str
         self._headers = {
-            openmetrics: render_with_client([describe(family)], openmetrics=openmetrics, escaping=escaping)
+            openmetrics: render_with_client(describe(family), openmetrics=openmetrics, escaping=escaping)
             for openmetrics in (False, True)
         }
-        self._layout = _Layout(family.blocks, {})
+        self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
+        self._layout: tuple[object, dict[int, Any]] = (family.blocks, {})
+        """The blocks of the family, and their templates by the block's place."""
         self._with_dots: FamilyRenderer | None = None
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
@@ -99,23 +87,17 @@ class FamilyRenderer:
             yield from self._with_dots.pieces(openmetrics=openmetrics)
             return
         yield self._headers[openmetrics]
-        blocks = self._family.blocks
-        layout = self._layout
-        if layout.blocks is not blocks:
+        blocks: Any = self._family.blocks
+        laid_out, templates = self._layout
+        if laid_out is not blocks:
             # Series were removed. A rendering that is under way keeps the blocks and the templates it began with.
-            self._layout = layout = _Layout(blocks, {})
+            templates = {}
+            self._layout = (blocks, templates)
         for index, block in enumerate(blocks):
-            template = layout.templates.get(index) or layout.templates.setdefault(
-                index, _block_template(self._family, self._escape_name)
-            )
+            template = templates.get(index)
+            if template is None:
+                template = templates.setdefault(index, self._template_type(self._family, self._escape_name))
             yield template.render(block, openmetrics=openmetrics)
-
-
-class _Layout(NamedTuple):
-    """The templates of a family's blocks, by the block's place."""
-
-    blocks: Sequence[Sequence[object]]
-    templates: dict[int, _BlockTemplate]
 
 
 def describe(family: AnyFamily) -> Metric:
@@ -173,17 +155,6 @@ def _line(name: str, labels: dict[str, str], place: str, escape_name: Callable[[
     return f"{name}{{{pairs.replace('%', '%%')}}} {place}\n"
 
 
-class _BlockTemplate(Protocol):
-    def render(self, block: Any, *, openmetrics: bool) -> str:
-        """The block's lines; the block is one of the family the template was made for."""
-
-
-def _block_template(family: AnyFamily, escape_name: Callable[[str], str]) -> _BlockTemplate:
-    if isinstance(family, Histogram):
-        return _HistogramTemplate(family, escape_name)
-    return _NumberTemplate(family, escape_name)
-
-
 class _NumberTemplate:
     """Counters and gauges: one line per child."""
 
@@ -192,13 +163,14 @@ class _NumberTemplate:
         self._escape_name = escape_name
         self._laid_out = (0, "", "")
 
-    def render(self, block: list[CounterChild] | list[GaugeChild], *, openmetrics: bool) -> str:
+    def render(self, block: list[Any], *, openmetrics: bool) -> str:
         """The block's lines; both formats are the same here."""
         del openmetrics
         known, template, integers_template = self._laid_out
         children = block[:]  # taken after the template, so never shorter: the list may grow meanwhile
         if len(children) > known:
-            template += self._lay_out(children[known:])
+            new = (_labels(self._family, child.label_values) for child in children[known:])
+            template += "".join(_line(self._family.name, labels, "%s", self._escape_name) for labels in new)
             # Exact: a line break stands only at the end of a line, so this is never part of a label value.
             integers_template = template.replace(" %s\n", " %d.0\n")
             self._laid_out = (len(children), template, integers_template)
@@ -209,12 +181,6 @@ class _NumberTemplate:
         elif _all_plain(values):
             return template % tuple(map(float, values))
         return template % tuple(map(format_value, values))
-
-    def _lay_out(self, children: Sequence[CounterChild | GaugeChild]) -> str:
-        family = self._family
-        return "".join(
-            _line(family.name, _labels(family, child.label_values), "%s", self._escape_name) for child in children
-        )
 
 
 class _HistogramTemplate:
@@ -283,7 +249,7 @@ def _exemplar_text(exemplar: Exemplar) -> str:
 
 
 def _all_plain(values: Sequence[float]) -> bool:
-    """Whether Python's notation of every value is the exposition format's: finite, and without an exponent."""
+    """Tell if Python's notation of every value is the exposition format's: finite, and without an exponent."""
     if not values:
         return True
     total = sum(values)

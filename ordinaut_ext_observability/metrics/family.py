@@ -11,7 +11,9 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
@@ -21,6 +23,8 @@ from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBud
 
 BLOCK_SERIES = 200
 """Series rendered without a pause; a family is cut into blocks of this many."""
+
+MergedBy = Literal["sum", "max"]
 
 _VALID_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _VALID_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -34,37 +38,29 @@ class Exemplar(NamedTuple):
     timestamp_seconds: float
 
 
+@dataclass(slots=True, eq=False)
 class CounterChild:
     """A number that only grows. It stays an integer while what is added are integers, which are printed faster."""
 
-    __slots__ = ("_lock", "label_values", "value")
-
-    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock) -> None:
-        self.label_values = label_values
-        self.value: float = 0
-        self._lock = lock
+    label_values: tuple[str, ...]
+    _lock: threading.Lock
+    value: float = 0
 
     def inc(self, amount: float = 1) -> None:
-        """Add a finite amount of zero or more.
-
-        Raises:
-            ValueError: the amount is negative or not finite.
-        """
+        """Add to it; raises ValueError where the amount is negative or not finite."""
         if not 0 <= amount < math.inf:
             raise ValueError(f"a counter takes finite amounts of zero or more, got {amount!r}")
         with self._lock:
             self.value += amount
 
 
+@dataclass(slots=True, eq=False)
 class GaugeChild:
     """A number that goes up and down."""
 
-    __slots__ = ("_lock", "label_values", "value")
-
-    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock) -> None:
-        self.label_values = label_values
-        self.value = 0.0
-        self._lock = lock
+    label_values: tuple[str, ...]
+    _lock: threading.Lock
+    value: float = 0.0
 
     def set(self, value: float) -> None:
         self.value = float(value)
@@ -78,18 +74,16 @@ class GaugeChild:
             self.value -= amount
 
 
+@dataclass(slots=True, eq=False)
 class HistogramChild:
     """Observations counted in buckets. `counts` holds each bucket's own count, the last one above every bound."""
 
-    __slots__ = ("_bounds", "_lock", "counts", "exemplars", "label_values", "sum")
-
-    def __init__(self, label_values: tuple[str, ...], lock: threading.Lock, bounds: tuple[float, ...]) -> None:
-        self.label_values = label_values
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-        self.exemplars: list[Exemplar | None] | None = None
-        self._bounds = bounds
-        self._lock = lock
+    label_values: tuple[str, ...]
+    _lock: threading.Lock
+    _bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float = 0.0
+    exemplars: list[Exemplar | None] | None = None
 
     def observe(self, value: float) -> None:
         """Count one observation; NaN is in no bucket but the last, which has no bound."""
@@ -117,9 +111,6 @@ class Family(ABC, Generic[ChildT]):
     """One metric: its name, its help, its label names and a child per set of label values."""
 
     kind: ClassVar[str]
-    reserved_labels: ClassVar[tuple[str, ...]] = ()
-    starts_at_zero: ClassVar[bool] = True
-    """Whether a metric without labels shows before its first use. A gauge does not: 0 would be a claim."""
 
     def __init__(
         self,
@@ -127,48 +118,66 @@ class Family(ABC, Generic[ChildT]):
         documentation: str,
         label_names: tuple[str, ...] = (),
         *,
+        bounds: tuple[float, ...] = (),
+        merged_by: MergedBy = "max",
         budgets: LabelBudgets | None = None,
-        on_overflow: Callable[[str, str], None] | None = None,
+        on_overflow: Callable[[str, str], object] = lambda _metric, _label: None,
     ) -> None:
+        """`bounds` are a histogram's: of its buckets, finite and ascending; a bucket above them all is implied.
+
+        `merged_by` says what stands for the values that several processes have for one series of a gauge. `on_overflow`
+        is told the metric and the label whose new value had no place.
+
+        Raises MetricDefinitionError where Prometheus does not accept the name, a label name or the bounds.
         """
-        Raises:
-            MetricDefinitionError: the name or a label name is not one Prometheus accepts.
-        """
-        if not _VALID_NAME.fullmatch(name):
-            raise MetricDefinitionError(f"{name!r} is not a metric name")
-        for label in label_names:
-            if not _VALID_LABEL.fullmatch(label) or label in self.reserved_labels:
-                raise MetricDefinitionError(f"{label!r} is not a label name {self.kind} {name!r} can have")
-        if len(set(label_names)) < len(label_names):
-            raise MetricDefinitionError(f"{self.kind} {name!r} has a label name twice: {', '.join(label_names)}")
         self.name = name
         self.documentation = documentation
         self.label_names = label_names
+        self.bounds = tuple(map(float, bounds))
+        self.merged_by = merged_by
+        self.budgets = budgets or LabelBudgets()
+        self._check_definition()
         self.blocks: list[list[ChildT]] = []
         """Blocks only grow, at their ends; when a series is removed there is a new list of new blocks."""
         self._children: dict[tuple[str, ...], ChildT] = {}
         self._lock = threading.Lock()
         self._creation_lock = threading.RLock()
-        notify = on_overflow or (lambda _name, _label: None)
-        self._budgets = budgets or LabelBudgets()
-        self._guard = LabelGuard(label_names, self._budgets, lambda label: notify(name, label))
+        self._guard = LabelGuard(label_names, self.budgets, partial(on_overflow, name))
         reset_in_forked_child(self)
-        self._prepare()
-        if self.starts_at_zero and not label_names:
-            self.labels()
+        if self.kind != "gauge" and not label_names:
+            self.labels()  # shows before its first use; a gauge does not, since 0 would be a claim
+
+    def _check_definition(self) -> None:
+        name, labels, bounds = self.name, self.label_names, self.bounds
+        if not _VALID_NAME.fullmatch(name):
+            raise MetricDefinitionError(f"{name!r} is not a metric name")
+        if self.kind == "counter" and not name.endswith("_total"):
+            raise MetricDefinitionError(f"the name of counter {name!r} must end in _total")
+        for label in labels:
+            if not _VALID_LABEL.fullmatch(label) or (self.kind == "histogram" and label == "le"):
+                raise MetricDefinitionError(f"{label!r} is not a label name {self.kind} {name!r} can have")
+        if len(set(labels)) < len(labels):
+            raise MetricDefinitionError(f"{self.kind} {name!r} has a label name twice: {', '.join(labels)}")
+        if bool(bounds) != (self.kind == "histogram"):
+            raise MetricDefinitionError(f"{name}: a histogram has bounds, and no other metric; got {bounds}")
+        if not all(map(math.isfinite, bounds)) or list(bounds) != sorted(set(bounds)):
+            raise MetricDefinitionError(f"{name}: bounds must be finite and ascending, got {bounds}")
 
     def reset_after_fork(self) -> None:
         """Free the locks in a forked child: another thread of the parent may have held them."""
         self._lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as the standard library's own do
         self._creation_lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
 
+    def twin(self, budgets: LabelBudgets) -> Self:
+        """A family of the same definition with none of its series; its overflows are not counted."""
+        definition = (self.name, self.documentation, self.label_names)
+        return type(self)(*definition, bounds=self.bounds, merged_by=self.merged_by, budgets=budgets)
+
     def labels(self, *values: str) -> ChildT:
         """The child with these label values, in the order of the label names, made when it is new.
 
-        Past a label's budget this is the child that counts under `__other__`.
-
-        Raises:
-            MetricDefinitionError: there are more or fewer values than label names.
+        Past a label's budget this is the child that counts under `__other__`. Raises MetricDefinitionError where there
+        are more or fewer values than label names.
         """
         child = self._children.get(values)
         return child if child is not None else self._add(values)
@@ -191,34 +200,23 @@ class Family(ABC, Generic[ChildT]):
 
     def clear(self) -> None:
         """Forget every series."""
-        with self._creation_lock:
-            self._children.clear()
-            self._guard.forget()
-            self._reblock([])
+        self.keep_only(())
 
-    def children(self) -> Iterator[ChildT]:
+    def children(self) -> list[ChildT]:
         """Every series, in the order of creation."""
-        for block in list(self.blocks):
-            yield from list(block)
+        return [child for block in list(self.blocks) for child in list(block)]
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
 
-    @property
-    def budgets(self) -> LabelBudgets:
-        """How many series there may be."""
-        return self._budgets
-
-    def twin(self, budgets: LabelBudgets) -> Self:
-        """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(self.name, self.documentation, self.label_names, budgets=budgets)
-
-    def _prepare(self) -> None:
-        """Check what is particular to this type of metric."""
+    def _settle(self) -> None:
+        """Series are gone: make the blocks and the budget those of the rest."""
+        self._guard.keep_only(self._children)
+        children = list(self._children.values())
+        self.blocks = [children[start : start + BLOCK_SERIES] for start in range(0, len(children), BLOCK_SERIES)]
 
     @abstractmethod
-    def _make(self, values: tuple[str, ...]) -> ChildT:
-        """A new child."""
+    def _make(self, values: tuple[str, ...]) -> ChildT: ...
 
     def _add(self, values: tuple[str, ...]) -> ChildT:
         if len(values) != len(self.label_names):
@@ -231,22 +229,11 @@ class Family(ABC, Generic[ChildT]):
             admitted = self._guard.admit(kept, len(self._children))
             child = self._children.get(admitted)
             if child is None:
-                child = self._make(admitted)
-                self._children[admitted] = child
+                child = self._children[admitted] = self._make(admitted)
                 if not self.blocks or len(self.blocks[-1]) >= BLOCK_SERIES:
                     self.blocks.append([])
                 self.blocks[-1].append(child)
             return child
-
-    def _settle(self) -> None:
-        """Series are gone: make the blocks and the budget those of the rest."""
-        self._guard.forget()
-        for values in self._children:
-            self._guard.note(values)
-        self._reblock(list(self._children.values()))
-
-    def _reblock(self, children: list[ChildT]) -> None:
-        self.blocks = [children[start : start + BLOCK_SERIES] for start in range(0, len(children), BLOCK_SERIES)]
 
 
 def _kept(value: object) -> str:
@@ -260,40 +247,17 @@ class Counter(Family[CounterChild]):
 
     kind = "counter"
 
-    def _prepare(self) -> None:
-        if not self.name.endswith("_total"):
-            raise MetricDefinitionError(f"the name of counter {self.name!r} must end in _total")
-
     def _make(self, values: tuple[str, ...]) -> CounterChild:
         return CounterChild(values, self._lock)
-
-
-MergedBy = Literal["sum", "max"]
 
 
 class Gauge(Family[GaugeChild]):
     """A metric that goes up and down."""
 
     kind = "gauge"
-    starts_at_zero = False
 
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        label_names: tuple[str, ...] = (),
-        *,
-        merged_by: MergedBy = "max",
-        budgets: LabelBudgets | None = None,
-        on_overflow: Callable[[str, str], None] | None = None,
-    ) -> None:
-        """`merged_by` says what stands for the values that several processes have for one series.
-
-        Raises:
-            MetricDefinitionError: the name or a label name is not one Prometheus accepts.
-        """
-        self.merged_by = merged_by
-        super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
+    def _make(self, values: tuple[str, ...]) -> GaugeChild:
+        return GaugeChild(values, self._lock)
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """Show these values by their labels, and no others."""
@@ -304,46 +268,14 @@ class Gauge(Family[GaugeChild]):
         for labels, value in values.items():
             self.labels(*labels).set(value)
 
-    def twin(self, budgets: LabelBudgets) -> Self:
-        """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(self.name, self.documentation, self.label_names, merged_by=self.merged_by, budgets=budgets)
-
-    def _make(self, values: tuple[str, ...]) -> GaugeChild:
-        return GaugeChild(values, self._lock)
-
 
 class Histogram(Family[HistogramChild]):
     """A metric that counts observations in buckets."""
 
     kind = "histogram"
-    reserved_labels = ("le",)
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        label_names: tuple[str, ...] = (),
-        *,
-        bounds: tuple[float, ...],
-        budgets: LabelBudgets | None = None,
-        on_overflow: Callable[[str, str], None] | None = None,
-    ) -> None:
-        """`bounds` are the upper bounds of the buckets, ascending and finite; the bucket above them all is implied.
-
-        Raises:
-            MetricDefinitionError: the name, a label name or the bounds are not usable.
-        """
-        if not bounds or not all(map(math.isfinite, bounds)) or list(bounds) != sorted(set(bounds)):
-            raise MetricDefinitionError(f"{name}: bounds must be finite and ascending, got {bounds}")
-        self.bounds = tuple(map(float, bounds))
-        super().__init__(name, documentation, label_names, budgets=budgets, on_overflow=on_overflow)
-
-    def twin(self, budgets: LabelBudgets) -> Self:
-        """A family of the same definition with none of its series; its overflows are not counted."""
-        return type(self)(self.name, self.documentation, self.label_names, bounds=self.bounds, budgets=budgets)
 
     def _make(self, values: tuple[str, ...]) -> HistogramChild:
-        return HistogramChild(values, self._lock, self.bounds)
+        return HistogramChild(values, self._lock, self.bounds, [0] * (len(self.bounds) + 1))
 
 
 AnyFamily = Counter | Gauge | Histogram

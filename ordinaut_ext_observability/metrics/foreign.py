@@ -9,14 +9,18 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from ordinaut_ext_observability.metrics.exposition import Collector, FixedCollector, render_with_client
+from ordinaut_ext_observability.metrics.exposition import FixedCollector, render_with_client
 
 _SAMPLES_PER_PART = 200
 _MAX_CLASHES = 1000
@@ -63,13 +67,14 @@ class ForeignMetrics:
     def render(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> Iterator[str]:
         """The text of the metrics, as the installed `prometheus_client` prints them."""
         reserved, thread = self._reserved_names(), threading.current_thread()
+        print_part = partial(render_with_client, openmetrics=openmetrics, escaping=escaping)
         try:
             for collector in self._collectors():
                 if self._still_hangs(collector):
                     continue
                 self._busy[thread] = collector
                 for metric in self._metrics_of(collector):
-                    yield from self._pieces_of(metric, reserved, openmetrics=openmetrics, only=only, escaping=escaping)
+                    yield from self._pieces_of(metric, reserved, only, print_part)
         finally:
             self._busy.pop(thread, None)
 
@@ -81,9 +86,7 @@ class ForeignMetrics:
 
     def _still_hangs(self, collector: Collector) -> bool:
         thread = self._hanging.get(collector)
-        if thread is None:
-            return False
-        if thread.is_alive():
+        if thread is not None and thread.is_alive():
             self._on_error(TimeoutError("the collector has not returned yet"))
             return True
         self._hanging.pop(collector, None)
@@ -95,7 +98,7 @@ class ForeignMetrics:
             return [self._files]
         try:
             # Each by itself, since in the registry's own collect() one that raises hides those after it.
-            collectors: list[Collector] = list(self._registry._collector_to_names)  # noqa: SLF001
+            collectors = list(self._registry._collector_to_names)  # noqa: SLF001
         except AttributeError:
             return [self._registry]
         labels = self._registry.get_target_info()
@@ -103,7 +106,7 @@ class ForeignMetrics:
             return collectors
         target_info = Metric("target", "Target metadata", "info")
         target_info.add_sample("target_info", labels, 1)
-        return [FixedCollector([target_info]), *collectors]
+        return [FixedCollector(target_info), *collectors]
 
     def _metrics_of(self, collector: Collector) -> Iterator[Metric]:
         try:
@@ -112,20 +115,25 @@ class ForeignMetrics:
             self._on_error(error)
 
     def _pieces_of(
-        self, metric: Metric, reserved: set[str], *, openmetrics: bool, only: frozenset[str] | None, escaping: str
+        self, metric: Metric, reserved: set[str], only: frozenset[str] | None, print_part: Callable[[Metric], str]
     ) -> list[str]:
         pieces = []
         try:
-            names = _names_of(metric)
+            names = {metric.name, *(sample.name for sample in metric.samples)}
             if names & reserved:
-                self._note_clash(metric.name)
+                if metric.name not in self._clashes and len(self._clashes) < _MAX_CLASHES:
+                    self._clashes.add(metric.name)
+                    self._on_clash(metric.name)
                 return []
             if only is not None and only.isdisjoint(names):
                 return []
             if not _ANY_NAME_IS_PRINTABLE:
-                _require_names(names | {label for sample in metric.samples for label in sample.labels})
+                labels = {label for sample in metric.samples for label in sample.labels}
+                if not all(map(_NAME.fullmatch, names | labels)):
+                    self._on_error(ValueError(f"the name of a metric or a label cannot be printed: {metric.name!r}"))
+                    return []
             for part in _parts(metric):
-                pieces.append(render_with_client([part], openmetrics=openmetrics, escaping=escaping))
+                pieces.append(print_part(part))
                 time.sleep(0)
         except Exception as error:  # noqa: BLE001 - values and labels of foreign code may be of any type
             self._on_error(error)
@@ -133,22 +141,17 @@ class ForeignMetrics:
         header_lines = "".join(f"{line}\n" for line in pieces[0].split("\n") if line.startswith("# "))
         return [pieces[0], *(piece.removeprefix(header_lines) for piece in pieces[1:])]
 
-    def _note_clash(self, name: str) -> None:
-        if name not in self._clashes and len(self._clashes) < _MAX_CLASHES:
-            self._clashes.add(name)
-            self._on_clash(name)
 
-
-class _Files:
+@dataclass(frozen=True, eq=False)
+class _Files(Collector):
     """The metrics that all processes keep in the files of a directory, as `prometheus_client` merges them."""
 
-    def __init__(self, directory: str, on_error: Callable[[BaseException], None]) -> None:
-        self._directory = directory
-        self._on_error = on_error
+    directory: str
+    on_error: Callable[[BaseException], None]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of all files that can be read; one that goes while it is read is left out."""
-        with os.scandir(self._directory) as entries:
+        with os.scandir(self.directory) as entries:
             found = sorted(entry.path for entry in entries if entry.name.endswith(".db"))
         files = [path for path in found if _is_ordinary(path)]
         merged = _merged(files)
@@ -157,7 +160,7 @@ class _Files:
             files = [path for path in files if _merged([path]) is not None]
             merged = _merged(files) or ()
         if len(files) < len(found):
-            self._on_error(UnreadableFilesError(f"{len(found) - len(files)} of {len(found)} files"))
+            self.on_error(UnreadableFilesError(f"{len(found) - len(files)} of {len(found)} files"))
         return merged
 
 
@@ -173,10 +176,9 @@ def _is_ordinary(path: str) -> bool:
 def _merged(files: list[str]) -> Iterable[Metric] | None:
     """The metrics of these files together, None where one of them cannot be read."""
     try:
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return cast("Iterable[Metric]", MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - what is in a torn file may raise anything
         return None
-    return merged
 
 
 def _parts(metric: Metric) -> Iterator[Metric]:
@@ -190,13 +192,3 @@ def _parts(metric: Metric) -> Iterator[Metric]:
         part = copy.copy(metric)
         part.samples = samples[start : start + _SAMPLES_PER_PART]
         yield part
-
-
-def _require_names(names: Iterable[str]) -> None:
-    for name in names:
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f"not a name of a metric or label: {name!r}")
-
-
-def _names_of(metric: Metric) -> set[str]:
-    return {metric.name, *(sample.name for sample in metric.samples)}

@@ -1,7 +1,6 @@
 """Negotiation of a scrape's format, escaping and encoding, from its Accept and Accept-Encoding headers.
 
-A header that cannot be read, or asks only for what we do not have, gets text 0.0.4 uncompressed: a scrape never fails
-over a header.
+A header that cannot be read, or asks only for what we do not have, gets text 0.0.4 uncompressed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ class Format(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A short name, for a label."""
         return "openmetrics" if self.openmetrics else "text"
 
     @property
@@ -67,14 +65,9 @@ def _escaping(parameters: dict[str, str]) -> str:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip; naming `identity` or nothing means it does not."""
-    gzip = wildcard = None
-    for coding, _, quality in _entries(accept_encoding):
-        if coding in ("gzip", "x-gzip"):
-            gzip = quality
-        elif coding == "*":
-            wildcard = quality
-    return bool(gzip if gzip is not None else wildcard)
+    """Tell if the client takes gzip; naming `identity` or nothing means it does not."""
+    qualities = {coding.removeprefix("x-"): quality for coding, _, quality in _entries(accept_encoding)}
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
 def _entries(header: str) -> list[tuple[str, dict[str, str], float]]:
@@ -86,13 +79,9 @@ def _entries(header: str) -> list[tuple[str, dict[str, str], float]]:
         for part in parts:
             name, _, text = part.partition("=")
             parameters[name.strip().lower()] = text.strip().strip('"')
-        entries.append((value.strip().lower(), parameters, _quality(parameters.get("q", "1"))))
+        try:
+            quality = float(parameters.get("q", "1"))
+        except ValueError:
+            quality = 0.0
+        entries.append((value.strip().lower(), parameters, quality if 0.0 <= quality <= 1.0 else 0.0))
     return entries
-
-
-def _quality(text: str) -> float:
-    try:
-        quality = float(text)
-    except ValueError:
-        return 0.0
-    return quality if 0.0 <= quality <= 1.0 else 0.0

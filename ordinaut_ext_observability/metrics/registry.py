@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.declare import Buckets, Declaration
+from ordinaut_ext_observability.metrics.declare import Buckets, Declaration, FamilyT
 from ordinaut_ext_observability.metrics.exposition import FamilyRenderer, collect, describe
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
-
-FamilyT = TypeVar("FamilyT", bound=AnyFamily)
 
 
 class Registry:
@@ -30,45 +27,40 @@ class Registry:
         """`budgets` bound the families bound here; `buckets` has bounds in place of declared ones."""
         self.budgets = budgets or LabelBudgets()
         self.on_overflow: Callable[[str, str], None] = lambda _metric, _label: None
-        """Told the metric and the label whose new value had no place."""
+        """Told the metric and the label whose new value had no place, by families bound from then on."""
         self._buckets = buckets or {}
         self._bound: dict[object, Any] = {}
-        self._renderers: dict[str, tuple[AnyFamily, FamilyRenderer]] = {}
+        self._renderers: dict[AnyFamily, FamilyRenderer] = {}
         self._refreshers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def bind(self, declaration: Declaration[FamilyT]) -> FamilyT:
         """The family of this declaration, registered when it is first asked for.
 
-        Raises:
-            MetricDefinitionError: another metric has its name, or the name, a label or the buckets are not usable.
+        Raises MetricDefinitionError where another metric has its name, or the definition is not usable.
         """
         family: FamilyT | None = self._bound.get(declaration)
         if family is None:
-            buckets = declaration.buckets
-            if buckets is not None and buckets in self._buckets:
-                declared = replace(declaration, buckets=Buckets(buckets.reason, self._buckets[buckets]))
-            else:
-                declared = declaration
-            family = self._bound[declaration] = self.register(declared.make(self.budgets, self._overflowed))
+            buckets, max_values = declaration.buckets, declaration.max_values
+            family = declaration.family_type(
+                declaration.name,
+                declaration.help,
+                declaration.label_names,
+                bounds=self._buckets.get(buckets, buckets.bounds) if buckets is not None else (),
+                merged_by=declaration.merged_by,
+                budgets=LabelBudgets(max_values) if max_values is not None else self.budgets,
+                on_overflow=self.on_overflow,
+            )
+            self._bound[declaration] = self.register(family)
         return family
 
-    def _overflowed(self, metric: str, label: str) -> None:
-        self.on_overflow(metric, label)  # set when the metrics of the extension are bound, after the first families
-
     def register(self, family: FamilyT) -> FamilyT:
-        """Add a family.
-
-        Raises:
-            MetricDefinitionError: another family has that name, or prints a series of that name.
-        """
-        names = sample_names(family)
+        """Add a family; raises MetricDefinitionError where another one has that name, or prints a series of it."""
         with self._lock:
-            taken = {name for other, _ in self._renderers.values() for name in sample_names(other)}
-            clash = names & taken
+            clash = sample_names(family) & self.names()
             if clash:
                 raise MetricDefinitionError(f"{', '.join(sorted(clash))} is registered already")
-            self._renderers = {**self._renderers, family.name: (family, FamilyRenderer(family))}
+            self._renderers = {**self._renderers, family: FamilyRenderer(family)}
         return family
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
@@ -81,31 +73,31 @@ class Registry:
             refresher()
 
     def families(self) -> list[AnyFamily]:
-        """Every family, in the order of registration."""
-        return [family for family, _ in self._renderers.values()]
+        """Families in the order of registration."""
+        return list(self._renderers)
 
     def names(self) -> set[str]:
         """Every family name and sample name in use."""
-        return {name for family in self.families() for name in sample_names(family)}
+        return {name for family in self._renderers for name in sample_names(family)}
 
     def series_count(self) -> int:
         """The number of children of all families; a histogram's child prints several lines."""
-        return sum(map(len, self.families()))
+        return sum(map(len, self._renderers))
 
     def pieces(self, *, openmetrics: bool, only: frozenset[str] | None = None, escaping: str = "") -> Iterator[str]:
         """The text of all families, or of those with a name or a sample name among `only`, in short pieces."""
-        for family, renderer in list(self._renderers.values()):
+        for family, renderer in self._renderers.items():
             if only is None or not only.isdisjoint(sample_names(family)):
                 yield from renderer.pieces(openmetrics=openmetrics, escaping=escaping)
 
     def collect(self) -> Iterable[Metric]:
-        """Every family with its samples, for `prometheus_client`."""
+        """Families with their samples, for `prometheus_client`."""
         self.refresh()
-        return [collect(family) for family in self.families()]
+        return [collect(family) for family in self._renderers]
 
     def describe(self) -> Iterable[Metric]:
-        """Every family without samples, so that registering reads no values."""
-        return [describe(family) for family in self.families()]
+        """Families without samples, so that registering reads no values."""
+        return [describe(family) for family in self._renderers]
 
 
 def sample_names(family: AnyFamily) -> set[str]:

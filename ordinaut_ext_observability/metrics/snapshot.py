@@ -46,25 +46,19 @@ class SnapshotReader:
 
     def __init__(self, families: Callable[[], Iterable[AnyFamily]]) -> None:
         self._families = families
-        self._laid_out: list[tuple[AnyFamily, object, int]] = []
+        self._children: list[tuple[AnyFamily, list[Any]]] = []
         self._layout: tuple[FamilyLayout, ...] = ()
 
     def read(self) -> Snapshot:
         """Read the numbers as they are now. Other threads may be counting meanwhile."""
-        laid_out: list[tuple[AnyFamily, object, int]] = []
-        children: list[tuple[AnyFamily, list[Any]]] = []
-        for family in self._families():
-            blocks: list[list[Any]] = family.blocks
-            present = [child for block in list(blocks) for child in list(block)]
-            laid_out.append((family, blocks, len(present)))
-            children.append((family, present))
-        if not _same(laid_out, self._laid_out):
+        children: list[tuple[AnyFamily, list[Any]]] = [(family, family.children()) for family in self._families()]
+        if children != self._children:
+            self._children = children
             self._layout = tuple(
                 FamilyLayout(definition_of(family), tuple(child.label_values for child in present))
                 for family, present in children
                 if present
             )
-            self._laid_out = laid_out
         values: list[float] = []
         for family, present in children:
             if isinstance(family, Histogram):
@@ -78,8 +72,7 @@ class SnapshotReader:
 
 def definition_of(family: AnyFamily) -> Definition:
     """Name, kind, labels and buckets of a family."""
-    bounds = family.bounds if isinstance(family, Histogram) else ()
-    return Definition(family.name, family.kind, family.label_names, bounds)
+    return Definition(family.name, family.kind, family.label_names, family.bounds)
 
 
 def counting(families: Iterable[AnyFamily]) -> list[AnyFamily]:
@@ -90,11 +83,3 @@ def counting(families: Iterable[AnyFamily]) -> list[AnyFamily]:
 def measuring(families: Iterable[AnyFamily]) -> list[Gauge]:
     """The families whose numbers are of the moment."""
     return [family for family in families if isinstance(family, Gauge)]
-
-
-def _same(some: list[tuple[AnyFamily, object, int]], others: list[tuple[AnyFamily, object, int]]) -> bool:
-    """Compare families and their series: blocks only grow, or there are new ones."""
-    return len(some) == len(others) and all(
-        family is other and blocks is other_blocks and count == other_count
-        for (family, blocks, count), (other, other_blocks, other_count) in zip(some, others, strict=True)
-    )

@@ -6,7 +6,7 @@ A call that returns something to be awaited ends when that ends; whoever gets it
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar, cast
 
@@ -20,8 +20,7 @@ def within(
 ) -> FunctionT:
     """The function, each call of it inside a block made for its arguments. Results and exceptions pass unchanged.
 
-    Raises:
-        TypeError: it is no function, or a generator, whose run has no single end. It names the `decorator`.
+    Raises TypeError, which names the `decorator`, where it is no function, or a generator, whose run has no single end.
     """
     import inspect  # takes a fifth of the import of the package that the host imports
 
@@ -71,12 +70,8 @@ def _until_end(result: Any, block: ExitStack) -> Any:
     return _Awaitable(result, block.pop_all())
 
 
-def _leave(block: ExitStack, error: BaseException | None) -> None:
-    """End the block; nothing where it has ended."""
-    if error is None:
-        block.close()
-    else:
-        block.__exit__(type(error), error, error.__traceback__)
+def _leave(block: ExitStack, error: BaseException) -> None:
+    block.__exit__(type(error), error, error.__traceback__)
 
 
 def _leave_with_future(block: ExitStack, future: Any) -> None:
@@ -87,27 +82,40 @@ def _leave_with_future(block: ExitStack, future: Any) -> None:
         future.add_done_callback(lambda done: _leave_with_future(block, done))
     elif future.cancelled():
         _leave(block, asyncio.CancelledError())
+    elif (error := getattr(future, "_exception", None)) is not None:
+        _leave(block, error)  # its public method would tell asyncio that somebody has seen it
     else:
-        # Its public method would tell asyncio that somebody has seen the exception.
-        _leave(block, getattr(future, "_exception", None))
+        block.close()
 
 
-class _Coroutine(Coroutine[Any, Any, Any]):
-    """A coroutine whose end is the end of a block; in all else it is the one it stands for."""
+class _Awaitable:
+    """Stands for an object that can only be awaited; the end of that is the end of a block, which has but one."""
 
-    def __init__(self, coroutine: Any, block: ExitStack) -> None:
-        self._coroutine = coroutine
+    def __init__(self, awaitable: Any, block: ExitStack) -> None:
+        self._awaitable = awaitable
         self._block = block
-        self._started = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        with self._block:
+            return (yield from self._awaitable.__await__())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._awaitable, name)
+
+
+class _Coroutine(_Awaitable, Coroutine[Any, Any, Any]):
+    """Stands for a coroutine."""
+
+    _started = False
 
     def send(self, value: Any) -> Any:
-        return self._step(self._coroutine.send, value)
+        return self._step(self._awaitable.send, value)
 
     def throw(self, *error: Any) -> Any:
-        return self._step(self._coroutine.throw, *error)
+        return self._step(self._awaitable.throw, *error)
 
     def close(self) -> None:
-        self._coroutine.close()
+        self._awaitable.close()
         if self._started:
             _leave(self._block, GeneratorExit())
 
@@ -120,36 +128,13 @@ class _Coroutine(Coroutine[Any, Any, Any]):
     def __next__(self) -> Any:
         return self.send(None)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._coroutine, name)
-
     def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
         self._started = True
         try:
             return step(*arguments)
         except StopIteration:
-            _leave(self._block, None)
+            self._block.close()
             raise
         except BaseException as error:
             _leave(self._block, error)
             raise
-
-
-class _Awaitable:
-    """An object that can only be awaited; the end of that is the end of a block."""
-
-    def __init__(self, awaitable: Awaitable[Any], block: ExitStack) -> None:
-        self._awaitable = awaitable
-        self._block = block
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        try:
-            result = yield from self._awaitable.__await__()
-        except BaseException as error:
-            _leave(self._block, error)
-            raise
-        _leave(self._block, None)
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._awaitable, name)

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: the same way for the collectors and for every command, so that they agree on every URL.
+"""Connecting to PostgreSQL, the same way for collectors and commands, and what its errors mean to an operator.
 
 A session is given a name and nothing else, since poolers refuse what they do not know. What it needs is set in each
 transaction: begun read-only, it would be none for a URL that asks for `target_session_attrs=read-write`.
@@ -7,10 +7,12 @@ transaction: begun read-only, it would be none for a URL that asks for `target_s
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.postgresql.url import read_url
 
 if TYPE_CHECKING:
@@ -19,22 +21,27 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "ordinaut-observability"
 
 FAILURES = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""Errors that connecting can raise."""
+"""Errors of connecting: no server reached in time, a URL that is none or asks for what there is not, a refusal."""
 
 _TRY_NEXT = (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError)
 """After these the next server of a URL is tried, as libpq does; a wrong password is wrong everywhere."""
+
+_STATES = {
+    Problem.REFUSED: ("28000", "28P01", "3D000"),
+    Problem.TOO_MANY_CONNECTIONS: ("53300",),
+    Problem.NO_PERMISSION: ("42501",),
+    Problem.MISSING_TABLE: ("42P01", "42703", "42704", "42883", "3F000"),
+    Problem.TIMEOUT: ("57014", "55P03", "25P03", "57P05"),
+    Problem.UNREACHABLE: ("57P01", "57P02", "57P03"),
+}
+_BY_STATE = {state: problem for problem, states in _STATES.items() for state in states}
 
 
 async def connect(url: str, *, timeout_seconds: float, answer_seconds: float) -> Connection:
     """Connect to the first server of the URL that is as its `target_session_attrs` asks.
 
     `timeout_seconds` is for all its servers together; a statement whose answer takes longer than `answer_seconds`
-    raises TimeoutError. An error has a note for each server: its name, and what it said.
-
-    Raises:
-        ValueError: it is not a URL of PostgreSQL's, or asks for what there is not.
-        OSError: no server can be reached, or none answers in time.
-        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: likewise, or it refuses us.
+    raises TimeoutError. Raises one of `FAILURES`, with a note for each server: its name, and what it said.
     """
     target = read_url(url)
     prefers_standby = target.parameters.get("target_session_attrs") == "prefer-standby" and len(target.servers) > 1
@@ -89,3 +96,27 @@ def _reason(error: Exception, seconds: float) -> str:
         case _:
             reason = "the URL has a part that cannot be used"  # what the error says may quote it
     return reason
+
+
+def postgresql_problem(error: BaseException) -> Problem:
+    """The reason why a connection or a statement failed."""
+    if isinstance(error, TimeoutError):
+        return Problem.TIMEOUT
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(getattr(error, "sqlstate", None) or "")
+        in_class = Problem.UNREACHABLE if state.startswith("08") else Problem.FAILED
+        return _BY_STATE.get(state, in_class)
+    if isinstance(error, ssl.SSLError):
+        return Problem.REFUSED
+    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)):
+        # A closed connection is an interface error to asyncpg. And who asks for a primary, and finds none, has none.
+        return Problem.UNREACHABLE
+    return Problem.FAILED
+
+
+def concerns_statement(error: BaseException) -> bool:
+    """True where only the statement failed, and others on the same connection need not."""
+    if isinstance(error, asyncpg.PostgresError):
+        problem = postgresql_problem(error)
+        return problem not in {Problem.UNREACHABLE, Problem.REFUSED, Problem.TOO_MANY_CONNECTIONS}
+    return not isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError))

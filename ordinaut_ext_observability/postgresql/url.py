@@ -25,7 +25,6 @@ _CHOICES = {
 _BEGINNING = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SERVER = re.compile(r"(?:\[(?P<v6>[\w:.%]+)\]|(?P<name>[\w.%-]*))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _SHOWABLE = re.compile(r"[\w.$+-]*")
-_LARGEST_PORT = 65535
 _USUAL_PORT = "5432"
 
 
@@ -40,12 +39,12 @@ class Target(NamedTuple):
     """Those that asyncpg acts on, without what names servers."""
 
     def url(self, *servers: str) -> str:
-        """The URL for asyncpg, of these servers instead of all."""
+        """The URL for asyncpg, without what only other drivers know; of these servers instead of all."""
         query = urlencode(self.parameters)
         return f"postgresql://{self.credentials}{','.join(servers or self.servers)}{self.path}{query and f'?{query}'}"
 
     def shown(self, *servers: str) -> str:
-        """The same servers and the database as `host:port/database`: an odd name as `?`."""
+        """The same servers, with commas, and the database as `host:port/database`: an odd name as `?`."""
         names = (unquote(self.path[1:]), self.parameters.get("database"), self.parameters.get("dbname"))
         database = next(filter(None, names), "")
         socket = f"local socket:{self.parameters.get('port', _USUAL_PORT)}"
@@ -53,22 +52,8 @@ class Target(NamedTuple):
         return f"{named}/{database if _SHOWABLE.fullmatch(database) else '?'}"
 
 
-def asyncpg_url(url: str) -> str:
-    """The same place for asyncpg, without what only other drivers know; raises as `read_url` does."""
-    return read_url(url).url()
-
-
-def shown_target(url: str) -> str:
-    """The servers, with commas, and the database as `host:port/database`; raises as `read_url` does."""
-    return read_url(url).shown()
-
-
 def read_url(url: str) -> Target:
-    """Read a URL of any driver.
-
-    Raises:
-        ValueError: it is not a URL of PostgreSQL's; the message repeats nothing of it, since it may hold a password.
-    """
+    """Read a URL of any driver. Raises ValueError, which repeats nothing of it: any part may be of a password."""
     url = url.strip()
     beginning = _BEGINNING.match(url)
     if beginning is None:
@@ -125,7 +110,7 @@ def _shown_server(server: str) -> str:
     if not server or found is None:
         raise ValueError("the database URL has a host or port that cannot be read")
     port = found["port"] or _USUAL_PORT
-    if int(port) > _LARGEST_PORT:
+    if int(port) > 65535:
         raise ValueError("the database URL has a port that is no number up to 65535")
     name = found["v6"] or found["name"] or "localhost"
     return f"{'local socket' if unquote(name).startswith('/') else name}:{port}"

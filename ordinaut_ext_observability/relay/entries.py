@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,10 +29,9 @@ class GaugeValue(NamedTuple):
 
 
 class Said(NamedTuple):
-    """An entry, read."""
+    """An entry, read; `serves` is set where the process shows the total of all."""
 
     serves: bool
-    """Set where the process shows the total of all."""
     living: bool
     gauges: list[GaugeValue]
 
@@ -46,21 +43,18 @@ def gauge_values(families: Iterable[AnyFamily]) -> Iterator[GaugeValue]:
             yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)
 
 
-def encode_entry(gauges: Iterable[GaugeValue], *, serves: bool, interval_seconds: float) -> bytes:
-    """The content of this process's entry; the values of one gauge come one after the other."""
-    families = [
-        [name, label_names, [[values, value] for *_, values, value in series]]
-        for (name, label_names), series in groupby(gauges, itemgetter(0, 1))
+def encode_entry(families: Iterable[AnyFamily], *, serves: bool, interval_seconds: float) -> bytes:
+    """The content of the entry of a process with these families."""
+    gauges = [
+        [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
+        for gauge in measuring(families)
+        if len(gauge)
     ]
-    return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": families})
+    return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": gauges})
 
 
 def read_entry(entry: Entry) -> Said:
-    """Read an entry, whichever version wrote it.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """Read an entry, whichever version wrote it. Raises ValueError where it cannot be read."""
     try:
         fields = orjson.loads(entry.content)
         living = entry.age_seconds <= LIVING_INTERVALS * float(fields["interval"])
@@ -69,11 +63,10 @@ def read_entry(entry: Entry) -> Said:
         raise ValueError("an entry of the relay store cannot be read") from error
 
 
-def _gauges(families: Iterable[tuple[str, list[str], list[tuple[list[str], float | None]]]]) -> Iterator[GaugeValue]:
+def _gauges(families: Any) -> Iterator[GaugeValue]:
     for name, label_names, children, *_ in families:
         names = tuple(map(str, label_names))
-        for child in children:
-            label_values, value = child[:2]  # a newer version may add to it
+        for label_values, value, *_rest in children:  # a newer version may add to both
             values = tuple(map(str, label_values))
             if len(values) == len(names):
                 # JSON has neither NaN nor infinity: `orjson` writes null.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.entries import (
@@ -66,7 +66,8 @@ class Exchange:
     @property
     def store_name(self) -> str | None:
         """What the counts go through, or None before a store answered."""
-        return self.store.name if self.store is not None else None
+        store = self.store
+        return store.name if store is not None else None
 
     @property
     def process_count(self) -> int:
@@ -90,8 +91,7 @@ class Exchange:
         try:
             self._publish()
             store = self._opened()
-            gauges = gauge_values(self._published())
-            content = encode_entry(gauges, serves=serves, interval_seconds=interval_seconds)
+            content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
             if not store.say(self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds):
                 self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
         except ClusterBusyError:
@@ -107,8 +107,7 @@ class Exchange:
 
     def read(self) -> None:
         """Read the total and the entries."""
-        reading = self._opened().read(self._series.store, self._series.length)
-        self._series.update(reading.store, reading.series)
+        reading = self._series.read(self._opened())
         others = []
         for entry in reading.entries:
             if entry.publisher != self._publisher.id:
@@ -140,10 +139,8 @@ class Exchange:
     def _publish(self) -> None:
         self.refresh_families()
         store = self._opened()
-        for _ in range(_TRIES):
-            if self._publisher.publish(store, self._series) is Outcome.ADDED:
-                return
-        raise ClusterUnavailableError("the store loses what is published")
+        if not any(self._publisher.publish(store, self._series) is Outcome.ADDED for _ in range(_TRIES)):
+            raise ClusterUnavailableError("the store loses what is published")
 
     def _opened(self) -> RelayStore:
         if self._store is None:
@@ -152,25 +149,24 @@ class Exchange:
 
     def _make_merged(self) -> MergedRegistry:
         merged = MergedRegistry(self._families())
-        for registry in (merged.registry, merged.gauges_registry):
-            registry.refresh_with(lambda: self._refresh(merged))
-        return merged
 
-    def _refresh(self, merged: MergedRegistry) -> None:
-        merged.show_gauges(chain.from_iterable(self.gauges()))
-        merged.show_exemplars(self._published())
+        def refresh() -> None:
+            merged.show_gauges(chain.from_iterable(self.gauges()))
+            merged.show_exemplars(self._published())
+
+        merged.registry.refresh_with(refresh)
+        merged.gauges_registry.refresh_with(refresh)
+        return merged
 
     def _families(self) -> list[AnyFamily]:
         by_name: dict[str, AnyFamily] = {}
-        for registry in self._registries:
-            for family in registry.families():
-                by_name.setdefault(family.name, family)
+        for family in chain.from_iterable(registry.families() for registry in self._registries):
+            by_name.setdefault(family.name, family)
         return list(by_name.values())
 
     def _published(self) -> list[AnyFamily]:
-        left_out = {id(family) for family in self.shown_only}
-        families = (family for registry in self._registries for family in registry.families())
-        return [family for family in families if id(family) not in left_out]
+        families = chain.from_iterable(registry.families() for registry in self._registries)
+        return [family for family in families if family not in self.shown_only]
 
     def refresh_families(self) -> None:
         """Bring up to date what is read at scrapes: others show it, whether or not this process is scraped."""

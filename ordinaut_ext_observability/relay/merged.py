@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
+from operator import add, sub
 from typing import Any
 
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
@@ -87,7 +88,7 @@ class MergedRegistry:
                     child: Any = family.labels(*row.key[1])
                     now = snapshot.values[row.start : row.end]
                     then = beginning(now, known.get(row.key) or [0] * len(now))
-                    _add(child, [one - other for one, other in zip(now, then, strict=True)], begin=child not in shown)
+                    _add(child, list(map(sub, now, then)), begin=child not in shown)
                     shown.add(child)
 
     def show_gauges(self, values: Iterable[GaugeValue]) -> None:
@@ -98,10 +99,9 @@ class MergedRegistry:
             if gauge is None or gauge.label_names != label_names:
                 continue
             child, merged = gauge.labels(*label_values), shown[name]
-            if child not in merged:
-                merged[child] = value
-            else:
-                merged[child] = merged[child] + value if gauge.merged_by == "sum" else max(merged[child], value)
+            if child in merged:
+                value = merged[child] + value if gauge.merged_by == "sum" else max(merged[child], value)  # noqa: PLW2901
+            merged[child] = value
         for name, merged in shown.items():
             for child, value in merged.items():
                 child.set(value)
@@ -132,8 +132,8 @@ def _show(block: Iterable[tuple[Any, int, int]], total: array[int]) -> None:
 def _add(child: Any, numbers: list[float], *, begin: bool) -> None:
     """Add numbers to a child, or let it begin with them: what it showed before was of another moment."""
     first, *counts = numbers
-    if counts:
-        child.counts = counts if begin else [one + other for one, other in zip(child.counts, counts, strict=True)]
-        child.sum = first if begin else child.sum + first
+    if not counts:
+        child.value = first + (0 if begin else child.value)
     else:
-        child.value = first if begin else child.value + first
+        child.sum = first + (0 if begin else child.sum)
+        child.counts = counts if begin else list(map(add, child.counts, counts))

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread
-from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import Append, ClusterUnavailableError
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.correlation.ids import match_client_id, parse_traceparent
+from ordinaut_ext_observability.relay.exchange import Exchange
 
 TTL_SECONDS = 3600.0
 """Work that waits for longer has no origin any more: nobody looks for its lines together."""
@@ -36,16 +38,12 @@ class OriginQueue:
     """
 
     def __init__(
-        self,
-        thread: BackgroundThread,
-        clock: Clock,
-        store: Callable[[], Cluster | None],
-        on_failure: Callable[[], None],
+        self, thread: BackgroundThread, clock: Clock, exchange: Exchange, on_failure: Callable[[], None]
     ) -> None:
-        """`thread` owns the connection; `store` is called there, and gives None while there is none."""
+        """`thread` owns the connection to the store of `exchange`."""
         self._thread = thread
         self._clock = clock
-        self._store = store
+        self._exchange = exchange
         self._on_failure = on_failure
         self.reset_after_fork()
 
@@ -62,7 +60,7 @@ class OriginQueue:
 
     def pop(self, task_id: str) -> RequestIds | None:
         """The request that queued the oldest work of this task, within `WAIT_SECONDS`; None if that is not known."""
-        if self._clock.monotonic() < self._pause_until:
+        if self._exchange.store is None or self._clock.monotonic() < self._pause_until:
             self._missed_until = self._clock.wall()
             return None
         answer: Future[RequestIds | None] = Future()
@@ -77,31 +75,30 @@ class OriginQueue:
 
     def send(self) -> None:
         """Send what waits; called in the thread."""
-        store = self._store()
+        store = self._exchange.store
         if store is None or not self._outgoing or self._clock.monotonic() < self._pause_until:
             return
-        rows = [self._outgoing.popleft() for _ in range(len(self._outgoing))]
         try:
-            store.write(rows=rows)
+            store.write(rows=[self._outgoing.popleft() for _ in range(len(self._outgoing))])
         except ClusterUnavailableError:
             self._on_failure()
             self._pause()
 
     def _answer(self, task_id: str, answer: Future[RequestIds | None]) -> None:
-        if not answer.set_running_or_notify_cancel():
-            return
-        ids, store = None, self._store()
-        try:
-            ids = self._take(store, task_id) if store is not None else None
-        except ClusterUnavailableError:
-            self._on_failure()
-            self._pause()
-        finally:
-            answer.set_result(ids)
+        if answer.set_running_or_notify_cancel():
+            ids = None
+            try:
+                ids = self._take(task_id)
+            except ClusterUnavailableError:
+                self._on_failure()
+                self._pause()
+            finally:
+                answer.set_result(ids)
 
-    def _take(self, store: Cluster, task_id: str) -> RequestIds | None:
+    def _take(self, task_id: str) -> RequestIds | None:
         for _ in range(_MAX_DISCARDED):
-            rows = store.take(f"origin:{task_id}")
+            store = self._exchange.store
+            rows = store.take(f"origin:{task_id}") if store is not None else []
             if not rows:
                 break
             ids, queued_at = decode_origin(rows[0])
@@ -125,9 +122,7 @@ def decode_origin(content: bytes) -> tuple[RequestIds | None, float]:
     correlation_id, _, rest = content.partition(b" ")
     traceparent, _, queued_at = rest.partition(b" ")
     trace = parse_traceparent(traceparent)
-    if trace is None or not match_client_id(correlation_id):
-        return None, 0.0
-    try:
-        return (correlation_id.decode(), *trace), float(queued_at)
-    except ValueError:
-        return None, 0.0
+    with suppress(ValueError):
+        if trace is not None and match_client_id(correlation_id):
+            return (correlation_id.decode(), *trace), float(queued_at)
+    return None, 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import lt
 from typing import NamedTuple
@@ -41,14 +42,6 @@ class Row(NamedTuple):
     """Where they begin in the total; -1 while that is not known."""
 
 
-class _Waiting(NamedTuple):
-    """A publication that the store has not acknowledged."""
-
-    publication: Publication
-    numbers: dict[int, float]
-    """By position, what the total has of this process once it is added."""
-
-
 class Publisher:
     """Adds what this process counted to the total.
 
@@ -63,28 +56,24 @@ class Publisher:
         self._on_senseless = on_senseless
         self._layout: tuple[FamilyLayout, ...] = ()
         self._rows: list[Row] = []
-        self._placed_in = ""
-        """The store in which all rows have their places."""
         self._acknowledged: list[float] = []
         self._left_out: set[int] = set()
         """Positions of numbers that make no sense, each counted once."""
-        self._waiting: _Waiting | None = None
-        self._in_doubt = False
-        """Set while it is not known of what waits whether the store has added it."""
         self._begin()
 
     def _begin(self) -> None:
         self.id = os.urandom(16).hex()
         self.store = ""
         """The identity of the store that knows this publisher; empty before it joined."""
+        self._placed = False
+        """Set once all rows have their places in that store."""
         self._sequence = 0
-        self._waiting = None
+        self.waiting: Publication | None = None
+        """What the store has not acknowledged."""
+        self._numbers: dict[int, float] = {}
+        """By position, what the total has of this process once that is added."""
         self._in_doubt = False
-
-    @property
-    def waiting_count(self) -> int:
-        """Publications that the store has not acknowledged: one at the most."""
-        return 0 if self._waiting is None else 1
+        """Set while it is not known of what waits whether the store has added it."""
 
     def skip(self) -> None:
         """Leave out what was counted until now and is not in the total: others have it, such as a forked parent."""
@@ -106,39 +95,37 @@ class Publisher:
     def publish(self, store: RelayStore, series: SeriesList, put: Put | None = None) -> Outcome:
         """Add what was counted since; with `put`, all of it and the document in one step.
 
-        Where the outcome is none of success, nothing was added and another try may do.
-
-        Raises:
-            ClusterUnavailableError: the store does not answer; it may have added what waits.
+        Where the outcome is none of success, nothing was added and another try may do. Raises
+        `ClusterUnavailableError` where the store does not answer; it may have added what waits.
         """
-        outcome = self.resend(store)
-        if outcome is not Outcome.ADDED:
+        if (outcome := self.resend(store)) is not Outcome.ADDED:
             return outcome
         if not self.store:
             self.store = store.join(self.id)
         if series.store != self.store:
-            read_series(store, series)
+            series.read(store)
         snapshot = self._reader.read()
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
-        if series.store != self.store or (self._placed_in != series.store and not self._place_rows(store, series)):
+        if not self._placed:
+            self._place_rows(store, series)
+        if series.store != self.store or not self._placed:
             self.begin_anew()
             return Outcome.REPLACED
         for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
             if numbers or put is not None:
                 self._sequence += 1
-                self._waiting = _Waiting(Publication(self.id, self._sequence, deltas, put), numbers)
-                outcome = self.resend(store)
-                if outcome is not Outcome.ADDED:
-                    return outcome
-        return Outcome.ADDED
+                self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put), numbers
+                if (outcome := self.resend(store)) is not Outcome.ADDED:
+                    break
+        return outcome
 
     def resend(self, store: RelayStore) -> Outcome:
         """Send what waits. Where it is refused, all is prepared anew with the next publication."""
-        if self._waiting is None:
+        if self.waiting is None:
             return Outcome.ADDED
         in_doubt, self._in_doubt = self._in_doubt, True
-        outcome = store.publish(self.store, self._waiting.publication)
+        outcome = store.publish(self.store, self.waiting)
         if outcome is Outcome.ADDED:
             self._acknowledge()
         else:
@@ -148,23 +135,25 @@ class Publisher:
         return outcome
 
     def _acknowledge(self) -> None:
-        if self._waiting is not None:
-            for position, number in self._waiting.numbers.items():
-                self._acknowledged[position] = number
-        self._waiting = None
-        self._in_doubt = False
+        for position, number in self._numbers.items():
+            self._acknowledged[position] = number
+        self.waiting, self._numbers, self._in_doubt = None, {}, False
 
     def _changes(self, values: list[float], at_once: float) -> Iterator[tuple[dict[int, int], dict[int, float]]]:
         """Deltas by their places, and the numbers that they lead to, in portions."""
-        deltas: dict[int, int] = {}
+        deltas: defaultdict[int, int] = defaultdict(int)
         numbers: dict[int, float] = {}
         for row, now, then in self._changed_rows(values):
             for number, (one, known, begun) in enumerate(zip(now, then, beginning(now, then), strict=True)):
-                if one != known and self._add_delta(deltas, row, number, one, begun):
-                    numbers[row.start + number] = one
+                if one == known or not self._makes_sense(row, number, one - begun):
+                    continue
+                numbers[row.start + number] = one
+                for place, delta in enumerate(growth(one, begun), row.place + number + (number > 0)):
+                    if delta:
+                        deltas[place] += delta
             if len(deltas) >= at_once:
                 yield deltas, numbers
-                deltas, numbers = {}, {}
+                deltas, numbers = defaultdict(int), {}
         yield deltas, numbers
 
     def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, list[float], list[float]]]:
@@ -177,23 +166,15 @@ class Publisher:
                     if now != then:
                         yield row, now, then
 
-    def _add_delta(self, deltas: dict[int, int], row: Row, number: int, now: float, then: float) -> bool:
-        """Note by how much a number has grown; False for one that makes no sense."""
-        is_sum = number == 0 and row.end - row.start > 1
-        grown = now - then
+    def _makes_sense(self, row: Row, number: int, grown: float) -> bool:
         # The sum of a histogram may fall: what is observed may be below zero.
-        if not -_LARGEST_STEP < grown < _LARGEST_STEP or (grown < 0 and not is_sum):
-            if row.start + number not in self._left_out:
-                self._left_out.add(row.start + number)
-                self._on_senseless()
-            return False
-        if number:
-            deltas[row.place + number + 1] = deltas.get(row.place + number + 1, 0) + int(grown)
+        may_fall = number == 0 and row.end - row.start > 1
+        if (-_LARGEST_STEP if may_fall else 0) <= grown < _LARGEST_STEP:
             return True
-        for place, delta in enumerate(growth(now, then), row.place):
-            if delta:
-                deltas[place] = deltas.get(place, 0) + delta
-        return True
+        if row.start + number not in self._left_out:
+            self._left_out.add(row.start + number)
+            self._on_senseless()
+        return False
 
     def _lay_out(self, layout: tuple[FamilyLayout, ...]) -> None:
         """Take over the series that there are now; of those that were there the same is acknowledged."""
@@ -202,38 +183,35 @@ class Publisher:
         self._acknowledged = [
             number for row in self._rows for number in known.get(row.key) or [0] * (row.end - row.start)
         ]
-        self._layout, self._placed_in = layout, ""
+        self._layout, self._placed = layout, False
         self._left_out.clear()
 
-    def _place_rows(self, store: RelayStore, series: SeriesList) -> bool:
+    def _place_rows(self, store: RelayStore, series: SeriesList) -> None:
         """Find the places of all rows in the total; series that are new get theirs at its end.
 
-        False where the store was replaced meanwhile, or other processes add series without end.
+        Given up where the store was replaced meanwhile, or other processes add series without end.
         """
-        rows, lost_races = self._rows, 0
-        left = list(range(len(rows)))
+        lost_races = 0
+        left: Iterable[int] = range(len(self._rows))
         while lost_races < _LOST_RACES and series.store == self.store:
             new: dict[SeriesKey, None] = {}
             waiting = []
             for index in left:
-                if len(new) == _SERIES_AT_ONCE:
-                    waiting.append(index)
-                    continue
-                key, place = series.find(rows[index].key)
-                if place is None:
-                    waiting.append(index)
+                if len(new) < _SERIES_AT_ONCE:
+                    key, place = series.find(self._rows[index].key)
+                    if place is not None:
+                        self._rows[index] = self._rows[index]._replace(place=place)
+                        continue
                     new[key] = None
-                else:
-                    rows[index] = rows[index]._replace(place=place)
+                waiting.append(index)
             if not waiting:
-                self._placed_in = series.store
-                return True
+                self._placed = True
+                return
             if not store.append(series.store, series.length, [encode_series(key) for key in new]):
                 lost_races += 1
                 series.discard_admissions()
-            read_series(store, series)
+            series.read(store)
             left = waiting
-        return False
 
 
 def rows_of(layout: Iterable[FamilyLayout]) -> Iterator[Row]:
@@ -252,9 +230,3 @@ def beginning(now: list[float], then: list[float]) -> list[float]:
     A counter, or the count of a bucket, never falls otherwise; the sum of a histogram may.
     """
     return [0] * len(now) if any(map(lt, now[1:] or now, then[1:] or then)) else then
-
-
-def read_series(store: RelayStore, series: SeriesList) -> None:
-    """Learn the series that came since."""
-    reading = store.read(series.store, series.length)
-    series.update(reading.store, reading.series)

@@ -10,7 +10,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.origin_queue import OriginQueue
@@ -24,9 +24,9 @@ class StoreState:
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self.reset_after_fork()
+        self.begin()
 
-    def reset_after_fork(self) -> None:
+    def begin(self) -> None:
         """Know nothing yet."""
         self._answered_at: float | None = None
         self.failing = False
@@ -38,12 +38,11 @@ class StoreState:
         return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
 
     def answered(self, store: str | None) -> None:
-        """Note an answer of the store of this name."""
-        event = events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED if self.failing else None
+        """Note an answer."""
+        if self.failing or self._answered_at is None:
+            self._event(events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED, store=store)
         self._answered_at = self._clock.monotonic()
         self.failing = False
-        if event is not None:
-            self._event(event, store=store)
 
     def failed(self, error: Exception) -> None:
         """Note a failure, of the store's or of ours."""
@@ -56,7 +55,7 @@ class StoreState:
             self._event(events.RELAY_FAILED, reason=str(error))
 
 
-class Relay:
+class Relay(BackgroundThread):
     """Adds this process's counts to the total, and shows the total.
 
     A scrape is answered from a total that was read after it began and has all that this process counted until then. So
@@ -74,19 +73,17 @@ class Relay:
         event: events.LogEvent,
     ) -> None:
         """Nothing is started or connected to. `event` logs what happens to the store."""
+        task = PeriodicTask("relay", self._tick, interval_seconds, finish=self._leave)
+        super().__init__("relay", lambda: [task], lambda *_: metrics.count_internal_error("relay"))
         self.exchange = exchange
         self.state = StoreState(metrics, clock, event)
+        self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._siblings = siblings
         self._interval_seconds = interval_seconds
-        self._thread = BackgroundThread("relay", self._tasks, lambda *_: metrics.count_internal_error("relay"))
-        self.origins = OriginQueue(
-            self._thread, clock, lambda: exchange.store, metrics.relay_failures.labels("origin").inc
-        )
         self._serves = False
-        self._begin()
+        self._know_nothing()
 
-    def _begin(self) -> None:
-        self._stopping = False
+    def _know_nothing(self) -> None:
         self._alone = False
         """Set where the store fails and no other process on this machine serves at this one's address."""
         self._asked: Future[bool] | None = None
@@ -96,32 +93,18 @@ class Relay:
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread, no connection, and counts that begin at zero."""
-        self._begin()
-        self.state.reset_after_fork()
+        super().reset_after_fork()
+        self._know_nothing()
+        self.state.begin()
         self.origins.reset_after_fork()
         self.exchange.reset_after_fork()
 
-    @property
-    def started(self) -> bool:
-        """True from `start` until `stop`."""
-        return self._thread.started
-
-    def start(self, *, serves: bool) -> None:
+    def start(self, *, serves: bool = False) -> None:
         """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
         self._serves |= serves
         if not self.started:
-            self._stopping, self._asked = False, None
-            self._thread.start()
-
-    def begin_stop(self) -> None:
-        """Have the thread publish a last time and end. Safe without `start`, and more than once."""
-        self._stopping = True
-        self._thread.begin_stop()
-
-    def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`, with a last publication where the store answers by then."""
-        self.begin_stop()
-        self._thread.stop(ends_at)
+            self._asked = None
+        super().start()
 
     def read_total(self) -> Future[bool]:
         """Publish and read the total in the relay's thread; True once that succeeded.
@@ -131,24 +114,19 @@ class Relay:
         asked = self._asked
         if asked is None:
             asked = self._asked = Future()
-            if self.state.failing or not self._thread.call_soon(self._answer, asked):
+            if self.state.failing or not self.call_soon(self._answer, asked):
                 self._asked = None
                 asked.set_result(False)
         return asked
 
     def shown(self, *, fresh: bool) -> Registry:
         """The registry to show: the total where it is `fresh`, else what cannot go back."""
-        exchange = self.exchange
-        merged = exchange.merged
+        exchange, merged = self.exchange, self.exchange.merged
         if not fresh:
-            known = merged.store or self._alone
-            if not (self.state.failing and known) or exchange.others_serve:
+            if not (self.state.failing and (merged.store or self._alone)) or exchange.others_serve:
                 return merged.gauges_registry
             exchange.show_alone(merged)
         return merged.registry
-
-    def _tasks(self) -> list[PeriodicTask]:
-        return [PeriodicTask("relay", self._tick, self._interval_seconds, finish=self._leave)]
 
     async def _tick(self) -> None:
         try:
@@ -171,7 +149,7 @@ class Relay:
             self._asked = None
         read = False
         try:
-            read = not self._stopping and self._guarded(self.exchange.publish_and_read)
+            read = not (self._stop.is_set() or self.state.failing) and self._guarded(self.exchange.publish_and_read)
         finally:
             asked.set_result(read)
 

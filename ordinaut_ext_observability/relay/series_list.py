@@ -9,6 +9,7 @@ takes one.
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
 from ordinaut_ext_observability.metrics.family import Counter, Histogram
 from ordinaut_ext_observability.metrics.snapshot import Definition
+from ordinaut_ext_observability.relay.store import Reading, RelayStore
 
 BILLION = 1_000_000_000
 
@@ -51,15 +53,20 @@ class SeriesList:
         """Places that they take."""
         self.series: list[Series] = []
         self._places: dict[SeriesKey, int] = {}
-        self._by_definition: dict[Definition, list[tuple[str, ...]]] = {}
+        self._by_definition: defaultdict[Definition, list[tuple[str, ...]]] = defaultdict(list)
         self._guards: dict[Definition, LabelGuard] = {}
         self._heads: dict[bytes, tuple[int, Definition | None]] = {}
+
+    def read(self, store: RelayStore) -> Reading:
+        """Read the store, and learn the series that came since."""
+        reading = store.read(self.store, self.length)
+        self.update(reading.store, reading.series)
+        return reading
 
     def update(self, store: str, lines: Iterable[bytes]) -> None:
         """Take over what the store has after what is known; or all of another store.
 
-        Raises:
-            ClusterUnavailableError: a line cannot be read, and with it the store cannot be used.
+        A line that cannot be read makes the store one that cannot be used.
         """
         if store != self.store:
             self._begin(store)
@@ -68,11 +75,11 @@ class SeriesList:
             if head not in self._heads:
                 self._heads[head] = _read_head(head)
             width, definition = self._heads[head]
-            values = _read_values(text, definition) if definition is not None else None
+            values = _read_values(text, definition)
             if definition is not None and values is not None:
                 self.series.append(Series((definition, values), self.size, width))
                 self._places.setdefault((definition, values), self.size)
-                self._by_definition.setdefault(definition, []).append(values)
+                self._by_definition[definition].append(values)
                 if definition in self._guards:
                     self._guards[definition].note(values)
             self.size += width
@@ -88,7 +95,7 @@ class SeriesList:
         if place is not None:
             return key, place
         definition, values = key
-        present = self._by_definition.get(definition, [])
+        present = self._by_definition[definition]
         guard = self._guards.get(definition)
         if guard is None:
             guard = self._guards[definition] = LabelGuard(definition.label_names, self._budgets, lambda _label: None)
@@ -101,12 +108,7 @@ class SeriesList:
 def encode_series(key: SeriesKey) -> bytes:
     """The line of a series."""
     definition, values = key
-    return orjson.dumps([width_of(definition), *definition]) + b"\n" + orjson.dumps(values)
-
-
-def width_of(definition: Definition) -> int:
-    """How many places a series takes."""
-    return definition.numbers + 1
+    return orjson.dumps([definition.numbers + 1, *definition]) + b"\n" + orjson.dumps(values)
 
 
 def number_at(total: array[int], place: int) -> float:
@@ -124,23 +126,21 @@ def growth(number: float, before: float) -> tuple[int, int]:
 
 def _read_head(head: bytes) -> tuple[int, Definition | None]:
     """The width of a series, and its definition where this version knows such."""
-    try:
+    width, fields = None, []
+    with suppress(ValueError, TypeError):
         width, *fields = orjson.loads(head)
-    except (ValueError, TypeError):
-        width, fields = None, []
     if type(width) is not int or width < 1:
         raise ClusterUnavailableError("the series list does not say how many places a series takes")
     with suppress(ValueError, TypeError):
         name, kind, label_names, bounds, *_ = fields
         definition = Definition(str(name), str(kind), tuple(map(str, label_names)), tuple(map(float, bounds)))
-        if kind in (Counter.kind, Histogram.kind) and width_of(definition) == width:
+        if kind in (Counter.kind, Histogram.kind) and definition.numbers + 1 == width:
             return width, definition
     return width, None
 
 
-def _read_values(text: bytes, definition: Definition) -> tuple[str, ...] | None:
-    try:
+def _read_values(text: bytes, definition: Definition | None) -> tuple[str, ...] | None:
+    with suppress(ValueError, TypeError):
         values = tuple(map(str, orjson.loads(text)))
-    except (ValueError, TypeError):
-        return None
-    return values if len(values) == len(definition.label_names) else None
+        return values if definition is not None and len(values) == len(definition.label_names) else None
+    return None

@@ -9,24 +9,20 @@ nobody is found.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
+
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)
-_UNIX_SOCKETS = Path("/proc/net/unix")
-_LISTENS = "0A"
-"""The state in `/proc/net/tcp`; sockets that listen come first there."""
-
-_ACCEPTS = 0x10000
-"""The flag in `/proc/net/unix`."""
 
 
 class Siblings:
@@ -36,6 +32,7 @@ class Siblings:
         self._names: dict[str, socket.socket] = {}
         self._started = False
         self._lock = threading.Lock()  # a check that is under way may outlast the end
+        reset_in_forked_child(self)
 
     def start(self) -> None:
         """Say where this process serves from the next `count` on."""
@@ -50,7 +47,7 @@ class Siblings:
             try:
                 self._bind_names(_own_addresses() if self._started else set())
                 serving = servers_by_address()
-            except (OSError, ValueError, IndexError):  # there is no such list, or it is written otherwise
+            except (OSError, psutil.Error):
                 return 0
             return max((serving[address] - 1 for address in self._names), default=0)
 
@@ -77,34 +74,21 @@ class Siblings:
 def servers_by_address() -> Counter[str]:
     """How many processes of ours serve at each address of this network namespace.
 
-    Raises:
-        OSError: the system does not tell.
+    Raises OSError where the system does not tell.
     """
-    return Counter(_NAME.findall(_UNIX_SOCKETS.read_text(encoding="utf-8", errors="replace")))
+    names = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
+    return Counter(_NAME.findall(names))
 
 
 def _own_addresses() -> set[str]:
-    """Where this process listens, as the kernel writes it: `0100007F:1F40`; a Unix socket's path as a digest."""
+    """Where this process listens: `127.0.0.1:8000`, or the digest of a Unix socket's path."""
+    process = psutil.Process()
+    connections = process.net_connections if hasattr(process, "net_connections") else process.connections
     own = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed meanwhile
-            own.add(str(descriptor.readlink()))
-    return {address for inode, address in _listeners() if f"socket:[{inode}]" in own}
-
-
-def _listeners() -> Iterator[tuple[str, str]]:
-    """The inode and address of every socket of this network namespace that listens."""
-    for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as sockets:
-            next(sockets)
-            for line in sockets:
-                columns = line.split()
-                if columns[3] != _LISTENS:
-                    break
-                yield columns[9], columns[1]
-    with _UNIX_SOCKETS.open(encoding="utf-8", errors="replace") as sockets:
-        next(sockets)
-        for line in sockets:
-            columns = line.split(maxsplit=7)
-            if len(columns) == 8 and int(columns[3], 16) & _ACCEPTS:
-                yield columns[6], hashlib.sha256(columns[7].encode()).hexdigest()[:16]
+    for connection in connections("all"):
+        address = connection.laddr  # of a Unix socket, its path
+        if connection.status == psutil.CONN_LISTEN:
+            own.add(f"{address.ip}:{address.port}")
+        elif connection.family == socket.AF_UNIX and address and not str(address).startswith("@"):
+            own.add(hashlib.sha256(str(address).encode(errors="surrogateescape")).hexdigest()[:16])
+    return own

@@ -21,12 +21,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_publishers (
-    publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS relay_entries (
-    publisher TEXT PRIMARY KEY, said REAL NOT NULL, until REAL NOT NULL, content BLOB NOT NULL
-);
+CREATE TABLE IF NOT EXISTS relay_publishers (publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_entries (publisher TEXT PRIMARY KEY, said REAL, until REAL, content BLOB NOT NULL);
 INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
 """
 
@@ -50,18 +46,20 @@ class SqliteRelayStore(SqliteCluster):
     tables = SqliteCluster.tables + _TABLES
 
     def join(self, publisher: str) -> str:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             db.execute("DELETE FROM relay_publishers WHERE NOT seen BETWEEN ? AND ?", (now - REMEMBERED_SECONDS, now))
             db.execute("DELETE FROM relay_entries WHERE NOT ? BETWEEN said AND until", (now,))
             ((touched, living),) = db.execute("SELECT touched, (SELECT count(*) FROM relay_entries) FROM relay_state")
             if not living and not 0 <= now - touched <= _IDLE_SECONDS:
-                self._begin_anew(db)
+                for table in ("relay_series", "relay_total", "relay_publishers"):
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+                db.execute("UPDATE relay_state SET identity = ?", (os.urandom(16).hex(),))
             db.execute("INSERT OR IGNORE INTO relay_publishers VALUES (?, 0, ?)", (publisher, now))
             return self._touch(db, now)
 
     def append(self, store: str, expected: int, series: Sequence[bytes]) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             ((count,),) = db.execute("SELECT count(*) FROM relay_series")
             if self._touch(db, self._clock.monotonic()) != store or count != expected:
                 return False
@@ -70,7 +68,7 @@ class SqliteRelayStore(SqliteCluster):
 
     def publish(self, store: str, publication: Publication) -> Outcome:
         publisher, sequence, deltas, put = publication
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return Outcome.REPLACED
@@ -88,7 +86,7 @@ class SqliteRelayStore(SqliteCluster):
             return Outcome.ADDED
 
     def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             if self._touch(db, now) != store:
                 return False
@@ -98,13 +96,13 @@ class SqliteRelayStore(SqliteCluster):
             return True
 
     def leave(self, store: str, publisher: str) -> None:
-        with self._file.transaction(write=True) as db:
+        with self.transaction(write=True) as db:
             if self._touch(db, self._clock.monotonic()) == store:
                 db.execute("DELETE FROM relay_entries WHERE publisher = ?", (publisher,))
                 db.execute("DELETE FROM relay_publishers WHERE publisher = ?", (publisher,))
 
     def read(self, store: str, known_series: int) -> Reading:
-        with self._file.transaction() as db:
+        with self.transaction() as db:
             ((identity,),) = db.execute("SELECT identity FROM relay_state")
             first = known_series if identity == store else 0
             lines = db.execute("SELECT line FROM relay_series WHERE position >= ? ORDER BY position", (first,))
@@ -124,8 +122,3 @@ class SqliteRelayStore(SqliteCluster):
         """The store's identity; and that the file is used, is noted."""
         ((identity,),) = db.execute("UPDATE relay_state SET touched = ? RETURNING identity", (now,))
         return str(identity)
-
-    def _begin_anew(self, db: sqlite3.Connection) -> None:
-        for table in ("relay_series", "relay_total", "relay_publishers"):
-            db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-        db.execute("UPDATE relay_state SET identity = ?", (os.urandom(16).hex(),))

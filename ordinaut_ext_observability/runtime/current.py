@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any
 
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings, load_settings
@@ -34,11 +34,9 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
     """
     global _current  # noqa: PLW0603
     with _current_lock:
-        if _current is None:
-            _current = Runtime(settings or load_settings())
-            return _current
-        if _current.mounted or settings is not None:
+        if _current is not None and (_current.mounted or settings is not None):
             return Runtime(settings or load_settings())
+        _current = _current or Runtime(settings or load_settings())
         return _current
 
 
@@ -67,10 +65,7 @@ def configure_logging(level: str | None = None) -> None:
     keep their form: call this before. uvicorn's access lines end where ours are on. Calling this again sets the level,
     and takes again what something else has taken since; with `ORDINAUT_OBS_DISABLED` it does nothing.
 
-    `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL; `LOG_LEVEL` where it is not given.
-
-    Raises:
-        ValueError: there is no such level.
+    `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL, or else raises ValueError; `LOG_LEVEL` where it is not given.
     """
     runtime = current_runtime()
     if not runtime.settings.general.disabled:

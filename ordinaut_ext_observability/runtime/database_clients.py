@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 
 
 class DatabaseClients:

@@ -17,10 +17,9 @@ from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.current import release
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.runtime.serving import make_context, make_management_server, make_shared
+from ordinaut_ext_observability.runtime.serving import make_context, make_management_server
 from ordinaut_ext_observability.version import __version__
-from ordinaut_ext_observability.web.addresses import AddressList
-from ordinaut_ext_observability.web.exchange import MiddlewareContext
+from ordinaut_ext_observability.web.access import AddressList
 from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
 from ordinaut_ext_observability.web.mounting import Mounting
 from ordinaut_ext_observability.web.recorder import RequestRecorder
@@ -42,11 +41,19 @@ class HostIntegration:
         """Nothing is attached to the application yet."""
         self._runtime = runtime
         self._mount_path = mount_path
-        self._middleware_context = self._make_middleware_context(app)
+        http, metrics = runtime.settings.http, runtime.metrics
+        self._recorder = RequestRecorder(
+            metrics,
+            runtime.logs.make_access_log(),
+            RequestIdReader(AddressList(http.trust_request_ids_from), metrics, runtime.logs.event),
+            EndpointResolver(app),
+            http,
+            quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
+            is_own=self._is_own,
+        )
         self._mounting = Mounting(app, self._wrap)
         self._root_metrics: RootMetrics | None = None
-        self._shared = make_shared(runtime)
-        self._endpoint_context = make_context(runtime, self._shared, runtime.merged.shown_registry, self._overview)
+        self._endpoint_context = make_context(runtime, runtime.merged.shown_registry, self._overview)
 
     def router(self) -> APIRouter:
         """A router with all our endpoints, for the host to include under the mount path."""
@@ -56,7 +63,7 @@ class HostIntegration:
         """Take our place around the application. Called once, when everything else has succeeded."""
         runtime = self._runtime
         if runtime.settings.management.port is not None:
-            runtime.ports.management = make_management_server(runtime, self._shared, self._mount_path)
+            runtime.ports.management = make_management_server(runtime, self._endpoint_context, self._mount_path)
         self._mounting.attach()
         if not self._mounting.late:
             self._wrap_lifespan(app)
@@ -66,10 +73,8 @@ class HostIntegration:
         weakref.finalize(app, _release_soon, runtime).atexit = False
         runtime.mounted = True
         runtime.ports.close_exporter()
-        if self._mounting.late:
-            with self._counting_failure("start"):  # the host's requests go through us already
-                runtime.start()
-            runtime.lifecycle.mark_started()
+        if self._mounting.late:  # the host's requests go through us already
+            self._start()
 
     async def shut_down(self) -> None:
         """End what runs for the host, which goes down. A host may also never say so."""
@@ -82,7 +87,8 @@ class HostIntegration:
             await asyncio.wait_for(asyncio.shield(stopping), _STOP_SECONDS)
 
     def _wrap(self, inner: ASGIApp) -> ASGIApp:
-        return ObservabilityMiddleware(inner, self._middleware_context, self._first_request)
+        # Started with the first request where the server sent no lifespan.
+        return ObservabilityMiddleware(inner, self._recorder, self._start)
 
     def _wrap_lifespan(self, app: FastAPI) -> None:
         original = app.router.lifespan_context
@@ -95,24 +101,19 @@ class HostIntegration:
                 self._runtime.start()
             try:
                 async with original(app) as state:
-                    self._started()
+                    self._start()
+                    self._runtime.logs.configure_if_asked()  # again: the host may have set up its own logging
                     yield state
             finally:
                 await self.shut_down()
 
         app.router.lifespan_context = lifespan
 
-    def _first_request(self) -> None:
-        """Start where the server sent no lifespan; a host that answers requests has started."""
-        self._runtime.start()
-        self._runtime.lifecycle.mark_started()
-
-    def _started(self) -> None:
-        """The host has started, and perhaps set up its own logging meanwhile."""
+    def _start(self) -> None:
+        """Start what is not running yet: the host has started."""
         self._runtime.lifecycle.mark_started()
         with self._counting_failure("start"):
             self._runtime.start()
-        self._runtime.logs.configure_if_asked()
 
     @contextlib.contextmanager
     def _counting_failure(self, step: str) -> Iterator[None]:
@@ -122,20 +123,6 @@ class HostIntegration:
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the host
             self._runtime.metrics.count_internal_error(step)
             self._runtime.logs.event(events.STEP_FAILED, step=step, exception_type=type(error).__name__)
-
-    def _make_middleware_context(self, app: FastAPI) -> MiddlewareContext:
-        runtime = self._runtime
-        http = runtime.settings.http
-        id_reader = RequestIdReader(AddressList(http.trust_request_ids_from), runtime.metrics, runtime.logs.event)
-        recorder = RequestRecorder(
-            runtime.metrics,
-            runtime.logs.make_access_log(),
-            id_reader,
-            http,
-            quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
-            is_own=self._is_own,
-        )
-        return MiddlewareContext(runtime.metrics, id_reader, EndpointResolver(app), recorder, http.server_timing)
 
     def _is_own(self, endpoint: str) -> bool:
         if endpoint == ROOT_METRICS_PATH:

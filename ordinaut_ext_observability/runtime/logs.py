@@ -10,7 +10,7 @@ from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
 LOGGER_NAME = "orchestrator.observability"

@@ -13,8 +13,8 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
 from ordinaut_ext_observability.health.setup import make_monitor
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
-from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
-from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
@@ -42,7 +41,8 @@ class MergedProcesses:
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = settings.relay.interval_seconds
-        self._collector_seconds = settings.collectors.interval_seconds
+        self._sign_seconds = 2 * max(settings.collectors.interval_seconds, self._interval_seconds, _LOOK_SECONDS)
+        """Whoever reads for all looked at its server within this time, or does so no more."""
         self._siblings = Siblings()
         self.collected = metrics.registry
         """What one process reads for all is counted there: with a relay apart, since it is shown from the store."""
@@ -57,13 +57,12 @@ class MergedProcesses:
             exchange = Exchange(self.open_store, (metrics.registry, self.collected), metrics)
             relay = self.relay = Relay(exchange, metrics, clock, self._siblings, self._interval_seconds, event)
             monitor.register_check("relay", lambda: self._relay_outcome(relay), required=False)
+            metrics.registry.refresh_with(lambda: self._show(relay))
         else:
             # What is counted is a fact, not a measurement: it is believed at once.
             monitor.register_check(
                 "relay", self._alone_outcome, required=False, failures_to_worsen=1, only_trouble=True
             )
-        metrics.registry.refresh_with(self._refresh)
-        reset_in_forked_child(self)
 
     def start(self, *, serves: bool) -> None:
         """Begin what is not running yet; `serves`: this process answers scrapes of all, from now on."""
@@ -83,20 +82,15 @@ class MergedProcesses:
             self.relay.stop(ends_at)
         self._siblings.close()
 
-    def reset_after_fork(self) -> None:
-        """Nothing of the parent's runs: begin anew with the first start."""
-        self._siblings.reset_after_fork()
-        if self.relay is not None:
-            self.relay.reset_after_fork()
-
     def notes(self) -> dict[str, str]:
         """How it stands, for people."""
-        exchange = self.relay.exchange if self.relay is not None else None
-        if exchange is None:
-            return {"processes_merged": f"off: {self._note}"}
-        if exchange.store_name is None:
-            return {"processes_merged": f"{self._note} has not answered yet"}
-        return {"processes_merged": f"{exchange.process_count} processes through {exchange.store_name}"}
+        if self.relay is None:
+            note = f"off: {self._note}"
+        elif (store := self.relay.exchange.store_name) is None:
+            note = f"{self._note} has not answered yet"
+        else:
+            note = f"{self.relay.exchange.process_count} processes through {store}"
+        return {"processes_merged": note}
 
     async def own_registry(self) -> Registry:
         """The registry of this process alone, for its own exporter."""
@@ -123,30 +117,24 @@ class MergedProcesses:
         return self.relay.origins.pop(task_id) if self.relay is not None else None
 
     def seconds_since_read(self, collector: str) -> float | None:
-        """How long ago another process, which reads for all, read what this collector reads; None: none says so.
-
-        Its sign of life is its last look at the server, not older than two intervals.
-        """
+        """How long ago another process, which reads for all, read what this collector reads; None: none says so."""
         if self.relay is None:
             return None
         success, leader = CollectorMetrics.collector_success.name, CollectorMetrics.leader.name
-        sign_seconds = 2 * max(self._collector_seconds, self._interval_seconds, _LOOK_SECONDS)
         now, ages = self._clock.wall(), []
         for gauges in self.relay.exchange.gauges():
             values = {(gauge.name, gauge.label_values): gauge.value for gauge in gauges}
             looked_at, read_at = values.get((success, ("database",)), 0.0), values.get((success, (collector,)))
-            if values.get((leader, ())) and now - looked_at <= sign_seconds and read_at is not None:
+            if values.get((leader, ())) and now - looked_at <= self._sign_seconds and read_at is not None:
                 ages.append(max(0.0, now - read_at))
         return min(ages, default=None)
 
     def _relay_outcome(self, relay: Relay) -> Outcome:
-        exchange, state = relay.exchange, relay.state
-        age = state.age_seconds()
+        exchange, age = relay.exchange, relay.state.age_seconds()
         details = {"store": exchange.store_name, "processes": exchange.process_count}
-        if not state.settled.is_set():
+        if not relay.state.settled.is_set():
             return unknown("the relay store has not been asked yet", details)
-        problem = ""
-        name = CollectorMetrics.database_info.name
+        problem, name = "", CollectorMetrics.database_info.name
         databases = {gauge.label_values for gauges in exchange.gauges() for gauge in gauges if gauge.name == name}
         if age is None:
             problem = "the store has not answered yet: only this process is seen"
@@ -171,9 +159,8 @@ class MergedProcesses:
             {"processes": processes},
         )
 
-    def _refresh(self) -> None:
-        if self.relay is not None:
-            self._metrics.relay_processes.labels().set(self.relay.exchange.process_count)
-            age = self.relay.state.age_seconds()
-            if age is not None:
-                self._metrics.relay_age.labels().set(age)
+    def _show(self, relay: Relay) -> None:
+        self._metrics.relay_processes.labels().set(relay.exchange.process_count)
+        age = relay.state.age_seconds()
+        if age is not None:
+            self._metrics.relay_age.labels().set(age)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
+from fastapi import APIRouter
 from starlette.types import Scope
 
 from ordinaut_ext_observability.manifest import MOUNT_PATH
@@ -13,23 +15,20 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
+from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.router import build_router
-from ordinaut_ext_observability.web.scrape import ScrapeService
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
 
 
-class Shared(NamedTuple):
-    """What all endpoints of a process share, whichever port they are asked on."""
-
-    access: AccessControl
-    foreign: ForeignMetrics
-
-
-def make_shared(runtime: Runtime) -> Shared:
-    """The guard, whose refusals are counted together, and what other code registered."""
+def make_context(
+    runtime: Runtime,
+    shown: Callable[[], Awaitable[Registry]],
+    overview: Callable[[Scope], dict[str, Any]] = lambda _: {},
+) -> EndpointContext:
+    """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     metrics = runtime.metrics
     foreign = ForeignMetrics(
         reserved_names=metrics.registry.names,
@@ -37,44 +36,34 @@ def make_shared(runtime: Runtime) -> Shared:
         on_error=lambda _: metrics.count_internal_error("foreign_metrics"),
         multiprocess_dir=runtime.settings.metrics.multiprocess_dir,
     )
-    return Shared(AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event), foreign)
-
-
-def make_context(
-    runtime: Runtime,
-    shared: Shared,
-    shown: Callable[[], Awaitable[Registry]],
-    overview: Callable[[Scope], dict[str, Any]] = lambda _: {},
-) -> EndpointContext:
-    """The context of one router: its scrapes, of the registry that `shown` gives, belong to the loop that serves it."""
     return EndpointContext(
-        metrics=runtime.metrics,
+        metrics=metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
-        scrapes=ScrapeService(runtime.metrics, shared.foreign, shown),
-        access=shared.access,
+        scrapes=ScrapeService(metrics, foreign, shown),
+        access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,
     )
 
 
-def make_management_server(runtime: Runtime, shared: Shared, mount_path: str) -> ManagementServer:
-    """The port for scrapers and probes beside the host's own."""
+def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
+    """The port for scrapers and probes beside the host's own, whose endpoints answer from this context."""
     management = runtime.settings.management
-    return ManagementServer(
-        lambda: build_router(make_context(runtime, shared, runtime.merged.shown_registry), operator=False),
-        host=management.host,
-        port=management.port or 0,
-        mount_path=mount_path,
-    )
+    context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
+
+    def make_router() -> APIRouter:
+        scrapes = ScrapeService(runtime.metrics, context.scrapes.foreign, runtime.merged.shown_registry)
+        return build_router(replace(context, scrapes=scrapes), operator=False)
+
+    return ManagementServer(make_router, host=management.host, port=management.port or 0, mount_path=mount_path)
 
 
 def make_exporter(runtime: Runtime) -> ManagementServer:
     """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
     management = runtime.settings.management
-    shared = make_shared(runtime)
     return ManagementServer(
-        lambda: build_router(make_context(runtime, shared, runtime.merged.own_registry), operator=True),
+        lambda: build_router(make_context(runtime, runtime.merged.own_registry), operator=True),
         host=management.exporter_host,
         port=management.exporter_port or 0,
         mount_path=MOUNT_PATH,

@@ -7,12 +7,14 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.postgresql.url import shown_target
+from ordinaut_ext_observability.background.fork import forks_held_off
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import RelaySettings
@@ -39,30 +41,38 @@ class StoreChoice(NamedTuple):
 def choose_store(settings: Settings) -> StoreChoice:
     """The store that the settings name; all processes of an installation come to the same. Does not connect."""
     relay, installation = settings.relay, installation_of(settings)
-    named = relay.store or ("" if relay.directory is None or usable_redis_url(relay) else "file:")
+    url = usable_redis_url(relay)
+    named = relay.store or ("" if relay.directory is None or url is not None else "file:")
     if named == "memory":
         return StoreChoice("memory", "", installation, "ORDINAUT_OBS_STORE is memory")
     if named.startswith("file:"):
         path = named.removeprefix("file:") or f"{relay.directory}/{installation}.sqlite"
         # A path that begins with a slash is the same for all processes, wherever they were started.
         return StoreChoice("file", os.path.abspath(path), installation, "the file that is set")  # noqa: PTH100
-    url = usable_redis_url(relay)
     if url is not None:
         return StoreChoice("redis", url, installation, "the Redis of REDIS_URL")
     if named == "redis":
         return StoreChoice("memory", "", installation, "ORDINAUT_OBS_STORE is redis and REDIS_URL names none")
-    for folder in _private_folders(relay):
-        if _is_usable(folder):
-            path = str(folder / f"{installation}.sqlite")
-            return StoreChoice("file", path, installation, "a file in a private directory of the user")
-    return StoreChoice("memory", "", installation, "no private directory can be made for a file")
+    folder = _private_folder(relay)
+    if folder is None:
+        return StoreChoice("memory", "", installation, "no private directory can be made for a file")
+    path = str(folder / f"{installation}.sqlite")
+    return StoreChoice("file", path, installation, "a file in a private directory of the user")
 
 
 def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], RelayStore] | None:
     """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
-    if choice.kind == "redis":
-        return lambda: _open_redis(choice)
-    return (lambda: open_file(choice.target, clock)) if choice.kind == "file" else None
+    return partial(_open, choice, clock) if choice.kind != "memory" else None
+
+
+def _open(choice: StoreChoice, clock: Clock) -> RelayStore:
+    # Imported here: in a thread of ours, not while the host starts.
+    with forks_held_off():
+        if choice.kind == "file":
+            return open_file(choice.target, clock)
+        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+
+        return RedisRelayStore(choice.target, choice.installation)
 
 
 def open_file(path: str, clock: Clock) -> RelayStore:
@@ -90,31 +100,22 @@ def _shared_by_all(settings: Settings) -> str:
     url = settings.collectors.database_url
     if url is not None:
         with contextlib.suppress(ValueError):
-            return _LOCAL.sub("localhost:", shown_target(url.get_secret_value()))
+            return _LOCAL.sub("localhost:", read_url(url.get_secret_value()).shown())
     try:
         return os.getcwd()  # noqa: PTH109 - the text is all that is wanted
     except OSError:  # it was deleted
         return ""
 
 
-def _open_redis(choice: StoreChoice) -> RelayStore:
-    # Imported where it is used: in a thread of ours, not while the host starts.
-    from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
-
-    return RedisRelayStore(choice.target, choice.installation)
-
-
-def _private_folders(settings: RelaySettings) -> Iterator[Path]:
-    home = settings.state_home
+def _private_folder(settings: RelaySettings) -> Path | None:
+    """A folder of the user's, made where it is missing; the file in it is trusted or not when it is opened."""
+    folders = [Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.geteuid()}"]
     with contextlib.suppress(RuntimeError):  # the user has no home
-        yield (Path(home) if home is not None else Path.home() / ".local" / "state") / _FOLDER
-    yield Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.geteuid()}"
-
-
-def _is_usable(folder: Path) -> bool:
-    """Make the folder where it is missing; the file in it is trusted or not when it is opened."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.access(folder, os.W_OK | os.X_OK) and folder.lstat().st_uid == os.geteuid()
-    except (OSError, ValueError):
-        return False
+        home = settings.state_home
+        folders.insert(0, (Path(home) if home is not None else Path.home() / ".local" / "state") / _FOLDER)
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK) and folder.lstat().st_uid == os.geteuid():
+                return folder
+    return None

@@ -14,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -32,26 +32,19 @@ _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _are_plain = frozenset((str, int, float, bool, type(None))).issuperset
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
-
-class Limits(NamedTuple):
-    """How much of a value is kept."""
-
-    depth: int
-    items_per_container: int
-    characters_per_text: int
-    values_per_line: int
+_CONTAINERS = (Mapping, list, tuple, set, frozenset)
 
 
-_GENEROUS = Limits(6, 100, MAX_TEXT_LENGTH, 2000)
-_DETAILS = Limits(4, 50, MAX_TEXT_LENGTH, 200)
-_TIGHT = Limits(3, 20, 300, 200)
+# How much of a value is kept: depth, items of a container, characters of a text, values in containers.
+_GENEROUS = (6, 100, MAX_TEXT_LENGTH, 2000)
+_DETAILS = (4, 50, MAX_TEXT_LENGTH, 200)
+_TIGHT = (3, 20, 300, 200)
 
 
 def encode(value: object) -> bytes:
     """The value as JSON; characters that could break a line, or mislead its reader, are escaped.
 
-    Raises:
-        TypeError: text that is not Unicode, an integer past 64 bits, an object the encoder does not know.
+    Raises TypeError for text that is not Unicode, an integer past 64 bits, an object the encoder does not know.
     """
     data = orjson.dumps(value)
     # Beyond ASCII they begin with one of three bytes, with which letters of most languages do not: those need not be
@@ -136,11 +129,10 @@ def _fields_that_fit(line: dict[str, object], max_bytes: int) -> str:
 class _Plain:
     """Makes the values of one line plain."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: tuple[int, int, int, int]) -> None:
         self._depth, self._items, self._characters, self._values_left = limits
 
     def of_line(self, line: dict[str, object]) -> dict[str, object]:
-        """Every field of the line, its value made plain."""
         plain: dict[str, object] = {}
         for name, value in line.items():
             put(plain, self._cut(text_of(name)), self.of(value, ()))
@@ -153,39 +145,37 @@ class _Plain:
             if self._values_left <= 0:
                 return "…"
             self._values_left -= 1
-        if value is None or type(value) is bool:
-            return value
         try:
-            if isinstance(value, str):
-                return self._cut(str.__str__(value))
-            return self._number(value) if isinstance(value, (int, float)) else self._other(value, path)
+            return self._plain(value, path)
         except Exception as error:  # noqa: BLE001 - other people's classes
             return f"<{_type_name(value)}: {_type_name(error)}>"
 
-    def _number(self, value: float) -> object:
+    def _plain(self, value: object, path: tuple[int, ...]) -> object:  # noqa: PLR0911 - one for each kind of value
+        if value is None or type(value) is bool:
+            return value
+        if isinstance(value, str):
+            return self._cut(str.__str__(value))
         if isinstance(value, int):
             number = int.__pos__(value)  # of a subclass, too, the number itself
             return number if _MIN_INT <= number <= _MAX_INT else self._cut(_digits(number))
-        real = float.__pos__(value)
-        return real if math.isfinite(real) else str(real)
-
-    def _other(self, value: object, path: tuple[int, ...]) -> object:
+        if isinstance(value, float):
+            real = float.__pos__(value)
+            return real if math.isfinite(real) else str(real)
         if isinstance(value, Enum):
             return self.of(value.value, (*path, id(value)))
         if isinstance(value, (date, time)):
             return self._cut(str.__str__(value.isoformat()))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self._cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"))
-        is_record = is_dataclass(value) and not isinstance(value, type)
-        if not is_record and not isinstance(value, (Mapping, list, tuple, set, frozenset)):
-            return self._cut(text_of(value))
-        return self._container(value, path)
+        if isinstance(value, _CONTAINERS) or (is_dataclass(value) and not isinstance(value, type)):
+            return self._container(value, path)
+        return self._cut(text_of(value))
 
     def _container(self, value: Any, path: tuple[int, ...]) -> object:
         if id(value) in path or len(path) >= self._depth:
             return "<cycle>" if id(value) in path else f"<{_type_name(value)}>"
         path = (*path, id(value))
-        if not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        if not isinstance(value, _CONTAINERS):
             value = {field.name: getattr(value, field.name) for field in fields(value)}
         if not isinstance(value, Mapping):
             kept = list(islice(value, self._items + 1))

@@ -17,9 +17,8 @@ class Given(NamedTuple):
     variable: str
     """The name under which it is reported."""
     text: str
-    """Without spaces around it; empty where nothing was given."""
     problem: str = ""
-    """Why the text cannot be used; it goes on from the variable's name."""
+    """The reason why the text cannot be used; it goes on from the variable's name."""
 
 
 def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool) -> Given:
@@ -39,13 +38,10 @@ def read_given(variable: str, environment: Mapping[str, str], *, is_secret: bool
 
 
 def read_regular_file(path: str, max_bytes: int) -> bytes:
-    """Read a file that a setting names, without waiting for a pipe or a device, and not without end.
-
-    Raises:
-        ValueError: it cannot be read; the message goes on from the file's name, and does not repeat it.
-    """
+    """Read a file, not a pipe or a device. Raises ValueError, whose words go on from the file's name."""
+    without_waiting = os.O_NONBLOCK | os.O_NOCTTY  # for a pipe's writer, or for a terminal, as the process's own
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | without_waiting)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ValueError("is not a regular file")
             content = file.read(max_bytes + 1) or b""  # None where a file of the kernel has nothing yet
@@ -56,16 +52,8 @@ def read_regular_file(path: str, max_bytes: int) -> bytes:
     return content
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Opening a pipe would wait for its writer, and opening a terminal may make it the process's own."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-
-
 def _unreadable(text: str) -> str:
     if len(text) > MAX_VALUE_LENGTH:
         return f"is longer than {MAX_VALUE_LENGTH} characters"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # the environment holds bytes: Python shows those that are no text as lone surrogates
-        return "is not UTF-8 text"
-    return ""
+    # The environment holds bytes: Python shows those that are no text as lone surrogates.
+    return "is not UTF-8 text" if text.encode(errors="ignore").decode() != text else ""

@@ -1,7 +1,6 @@
-"""Settings from the environment. This is the only module that reads it.
+"""Settings from the environment, which no other module reads.
 
-A setting that cannot be used never stops the host: its default takes effect, and the problem is reported with all
-others, by name, with its value (secrets masked) and what would be accepted.
+A setting that cannot be used has its default; the problem is reported with its value, masked, and what is accepted.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import SecretStr
@@ -130,24 +129,21 @@ def load_settings() -> Settings:
 def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:
     """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
     settings = {setting.variable: setting for setting in SETTINGS if setting.part == part}
-    given, data = {}, {}
-    for variable, setting in settings.items():
-        value = given[variable] = read_given(variable, os.environ, is_secret=setting.secret)
-        if value.text or value.problem:
-            data[variable] = Unusable(value.problem) if value.problem else value.text
-    loaded, wrong = read_usable(model, data)
-    faults: dict[str, str] = {}
-    for place, fault in wrong.items():
-        subject = next((f"Entry {step + 1}" for step in place if isinstance(step, int)), "It")
-        faults.setdefault(str(place[0]), f"{subject} {fault}")
+    given = {name: read_given(name, os.environ, is_secret=setting.secret) for name, setting in settings.items()}
+    usable = {name: Unusable(value.problem) if value.problem else value.text for name, value in given.items()}
+    loaded, wrong = read_usable(model, {name: value for name, value in usable.items() if value})
     closed: dict[str, Any] = {}
-    for variable, fault in faults.items():
-        setting, consequence = settings[variable], f"Default used: {settings[variable].default}."
+    for variable, setting in settings.items():
+        place = next((place for place in wrong if place[0] == variable), None)  # the first fault is enough
+        if place is None:
+            continue
+        subject = next((f"Entry {step + 1}" for step in place if isinstance(step, int)), "It")
+        consequence = f"Default used: {setting.default}."
         if variable in _CLOSED:
             name, meaning = _CLOSED[variable]
             closed[name], consequence = (), f"Until this is mended, {meaning}."
         shown = _MASKED if setting.secret else mask_value(given[variable].text)
-        told = f"{fault}. Accepted: {setting.description} {consequence}"
+        told = f"{subject} {wrong[place]}. Accepted: {setting.description} {consequence}"
         problems.append(SettingProblem(given[variable].variable, shown, told))
     return loaded.model_copy(update=closed)
 
@@ -155,11 +151,6 @@ def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> 
 def read_host_variables(names: Iterable[str]) -> dict[str, str]:
     """Those of the host's own variables that are set, for telling what is wrong with them."""
     return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def with_operator_token(settings: Settings, token: str) -> Settings:
-    """The same settings with this operator token."""
-    return replace(settings, access=settings.access.model_copy(update={"operator_token": SecretStr(token)}))
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:

@@ -1,14 +1,13 @@
-"""The settings by part: name, type, bounds, default and meaning of each.
+"""The settings by part: type, bounds, default of each, and the meaning that documentation and problems give.
 
-The meaning is what documentation and problems say. A setting's variable is its name in capitals after `PREFIX`, or what
-`validation_alias` says.
+A setting's variable is its name in capitals after the prefix of its part, or what `validation_alias` says.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ordinaut_ext_observability.settings import types
 from ordinaut_ext_observability.settings.types import EVERYWHERE
@@ -24,7 +23,7 @@ class Part(BaseModel):
         allow_inf_nan=False,
         populate_by_name=True,
         use_attribute_docstrings=True,
-        alias_generator=AliasGenerator(validation_alias=lambda name: f"{PREFIX}{name.upper()}"),
+        alias_generator=lambda name: f"{PREFIX}{name.upper()}",
     )
 
 
@@ -44,11 +43,11 @@ class GeneralSettings(Part):
 class HttpSettings(Part):
     """Measuring the host's requests."""
 
-    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_HTTP_METRICS")
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}HTTP_METRICS")
     """Count and time the host's requests."""
     buckets: types.Bounds = Field(
         default=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
-        validation_alias="ORDINAUT_OBS_HTTP_BUCKETS",
+        validation_alias=f"{PREFIX}HTTP_BUCKETS",
     )
     """Upper bounds of the duration histograms, in seconds, ascending."""
     server_timing: bool = True
@@ -100,30 +99,22 @@ class LogSettings(Part):
     """Route templates logged only when a request failed or was slow, as shell patterns."""
     slow_request_seconds: float = Field(default=1.0, gt=0.0)
     """From this duration on a request is logged as a warning."""
-    destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias="ORDINAUT_OBS_LOG_DESTINATION")
+    destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
     """Where the lines go: `stderr` or `stdout`."""
 
 
-class HealthSettings(Part):
+class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.upper()}"):
     """Checks in the background."""
 
-    interval_seconds: float = Field(
-        default=15.0, validation_alias="ORDINAUT_OBS_HEALTH_INTERVAL_SECONDS", ge=0.05, le=3600.0
-    )
+    interval_seconds: float = Field(default=15.0, ge=0.05, le=3600.0)
     """How often the checks run, give or take a tenth."""
-    deadline_seconds: float = Field(
-        default=10.0, validation_alias="ORDINAUT_OBS_HEALTH_DEADLINE_SECONDS", ge=0.05, le=600.0
-    )
+    deadline_seconds: float = Field(default=10.0, ge=0.05, le=600.0)
     """How long all checks of a round may take; one without a timeout of its own has 5 seconds."""
-    startup_grace_seconds: float = Field(
-        default=30.0, validation_alias="ORDINAUT_OBS_HEALTH_STARTUP_GRACE_SECONDS", ge=0.0, le=3600.0
-    )
+    startup_grace_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
     """How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after."""
-    disabled_checks: types.CheckNames = Field(default=(), validation_alias="ORDINAUT_OBS_HEALTH_DISABLED_CHECKS")
+    disabled_checks: types.CheckNames = ()
     """Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`."""
-    disk_paths: types.PathList = Field(
-        default=("/",), validation_alias="ORDINAUT_OBS_HEALTH_DISK_PATHS", min_length=1, max_length=20
-    )
+    disk_paths: types.PathList = Field(default=("/",), min_length=1, max_length=20)
     """Paths whose file systems the check `disk` looks at."""
 
 
@@ -142,9 +133,9 @@ class AccessSettings(Part):
 class ManagementSettings(Part):
     """The port, thread and event loop of our own for scrapers and probes."""
 
-    port: int | None = Field(default=None, validation_alias="ORDINAUT_OBS_MANAGEMENT_PORT", ge=0, le=65535)
+    port: int | None = Field(default=None, validation_alias=f"{PREFIX}MANAGEMENT_PORT", ge=0, le=65535)
     """Serve metrics and probes on this port too; 0 takes a free one."""
-    host: types.HostText = Field(default="127.0.0.1", validation_alias="ORDINAUT_OBS_MANAGEMENT_HOST")
+    host: types.HostText = Field(default="127.0.0.1", validation_alias=f"{PREFIX}MANAGEMENT_HOST")
     """Address the management port listens on."""
     exporter_port: int | None = Field(default=None, ge=1, le=65535)
     """In a process without HTTP (worker, scheduler), serve metrics and probes on this port, or the next free one of
@@ -158,7 +149,7 @@ class ManagementSettings(Part):
 class RelaySettings(Part):
     """One `/metrics` for all processes, and the store that they share."""
 
-    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_RELAY")
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}RELAY")
     """Merge the metrics of all processes, where there is a store to do it through."""
     store: types.StoreText | None = None
     """What the processes of an installation share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite file, for
@@ -170,13 +161,11 @@ class RelaySettings(Part):
     redis_url: types.RedisUrl | None = Field(default=None, validation_alias="REDIS_URL")
     """The host's variable: processes hand each other their metrics through this Redis; `memory://` and `disabled://`
     mean none."""
-    directory: types.PathText | None = Field(default=None, validation_alias="ORDINAUT_OBS_RELAY_DIR")
+    directory: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}RELAY_DIR")
     """The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset."""
     state_home: types.PathText | None = Field(default=None, validation_alias="XDG_STATE_HOME")
     """The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`."""
-    interval_seconds: float = Field(
-        default=2.0, validation_alias="ORDINAUT_OBS_RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0
-    )
+    interval_seconds: float = Field(default=2.0, validation_alias=f"{PREFIX}RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0)
     """How often a process publishes what it counted. A process that is killed loses what it counted since."""
 
 
@@ -186,11 +175,9 @@ class CollectorSettings(Part):
     database_url: types.PostgresqlUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     """The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, `postgresql://` or
     `postgresql+psycopg://`."""
-    enabled: bool = Field(default=True, validation_alias="ORDINAUT_OBS_COLLECTORS")
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}COLLECTORS")
     """Read the host's PostgreSQL and Redis in the background."""
-    interval_seconds: float = Field(
-        default=15.0, validation_alias="ORDINAUT_OBS_COLLECTOR_INTERVAL_SECONDS", ge=1.0, le=3600.0
-    )
+    interval_seconds: float = Field(default=15.0, validation_alias=f"{PREFIX}COLLECTOR_INTERVAL_SECONDS", ge=1, le=3600)
     """How often they are read; less often where that takes long."""
     heartbeat_fresh_seconds: float = Field(default=75.0, ge=1.0, le=86400.0)
     """A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart."""

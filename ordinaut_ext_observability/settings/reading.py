@@ -68,14 +68,11 @@ class Unusable(NamedTuple):
 
 
 def read_usable(model: type[ModelT], data: Any) -> tuple[ModelT, dict[Place, str]]:
-    """Read a model whose fields all have defaults, and what is wrong by its place.
-
-    `data` is emptied of what is wrong until the rest is right. The context `names` is for validators that refuse a name
-    given twice.
-    """
+    """Read a model whose fields all have defaults, and what is wrong by its place; `data` is emptied of that."""
     told: dict[Place, str] = {}
     while True:
         try:
+            # The names are for validators that refuse one given twice.
             return model.model_validate(data, context={"names": set()}), told
         except ValidationError as error:
             found = error.errors(include_url=False)
@@ -128,10 +125,18 @@ def read_config_file(model: type[ModelT], path: str, environment: Mapping[str, s
     In its texts `${NAME}` stands for an environment variable. Never raises, and keeps nothing: to reload, read again.
     """
     try:
-        data = _parse(read_regular_file(path, MAX_FILE_BYTES), environment)
+        content = read_regular_file(path, MAX_FILE_BYTES)
     except ValueError as error:
         return model(), {"": str(error)}
-    file, told = read_usable(model, data)
+    try:
+        data = _filled_in(_Loader(content).get_single_data(), environment)
+    except _TooManyValuesError:
+        return model(), {"": f"has more than {MAX_VALUES} values"}
+    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
+        mark = getattr(error, "problem_mark", None)
+        position = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        return model(), {"": f"is not YAML{position}"}
+    file, told = read_usable(model, {} if data is None else data)
     problems = {".".join(map(_shown, place)): problem for place, problem in islice(told.items(), MAX_PROBLEMS)}
     if len(told) > MAX_PROBLEMS:
         problems[""] = f"has {len(told) - MAX_PROBLEMS} further problems"
@@ -143,63 +148,43 @@ def _shown(step: int | str) -> str:
     return str(step) if isinstance(step, int) or _NAME.fullmatch(step) else "<key>"
 
 
-def _parse(content: bytes, environment: Mapping[str, str]) -> Any:
-    """The file's values; a ValueError goes on from the file's name, and quotes nothing of it."""
-    try:
-        return _Loader(content, environment).read()
-    except _TooManyValuesError:
-        raise ValueError(f"has more than {MAX_VALUES} values") from None
-    except Exception as error:  # noqa: BLE001 - wrong values of YAML's own types make the library raise anything
-        mark = getattr(error, "problem_mark", None)
-        position = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise ValueError(f"is not YAML{position}") from None
-
-
 class _TooManyValuesError(Exception):
     """Written out, the file has more than `MAX_VALUES`."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Counts the values it reads: aliases and merged mappings make a small file a vast one."""
+    """Counts the values of merged mappings, which make a small file a vast one."""
 
-    def __init__(self, content: bytes, environment: Mapping[str, str]) -> None:
-        super().__init__(content)
-        self._environment = environment
-        self._values = self._characters = 0
-
-    def read(self) -> Any:
-        """The file's values; nothing at all is an empty mapping."""
-        data = self.get_single_data()
-        self._values = 0
-        return {} if data is None else self._written_out(data)
-
-    def _count(self, values: int) -> None:
-        self._values += values
-        if self._values > MAX_VALUES:
-            raise _TooManyValuesError
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self._count(1)
-        return super().compose_node(parent, index)
+    merged = 0
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
-        self._count(len(node.value))
+        self.merged += len(node.value)
+        if self.merged > MAX_VALUES:
+            raise _TooManyValuesError
 
-    def _written_out(self, value: Any) -> Any:
-        """The value with nothing in two places, its keys as text, and without those that nothing is given for."""
-        self._count(1)
+
+def _filled_in(data: Any, environment: Mapping[str, str]) -> Any:
+    """Data with nothing in two places, keys as text, without those nothing is given for, and variables put in."""
+    values = characters = 0
+
+    def copied(value: Any) -> Any:
+        nonlocal values, characters
+        values += 1
+        if values > MAX_VALUES:
+            raise _TooManyValuesError
         if isinstance(value, dict):
-            return {str(key): self._written_out(item) for key, item in value.items() if item is not None}
+            return {str(key): copied(item) for key, item in value.items() if item is not None}
         if isinstance(value, list):
-            return [self._written_out(item) for item in value]
-        return self._filled_in(value) if isinstance(value, str) else value
-
-    def _filled_in(self, text: str) -> str | Unusable:
-        names = _VARIABLE.findall(text)
-        if missing := sorted(set(names).difference(self._environment)):
+            return [copied(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        names = _VARIABLE.findall(value)
+        if missing := sorted(set(names).difference(environment)):
             return Unusable(f"environment variable not set: {', '.join(missing)}")
-        self._characters += sum(len(self._environment[name]) for name in names)
-        if self._characters > MAX_FILLED_IN:
+        characters += sum(len(environment[name]) for name in names)
+        if characters > MAX_FILLED_IN:
             return Unusable(f"more than {MAX_FILLED_IN} characters from environment variables in the file")
-        return _VARIABLE.sub(lambda match: self._environment[match[1]], text)
+        return _VARIABLE.sub(lambda match: environment[match[1]], value)
+
+    return copied(data)

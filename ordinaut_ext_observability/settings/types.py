@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Json, SecretStr
 
-from ordinaut_ext_observability.postgresql.url import asyncpg_url
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings.checks import BuiltInCheck
 
@@ -22,10 +22,6 @@ EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
-_TOKEN = re.compile(r"[\x20-\x7e]{16,1000}")
-_STORE = re.compile(r"redis|memory|file:\s*\S.*", re.DOTALL)
-_INSTALLATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "memory://", "disabled://")
 
 
 def _must(accept: Callable[[Any], object], problem: str) -> AfterValidator:
@@ -43,12 +39,12 @@ def _must(accept: Callable[[Any], object], problem: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _like(pattern: str, problem: str) -> AfterValidator:
+    return _must(re.compile(pattern, re.ASCII | re.DOTALL).fullmatch, problem)
+
+
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _split_networks(value: Any) -> Any:
-    return EVERYWHERE if value == "everywhere" else _split(value)  # as the documentation shows the default
 
 
 def _network(value: Any) -> Network:
@@ -60,7 +56,7 @@ def _network(value: Any) -> Network:
 
 def _postgresql_url(url: SecretStr) -> SecretStr:
     try:
-        asyncpg_url(url.get_secret_value())
+        read_url(url.get_secret_value())
     except ValueError as error:
         raise ValueError(str(error).removeprefix("the database URL ")) from None
     return url
@@ -98,25 +94,23 @@ HostText = Annotated[
     str, _must(lambda host: _HOST_NAME.fullmatch(host) or ipaddress.ip_address(host), "is no address and no host name")
 ]
 NetworkList = Annotated[
-    tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split_networks), Field(max_length=500)
+    tuple[Annotated[Network, BeforeValidator(_network)], ...],
+    BeforeValidator(lambda text: EVERYWHERE if text == "everywhere" else _split(text)),  # so it is shown
+    Field(max_length=500),
 ]
 """A client's address is looked for in one after the other."""
-Token = Annotated[
-    SecretStr,
-    _must(_TOKEN.fullmatch, "must have 16 to 1000 characters, all of them ASCII: clients can send no others"),
-]
+Token = Annotated[SecretStr, _like(r"[\x20-\x7e]{16,1000}", "must have 16 to 1000 characters, all of them ASCII")]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[
     SecretStr,
-    _must(
-        lambda url: url.startswith(_REDIS_SCHEMES),
-        f"must begin with {', '.join(_REDIS_SCHEMES[:-1])} or {_REDIS_SCHEMES[-1]}",
+    _like(
+        "(rediss?|unix|memory|disabled)://.*", "must begin with redis://, rediss://, unix://, memory:// or disabled://"
     ),
     _must(_is_escaped, "cannot be read, a password's special characters need %-escapes"),
     _must(lambda url: (urlsplit(url).port, True), "has a host or port that cannot be read"),
 ]
-StoreText = Annotated[str, _must(_STORE.fullmatch, "must be redis, memory or file:PATH")]
+StoreText = Annotated[str, _like(r"redis|memory|file:\s*\S.*", "must be redis, memory or file:PATH")]
 InstallationName = Annotated[
-    str, _must(_INSTALLATION.fullmatch, "must have 1 to 64 letters, digits, dots, hyphens or underscores")
+    str, _like(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")
 ]
 """It is a part of keys and of a file's name."""

@@ -8,9 +8,10 @@ failures must not lock an operator out.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
+import ipaddress
 from collections import Counter
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -18,15 +19,18 @@ from starlette.requests import Request
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.parts import AccessSettings
-from ordinaut_ext_observability.web.addresses import AddressList, network_of
+from ordinaut_ext_observability.settings.types import EVERYWHERE, Network
 from ordinaut_ext_observability.web.answers import Refusal
 
 REFUSALS_PER_MINUTE = 20  # of one network that are answered as such; further ones within the minute get a 429
 ALL_REFUSALS_PER_MINUTE = 300  # of all networks, however many addresses somebody has; so many are remembered, too
 LINES_PER_MINUTE = 60  # one a second is enough to see an attack, and no burden
 _WINDOW_SECONDS = 60.0
+_MAX_REMEMBERED_HOSTS = 1024
+_MAX_ADDRESS_LENGTH = 64  # an IPv6 address with its zone; behind a proxy it may be any text that a client wrote
+_IPV6_NETWORK_BITS = 64  # what one customer of a provider has at least
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
 
@@ -55,13 +59,12 @@ class AccessControl:
     def check_operator(self, request: Request, *, changes: bool) -> None:
         """Let an operator pass, who `changes` something or not, or raise `Refusal`.
 
-        404 while no token is set, 401 for a wrong or missing one, 403 for a change asked for by another site's page,
-        429 after too many of these.
+        404 while no token is set, 401 for a wrong one, 403 for a change from another site's page, 429 after too many.
         """
         token = self.settings.operator_token
         if token is None:
-            message = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
-            raise Refusal(404, "not_found", message)
+            hint = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
+            raise Refusal(404, "not_found", hint)
         scheme = self._check_token(request, "operator", token)
         # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
         if changes and scheme == "basic" and not _same_origin(request):
@@ -79,23 +82,6 @@ class AccessControl:
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
-        too_many, not_logged = self._count_refusal(address)
-        if not_logged is not None:
-            self._event(
-                events.ACCESS_REFUSED,
-                tier=tier,
-                reason=reason,
-                client_address=address,
-                refusals_not_logged=not_logged,
-            )
-        if too_many:
-            return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
-        if status_code == 401:
-            return Refusal(401, "unauthorized", message, _CHALLENGE)
-        return Refusal(status_code, "forbidden", message)
-
-    def _count_refusal(self, address: str) -> tuple[bool, int | None]:
-        """True for one too many; and the refusals without a line since the last line, None where this gets none."""
         now = self._clock.monotonic()
         if now >= self._window_ends:
             self._window_ends, self._lines = now + _WINDOW_SECONDS, 0
@@ -103,30 +89,33 @@ class AccessControl:
         network = network_of(address)
         answered = self._answered[network]
         too_many = answered >= REFUSALS_PER_MINUTE or self._answered.total() >= ALL_REFUSALS_PER_MINUTE
-        if not too_many:
-            self._answered[network] += 1
-        # The first of a network, and the one after which it is answered 429.
+        # The first of a network gets a line, and the one after which it is answered 429.
         if too_many or answered not in (0, REFUSALS_PER_MINUTE - 1) or self._lines >= LINES_PER_MINUTE:
             self._not_logged += 1
-            return too_many, None
-        not_logged, self._not_logged = self._not_logged, 0
-        self._lines += 1
-        return too_many, not_logged
+        else:
+            facts = {"tier": tier, "reason": reason, "client_address": address}
+            self._event(events.ACCESS_REFUSED, **facts, refusals_not_logged=self._not_logged)
+            self._lines, self._not_logged = self._lines + 1, 0
+        if too_many:
+            return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
+        self._answered[network] += 1
+        if status_code == 401:
+            return Refusal(401, "unauthorized", message, _CHALLENGE)
+        return Refusal(status_code, "forbidden", message)
 
 
 def _credentials(header: str) -> tuple[str, str | None]:
     """The scheme in lower case, and the token or the password without the spaces around it."""
     scheme, _, value = header.partition(" ")
     scheme, value = scheme.lower(), value.strip()
-    if scheme == "bearer" and value:
-        return scheme, value
     if scheme == "basic":
         try:
-            decoded = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, ValueError):
+            value = base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
+        except ValueError:
             return scheme, None
-        return scheme, decoded.partition(":")[2].strip()
-    return scheme, None
+    elif scheme != "bearer" or not value:
+        return scheme, None
+    return scheme, value
 
 
 def _same_origin(request: Request) -> bool:
@@ -135,3 +124,40 @@ def _same_origin(request: Request) -> bool:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+class AddressList:
+    """A setting's networks; whether an address is in one of them is remembered for 1024 addresses."""
+
+    def __init__(self, networks: tuple[Network, ...]) -> None:
+        self.is_everywhere = networks == EVERYWHERE
+        self._networks = networks
+        self._holds_host = lru_cache(_MAX_REMEMBERED_HOSTS)(self._look_up)
+
+    def holds(self, client: tuple[str, int] | None) -> bool:
+        """False for a client without an address, such as one on a Unix socket, unless every address is in."""
+        return self.is_everywhere or (client is not None and self._holds_host(client[0][:_MAX_ADDRESS_LENGTH]))
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network or address in network for network in self._networks)
+
+
+def network_of(host: str) -> str:
+    """The part of an address that one client cannot change at will: IPv4 as it is, of IPv6 the first 64 bits.
+
+    Text that is no address has the empty network.
+    """
+    try:
+        address = ipaddress.ip_address(host[:_MAX_ADDRESS_LENGTH])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))

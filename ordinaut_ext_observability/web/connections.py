@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from heapq import nsmallest
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.web.addresses import network_of
+from ordinaut_ext_observability.web.access import network_of
 
 MAX_CONNECTIONS = 256  # a quarter of the 1024 descriptors a process usually may have: the others are the host's
 MAX_CONNECTIONS_PER_NETWORK = 128  # half of all places, so that one address never takes those of others
@@ -35,7 +36,7 @@ _errors_only.parent = logging.getLogger("uvicorn.error")
 
 
 class BoundedConnection(H11Protocol):
-    """A connection of uvicorn's that makes room for itself, and can say when its time is over.
+    """A connection that makes room for itself and can say when its time is over.
 
     It is h11's, whatever else is installed: that reads one request at a time and bounds what it keeps of it.
     """
@@ -47,7 +48,6 @@ class BoundedConnection(H11Protocol):
         self.opened = self._since = monotonic_seconds()
         self.last_turn = 0.0
         self.network = ""
-        self.turn: asyncio.Future[None] | None = None
         self._step: tuple[object, bool] = (None, False)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -58,24 +58,17 @@ class BoundedConnection(H11Protocol):
         peers = {other for other in others if other.network == self.network}
         crowd = peers if len(peers) >= MAX_CONNECTIONS_PER_NETWORK else others
         if crowd is peers or len(others) >= MAX_CONNECTIONS:
-            min(crowd, key=lambda other: other.rank(self.opened)).end()
+            new = self.opened - _NEW_SECONDS
+            # Last those that wait for our answer or are new, else the oldest first.
+            min(crowd, key=lambda other: (other.is_answering() or other.opened > new, other.opened)).end()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let a request go that still waits for its turn."""
-        super().connection_lost(exc)
-        if self.turn is not None and not self.turn.done():
-            self.turn.set_result(None)
-
-    def rank(self, now: float) -> tuple[bool, float]:
-        """The order in which connections are closed to make room, the lowest first."""
-        return self._is_answering() or now - self.opened < _NEW_SECONDS, self.opened
+    def is_answering(self) -> bool:
+        """Tell if a request was read whose answer is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def is_overdue(self, now: float) -> bool:
-        """Tell if the state it is in has lasted too long. To be asked now and then: it is here that steps are seen.
-
-        Bytes are no step: only a whole request is, and an answer read to its end.
-        """
-        busy = self._is_answering() or self.unread_bytes() > 0
+        """Tell if its state has lasted too long; asked now and then. Bytes are no step, whole messages are."""
+        busy = self.is_answering() or self.unread_bytes() > 0
         if self._step != (self.cycle, busy):
             self._step, self._since = (self.cycle, busy), now
         limit = REQUEST_SECONDS if self.cycle is None else IDLE_SECONDS
@@ -96,9 +89,6 @@ class BoundedConnection(H11Protocol):
         if self.unread_bytes() > 0:
             self.end()
 
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
 
 class TurnTaking:
     """An ASGI application that begins few requests at once, those first whose connection was not answered for long."""
@@ -106,29 +96,24 @@ class TurnTaking:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._waiting: dict[BoundedConnection, asyncio.Future[None]] = {}
-        self._giving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: BoundedConnection = scope["state"]["connection"]
         loop = asyncio.get_running_loop()
-        connection.turn = self._waiting[connection] = loop.create_future()
-        if not self._giving:
-            self._giving = True
+        if not self._waiting:
             loop.call_soon(self._give_turns)
-        await connection.turn
-        self._waiting.pop(connection, None)  # there still where the client has gone
+        turn = self._waiting[connection] = loop.create_future()
+        await turn
         if not connection.cycle.disconnected:
             await self._app(scope, receive, send)
 
     def _give_turns(self) -> None:
-        for _ in range(min(_REQUESTS_AT_ONCE, len(self._waiting))):
-            connection = min(self._waiting, key=lambda waiting: (waiting.last_turn, waiting.opened))
+        for connection in nsmallest(_REQUESTS_AT_ONCE, self._waiting, lambda other: (other.last_turn, other.opened)):
             connection.last_turn = monotonic_seconds()
             turn = self._waiting.pop(connection)
-            if not turn.done():
+            if not turn.done():  # by a server that stops
                 turn.set_result(None)
-        self._giving = bool(self._waiting)
-        if self._giving:
+        if self._waiting:
             asyncio.get_running_loop().call_soon(self._give_turns)
 
 

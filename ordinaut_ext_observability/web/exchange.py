@@ -1,36 +1,32 @@
-"""What HTTP requests and WebSocket connections have in common: their parts, their ids, our headers on the response."""
+"""One HTTP request and its response, from the first byte to the last; and what WebSocket connections share with it.
+
+This is the only code of ours that every request runs, so it does little: it notes facts. What they mean (endpoint,
+series, access line) is worked out by the recorder, for many requests at a time.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from types import MethodType
+from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds
-from ordinaut_ext_observability.metrics.definitions import Metrics
 from ordinaut_ext_observability.web.recorder import RequestRecorder
-from ordinaut_ext_observability.web.request_ids import Headers, RequestIdReader
-from ordinaut_ext_observability.web.route_templates import EndpointResolver
+from ordinaut_ext_observability.web.request_ids import Headers
+from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
-loaded_modules = sys.modules
-
-
-@dataclass(frozen=True, slots=True)
-class MiddlewareContext:
-    """The parts that all exchanges of an application work with."""
-
-    metrics: Metrics
-    id_reader: RequestIdReader
-    endpoints: EndpointResolver
-    recorder: RequestRecorder
-    server_timing: bool
-    """True: responses get a `Server-Timing` header."""
-
-    def count_error(self) -> None:
-        """Count a failure of ours, where it is kept from the host."""
-        self.metrics.count_internal_error("middleware")
+BATCH_REQUESTS = 64  # finished requests that wait before they are recorded together
+CLIENT_CLOSED_REQUEST = 499  # counted where the client left before the response was complete; the code is nginx's
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"))
+OTHER_METHOD = "_OTHER"  # stands for every method that HTTP does not define; the name is OpenTelemetry's
+_TEMPORARY_REDIRECT = 307
+_EVENT_STREAM = b"text/event-stream"
+_loaded_modules = sys.modules
 
 
 class Exchange:
@@ -38,24 +34,29 @@ class Exchange:
 
     finished = False
 
-    def __init__(self, context: MiddlewareContext, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = monotonic_seconds()
         self.scope = scope
-        self.ids: RequestIds = context.id_reader.read(scope)
-        self._context = context
+        self.ids: RequestIds = recorder.id_reader.read(scope)
+        self._recorder = recorder
         self._receive = receive
         self._send = send
 
     def endpoint(self) -> str:
         """The full template of the route that answered."""
-        return self._context.endpoints.resolve(self.scope)
+        return self._recorder.endpoints.resolve(self.scope)
 
-    def add_own_headers(self, headers: Headers) -> dict[bytes, bytes]:
-        """Add our response headers to these, and return them by their names in lower case.
+    def with_own_headers(self, headers: Any) -> tuple[Headers, dict[bytes, bytes]]:
+        """These headers and ours, and these by their names in lower case.
 
-        `X-Correlation-ID` always, `X-Request-ID` where there is none, and beside the host's own `Server-Timing` with
-        the milliseconds until now, when the response begins.
+        Ours are `X-Correlation-ID`, `X-Request-ID` where there is none, and beside the host's own `Server-Timing` with
+        the milliseconds until now, when the response begins. The list is a copy, since the application may send the
+        same object for every request. Raises TypeError, AttributeError or ValueError for what is no list of pairs: it
+        may be readable only once, or be what a server refuses.
         """
+        if not isinstance(headers, (list, tuple)):
+            raise TypeError
+        headers = list(headers)
         try:
             named = dict(headers)
             lower = b"".join(named).islower()
@@ -65,13 +66,158 @@ class Exchange:
             named = {_lower_name(name): value for name, value in headers}
         own_id = self.ids[0].encode("ascii")
         if b"x-correlation-id" in named:
-            headers[:] = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
+            headers = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
         if b"x-request-id" not in named:
             headers.append((b"x-request-id", own_id))
         headers.append((b"x-correlation-id", own_id))
-        if self._context.server_timing:
+        if self._recorder.settings.server_timing:
             headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - self.started) * 1000)))
-        return named
+        return headers, named
+
+
+class HttpExchange(Exchange):
+    """The facts of one HTTP request."""
+
+    status = request_bytes = response_bytes = stream_messages = 0
+    seconds = 0.0
+    exception_type = ""
+    disconnected: bool | None = None
+    """True: the client left before the response was complete; None: the server has still to be asked."""
+    stream_endpoint: str | None = None
+    """The endpoint of server-sent events, None for other responses."""
+    _location: bytes | None = None
+
+    async def receive(self) -> Message:
+        """Pass a message on to the application, counting the body and noticing a client that left."""
+        message = await self._receive()
+        try:
+            if message["type"] == "http.request":
+                self.request_bytes += len(message.get("body", b""))
+            elif not self.finished:
+                self.disconnected = True
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._recorder.count_error()
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on to the server; with the last one the request is finished."""
+        try:
+            if message["type"] != "http.response.start" or self.status:
+                return self._send_body(message)
+            message = self._begin(message)
+        except Exception:  # noqa: BLE001 - what the message lacks, the server says
+            self._recorder.count_error()
+        return self._send(message)
+
+    def _begin(self, message: Message) -> Message:
+        """The response begins: note what it is, and return a copy of the message with our headers."""
+        self.status = int(message["status"])
+        if "opentelemetry.trace" in _loaded_modules:
+            self.ids = _ids_of_current_span(self.ids)
+        try:
+            headers, named = self.with_own_headers(message.get("headers"))
+        except (TypeError, AttributeError, ValueError):  # no list of pairs: the message stays as it is
+            self._extend_servers_headers()
+            return message
+        media_type = named.get(b"content-type")
+        if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
+            self.stream_endpoint = self.endpoint()
+            self._recorder.metrics.streams_open.labels(self.stream_endpoint).inc()
+        if self.status == _TEMPORARY_REDIRECT:
+            self._location = named.get(b"location")
+        return {**message, "headers": headers}
+
+    async def _send_body(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self.disconnected = True
+            raise
+        try:
+            if message["type"] == "http.response.body":
+                if "body" in message and self.scope["method"] != "HEAD":  # whose body servers do not send
+                    self.response_bytes += len(message["body"])
+                if self.stream_endpoint is not None and message.get("body"):
+                    self.stream_messages += 1
+                if message.get("more_body", False):
+                    return
+            elif message["type"] != "http.response.pathsend":
+                return
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._recorder.count_error()
+        self.finish()
+
+    def finish(self) -> None:
+        """The response is complete, or will not be completed; further calls do nothing."""
+        if self.finished:
+            return
+        self.finished = True
+        self.seconds = monotonic_seconds() - self.started
+        recorder = self._recorder
+        try:
+            recorder.in_progress.discard(self)
+            waiting = recorder.waiting
+            waiting.append(self)
+            failed = not 0 < self.status < 500
+            if failed or len(waiting) == 1:
+                recorder.access_log.wake(urgent=failed)
+            elif len(waiting) >= BATCH_REQUESTS:
+                recorder.record_waiting()
+        except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
+            self._recorder.count_error()
+
+    def note_failure(self, error: BaseException) -> None:
+        """The application raised; the error goes on to the server. The connection tells whether the client waited."""
+        self.disconnected = gone = self._is_disconnected()
+        if isinstance(error, asyncio.CancelledError) and (gone or self.finished):
+            return  # nobody waits any more
+        if isinstance(error, OSError) and gone:
+            return
+        self.exception_type = type(error).__name__
+        self._recorder.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), self.exception_type).inc()
+
+    def abandon(self) -> None:
+        """The application is done and its response is not complete: the server makes it, or cuts it off."""
+        try:
+            self.disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
+            if not self.status:
+                self._extend_servers_headers()
+        finally:
+            self.finish()
+
+    def _extend_servers_headers(self) -> None:
+        """Put our headers among those that uvicorn adds to this response. Other servers have none.
+
+        Not where a layer stands between the server and us: its answer may have ids of its own.
+        """
+        server: Any = getattr(self._receive, "__self__", None)
+        is_next = server is not None and server is getattr(self._send, "__self__", None)
+        if is_next and isinstance(getattr(server, "default_headers", None), list):
+            # A new list: the old one is every response's.
+            server.default_headers = server.default_headers + self.with_own_headers([])[0]
+
+    def known_method(self) -> str:
+        """The method, one of `METHODS` or `OTHER_METHOD`."""
+        method: str = self.scope["method"]
+        return method if method in METHODS else OTHER_METHOD
+
+    def outcome(self) -> int:
+        """The status code the request counts under."""
+        return CLIENT_CLOSED_REQUEST if self._is_disconnected() else self.status or 500
+
+    def _is_disconnected(self) -> bool:
+        """Where nothing is noted, ask uvicorn: it drops what is sent after a disconnect and tells no application."""
+        if self.disconnected is not None:
+            return self.disconnected
+        receive = self._receive
+        return type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True
+
+    def endpoint(self) -> str:
+        """The full template of the route that answered, or that a redirect leads to."""
+        endpoint = super().endpoint()
+        if endpoint is UNMATCHED and self._location is not None:
+            return self._recorder.endpoints.resolve_redirect(self.scope, self._location)
+        return endpoint
 
 
 def _lower_name(name: bytes | str) -> bytes:
@@ -79,12 +225,12 @@ def _lower_name(name: bytes | str) -> bytes:
     return (name.encode("latin-1") if isinstance(name, str) else bytes(name)).lower()
 
 
-def ids_of_current_span(ids: RequestIds) -> RequestIds:
+def _ids_of_current_span(ids: RequestIds) -> RequestIds:
     """The ids with the trace of OpenTelemetry's current span, if there is one: the host's trace is also its logs'.
 
     We import OpenTelemetry nowhere: without its module in the process there is no span.
     """
-    context = loaded_modules["opentelemetry.trace"].get_current_span().get_span_context()
+    context = _loaded_modules["opentelemetry.trace"].get_current_span().get_span_context()
     if not context.is_valid:
         return ids
     return (ids[0], f"{context.trace_id:032x}", f"{context.span_id:016x}", bool(context.trace_flags & 1))

@@ -1,7 +1,4 @@
-"""The management port: metrics and probes on a thread, a socket and an event loop of their own.
-
-Scrapers and probes reach it whatever the host's event loop, trusted-host check, IP bans or scopes do.
-"""
+"""The management port: metrics and probes on a thread of their own, whatever the host's loop, checks and bans do."""
 
 from __future__ import annotations
 
@@ -12,7 +9,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -33,59 +32,45 @@ from ordinaut_ext_observability.web.connections import (
 
 _RESOLVE_SECONDS = 1.0
 _LAST_PORT = 65535
-
-_BACKLOG = 512
-"""Connections that wait in the system to be accepted: in a rush, a probe waits there for less than a second."""
+_BACKLOG = 512  # connections that wait to be accepted: in a rush, a probe waits there for less than a second
 
 
+@dataclass(eq=False)
 class ManagementServer:
     """Serves a router on a port of its own, under the mount path and at the root."""
 
-    def __init__(
-        self,
-        make_router: Callable[[], APIRouter],
-        *,
-        host: str,
-        port: int,
-        mount_path: str,
-        ports_to_try: int = 1,
-        on_loop: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`make_router` is called at the start; what it makes is for this server's loop alone.
-
-        Of `ports_to_try` ports from `port` on the first free one is taken; `on_loop` is called once on the loop.
-        """
-        self._ports_to_try = ports_to_try
-        self._on_loop = on_loop
-        self._claim: socket.socket | None = None
-        self._listener: socket.socket | None = None
-        self._make_router = make_router
-        self._host = host
-        self._port = port
-        self._mount_path = mount_path
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+    make_router: Callable[[], APIRouter]
+    """Called at the start; what it makes is for this server's loop alone."""
+    host: str
+    port: int
+    mount_path: str
+    ports_to_try: int = 1
+    """The first free one of so many ports from `port` on is taken."""
+    on_loop: Callable[[], None] = lambda: None
+    """Called once on the loop."""
+    _claim: socket.socket | None = field(default=None, init=False)
+    _listener: socket.socket | None = field(default=None, init=False)
+    _server: uvicorn.Server | None = field(default=None, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port it listens on, or None."""
-        return (self._host, self._port) if self._thread is not None else None
+        return (self.host, self.port) if self._thread is not None else None
 
     def start(self) -> None:
         """Listen and serve. Starting again does nothing.
 
-        Raises:
-            AddressInUseError: the address cannot be listened on.
-            ServedByAnotherWorkerError: that is another worker's business.
-            RuntimeError: the system has no more threads.
+        Raises `AddressInUseError` where the address cannot be listened on, `ServedByAnotherWorkerError` where that is
+        another worker's business, and RuntimeError where the system has no more threads.
         """
         if self._thread is not None:
             return
         self._server = _Server(self._configure())
-        if self._claim is None and self._port and self._ports_to_try == 1:
-            self._claim = _claim_for_workers(f"{self._host}:{self._port}")
-        listener = self._listen_on_first_free()
-        self._port = listener.getsockname()[1]
+        if self._claim is None and self.port and self.ports_to_try == 1:
+            self._claim = _claim_for_workers(f"{self.host}:{self.port}")
+        self._listener = listener = self._listen_on_first_free()
+        self.port = listener.getsockname()[1]
         thread = threading.Thread(target=self._serve, args=(self._server, listener), daemon=True)
         thread.name = "observability-management"
         try:
@@ -93,7 +78,7 @@ class ManagementServer:
         except RuntimeError:
             listener.close()
             raise
-        self._thread, self._listener = thread, listener
+        self._thread = thread
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent serves, and its socket is closed here."""
@@ -117,8 +102,8 @@ class ManagementServer:
         self._claim = self._thread = self._server = None
 
     def _listen_on_first_free(self) -> socket.socket:
-        last = min(self._port + self._ports_to_try - 1, _LAST_PORT)
-        for port in range(self._port, last):
+        last = min(self.port + self.ports_to_try - 1, _LAST_PORT)
+        for port in range(self.port, last):
             with contextlib.suppress(AddressInUseError):
                 return self._listen(port)
         return self._listen(last)
@@ -126,23 +111,24 @@ class ManagementServer:
     def _listen(self, port: int) -> socket.socket:
         try:
             # In a thread: the host starts meanwhile, and a resolver may take half a minute not to answer.
-            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, _resolve, self._host, port)
+            resolve = partial(socket.getaddrinfo, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = call_within(_RESOLVE_SECONDS, resolve, self.host, port)[0]
             listener = socket.socket(family, kind, protocol)
         except OSError as error:
-            raise AddressInUseError(f"cannot resolve {self._host!r}: {error.strerror or 'no answer'}") from error
+            raise AddressInUseError(f"cannot resolve {self.host!r}: {error.strerror or 'no answer'}") from error
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            raise AddressInUseError(f"cannot listen on {self._host}:{port}: {error.strerror}") from error
+            raise AddressInUseError(f"cannot listen on {self.host}:{port}: {error.strerror}") from error
         return listener
 
     def _configure(self) -> uvicorn.Config:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-        router = self._make_router()
-        app.include_router(router, prefix=self._mount_path)
+        router = self.make_router()
+        app.include_router(router, prefix=self.mount_path)
         app.include_router(router)
         app.add_exception_handler(HTTPException, _answer_in_our_shape)  # type: ignore[arg-type] # Starlette's own hint
         return uvicorn.Config(
@@ -161,7 +147,7 @@ class ManagementServer:
 
     def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
         async def serve() -> None:
-            asyncio.get_running_loop().call_soon(self._on_loop)
+            asyncio.get_running_loop().call_soon(self.on_loop)
             connections = cast("set[BoundedConnection]", server.server_state.connections)
             sweeping = asyncio.create_task(close_overdue_connections(connections))
             try:
@@ -173,10 +159,6 @@ class ManagementServer:
             asyncio.run(serve())
         finally:
             listener.close()
-
-
-def _resolve(host: str, port: int) -> tuple[int, int, int, str, Any]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
 
 def _claim_for_workers(address: str) -> socket.socket | None:

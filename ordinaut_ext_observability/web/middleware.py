@@ -15,17 +15,17 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ordinaut_ext_observability.correlation.context import NO_WORK, request_ids, work_ids
-from ordinaut_ext_observability.web.exchange import MiddlewareContext
-from ordinaut_ext_observability.web.http_exchange import HttpExchange
+from ordinaut_ext_observability.web.exchange import HttpExchange
+from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.websocket_exchange import WebSocketExchange
 
 
 class ObservabilityMiddleware:
     """Wraps the host's whole middleware stack."""
 
-    def __init__(self, app: ASGIApp, context: MiddlewareContext, on_first_request: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, recorder: RequestRecorder, on_first_request: Callable[[], None]) -> None:
         self.app = app  # under this name other instrumentation looks for the next layer
-        self._context = context
+        self._recorder = recorder
         self._on_first_request: Callable[[], None] | None = on_first_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,15 +33,15 @@ class ObservabilityMiddleware:
         try:
             kind = scope["type"]
             if kind == "http":
-                exchange = HttpExchange(self._context, scope, receive, send)
-                self._context.recorder.in_progress.add(exchange)
+                exchange = HttpExchange(self._recorder, scope, receive, send)
+                self._recorder.in_progress.add(exchange)
             elif kind == "websocket":
-                exchange = WebSocketExchange(self._context, scope, receive, send)
+                exchange = WebSocketExchange(self._recorder, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:
                 start, self._on_first_request = self._on_first_request, None
                 start()
         except Exception:  # noqa: BLE001 - see the module's docstring
-            self._context.count_error()
+            self._recorder.count_error()
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -66,4 +66,4 @@ class ObservabilityMiddleware:
         try:
             method(*arguments)
         except Exception:  # noqa: BLE001 - see the module's docstring
-            self._context.count_error()
+            self._recorder.count_error()

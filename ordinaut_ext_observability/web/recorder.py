@@ -10,23 +10,22 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
 from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.settings.parts import HttpSettings
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.route_templates import UNMATCHED, plugin_of
+from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.http_exchange import HttpExchange
+    from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
 
@@ -47,29 +46,25 @@ class RequestSeries:
         self._plugin_requests = metrics.plugin_requests.labels(plugin, status_code) if plugin else None
         self._plugin_seconds = metrics.plugin_request_seconds.labels(plugin) if plugin else None
 
-    def add(self, exchange: HttpExchange) -> None:
+    def add(self, exchange: HttpExchange, ended_at: float) -> None:
         """Count one request and its time."""
         self._requests.value += 1
         self._response_bytes.value += exchange.response_bytes
         self._request_bytes.value += exchange.request_bytes
         if self._plugin_requests is not None:
             self._plugin_requests.value += 1
-        if exchange.rare is not None and exchange.rare.stream_endpoint is not None:
-            return
         seconds = exchange.seconds
         child = self._seconds
-        child.counts[bisect_left(self._bounds, seconds)] += 1
-        child.sum += seconds
-        if self._plugin_seconds is not None:
-            self._plugin_seconds.observe(seconds)
+        if exchange.stream_endpoint is None:
+            child.counts[bisect_left(self._bounds, seconds)] += 1
+            child.sum += seconds
+            if self._plugin_seconds is not None:
+                self._plugin_seconds.observe(seconds)
+        if exchange.ids[3]:  # its trace is recorded somewhere
+            child.exemplify(Exemplar(exchange.ids[1], seconds, round(ended_at, 3)))
 
-    def exemplify(self, exchange: HttpExchange, ended_at: float) -> None:
-        """Let the request stand for its bucket: its trace is recorded somewhere."""
-        self._seconds.exemplify(Exemplar(exchange.ids[1], exchange.seconds, round(ended_at, 3)))
 
-
-@dataclass(frozen=True, slots=True)
-class EndpointRecord:
+class _Record(NamedTuple):
     """How the requests of a method, endpoint and status code are recorded."""
 
     endpoint: str
@@ -86,42 +81,44 @@ class RequestRecorder:
         metrics: Metrics,
         access_log: AccessLog,
         id_reader: RequestIdReader,
+        endpoints: EndpointResolver,
         settings: HttpSettings,
         *,
         quiet_endpoints: tuple[str, ...],
         is_own: Callable[[str], bool],
     ) -> None:
         """`quiet_endpoints` holds shell patterns such as `/health/*`; `is_own` tells our endpoints from the host's."""
+        self.metrics = metrics
+        self.access_log = access_log
+        self.id_reader = id_reader
+        self.endpoints = endpoints
+        self.settings = settings
         self.in_progress: set[HttpExchange] = set()
         self.waiting: deque[HttpExchange] = deque()
-        self.wake = access_log.wake
-        self._metrics = metrics
-        self._access_log = access_log
-        self._id_reader = id_reader
-        self._settings = settings
         self._quiet_endpoints = quiet_endpoints
         self._is_own = is_own
-        # By the endpoint, and by the identity of the route that the router left in the scope, which is kept beside it
-        # so that no other object gets its id.
-        self._records: dict[tuple[int | str, str, int], tuple[EndpointRecord, object]] = {}
+        # By the endpoint, and by the identity of the route that the router left in the scope.
+        self._records: dict[tuple[int | str, str, int], tuple[_Record, object]] = {}
         self._recording = threading.Lock()
-        self._overhead = metrics.overhead_seconds.labels("recorder")
         metrics.registry.refresh_with(_while_alive(self.refresh))
-        access_log.before_writing(_while_alive(self.record_waiting))
+        access_log.writer.before_writing.append(_while_alive(self.record_waiting))
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
-        if not self._recording.acquire(blocking=False):
-            return
-        try:
-            self._record_waiting()
-        finally:
-            self._recording.release()
+        if self._recording.acquire(blocking=False):
+            try:
+                self._record_waiting()
+            finally:
+                self._recording.release()
+
+    def count_error(self) -> None:
+        """Count a failure of ours on a request's way, where it is kept from the host."""
+        self.metrics.count_internal_error("middleware")
 
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
         self.record_waiting()
-        if self._settings.enabled:
+        if self.settings.enabled:
             self._count_in_progress()
 
     def _record_waiting(self) -> None:
@@ -134,31 +131,28 @@ class RequestRecorder:
             try:
                 self._record(exchange, wall_offset)
             except Exception:  # noqa: BLE001 - telemetry never breaks the host
-                self._metrics.count_internal_error("recorder")
-        self._overhead.inc(thread_cpu_seconds() - started)
+                self.metrics.count_internal_error("recorder")
+        self.metrics.overhead_seconds.labels("recorder").inc(thread_cpu_seconds() - started)
 
     def _record(self, exchange: HttpExchange, wall_offset: float) -> None:
         status = exchange.outcome()
         record = self._find_record(exchange, status)
-        series = record.series
-        if series is not None:
-            series.add(exchange)
-        seconds, ids = exchange.seconds, exchange.ids
+        seconds = exchange.seconds
         ended_at = wall_offset + exchange.started + seconds
-        if self._access_log.enabled:
-            level = self._access_log.level(status, seconds, quiet=record.quiet)
+        if record.series is not None:
+            record.series.add(exchange, ended_at)
+        if self.access_log.enabled:
+            level = self.access_log.level(status, seconds, quiet=record.quiet)
             if level is not None:
                 details = self._details(exchange, record.endpoint)
-                self._access_log.emit(level, record.access_layout, ended_at, seconds, ids, details)
-        if ids[3] and series is not None:
-            series.exemplify(exchange, ended_at)
-        if exchange.rare is not None and exchange.rare.stream_endpoint is not None:
-            endpoint = exchange.rare.stream_endpoint
-            self._metrics.streams_open.labels(endpoint).dec()
-            self._metrics.stream_seconds.labels(endpoint).observe(seconds)
-            self._metrics.stream_messages.labels(endpoint).inc(exchange.rare.stream_messages)
+                self.access_log.emit(level, record.access_layout, ended_at, seconds, exchange.ids, details)
+        stream = exchange.stream_endpoint
+        if stream is not None:
+            self.metrics.streams_open.labels(stream).dec()
+            self.metrics.stream_seconds.labels(stream).observe(seconds)
+            self.metrics.stream_messages.labels(stream).inc(exchange.stream_messages)
 
-    def _find_record(self, exchange: HttpExchange, status: int) -> EndpointRecord:
+    def _find_record(self, exchange: HttpExchange, status: int) -> _Record:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
         scope = exchange.scope
         route = scope.get("route")
@@ -166,64 +160,53 @@ class RequestRecorder:
             route = scope["fastapi"]["effective_route_context"]
         by_route = (id(route), scope["method"], status)
         known = route is not None and "app_root_path" not in scope  # and no mount was entered
-        if known:
-            found = self._records.get(by_route)
-            if found is not None:
-                return found[0]
-        method, endpoint = exchange.known_method(), exchange.endpoint()
-        found = self._records.get((endpoint, method, status))
-        record = found[0] if found is not None else self._make_record(method, endpoint, status)
-        if len(self._records) >= _MAX_REMEMBERED:
-            self._records.clear()
-        self._records[endpoint, method, status] = (record, None)
-        if known:
-            self._records[by_route] = (record, route)
-        return record
+        found = self._records.get(by_route) if known else None
+        if found is None:
+            method, endpoint = exchange.known_method(), exchange.endpoint()
+            if len(self._records) >= _MAX_REMEMBERED:
+                self._records.clear()
+            found = self._records.get((endpoint, method, status)) or (self._make_record(method, endpoint, status), None)
+            self._records[endpoint, method, status] = found
+            if known:  # the route is kept, so that no other object gets its id
+                self._records[by_route] = (found[0], route)
+        return found[0]
 
     def _count_in_progress(self) -> None:
         """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
-        gauge = self._metrics.http_in_progress
-        counted = {"GET": 0, **dict.fromkeys((child.label_values[0] for child in gauge.children()), 0)}
-        for exchange in list(self.in_progress):
-            streams = exchange.rare is not None and exchange.rare.stream_endpoint is not None
-            if not streams and not self._is_own(exchange.endpoint()):
-                method = exchange.known_method()
-                counted[method] = counted.get(method, 0) + 1
-        for method, number in counted.items():
-            gauge.labels(method).set(number)
+        gauge = self.metrics.http_in_progress
+        counted = Counter(
+            exchange.known_method()
+            for exchange in list(self.in_progress)
+            if exchange.stream_endpoint is None and not self._is_own(exchange.endpoint())
+        )
+        for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
+            gauge.labels(method).set(counted[method])
 
     def _details(self, exchange: HttpExchange, endpoint: str) -> str:
         """The fields after the duration."""
-        request_bytes = f',"request_bytes":{exchange.request_bytes}' if exchange.request_bytes else ""
-        details = f'{request_bytes},"response_bytes":{exchange.response_bytes}'
+        details = f',"request_bytes":{exchange.request_bytes}' if exchange.request_bytes else ""
+        details = f'{details},"response_bytes":{exchange.response_bytes}'
         if endpoint is UNMATCHED:
             details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
-        if self._id_reader.distrusts:
-            parent_id = self._id_reader.parent_id(exchange.scope)
+        if self.id_reader.distrusts:
+            parent_id = self.id_reader.parent_id(exchange.scope)
             if parent_id is not None:
                 details = f'{details},"parent_request_id":"{parent_id}"'
-        if exchange.rare is not None and exchange.rare.exception_type:
-            details = f'{details},"exception_type":{json_text(exchange.rare.exception_type)}'
+        if exchange.exception_type:
+            details = f'{details},"exception_type":{json_text(exchange.exception_type)}'
         return details
 
-    def _make_record(self, method: str, endpoint: str, status_code: int) -> EndpointRecord:
-        settings = self._settings
+    def _make_record(self, method: str, endpoint: str, status_code: int) -> _Record:
+        settings = self.settings
         excluded = not settings.include_own_endpoints and self._is_own(endpoint)
-        excluded = excluded or _matches(endpoint, settings.exclude_endpoints)
+        excluded = excluded or any(fnmatchcase(endpoint, pattern) for pattern in settings.exclude_endpoints)
         measured = settings.enabled and not excluded
-        return EndpointRecord(
-            endpoint=endpoint,
-            series=RequestSeries(self._metrics, method, endpoint, str(status_code)) if measured else None,
-            quiet=excluded or _matches(endpoint, self._quiet_endpoints),
-            access_layout=self._access_log.layout(method, endpoint, status_code),
-        )
+        series = RequestSeries(self.metrics, method, endpoint, str(status_code)) if measured else None
+        quiet = excluded or any(fnmatchcase(endpoint, pattern) for pattern in self._quiet_endpoints)
+        return _Record(endpoint, series, quiet, self.access_log.layout(method, endpoint, status_code))
 
 
 def _while_alive(method: Callable[[], None]) -> Callable[[], None]:
     """The method, as a function that does not keep its object: threads hold it, and the object leads to the host."""
     held = weakref.WeakMethod(method)
     return lambda: (alive := held()) and alive()
-
-
-def _matches(endpoint: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(endpoint, pattern) for pattern in patterns)

@@ -8,8 +8,8 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, parse_traceparent, random_ids
 from ordinaut_ext_observability.logs import event_types as events
-from ordinaut_ext_observability.metrics.definitions import Metrics
-from ordinaut_ext_observability.web.addresses import AddressList
+from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.web.access import AddressList
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -74,21 +74,14 @@ class RequestIdReader:
                 trace_id, _, sampled = caller
         offered = named.get(b"x-request-id") or named.get(b"x-correlation-id")
         if offered is not None:
-            reason = self._objection(offered, scope)
-            if reason is None:
-                correlation_id = offered.decode("ascii")
-            else:
-                self._tell_rejected(reason, len(offered))
+            reason = "untrusted_address"
+            if match_client_id(offered) is None:
+                reason = "too_long" if len(offered) > MAX_ID_LENGTH else "characters"
+            elif self._trusted.holds(scope.get("client")):
+                return (offered.decode("ascii"), trace_id, span_id, sampled)
+            self._metrics.request_ids_rejected.labels(reason).inc()
+            now = monotonic_seconds()
+            if reason != "untrusted_address" and now >= self._warning_due_at:
+                self._warning_due_at = now + _WARNING_SECONDS
+                self._event(events.REQUEST_ID_REJECTED, reason=reason, length=len(offered))
         return (correlation_id, trace_id, span_id, sampled)
-
-    def _objection(self, offered: bytes, scope: Scope) -> str | None:
-        if match_client_id(offered) is None:
-            return "too_long" if len(offered) > MAX_ID_LENGTH else "characters"
-        return None if self._trusted.holds(scope.get("client")) else "untrusted_address"
-
-    def _tell_rejected(self, reason: str, length: int) -> None:
-        self._metrics.request_ids_rejected.labels(reason).inc()
-        now = monotonic_seconds()
-        if reason != "untrusted_address" and now >= self._warning_due_at:
-            self._warning_due_at = now + _WARNING_SECONDS
-            self._event(events.REQUEST_ID_REJECTED, reason=reason, length=length)

@@ -8,11 +8,11 @@ the cost of a request does not grow with the number of routes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from starlette.routing import BaseRoute, Host, Match, Mount
+from starlette.routing import Host, Match, Mount
 from starlette.types import Scope
 
 UNMATCHED = "<unmatched>"  # of requests that no route answered: unknown paths, or turned away before the router
@@ -70,7 +70,7 @@ class EndpointResolver:
         asked = {name: scope[name] for name in scope.keys() - _LEFT_BY_ROUTERS}
         asked |= {"path": path, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         for _ in range(_MAX_DEPTH):
-            template = _match(_routes_of(self._app), asked, scope.get("endpoint"), _MAX_DEPTH)
+            template = _match(self._app, asked, scope.get("endpoint"), _MAX_DEPTH)
             if template is not None:
                 return template
             # Where this application is itself mounted in another, the path to it comes first.
@@ -89,19 +89,20 @@ def plugin_of(template: str) -> str | None:
     return match[1] if match else None
 
 
-def _match(routes: Iterable[Any], scope: Mapping[str, Any], endpoint: object, depth: int) -> str | None:
-    """The template of the first of these routes that takes the request; one with another method where none does.
+def _match(app: Any, scope: Mapping[str, Any], endpoint: object, depth: int) -> str | None:
+    """The template of the application's first route that takes the request; one with another method where none does.
 
     With an endpoint (a function, or a mounted application), of those that lead to it.
     """
     of_other_method = None
-    for route, mount in _single_routes(routes):
+    for route in _routes_of(app):
         match, child_scope = route.matches(scope)
         if match is Match.NONE:
             continue
         leads_there = endpoint is None or child_scope.get("endpoint", endpoint) is endpoint
-        if mount is not None:
-            rest = _match(_routes_of(mount), {**scope, **child_scope}, endpoint, depth - 1) if depth else None
+        mount = getattr(route, "starlette_route", None) or route
+        if isinstance(mount, (Mount, Host)):
+            rest = _match(mount, {**scope, **child_scope}, endpoint, depth - 1) if depth else None
             if rest or leads_there:
                 return f"{getattr(mount, 'path', '')}{rest or REST_OF_PATH}"
         elif leads_there:
@@ -112,17 +113,11 @@ def _match(routes: Iterable[Any], scope: Mapping[str, Any], endpoint: object, de
     return of_other_method
 
 
-def _single_routes(routes: Iterable[Any]) -> Iterator[tuple[Any, Mount | Host | None]]:
-    """Routes, those of included routers (FastAPI 0.137 and later) one by one; and what each mounts."""
-    for included in routes:
+def _routes_of(app: Any) -> Iterator[Any]:
+    """An application's routes, those of included routers (FastAPI 0.137 and later) one by one."""
+    for included in getattr(app, "routes", None) or ():
         contexts = getattr(included, "effective_route_contexts", None)
-        for route in contexts() if contexts is not None else (included,):
-            inner = getattr(route, "starlette_route", None) or route
-            yield route, inner if isinstance(inner, (Mount, Host)) else None
-
-
-def _routes_of(app: Any) -> Iterable[BaseRoute]:
-    return getattr(app, "routes", None) or ()
+        yield from contexts() if contexts is not None else (included,)
 
 
 def _template_of(route: Any) -> str | None:

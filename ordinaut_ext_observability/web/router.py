@@ -1,4 +1,4 @@
-"""All endpoints of all parts, and what is made of them: the routes and the index."""
+"""All endpoints of all parts, those about the extension itself, and what is made of them: the routes and the index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import health, metrics, status
+from ordinaut_ext_observability.web.endpoints import health, metrics
 from ordinaut_ext_observability.web.endpoints.base import (
     GET,
     READS,
@@ -29,26 +29,33 @@ async def _index(request: Request) -> Response:
     return json_response({**context.overview(request.scope), "endpoints": _describe_endpoints(context.access)})
 
 
-_INDEX = Endpoint("/", GET, "operator", READS, _index, "this page", {200: "The extension's state, and its endpoints."})
+async def _config(request: Request) -> Response:
+    return json_response(context_of(request).config())
 
-ENDPOINTS = (*health.ENDPOINTS, *metrics.ENDPOINTS, _INDEX, *status.ENDPOINTS)
+
+_STATE = "The extension's state, and its endpoints."
+
+ENDPOINTS = (
+    *health.ENDPOINTS,
+    *metrics.ENDPOINTS,
+    Endpoint("/", GET, "operator", READS, _index, "the state of the extension, and its endpoints", {200: _STATE}),
+    Endpoint("/config", GET, "operator", READS, _config, "settings in effect, secrets masked", {200: "The settings."}),
+)
 
 
 def build_router(context: EndpointContext, *, operator: bool) -> APIRouter:
     """All endpoints; without `operator` only the public and the scrape tier, for the management port."""
-    router = APIRouter(route_class=route_class(context), tags=["observability"])
+    router = APIRouter(tags=["observability"])
     for endpoint in ENDPOINTS:
         if operator or endpoint.tier != "operator":
-            add_endpoint(router, endpoint)
+            add_endpoint(router, context, endpoint)
     return router
 
 
 def root_metrics_route(context: EndpointContext, path: str) -> APIRoute:
-    """A route to `/metrics` for the host's root, with its access check."""
-    options = route_options(metrics.METRICS)
-    return route_class(context)(
-        path, metrics.METRICS.handler, methods=["GET", "HEAD"], include_in_schema=False, **options
-    )
+    """A route to `/metrics` for the host's root."""
+    make_route, options = route_class(context, metrics.METRICS), route_options(metrics.METRICS)
+    return make_route(path, metrics.METRICS.handler, methods=["GET", "HEAD"], include_in_schema=False, **options)
 
 
 def _describe_endpoints(access: AccessControl) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.demo.servers import RedisServer
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
 from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from ordinaut_ext_observability.relay.store import RelayStore

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster import base, redis, sqlite, sqlite_file
+from ordinaut_ext_observability.background import fork
+from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.cluster.sqlite import SqliteCluster
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 from tests.clock import ManualClock
 
 SHORT_SECONDS = 0.05
@@ -264,7 +264,7 @@ class TestFile:
         tmp_path.chmod(0o700)
         other, cluster = self.make(tmp_path / "cluster.sqlite"), self.make(tmp_path / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
-        with other._file.transaction(write=True):
+        with other.transaction(write=True):
             with pytest.raises(ClusterUnavailableError, match="locked"):
                 cluster.write([Put("states", 1, b"2")])
             assert cluster.get("states") == Document(1, b"1")
@@ -299,14 +299,14 @@ class TestFile:
         self, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It need not wait for another process; where SQLite itself takes long, the child may not use it."""
-        monkeypatch.setattr(sqlite_file, "_FORK_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
-        monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 60)
+        monkeypatch.setattr(fork, "_WAIT_SECONDS", 0.2 if state == "is in the middle" else 60)
+        monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 60)
         cluster = self.make(tmp_path / "store" / "cluster.sqlite")
         cluster.write([Put("states", 0, b"1")])
         entered, leave = threading.Event(), threading.Event()
 
         def be_in_the_middle() -> None:
-            with cluster._file.transaction(write=True):
+            with cluster.transaction(write=True):
                 entered.set()
                 leave.wait(60)
 
@@ -315,7 +315,7 @@ class TestFile:
             cluster.write([Put("states", 1, b"2")])
 
         holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, cluster._file.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
+            [sys.executable, "-c", HOLDER, cluster.path, "BEGIN" + " IMMEDIATE" * state.startswith("waits")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

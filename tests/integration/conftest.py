@@ -17,7 +17,7 @@ import pytest
 from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
@@ -89,8 +89,7 @@ class ServingProcess:
 
     @property
     def leads(self) -> bool:
-        thread = self.collectors.thread
-        return thread is not None and thread.states.leads
+        return self.collectors.states is not None and self.collectors.states.leads
 
     def states(self) -> dict[str, str]:
         """The result that each check gives now."""

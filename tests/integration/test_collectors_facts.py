@@ -14,10 +14,11 @@ import pytest
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
-from ordinaut_ext_observability.collectors.connection import Database, instant
+from ordinaut_ext_observability.collectors.connection import Database, instant, undone_alone
 from ordinaut_ext_observability.collectors.queries import query
 from ordinaut_ext_observability.collectors.queue import read_queue
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.collectors.reader import CHECKPOINT
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import collect, make_collector
 
@@ -104,7 +105,7 @@ def test_the_queue(database_url):
         facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.claimable_is_estimate, facts.in_progress) == (8, False, 4)
         assert (facts.expired_owner_alive, facts.expired_owner_dead) == (1, 2)
-        assert facts.claimable_by_priority == {2: 6, 9: 2}
+        assert facts.claimable_by_priority == {"2": 6, "9": 2}
         assert facts.oldest_claimable_age_seconds == pytest.approx(300.0, abs=5.0)
         depth = host.values("orchestrator_due_work_queue_depth")
         assert depth["all",] == 8
@@ -325,7 +326,7 @@ def test_nothing_can_be_written_and_every_wait_is_bounded(database_url):
             ):
                 assert await transaction.connection.fetchval("SELECT current_setting($1)", name) == value
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-                async with transaction.savepoint():
+                async with undone_alone(transaction.connection):
                     await transaction.connection.execute("DELETE FROM due_work")
         await database.close()
 
@@ -405,7 +406,7 @@ def test_a_checkpoint_is_small(database_url):
             task,
         )
         await collect(host.collector)
-        state = host.collector._reader.dump()
+        state = CHECKPOINT.dump_json(host.collector._reader.counting)
         assert len(state) < 300_000
         assert orjson.loads(state)
 

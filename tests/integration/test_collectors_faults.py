@@ -15,15 +15,21 @@ from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.collectors import collector as collector_module
+from ordinaut_ext_observability.collectors import connection as connection_module
 from ordinaut_ext_observability.collectors.collector import reading_pause
-from ordinaut_ext_observability.collectors.connection import QueryLimits
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs.event_types import COLLECTOR_PROBLEM
 from tests.clock import ManualClock
 from tests.collectors import collect, make_collector
 
-QUICK = QueryLimits(connect=0.5, statement=0.3, lock=0.1, idle=5.0)
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Short waits."""
+    monkeypatch.setattr(connection_module, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(connection_module, "_STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "_LOCK_SECONDS", 0.1)
 
 
 class Collector:
@@ -34,7 +40,6 @@ class Collector:
         self.collector = make_collector(
             url,
             event=lambda event, **fields: self.events.append((event, fields)),
-            limits=QUICK,
             **options,
         )
         self.state, self.states = self.collector.states.of, self.collector.states

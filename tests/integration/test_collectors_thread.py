@@ -6,42 +6,51 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.db.insights import report
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.health.monitor import HealthMonitor
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collectors import CollectorThread
-from ordinaut_ext_observability.settings.parts import CollectorSettings
+from ordinaut_ext_observability.runtime.collectors import Collectors
+from ordinaut_ext_observability.settings.parts import CollectorSettings, RelaySettings
 from tests.conftest import eventually
 
 _BEFORE_THE_START = """
 import sys
 from types import SimpleNamespace
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.runtime.collectors import CollectorThread
-from ordinaut_ext_observability.settings.parts import CollectorSettings
+from ordinaut_ext_observability.runtime.collectors import Collectors
+from ordinaut_ext_observability.settings.parts import CollectorSettings, RelaySettings
 
 checks = {}
 metrics = Metrics(Registry())
-collecting = CollectorThread(
-    CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", metrics, metrics.registry,
-    SystemClock(), event=print, open_stores=None,
+settings = SimpleNamespace(
+    collectors=CollectorSettings(database_url="postgresql://orchestrator@127.0.0.1:1/x"),
+    relay=RelaySettings(redis_url="redis://127.0.0.1:1/0"),
 )
-collecting.register_checks(
-    SimpleNamespace(register_check=lambda name, check, required: checks.update({name: check})), required=True
-)
-assert {check().message for check in checks.values()} == {"not read yet"}, checks
-assert collecting.shared_families
-assert collecting.note() == "PostgreSQL, Redis; not connected yet"
+monitor = SimpleNamespace(register_check=lambda name, check, required: checks.update({name: (check, required)}))
+relay = SimpleNamespace(exchange=SimpleNamespace(shown_only=()))
+merged = SimpleNamespace(collected=metrics.registry, relay=relay, open_store=None, seconds_since_read=None)
+collecting = Collectors(settings, metrics, SystemClock(), monitor, merged, print)
+collecting.database_required = True
+collecting._thread.start = lambda: None
+collecting.start(serves=False)
+assert collecting.notes() == {"collectors": "off"} and not checks
+collecting.start(serves=True)
+assert {check().message for check, _ in checks.values()} == {"not read yet"}, checks
+assert [name for name, (_, required) in checks.items() if required] == ["database"]
+assert relay.exchange.shown_only
+assert collecting.notes() == {"collectors": "PostgreSQL, Redis; not connected yet"}
 assert {"orchestrator_redis_up", "orchestrator_oldest_due_work_age_seconds"} <= metrics.registry.names()
 assert not {"asyncpg", "redis"} & sys.modules.keys()
 """
@@ -70,17 +79,17 @@ def make():
     made, events = [], []
 
     def make(database_url, redis_url=None, open_stores=None):
-        settings = CollectorSettings(interval_seconds=1.0).model_copy(
-            update={"database_url": SecretStr(database_url) if database_url else None}  # whatever settings make of it
+        settings = SimpleNamespace(
+            collectors=CollectorSettings(interval_seconds=1.0, database_url=database_url),
+            relay=RelaySettings(redis_url=redis_url),
         )
-        collecting = CollectorThread(
+        collecting = Collectors(
             settings,
-            redis_url,
             Metrics(Registry()),
-            Registry(),
             SystemClock(),
-            event=lambda event, **fields: events.append((event, fields)),
-            open_stores=open_stores,
+            HealthMonitor(),
+            SimpleNamespace(collected=Registry(), relay=None, open_store=open_stores),
+            lambda event, **fields: events.append((event, fields)),
         )
         made.append(collecting)
         collecting.events = events
@@ -88,7 +97,7 @@ def make():
 
     yield make
     for collecting in made:
-        collecting.stop()
+        collecting.stop(monotonic_seconds() + STOP_SECONDS)
 
 
 def has_read(collecting):
@@ -102,10 +111,12 @@ def test_before_the_start_no_driver_is_loaded():
 def test_stopped_and_started_again_it_reads(make, database_url, redis_url):
     collecting = make(database_url, redis_url)
     for _ in range(2):
-        collecting.start()
+        collecting.start(serves=True)
         assert eventually(lambda: has_read(collecting) and collecting.states.of("redis").facts is not None)
-        assert collecting.note() == "PostgreSQL, Redis; this process reads for all; leadership: advisory lock"
-        collecting.stop()
+        assert collecting.notes() == {
+            "collectors": "PostgreSQL, Redis; this process reads for all; leadership: advisory lock"
+        }
+        collecting.stop(monotonic_seconds() + STOP_SECONDS)
 
 
 def test_the_stores_are_closed_with_the_thread(make, database_url):
@@ -116,15 +127,15 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
         return stores[-1]
 
     collecting = make(database_url, open_stores=open_stores)
-    collecting.start()
+    collecting.start(serves=True)
     assert eventually(lambda: has_read(collecting))
-    collecting.stop()
+    collecting.stop(monotonic_seconds() + STOP_SECONDS)
     assert [store.closed for store in stores] == [1]
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):
     collecting = make(database_url, redis_url)
-    collecting.start()
+    collecting.start(serves=True)
     assert eventually(lambda: has_read(collecting) and collecting.states.of("redis").facts is not None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -132,12 +143,12 @@ def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_ur
     if child == 0:
         try:
             good = not any(collecting.states.of(name).facts for name in ("database", "redis"))
-            collecting.start()
+            collecting.start(serves=True)
             good = good and eventually(
                 lambda: all(collecting.states.of(name).facts is not None for name in ("database", "redis"))
             )
             good = good and not collecting.states.leads
-            collecting.stop()
+            collecting.stop(monotonic_seconds() + STOP_SECONDS)
         except BaseException:
             good = False
         os._exit(0 if good else 1)
@@ -149,8 +160,8 @@ def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_ur
 
 
 def test_an_url_of_redis_that_cannot_be_read_is_a_problem_of_redis_alone(make, database_url):
-    collecting = make(database_url, "redis://127.0.0.1:a-port/0")
-    collecting.start()
+    collecting = make(database_url, "redis://127.0.0.1:1/0?socket_timeout=soon")
+    collecting.start(serves=True)
     assert eventually(lambda: collecting.states.of("redis").problem is Problem.REFUSED)
     assert eventually(lambda: has_read(collecting))
     told = [fields for event, fields in collecting.events if event.name == "collector_problem"]
@@ -163,7 +174,7 @@ def test_parts_of_the_insights_that_failed_are_told(make, database_url, monkeypa
 
     monkeypatch.setitem(report.MEASURED, "locks", denied)
     collecting = make(database_url)
-    collecting.start()
+    collecting.start(serves=True)
     assert eventually(lambda: any(fields.get("part") == "locks" for *_, fields in collecting.events))
     (told,) = [fields for *_, fields in collecting.events if "part" in fields]
     assert (told["collector"], told["reason"]) == ("insights", "no_permission")

@@ -214,13 +214,13 @@ def test_a_server_that_hangs_leaves_time_for_the_next(database_url: str, silent_
 
 
 def test_a_command_ends_although_the_server_stops_answering(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ordinaut_ext_observability.cli import db
+    from ordinaut_ext_observability.db.insights import report
 
-    async def sleep(connection: asyncpg.Connection[asyncpg.Record], _: int) -> None:
+    async def sleep(connection: asyncpg.Connection[asyncpg.Record], top: int) -> None:
         await connection.execute("SET LOCAL statement_timeout = 0")  # as if nobody there counted the time
         await connection.execute("SELECT pg_sleep(60)")
 
-    monkeypatch.setattr(db, "read_report", sleep)
+    monkeypatch.setattr(report, "read_report", sleep)
     begun = time.monotonic()
     status, said = command(database_url, timeout_seconds=0.5)
     assert status == 2

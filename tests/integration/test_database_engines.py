@@ -256,7 +256,7 @@ def test_nothing_is_imported_for_a_host_without_sqlalchemy() -> None:
         "import sys\n"
         "from ordinaut_ext_observability.db.definitions import DatabaseMetrics\n"
         "from ordinaut_ext_observability.db.engine_events import instrument_engines\n"
-        "from ordinaut_ext_observability.metrics.definitions import Metrics\n"
+        "from ordinaut_ext_observability.metrics.declarations import Metrics\n"
         "from ordinaut_ext_observability.metrics.registry import Registry\n"
         "assert instrument_engines(DatabaseMetrics(Metrics(Registry()))) is None\n"
         "assert not {'sqlalchemy', 'asyncpg'} & set(sys.modules)\n"

@@ -17,7 +17,7 @@ from ordinaut_ext_observability.db.insights.queries import read_row, read_rows
 from ordinaut_ext_observability.db.insights.report import Report, read_parts
 from ordinaut_ext_observability.db.insights.queries import read_only_session
 from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Longest, Transaction, read_connections
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SECRET = "hunter2secret"

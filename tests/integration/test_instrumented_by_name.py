@@ -19,7 +19,7 @@ def test_a_connection_and_a_pool_count_into_the_process(clean_process: Any, data
             return [first, await pool.fetchval("SELECT count(*) FROM task")]
 
     assert asyncio.run(use()) == [0, 0]
-    registry = observability.current_runtime().registry
+    registry = observability.current_runtime().metrics.registry
     text = "".join(registry.pieces(openmetrics=False))
     assert 'orchestrator_database_query_duration_seconds_count{operation="select",table="task"} 2.0' in text
     assert 'orchestrator_database_pool_wait_seconds_count{pool="reports"} 1.0' in text

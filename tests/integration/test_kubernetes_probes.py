@@ -630,7 +630,7 @@ def test_parallel_refreshes_share_one_run(probed: Probed, eventually: Any) -> No
         answers = [threads.submit(shown, served, "database", "?refresh=true") for _ in range(20)]
         assert eventually(lambda: len(runs) == 2)
         # All twenty are being served before the run may end.
-        assert eventually(lambda: len(served.face._middleware_context.recorder.in_progress) == 20)
+        assert eventually(lambda: len(served.face._recorder.in_progress) == 20)
         served.on_loop(asyncio.sleep(0.05))
         gate.set()
         assert [answer.result(10)["status"] for answer in answers] == ["healthy"] * 20

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind
-from ordinaut_ext_observability.cli.doctor.merging import merging
+from ordinaut_ext_observability.cli.doctor.environment import merging
 from ordinaut_ext_observability.settings.load import load_settings
 
 APPLICATION = """

@@ -10,11 +10,11 @@ import asyncpg
 import orjson
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
 from tests.collectors import collect, make_collector
 from ordinaut_ext_observability.collectors.reader import LEADERS
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 AGENT = uuid.UUID(int=1)
@@ -195,7 +195,7 @@ def test_priorities_and_kinds_may_be_anything(database_url):
         await host.read()
         facts = host.collector.states.of("queue").facts
         assert (facts.claimable, facts.in_progress) == (4, 4)
-        assert facts.claimable_by_priority == {-1: 1, 2**31 - 1: 1}
+        assert facts.claimable_by_priority == {"-1": 1, str(2**31 - 1): 1}
 
 
 def test_no_time_of_a_worker_hides_the_others(database_url):

@@ -99,7 +99,8 @@ def test_outdated_generated_file_is_named(tmp_path: Path) -> None:
     from ordinaut_ext_observability.assets.files import write
 
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "settings.md").write_bytes((REPOSITORY / "docs" / "settings.md").read_bytes())
+    for page in ("settings.md", "endpoints.md"):
+        (tmp_path / "docs" / page).write_bytes((REPOSITORY / "docs" / page).read_bytes())
     write(tmp_path)
     assert run_generate(tmp_path).returncode == 0
     (tmp_path / "extension.yaml").write_text("id: another\n")

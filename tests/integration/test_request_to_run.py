@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,10 @@ WORKER = """
 import sys, time
 from observability.logging import worker_logger
 from observability.metrics import orchestrator_metrics
+from ordinaut_ext_observability.runtime.current import current_runtime
 orchestrator_metrics.record_worker_heartbeat("w1")
-time.sleep(float(sys.argv[2]))
+if sys.argv[2] == "settled":
+    assert current_runtime().merged.relay.state.settled.wait(20)
 print("ready", flush=True)
 with open(sys.argv[1]) as instructions:
     while True:
@@ -41,6 +42,8 @@ with open(sys.argv[1]) as instructions:
             started = time.perf_counter()
             worker_logger.lease_acquired(worker_id="w1", task_id=rest, lease_duration_seconds=60)
             print("leased", time.perf_counter() - started, flush=True)
+        elif what == "settle":
+            assert current_runtime().merged.relay.state.settled.wait(20)
         elif what == "heartbeat":
             worker_logger.worker_heartbeat(worker_id="w1", queue_depth=0, active_leases=0)
         elif what == "log":
@@ -89,10 +92,10 @@ def transport(request: pytest.FixtureRequest, clean_process: pytest.MonkeyPatch)
 def start_worker(start_child: Any, tmp_path: Path, eventually: Any) -> Iterator[Callable[..., Worker]]:
     children: list[Any] = []
 
-    def run(environ: Mapping[str, str], wait: float = 0.4) -> Worker:
+    def run(environ: Mapping[str, str], begins: str = "settled") -> Worker:
         instructions = tmp_path / "instructions"
         instructions.touch()
-        child = start_child("-c", WORKER, str(instructions), str(wait), environ={"LOG_LEVEL": "DEBUG", **environ})
+        child = start_child("-c", WORKER, str(instructions), begins, environ={"LOG_LEVEL": "DEBUG", **environ})
         children.append(child)
         return Worker(child, instructions, eventually)
 
@@ -109,14 +112,12 @@ class Requests:
         runtime.start()
         assert runtime.merged.relay is not None
         assert eventually(lambda: runtime.merged.relay.exchange.store_name is not None)
-        self._eventually = eventually
 
     def queue(self, task_id: str, correlation_id: str, trace_id: str) -> None:
         token = request_ids.set((correlation_id, trace_id, "a" * 16, True))
         self.runtime.merged.note_queued(task_id)
         request_ids.reset(token)
-        assert self._eventually(lambda: not self.runtime.merged.relay.origins._outgoing)
-        time.sleep(0.05)  # taken from the queue is not yet answered by the store
+        assert self.runtime.merged.relay.read_total().result(10)  # comes after it in the relay's thread
 
 
 @pytest.fixture
@@ -165,6 +166,18 @@ def test_queued_twice_the_oldest_is_first(requests: Requests, transport: dict[st
     requests.queue("task-1", "second", TRACES[1])
     requests.queue("task-2", "other", TRACES[1])
     assert [ids(worker.lease(task))[0] for task in ("task-2", "task-1", "task-1")] == ["other", "first", "second"]
+
+
+def test_a_lease_while_the_driver_is_imported_costs_the_later_ones_nothing(
+    requests: Requests, transport: dict[str, str], start_worker: Any
+) -> None:
+    worker = start_worker(transport, begins="at once")
+    requests.queue("task-1", "too-early", TRACES[0])
+    worker.lease("task-1")
+    worker.tell("settle")
+    worker.log()
+    requests.queue("task-2", "in-time", TRACES[1])
+    assert ids(worker.lease("task-2"))[0] == "in-time"
 
 
 @pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
@@ -216,7 +229,7 @@ def test_without_the_store_a_lease_is_not_held_up(redis_server: Any, start_worke
 
 
 def test_with_no_store_at_all_lines_carry_the_work(start_worker: Any) -> None:
-    worker = start_worker({"REDIS_URL": "redis://127.0.0.1:1/0"}, wait=0.0)
+    worker = start_worker({"REDIS_URL": "redis://127.0.0.1:1/0"}, begins="at once")
     line = worker.lease("task-1")
     assert (line["task_id"], line["worker_id"]) == ("task-1", "w1")
     assert not line.get("correlation_id")

@@ -331,7 +331,7 @@ def test_any_event_is_parseable_and_whole(message: str, event_type: str, own: di
     """Its length, and values that cannot be compared, are other tests': tests/unit/logs/test_events.py."""
     lines, own = Lines(), made(own)
     with RequestContext("t", "a") if in_task else contextlib.nullcontext():
-        EventLog(lines, "app").emit(Event(event_type, "INFO", message, lambda: None), **own)  # type: ignore[arg-type]
+        EventLog(lines, "app").emit(Event(event_type, "INFO", message), **own)  # type: ignore[arg-type]
     (line,) = lines.lines
     assert not {"\n", "\r"} & set(line)
     assert line.encode()
@@ -347,7 +347,7 @@ def test_any_event_is_parseable_and_whole(message: str, event_type: str, own: di
 def test_short_events_keep_what_they_are_given(message: str, own: dict[str, Any]) -> None:
     lines = Lines()
     own = {name: value for name, value in own.items() if isinstance(value, (str, bool, int)) and len(str(value)) < 500}
-    EventLog(lines, "app").emit(Event("e", "INFO", message, lambda: None), **own)  # type: ignore[arg-type]
+    EventLog(lines, "app").emit(Event("e", "INFO", message), **own)  # type: ignore[arg-type]
     fields = json.loads(lines.lines[0])
     for name, value in own.items():
         if isinstance(value, str):
@@ -453,7 +453,7 @@ def test_contexts_are_restored_however_far_an_error_goes(
 def line_ids(formatter: JsonFormatter) -> tuple[Any, ...]:
     """The ids a line logged now has, by record and by event."""
     lines = Lines()
-    EventLog(lines, "app").emit(Event("e", "INFO", "m", lambda: None))  # type: ignore[arg-type]
+    EventLog(lines, "app").emit(Event("e", "INFO", "m"))  # type: ignore[arg-type]
     by_event = json.loads(lines.lines[0])
     by_record = json.loads(formatter.format(logging.makeLogRecord({"msg": "m"})))
     both = [(line.get("correlation_id"), line.get("trace_id"), line.get("task_id")) for line in (by_event, by_record)]
@@ -601,5 +601,5 @@ def test_whatever_is_given_as_an_id_may_stand_in_a_line(value: Any) -> None:
         assert json.dumps(context.correlation_id) == f'"{context.correlation_id}"'
         assert 1 <= len(context.correlation_id) <= 128
         lines = Lines()
-        EventLog(lines, "app").emit(Event("e", "INFO", "m", lambda: None))  # type: ignore[arg-type]
+        EventLog(lines, "app").emit(Event("e", "INFO", "m"))  # type: ignore[arg-type]
         assert json.loads(lines.lines[0])["correlation_id"] == context.correlation_id

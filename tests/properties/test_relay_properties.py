@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from starlette.responses import PlainTextResponse
 
-from ordinaut_ext_observability.web import scrape
+from ordinaut_ext_observability.web.endpoints import metrics
 
 METRICS = "/ext/observability/metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -337,7 +337,7 @@ def test_a_foreign_collector_that_hangs_hides_no_other(busy: Any, monkeypatch: p
             let_go.wait(30.0)
             return []
 
-    monkeypatch.setattr("ordinaut_ext_observability.web.scrape.FOREIGN_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("ordinaut_ext_observability.web.endpoints.metrics.FOREIGN_TIMEOUT_SECONDS", 0.2)
     hanging = Hanging()
     REGISTRY.register(hanging)  # type: ignore[arg-type]
     behind = Gauge("behind_the_hanging_one", "Theirs.")
@@ -378,7 +378,7 @@ def test_scrapes_that_wait_for_a_rendering_are_bounded(
     serve: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of clients that went away wait on: without a bound they would come up without end."""
-    monkeypatch.setattr(scrape, "MAX_WAITING", 2)
+    monkeypatch.setattr(metrics, "MAX_WAITING", 2)
     release = threading.Event()
 
     class Slow:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.settings.parts import AccessSettings
 from ordinaut_ext_observability.web.access import (

@@ -11,13 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ordinaut_ext_observability.web.endpoints.base import (
-    Endpoint,
-    add_endpoint,
-    check_operator,
-    check_scraper,
-    route_class,
-)
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, add_endpoint
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -42,22 +36,26 @@ def routes_of(face: Any) -> Iterator[APIRoute]:
         yield route
 
 
-def calls_of(route: APIRoute) -> list[Any]:
-    return [dependant.call for dependant in route.dependant.dependencies]
+def test_every_route_that_is_not_a_public_probe_asks_for_a_token(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
+    asked = [
+        (method, path)
+        for path in sorted({route.path for route in routes_of(served.face)})
+        for method in ("GET", "HEAD")
+    ]
+    told = {(method, path): served.client.request(method, f"{MOUNT}{path}").status_code for method, path in asked}
+    assert {path for (_, path), status in told.items() if status != 401} == PUBLIC
+    assert {status for (_, path), status in told.items() if path in PUBLIC} == {200}
 
 
-def test_every_route_that_is_not_a_public_probe_carries_a_check(set_up: Any) -> None:
-    face, _ = set_up(FastAPI(), OPERATOR_TOKEN=TOKEN)
-    unguarded = {route.path for route in routes_of(face) if {check_scraper, check_operator}.isdisjoint(calls_of(route))}
-    assert unguarded == PUBLIC
-
-
-def test_scrape_tier_is_metrics_and_health(set_up: Any) -> None:
-    face, _ = set_up(FastAPI())
-    assert {route.path for route in routes_of(face) if check_scraper in calls_of(route)} == {
-        "/metrics",
-        "/health",
+def test_scrape_tier_is_metrics_and_health(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
+    open_to_scrapers = {
+        path
+        for path in {route.path for route in routes_of(served.face)}
+        if served.get(f"{MOUNT}{path}", headers=bearer(SCRAPE_TOKEN)).status_code == 200
     }
+    assert open_to_scrapers == {"/metrics", "/health"} | PUBLIC
 
 
 @pytest.mark.parametrize("probe", sorted(PUBLIC))
@@ -219,9 +217,10 @@ def guarded(set_up: Any, serve_bare: Any) -> Any:
     """An application with endpoints of the operator tier to POST to: /change changes something, /ask does not."""
     app = FastAPI()
     face, log = set_up(app, OPERATOR_TOKEN=TOKEN)
-    router = APIRouter(route_class=route_class(face._endpoint_context))
+    router = APIRouter()
     for path, changes in (("/change", True), ("/ask", False)):
-        add_endpoint(router, Endpoint(path, ("POST",), "operator", changes, lambda: Response(), "", {}))
+        endpoint = Endpoint(path, ("POST",), "operator", changes, lambda: Response(), "", {})
+        add_endpoint(router, face._endpoint_context, endpoint)
     app.include_router(router)
     served = serve_bare(app)
     served.log = log

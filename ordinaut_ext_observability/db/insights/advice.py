@@ -14,7 +14,7 @@ from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, re
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
 from ordinaut_ext_observability.db.insights.queries import Connection, read_row
 from ordinaut_ext_observability.db.insights.views import Server, TableUsage, read_tables
-from ordinaut_ext_observability.postgresql.problems import concerns_statement
+from ordinaut_ext_observability.postgresql.connection import concerns_statement
 
 MIN_ROWS = 10_000
 """A table below this is read as a whole within a few milliseconds."""

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.postgresql.connection import FAILURES, connect
-from ordinaut_ext_observability.postgresql.problems import concerns_statement
-from ordinaut_ext_observability.postgresql.url import shown_target
+from ordinaut_ext_observability.postgresql.connection import FAILURES, concerns_statement, connect
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.sql import normalised
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -69,7 +68,7 @@ async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[C
     or the connection breaks.
     """
     try:
-        target = shown_target(url)
+        target = read_url(url).shown()
         connection = await connect(url, timeout_seconds=timeout_seconds, answer_seconds=timeout_seconds + 1.0)
     except FAILURES as error:
         unusable = f"{error}: expected postgresql://user:password@host:port/database"

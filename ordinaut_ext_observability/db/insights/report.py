@@ -14,7 +14,7 @@ from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
 from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
-from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 
 FULL_RATIO = 0.8
 """Connections in use, of those that are not reserved."""

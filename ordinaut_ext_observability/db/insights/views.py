@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from ordinaut_ext_observability.db.insights.queries import Connection, fetch, read_rows
-from ordinaut_ext_observability.metrics.declarations.database_server import MAX_STATEMENTS
+from ordinaut_ext_observability.metrics.declarations.database import MAX_STATEMENTS
 
 XID_LIMIT = 2**31 - 3_000_000
 """The age at which PostgreSQL 14 and newer assign no more transaction ids."""

@@ -16,63 +16,54 @@ class ExtensionMetrics(MetricSet):
     title = "The extension itself"
 
     label_overflow = counter(
-        "ordinaut_observability_label_overflow_total",
+        "ordinaut_observability_label_overflow_total{metric,label}",
         "New label values counted as __other__ because the label's budget was used up; an empty label means "
         "the metric's limit of series.",
-        ("metric", "label"),
         max_values=1000,
     )
     internal_errors = counter(
-        "ordinaut_observability_internal_errors_total",
+        "ordinaut_observability_internal_errors_total{component}",
         "Failures inside the observability extension, none of which reached the host.",
-        ("component",),
     )
     overhead_seconds = counter(
-        "ordinaut_observability_overhead_seconds_total",
+        "ordinaut_observability_overhead_seconds_total{component}",
         "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer.",
-        ("component",),
     )
     build_info = gauge(
-        "ordinaut_observability_build_info",
+        "ordinaut_observability_build_info{version,python_version,environment,host_version}",
         "Always 1; the labels say what runs.",
-        ("version", "python_version", "environment", "host_version"),
     )
     settings_problems = gauge(
         "ordinaut_observability_settings_problems",
         "Settings that could not be used and were replaced by their defaults.",
     )
     scrape_seconds = histogram(
-        "ordinaut_observability_scrape_duration_seconds",
+        "ordinaut_observability_scrape_duration_seconds{format}",
         "Time from the start of rendering a scrape to its last byte, pauses for other requests included.",
-        ("format",),
         buckets=SCRAPE,
     )
     scrape_bytes = gauge(
-        "ordinaut_observability_scrape_size_bytes", "Size of the previous scrape, before compression.", ("format",)
+        "ordinaut_observability_scrape_size_bytes{format}", "Size of the previous scrape, before compression."
     )
     scrape_series = gauge(
         "ordinaut_observability_series",
         "Label sets held in memory; a histogram's label set is rendered as several lines.",
     )
     metric_clashes = counter(
-        "ordinaut_observability_metric_clashes_total",
+        "ordinaut_observability_metric_clashes_total{metric}",
         "Metrics of prometheus_client's default registry left out of the scrape because their names are ours.",
-        ("metric",),
     )
     log_lines = counter(
-        "ordinaut_observability_log_lines_total",
+        "ordinaut_observability_log_lines_total{outcome}",
         "Log lines handed to the log writer, by what became of them: written or dropped.",
-        ("outcome",),
     )
     request_ids_rejected = counter(
-        "ordinaut_observability_request_ids_rejected_total",
+        "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",
-        ("reason",),
     )
     access_refused = counter(
-        "ordinaut_observability_access_refused_total",
+        "ordinaut_observability_access_refused_total{tier,reason}",
         "Requests to protected endpoints that were turned away.",
-        ("tier", "reason"),
     )
     relay_processes = gauge(
         "ordinaut_observability_relay_processes",
@@ -84,8 +75,7 @@ class ExtensionMetrics(MetricSet):
         "and where several API processes share the store, the merged counts stand still.",
     )
     relay_failures = counter(
-        "ordinaut_observability_relay_failures_total",
+        "ordinaut_observability_relay_failures_total{operation}",
         "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts "
         "that make no sense, not finite or below zero, and are left out.",
-        ("operation",),
     )

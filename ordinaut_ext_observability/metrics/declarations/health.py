@@ -16,28 +16,23 @@ class HealthMetrics(MetricSet):
     title = "Health and process"
 
     health_status = gauge(
-        "orchestrator_health_status",
+        "orchestrator_health_status{check}",
         "Status of each health check: 0 healthy, 1 degraded or unknown, 2 unhealthy or without a recent result.",
-        ("check",),
     )
     health_check_seconds = histogram(
-        "orchestrator_health_check_duration_seconds",
+        "orchestrator_health_check_duration_seconds{check}",
         "How long runs of health checks took, those that timed out included.",
-        ("check",),
         buckets=CHECK,
     )
     health_last_success = gauge(
-        "orchestrator_health_last_success_timestamp_seconds",
+        "orchestrator_health_last_success_timestamp_seconds{check}",
         "When a run of the health check last ended that was not unhealthy, in seconds since 1970.",
-        ("check",),
     )
     health_transitions = counter(
-        "orchestrator_health_transitions_total",
+        "orchestrator_health_transitions_total{check,status}",
         "Changes of a health check's status, by the status after it, `unknown` too; the first result counts.",
-        ("check", "status"),
     )
     event_loop_lag = gauge(
-        "orchestrator_process_event_loop_lag_seconds",
+        "orchestrator_process_event_loop_lag_seconds{process}",
         "How late the host's event loop last ran a timer; while it is blocked, for how long it has been.",
-        ("process",),
     )

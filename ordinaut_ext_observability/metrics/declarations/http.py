@@ -22,84 +22,67 @@ class HttpMetrics(MetricSet):
     title = "HTTP"
 
     http_requests = counter(
-        "orchestrator_http_requests_total",
+        "orchestrator_http_requests_total{method,endpoint,status_code}",
         "HTTP requests answered, by method, route template and status code; 499: the client went away first.",
-        ("method", "endpoint", "status_code"),
     )
     http_request_seconds = histogram(
-        "orchestrator_http_request_duration_seconds",
+        "orchestrator_http_request_duration_seconds{method,endpoint}",
         "Time from the arrival of a request to the last byte of its response.",
-        ("method", "endpoint"),
         buckets=REQUEST,
     )
     http_in_progress = gauge(
-        "orchestrator_http_requests_in_progress",
+        "orchestrator_http_requests_in_progress{method}",
         "HTTP requests whose response is not complete; server-sent events are counted apart.",
-        ("method",),
         merged_by="sum",
     )
     http_exceptions = counter(
-        "orchestrator_http_exceptions_total",
+        "orchestrator_http_exceptions_total{method,endpoint,exception_type}",
         "Exceptions that left the host's application unhandled, background tasks included.",
-        ("method", "endpoint", "exception_type"),
     )
     http_request_bytes = counter(
-        "orchestrator_http_request_body_bytes_total",
+        "orchestrator_http_request_body_bytes_total{method,endpoint}",
         "Bytes of request bodies as read by the application.",
-        ("method", "endpoint"),
     )
     http_response_bytes = counter(
-        "orchestrator_http_response_body_bytes_total", "Bytes of response bodies as sent.", ("method", "endpoint")
+        "orchestrator_http_response_body_bytes_total{method,endpoint}", "Bytes of response bodies as sent."
     )
     plugin_requests = counter(
-        "orchestrator_plugin_http_requests_total",
+        "orchestrator_plugin_http_requests_total{plugin_id,status_code}",
         "HTTP requests answered under /ext/<plugin_id>/.",
-        ("plugin_id", "status_code"),
     )
     plugin_request_seconds = histogram(
-        "orchestrator_plugin_http_request_duration_seconds",
+        "orchestrator_plugin_http_request_duration_seconds{plugin_id}",
         "Time from the arrival of a request under /ext/<plugin_id>/ to the last byte of its response.",
-        ("plugin_id",),
         buckets=REQUEST,
     )
     streams_open = gauge(
-        "orchestrator_http_streams_open", "Server-sent event streams that are open.", ("endpoint",), merged_by="sum"
+        "orchestrator_http_streams_open{endpoint}", "Server-sent event streams that are open.", merged_by="sum"
     )
     stream_seconds = histogram(
-        "orchestrator_http_stream_duration_seconds",
+        "orchestrator_http_stream_duration_seconds{endpoint}",
         "How long server-sent event streams lasted.",
-        ("endpoint",),
         buckets=CONNECTION,
     )
     stream_messages = counter(
-        "orchestrator_http_stream_messages_total",
-        "Pieces sent on server-sent event streams that have ended.",
-        ("endpoint",),
+        "orchestrator_http_stream_messages_total{endpoint}", "Pieces sent on server-sent event streams that have ended."
     )
     websockets_open = gauge(
-        "orchestrator_websocket_connections_open",
-        "WebSocket connections that are open.",
-        ("endpoint",),
-        merged_by="sum",
+        "orchestrator_websocket_connections_open{endpoint}", "WebSocket connections that are open.", merged_by="sum"
     )
     websockets = counter(
-        "orchestrator_websocket_connections_total",
+        "orchestrator_websocket_connections_total{endpoint,close_code}",
         "WebSocket connections that have ended, by close code; 403: refused before they were accepted.",
-        ("endpoint", "close_code"),
     )
     websocket_seconds = histogram(
-        "orchestrator_websocket_connection_duration_seconds",
+        "orchestrator_websocket_connection_duration_seconds{endpoint}",
         "How long accepted WebSocket connections lasted.",
-        ("endpoint",),
         buckets=CONNECTION,
     )
     websocket_messages = counter(
-        "orchestrator_websocket_messages_total",
+        "orchestrator_websocket_messages_total{endpoint,direction}",
         "WebSocket messages on connections that have ended.",
-        ("endpoint", "direction"),
     )
     websocket_bytes = counter(
-        "orchestrator_websocket_message_bytes_total",
+        "orchestrator_websocket_message_bytes_total{endpoint,direction}",
         "Payload of WebSocket messages on connections that have ended; text as UTF-8.",
-        ("endpoint", "direction"),
     )

@@ -21,21 +21,18 @@ class RedisServerMetrics(MetricSet):
         "orchestrator_redis_ping_duration_seconds", "How long Redis took to answer a PING.", buckets=PING
     )
     stream_length = gauge(
-        "orchestrator_redis_stream_length",
+        "orchestrator_redis_stream_length{stream}",
         "Entries of the stream: the host's, `events`, and those of extensions, `ext:*`.",
-        ("stream",),
     )
     group_pending = gauge(
-        "orchestrator_redis_group_pending",
+        "orchestrator_redis_group_pending{stream,group}",
         "Entries given to a consumer of the group that it has not acknowledged.",
-        ("stream", "group"),
     )
     group_lag = gauge(
-        "orchestrator_redis_group_lag",
+        "orchestrator_redis_group_lag{stream,group}",
         "Entries that the group has not been given yet; absent where the server does not know (before Redis 7).",
-        ("stream", "group"),
     )
-    group_consumers = gauge("orchestrator_redis_group_consumers", "Consumers of the group.", ("stream", "group"))
+    group_consumers = gauge("orchestrator_redis_group_consumers{stream,group}", "Consumers of the group.")
     memory_used = gauge("orchestrator_redis_memory_used_bytes", "Memory that Redis has in use.")
     memory_max = gauge("orchestrator_redis_memory_max_bytes", "Memory that Redis may use; 0: no limit of its own.")
     evicted_keys = gauge(

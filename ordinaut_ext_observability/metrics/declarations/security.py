@@ -11,18 +11,17 @@ class SecurityMetrics(MetricSet):
     title = "Security"
 
     security_events = counter(
-        "orchestrator_security_events_total", "Security events of the host.", ("event_type", "severity", "result")
+        "orchestrator_security_events_total{event_type,severity,result}", "Security events of the host."
     )
     authentication_attempts = counter(
-        "orchestrator_authentication_attempts_total",
+        "orchestrator_authentication_attempts_total{method,result}",
         "Attempts to authenticate: success, failed or error.",
-        ("method", "result"),
     )
     jwt_tokens_issued = counter(
-        "orchestrator_jwt_tokens_issued_total", "Tokens issued: access or refresh.", ("agent_id", "token_type")
+        "orchestrator_jwt_tokens_issued_total{agent_id,token_type}", "Tokens issued: access or refresh."
     )
-    jwt_tokens_revoked = counter("orchestrator_jwt_tokens_revoked_total", "Tokens revoked.", ("reason",))
-    rate_limit_violations = counter("orchestrator_rate_limit_violations_total", "Requests over a limit.", ("endpoint",))
+    jwt_tokens_revoked = counter("orchestrator_jwt_tokens_revoked_total{reason}", "Tokens revoked.")
+    rate_limit_violations = counter("orchestrator_rate_limit_violations_total{endpoint}", "Requests over a limit.")
     blocked_requests = counter(
-        "orchestrator_blocked_requests_total", "Requests the host's security layer turned away.", ("reason",)
+        "orchestrator_blocked_requests_total{reason}", "Requests the host's security layer turned away."
     )

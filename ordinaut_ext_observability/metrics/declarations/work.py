@@ -16,92 +16,41 @@ class WorkMetrics(MetricSet):
     title = "Tasks, pipelines, steps and tools"
 
     task_executions = counter(
-        "orchestrator_task_executions_total",
+        "orchestrator_task_executions_total{status,task_type}",
         "Executions that ended, by outcome: success, error or cancelled.",
-        ("status", "task_type"),
     )
     pipeline_seconds = histogram(
-        "orchestrator_pipeline_duration_seconds",
-        "How long executions took.",
-        ("task_id", "pipeline_type"),
-        buckets=WORK,
+        "orchestrator_pipeline_duration_seconds{task_id,pipeline_type}", "How long executions took.", buckets=WORK
     )
     pipeline_executions = counter(
-        "orchestrator_pipeline_executions_total",
+        "orchestrator_pipeline_executions_total{task_id,status}",
         "Pipeline executions by what became of them: started, success or failed; a failure counts once.",
-        ("task_id", "status"),
     )
     runs = counter(
-        "orchestrator_runs_total",
+        "orchestrator_runs_total{status,task_id,agent_id}",
         "Runs that ended, by outcome: success or failed; each attempt is a run.",
-        ("status", "task_id", "agent_id"),
     )
     task_seconds = histogram(
-        "orchestrator_task_duration_seconds", "How long runs took.", ("task_id", "agent_id", "success"), buckets=WORK
+        "orchestrator_task_duration_seconds{task_id,agent_id,success}", "How long runs took.", buckets=WORK
     )
     step_seconds = histogram(
-        "orchestrator_step_duration_seconds",
+        "orchestrator_step_duration_seconds{tool_addr,step_id,task_id}",
         "How long pipeline steps took; step_id is the step's name.",
-        ("tool_addr", "step_id", "task_id"),
         buckets=WORK,
     )
-    step_successes = counter(
-        "orchestrator_step_success_total", "Pipeline steps that succeeded.", ("tool_addr", "step_id")
-    )
+    step_successes = counter("orchestrator_step_success_total{tool_addr,step_id}", "Pipeline steps that succeeded.")
     step_failures = counter(
-        "orchestrator_step_failure_total", "Pipeline steps that failed.", ("tool_addr", "step_id", "error_type")
+        "orchestrator_step_failure_total{tool_addr,step_id,error_type}", "Pipeline steps that failed."
     )
-    tool_calls = counter(
-        "orchestrator_external_tool_calls_total", "Calls of external tools.", ("tool_address", "status_code")
-    )
+    tool_calls = counter("orchestrator_external_tool_calls_total{tool_address,status_code}", "Calls of external tools.")
     tool_seconds = histogram(
-        "orchestrator_external_tool_duration_seconds",
+        "orchestrator_external_tool_duration_seconds{tool_address,method}",
         "How long calls of external tools took.",
-        ("tool_address", "method"),
         buckets=WORK,
     )
     redis_operations = counter(
-        "orchestrator_redis_operations_total",
+        "orchestrator_redis_operations_total{operation,result}",
         "Operations the host reports as Redis's; failures of a worker's leasing and heartbeat are the database's.",
-        ("operation", "result"),
-    )
-
-
-class QueueMetrics(MetricSet):
-    """Facts that both a process may report and the collectors read, from the table that is named."""
-
-    title = "Queue and workers"
-
-    active_workers = gauge(
-        "orchestrator_active_workers",
-        "Workers that show signs of life: by their heartbeats where PostgreSQL is read, else those that report.",
-        merged_by="sum",
-        source="worker_heartbeat",
-    )
-    due_work_queue_depth = gauge(
-        "orchestrator_due_work_queue_depth",
-        "Work that is due, by priority, and all of it under `all`: rows of due_work that a worker could take "
-        "now; where PostgreSQL is not read, as a worker saw it at its last heartbeat.",
-        ("priority",),
-        source="due_work",
-    )
-    queue_depth = gauge(
-        "orchestrator_queue_depth",
-        "Work that is due: rows of due_work that a worker could take now; where PostgreSQL is not read, as a "
-        "worker saw it at its last heartbeat.",
-        source="due_work",
-    )
-    scheduler_lag = gauge(
-        "orchestrator_scheduler_lag_seconds",
-        "How long the oldest work in due_work that nobody has taken has been due; where PostgreSQL is not "
-        "read, how late the scheduler last fired a job.",
-        source="due_work",
-    )
-    tasks_created = counter(
-        "orchestrator_tasks_created_total",
-        "Tasks created, by kind of schedule.",
-        ("schedule_kind", "agent_id"),
-        source="audit_log",
     )
 
 
@@ -110,17 +59,14 @@ class WorkerMetrics(MetricSet):
 
     title = "Workers and scheduler"
 
-    worker_heartbeats = counter("orchestrator_worker_heartbeat_total", "Heartbeats of workers.", ("worker_id",))
-    worker_states = gauge(
-        "orchestrator_worker_state", "1 for the state a worker said it is in last.", ("worker_id", "state")
-    )
-    lease_seconds = gauge("orchestrator_lease_duration_seconds", "For how long the worker leases work.", ("worker_id",))
-    leases = counter("orchestrator_leases_total", "Work leased.", ("worker_id",))
+    worker_heartbeats = counter("orchestrator_worker_heartbeat_total{worker_id}", "Heartbeats of workers.")
+    worker_states = gauge("orchestrator_worker_state{worker_id,state}", "1 for the state a worker said it is in last.")
+    lease_seconds = gauge("orchestrator_lease_duration_seconds{worker_id}", "For how long the worker leases work.")
+    leases = counter("orchestrator_leases_total{worker_id}", "Work leased.")
     scheduler_ticks = counter(
-        "orchestrator_scheduler_ticks_total",
+        "orchestrator_scheduler_ticks_total{result}",
         "What the scheduler did: success, error, schedule_error or load_error.",
-        ("result",),
     )
     scheduler_jobs_created = counter(
-        "orchestrator_scheduler_jobs_created_total", "Jobs the scheduler made or fired.", ("schedule_kind",)
+        "orchestrator_scheduler_jobs_created_total{schedule_kind}", "Jobs the scheduler made or fired."
     )

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -27,18 +27,16 @@ from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
-from ordinaut_ext_observability.web.scrape import ScrapeService
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 
 Tier = Literal["public", "scrape", "operator"]
 
-_ERRORS: dict[Tier, tuple[int, ...]] = {
-    "public": (500,),
-    "scrape": (401, 403, 429, 500),
-    "operator": (401, 404, 429, 500),
-}
+_ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429), "operator": (401, 404, 429)}
 GET = ("GET",)
 READS, CHANGES = False, True
 """Values of `Endpoint.changes`."""
@@ -87,52 +85,27 @@ def context_of(request: Request) -> EndpointContext:
     return context
 
 
-async def check_scraper(request: Request) -> None:
-    """Let a scraper pass: the guard of the scrape tier."""
-    context_of(request).access.check_scraper(request)
-
-
-async def check_operator(request: Request) -> None:
-    """Let an operator see: the guard of the operator tier."""
-    context_of(request).access.check_operator(request, changes=False)
-
-
-async def check_operator_change(request: Request) -> None:
-    """Let an operator change something: the guard of the operator tier where a call does."""
-    context_of(request).access.check_operator(request, changes=True)
-
-
-_GUARDS: dict[tuple[Tier, bool], Any] = {
-    ("public", READS): None,
-    ("scrape", READS): check_scraper,
-    ("operator", READS): check_operator,
-    ("operator", CHANGES): check_operator_change,
-}
+def add_endpoint(router: APIRouter, context: EndpointContext, endpoint: Endpoint) -> None:
+    """Add an endpoint's routes."""
+    options = route_options(endpoint) | {"route_class_override": route_class(context, endpoint)}
+    router.add_api_route(endpoint.path, endpoint.handler, methods=list(endpoint.methods), **options)
+    if "GET" in endpoint.methods:  # apart, since FastAPI gives the methods of one route the same operation id
+        router.add_api_route(endpoint.path, endpoint.handler, methods=["HEAD"], include_in_schema=False, **options)
 
 
 def route_options(endpoint: Endpoint) -> dict[str, Any]:
-    """The guard and the description of an endpoint, as FastAPI's routes take them."""
-    guard = _GUARDS[endpoint.tier, endpoint.changes]
-    answers = {**dict.fromkeys(_ERRORS[endpoint.tier]), **endpoint.answers}
+    """The description of an endpoint, as FastAPI's routes take it."""
+    answers = {**dict.fromkeys((*_ERRORS[endpoint.tier], 500)), **endpoint.answers}
     return {
         "name": endpoint.path.strip("/").replace("/", "_") or "index",
         "summary": endpoint.description,
-        "dependencies": [] if guard is None else [Depends(guard)],
         "responses": {code: describe_answer(code, text, endpoint.media_types) for code, text in answers.items()},
         "response_class": Response,  # without a type of its own, whatever the host's default is
     }
 
 
-def add_endpoint(router: APIRouter, endpoint: Endpoint) -> None:
-    """Add an endpoint's route; HEAD apart, since FastAPI gives the methods of one route the same operation id."""
-    options = route_options(endpoint)
-    router.add_api_route(endpoint.path, endpoint.handler, methods=list(endpoint.methods), **options)
-    if "GET" in endpoint.methods:
-        router.add_api_route(endpoint.path, endpoint.handler, methods=["HEAD"], include_in_schema=False, **options)
-
-
-def route_class(context: EndpointContext) -> type[APIRoute]:
-    """A class of routes whose handlers find this context in the scope, and whose failures are answered in our shape.
+def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
+    """A class of routes that ask for the tier, give the handler its context, and answer failures in our shape.
 
     Handlers hold nothing themselves: FastAPI keeps functions in caches of the process, which outlive the application.
     """
@@ -144,6 +117,10 @@ def route_class(context: EndpointContext) -> type[APIRoute]:
             async def answer(request: Request) -> Response:
                 request.scope[_CONTEXT] = context
                 try:
+                    if endpoint.tier == "scrape":
+                        context.access.check_scraper(request)
+                    elif endpoint.tier == "operator":
+                        context.access.check_operator(request, changes=endpoint.changes)
                     return await handle(request)
                 except Refusal as refusal:
                     return refusal.response

@@ -1,13 +1,18 @@
-"""Probes, and the report of the health monitor."""
+"""Probes, and the health monitor's report: for the scrape tier names and states, for operators everything."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.health.lifecycle import Lifecycle
+from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, HealthStatus
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
-from ordinaut_ext_observability.web.health_report import everything, names_and_states, probe_status
 
 SETTLE_SECONDS = 0.5  # longest wait of the first probes after a start for the first results of the checks
 
@@ -27,7 +32,11 @@ async def _startup(request: Request) -> Response:
 
 
 def _probe_response(why_not: str) -> Response:
-    return json_response({"status": probe_status(why_not)}, 503 if why_not else 200)
+    return json_response({"status": _probe_status(why_not)}, 503 if why_not else 200)
+
+
+def _probe_status(why_not: str) -> str:
+    return "unavailable" if why_not else "ok"
 
 
 async def _health(request: Request) -> Response:
@@ -45,6 +54,56 @@ async def _checks(request: Request, *, refresh: bool = False) -> Response:
     return json_response(everything(context.monitor, context.lifecycle))
 
 
+def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, Any]:
+    """The report without anything that a check said, and what the probes say."""
+    why_not_live = lifecycle.why_not_live()
+    status = HealthStatus.UNHEALTHY if why_not_live else report.status
+    return {
+        "status": status.value,
+        "live": _probe_status(why_not_live),
+        "ready": _probe_status(lifecycle.why_not_ready(report)),
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.shown_status,
+                "required": check.required,
+                "stale": check.stale,
+                "age_seconds": check.age_seconds,
+            }
+            for check in report.checks
+        ],
+        "not_configured": list(report.not_configured),
+    }
+
+
+def everything(monitor: HealthMonitor, lifecycle: Lifecycle) -> dict[str, Any]:
+    """The report with what the checks said, and what their statuses were."""
+    report = monitor.report()
+    answer = names_and_states(report, lifecycle)
+    for shown, check in zip(answer["checks"], report.checks, strict=True):
+        last = check.last
+        shown |= {"message": check.message, "last_result": None}
+        if last is not None:
+            shown["last_result"] = last.status.value if last.known else UNKNOWN
+            shown |= {"duration_ms": last.duration_ms, "checked_at": _instant(last.checked_at), "details": last.details}
+        shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
+        shown["transitions"] = [
+            {
+                "at": _instant(transition.at),
+                "from": transition.before.value if transition.before is not None else None,
+                "to": transition.after.value if transition.after is not None else UNKNOWN,
+                "message": transition.message,
+            }
+            for transition in monitor.history(check.name)
+        ]
+    return answer
+
+
+def _instant(at: datetime) -> str:
+    """As in log lines: `2026-11-23T22:19:04.123Z`."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 _PROBE = {200: "Yes.", 503: "No."}
 _READY = "started, not stopping, event loop answers, no required check unhealthy or unknown"
 _HEALTH = {200: "No required check is unhealthy.", 503: "A required check is unhealthy."}
@@ -54,6 +113,6 @@ ENDPOINTS = (
     Endpoint("/health/live", GET, "public", READS, _live, "the event loop answers", _PROBE),
     Endpoint("/health/ready", GET, "public", READS, _ready, _READY, _PROBE),
     Endpoint("/health/startup", GET, "public", READS, _startup, "the host has finished starting", _PROBE),
-    Endpoint("/health", GET, "scrape", READS, _health, "", _HEALTH),
+    Endpoint("/health", GET, "scrape", READS, _health, "names, states and ages of all checks", _HEALTH),
     Endpoint("/health/checks", GET, "operator", READS, _checks, _CHECKS, {200: "The checks.", 422: None}),
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ordinaut_ext_observability.collectors.checks import CollectedChecks, checks_of
-from ordinaut_ext_observability.collectors.facts import (
+from ordinaut_ext_observability.collectors.states import (
     DatabaseFacts,
     QueueFacts,
     RedisFacts,
@@ -15,7 +15,7 @@ from ordinaut_ext_observability.collectors.facts import (
     WorkerFacts,
 )
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.clock import ManualClock
 from tests.collectors import states_of

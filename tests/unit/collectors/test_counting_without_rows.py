@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.windows import IdWindow
-from ordinaut_ext_observability.collectors.workers import ProcessedCounter, WorkerCount
+from ordinaut_ext_observability.collectors.workers import WorkersCollector
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 
 NOW = 1_700_000_000.0
@@ -61,26 +61,26 @@ class TestSerialIds:
 
 
 def worker(name, processed, *, created_at=NOW, last_seen=NOW):
-    return WorkerCount(name, processed, created_at, last_seen)
+    return name, processed, created_at, last_seen
 
 
 class TestProcessed:
     def test_only_what_is_added_counts(self):
-        counter = ProcessedCounter()
+        counter = WorkersCollector()
         counter.begin(NOW, 100, [worker("a", 60)])
         assert counter.advance([worker("a", 60)]) == 0
         assert counter.advance([worker("a", 65), worker("b", 3, created_at=NOW + 1)]) == 8
         assert counter.total == 108
 
     def test_a_row_that_is_deleted_or_starts_anew_takes_nothing_back(self):
-        counter = ProcessedCounter()
+        counter = WorkersCollector()
         counter.begin(NOW, 60, [worker("a", 60)])
         assert counter.advance([]) == 0
         assert counter.advance([worker("a", 2)]) == 0
         assert counter.advance([worker("a", 61)]) == 1
 
     def test_a_worker_silent_since_before_the_beginning_is_at_its_baseline(self):
-        counter = ProcessedCounter()
+        counter = WorkersCollector()
         counter.begin(NOW, 60, [])
         assert counter.advance([worker("a", 60, created_at=NOW - 9)]) == 0
         assert copied(counter).advance([worker("a", 62, created_at=NOW - 9)]) == 2

@@ -74,6 +74,12 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("record_plugin_http_request", ("webui", 200, 0.1), {}),
 ]
 
+ARGUMENTS = (
+    *("agent_id", "count", "client_ip", "duration", "endpoint", "event_type", "method", "operation", "pool", "reason"),
+    *("result", "schedule_kind", "severity", "state", "status_code", "token_type", "tool_address", "worker_id"),
+)
+"""Of the calls whose signature does not name them."""
+
 EVENTS = {
     "api_request": {"method": "GET", "path": "/tasks", "status_code": 200, "duration_ms": 1.5},
     "pipeline_step_started": {"step_id": "s", "tool_address": "t"},
@@ -172,8 +178,8 @@ def test_no_call_raises_whatever_it_is_given(orchestrator_metrics: Any, name: st
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     call()
-    call(*[odd] * (len(parameters) or 3))
-    call(**dict.fromkeys(parameters, odd), unknown=odd)
+    call(*[odd] * (len(parameters) or 4))
+    call(**dict.fromkeys(parameters or ARGUMENTS, odd), unknown=odd)
 
 
 @pytest.mark.parametrize("logger", ["api_logger", "worker_logger", "scheduler_logger", "pipeline_logger"])

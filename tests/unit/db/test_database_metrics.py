@@ -10,7 +10,7 @@ import pytest
 from ordinaut_ext_observability.db.definitions import MAX_POOLS, MAX_TEXTS, DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import queued_tasks
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 

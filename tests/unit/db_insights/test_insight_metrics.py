@@ -14,7 +14,7 @@ from ordinaut_ext_observability.db.insights.report import Report
 from ordinaut_ext_observability.db.insights.views import Server, XidAge
 from ordinaut_ext_observability.db.insights.views import Statement, Statements
 from ordinaut_ext_observability.db.insights.views import Tables, TableUsage
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SERVER = Server(

@@ -10,7 +10,7 @@ import pytest
 from ordinaut_ext_observability.health.checks import TaskSuccessCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY

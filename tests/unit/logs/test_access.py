@@ -161,10 +161,11 @@ def test_lines_of_errors_are_kept_when_others_are_dropped(request: pytest.Fixtur
     """Nothing takes the lines while the first call back in the writer's thread waits."""
     gate = threading.Event()
     taken, file_descriptor = os.pipe()
-    writer = LogWriter(file_descriptor, max_queued_lines=2)
+    writer = LogWriter(file_descriptor)
+    writer._max_queued_lines = 2
     request.addfinalizer(lambda: (gate.set(), writer.close(10), os.close(taken), os.close(file_descriptor)))
     log = AccessLog(writer)
-    log.before_writing(lambda: gate.wait(10) and None)
+    log.writer.before_writing.append(lambda: gate.wait(10) and None)
     for level in ("INFO", "INFO", "WARNING", "ERROR"):
         emit(log, level=level)
     gate.set()
@@ -182,7 +183,7 @@ def test_waking_calls_back_in_the_writers_thread_and_writes_what_is_made_there(r
             emit(log)
             called.set()
 
-    log.before_writing(make_lines)
+    log.writer.before_writing.append(make_lines)
     log.wake()
     assert called.wait(10)
     assert len(reader.lines()) == 1
@@ -191,7 +192,7 @@ def test_waking_calls_back_in_the_writers_thread_and_writes_what_is_made_there(r
 def test_waking_does_nothing_where_access_lines_are_off(reader: LineReader) -> None:
     log = reader.access_log(enabled=False)
     called = threading.Event()
-    log.before_writing(called.set)
+    log.writer.before_writing.append(called.set)
     log.wake()
     assert log.enabled is False
     assert not called.wait(5 * GATHER_SECONDS)

@@ -32,16 +32,16 @@ def log_standard(writer: LogWriter, fields: dict[str, str]) -> None:
 
 
 def log_event(writer: LogWriter, fields: dict[str, str]) -> None:
-    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields)
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE), **fields)
 
 
 def log_unusual_event(writer: LogWriter, fields: dict[str, str]) -> None:
-    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields, nested={UNSAFE: [UNSAFE]})
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE), **fields, nested={UNSAFE: [UNSAFE]})
 
 
 def log_long_event(writer: LogWriter, fields: dict[str, str]) -> None:
     more = {f"{number}{UNSAFE}": UNSAFE * 100 for number in range(100)}
-    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE, lambda: None), **fields, **more)
+    EventLog(writer, UNSAFE).emit(Event(UNSAFE, "ERROR", UNSAFE), **fields, **more)
 
 
 def log_access(writer: LogWriter, fields: dict[str, str]) -> None:

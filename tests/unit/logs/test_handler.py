@@ -145,7 +145,7 @@ def test_lines_of_errors_are_kept_when_there_are_too_many(
 
     request.addfinalizer(may_go_on.set)
     log_lines.writer._max_queued_lines = 1
-    log_lines.writer.before_writing(hold)
+    log_lines.writer.before_writing.append(hold)
     logger.info("first")
     assert reached.wait(10)
     getattr(logger, level)("second")
@@ -229,9 +229,9 @@ def test_a_forked_child_logs_its_own_lines_once(
 
 def test_flushing_starts_no_thread(log_lines: Any) -> None:
     """`dictConfig` flushes every handler with the lock of `logging` held; a new thread might wait for that lock."""
-    log_lines.writer.before_writing(lambda: None)
+    log_lines.writer.before_writing.append(lambda: None)
     handler = JsonHandler(log_lines.writer)
     before = threading.active_count()
     handler.flush()
     assert threading.active_count() == before
-    assert not log_lines.writer.is_running
+    assert log_lines.writer.thread is None

@@ -548,7 +548,7 @@ def test_the_functions_of_the_package_use_the_processes_runtime(host: HostsHandl
     before = state()
     logger = package.get_logger("tests.setup.a")
     package.configure_logging("ERROR")
-    assert logging.getLogger().handlers == [package.current_runtime().logging._handler]
+    assert logging.getLogger().handlers == [package.current_runtime().logs.setup._handler]
     assert logging.getLogger().level == logging.ERROR
     assert package.get_logger("tests.setup.a") is logger
     package.restore_logging()

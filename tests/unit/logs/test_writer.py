@@ -22,12 +22,15 @@ TIMEOUT_SECONDS = 10.0
 class Pipe:
     """A pipe with a log writer on one end, and what became of the lines."""
 
-    def __init__(self, on_cpu_seconds: Callable[[float], object] = lambda _: None, **options: Any) -> None:
+    def __init__(
+        self, on_cpu_seconds: Callable[[float], object] = lambda _: None, max_queued_lines: int = 20_000
+    ) -> None:
         self.reader, self.file_descriptor = os.pipe()
         self.written = 0
         self.dropped = 0
         reports = WriterReports(self._count_written, self._count_dropped, on_cpu_seconds)
-        self.writer = LogWriter(self.file_descriptor, reports, **options)
+        self.writer = LogWriter(self.file_descriptor, reports)
+        self.writer._max_queued_lines = max_queued_lines
         self._data = b""
 
     def _count_written(self, lines: int) -> None:
@@ -99,7 +102,7 @@ class Gate:
         self.reached = threading.Event()
         self._open = threading.Event()
         self._process_id = os.getpid()
-        pipe.writer.before_writing(self._wait)
+        pipe.writer.before_writing.append(self._wait)
 
     def _wait(self) -> None:
         if os.getpid() == self._process_id:
@@ -265,7 +268,7 @@ def test_flush_and_close_have_nothing_to_do_on_a_writer_never_used(pipe: Pipe) -
 def test_close_writes_what_is_queued_and_ends_the_thread(make_pipe: Callable[..., Pipe]) -> None:
     pipe = make_pipe()
     threads: set[threading.Thread] = set()
-    pipe.writer.before_writing(lambda: threads.add(threading.current_thread()))
+    pipe.writer.before_writing.append(lambda: threads.add(threading.current_thread()))
     for number in range(1500):
         pipe.writer.write(str(number))
     pipe.writer.close(TIMEOUT_SECONDS)
@@ -456,7 +459,7 @@ def test_lines_go_on_after_a_callback_raised(make_pipe: Callable[..., Pipe], nam
     options = {} if name == "before_writing" else {name: fail}
     writer = LogWriter(file_descriptor, WriterReports(error=errors.append, **options))
     if name == "before_writing":
-        writer.before_writing(fail)
+        writer.before_writing.append(fail)
     for number in range(3):
         writer.write(str(number))
         assert writer.flush(TIMEOUT_SECONDS)
@@ -475,7 +478,7 @@ def test_lines_made_just_before_writing_are_written_too(pipe: Pipe) -> None:
         if line is not None:
             pipe.writer.write(line)
 
-    pipe.writer.before_writing(make)
+    pipe.writer.before_writing.append(make)
     pipe.writer.write("queued")
     assert pipe.read_lines(3) == ["queued", "made first", "made second"]
 

@@ -143,7 +143,7 @@ def test_a_guard_forgets_only_when_told() -> None:
     guard = LabelGuard(("kind",), LabelBudgets(default=1), overflows.append)
     assert guard.admit(("a",), 0) == ("a",)
     assert guard.admit(("b",), 1) == (OVERFLOW_VALUE,)
-    guard.forget()
+    guard.keep_only(())
     assert guard.admit(("b",), 0) == ("b",)
     assert overflows == ["kind"]
 

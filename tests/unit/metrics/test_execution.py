@@ -13,7 +13,7 @@ from typing import Any, Self
 import pytest
 
 from ordinaut_ext_observability.metrics.budget import OVERFLOW_VALUE, LabelBudgets
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.metrics.registry import Registry
 

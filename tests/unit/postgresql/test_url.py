@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.postgresql import url as database_url
 from ordinaut_ext_observability.collectors import connection
-from ordinaut_ext_observability.postgresql.url import asyncpg_url, shown_target
+from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.db.insights import queries
 from ordinaut_ext_observability.errors import ObservabilityError
+
+
+def asyncpg_url(url: str) -> str:
+    return read_url(url).url()
+
+
+def shown_target(url: str) -> str:
+    return read_url(url).shown()
+
 
 USABLE = [
     ("postgresql://u:p@h:5433/d", "h:5433/d"),
@@ -47,6 +56,8 @@ UNUSABLE = [
     "",
     "postgresql:d",
     "mysql://u:secret@h/d",
+    "u:secret@h",
+    "//[secret",
     "postgresql://u:secret",
     "postgresql://u:12?secret@h/d",
     "postgresql://u:12#secret@h/d",
@@ -89,6 +100,10 @@ def test_asyncpg_connects_to_what_is_shown() -> None:
     addresses, parameters, *_ = dsn_of_asyncpg(asyncpg_url("postgresql+psycopg://u:p%40ss@h1:5432,[::1]:6432/d"))
     assert [tuple(address) for address in addresses] == [("h1", 5432), ("::1", 6432)]
     assert (parameters.user, parameters.password, parameters.database) == ("u", "p@ss", "d")
+
+
+def test_a_folder_of_sockets_is_the_host() -> None:
+    assert asyncpg_url("postgresql:///d?host=/run/postgresql") == "postgresql://%2Frun%2Fpostgresql/d"
 
 
 @pytest.mark.parametrize(
@@ -162,8 +177,8 @@ def test_any_text_is_a_url_or_a_value_error(text: str) -> None:
 
 
 def test_all_who_connect_ask_the_same_parser() -> None:
-    assert connection.asyncpg_url is asyncpg_url
-    assert queries.shown_target is shown_target
+    assert connection.read_url is read_url
+    assert queries.read_url is read_url
     for url, _ in USABLE:
         connection.Database(url)
     for url in UNUSABLE:

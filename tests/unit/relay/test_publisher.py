@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange

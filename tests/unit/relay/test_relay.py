@@ -13,7 +13,7 @@ import pytest
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay

@@ -7,11 +7,11 @@ import pytest
 
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.cluster.sqlite_file import MEMORY
+from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.snapshot import Definition
-from ordinaut_ext_observability.relay.entries import encode_entry, gauge_values, read_entry
+from ordinaut_ext_observability.relay.entries import encode_entry, read_entry
 from ordinaut_ext_observability.relay.series_list import SeriesList, encode_series
 from ordinaut_ext_observability.relay.store import Entry, Publication
 from ordinaut_ext_observability.runtime.store import open_file
@@ -65,7 +65,7 @@ def test_a_later_version_with_other_buckets_and_labels_publishes_beside_this_one
 def test_entry_of_a_later_version_is_read_as_far_as_it_is_known() -> None:
     gauge = Gauge("depth", "", ("queue",))
     gauge.labels("a").set(3)
-    fields = orjson.loads(encode_entry(gauge_values([gauge]), serves=True, interval_seconds=2.0))
+    fields = orjson.loads(encode_entry([gauge], serves=True, interval_seconds=2.0))
     fields["further"] = {"new": [1, 2]}
     fields["gauges"][0].append("unit")
     fields["gauges"][0][2][0].append(1_700_000_000)

@@ -16,7 +16,7 @@ from ordinaut_ext_observability.metrics.declarations import PARTS
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
 from ordinaut_ext_observability.metrics.declare import MetricSet, counter, declarations_of, gauge
-from ordinaut_ext_observability.metrics.definitions import Metrics
+from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
 from ordinaut_ext_observability.metrics.family import Counter, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry

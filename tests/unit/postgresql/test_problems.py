@@ -1,4 +1,4 @@
-"""URLs of every driver, and what errors mean."""
+"""The meaning of errors to an operator."""
 
 from __future__ import annotations
 
@@ -8,34 +8,8 @@ import ssl
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.postgresql.problems import concerns_statement, postgresql_problem
-from ordinaut_ext_observability.postgresql.url import asyncpg_url
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
 from ordinaut_ext_observability.errors import Problem
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("postgresql://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
-        ("postgresql+psycopg://u:p%40@h/d", "postgresql://u:p%40@h/d"),
-        ("postgres://h/d", "postgresql://h/d"),
-        (
-            "postgresql+asyncpg://h/d?sslmode=require&connect_timeout=3&application_name=x",
-            "postgresql://h/d?sslmode=require",
-        ),
-        ("postgresql:///d?host=/run/postgresql", "postgresql://%2Frun%2Fpostgresql/d"),
-    ],
-)
-def test_the_url_for_asyncpg(url, expected):
-    assert asyncpg_url(url) == expected
-
-
-@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "postgresql://u:secret@h:port/d", "u:secret@h", "//[secret"])
-def test_a_url_that_cannot_be_read_is_not_repeated(url):
-    with pytest.raises(ValueError, match="the database URL") as raised:
-        asyncpg_url(url)
-    assert "secret" not in str(raised.value)
-    assert raised.value.__cause__ is None
 
 
 @pytest.mark.parametrize(

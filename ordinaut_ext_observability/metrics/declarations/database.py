@@ -1,11 +1,67 @@
-"""What PostgreSQL says of itself."""
+"""What clients of PostgreSQL in this process did, and what PostgreSQL says of itself."""
 
 from __future__ import annotations
 
-from ordinaut_ext_observability.metrics.declare import MetricSet, counter, gauge
+from ordinaut_ext_observability.metrics.declare import Buckets, MetricSet, counter, gauge, histogram
+
+QUERY = Buckets(
+    "From a row found by its key on the same machine, to the half minute after which connections and "
+    "pools give up. The rules of Ordinaut take 1 second for slow.",
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0),
+)
+
+POOL_WAIT = Buckets(
+    "An idle connection is handed over in microseconds, a new one takes some ten milliseconds; the rest "
+    "is waiting for others, who give connections back after one statement or after a slow request.",
+    (0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0),
+)
+
 
 MAX_STATEMENTS = 10
 """Statements shown: those that took most time."""
+
+
+class PoolMetrics(MetricSet):
+    """Connections of pools."""
+
+    title = "PostgreSQL: pools"
+
+    database_connections = gauge(
+        "orchestrator_database_connections{pool,state}", "Connections of the host's database pools.", merged_by="sum"
+    )
+
+
+class DatabaseClientMetrics(MetricSet):
+    """Statements, transactions and pools as this process sees them."""
+
+    title = "PostgreSQL: clients"
+
+    query_seconds = histogram(
+        "orchestrator_database_query_duration_seconds{operation,table}",
+        "Time from sending a statement to its result, failed ones included, by what the statement does and "
+        "the first table it names. From SQLAlchemy's events and instrumented asyncpg connections; for a "
+        "cursor, all waits for its rows.",
+        buckets=QUERY,
+    )
+    query_errors = counter(
+        "orchestrator_database_query_errors_total{operation,table,error}",
+        "Statements and connection attempts that ended with an exception, by its class; cancelled ones count "
+        "as CancelledError.",
+    )
+    transactions = counter(
+        "orchestrator_database_transactions_total{outcome}",
+        "Transactions ended, by commit or rollback, savepoints left out. SQLAlchemy ends with a rollback what "
+        "was not committed, a session that only read included; its commits are counted as they begin.",
+    )
+    pool_wait_seconds = histogram(
+        "orchestrator_database_pool_wait_seconds{pool}",
+        "Time callers waited for a connection of an instrumented asyncpg pool, whether they got one or not.",
+        buckets=POOL_WAIT,
+    )
+    pool_timeouts = counter(
+        "orchestrator_database_pool_timeouts_total{pool}",
+        "Waits for a connection of an instrumented asyncpg pool that ran into the caller's timeout.",
+    )
 
 
 class DatabaseServerMetrics(MetricSet):
@@ -14,9 +70,8 @@ class DatabaseServerMetrics(MetricSet):
     title = "PostgreSQL: server"
 
     transactions = counter(
-        "orchestrator_database_server_transactions_total",
+        "orchestrator_database_server_transactions_total{outcome}",
         "Transactions of the database that ended, whoever's: commit or rollback (pg_stat_database).",
-        ("outcome",),
     )
     deadlocks = counter(
         "orchestrator_database_deadlocks_total", "Deadlocks PostgreSQL found and broke (pg_stat_database)."
@@ -26,9 +81,8 @@ class DatabaseServerMetrics(MetricSet):
         "Bytes written to temporary files by what did not fit work_mem (pg_stat_database).",
     )
     blocks = counter(
-        "orchestrator_database_blocks_total",
+        "orchestrator_database_blocks_total{source}",
         "Blocks of 8 kB asked for, by where they were: cache (PostgreSQL's buffers) or disk (pg_stat_database).",
-        ("source",),
     )
     cache_hit_ratio = gauge(
         "orchestrator_database_cache_hit_ratio",
@@ -47,10 +101,9 @@ class DatabaseServerMetrics(MetricSet):
         "Client connections of the server that run a statement, all databases (pg_stat_activity).",
     )
     backends = gauge(
-        "orchestrator_database_backends",
+        "orchestrator_database_backends{state}",
         "Client connections of the server, all databases, by state; hidden: our role may not see it "
         "(pg_stat_activity).",
-        ("state",),
     )
     longest_transaction = gauge(
         "orchestrator_database_longest_transaction_seconds",
@@ -68,32 +121,25 @@ class DatabaseServerMetrics(MetricSet):
         "orchestrator_database_blocked_sessions", "Sessions of the database that wait for a lock (pg_locks)."
     )
     scan_ratio = gauge(
-        "orchestrator_database_index_scan_ratio",
+        "orchestrator_database_index_scan_ratio{table}",
         "Share of the table's scans that used an index, since the statistics were reset (pg_stat_all_tables).",
-        ("table",),
     )
     dead_tuples = gauge(
-        "orchestrator_database_dead_tuples",
-        "Row versions waiting for vacuum, an estimate (pg_stat_all_tables).",
-        ("table",),
+        "orchestrator_database_dead_tuples{table}", "Row versions waiting for vacuum, an estimate (pg_stat_all_tables)."
     )
     autovacuum_age = gauge(
-        "orchestrator_database_last_autovacuum_age_seconds",
+        "orchestrator_database_last_autovacuum_age_seconds{table}",
         "Time since autovacuum last finished with the table; no series: never (pg_stat_all_tables).",
-        ("table",),
     )
     table_size = gauge(
-        "orchestrator_database_table_size_bytes",
+        "orchestrator_database_table_size_bytes{table}",
         "Size of the table with its indexes; no series while it is locked exclusively (pg_total_relation_size).",
-        ("table",),
     )
     statement_seconds = counter(
-        "orchestrator_database_statement_seconds_total",
+        "orchestrator_database_statement_seconds_total{queryid}",
         f"Time taken by the {MAX_STATEMENTS} statements of the database that took most of it (pg_stat_statements).",
-        ("queryid",),
     )
     statement_calls = counter(
-        "orchestrator_database_statement_calls_total",
+        "orchestrator_database_statement_calls_total{queryid}",
         f"Calls of the {MAX_STATEMENTS} statements of the database that took most time (pg_stat_statements).",
-        ("queryid",),
     )
