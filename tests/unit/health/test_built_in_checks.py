@@ -57,6 +57,23 @@ def test_settings_that_were_not_used_are_degraded(clean_process: pytest.MonkeyPa
     assert "short-secret" not in repr(result)
 
 
+def test_services_are_asked_without_waiting_for_imports(run_code: Any, tmp_path: Path) -> None:
+    """The first import takes longer than some timeouts: it comes before the first run."""
+    file = tmp_path / "observability.yaml"
+    file.write_text("health: {http: [{name: api, url: 'http://127.0.0.1/'}]}")
+    child = run_code(
+        f"""
+import os, sys
+os.environ["ORDINAUT_OBS_CONFIG"] = {str(file)!r}
+from ordinaut_ext_observability import current_runtime
+assert "httpcore" not in sys.modules
+current_runtime()
+assert "httpcore" in sys.modules
+"""
+    )
+    assert (child.process.returncode, child.err) == (0, "")
+
+
 # -- Imported ----------------------------------------------------------------------------------------------------------
 
 

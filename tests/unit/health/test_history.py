@@ -55,11 +55,6 @@ def test_uptime_is_the_share_of_the_window(now: float, window: float, expected: 
     assert ratio(made, now, window) == pytest.approx(expected)
 
 
-def test_degraded_is_up() -> None:
-    assert ratio(history((0, HEALTHY), (5, DEGRADED)), 10, 10) == 1.0
-    assert ratio(history((0, UNHEALTHY), (5, DEGRADED)), 10, 10) == 0.5
-
-
 @pytest.mark.parametrize(("status", "expected"), [(HEALTHY, 1.0), (DEGRADED, 1.0), (UNHEALTHY, 0.0)])
 def test_at_the_instant_of_the_first_transition_its_status_is_what_is_known(
     status: HealthStatus, expected: float
@@ -77,11 +72,6 @@ def test_a_wall_clock_set_back_leaves_a_ratio() -> None:
     made = history((0, HEALTHY), (60, UNHEALTHY), (10, HEALTHY))
     assert ratio(made, 20, 100) == 1.0
     assert ratio(history((60, UNHEALTHY)), 10, 5) == 0.0
-
-
-def test_the_longest_window_there_is_is_cut_like_any_other() -> None:
-    made = history((0, HEALTHY), (5, UNHEALTHY))
-    assert uptime_ratio(made, at(10), timedelta(days=365)) == 0.5
 
 
 def test_a_window_longer_than_the_calendar_is_cut_like_any_other() -> None:

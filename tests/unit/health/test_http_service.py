@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpx
 import pytest
 
 from ordinaut_ext_observability import HealthMonitor
@@ -165,11 +164,6 @@ def test_an_answer_that_takes_long_is_degraded(service: Service, make_check: Any
     assert make_check(service.url, slow_seconds=60).run().status is HEALTHY
 
 
-def test_a_wrong_answer_that_took_long_is_unhealthy(service: Service, make_check: Any) -> None:
-    service.status = 500
-    assert make_check(service.url, slow_seconds=1e-9).run().status is UNHEALTHY
-
-
 def test_the_body_is_not_waited_for(make_check: Any) -> None:
     """A server that sends its headers and then nothing has answered."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -185,7 +179,7 @@ def test_the_body_is_not_waited_for(make_check: Any) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            outcome = make_check(f"http://127.0.0.1:{listener.getsockname()[1]}").run()
+            outcome = make_check(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.3).run()
         finally:
             ended.set()
             thread.join(10)
@@ -266,8 +260,3 @@ def test_outcomes_show_neither_url_nor_headers(service: Service, make_check: Any
         assert isinstance(outcome, Outcome)
         assert SECRET not in repr(outcome)
         assert set(outcome.details) == {"status_code", "seconds"}
-
-
-def test_no_answer_raises(make_check: Any, free_port: Callable[[], int]) -> None:
-    with pytest.raises(httpx.HTTPError):
-        make_check(f"http://127.0.0.1:{free_port()}").run()

@@ -52,11 +52,6 @@ def test_before_the_start_it_lives_and_nothing_else(world: World) -> None:
     assert world.answers() == ("", "starting", "starting")
 
 
-def test_started_all_is_ok(world: World) -> None:
-    world.lifecycle.mark_started()
-    assert world.answers() == ("", "", "")
-
-
 @pytest.mark.parametrize("status", list(HealthStatus))
 def test_only_an_unhealthy_whole_is_not_ready(world: World, status: HealthStatus) -> None:
     world.lifecycle.mark_started()

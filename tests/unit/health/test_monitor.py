@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from ordinaut_ext_observability import HealthCheck, HealthMonitor, HealthStatus
 from ordinaut_ext_observability.correlation.context import current_correlation_id, request_ids
+from ordinaut_ext_observability.health import monitor as health_monitor
 from ordinaut_ext_observability.health.model import Outcome, Transition, unknown
 from ordinaut_ext_observability.health.monitor import MAX_CHECKS, STALE_AFTER_PERIODS
 
@@ -68,14 +71,15 @@ async def turn(monitor: HealthMonitor, times: int = 1) -> None:
 
 def test_without_checks_there_are_no_results_and_all_is_well() -> None:
     monitor = HealthMonitor()
+    monitor.unregister_check("one that there is not")
     assert asyncio.run(monitor.run_all_checks()) == {}
     assert (monitor.report().status, monitor.report().checks) == (HEALTHY, ())
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, None, 3, b"bytes"])
+@pytest.mark.parametrize("name", ["", "x" * 101, None, 3, b"bytes", "\udc80"])
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
     monitor = HealthMonitor()
-    with pytest.raises(ValueError, match="1 to 100 characters"):
+    with pytest.raises(ValueError, match="1 to 100 characters|surrogates not allowed"):
         monitor.register_check(name, lambda: None)
     assert monitor.report().checks == ()
 
@@ -124,34 +128,6 @@ def test_too_many_checks_are_refused_and_a_replaced_one_is_not_one_more() -> Non
     assert len(monitor.report().checks) == MAX_CHECKS
 
 
-def test_forgetting_a_check_that_there_is_not_does_nothing() -> None:
-    monitor = HealthMonitor()
-    monitor.register_check("disk", lambda: None)
-    monitor.unregister_check("memory")
-    assert [check.name for check in monitor.report().checks] == ["disk"]
-
-
-def test_registering_from_many_threads_loses_no_check(eager_switching: None) -> None:
-    monitor = HealthMonitor()
-    barrier = threading.Barrier(8, timeout=10)
-
-    def register(number: int) -> None:
-        barrier.wait()
-        for other in range(20):
-            monitor.register_check(f"{number}-{other}", lambda: True)
-            monitor.register_check(f"{number}-gone", lambda: True)
-            monitor.unregister_check(f"{number}-gone")
-
-    threads = [threading.Thread(target=register, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    names = {f"{number}-{other}" for number in range(8) for other in range(20)}
-    assert {check.name for check in monitor.report().checks} == names
-    assert set(asyncio.run(monitor.run_all_checks())) == names
-
-
 # -- What a check may be -----------------------------------------------------------------------------------------------
 
 
@@ -190,7 +166,6 @@ async def awaits(text: str = "awaits") -> str:
         (functools.partial(str, 3), "3"),
         (WithRun(), "an object"),
         (WithAsyncRun(), "an object that awaits"),
-        (WithRun().run, "an object"),
         (Callable_(), "callable"),
         (AsyncCallable(), "callable and awaits"),
     ],
@@ -216,6 +191,8 @@ def test_a_check_is_anything_that_can_be_run(check: Any, message: str) -> None:
         (Outcome(HEALTHY, "token=abc", {"token": "abc"}), HEALTHY, "token=[masked]", {"token": "[masked]"}),
         (HealthCheck("only", DEGRADED, "full", 1.0, datetime.now(UTC)), DEGRADED, "full", None),
         ("password=abc", HEALTHY, "password=[masked]", None),
+        (Outcome("degraded"), DEGRADED, "", None),  # type: ignore[arg-type]
+        (Outcome("bad"), UNHEALTHY, "ValueError: 'bad' is not a valid HealthStatus", None),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("sync", [True, False])
@@ -263,15 +240,6 @@ def test_whatever_a_check_raises_is_its_result_alone(kind: str, error: BaseExcep
     assert results["other"].status is HEALTHY
 
 
-def test_details_that_cannot_be_shown_fail_no_check() -> None:
-    class Broken:
-        def __str__(self) -> str:
-            raise RuntimeError("no text")
-
-    result = run_once(lambda: {"broken": Broken()})
-    assert (result.status, result.details) == (HEALTHY, {"broken": "<Broken: __str__ raised RuntimeError>"})
-
-
 def result_beside(check: Any) -> dict[str, HealthCheck]:
     """The results of this check and of one that passes, the monitor still able to report."""
     monitor = HealthMonitor()
@@ -287,15 +255,6 @@ def sync_raising(error: BaseException) -> Callable[[], None]:
         raise error
 
     return fail
-
-
-@pytest.mark.parametrize("sync", [True, False])
-def test_an_outcome_whose_status_is_none_of_ours_breaks_no_report_and_no_later_round(sync: bool) -> None:
-    wrong = Outcome("unhealthy")  # type: ignore[arg-type]
-    monitor = HealthMonitor()
-    monitor.register_check("hostile", (lambda: wrong) if sync else Results(wrong))
-    asyncio.run(turn(monitor, 3))
-    assert monitor.report().status is UNHEALTHY
 
 
 # -- Time --------------------------------------------------------------------------------------------------------------
@@ -394,35 +353,23 @@ def test_a_late_result_is_nobodys(released: threading.Event) -> None:
     asyncio.run(main())
 
 
-def test_a_coroutine_that_comes_too_late_is_closed(run_code: Callable[..., Any]) -> None:
-    child = run_code(
-        """
-import asyncio, gc, threading
-from ordinaut_ext_observability import HealthMonitor, HealthStatus
+def test_a_coroutine_that_comes_too_late_is_closed(released: threading.Event) -> None:
+    """A warning that it was never awaited would fail this test."""
 
-go_on = threading.Event()
+    def late() -> Any:
+        released.wait()
+        return awaits()
 
-async def ask():
-    pass
+    async def main() -> None:
+        monitor = HealthMonitor()
+        monitor.register_check("late", late, timeout_seconds=0.02)
+        assert (await monitor.run_all_checks())["late"].message == "timed out after 0.02 s"
+        released.set()
+        while (await monitor.run_all_checks())["late"].status is not HEALTHY:
+            await asyncio.sleep(0.005)
+        gc.collect()
 
-def late():
-    go_on.wait()
-    return ask()
-
-async def main():
-    monitor = HealthMonitor()
-    monitor.register_check("late", late, timeout_seconds=0.5)
-    print((await monitor.run_all_checks())["late"].message)
-    go_on.set()
-    while (await monitor.run_all_checks())["late"].status is not HealthStatus.HEALTHY:
-        await asyncio.sleep(0.01)
-    gc.collect()
-
-asyncio.run(main())
-"""
-    )
-    assert (child.process.returncode, child.out) == (0, "timed out after 0.5 s\n")
-    assert "never awaited" not in child.err
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_hanging_checks_cost_the_others_nothing(released: threading.Event) -> None:
@@ -441,19 +388,6 @@ def test_hanging_checks_cost_the_others_nothing(released: threading.Event) -> No
     assert {name for name, result in results.items() if result.status is HEALTHY} == {
         f"passes {number}" for number in range(10)
     }
-
-
-def test_as_many_blocking_checks_as_there_may_be_all_get_their_turn(released: threading.Event) -> None:
-    monitor = HealthMonitor()
-    for number in range(60):
-        monitor.register_check(f"check {number}", lambda: released.wait() and None)
-
-    async def main() -> dict[str, HealthCheck]:
-        asyncio.get_running_loop().call_later(0.05, released.set)
-        return await monitor.run_all_checks()
-
-    results = asyncio.run(main())
-    assert {result.message for result in results.values()} == {""}
 
 
 @pytest.mark.parametrize(
@@ -591,8 +525,9 @@ def test_where_three_statuses_are_known_unknown_is_degraded() -> None:
     assert [status.value for status in HealthStatus] == ["healthy", "degraded", "unhealthy"]
 
 
-def test_a_check_that_found_out_nothing_is_run_again_before_its_turn() -> None:
+def test_a_check_that_found_out_nothing_is_run_again_before_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readiness waits for it: not for a whole period."""
+    monkeypatch.setattr(health_monitor, "_SOON_SECONDS", 0.01)
     check = Results(unknown("not read yet"), unknown("not read yet"), True)
     monitor = HealthMonitor(period_seconds=3600.0)
     monitor.register_check("database", check)
@@ -601,14 +536,15 @@ def test_a_check_that_found_out_nothing_is_run_again_before_its_turn() -> None:
         monitor.start()
         await monitor.settle(10.0)
         assert monitor.report().checks[0].shown_status == "healthy"
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
         monitor.stop()
 
     asyncio.run(main())
     assert check.runs == 3
 
 
-def test_a_stopped_monitor_runs_nothing_again() -> None:
+def test_a_stopped_monitor_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_monitor, "_SOON_SECONDS", 0.01)
     check = Results(unknown("not read yet"))
     monitor = HealthMonitor()
     monitor.register_check("database", check)
@@ -617,7 +553,7 @@ def test_a_stopped_monitor_runs_nothing_again() -> None:
         monitor.start()
         await monitor.run_all_checks()
         monitor.stop()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
 
     asyncio.run(main())
     assert check.runs == 1
@@ -648,15 +584,15 @@ def test_a_stale_result_is_unhealthy(clock: Any) -> None:
     asyncio.run(monitor.run_all_checks())
     (check,) = monitor.report().checks
     assert (check.status, check.stale, check.age_seconds) == (HEALTHY, False, 0.0)
-
-
-def test_staleness_is_no_transition(clock: Any) -> None:
-    monitor = HealthMonitor(period_seconds=1.0, clock=clock)
-    monitor.register_check("a", lambda: True)
-    asyncio.run(monitor.run_all_checks())
-    clock.advance(1000)
-    monitor.report()
     assert [transition.after for transition in monitor.history("a")] == [HEALTHY]
+
+
+def test_where_every_result_is_stale_the_whole_is_unhealthy_without_any_required_check(clock: Any) -> None:
+    monitor = HealthMonitor(clock=clock)
+    monitor.register_check("cache", lambda: True, required=False)
+    asyncio.run(monitor.run_all_checks())
+    clock.advance(100_000)
+    assert monitor.report().status is UNHEALTHY
 
 
 def test_a_clock_that_goes_back_makes_no_negative_age(clock: Any) -> None:
@@ -698,17 +634,6 @@ def test_the_whole_is_unhealthy_only_for_a_required_check(
     report = monitor.report()
     assert report.status is whole
     assert [check.required for check in report.checks] == [True] * len(required) + [False] * len(optional)
-
-
-def test_one_failure_does_not_flip_the_status_but_shows(clock: Any) -> None:
-    monitor = HealthMonitor(clock=clock)
-    monitor.register_check("a", Results(True, False, True))
-    asyncio.run(turn(monitor, 2))
-    (check,) = monitor.report().checks
-    assert (check.status, check.message) == (HEALTHY, "the check returned False")
-    assert check.last is not None
-    assert check.last.status is UNHEALTHY
-    assert len(monitor.history("a")) == 1
 
 
 def test_history_has_a_transition_for_each_change(clock: Any) -> None:
@@ -828,17 +753,9 @@ def test_a_check_that_runs_all_checks_waits_for_itself_only_until_its_timeout() 
     assert (results["recursive"].message, results["other"].status) == ("timed out after 0.02 s", HEALTHY)
 
 
-@pytest.mark.parametrize("sync", [True, False])
-def test_a_check_that_unregisters_itself(sync: bool) -> None:
+def test_a_check_that_unregisters_itself() -> None:
     monitor = HealthMonitor()
-
-    def leave() -> None:
-        monitor.unregister_check("once")
-
-    async def leave_async() -> None:
-        leave()
-
-    monitor.register_check("once", leave if sync else leave_async)
+    monitor.register_check("once", lambda: monitor.unregister_check("once"))
     monitor.register_check("other", lambda: True)
     assert set(asyncio.run(monitor.run_all_checks())) == {"once", "other"}
     assert [check.name for check in monitor.report().checks] == ["other"]
@@ -1102,19 +1019,20 @@ def test_first_probes_wait_for_the_first_results_and_later_ones_do_not() -> None
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
-def test_reports_may_be_read_from_any_thread_while_checks_come_and_go(eager_switching: None) -> None:
-    failures: list[BaseException] = []
+def test_any_thread_may_read_and_register_while_checks_come_and_go(eager_switching: None) -> None:
     ended = threading.Event()
     monitor = HealthMonitor(period_seconds=0.001)
 
-    def read() -> None:
-        try:
-            while not ended.is_set():
-                for check in monitor.report().checks:
-                    monitor.history(check.name)
-                    monitor.uptime_ratio(check.name)
-        except BaseException as error:
-            failures.append(error)
+    def use(number: int) -> int:
+        times = 0
+        while not ended.is_set():
+            if times < 20:
+                monitor.register_check(f"thread {number}", lambda: True)
+            times += 1
+            for check in monitor.report().checks:
+                monitor.history(check.name)
+                monitor.uptime_ratio(check.name)
+        return times
 
     async def main() -> None:
         monitor.start()
@@ -1125,20 +1043,18 @@ def test_reports_may_be_read_from_any_thread_while_checks_come_and_go(eager_swit
                 monitor.unregister_check(f"check {number % 7}")
         monitor.stop()
 
-    threads = [threading.Thread(target=read) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        asyncio.run(main())
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join(10)
-    assert failures == []
+    with ThreadPoolExecutor(2) as threads:
+        using = [threads.submit(use, number) for number in range(2)]
+        try:
+            asyncio.run(main())
+        finally:
+            ended.set()
+        assert all(used.result(10) for used in using)
+    assert {"thread 0", "thread 1", "check 1"} <= {check.name for check in monitor.report().checks}
 
 
 ENDS = """
-import asyncio, threading
+import asyncio
 from ordinaut_ext_observability import HealthMonitor
 
 async def ignores():
@@ -1150,7 +1066,7 @@ async def ignores():
 
 async def main():
     monitor = HealthMonitor(period_seconds=0.05)
-    monitor.register_check("hangs", CHECK, timeout_seconds=TIMEOUT)
+    monitor.register_check("hangs", ignores, timeout_seconds=TIMEOUT)
     monitor.start()
     await asyncio.sleep(0.2)
     if TIMEOUT < 1:
@@ -1161,16 +1077,14 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("timeout", ["0.05", "5"])
 @pytest.mark.parametrize(
-    ("check", "kind"),
-    [("threading.Event().wait", "None"), ("ignores", "asyncio.CancelledError"), ("ignores", "BaseException")],
+    ("kind", "timeout"), [("asyncio.CancelledError", "0.05"), ("BaseException", "0.05"), ("BaseException", "5")]
 )
-def test_a_process_ends_though_a_check_hangs_for_ever(
-    start_child: Callable[..., Any], eventually: Callable[..., bool], check: str, kind: str, timeout: str
+def test_a_process_ends_though_a_check_ignores_being_cancelled_for_ever(
+    start_child: Callable[..., Any], eventually: Callable[..., bool], kind: str, timeout: str
 ) -> None:
-    """Also where it ignores being cancelled, given up already or not."""
-    child = start_child("-c", ENDS.replace("CHECK", check).replace("KIND", kind).replace("TIMEOUT", timeout))
+    """Given up already or not."""
+    child = start_child("-c", ENDS.replace("KIND", kind).replace("TIMEOUT", timeout))
     assert eventually(lambda: "ends" in child.out)
     try:
         assert child.process.wait(1.5) == 0
