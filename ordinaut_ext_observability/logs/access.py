@@ -16,30 +16,20 @@ from ordinaut_ext_observability.logs.event_types import ACCESS
 from ordinaut_ext_observability.logs.events import lay_out_head, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import json_text
+from ordinaut_ext_observability.settings.parts import LogSettings
 
 LOGGER_NAME = "orchestrator.api"
 
 
 class AccessLog:
-    def __init__(
-        self,
-        writer: LogWriter,
-        *,
-        enabled: bool = True,
-        sample_ratio: float = 1.0,
-        slow_seconds: float = 1.0,
-        least_level: str = "INFO",
-    ) -> None:
-        """Failed requests are ERROR, slow ones WARNING, of the others a share, `sample_ratio`, 0 to 1, is INFO.
-
-        Lines below `least_level` are not written.
-        """
+    def __init__(self, writer: LogWriter, settings: LogSettings) -> None:
+        """Failed requests are ERROR, slow ones WARNING, a share of the others is INFO, as the settings say."""
         self.writer = writer
-        self.enabled = enabled
-        least = logging.getLevelNamesMapping()[least_level]
+        self.enabled = settings.access_log
+        least = logging.getLevelNamesMapping()[settings.level]
         self._writes_errors = least <= logging.ERROR
-        self._slow_seconds = slow_seconds if least <= logging.WARNING else math.inf
-        self._sample_ratio = sample_ratio if least <= logging.INFO else 0.0
+        self._slow_seconds = settings.slow_request_seconds if least <= logging.WARNING else math.inf
+        self._sample_ratio = settings.access_log_sample_ratio if least <= logging.INFO else 0.0
         self.reset_after_fork()
         reset_in_forked_child(self)
 

@@ -18,6 +18,7 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
+from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.runtime.store import usable_redis_url
 from ordinaut_ext_observability.settings.load import Settings
@@ -32,7 +33,7 @@ _SLACK_SECONDS = 30.0
 """A reading is too old after four intervals and this."""
 
 
-class Collectors:
+class Collectors(Part):
     """The part that reads PostgreSQL and Redis, in a process that serves, on a thread and event loop of its own."""
 
     def __init__(
@@ -84,11 +85,9 @@ class Collectors:
             self._thread.start()
 
     def begin_stop(self) -> None:
-        """Have the thread end soon."""
         self._thread.begin_stop()
 
     def stop(self, ends_at: float) -> None:
-        """End until then, on `monotonic_seconds`."""
         self._thread.stop(ends_at)
 
     def notes(self) -> dict[str, str]:

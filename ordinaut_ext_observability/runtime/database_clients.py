@@ -8,9 +8,10 @@ from collections.abc import Callable
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.engine_events import EngineEvents, instrument_engines
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.runtime.part import Part
 
 
-class DatabaseClients:
+class DatabaseClients(Part):
     """What they do is counted; `note_queued` is called with the task of each piece of work that the host queues."""
 
     def __init__(self, metrics: Metrics, note_queued: Callable[[str], None], *, watch_engines: bool) -> None:
@@ -31,15 +32,7 @@ class DatabaseClients:
         if self._watch_engines and self._engine_events is None and "sqlalchemy.engine" in sys.modules:
             self._engine_events = instrument_engines(self.metrics(), self._note_queued)
 
-    def begin_stop(self) -> None:
-        """Do nothing: this has no thread."""
-
     def stop(self, ends_at: float) -> None:  # noqa: ARG002 - as every part
-        """Listen no more."""
         if self._engine_events is not None:
             self._engine_events.remove()
             self._engine_events = None
-
-    def notes(self) -> dict[str, str]:
-        """Nothing for people."""
-        return {}

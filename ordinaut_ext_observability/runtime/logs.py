@@ -45,11 +45,4 @@ class ProcessLogs:
 
     def make_access_log(self) -> AccessLog:
         """The access log that the settings describe."""
-        logs = self._settings.logs
-        return AccessLog(
-            self.writer,
-            enabled=logs.access_log,
-            sample_ratio=logs.access_log_sample_ratio,
-            slow_seconds=logs.slow_request_seconds,
-            least_level=logs.level,
-        )
+        return AccessLog(self.writer, self._settings.logs)

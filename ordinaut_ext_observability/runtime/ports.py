@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import AddressInUseError, ServedByAnotherWorkerError
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.runtime.part import Part
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.web.management import ManagementServer
 
 
-class Ports:
+class Ports(Part):
     """At most one port of each kind; what keeps one from being opened is logged, and told in `notes`."""
 
     def __init__(self, event: events.LogEvent) -> None:
@@ -41,13 +42,11 @@ class Ports:
             self._problem = self._open(self.management, "management port")
 
     def begin_stop(self) -> None:
-        """Have the ports closed soon."""
         for server in (self.management, self._exporter):
             if server is not None:
                 server.begin_stop()
 
     def stop(self, ends_at: float) -> None:
-        """Close the ports, and wait for their threads until then, on `monotonic_seconds`."""
         self._tried = False
         for server in (self.management, self._exporter):
             if server is not None:

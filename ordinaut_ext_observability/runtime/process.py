@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import weakref
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock, SystemClock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
@@ -19,6 +19,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients
 from ordinaut_ext_observability.runtime.logs import ProcessLogs
+from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.settings.load import Settings, effective_values
@@ -26,25 +27,6 @@ from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
 """How long lines may take to be written although everything else took as long as it may."""
-
-
-class Part(Protocol):
-    """Something that runs beside the host. A part that has state of the process resets itself in a forked child.
-
-    The smallest one is `DatabaseClients`, in `runtime/database_clients.py`.
-    """
-
-    def start(self, *, serves: bool) -> None:
-        """Begin what is not running yet; `serves`: the process serves an application."""
-
-    def begin_stop(self) -> None:
-        """Have it end soon. Safe without `start`."""
-
-    def stop(self, ends_at: float) -> None:
-        """End it until then, on `monotonic_seconds`. Safe without `start`, and more than once."""
-
-    def notes(self) -> dict[str, str]:
-        """How it stands, for people."""
 
 
 class Runtime:

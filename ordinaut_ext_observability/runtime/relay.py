@@ -15,6 +15,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
+from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of
 from ordinaut_ext_observability.settings.load import Settings
 
@@ -31,7 +32,7 @@ _LOOK_SECONDS = 15.0
 """How often who reads for all looks at the server, where it reads more often and that fails or takes long."""
 
 
-class MergedProcesses:
+class MergedProcesses(Part):
     """The relay where the settings give it a store; else this process is shown alone."""
 
     def __init__(
@@ -72,12 +73,10 @@ class MergedProcesses:
             self.relay.start(serves=serves)
 
     def begin_stop(self) -> None:
-        """Have the thread end soon."""
         if self.relay is not None:
             self.relay.begin_stop()
 
-    def stop(self, ends_at: float | None = None) -> None:
-        """End until then, on `monotonic_seconds`. Safe without `start`."""
+    def stop(self, ends_at: float) -> None:
         if self.relay is not None:
             self.relay.stop(ends_at)
         self._siblings.close()

@@ -23,6 +23,7 @@ import pydantic
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability.settings.parts import LogSettings
 from ordinaut_ext_observability.correlation.context import (
     WORK_FIELDS,
     RequestContext,
@@ -359,7 +360,7 @@ def test_short_events_keep_what_they_are_given(message: str, own: dict[str, Any]
 @given(texts.filter(lambda text: len(text) < 300), texts.filter(lambda text: len(text) < 300), st.integers(100, 599))
 def test_any_access_line_is_one_line(method: str, path: str, status_code: int) -> None:
     lines = Lines()
-    access = AccessLog(lines)  # type: ignore[arg-type]
+    access = AccessLog(lines, LogSettings())  # type: ignore[arg-type]
     access.emit("INFO", access.layout(method, path, status_code), 1.5, 0.5, (ID, ID, ID[:16], True), "")
     fields = fields_of(lines.lines[0])
     assert list(fields)[-4:] == ["method", "path", "status_code", "duration_ms"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.settings.parts import LogSettings
 from ordinaut_ext_observability.logs.writer import GATHER_SECONDS, LogWriter
 
 IDS = ("c0ffee-1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
@@ -26,7 +27,7 @@ class LineReader:
         self.writer = LogWriter(self._file_descriptor)
 
     def access_log(self, **options: Any) -> AccessLog:
-        return AccessLog(self.writer, **options)
+        return AccessLog(self.writer, LogSettings(**options))
 
     def lines(self) -> list[str]:
         """What was written; the pipe holds all that these tests write."""
@@ -133,26 +134,26 @@ def test_quiet_requests_get_a_line_only_when_slow_or_failed(
 
 
 def test_what_is_slow_can_be_chosen(reader: LineReader) -> None:
-    log = reader.access_log(slow_seconds=0.25)
+    log = reader.access_log(slow_request_seconds=0.25)
     assert log.level(200, 0.25, quiet=False) == "WARNING"
     assert log.level(200, 0.249, quiet=False) == "INFO"
 
 
 def test_a_sample_of_none_leaves_failed_and_slow_requests(reader: LineReader) -> None:
-    log = reader.access_log(sample_ratio=0.0)
+    log = reader.access_log(access_log_sample_ratio=0.0)
     assert {log.level(200, 0.0, quiet=False) for _ in range(500)} == {None}
     assert log.level(500, 0.0, quiet=False) == "ERROR"
     assert log.level(200, 2.0, quiet=False) == "WARNING"
 
 
 def test_a_sample_of_all_leaves_none_out(reader: LineReader) -> None:
-    log = reader.access_log(sample_ratio=1.0)
+    log = reader.access_log(access_log_sample_ratio=1.0)
     assert {log.level(200, 0.0, quiet=False) for _ in range(500)} == {"INFO"}
 
 
 def test_a_sample_is_about_the_share_asked_for(reader: LineReader) -> None:
     """4 000 draws at a quarter: 850 to 1 150 is more than five standard deviations either way."""
-    log = reader.access_log(sample_ratio=0.25)
+    log = reader.access_log(access_log_sample_ratio=0.25)
     logged = sum(log.level(200, 0.0, quiet=False) == "INFO" for _ in range(4000))
     assert 850 < logged < 1150
 
@@ -164,7 +165,7 @@ def test_lines_of_errors_are_kept_when_others_are_dropped(request: pytest.Fixtur
     writer = LogWriter(file_descriptor)
     writer._max_queued_lines = 2
     request.addfinalizer(lambda: (gate.set(), writer.close(10), os.close(taken), os.close(file_descriptor)))
-    log = AccessLog(writer)
+    log = AccessLog(writer, LogSettings())
     log.writer.before_writing.append(lambda: gate.wait(10) and None)
     for level in ("INFO", "INFO", "WARNING", "ERROR"):
         emit(log, level=level)
@@ -190,7 +191,7 @@ def test_waking_calls_back_in_the_writers_thread_and_writes_what_is_made_there(r
 
 
 def test_waking_does_nothing_where_access_lines_are_off(reader: LineReader) -> None:
-    log = reader.access_log(enabled=False)
+    log = reader.access_log(access_log=False)
     called = threading.Event()
     log.writer.before_writing.append(called.set)
     log.wake()

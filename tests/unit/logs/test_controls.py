@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.settings.parts import LogSettings
 from ordinaut_ext_observability.compat.logging import StructuredLogger
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.event_types import Event
@@ -45,7 +46,7 @@ def log_long_event(writer: LogWriter, fields: dict[str, str]) -> None:
 
 
 def log_access(writer: LogWriter, fields: dict[str, str]) -> None:
-    log = AccessLog(writer)
+    log = AccessLog(writer, LogSettings())
     details = "".join(f",{json_text(name)}:{json_text(value)}" for name, value in fields.items())
     log.emit("INFO", log.layout("GET", UNSAFE, 200), 0.0, 0.1, ("c", "t", "s", False), details)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.settings.parts import LogSettings
 from ordinaut_ext_observability.correlation.context import request_ids
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs import event_types
@@ -114,7 +115,7 @@ def test_an_event_and_a_record_differ_in_their_origin_only(bound: Any, events: E
 def test_the_access_line_has_its_fields_in_the_documented_order(
     log_lines: Any, documented_order: Callable[..., list[str]]
 ) -> None:
-    access = AccessLog(log_lines.writer)
+    access = AccessLog(log_lines.writer, LogSettings())
     access.emit("INFO", access.layout("GET", "/tasks/{task_id}", 200), 1.5, 0.01, IDS, "")
     assert list(log_lines.only()) == documented_order(
         "method", "path", "status_code", "duration_ms", without=(*WORK, "task_context", "exception_type", "exception")
