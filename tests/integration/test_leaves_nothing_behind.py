@@ -196,7 +196,7 @@ def test_dropped_applications_leave_nothing_on_a_loop_that_goes_on(process_runti
         dropped = [reference for _ in range(5) for reference in await use()]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
-                while not are_gone(dropped):
+                while not are_gone(dropped) or asyncio.all_tasks() != {asyncio.current_task()}:
                     await asyncio.sleep(0.02)
         assert are_gone(dropped), (our_threads(), [reference() for reference in dropped])
         assert asyncio.all_tasks() == {asyncio.current_task()}
