@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 
@@ -210,7 +211,7 @@ class ServedApp:
         """The samples of this name, each with its labels."""
         return [
             (dict(sample.labels), sample.value)
-            for metric in self.runtime.metrics.registry.collect()
+            for metric in ClientModel(self.runtime.metrics.registry).collect()
             for sample in metric.samples
             if sample.name == name
         ]

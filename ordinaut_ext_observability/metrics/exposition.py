@@ -19,7 +19,6 @@ from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.utils import floatToGoString
 
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Exemplar, Gauge, Histogram, HistogramChild
@@ -106,32 +105,8 @@ def describe(family: AnyFamily) -> Metric:
     return Metric(name, family.documentation, family.kind)
 
 
-def collect(family: AnyFamily) -> Metric:
-    """The family with its samples, for `prometheus_client`."""
-    metric = describe(family)
-    if isinstance(family, Histogram):
-        for child in family.children():
-            _add_histogram_samples(metric, child, _labels(family, child.label_values), family)
-        return metric
-    for number in family.children():
-        metric.add_sample(family.name, _labels(family, number.label_values), number.value)
-    return metric
-
-
 def _labels(family: AnyFamily, values: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(family.label_names, values, strict=True))
-
-
-def _add_histogram_samples(metric: Metric, child: HistogramChild, labels: dict[str, str], family: Histogram) -> None:
-    exemplars: Sequence[Exemplar | None] = child.exemplars or [None] * len(child.counts)
-    cumulative = child.cumulative()
-    for bound, count, exemplar in zip(_bound_texts(family), cumulative, exemplars, strict=True):
-        client_exemplar = exemplar and ClientExemplar(
-            {"trace_id": exemplar.trace_id}, exemplar.value, exemplar.timestamp_seconds
-        )
-        metric.add_sample(f"{family.name}_bucket", {**labels, "le": bound}, count, exemplar=client_exemplar)
-    metric.add_sample(f"{family.name}_count", labels, cumulative[-1])
-    metric.add_sample(f"{family.name}_sum", labels, child.sum)
 
 
 def _bound_texts(family: Histogram) -> list[str]:

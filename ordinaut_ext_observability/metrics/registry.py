@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declare import Buckets, Declaration, FamilyT
-from ordinaut_ext_observability.metrics.exposition import FamilyRenderer, collect, describe
+from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END, FamilyRenderer, describe
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter
 
 
@@ -91,9 +92,10 @@ class Registry:
                 yield from renderer.pieces(openmetrics=openmetrics, escaping=escaping)
 
     def collect(self) -> Iterable[Metric]:
-        """Families with their samples, for `prometheus_client`."""
+        """Families with their samples, for `prometheus_client`: what it reads in our text."""
         self.refresh()
-        return [collect(family) for family in self._renderers]
+        text = "".join(self.pieces(openmetrics=True)) + OPENMETRICS_END
+        return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
     def describe(self) -> Iterable[Metric]:
         """Families without samples, so that registering reads no values."""

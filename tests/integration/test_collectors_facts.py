@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
@@ -72,7 +73,7 @@ class Host:
     def values(self, name):
         return {
             tuple(sample.labels.values()): sample.value
-            for family in self.metrics.registry.collect()
+            for family in ClientModel(self.metrics.registry).collect()
             for sample in family.samples
             if sample.name == name
         }

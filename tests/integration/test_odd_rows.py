@@ -9,6 +9,7 @@ import uuid
 import asyncpg
 import orjson
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.background.clock import SystemClock
 from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
@@ -81,7 +82,7 @@ class Host:
             ("database", *LEADERS)
         )
         assert self.collector.states.leads
-        for family in self.metrics.registry.collect():
+        for family in ClientModel(self.metrics.registry).collect():
             for sample in family.samples:
                 assert math.isfinite(sample.value), sample
         assert self.metrics.internal_errors.labels("collector_checkpoint").value == 0
@@ -98,7 +99,7 @@ class Host:
         counted = name.startswith("orchestrator_") and name.endswith(("_total", "_count", "_sum"))
         found = {}
         for metrics in (*(self._handed_over if counted else ()), self.metrics):
-            for family in metrics.registry.collect():
+            for family in ClientModel(metrics.registry).collect():
                 for sample in family.samples:
                     if sample.name == name:
                         labels = tuple(sample.labels.values())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.demo.servers import RedisServer, ServerError
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.cluster.redis import CLIENT_NAME, redis_problem
@@ -65,7 +66,7 @@ class Watched:
         """The samples of `orchestrator_redis_<name>` by their labels' values."""
         return {
             tuple(sample.labels.values()): sample.value
-            for metric in self.metrics.registry.collect()
+            for metric in ClientModel(self.metrics.registry).collect()
             for sample in metric.samples
             if sample.name == f"orchestrator_redis_{name}"
         }

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as client_o
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Exemplar, Gauge, Histogram
@@ -48,7 +49,7 @@ def openmetrics_of(registry: Registry) -> str:
 
 def assert_printed_as_the_client_prints_it(registry: Registry) -> None:
     client_registry = CollectorRegistry()
-    client_registry.register(registry)
+    client_registry.register(ClientModel(registry))
     assert text_of(registry).encode() == client_text(client_registry)
     assert openmetrics_of(registry).encode() == client_openmetrics(client_registry)
 
@@ -141,7 +142,7 @@ def test_openmetrics_parses_back_to_the_same_samples(uses: list[tuple[str, float
         histogram.labels(text).observe(amount)
         histogram.labels(text).exemplify(Exemplar("4bf92f3577b34da6a3ce929d0e0e4736", amount, 1763936344.5))
         gauge.labels(text).set(-amount)
-    expected = [(s.name, s.labels, s.value) for metric in registry.collect() for s in metric.samples]
+    expected = [(s.name, s.labels, s.value) for metric in ClientModel(registry).collect() for s in metric.samples]
     parsed = list(text_string_to_metric_families(openmetrics_of(registry)))
     assert [(s.name, s.labels, s.value) for metric in parsed for s in metric.samples] == expected
     assert [metric.documentation for metric in parsed] == [help_text] * 3
@@ -153,7 +154,7 @@ def test_text_parses_back_to_the_same_samples(uses: list[tuple[str, float]]) -> 
     gauge = registry.register(Gauge("g", "Help.", ("x",)))
     for text, value in uses:
         gauge.labels(text).set(value)
-    expected = [(s.name, s.labels, s.value) for metric in registry.collect() for s in metric.samples]
+    expected = [(s.name, s.labels, s.value) for metric in ClientModel(registry).collect() for s in metric.samples]
     parsed = [(s.name, s.labels, s.value) for metric in parse_text(text_of(registry)) for s in metric.samples]
     assert parsed == expected
 

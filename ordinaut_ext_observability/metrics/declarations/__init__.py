@@ -6,6 +6,8 @@ it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ordinaut_ext_observability.metrics.declarations.database import (
     DatabaseClientMetrics,
     DatabaseServerMetrics,
@@ -48,12 +50,8 @@ class Metrics(
         registry.on_overflow = lambda metric, label: self.label_overflow.labels(metric, label).inc()
         super().__init__(registry)
         self.registry = registry
-        self.uncounted_errors = 0
-        """Failures that could not even be counted."""
 
     def count_internal_error(self, component: str) -> None:
         """Count a failure inside this package that was kept from the host."""
-        try:
+        with suppress(Exception):  # called where failures are kept from the host: this one must be, too
             self.internal_errors.labels(component).inc()
-        except Exception:  # noqa: BLE001 - called where failures are kept from the host: this one must be, too
-            self.uncounted_errors += 1

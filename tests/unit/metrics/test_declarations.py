@@ -10,6 +10,7 @@ from prometheus_client import generate_latest as client_text
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import OVERFLOW_VALUE, LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import PARTS
@@ -138,7 +139,7 @@ def test_overflow_of_the_number_of_series_has_an_empty_label() -> None:
 def test_the_whole_catalogue_is_printed_as_the_client_prints_it(metrics: Metrics) -> None:
     use_everything(metrics)
     client_registry = CollectorRegistry()
-    client_registry.register(metrics.registry)
+    client_registry.register(ClientModel(metrics.registry))
     assert "".join(metrics.registry.pieces(openmetrics=False)).encode() == client_text(client_registry)
 
 

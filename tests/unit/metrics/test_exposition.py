@@ -14,6 +14,7 @@ from prometheus_client import generate_latest as client_text
 from prometheus_client.openmetrics.exposition import generate_latest as client_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from tests.client_model import ClientModel
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.exposition import ESCAPINGS, OPENMETRICS_END
 from ordinaut_ext_observability.metrics.family import BLOCK_SERIES, Counter, Exemplar, Gauge, Histogram
@@ -40,7 +41,7 @@ def openmetrics_of(registry: Registry) -> str:
 
 def assert_printed_as_the_client_prints_it(registry: Registry) -> None:
     client_registry = CollectorRegistry()
-    client_registry.register(registry)
+    client_registry.register(ClientModel(registry))
     assert text_of(registry).encode() == client_text(client_registry)
     assert openmetrics_of(registry).encode() == client_openmetrics(client_registry)
     if "dots" not in ESCAPINGS:
@@ -270,7 +271,7 @@ def test_the_openmetrics_text_parses_back_to_the_same_samples(registry: Registry
     histogram.labels("").exemplify(Exemplar("4bf92f3577b34da6a3ce929d0e0e4736", 0.0, 1763936344.123))
     parsed = list(text_string_to_metric_families(openmetrics_of(registry)))
     assert [metric.documentation for metric in parsed] == ['Help "with" \\ and\nmore.', "Help.", "Help."]
-    expected = [(s.name, s.labels, s.value) for metric in registry.collect() for s in metric.samples]
+    expected = [(s.name, s.labels, s.value) for metric in ClientModel(registry).collect() for s in metric.samples]
     assert [(s.name, s.labels, s.value) for metric in parsed for s in metric.samples] == expected
     exemplars = [s.exemplar for metric in parsed for s in metric.samples if s.exemplar]
     assert [exemplar.labels for exemplar in exemplars] == [{"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}]
