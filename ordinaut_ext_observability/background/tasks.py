@@ -31,6 +31,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 _CANCEL_SECONDS = 0.1
 """Time before the end of a stop when work that still runs is cancelled, so that it can close its connections."""
 
+_ROUNDS = "observability-rounds"
+
 ErrorListener = Callable[[str, Exception], None]
 """Called with a task's name and what its work raised."""
 
@@ -142,7 +144,7 @@ class BackgroundThread:
         if self._thread is not None:
             ends_at = ends_at or monotonic_seconds() + STOP_SECONDS
             join_until(self._thread, ends_at - _CANCEL_SECONDS)
-            self.call_soon(_cancel_all)
+            self.call_soon(_cancel_rounds)
             join_until(self._thread, ends_at)
         self._thread = self._loop = None
 
@@ -160,12 +162,14 @@ class BackgroundThread:
 
     async def _run_tasks(self, stop: asyncio.Event) -> None:
         with forks_held_off():
-            tasks = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
+            rounds = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
         with contextlib.suppress(asyncio.CancelledError):  # by `stop`
-            self._rounds = asyncio.gather(*tasks)
+            self._rounds = asyncio.gather(*(asyncio.create_task(each, name=_ROUNDS) for each in rounds))
             await self._rounds
 
 
-def _cancel_all() -> None:
+def _cancel_rounds() -> None:
+    """Cancel the rounds alone: a loop that ends has tasks of asyncio's own."""
     for task in asyncio.all_tasks():
-        task.cancel()
+        if task.get_name() == _ROUNDS:
+            task.cancel()

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from ordinaut_ext_observability.background import tasks
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask, backed_off, run_periodically
 
 
@@ -199,3 +200,16 @@ class TestThread:
         _, status = os.waitpid(child, 0)
         thread.stop()
         assert os.waitstatus_to_exitcode(status) == 0
+
+    def test_a_stop_leaves_alone_what_the_loop_does_to_end(self):
+        """What asyncio itself awaits while a loop ends is none of our rounds: cancelled, it would fail the thread."""
+        seen = []
+
+        async def main():
+            own = asyncio.create_task(asyncio.sleep(0.05))
+            tasks._cancel_rounds()
+            await own
+            seen.append(own.cancelled())
+
+        asyncio.run(main())
+        assert seen == [False]
