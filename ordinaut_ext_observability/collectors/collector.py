@@ -11,7 +11,7 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
 from ordinaut_ext_observability.collectors.leadership import Checkpoints, decide_leader
 from ordinaut_ext_observability.collectors.reader import CHECKPOINT, LEADERS, UNREADABLE, CountingState, SystemReader
-from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
+from ordinaut_ext_observability.collectors.states import LOOK_SECONDS, NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
@@ -19,9 +19,6 @@ from ordinaut_ext_observability.postgresql.connection import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
-
-_LOOK_SECONDS = 15.0
-"""Longest time between looks at the server: readiness depends on it, and it costs little."""
 
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
@@ -94,7 +91,7 @@ class SystemCollector:
         self.families.leader.labels().set(self.states.leads)
         self.states.show_ages()
         # To connect again costs little, and whether the host is ready depends on it: that is not put off for long.
-        return min(pause, max(_LOOK_SECONDS, self._interval_seconds))
+        return min(pause, max(LOOK_SECONDS, self._interval_seconds))
 
     async def close(self) -> None:
         """End the connection, and show nothing any more. The next round begins anew."""
