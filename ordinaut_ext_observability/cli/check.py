@@ -58,7 +58,7 @@ def check_machine() -> dict[str, Any]:
         await runtime.health_monitor.run_all_checks()
 
     run_on_own_loop(run())
-    runtime.lifecycle.mark_started()
+    runtime.lifecycle.started = True
     report = everything(runtime.health_monitor, runtime.lifecycle)
     del report["live"], report["ready"]
     return {**report, "note": "These are the checks of this machine. Give a URL to ask a running service."}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, InitVar, dataclass
 from typing import NamedTuple
 
 from ordinaut_ext_observability.background.tasks import LONGEST_PAUSE_SECONDS, backed_off
@@ -11,7 +12,7 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
 from ordinaut_ext_observability.collectors.leadership import Checkpoints, decide_leader
 from ordinaut_ext_observability.collectors.reader import CHECKPOINT, LEADERS, UNREADABLE, CountingState, SystemReader
-from ordinaut_ext_observability.collectors.states import NOT_CONNECTED, CollectorStates
+from ordinaut_ext_observability.collectors.states import LOOK_SECONDS, NOT_CONNECTED, CollectorStates
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
@@ -19,9 +20,6 @@ from ordinaut_ext_observability.postgresql.connection import postgresql_problem
 
 _ROUND_SECONDS = 20.0
 """Longest time that a round takes, whatever hangs."""
-
-_LOOK_SECONDS = 15.0
-"""Longest time between looks at the server: readiness depends on it, and it costs little."""
 
 _ROUNDS_PER_EXTRA_QUERY = 4
 """The extra query reads statistics of all tables: at the usual interval once a minute."""
@@ -48,34 +46,28 @@ def reading_pause(interval_seconds: float, failures: int, took_seconds: float) -
     return max(backed_off(interval_seconds, failures), min(took_seconds / _BUSY_SHARE, longest))
 
 
+@dataclass(eq=False)
 class SystemCollector:
-    """Reads the host's database, until `close`: then nothing of it is left, neither connection nor gauge."""
+    """Reads the host's database, until `close`: then nothing of it is left, neither connection nor gauge.
 
-    def __init__(
-        self,
-        url: str,
-        families: SystemMetrics,
-        states: CollectorStates,
-        *,
-        interval_seconds: float,
-        heartbeat_fresh_seconds: float = 75.0,
-        checkpoints: Checkpoints | None = None,
-        extra: ExtraQuery | None = None,
-    ) -> None:
-        """Connects at the first round. Without `checkpoints`, state and counts are this process's alone.
+    It connects at the first round. Making it raises ValueError where the URL cannot be read.
+    """
 
-        A worker whose last heartbeat is older than `heartbeat_fresh_seconds` does not count as active. Raises
-        ValueError where the URL cannot be read.
-        """
-        self.families = families
-        self.states = states
-        self._interval_seconds = interval_seconds
-        self._extra = extra
-        self._checkpoints = checkpoints
+    url: InitVar[str]
+    families: SystemMetrics
+    states: CollectorStates
+    _: KW_ONLY
+    interval_seconds: float
+    heartbeat_fresh_seconds: float = 75.0
+    """Age of the last heartbeat up to which a worker counts as active."""
+    checkpoints: Checkpoints | None = None
+    """Without them, state and counts are this process's alone."""
+    extra: ExtraQuery | None = None
+
+    def __post_init__(self, url: str) -> None:
         self._database = Database(url)
-        self._reader = SystemReader(families, states, heartbeat_fresh_seconds)
-        self._rounds_led = 0
-        self._failures = 0
+        self._reader = SystemReader(self.families, self.states, self.heartbeat_fresh_seconds)
+        self._rounds_led = self._failures = 0
         self._due = 0.0
         """When the leader reads next, on the monotonic clock."""
 
@@ -90,27 +82,27 @@ class SystemCollector:
             pause = max(0.0, self._due - self.states.clock.monotonic())
         except Exception as error:  # noqa: BLE001 - a periodic task: the next round is due all the same
             self._lose(error)
-            pause = backed_off(self._interval_seconds, self._failures)
+            pause = backed_off(self.interval_seconds, self._failures)
         self.families.leader.labels().set(self.states.leads)
         self.states.show_ages()
         # To connect again costs little, and whether the host is ready depends on it: that is not put off for long.
-        return min(pause, max(_LOOK_SECONDS, self._interval_seconds))
+        return min(pause, max(LOOK_SECONDS, self.interval_seconds))
 
     async def close(self) -> None:
         """End the connection, and show nothing any more. The next round begins anew."""
         self._step_down()
         self.families.leader.clear()
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+        if self.checkpoints is not None:
+            self.checkpoints.close()
         await self._database.close()
 
     async def _round(self) -> None:
         # As long as two rounds and a half may take, so that a leader that is late keeps its lease.
-        lease_seconds = 2.5 * self._interval_seconds + _ROUND_SECONDS
+        lease_seconds = 2.5 * self.interval_seconds + _ROUND_SECONDS
         async with self._database.transaction() as transaction:
             # Apart from what is read for counting: a snapshot from before we led may be older than the checkpoint.
             await self._reader.attempt("database", transaction, self._reader.read_server)
-            leads, self.states.mode = await decide_leader(transaction, self._checkpoints, lease_seconds)
+            leads, self.states.mode = await decide_leader(transaction, self.checkpoints, lease_seconds)
         if not leads:
             self._follow()
         elif not self.states.leads or self.states.clock.monotonic() >= self._due:
@@ -128,11 +120,11 @@ class SystemCollector:
             self._follow()
             return
         self._rounds_led += 1
-        if self._extra is not None and self._rounds_led % _ROUNDS_PER_EXTRA_QUERY == 1:
-            await self._read_extra(self._extra)
+        if self.extra is not None and self._rounds_led % _ROUNDS_PER_EXTRA_QUERY == 1:
+            await self._read_extra(self.extra)
         problems = {self.states.of(name).problem for name in ("database", *LEADERS, "insights")}
         self._failures = self._failures + 1 if problems - _LASTING else 0
-        self._due = clock.monotonic() + reading_pause(self._interval_seconds, self._failures, took)
+        self._due = clock.monotonic() + reading_pause(self.interval_seconds, self._failures, took)
 
     async def _read_extra(self, extra: ExtraQuery) -> None:
         async with self._database.transaction() as transaction:  # another: it need not be of the same moment
@@ -143,9 +135,9 @@ class SystemCollector:
             self.states.failed_in_part("insights", problems)
 
     async def _take_over(self) -> None:
-        if self._checkpoints is not None:
+        if self.checkpoints is not None:
             try:
-                state = await asyncio.to_thread(self._checkpoints.load)
+                state = await asyncio.to_thread(self.checkpoints.load)
                 if state is not None:
                     self._reader.counting = CountingState()
                 if state:
@@ -161,10 +153,10 @@ class SystemCollector:
 
     async def _save(self) -> bool:
         """Save; False where another process has taken over."""
-        if self._checkpoints is None:
+        if self.checkpoints is None:
             return True
         try:
-            return await asyncio.to_thread(self._checkpoints.save, CHECKPOINT.dump_json(self._reader.counting))
+            return await asyncio.to_thread(self.checkpoints.save, CHECKPOINT.dump_json(self._reader.counting))
         except ClusterUnavailableError:
             self._count_store_problem()
             return True
@@ -176,15 +168,15 @@ class SystemCollector:
         self._step_down()
         self.states.discard("database", "redis")
         self._failures = 0
-        self._due = self.states.clock.monotonic() + self._interval_seconds
+        self._due = self.states.clock.monotonic() + self.interval_seconds
 
     def _step_down(self) -> None:
         if self.states.leads:
             self.states.leads = False
             self._rounds_led = 0
             self.families.clear_gauges()
-            if self._extra is not None:
-                self._extra.clear()
+            if self.extra is not None:
+                self.extra.clear()
             self.states.event(events.COLLECTOR_FOLLOWER)
 
     def _lose(self, error: Exception) -> None:

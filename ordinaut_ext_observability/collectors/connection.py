@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.collectors.queries import query
-from ordinaut_ext_observability.postgresql.connection import concerns_statement, connect
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, connect, query_text
 from ordinaut_ext_observability.postgresql.url import read_url
 
 _CONNECT_SECONDS = 5.0
@@ -19,6 +19,8 @@ _STATEMENT_SECONDS = 3.0
 _LOCK_SECONDS = 0.5
 _IDLE_SECONDS = 10.0
 """Until the server ends a transaction of ours that does nothing."""
+
+query = partial(query_text, f"{__package__}.queries")
 
 
 def instant(seconds: float) -> datetime:

@@ -18,6 +18,9 @@ from ordinaut_ext_observability.metrics.declarations.system import CollectorMetr
 
 NOT_CONNECTED = "none: not connected"
 
+LOOK_SECONDS = 15.0
+"""Longest time between looks at the server, where readings are not further apart: readiness depends on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:

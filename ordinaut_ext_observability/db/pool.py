@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any, Self
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.call_timer import CallTimer, Proxy
-from ordinaut_ext_observability.db.connection import InstrumentedConnection
+from ordinaut_ext_observability.db.connection import CallTimer, InstrumentedConnection, Proxy
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 
 

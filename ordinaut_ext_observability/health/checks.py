@@ -6,6 +6,7 @@ import contextlib
 import resource
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
@@ -89,19 +90,19 @@ async def unused_settings(settings: Settings) -> Outcome:
     return Outcome(HealthStatus.DEGRADED, message, {"variables": variables})
 
 
+@dataclass(slots=True)
 class TaskSuccessCheck:
     """Reads `orchestrator_task_executions_total`; cancelled executions count neither way."""
 
-    def __init__(self, executions: Counter, clock: Clock) -> None:
-        self._executions = executions
-        self._clock = clock
-        # The time, and how many had succeeded and failed by then.
-        self._readings: deque[tuple[float, float, float]] = deque(maxlen=1000)
+    executions: Counter
+    clock: Clock
+    # The time, and how many had succeeded and failed by then.
+    _readings: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=1000))
 
     async def run(self) -> Outcome:
-        counts = [(child.label_values[0], child.value) for child in self._executions.children()]
+        counts = [(child.label_values[0], child.value) for child in self.executions.children()]
         now = (
-            self._clock.monotonic(),
+            self.clock.monotonic(),
             sum(count for status, count in counts if status == "success"),
             sum(count for status, count in counts if status not in {"success", "cancelled"}),
         )

@@ -69,7 +69,10 @@ class Lifecycle:
         self._loop_watch = loop_watch
         self._loop_blocked_seconds = loop_blocked_seconds
         self._monitor = monitor
-        self._started = self._stopping = False
+        self.started = False
+        """True once the host has finished starting; a started process never counts as starting again."""
+        self.stopping = False
+        """True while the host is shutting down, and until it starts again: it should get no new work."""
 
     def start_watching(self) -> None:
         """Watch the running loop, and run checks on it. Without one, it is watched from the first request on."""
@@ -82,32 +85,20 @@ class Lifecycle:
         self._loop_watch.stop()
         self._monitor.stop()
 
-    def mark_starting(self) -> None:
-        """The host begins to start, perhaps after having been shut down."""
-        self._stopping = False
-
-    def mark_started(self) -> None:
-        """The host has finished starting. This latches: a started process never counts as starting again."""
-        self._started = True
-
-    def mark_stopping(self) -> None:
-        """The host is shutting down: it should get no new work."""
-        self._stopping = True
-
     def why_not_live(self) -> str:
         """The reason while the event loop has been blocked for too long; nothing else counts."""
         return "event_loop_blocked" if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds else ""
 
     def why_not_started(self) -> str:
         """The reason until the host has finished starting."""
-        return "" if self._started else "starting"
+        return "" if self.started else "starting"
 
     def why_not_ready(self, report: HealthReport | None = None) -> str:
         """The reason while starting, stopping or not alive, or a required check is unhealthy or unknown.
 
         Without a `report` on the checks the monitor is asked for one.
         """
-        if reason := self.why_not_started() or ("stopping" if self._stopping else self.why_not_live()):
+        if reason := self.why_not_started() or ("stopping" if self.stopping else self.why_not_live()):
             return reason
         report = report or self._monitor.report()
         if report.status is HealthStatus.UNHEALTHY:

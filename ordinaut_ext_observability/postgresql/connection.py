@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -71,6 +73,12 @@ async def connect(url: str, *, timeout_seconds: float, answer_seconds: float) ->
     for note in dict.fromkeys(notes):
         decisive.add_note(note)
     raise decisive
+
+
+@cache
+def query_text(package: str, name: str) -> str:
+    """The statement in the file of this name in a package."""
+    return files(package).joinpath(f"{name}.sql").read_text("utf-8")
 
 
 def _reason(error: Exception, seconds: float) -> str:

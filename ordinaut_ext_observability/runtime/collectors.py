@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
-from ordinaut_ext_observability.collectors.checks import CollectedChecks, checks_of
-from ordinaut_ext_observability.collectors.states import UNREAD, CollectorStates
+from ordinaut_ext_observability.collectors.states import LOOK_SECONDS, UNREAD, CollectorStates
 from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
 from ordinaut_ext_observability.errors import Problem
-from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
+from ordinaut_ext_observability.runtime.collected_checks import CollectedChecks, checks_of
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.runtime.store import usable_redis_url
@@ -25,9 +24,6 @@ from ordinaut_ext_observability.settings.load import Settings
 
 if TYPE_CHECKING:  # importing it takes the driver
     from ordinaut_ext_observability.collectors.connection import ReadTransaction
-
-_LONGEST_INTERVAL_SECONDS = 15.0
-"""Between looks at the server, where the interval is shorter and something fails or takes long."""
 
 _SLACK_SECONDS = 30.0
 """A reading is too old after four intervals and this."""
@@ -109,12 +105,12 @@ class Collectors(Part):
                 merged.relay.exchange.shown_only = counters
         if "Redis" in self._servers:
             RedisServerMetrics(registry)
-        interval_seconds = max(self._settings.interval_seconds, _LONGEST_INTERVAL_SECONDS)
+        interval_seconds = max(self._settings.interval_seconds, LOOK_SECONDS)
         read_elsewhere = merged.seconds_since_read if merged.relay is not None else None
         checks = CollectedChecks(states, 4 * interval_seconds + _SLACK_SECONDS, read_elsewhere)
         for name in (name for server in self._servers for name in checks_of(server)):
             required = self.database_required and name == "database"
-            self._monitor.register_check(name, partial(_outcome, checks, name), required=required)
+            self._monitor.register_check(name, partial(checks.find, name), required=required)
         return states
 
     def _make_tasks(self) -> Iterator[PeriodicTask]:
@@ -158,10 +154,3 @@ class Collectors(Part):
             extra=ExtraQuery(read_insights, insights.clear),
         )
         return PeriodicTask("postgresql", collector.collect, settings.interval_seconds, finish=collector.close)
-
-
-def _outcome(checks: CollectedChecks, name: str) -> Outcome:
-    status, message, details = checks.find(name)
-    if status == "unknown":
-        return unknown(message, dict(details))
-    return Outcome(HealthStatus(status), message, dict(details))

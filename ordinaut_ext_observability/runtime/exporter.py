@@ -23,7 +23,7 @@ def _open(runtime: Runtime) -> None:
     try:
         from ordinaut_ext_observability.runtime.serving import make_exporter
 
-        runtime.lifecycle.mark_started()
+        runtime.lifecycle.started = True
         exporter = make_exporter(runtime)
         if not runtime.mounted:  # or an application was mounted meanwhile, and serves the metrics
             runtime.ports.open_exporter(exporter)

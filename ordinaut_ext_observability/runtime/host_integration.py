@@ -79,7 +79,7 @@ class HostIntegration:
     async def shut_down(self) -> None:
         """End what runs for the host, which goes down. A host may also never say so."""
         with self._counting_failure("stop"):
-            self._runtime.lifecycle.mark_stopping()
+            self._runtime.lifecycle.stopping = True
             self._runtime.lifecycle.stop_watching()
             # In a thread: it waits for threads, and the host's loop has its own things to end. In one of ours: the
             # loop's own may be busy with the host's work.
@@ -97,7 +97,7 @@ class HostIntegration:
         async def lifespan(app: Any) -> AsyncIterator[Any]:
             self._mounting.wrap_built_stack()
             with self._counting_failure("start"):
-                self._runtime.lifecycle.mark_starting()
+                self._runtime.lifecycle.stopping = False
                 self._runtime.start()
             try:
                 async with original(app) as state:
@@ -111,7 +111,7 @@ class HostIntegration:
 
     def _start(self) -> None:
         """Start what is not running yet: the host has started."""
-        self._runtime.lifecycle.mark_started()
+        self._runtime.lifecycle.started = True
         with self._counting_failure("start"):
             self._runtime.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.collectors.states import LOOK_SECONDS
 from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
@@ -28,9 +29,6 @@ _START_SECONDS = 3.0
 _SILENT_INTERVALS = 3
 """So many intervals without an answer are worth saying."""
 
-_LOOK_SECONDS = 15.0
-"""How often who reads for all looks at the server, where it reads more often and that fails or takes long."""
-
 
 class MergedProcesses(Part):
     """The relay where the settings give it a store; else this process is shown alone."""
@@ -42,7 +40,7 @@ class MergedProcesses(Part):
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = settings.relay.interval_seconds
-        self._sign_seconds = 2 * max(settings.collectors.interval_seconds, self._interval_seconds, _LOOK_SECONDS)
+        self._sign_seconds = 2 * max(settings.collectors.interval_seconds, self._interval_seconds, LOOK_SECONDS)
         """Whoever reads for all looked at its server within this time, or does so no more."""
         self._siblings = Siblings()
         self.collected = metrics.registry

@@ -112,7 +112,7 @@ def test_protected_service_tells_whether_it_is_ready(serve: Any, check: Check, p
     assert answer.returncode == 0
     assert needed in answer.stdout.splitlines()[0]
     assert answer.stdout.rstrip().endswith("(ready: ok)")
-    served.runtime.lifecycle.mark_stopping()
+    served.runtime.lifecycle.stopping = True
     assert check(served.url).returncode == 1
 
 

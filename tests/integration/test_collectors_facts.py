@@ -15,8 +15,7 @@ from tests.client_model import ClientModel
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import run_reading
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
-from ordinaut_ext_observability.collectors.connection import Database, instant, undone_alone
-from ordinaut_ext_observability.collectors.queries import query
+from ordinaut_ext_observability.collectors.connection import Database, instant, query, undone_alone
 from ordinaut_ext_observability.collectors.queue import read_queue
 from ordinaut_ext_observability.collectors.reader import CHECKPOINT
 from ordinaut_ext_observability.metrics.declarations import Metrics

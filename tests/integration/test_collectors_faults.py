@@ -288,7 +288,7 @@ def test_a_store_that_hangs_makes_no_reading_late(database_url, monkeypatch):
 
 def test_the_server_is_looked_at_while_readings_are_put_off(own_server, monkeypatch):
     make_tables(own_server)
-    monkeypatch.setattr(collector_module, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(collector_module, "LOOK_SECONDS", 0.05)
 
     @with_collector(own_server.url(), interval_seconds=0.05)
     async def _(collector):

@@ -372,7 +372,7 @@ def test_behind_a_pooler_a_lease_decides(database_url, tmp_path):
                 assert collector.states.mode == "lease"
             assert (first.states.leads, second.states.leads) == (True, False)
             stores = store()
-            stores.release_lease("collectors", first._checkpoints.owner)
+            stores.release_lease("collectors", first.checkpoints.owner)
             stores.close()
             await collect(second)
             await collect(first)

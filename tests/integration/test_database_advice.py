@@ -11,8 +11,9 @@ import pytest
 
 from ordinaut_ext_observability.demo.servers import PostgresServer
 from ordinaut_ext_observability.db.insights.advice import Advice, read_advice
-from ordinaut_ext_observability.db.insights.indexes import read_indexes, redundant
-from ordinaut_ext_observability.db.insights.queries import read_only_session
+from ordinaut_ext_observability.db.insights.indexes import Index, redundant
+from ordinaut_ext_observability.db.insights.queries import read_only_session, read_rows
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES
 
 
 FILL = """
@@ -67,7 +68,7 @@ def test_advice_without_the_right_to_read_says_so(database_url: str, limited_url
 def test_shipped_schema_has_one_index_too_many(database_url: str) -> None:
     async def check() -> None:
         async with read_only_session(database_url, 5.0) as connection:
-            pairs = redundant(await read_indexes(connection))
+            pairs = redundant(await read_rows(Index, "indexes", connection, HOST_TABLES))
             assert [(pair.index.name, pair.covered_by.name) for pair in pairs] == [
                 ("idx_task_run_task_id", "idx_task_run_task_success")
             ]

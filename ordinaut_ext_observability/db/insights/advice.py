@@ -10,10 +10,10 @@ from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, read_indexes, redundant, unused
+from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, redundant, unused
 from ordinaut_ext_observability.db.insights.quantities import bytes_text
-from ordinaut_ext_observability.db.insights.queries import Connection, read_row
-from ordinaut_ext_observability.db.insights.views import Server, TableUsage, read_tables
+from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
+from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Server, TableUsage, read_tables
 from ordinaut_ext_observability.postgresql.connection import concerns_statement
 
 MIN_ROWS = 10_000
@@ -154,7 +154,7 @@ async def read_advice(
     """Compare the host's indexes with its statements, in the caller's transaction; may raise asyncpg.PostgresError."""
     server = await read_row(Server, "server", connection)
     tables = await read_tables(connection)
-    indexes = await read_indexes(connection)
+    indexes = await read_rows(Index, "indexes", connection, HOST_TABLES)
     large = {table.name: table for table in tables.found if table.rows >= min_rows}
     proposals: list[Proposal] = []
     not_judged = [f"{name}: there is no such table in the search path" for name in tables.missing]

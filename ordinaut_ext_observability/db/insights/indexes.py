@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ordinaut_ext_observability.db.insights.queries import Connection, read_rows
-from ordinaut_ext_observability.db.insights.views import HOST_TABLES
-
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -78,11 +75,6 @@ class Redundancy:
 
     index: Index
     covered_by: Index
-
-
-async def read_indexes(connection: Connection) -> tuple[Index, ...]:
-    """Read the indexes of the host's tables."""
-    return await read_rows(Index, "indexes", connection, HOST_TABLES)
 
 
 def redundant(indexes: Sequence[Index]) -> Iterator[Redundancy]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import cache
-from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.postgresql.connection import FAILURES, concerns_statement, connect
+from ordinaut_ext_observability.postgresql.connection import FAILURES, concerns_statement, connect, query_text
 from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.sql import normalised
 
@@ -40,7 +38,7 @@ async def fetch(connection: Connection, name: str, *arguments: Any, **replacemen
 
     What PostgreSQL versions call differently is a `:name` in the text, to be replaced.
     """
-    text = _text(name)
+    text = query_text(__package__, name)
     for placeholder, replacement in replacements.items():
         text = text.replace(f":{placeholder}", replacement)
     rows = []
@@ -52,11 +50,6 @@ async def fetch(connection: Connection, name: str, *arguments: Any, **replacemen
             row["query"] = normalised(row["query"] or "")
         rows.append(row)
     return rows
-
-
-@cache
-def _text(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
 @asynccontextmanager

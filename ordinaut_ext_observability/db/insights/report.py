@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.db.insights import views
-from ordinaut_ext_observability.db.insights.indexes import Index, read_indexes
+from ordinaut_ext_observability.db.insights.indexes import Index
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.quantities import duration_text
 from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
@@ -100,7 +100,7 @@ async def read_report(connection: Connection, top: int) -> Report:
     more: dict[str, ReadPart] = {
         "transactions": lambda connection: read_rows(views.Transaction, "transactions", connection, top),
         "statements": partial(views.read_statements, limit=top, with_texts=True),
-        "indexes": read_indexes,
+        "indexes": lambda connection: read_rows(Index, "indexes", connection, views.HOST_TABLES),
     }
     return await read_parts(connection, {**MEASURED, **more})
 

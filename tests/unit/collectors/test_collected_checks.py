@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from ordinaut_ext_observability.collectors.checks import CollectedChecks, checks_of
 from ordinaut_ext_observability.collectors.states import (
     DatabaseFacts,
     QueueFacts,
@@ -15,12 +14,15 @@ from ordinaut_ext_observability.collectors.states import (
     WorkerFacts,
 )
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.health.model import HealthStatus
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.runtime.collected_checks import CollectedChecks, checks_of
 from tests.clock import ManualClock
 from tests.collectors import states_of
 
-HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = "healthy", "degraded", "unhealthy", "unknown"
+HEALTHY, DEGRADED, UNHEALTHY = HealthStatus
+UNKNOWN = "unknown"
 FACTS = {
     "database": DatabaseFacts(0.001, "16", 5, 100, in_recovery=False),
     "queue": QueueFacts(0, False, 0.0, {}, 0, 0, 0),
@@ -48,7 +50,8 @@ class Checks:
         return self.checks.find(name)
 
     def statuses(self, *names):
-        return {name: self.of(name).status for name in names or (*checks_of("PostgreSQL"), *checks_of("Redis"))}
+        found = {name: self.of(name) for name in names or (*checks_of("PostgreSQL"), *checks_of("Redis"))}
+        return {name: outcome.status if outcome.known else UNKNOWN for name, outcome in found.items()}
 
 
 @pytest.mark.parametrize("leads", [False, True])

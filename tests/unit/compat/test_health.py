@@ -79,7 +79,7 @@ def test_what_is_not_known_yet_does_not_work_yet_and_is_one_of_three_statuses(ho
     assert quick(monitor)["database"] is False
     report = asyncio.run(monitor.get_system_health()).to_dict()
     assert {check["name"]: check["status"] for check in report["checks"]}["database"] == "degraded"
-    runtime.lifecycle.mark_started()
+    runtime.lifecycle.started = True
     assert runtime.lifecycle.why_not_ready() == "unknown"
 
 
@@ -107,7 +107,7 @@ def test_extensions_probe_knows_of_the_database_before_anybody_asked_the_host(ho
     host.up["database"] = False
     SystemHealthMonitor()
     runtime = current.current_runtime()
-    runtime.lifecycle.mark_started()
+    runtime.lifecycle.started = True
     asyncio.run(runtime.health_monitor.run_all_checks())
     assert runtime.lifecycle.why_not_ready()
 

@@ -54,14 +54,14 @@ def test_before_the_start_it_lives_and_nothing_else(world: World) -> None:
 
 @pytest.mark.parametrize("status", list(HealthStatus))
 def test_only_an_unhealthy_whole_is_not_ready(world: World, status: HealthStatus) -> None:
-    world.lifecycle.mark_started()
+    world.lifecycle.started = True
     world.health = status
     assert world.answers() == ("", "unhealthy" if status is HealthStatus.UNHEALTHY else "", "")
 
 
 @pytest.mark.parametrize("required", [True, False])
 def test_with_a_required_check_of_which_nothing_is_known_it_is_not_ready(world: World, required: bool) -> None:
-    world.lifecycle.mark_started()
+    world.lifecycle.started = True
     world.health = HealthStatus.DEGRADED
     world.checks = (CheckReport("database", HealthStatus.DEGRADED, required, False, 0.1, "", None, known=False),)
     assert world.answers() == ("", "unknown" if required else "", "")
@@ -69,7 +69,7 @@ def test_with_a_required_check_of_which_nothing_is_known_it_is_not_ready(world: 
 
 def test_live_and_startup_never_ask_for_the_checks(world: World) -> None:
     world.health = RuntimeError("the checks cannot be read")
-    world.lifecycle.mark_started()
+    world.lifecycle.started = True
     assert (world.lifecycle.why_not_live(), world.lifecycle.why_not_started()) == ("", "")
     assert world.asked == 0
 
@@ -78,29 +78,29 @@ def test_live_and_startup_never_ask_for_the_checks(world: World) -> None:
 def test_a_loop_blocked_longer_than_the_limit_is_neither_live_nor_ready(
     world: World, blocked: float, reason: str
 ) -> None:
-    world.lifecycle.mark_started()
+    world.lifecycle.started = True
     world.watch.blocked = blocked
     assert world.answers() == (reason, reason, "")
 
 
 def test_stopping_it_lives_and_is_not_ready(world: World) -> None:
-    world.lifecycle.mark_started()
-    world.lifecycle.mark_stopping()
+    world.lifecycle.started = True
+    world.lifecycle.stopping = True
     assert world.answers() == ("", "stopping", "")
 
 
 def test_started_latches(world: World) -> None:
-    world.lifecycle.mark_started()
-    world.lifecycle.mark_stopping()
-    world.lifecycle.mark_starting()
+    world.lifecycle.started = True
+    world.lifecycle.stopping = True
+    world.lifecycle.stopping = False
     world.health = HealthStatus.UNHEALTHY
     world.watch.blocked = LIMIT * 2
     assert world.lifecycle.why_not_started() == ""
 
 
 def test_started_again_after_a_shutdown_it_takes_work_again(world: World) -> None:
-    world.lifecycle.mark_started()
-    world.lifecycle.mark_stopping()
-    world.lifecycle.mark_starting()
-    world.lifecycle.mark_started()
+    world.lifecycle.started = True
+    world.lifecycle.stopping = True
+    world.lifecycle.stopping = False
+    world.lifecycle.started = True
     assert world.answers() == ("", "", "")

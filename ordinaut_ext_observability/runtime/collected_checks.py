@@ -5,9 +5,9 @@ A new check is a function here, and a line in `_CHECKS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from ordinaut_ext_observability.collectors.states import (
     UNREAD,
@@ -19,6 +19,7 @@ from ordinaut_ext_observability.collectors.states import (
     WorkerFacts,
 )
 from ordinaut_ext_observability.errors import Problem
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 
 _BUSY_SHARE = 0.9
 """Share of all connections, or of the memory: what is left is gone in minutes where it is asked for."""
@@ -33,33 +34,26 @@ _LONG_WAITING_SECONDS = 300.0
 # The source answers, but not all of it can be seen, or it is busy: that is no outage.
 _DEGRADING = frozenset((Problem.TOO_MANY_CONNECTIONS, Problem.NO_PERMISSION, Problem.MISSING_TABLE))
 
-Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
-Judgement = tuple[Status, str]
+_HEALTHY, _DEGRADED, _UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
+
+Judgement = tuple[HealthStatus, str]
 """The status, and why it is no better."""
-
-
-class Finding(NamedTuple):
-    """The result of a check."""
-
-    status: Status
-    message: str = ""
-    details: Mapping[str, Any] = {}
 
 
 def _judge_database(facts: DatabaseFacts, _: CollectorStates) -> Judgement:
     if facts.connections >= _BUSY_SHARE * facts.max_connections:
-        return "degraded", f"{facts.connections} of {facts.max_connections} connections are in use"
+        return _DEGRADED, f"{facts.connections} of {facts.max_connections} connections are in use"
     return _judge_latency(facts.latency_seconds)
 
 
 def _judge_redis(facts: RedisFacts, _: CollectorStates) -> Judgement:
     if facts.max_memory_bytes and (facts.used_memory_bytes or 0) >= _BUSY_SHARE * facts.max_memory_bytes:
-        return "degraded", "its memory is nearly used up"
+        return _DEGRADED, "its memory is nearly used up"
     return _judge_latency(facts.latency_seconds)
 
 
 def _judge_latency(seconds: float) -> Judgement:
-    return ("degraded", f"an answer takes {seconds:.1f} s") if seconds > _SLOW_SECONDS else ("healthy", "")
+    return (_DEGRADED, f"an answer takes {seconds:.1f} s") if seconds > _SLOW_SECONDS else (_HEALTHY, "")
 
 
 def _judge_queue(facts: QueueFacts, _: CollectorStates) -> Judgement:
@@ -67,17 +61,17 @@ def _judge_queue(facts: QueueFacts, _: CollectorStates) -> Judgement:
     if age > _WAITING_SECONDS:
         return _lateness(age), f"work has been waiting for {age:.0f} s"
     if alive:
-        return "degraded", f"{alive} leases ran out while their worker lives: the work may run twice"
-    return "healthy", ""
+        return _DEGRADED, f"{alive} leases ran out while their worker lives: the work may run twice"
+    return _HEALTHY, ""
 
 
 def _judge_workers(facts: WorkerFacts, states: CollectorStates) -> Judgement:
     if facts.active or facts.busy:
-        return "healthy", ""
+        return _HEALTHY, ""
     queue: QueueFacts | None = states.of("queue").facts
     if queue is not None and queue.claimable:
-        return "unhealthy", "work is waiting and no worker shows signs of life"
-    return "degraded", "no worker shows signs of life"
+        return _UNHEALTHY, "work is waiting and no worker shows signs of life"
+    return _DEGRADED, "no worker shows signs of life"
 
 
 def _judge_scheduler(facts: SchedulerFacts, _: CollectorStates) -> Judgement:
@@ -85,15 +79,15 @@ def _judge_scheduler(facts: SchedulerFacts, _: CollectorStates) -> Judgement:
     if late > _WAITING_SECONDS:
         return _lateness(late), f"{facts.overdue_jobs} jobs are overdue, the oldest by {late:.0f} s"
     if facts.active_schedules is None:
-        return "degraded", "task cannot be read: nobody knows what should be scheduled"
+        return _DEGRADED, "task cannot be read: nobody knows what should be scheduled"
     if facts.active_schedules and not facts.jobs:
         why = "no job is scheduled" if facts.table_exists else "the scheduler has never run"
-        return "degraded", f"{facts.active_schedules} tasks have a schedule, and {why}"
-    return "healthy", ""
+        return _DEGRADED, f"{facts.active_schedules} tasks have a schedule, and {why}"
+    return _HEALTHY, ""
 
 
-def _lateness(seconds: float) -> Status:
-    return "unhealthy" if seconds > _LONG_WAITING_SECONDS else "degraded"
+def _lateness(seconds: float) -> HealthStatus:
+    return _UNHEALTHY if seconds > _LONG_WAITING_SECONDS else _DEGRADED
 
 
 _CHECKS: dict[str, tuple[str, str, Callable[[Any, CollectorStates], Judgement]]] = {
@@ -124,29 +118,29 @@ class CollectedChecks:
     None where processes have no store to tell each other.
     """
 
-    def find(self, name: str) -> Finding:
-        """The finding of the check of this name."""
+    def find(self, name: str) -> Outcome:
+        """The outcome of the check of this name."""
         server, table, judge = _CHECKS[name]
         if table and not self.states.leads:
             return self._elsewhere(name)
         facts, _, problem = self.states.of(name)
         if problem is not None and table:
-            return Finding("degraded", f"{table} cannot be read: PostgreSQL {problem.words}")
+            return Outcome(_DEGRADED, f"{table} cannot be read: PostgreSQL {problem.words}")
         if problem is not None and (facts is None or name == "database" or problem not in _DEGRADING):
-            status: Status = "degraded" if problem in _DEGRADING else "unhealthy"
-            return Finding(status, f"{server} {problem.words}", {"problem": problem.value})
+            status = _DEGRADED if problem in _DEGRADING else _UNHEALTHY
+            return Outcome(status, f"{server} {problem.words}", {"problem": problem.value})
         if facts is None:
-            return Finding("unknown", "not read yet")
+            return unknown("not read yet")
         age = self.states.age_seconds(name)
         details = {each.name: getattr(facts, each.name) for each in fields(facts) if each.repr}
         details["age_seconds"] = round(age, 1)
         if age > self.limit_seconds:
-            status = "unhealthy" if name == "database" else "degraded"
-            return Finding(status, f"no recent reading: the last was {age:.0f} s ago", details)
-        return Finding(*judge(facts, self.states), details)
+            status = _UNHEALTHY if name == "database" else _DEGRADED
+            return Outcome(status, f"no recent reading: the last was {age:.0f} s ago", details)
+        return Outcome(*judge(facts, self.states), details)
 
-    def _elsewhere(self, name: str) -> Finding:
-        """The finding where this process does not read for all: another may, and only its word counts."""
+    def _elsewhere(self, name: str) -> Outcome:
+        """The outcome where this process does not read for all: another may, and only its word counts."""
         database, mode = self.states.of("database"), self.states.mode
         age = self.read_elsewhere(name) if self.read_elsewhere is not None else None
         if database is UNREAD:
@@ -163,5 +157,5 @@ class CollectedChecks:
         elif age is None or age > self.limit_seconds:
             why = "another process holds the lock, and has not said lately that it reads this"
         else:
-            return Finding("healthy", "", {"read_by": "another process", "age_seconds": round(age, 1)})
-        return Finding("unknown", why)
+            return Outcome(_HEALTHY, "", {"read_by": "another process", "age_seconds": round(age, 1)})
+        return unknown(why)
