@@ -10,7 +10,7 @@ from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestI
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
 _MAX_WORK_ID_LENGTH = 200
-_STEP_ID_SEPARATOR = "~"  # which no step's name has
+STEP_ID_SEPARATOR = "~"  # which no step's name has
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
@@ -88,12 +88,7 @@ def generate_step_id(step_name: object = "step", *_: object) -> str:
         name = str(step_name)
     except Exception:  # noqa: BLE001 - other people's `__str__`
         name = "step"
-    return f"{name}{_STEP_ID_SEPARATOR}{os.urandom(4).hex()}"
-
-
-def step_name_of(step_id: str) -> str:
-    """The name in an id of `generate_step_id`; other text as it is."""
-    return step_id.rsplit(_STEP_ID_SEPARATOR, 1)[0]
+    return f"{name}{STEP_ID_SEPARATOR}{os.urandom(4).hex()}"
 
 
 class RestoredIds:

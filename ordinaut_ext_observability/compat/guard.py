@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
@@ -18,12 +19,10 @@ def never_raises(call: CallT) -> CallT:
         try:
             return call(*args, **kwargs)
         except Exception:  # noqa: BLE001 - some calls stand where a failure means that work is not leased
-            try:
+            with suppress(Exception):  # there is nothing left to count it with
                 from ordinaut_ext_observability.runtime.current import current_runtime
 
                 current_runtime().metrics.count_internal_error("facade")
-            except Exception:  # noqa: BLE001, S110 - there is nothing left to count it with
-                pass
             return None
 
     return cast("CallT", guarded)

@@ -95,29 +95,16 @@ class StructuredLogger:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return partial(self._emit, HOST_EVENTS[name])
 
-    def worker_heartbeat(self, /, *args: object, **fields: object) -> None:
-        """The worker is between items: the ids of the last one end."""
-        clear_request_context()
-        self._emit(HOST_EVENTS["worker_heartbeat"], *args, **fields)
-
-    def lease_acquired(self, /, *args: object, **fields: object) -> None:
-        """The worker begins an item: from here on its lines carry the item's ids."""
-        event = HOST_EVENTS["lease_acquired"]
-        named = dict(zip(event.fields, args, strict=False)) | fields
-        if named.get("task_id"):
-            begin_work(named.get("worker_id", ""), named["task_id"])
-        self._emit(event, *args, **fields)
-
-    def security_event(self, /, *args: object, **fields: object) -> None:
-        """What happened is the first argument, or `event_type`; the line's own type is `security_event`."""
-        if "event_type" in fields:
-            fields["security_event_type"] = fields.pop("event_type")
-        self._emit(HOST_EVENTS["security_event"], *args, **fields)
-
     @never_raises
     def _emit(self, event: Event[...], /, *args: object, **fields: object) -> None:
         named = {**dict(zip(event.fields, args, strict=False)), **fields} if args else fields
-        level = logging.getLevelNamesMapping()[event.level]
+        level: int = getattr(logging, event.level)
+        if event.name == "worker_heartbeat":  # the worker is between items: the ids of the last one end
+            clear_request_context()
+        elif event.name == "lease_acquired" and named.get("task_id"):  # from here on its lines carry the item's ids
+            begin_work(named.get("worker_id", ""), named["task_id"])
+        elif event.name == "security_event" and "event_type" in named:  # the line's own type is `security_event`
+            named["security_event_type"] = named.pop("event_type")
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
             level = logging.DEBUG

@@ -9,12 +9,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.compat.context import step_name_of
+from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
 from ordinaut_ext_observability.metrics.wrapping import within
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.metrics.declarations import Metrics
     from ordinaut_ext_observability.runtime.process import Runtime
 
 __all__ = [
@@ -88,7 +87,8 @@ class OrchestrationMetrics:
         **_: Any,
     ) -> None:
         """A pipeline step ended. Of `step_id` the step's name is kept."""
-        step = {"tool_addr": tool_addr, "step_id": step_name_of(_text(step_id)), "task_id": task_id}
+        step_name = _text(step_id).rsplit(STEP_ID_SEPARATOR, 1)[0]
+        step = {"tool_addr": tool_addr, "step_id": step_name, "task_id": task_id}
         result = "step_successes" if success else "step_failures"
         _report({**step, "error_type": _text(error_type) or "unknown"}, duration, result, "step_seconds")
 
@@ -126,7 +126,7 @@ class OrchestrationMetrics:
         with self._lock:
             before = _note(self._worker_states, worker, now)
             if before is not None and before != now:
-                _metrics().worker_states.remove(worker, before)
+                _runtime().metrics.worker_states.remove(worker, before)
             _report({"worker_id": worker, "state": now}, count, "worker_states")
             if not _runtime().collectors.reads_queue:
                 _report({}, len(self._worker_states), "active_workers")
@@ -213,14 +213,6 @@ def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Calla
     return lambda function: within(decorator, function, block)
 
 
-def _metrics() -> Metrics:
-    from ordinaut_ext_observability.runtime.exporter import export_once
-
-    runtime = _runtime()
-    export_once(runtime)
-    return runtime.metrics
-
-
 def _runtime() -> Runtime:
     from ordinaut_ext_observability.runtime.current import current_runtime
 
@@ -232,9 +224,12 @@ def _report(given: Mapping[str, object], value: Any, *families: str) -> None:
 
     Their labels are what is given under their names.
     """
-    metrics = _metrics()
+    from ordinaut_ext_observability.runtime.exporter import export_once
+
+    runtime = _runtime()
+    export_once(runtime)
     for name in families:
-        family: Any = getattr(metrics, name)
+        family: Any = getattr(runtime.metrics, name)
         if family.kind == "histogram" and not _is_duration(value):
             continue
         child = family.labels(*[_text(given.get(label)) for label in family.label_names])

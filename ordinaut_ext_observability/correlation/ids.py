@@ -20,8 +20,9 @@ MAX_ID_LENGTH = 128
 match_client_id = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 """Matches a correlation id that may enter logs and response headers unescaped."""
 
-_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?")
-_VERSION_00_LENGTH = 55
+_TRACEPARENT = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[\x21-\x7e]*)?"
+)
 _MAX_TRACEPARENT_LENGTH = 512
 
 
@@ -65,12 +66,5 @@ def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
     Version ff is invalid, version 00 is exactly 55 characters, a later version may go on after a dash.
     Source: https://www.w3.org/TR/trace-context/#traceparent-header
     """
-    if len(value) > _MAX_TRACEPARENT_LENGTH:
-        return None
-    match = _TRACEPARENT.fullmatch(value)
-    if match is None or match[1] == b"ff" or (match[1] == b"00" and len(value) != _VERSION_00_LENGTH):
-        return None
-    trace_id, span_id = match[2].decode(), match[3].decode()
-    if not trace_id.strip("0") or not span_id.strip("0"):
-        return None
-    return trace_id, span_id, bool(int(match[4], 16) & 1)
+    match = _TRACEPARENT.fullmatch(value) if len(value) <= _MAX_TRACEPARENT_LENGTH else None
+    return None if match is None else (match[1].decode(), match[2].decode(), bool(int(match[3], 16) & 1))

@@ -82,12 +82,9 @@ class JsonHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Without the lock of other handlers: the writer's queue takes lines from any thread."""
-        if not self.filters:
-            self.emit(record)
-            return True
-        kept = self.filter(record)
+        kept: bool | logging.LogRecord = self.filter(record) if self.filters else True
         if kept:
-            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+            self.emit(record if kept is True else kept)
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:

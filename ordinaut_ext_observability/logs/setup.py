@@ -17,16 +17,19 @@ _UVICORN_ACCESS = "uvicorn.access"
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", _UVICORN_ACCESS)
 
 
-class _LoggerState:
-    """How a logger was before we touched it."""
+_LoggerState = tuple[logging.Logger, list[logging.Handler], int, bool]
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
-        self._before = list(logger.handlers), logger.level, logger.propagate
 
-    def put_back(self) -> None:
-        self._logger.handlers[:], level, self._logger.propagate = self._before
-        self._logger.setLevel(level)
+def _state(logger: logging.Logger) -> _LoggerState:
+    return logger, list(logger.handlers), logger.level, logger.propagate
+
+
+def _put_back(states: list[_LoggerState]) -> None:
+    """Make these loggers what they were, and forget how that was."""
+    while states:
+        logger, handlers, level, propagate = states.pop()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 class LoggingSetup:
@@ -39,7 +42,7 @@ class LoggingSetup:
         self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
-        self._own: dict[str, _LoggerState] = {}
+        self._own: list[_LoggerState] = []
         self._taken: list[_LoggerState] = []
         self._structlog_before: dict[str, Any] | None = None
 
@@ -52,7 +55,7 @@ class LoggingSetup:
         logger = logging.getLogger(name)
         with self._lock:
             if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
-                self._own.setdefault(name, _LoggerState(logger))
+                self._own.append(_state(logger))
                 logger.addHandler(self._handler)
                 logger.propagate = False
                 if logger.level == logging.NOTSET:
@@ -68,8 +71,8 @@ class LoggingSetup:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
         with self._lock:
             if not self._taken:
-                self._put_back_own()
-                self._taken = [_LoggerState(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, None)]
+                _put_back(self._own)
+                self._taken = [_state(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, None)]
                 _configured.append(self)
             for name in _UVICORN_LOGGERS:
                 ends = name == _UVICORN_ACCESS and self._replaces_access_log
@@ -91,17 +94,11 @@ class LoggingSetup:
                     above[0]._taken = self._taken  # noqa: SLF001 - another of this class
                     above[0]._structlog_before = self._structlog_before  # noqa: SLF001
                 else:
-                    for state in reversed(self._taken):
-                        state.put_back()
+                    _put_back(self._taken)
                     give_back_structlog(self._structlog_before)
                 self._taken, self._structlog_before = [], None
                 _configured.remove(self)
-            self._put_back_own()
-
-    def _put_back_own(self) -> None:
-        for state in self._own.values():
-            state.put_back()
-        self._own.clear()
+            _put_back(self._own)
 
 
 # Those that hold the process's one root logger, each configured over the one before.

@@ -55,7 +55,7 @@ def take_structlog(before: dict[str, Any] | None) -> dict[str, Any] | None:
     before = current if structlog.is_configured() else {}
     structlog.configure(
         processors=processors if is_taken else [_ToRecord(processors)],
-        logger_factory=_make_logger,
+        logger_factory=_NamedLogger,
         cache_logger_on_first_use=False,
     )
     return before
@@ -181,17 +181,14 @@ class _Event:
 class _NamedLogger:
     """A logger of the standard library; what it is asked to log has been logged by then."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self.logger = logger
+    def __init__(self, *names: Any) -> None:
+        """As structlog's own factory does it: under the name given, else that of the calling module."""
+        is_named = bool(names) and isinstance(names[0], str)
+        name = names[0] if is_named else _calling_frame().f_globals.get("__name__", "structlog")
+        self.logger = logging.getLogger(name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.logger, name)
-
-
-def _make_logger(*names: Any) -> _NamedLogger:
-    """Make a logger as structlog's own factory does: under the name given, else that of the calling module."""
-    name = names[0] if names and isinstance(names[0], str) else _calling_frame().f_globals.get("__name__", "structlog")
-    return _NamedLogger(logging.getLogger(name))
 
 
 def _calling_frame() -> FrameType:

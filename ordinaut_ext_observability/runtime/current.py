@@ -7,7 +7,6 @@ import os
 import threading
 from typing import Any
 
-from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings, load_settings
@@ -25,6 +24,12 @@ def current_runtime() -> Runtime:
             if _current is None:
                 _current = Runtime(load_settings())
     return _current
+
+
+def _enabled_runtime() -> Runtime | None:
+    """The process's runtime; None with `ORDINAUT_OBS_DISABLED`."""
+    runtime = current_runtime()
+    return None if runtime.settings.general.disabled else runtime
 
 
 def runtime_for_mount(settings: Settings | None = None) -> Runtime:
@@ -54,8 +59,8 @@ def get_logger(name: str) -> logging.Logger:
 
     With `ORDINAUT_OBS_DISABLED` the logger is that of the standard library, untouched.
     """
-    runtime = current_runtime()
-    return logging.getLogger(name) if runtime.settings.general.disabled else runtime.logs.setup.get_logger(name)
+    runtime = _enabled_runtime()
+    return logging.getLogger(name) if runtime is None else runtime.logs.setup.get_logger(name)
 
 
 def configure_logging(level: str | None = None) -> None:
@@ -67,8 +72,7 @@ def configure_logging(level: str | None = None) -> None:
 
     `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL, or else raises ValueError; `LOG_LEVEL` where it is not given.
     """
-    runtime = current_runtime()
-    if not runtime.settings.general.disabled:
+    if runtime := _enabled_runtime():
         runtime.logs.setup.configure(level)
 
 
@@ -84,10 +88,8 @@ def instrument_connection(connection: Any) -> Any:
     """
     from ordinaut_ext_observability.db.connection import InstrumentedConnection
 
-    runtime = current_runtime()
-    if runtime.settings.general.disabled:
-        return connection
-    return InstrumentedConnection(connection, runtime.clients.metrics())
+    runtime = _enabled_runtime()
+    return connection if runtime is None else InstrumentedConnection(connection, runtime.clients.metrics())
 
 
 def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
@@ -98,16 +100,9 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
     """
     from ordinaut_ext_observability.db.pool import InstrumentedPool
 
-    runtime = current_runtime()
-    if runtime.settings.general.disabled:
-        return pool
-    return InstrumentedPool(pool, runtime.clients.metrics(), name)
+    runtime = _enabled_runtime()
+    return pool if runtime is None else InstrumentedPool(pool, runtime.clients.metrics(), name)
 
 
-def _current_metrics() -> Metrics | None:
-    runtime = current_runtime()
-    return None if runtime.settings.general.disabled else runtime.metrics
-
-
-monitor_execution = ExecutionMonitor(_current_metrics)
+monitor_execution = ExecutionMonitor(lambda: None if (runtime := _enabled_runtime()) is None else runtime.metrics)
 """Decorator: count and time the runs of a function; see `ExecutionMonitor`."""

@@ -72,11 +72,10 @@ def encode_line(line: dict[str, object], max_bytes: int = MAX_LINE_BYTES) -> str
     if _are_plain(map(type, line.values())):
         try:
             encoded = encode(line)
-        except TypeError:
-            pass  # text that is not Unicode, or an integer past 64 bits
-        else:
             if len(encoded) <= max_bytes:
                 return encoded.decode()
+        except TypeError:
+            pass  # text that is not Unicode, or an integer past 64 bits
     for limits in (_GENEROUS, _TIGHT):
         plain = _Plain(limits).of_line(line)
         encoded = encode(plain)
@@ -135,7 +134,7 @@ class _Plain:
     def of_line(self, line: dict[str, object]) -> dict[str, object]:
         plain: dict[str, object] = {}
         for name, value in line.items():
-            put(plain, self._cut(text_of(name)), self.of(value, ()))
+            put(plain, _cut(text_of(name), self._characters), self.of(value, ()))
         return plain
 
     def of(self, value: object, path: tuple[int, ...]) -> object:
@@ -154,22 +153,22 @@ class _Plain:
         if value is None or type(value) is bool:
             return value
         if isinstance(value, str):
-            return self._cut(str.__str__(value))
+            return _cut(str.__str__(value), self._characters)
         if isinstance(value, int):
             number = int.__pos__(value)  # of a subclass, too, the number itself
-            return number if _MIN_INT <= number <= _MAX_INT else self._cut(_digits(number))
+            return number if _MIN_INT <= number <= _MAX_INT else _cut(_digits(number), self._characters)
         if isinstance(value, float):
             real = float.__pos__(value)
             return real if math.isfinite(real) else str(real)
         if isinstance(value, Enum):
             return self.of(value.value, (*path, id(value)))
         if isinstance(value, (date, time)):
-            return self._cut(str.__str__(value.isoformat()))
+            return _cut(str.__str__(value.isoformat()), self._characters)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return self._cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"))
+            return _cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"), self._characters)
         if isinstance(value, _CONTAINERS) or (is_dataclass(value) and not isinstance(value, type)):
             return self._container(value, path)
-        return self._cut(text_of(value))
+        return _cut(text_of(value), self._characters)
 
     def _container(self, value: Any, path: tuple[int, ...]) -> object:
         if id(value) in path or len(path) >= self._depth:
@@ -183,13 +182,10 @@ class _Plain:
             return [*items, "…"] if len(kept) > self._items else items
         plain: dict[str, object] = {}
         for name, item in islice(value.items(), self._items):
-            put(plain, self._cut(text_of(name)), self.of(item, path))
+            put(plain, _cut(text_of(name), self._characters), self.of(item, path))
         if len(value) > self._items:
             put(plain, "…", f"{len(value) - self._items} more")
         return plain
-
-    def _cut(self, text: str) -> str:
-        return _cut(text, self._characters)
 
 
 def _digits(number: int) -> str:
