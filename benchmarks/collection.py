@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from benchmarks.harness import Options, Result, low, milliseconds
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.collectors.states import CollectorStates
@@ -94,7 +94,7 @@ async def _measure(server: PostgresServer, runs: int, due: int, rounds: int) -> 
     url = server.url(await _fill(server, runs, due))
     metrics = Metrics(Registry())
     families = SystemMetrics(metrics.registry)
-    states = CollectorStates(families, SystemClock(), lambda *_, **__: None, metrics.count_internal_error)
+    states = CollectorStates(families, Clock(), lambda *_, **__: None, metrics.count_internal_error)
     collector = SystemCollector(url, families, states, interval_seconds=15.0)
 
     async def collect() -> None:

@@ -19,7 +19,7 @@ from prometheus_client import multiprocess
 
 from benchmarks.harness import Options, Result, low, milliseconds, process_cpu_seconds, take_turns, versions
 from benchmarks.series import as_http_metrics, fill_ours
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.merged import MergedRegistry
@@ -66,7 +66,7 @@ class _Ours:
     """Four processes that publish, and one of them that is scraped, over a SQLite file."""
 
     def __init__(self, path: str) -> None:
-        clock = SystemClock()
+        clock = Clock()
         self._stores = [open_file(path, clock) for _ in range(_PROCESSES)]
         self._registries = [Registry() for _ in range(_PROCESSES)]
         self._changes = [fill_ours(registry, as_http_metrics(_LINES)) for registry in self._registries]

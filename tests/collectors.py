@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.leadership import Checkpoints
 from ordinaut_ext_observability.collectors.collector import SystemCollector
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, SystemMetrics
@@ -17,9 +17,7 @@ def silent(*_, **__):
 
 def states_of(metrics, event=silent, clock=None):
     """The states of collectors that show in the registry of these metrics."""
-    return CollectorStates(
-        CollectorMetrics(metrics.registry), clock or SystemClock(), event, metrics.count_internal_error
-    )
+    return CollectorStates(CollectorMetrics(metrics.registry), clock or Clock(), event, metrics.count_internal_error)
 
 
 def make_collector(url, metrics=None, *, event=silent, clock=None, open_stores=None, extra=None, **options):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 # Bound once: the request path calls these hundreds of thousands of times a second.
 monotonic_seconds = time.perf_counter
@@ -16,18 +15,8 @@ thread_cpu_seconds = time.thread_time
 """CPU seconds the calling thread has used."""
 
 
-class Clock(Protocol):
-    """Time as injected into whatever waits or ages, so that tests can advance it."""
-
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary point, never going back."""
-
-    def wall(self) -> float:
-        """Seconds since 1970-01-01T00:00:00Z."""
-
-
-class SystemClock:
-    """The machine's own clocks."""
+class Clock:
+    """Time as injected into whatever waits or ages, so that tests can advance another."""
 
     monotonic = staticmethod(monotonic_seconds)
     wall = staticmethod(wall_seconds)

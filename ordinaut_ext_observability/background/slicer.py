@@ -37,7 +37,6 @@ class Slicer:
     """Does work in slices of time, with a pause between two, and tells what it took."""
 
     def __init__(self, slice_seconds: float = SLICE_SECONDS) -> None:
-        self.pauses = 0
         self.cpu_seconds = 0.0
         """Processor time of the slices so far, without what was done with their results."""
         self._slice_seconds = slice_seconds
@@ -56,5 +55,4 @@ class Slicer:
             self.cpu_seconds += thread_cpu_seconds() - cpu_started
             yield results
             if goes_on:
-                self.pauses += 1
                 await pause()

@@ -17,7 +17,6 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -114,9 +113,9 @@ class BackgroundThread:
     def start(self) -> None:
         """Begin. Starting again does nothing."""
         if self._thread is None:
-            self._stop, self._loop = asyncio.Event(), asyncio.new_event_loop()
-            run, name = partial(self._run, self._loop, self._stop), f"observability-{self._name}"
-            self._thread = threading.Thread(target=run, name=name, daemon=True)
+            self._stop, self._loop = stop, loop = asyncio.Event(), asyncio.new_event_loop()
+            run, name = (lambda: run_on_own_loop(self._run_tasks(stop), loop)), f"observability-{self._name}"
+            self._thread = threading.Thread(target=self._call, args=(run,), name=name, daemon=True)
             self._thread.start()
 
     def call_soon(self, call: Callable[..., object], *arguments: Any) -> bool:
@@ -127,7 +126,7 @@ class BackgroundThread:
         loop = self._loop
         with contextlib.suppress(RuntimeError):  # the loop is closed
             if loop is not None:
-                loop.call_soon_threadsafe(self._call, call, arguments)
+                loop.call_soon_threadsafe(self._call, call, *arguments)
                 return True
         return False
 
@@ -148,16 +147,10 @@ class BackgroundThread:
             join_until(self._thread, ends_at)
         self._thread = self._loop = None
 
-    def _call(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def _call(self, call: Callable[..., object], *arguments: Any) -> None:
         try:
             call(*arguments)
-        except Exception as error:  # noqa: BLE001 - told to the listener; the rounds go on
-            self._on_error(self._name, error)
-
-    def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        try:
-            run_on_own_loop(self._run_tasks(stop), loop)
-        except Exception as error:  # noqa: BLE001 - a thread of ours ends; the host goes on
+        except Exception as error:  # noqa: BLE001 - told to the listener; the rounds, and the host, go on
             self._on_error(self._name, error)
 
     async def _run_tasks(self, stop: asyncio.Event) -> None:

@@ -31,42 +31,31 @@ CLIENT_NAME = "ordinaut-observability"
 FAILURES = (exceptions.RedisError, OSError, ValueError, TypeError)
 """Errors that a call can raise; ValueError and TypeError: the URL has a part of which no connection can be made."""
 
-_BY_CLASS: tuple[tuple[type[Exception], Problem], ...] = (
-    (exceptions.AuthenticationError, Problem.REFUSED),
-    (exceptions.AuthorizationError, Problem.REFUSED),
-    (exceptions.NoPermissionError, Problem.NO_PERMISSION),
-    (exceptions.OutOfMemoryError, Problem.OUT_OF_MEMORY),
-    (exceptions.ReadOnlyError, Problem.READ_ONLY),
-    (exceptions.BusyLoadingError, Problem.TIMEOUT),
-    (exceptions.TimeoutError, Problem.TIMEOUT),
-    (TimeoutError, Problem.TIMEOUT),
-    (exceptions.ConnectionError, Problem.UNREACHABLE),
-    (OSError, Problem.UNREACHABLE),
-)
+_BY_CLASS: dict[Problem, tuple[type[Exception], ...]] = {
+    Problem.REFUSED: (exceptions.AuthenticationError, exceptions.AuthorizationError),
+    Problem.NO_PERMISSION: (exceptions.NoPermissionError,),
+    Problem.OUT_OF_MEMORY: (exceptions.OutOfMemoryError,),
+    Problem.READ_ONLY: (exceptions.ReadOnlyError,),
+    Problem.TIMEOUT: (exceptions.BusyLoadingError, exceptions.TimeoutError, TimeoutError),
+    Problem.UNREACHABLE: (exceptions.ConnectionError, OSError),
+}
 
 # Texts of errors that redis-py has no class for in all its versions, and answers that Redis 6 quotes in a script's.
-_BY_TEXT = (
-    ("max number of clients", Problem.TOO_MANY_CONNECTIONS),
-    ("protected mode", Problem.REFUSED),
-    ("invalid username-password", Problem.REFUSED),
-    ("certificate verify failed", Problem.REFUSED),
-    ("-oom ", Problem.OUT_OF_MEMORY),
-    ("-readonly ", Problem.READ_ONLY),
-    ("-noperm ", Problem.NO_PERMISSION),
-)
+_BY_TEXT = {
+    Problem.TOO_MANY_CONNECTIONS: ("max number of clients",),
+    Problem.REFUSED: ("protected mode", "invalid username-password", "certificate verify failed"),
+    Problem.OUT_OF_MEMORY: ("-oom ",),
+    Problem.READ_ONLY: ("-readonly ",),
+    Problem.NO_PERMISSION: ("-noperm ",),
+}
 
 
 def redis_problem(error: BaseException) -> Problem:
     """The reason why a call failed. Show it and not the error, whose text may hold a user name or a password."""
     text = str(error).lower()
-    found = [problem for part, problem in _BY_TEXT if part in text]
-    found += [problem for kind, problem in _BY_CLASS if isinstance(error, kind)]
+    found = [problem for problem, parts in _BY_TEXT.items() if any(part in text for part in parts)]
+    found += [problem for problem, kinds in _BY_CLASS.items() if isinstance(error, kinds)]
     return found[0] if found else Problem.FAILED
-
-
-def redis_client(url: str) -> Redis:
-    """A client for one thread; it connects at the first call. Raises ValueError where the URL cannot be read."""
-    return _make(Redis, url, retry=Retry(NoBackoff(), 0), redis_connect_func=_introduce)
 
 
 def async_redis_client(url: str) -> AsyncRedis:
@@ -75,7 +64,11 @@ def async_redis_client(url: str) -> AsyncRedis:
 
 
 def _make(kind: type[ClientT], url: str, **options: Any) -> ClientT:
-    options |= {"socket_timeout": TIMEOUT_SECONDS, "client_name": None, **_anonymous()}
+    options |= {"socket_timeout": TIMEOUT_SECONDS, "client_name": None}
+    if "driver_info" not in inspect.signature(AbstractConnection).parameters:
+        # Older versions of redis-py tell their name, and that call of theirs swallows the one answer of a server that
+        # has too many clients. Newer ones reject these options.
+        options |= {"lib_name": None, "lib_version": None}
     if not url.startswith("unix:"):  # redis-py's connections to Unix sockets do not know it
         options["socket_connect_timeout"] = TIMEOUT_SECONDS
     try:
@@ -86,15 +79,6 @@ def _make(kind: type[ClientT], url: str, **options: Any) -> ClientT:
     # Answers are bytes, and the time-outs are ours, whatever the URL says.
     client.connection_pool.connection_kwargs.update(options, decode_responses=False)
     return client
-
-
-def _anonymous() -> dict[str, None]:
-    """Options with which older versions of redis-py do not tell their name.
-
-    That call of theirs swallows the one answer of a server that has too many clients; newer ones reject the options.
-    """
-    parameters = inspect.signature(AbstractConnection).parameters
-    return {} if "driver_info" in parameters else {"lib_name": None, "lib_version": None}
 
 
 # The name is given apart from connecting: where the user may not give one, the connection is as good without.
@@ -124,7 +108,7 @@ class RedisCluster:
     def __init__(self, url: str, installation: str) -> None:
         """Every key carries the `installation`, so that several may share a server. Connects at the first call."""
         try:
-            self._client = redis_client(url)
+            self._client = _make(Redis, url, retry=Retry(NoBackoff(), 0), redis_connect_func=_introduce)
         except ValueError as error:
             raise ClusterUnavailableError(str(error)) from None
         # A hash tag: in a Redis Cluster all keys of an installation are on one server.

@@ -31,18 +31,16 @@ _BUSY_SECONDS = 0.5
 _POLL_SECONDS = 0.005
 """How often a file is tried that another process writes to: about as long as a write takes."""
 
-_TABLES = """
+
+class SqliteCluster:
+    """Leases, documents and rows as tables. Instants are seconds since 1970, by this machine's clock."""
+
+    tables = """
 CREATE TABLE IF NOT EXISTS leases (name BLOB PRIMARY KEY, owner TEXT NOT NULL, taken REAL NOT NULL, until REAL);
 CREATE TABLE IF NOT EXISTS documents (name BLOB PRIMARY KEY, version INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, queue BLOB NOT NULL, until REAL NOT NULL, content BLOB);
 CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
 """
-
-
-class SqliteCluster:
-    """Leases, documents and rows as tables. Instants are seconds since 1970, by this machine's clock."""
-
-    tables = _TABLES
 
     def __init__(self, path: str, clock: Clock) -> None:
         """`path` names the file, or is `MEMORY`. Opens it at the first call, and where it was deleted or replaced."""

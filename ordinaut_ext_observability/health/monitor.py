@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from ordinaut_ext_observability.background.clock import Clock, SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.health import services
 from ordinaut_ext_observability.health.check import RegisteredCheck, utc_now
@@ -49,7 +49,7 @@ class HealthMonitor:
     """No check has more."""
     grace_seconds: float = 30.0
     """A required check of which nothing is known for so long is unhealthy."""
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
     on_result: Callable[[HealthCheck, Transition | None], None] = lambda _result, _transition: None
     """Called on the loop with each result and the transition it made, if it made one."""
     on_error: Callable[[], None] = lambda: None

@@ -1,4 +1,4 @@
-"""One process's dealings with the store: publish, say, read. One thread at a time."""
+"""One process's dealings with the store: publish and read. One thread at a time."""
 
 from __future__ import annotations
 
@@ -88,12 +88,10 @@ class Exchange:
 
         Where another process holds the store's file, who `serves` can read it all the same: that is only counted.
         """
+        self.refresh_families()
+        content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
         try:
-            self._publish()
-            store = self._opened()
-            content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
-            if not store.say(self._publisher.store, self._publisher.id, content, EXPIRY_INTERVALS * interval_seconds):
-                self._publisher.begin_anew()  # the store was replaced, and nothing was counted by which it showed
+            self._publish((content, EXPIRY_INTERVALS * interval_seconds))
         except ClusterBusyError:
             if not serves:
                 raise
@@ -101,6 +99,7 @@ class Exchange:
 
     def publish_and_read(self) -> None:
         """Add what was counted since, and read the total with it."""
+        self.refresh_families()
         with suppress(ClusterBusyError):  # as above
             self._publish()
         self.read()
@@ -127,6 +126,7 @@ class Exchange:
 
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
+        self.refresh_families()
         store = self._opened()
         try:
             self._publish()
@@ -136,10 +136,9 @@ class Exchange:
             self._store = None
             store.close()
 
-    def _publish(self) -> None:
-        self.refresh_families()
+    def _publish(self, said: tuple[bytes, float] | None = None) -> None:
         store = self._opened()
-        if not any(self._publisher.publish(store, self._series) is Outcome.ADDED for _ in range(_TRIES)):
+        if not any(self._publisher.publish(store, self._series, said=said) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
 
     def _opened(self) -> RelayStore:

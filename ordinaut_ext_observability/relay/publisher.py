@@ -92,8 +92,10 @@ class Publisher:
         """The series of this process, and the numbers that the total has of them."""
         return list(self._rows), list(self._acknowledged)
 
-    def publish(self, store: RelayStore, series: SeriesList, put: Put | None = None) -> Outcome:
-        """Add what was counted since; with `put`, all of it and the document in one step.
+    def publish(
+        self, store: RelayStore, series: SeriesList, put: Put | None = None, said: tuple[bytes, float] | None = None
+    ) -> Outcome:
+        """Add what was counted since, and what is `said`; with `put`, all of it and the document in one step.
 
         Where the outcome is none of success, nothing was added and another try may do. Raises
         `ClusterUnavailableError` where the store does not answer; it may have added what waits.
@@ -113,9 +115,10 @@ class Publisher:
             self.begin_anew()
             return Outcome.REPLACED
         for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
-            if numbers or put is not None:
+            if numbers or put is not None or said is not None:
                 self._sequence += 1
-                self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put), numbers
+                self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put, said), numbers
+                said = None
                 if (outcome := self.resend(store)) is not Outcome.ADDED:
                     break
         return outcome

@@ -26,7 +26,7 @@ class RedisRelayStore(RedisCluster):
 
     def __init__(self, url: str, installation: str) -> None:
         super().__init__(url, installation)
-        self.add_scripts(__package__, ("join", "append", "publish", "say", "leave", "read"), common="common")
+        self.add_scripts(__package__, ("join", "append", "publish", "leave", "read"), common="common")
 
     def join(self, publisher: str) -> str:
         return str(self._run("join", publisher, round(REMEMBERED_SECONDS * 1000)).decode())
@@ -36,15 +36,13 @@ class RedisRelayStore(RedisCluster):
         return bool(self._run("append", store, expected + 1, *series))
 
     def publish(self, store: str, publication: Publication) -> Outcome:
-        publisher, sequence, deltas, put = publication
+        publisher, sequence, deltas, put, said = publication
         added = " ".join(f"{place} {delta}" for place, delta in deltas.items())
-        document = [] if put is None else [f"document:{put.name}"]
-        version_and_content = () if put is None else (put.version, put.content)
-        answer = self._run("publish", store, publisher, sequence, added, *version_and_content, further_keys=document)
+        entry = ("", "") if said is None else (said[0], round(said[1] * 1000))
+        document = () if put is None else (put.version, put.content)
+        keys = [] if put is None else [f"document:{put.name}"]
+        answer = self._run("publish", store, publisher, sequence, added, *entry, *document, further_keys=keys)
         return Outcome(answer.decode())
-
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
-        return bool(self._run("say", store, publisher, content, round(ttl_seconds * 1000)))
 
     def leave(self, store: str, publisher: str) -> None:
         self._run("leave", store, publisher)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -17,42 +19,38 @@ from ordinaut_ext_observability.relay.origin_queue import OriginQueue
 from ordinaut_ext_observability.relay.siblings import Siblings
 
 
+@dataclass(slots=True)
 class StoreState:
     """How the store has answered, told to the log where it changes."""
 
-    def __init__(self, metrics: Metrics, clock: Clock, event: events.LogEvent) -> None:
-        self._metrics = metrics
-        self._clock = clock
-        self._event = event
-        self.begin()
-
-    def begin(self) -> None:
-        """Know nothing yet."""
-        self._answered_at: float | None = None
-        self.failing = False
-        self.settled = threading.Event()
-        """Set once the store was asked for the first time, whatever came of it."""
+    metrics: Metrics
+    clock: Clock
+    event: events.LogEvent
+    answered_at: float | None = None
+    failing: bool = False
+    settled: threading.Event = field(default_factory=threading.Event)
+    """Set once the store was asked for the first time, whatever came of it."""
 
     def age_seconds(self) -> float | None:
         """How long ago the store answered last; None if it never did."""
-        return None if self._answered_at is None else self._clock.monotonic() - self._answered_at
+        return None if self.answered_at is None else self.clock.monotonic() - self.answered_at
 
     def answered(self, store: str | None) -> None:
         """Note an answer."""
-        if self.failing or self._answered_at is None:
-            self._event(events.RELAY_OPEN if self._answered_at is None else events.RELAY_RECOVERED, store=store)
-        self._answered_at = self._clock.monotonic()
+        if self.failing or self.answered_at is None:
+            self.event(events.RELAY_OPEN if self.answered_at is None else events.RELAY_RECOVERED, store=store)
+        self.answered_at = self.clock.monotonic()
         self.failing = False
 
     def failed(self, error: Exception) -> None:
         """Note a failure, of the store's or of ours."""
         was_failing, self.failing = self.failing, True
         if not isinstance(error, ClusterUnavailableError):
-            self._metrics.count_internal_error("relay")
+            self.metrics.count_internal_error("relay")
             return
-        self._metrics.relay_failures.labels("store").inc()
+        self.metrics.relay_failures.labels("store").inc()
         if not was_failing:
-            self._event(events.RELAY_FAILED, reason=str(error))
+            self.event(events.RELAY_FAILED, reason=str(error))
 
 
 class Relay(BackgroundThread):
@@ -76,7 +74,7 @@ class Relay(BackgroundThread):
         task = PeriodicTask("relay", self._tick, interval_seconds, finish=self._leave)
         super().__init__("relay", lambda: [task], lambda *_: metrics.count_internal_error("relay"))
         self.exchange = exchange
-        self.state = StoreState(metrics, clock, event)
+        self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
         self._siblings = siblings
         self._interval_seconds = interval_seconds
@@ -84,6 +82,7 @@ class Relay(BackgroundThread):
         self._know_nothing()
 
     def _know_nothing(self) -> None:
+        self.state = self._new_state()
         self._alone = False
         """Set where the store fails and no other process on this machine serves at this one's address."""
         self._asked: Future[bool] | None = None
@@ -95,7 +94,6 @@ class Relay(BackgroundThread):
         """In a forked child: no thread, no connection, and counts that begin at zero."""
         super().reset_after_fork()
         self._know_nothing()
-        self.state.begin()
         self.origins.reset_after_fork()
         self.exchange.reset_after_fork()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -58,19 +57,14 @@ class SeriesList:
         self._heads: dict[bytes, tuple[int, Definition | None]] = {}
 
     def read(self, store: RelayStore) -> Reading:
-        """Read the store, and learn the series that came since."""
-        reading = store.read(self.store, self.length)
-        self.update(reading.store, reading.series)
-        return reading
-
-    def update(self, store: str, lines: Iterable[bytes]) -> None:
-        """Take over what the store has after what is known; or all of another store.
+        """Read the store, and learn the series after those that are known; or all, where it is another store.
 
         A line that cannot be read makes the store one that cannot be used.
         """
-        if store != self.store:
-            self._begin(store)
-        for line in lines:
+        reading = store.read(self.store, self.length)
+        if reading.store != self.store:
+            self._begin(reading.store)
+        for line in reading.series:
             head, _, text = line.partition(b"\n")
             if head not in self._heads:
                 self._heads[head] = _read_head(head)
@@ -84,6 +78,7 @@ class SeriesList:
                     self._guards[definition].note(values)
             self.size += width
             self.length += 1
+        return reading
 
     def discard_admissions(self) -> None:
         """Go back to what was read: what was admitted since was not appended, another process came first."""

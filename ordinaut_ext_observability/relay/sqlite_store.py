@@ -17,15 +17,6 @@ from ordinaut_ext_observability.relay.store import (
     Reading,
 )
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_publishers (publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS relay_entries (publisher TEXT PRIMARY KEY, said REAL, until REAL, content BLOB NOT NULL);
-INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
-"""
-
 _IDLE_SECONDS = 60.0
 """A total that no process has used for so long begins anew: all have ended, and with them what they counted."""
 
@@ -43,7 +34,14 @@ class SqliteRelayStore(SqliteCluster):
     """
 
     name = "file"
-    tables = SqliteCluster.tables + _TABLES
+    tables = f"""{SqliteCluster.tables}
+CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_total (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_publishers (publisher TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS relay_entries (publisher TEXT PRIMARY KEY, said REAL, until REAL, content BLOB NOT NULL);
+INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM relay_state);
+"""  # noqa: S608 - text of ours
 
     def join(self, publisher: str) -> str:
         with self.transaction(write=True) as db:
@@ -67,7 +65,7 @@ class SqliteRelayStore(SqliteCluster):
             return True
 
     def publish(self, store: str, publication: Publication) -> Outcome:
-        publisher, sequence, deltas, put = publication
+        publisher, sequence, deltas, put, said = publication
         with self.transaction(write=True) as db:
             now = self._clock.monotonic()
             if self._touch(db, now) != store:
@@ -83,17 +81,10 @@ class SqliteRelayStore(SqliteCluster):
             db.execute(
                 "UPDATE relay_publishers SET sequence = ?, seen = ? WHERE publisher = ?", (sequence, now, publisher)
             )
+            if said is not None:
+                entry = (publisher, now, now + said[1], said[0])
+                db.execute("INSERT OR REPLACE INTO relay_entries VALUES (?, ?, ?, ?)", entry)
             return Outcome.ADDED
-
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
-        with self.transaction(write=True) as db:
-            now = self._clock.monotonic()
-            if self._touch(db, now) != store:
-                return False
-            entry = (publisher, now, now + ttl_seconds, content)
-            db.execute("INSERT OR REPLACE INTO relay_entries VALUES (?, ?, ?, ?)", entry)
-            db.execute("UPDATE relay_publishers SET seen = ? WHERE publisher = ?", (now, publisher))
-            return True
 
     def leave(self, store: str, publisher: str) -> None:
         with self.transaction(write=True) as db:

@@ -58,6 +58,8 @@ class Publication(NamedTuple):
     """By the place of a number in the total, what to add."""
     put: Put | None = None
     """A document of the cluster to write with it: both or neither."""
+    said: tuple[bytes, float] | None = None
+    """The content of the publisher's entry from now on, and for how many seconds."""
 
 
 class Entry(NamedTuple):
@@ -94,10 +96,7 @@ class RelayStore(Cluster, Protocol):
         """Add series at the end; False where there are not `expected` ones, or this is another store."""
 
     def publish(self, store: str, publication: Publication) -> Outcome:
-        """Add the deltas, unless that was done before."""
-
-    def say(self, store: str, publisher: str, content: bytes, ttl_seconds: float) -> bool:
-        """Keep what the process says of this moment, for this long; False where this is another store."""
+        """Add the deltas, and keep the entry, unless that was done before."""
 
     def leave(self, store: str, publisher: str) -> None:
         """Remove the publisher, which ends, and what it said."""

@@ -7,7 +7,7 @@ import weakref
 from dataclasses import asdict
 from typing import Any
 
-from ordinaut_ext_observability.background.clock import Clock, SystemClock, monotonic_seconds
+from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
@@ -35,7 +35,7 @@ class Runtime:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         """Nothing is started, connected to or changed in the host."""
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or Clock()
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.logs = ProcessLogs(settings, metrics)
         loop_watch = LoopWatch(self.clock)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background import fork
 from ordinaut_ext_observability.cluster import base, redis, sqlite
 from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
@@ -51,9 +51,9 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         place = Installation(lambda: RedisCluster(url, "mine"))
     elif request.param == "file":
         path = str(tmp_path / "private" / "cluster.sqlite")
-        place = Installation(lambda: SqliteCluster(path, SystemClock()))
+        place = Installation(lambda: SqliteCluster(path, Clock()))
     else:
-        shared = SqliteCluster(MEMORY, SystemClock())
+        shared = SqliteCluster(MEMORY, Clock())
         place = Installation(lambda: shared)
     yield place
     for cluster in place.opened:
@@ -196,7 +196,7 @@ class TestFile:
             cluster.close()
 
     def make(self, path: Path, clock: Any = None) -> SqliteCluster:
-        self._made.append(SqliteCluster(str(path), clock or SystemClock()))
+        self._made.append(SqliteCluster(str(path), clock or Clock()))
         return self._made[-1]
 
     def test_file_and_folder_are_private(self, tmp_path: Path) -> None:

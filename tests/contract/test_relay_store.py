@@ -14,6 +14,11 @@ ME = "a" * 32
 OTHER = "b" * 32
 
 
+def say(relay: Any, store: str, publisher: str, content: bytes, seconds: float, sequence: int = 1) -> Outcome:
+    outcome: Outcome = relay.publish(store, Publication(publisher, sequence, {}, said=(content, seconds)))
+    return outcome
+
+
 def test_publication_is_added_once(place: Any) -> None:
     one, other = place.open(), place.open()
     store = one.join(ME)
@@ -49,7 +54,7 @@ def test_another_store_adds_nothing(relay: Any) -> None:
     relay.join(ME)
     assert relay.publish("another", Publication(ME, 1, {0: 1})) is Outcome.REPLACED
     assert not relay.append("another", 0, [b"x"])
-    relay.say("another", ME, b"x", 60)
+    assert say(relay, "another", ME, b"x", 60) is Outcome.REPLACED
     reading = relay.read("another", 5)
     assert (list(reading.series), list(reading.entries), sum(reading.total)) == ([], [], 0)
 
@@ -96,9 +101,11 @@ def test_entry_is_shown_until_it_expires_or_its_publisher_leaves(place: Any) -> 
     relay = place.open()
     store = relay.join(ME)
     relay.join(OTHER)
-    relay.say(store, ME, b"\x00 old", 60)
-    relay.say(store, ME, b"\x00 new", 60)
-    relay.say(store, OTHER, b"short", 0.05)
+    say(relay, store, ME, b"\x00 old", 60)
+    say(relay, store, ME, b"\x00 new", 60, 2)
+    say(relay, store, ME, b"late", 60, 1)
+    assert relay.publish(store, Publication(ME, 3, {0: 1})) is Outcome.ADDED
+    say(relay, store, OTHER, b"short", 0.05)
     place.wait(0.1)
     ((publisher, age, content),) = relay.read(store, 0).entries
     assert (publisher, content) == (ME, b"\x00 new")
@@ -162,7 +169,7 @@ class TestFile:
     def test_process_that_says_so_seldom_is_not_taken_for_ended(self, place: Any) -> None:
         relay = place.open()
         store = relay.join(ME)
-        relay.say(store, ME, b"x", 1800)
+        say(relay, store, ME, b"x", 1800)
         place.wait(1700)
         assert relay.join(OTHER) == store
 
@@ -170,19 +177,19 @@ class TestFile:
     def test_clock_that_is_set_ends_nobody_and_keeps_nobody(self, place: Any, seconds: float) -> None:
         relay = place.open()
         store = relay.join(ME)
-        relay.say(store, ME, b"living", 60)
+        say(relay, store, ME, b"living", 60)
         relay.join(OTHER)
-        relay.say(store, OTHER, b"ended", 5)
+        say(relay, store, OTHER, b"ended", 5)
         place.clock.set_by += seconds
         place.wait(10)
         assert relay.join("c" * 32) == store
         assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
-        assert relay.publish(store, Publication(ME, 1, {0: 1})) is Outcome.ADDED
+        assert relay.publish(store, Publication(ME, 2, {0: 1})) is Outcome.ADDED
 
     def test_machine_that_started_again_has_no_process_of_before(self, place: Any) -> None:
         relay = place.open()
         store = relay.join(ME)
-        relay.say(store, ME, b"living", 600)
+        say(relay, store, ME, b"living", 600)
         place.clock.now = 5.0
         assert relay.join(OTHER) != store
         assert list(relay.read("", 0).entries) == []
@@ -190,9 +197,10 @@ class TestFile:
     def test_publisher_is_remembered_for_a_day(self, place: Any) -> None:
         relay = place.open()
         store = relay.join(ME)
-        for _ in range(25):
+        relay.join(OTHER)
+        for hour in range(1, 26):
             place.wait(3600)
-            relay.say(store, OTHER, b"alive", 7200)
+            assert say(relay, store, OTHER, b"alive", 7200, hour) is Outcome.ADDED
             assert relay.join(OTHER) == store
         assert relay.publish(store, Publication(ME, 1, {0: 1})) is Outcome.FORGOTTEN
 
@@ -233,11 +241,11 @@ def test_what_was_said_before_the_servers_clock_was_set_back_is_over(redis_url: 
 
     relay = RedisRelayStore(redis_url, "mine")
     store = relay.join(ME)
-    relay.say(store, ME, b"x", 60)
+    say(relay, store, ME, b"x", 60)
     with redis.Redis.from_url(redis_url) as client:
         client.zincrby("{ordinaut-observability:mine}:relay:seen", 3_600_000, ME)
     assert list(relay.read(store, 0).entries) == []
-    relay.say(store, ME, b"living", 60)
+    say(relay, store, ME, b"living", 60, 2)
     assert [entry.content for entry in relay.read(store, 0).entries] == [b"living"]
     relay.close()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
+from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -76,7 +76,7 @@ class ServingProcess:
     """What a process has that serves: its own registry, relay and collectors, and its checks."""
 
     def __init__(self) -> None:
-        settings, metrics, clock = load_settings(), Metrics(Registry()), SystemClock()
+        settings, metrics, clock = load_settings(), Metrics(Registry()), Clock()
         self.monitor = HealthMonitor()
         self.merged = MergedProcesses(settings, metrics, clock, self.monitor, lambda *_, **__: None)
         self.collectors = Collectors(settings, metrics, clock, self.monitor, self.merged, lambda *_, **__: None)

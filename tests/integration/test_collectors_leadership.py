@@ -9,7 +9,7 @@ import uuid
 
 import asyncpg
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
@@ -38,7 +38,7 @@ def broken():
 
 def store_in(folder):
     """A function that opens a file, as each process does."""
-    return lambda: open_file(str(folder / "store" / "shared.sqlite"), SystemClock())
+    return lambda: open_file(str(folder / "store" / "shared.sqlite"), Clock())
 
 
 def make(url, open_stores, interval_seconds=15.0):
@@ -48,10 +48,9 @@ def make(url, open_stores, interval_seconds=15.0):
 def total(open_stores, name="orchestrator_task_runs_total"):
     """What the store has of all that led."""
     stores = open_stores()
-    reading = stores.read("", 0)
-    stores.close()
     series = SeriesList(LabelBudgets())
-    series.update(reading.store, reading.series)
+    reading = series.read(stores)
+    stores.close()
     reading.total.extend([0] * (series.size - len(reading.total)))
     return sum(number_at(reading.total, each.place) for each in series.series if each.key[0].name == name)
 

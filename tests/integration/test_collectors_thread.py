@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock, monotonic_seconds
+from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.db.insights import report
@@ -26,7 +26,7 @@ from tests.conftest import eventually
 _BEFORE_THE_START = """
 import sys
 from types import SimpleNamespace
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.collectors import Collectors
@@ -41,7 +41,7 @@ settings = SimpleNamespace(
 monitor = SimpleNamespace(register_check=lambda name, check, required: checks.update({name: (check, required)}))
 relay = SimpleNamespace(exchange=SimpleNamespace(shown_only=()))
 merged = SimpleNamespace(collected=metrics.registry, relay=relay, open_store=None, seconds_since_read=None)
-collecting = Collectors(settings, metrics, SystemClock(), monitor, merged, print)
+collecting = Collectors(settings, metrics, Clock(), monitor, merged, print)
 collecting.database_required = True
 collecting._thread.start = lambda: None
 collecting.start(serves=False)
@@ -86,7 +86,7 @@ def make():
         collecting = Collectors(
             settings,
             Metrics(Registry()),
-            SystemClock(),
+            Clock(),
             HealthMonitor(),
             SimpleNamespace(collected=Registry(), relay=None, open_store=open_stores),
             lambda event, **fields: events.append((event, fields)),

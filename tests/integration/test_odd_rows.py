@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from tests.client_model import ClientModel
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.runtime.store import open_file
 from tests.collectors import collect, make_collector
@@ -62,7 +62,7 @@ class Host:
         """A collector that counts from now on."""
         if self.collector is not None:
             await self.collector.close()
-        self.stores = open_file(MEMORY, SystemClock())
+        self.stores = open_file(MEMORY, Clock())
         self._handed_over = []
         self.collector = self.make_collector()
         await self.read()

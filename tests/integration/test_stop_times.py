@@ -194,10 +194,9 @@ def test_an_ordinary_end_loses_neither_lines_nor_counts(start_child: Callable[..
     assert child.process.wait(30.0) == 0
     assert [line["number"] for line in child.log_lines(message="line")] == list(range(2000))
     store = RedisRelayStore(redis_url, "tests")
-    reading = store.read("", 0)
-    store.close()
     series = SeriesList(LabelBudgets())
-    series.update(reading.store, reading.series)
+    reading = series.read(store)
+    store.close()
     reading.total.extend([0] * (series.size - len(reading.total)))
     counted = {key[0].name: number_at(reading.total, place) for key, place, _ in series.series if key[1] == ("w",)}
     assert counted == {"orchestrator_worker_heartbeat_total": 1}

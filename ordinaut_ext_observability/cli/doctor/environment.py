@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cli.doctor.findings import Finding, advice, fact, problem
 from ordinaut_ext_observability.cli.http_client import name_server_answers
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
@@ -153,7 +153,7 @@ def settings_in_effect(settings: Settings, *, has_token: bool) -> Iterator[Findi
 def merging(settings: Settings, port: int) -> Iterator[Finding]:
     """What is in the store that the host on this port would use: are processes added up that belong together?"""
     choice = choose_store(settings)
-    open_stores = opener_of(choice, SystemClock()) if settings.relay.enabled else None
+    open_stores = opener_of(choice, Clock()) if settings.relay.enabled else None
     host = urlsplit(choice.target).hostname if choice.kind == "redis" else None
     if open_stores is None:
         why = choice.note if settings.relay.enabled else "ORDINAUT_OBS_RELAY is off"

@@ -1,5 +1,6 @@
--- KEYS[7], ARGV[6] and ARGV[7]: a document, the version it must have and its new content, where there is one.
-local _, store, publisher, sequence, deltas = unpack(ARGV, 1, 5)
+-- ttl_ms is empty where nothing is said. KEYS[7], version and content: a document, which version it must have, and its
+-- new content, where there is one.
+local _, store, publisher, sequence, deltas, said, ttl_ms, version, content = unpack(ARGV)
 if identity() ~= store then
     return 'replaced'
 end
@@ -10,7 +11,7 @@ end
 if tonumber(sequence) <= last then
     return 'added'
 end
-if KEYS[7] and (redis.call('HGET', KEYS[7], 'version') or '0') ~= ARGV[6] then
+if KEYS[7] and (redis.call('HGET', KEYS[7], 'version') or '0') ~= version then
     return 'outdated'
 end
 local operations = {}
@@ -29,8 +30,12 @@ for place, delta in string.gmatch(deltas, '(%d+) (-?%d+)') do
 end
 add()
 redis.call('HSET', PUBLISHERS, publisher, sequence)
-redis.call('ZADD', SEEN, now_ms(), publisher)
+local now = now_ms()
+redis.call('ZADD', SEEN, now, publisher)
+if ttl_ms ~= '' then
+    redis.call('HSET', ENTRIES, publisher, string.format('%.0f ', now + ttl_ms) .. said)
+end
 if KEYS[7] then
-    redis.call('HSET', KEYS[7], 'version', ARGV[6] + 1, 'content', ARGV[7])
+    redis.call('HSET', KEYS[7], 'version', version + 1, 'content', content)
 end
 return 'added'

@@ -34,15 +34,11 @@ def run(work: Slicer, pieces: Iterator[int]) -> list[list[int]]:
 
 
 def test_a_slice_ends_with_the_step_that_uses_up_its_time(clock: list[float]) -> None:
-    work = Slicer(slice_seconds=10)
-    assert run(work, steps(clock, [4, 4, 4, 1, 20, 3])) == [[0, 1, 2], [3, 4], [5]]
-    assert work.pauses == 2
+    assert run(Slicer(slice_seconds=10), steps(clock, [4, 4, 4, 1, 20, 3])) == [[0, 1, 2], [3, 4], [5]]
 
 
-def test_short_work_is_one_slice_without_a_pause(clock: list[float]) -> None:
-    work = Slicer(slice_seconds=10)
-    assert run(work, steps(clock, [1, 1])) == [[0, 1]]
-    assert work.pauses == 0
+def test_short_work_is_one_slice(clock: list[float]) -> None:
+    assert run(Slicer(slice_seconds=10), steps(clock, [1, 1])) == [[0, 1]]
 
 
 def test_no_work_is_an_empty_slice(clock: list[float]) -> None:
@@ -72,10 +68,11 @@ def test_others_have_their_turns_between_slices(clock: list[float]) -> None:
         running = asyncio.create_task(neighbour())
         async for _ in Slicer(slice_seconds=1).slices(steps(clock, [1, 1, 1])):
             seen.append(turns)
+        seen.append(turns)
         running.cancel()
         return seen
 
-    assert asyncio.run(main()) == [0, TURNS_BETWEEN_SLICES, 2 * TURNS_BETWEEN_SLICES, 3 * TURNS_BETWEEN_SLICES]
+    assert asyncio.run(main()) == [pauses * TURNS_BETWEEN_SLICES for pauses in (0, 1, 2, 3, 3)]
 
 
 def test_what_a_step_raises_ends_the_work(clock: list[float]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -52,7 +52,7 @@ class Process:
 
 @pytest.fixture
 def store() -> Iterator[RelayStore]:
-    store = open_file(MEMORY, SystemClock())
+    store = open_file(MEMORY, Clock())
     yield store
     store.close()
 

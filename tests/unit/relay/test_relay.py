@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -50,7 +50,7 @@ class Made:
         self.relay = Relay(
             Exchange(open_store, [self.metrics.registry], self.metrics),
             self.metrics,
-            SystemClock(),
+            Clock(),
             Neighbours(0 if alone else 1),
             INTERVAL,
             lambda event, **_: self.events.append(event.message),
@@ -78,7 +78,7 @@ class Made:
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Callable[[], RelayStore]:
-    return lambda: open_file(str(tmp_path / "store" / "relay.sqlite"), SystemClock())
+    return lambda: open_file(str(tmp_path / "store" / "relay.sqlite"), Clock())
 
 
 @pytest.fixture

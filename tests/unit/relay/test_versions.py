@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
@@ -20,6 +20,16 @@ from tests.unit.relay.test_publisher import Process
 KNOWN = Definition("known_total", "counter", ("x",), ())
 
 
+def read_lines(*lines: bytes) -> SeriesList:
+    store, series = open_file(MEMORY, Clock()), SeriesList(LabelBudgets())
+    try:
+        assert store.append(store.join("p"), 0, lines)
+        series.read(store)
+    finally:
+        store.close()
+    return series
+
+
 @pytest.mark.parametrize(
     ("line", "width"),
     [
@@ -32,8 +42,7 @@ KNOWN = Definition("known_total", "counter", ("x",), ())
     ],
 )
 def test_series_of_another_version_does_not_move_the_others(line: bytes, width: int) -> None:
-    series = SeriesList(LabelBudgets())
-    series.update("store", [encode_series((KNOWN, ("a",))), line, encode_series((KNOWN, ("b",)))])
+    series = read_lines(encode_series((KNOWN, ("a",))), line, encode_series((KNOWN, ("b",))))
     assert series.find((KNOWN, ("a",)))[1] == 0
     assert series.find((KNOWN, ("b",)))[1] == 2 + width
     assert (series.length, series.size) == (3, 4 + width)
@@ -42,11 +51,11 @@ def test_series_of_another_version_does_not_move_the_others(line: bytes, width: 
 @pytest.mark.parametrize("line", [b"", b"null", b"[]", b'["7"]', b"[0]", b"[true]", b"\xff\n[]"])
 def test_list_that_does_not_say_how_wide_a_series_is_cannot_be_used(line: bytes) -> None:
     with pytest.raises(ClusterUnavailableError):
-        SeriesList(LabelBudgets()).update("store", [line])
+        read_lines(line)
 
 
 def test_a_later_version_with_other_buckets_and_labels_publishes_beside_this_one() -> None:
-    store = open_file(MEMORY, SystemClock())
+    store = open_file(MEMORY, Clock())
     counter = Counter("known_total", "", ("x",))
     process = Process(store, counter)
     counter.labels("a").inc(3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.background.clock import SystemClock
+from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.runtime.store import StoreChoice, choose_store, opener_of
 from ordinaut_ext_observability.settings.load import load_settings
@@ -120,7 +120,7 @@ def test_store_that_somebody_else_may_have_made_is_refused(choose: Any, tmp_path
     else:
         path.touch()
         path.chmod(0o666)
-    open_store = opener_of(choose(ORDINAUT_OBS_STORE=f"file:{path}"), SystemClock())
+    open_store = opener_of(choose(ORDINAUT_OBS_STORE=f"file:{path}"), Clock())
     assert open_store is not None
     store = open_store()
     with pytest.raises(ClusterUnavailableError):
