@@ -184,5 +184,3 @@ _TYPES = ("text/plain", "application/openmetrics-text")
 METRICS = Endpoint(
     "/metrics", GET, "scrape", READS, _metrics, "the metrics of all processes that are merged", _ANSWERS, _TYPES
 )
-
-ENDPOINTS = (METRICS,)
