@@ -10,8 +10,6 @@ from starlette.responses import Response
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints import health, metrics
 from ordinaut_ext_observability.web.endpoints.base import (
-    GET,
-    READS,
     Endpoint,
     EndpointContext,
     add_endpoint,
@@ -47,8 +45,8 @@ _STATE = "The extension's state, and its endpoints."
 ENDPOINTS = (
     *health.ENDPOINTS,
     metrics.METRICS,
-    Endpoint("/", GET, "operator", READS, _index, "the state of the extension, and its endpoints", {200: _STATE}),
-    Endpoint("/config", GET, "operator", READS, _config, "settings in effect, secrets masked", {200: "The settings."}),
+    Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
+    Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
 )
 
 
