@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.logs import event_types as events
@@ -51,7 +51,8 @@ class HostIntegration:
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,
         )
-        self._mounting = Mounting(app, self._wrap)
+        # Started with the first request where the server sent no lifespan.
+        self._mounting = Mounting(app, lambda inner: ObservabilityMiddleware(inner, self._recorder, self._start))
         self._root_metrics: RootMetrics | None = None
         self._endpoint_context = make_context(runtime, runtime.merged.shown_registry, self._overview)
 
@@ -85,10 +86,6 @@ class HostIntegration:
             # loop's own may be busy with the host's work.
             stopping = asyncio.get_running_loop().run_in_executor(DaemonExecutor(), self._runtime.stop)
             await asyncio.wait_for(asyncio.shield(stopping), _STOP_SECONDS)
-
-    def _wrap(self, inner: ASGIApp) -> ASGIApp:
-        # Started with the first request where the server sent no lifespan.
-        return ObservabilityMiddleware(inner, self._recorder, self._start)
 
     def _wrap_lifespan(self, app: FastAPI) -> None:
         original = app.router.lifespan_context
@@ -130,7 +127,6 @@ class HostIntegration:
         return endpoint.startswith(f"{self._mount_path}/")
 
     def _overview(self, scope: Scope) -> dict[str, Any]:
-        settings = self._runtime.settings
         if self._root_metrics is None:
             root_metrics = "off: ORDINAUT_OBS_ROOT_METRICS is false"
         else:
@@ -144,7 +140,7 @@ class HostIntegration:
             else "eagerly",
             "root_metrics": root_metrics,
             **self._runtime.notes(),
-            "settings_problems": [asdict(problem) for problem in settings.problems],
+            "settings_problems": [asdict(problem) for problem in self._runtime.settings.problems],
         }
 
 

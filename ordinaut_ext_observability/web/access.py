@@ -156,8 +156,7 @@ def network_of(host: str) -> str:
         address = ipaddress.ip_address(host[:_MAX_ADDRESS_LENGTH])
     except ValueError:
         return ""
+    address = getattr(address, "ipv4_mapped", None) or address
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Address(int(address) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))

@@ -68,15 +68,11 @@ class BoundedConnection(H11Protocol):
 
     def is_overdue(self, now: float) -> bool:
         """Tell if its state has lasted too long; asked now and then. Bytes are no step, whole messages are."""
-        busy = self.is_answering() or self.unread_bytes() > 0
+        busy = self.is_answering() or self.transport.get_write_buffer_size() > 0
         if self._step != (self.cycle, busy):
             self._step, self._since = (self.cycle, busy), now
         limit = REQUEST_SECONDS if self.cycle is None else IDLE_SECONDS
         return now - self._since >= (ANSWER_SECONDS if busy else limit)
-
-    def unread_bytes(self) -> int:
-        """Bytes that wait for the client to read."""
-        return self.transport.get_write_buffer_size()
 
     def end(self) -> None:
         """Close at once, whatever was not read yet; the place is free from now on."""
@@ -86,7 +82,7 @@ class BoundedConnection(H11Protocol):
     def shutdown(self) -> None:
         """End as uvicorn does, but for a client that does not read: a stop waits for nobody."""
         super().shutdown()
-        if self.unread_bytes() > 0:
+        if self.transport.get_write_buffer_size() > 0:
             self.end()
 
 
@@ -124,7 +120,7 @@ async def close_overdue_connections(connections: set[BoundedConnection]) -> None
         now = monotonic_seconds()
         unread_bytes = 0
         for connection in sorted(connections, key=lambda connection: connection.opened, reverse=True):
-            own_bytes = connection.unread_bytes()
+            own_bytes = connection.transport.get_write_buffer_size()
             if connection.is_overdue(now) or (own_bytes and unread_bytes > MAX_UNREAD_BYTES):
                 connection.end()
             unread_bytes += own_bytes

@@ -96,7 +96,7 @@ class HttpExchange(Exchange):
             elif not self.finished:
                 self.disconnected = True
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -106,7 +106,7 @@ class HttpExchange(Exchange):
                 return self._send_body(message)
             message = self._begin(message)
         except Exception:  # noqa: BLE001 - what the message lacks, the server says
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
         return self._send(message)
 
     def _begin(self, message: Message) -> Message:
@@ -144,7 +144,7 @@ class HttpExchange(Exchange):
             elif message["type"] != "http.response.pathsend":
                 return
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
         self.finish()
 
     def finish(self) -> None:
@@ -164,7 +164,7 @@ class HttpExchange(Exchange):
             elif len(waiting) >= BATCH_REQUESTS:
                 recorder.record_waiting()
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
 
     def note_failure(self, error: BaseException) -> None:
         """The application raised; the error goes on to the server. The connection tells whether the client waited."""

@@ -155,10 +155,8 @@ class ManagementServer:
             finally:
                 sweeping.cancel()
 
-        try:
+        with listener:
             asyncio.run(serve())
-        finally:
-            listener.close()
 
 
 def _claim_for_workers(address: str) -> socket.socket | None:

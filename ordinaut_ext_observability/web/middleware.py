@@ -41,7 +41,7 @@ class ObservabilityMiddleware:
                 start, self._on_first_request = self._on_first_request, None
                 start()
         except Exception:  # noqa: BLE001 - see the module's docstring
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -66,4 +66,4 @@ class ObservabilityMiddleware:
         try:
             method(*arguments)
         except Exception:  # noqa: BLE001 - see the module's docstring
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")

@@ -20,25 +20,19 @@ class _OutermostLayer(ServerErrorMiddleware):
     """Our layer as Starlette's outermost: OpenTelemetry takes that apart by its attributes and builds it anew."""
 
     def __init__(self, inner: ASGIApp, mounting: Mounting) -> None:
-        rest = _WhenNeeded(getattr(inner, "app", inner), mounting)
-        super().__init__(rest, getattr(inner, "handler", None), bool(getattr(inner, "debug", False)))
+        rest = getattr(inner, "app", inner)
+        rest_measured = mounting.wrap(rest)
+
+        async def measure_if_needed(scope: Scope, receive: Receive, send: Send) -> None:
+            """Stands for the rest once OpenTelemetry has taken us apart: it measures unless we are outermost again."""
+            await (rest_measured if mounting.layer is None else rest)(scope, receive, send)
+
+        super().__init__(measure_if_needed, getattr(inner, "handler", None), bool(getattr(inner, "debug", False)))
         self.inner = inner
         self._ours = mounting.wrap(inner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._ours(scope, receive, send)
-
-
-class _WhenNeeded:
-    """The rest of our layer once OpenTelemetry has taken it apart: it measures unless we are outermost again."""
-
-    def __init__(self, inner: ASGIApp, mounting: Mounting) -> None:
-        self.app = inner
-        self._ours = mounting.wrap(inner)
-        self._mounting = mounting
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._ours if self._mounting.layer is None else self.app)(scope, receive, send)
 
 
 @dataclass(eq=False)
@@ -58,11 +52,7 @@ class Mounting:
             self.wrap_built_stack()
             return
         build = self.app.build_middleware_stack
-
-        def build_wrapped() -> ASGIApp:
-            return _OutermostLayer(build(), self)
-
-        self.app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
+        self.app.build_middleware_stack = lambda: _OutermostLayer(build(), self)  # type: ignore[method-assign]
 
     def wrap_built_stack(self) -> None:
         """Be outermost again, whatever was put around the stack since it was built."""

@@ -12,6 +12,7 @@ import weakref
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,35 +74,26 @@ class _Record(NamedTuple):
     access_layout: str
 
 
+@dataclass(eq=False)
 class RequestRecorder:
     """Records finished requests. Safe from any thread: one records at a time."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        access_log: AccessLog,
-        id_reader: RequestIdReader,
-        endpoints: EndpointResolver,
-        settings: HttpSettings,
-        *,
-        quiet_endpoints: tuple[str, ...],
-        is_own: Callable[[str], bool],
-    ) -> None:
-        """`quiet_endpoints` holds shell patterns such as `/health/*`; `is_own` tells our endpoints from the host's."""
-        self.metrics = metrics
-        self.access_log = access_log
-        self.id_reader = id_reader
-        self.endpoints = endpoints
-        self.settings = settings
-        self.in_progress: set[HttpExchange] = set()
-        self.waiting: deque[HttpExchange] = deque()
-        self._quiet_endpoints = quiet_endpoints
-        self._is_own = is_own
-        # By the endpoint, and by the identity of the route that the router left in the scope.
-        self._records: dict[tuple[int | str, str, int], tuple[_Record, object]] = {}
-        self._recording = threading.Lock()
-        metrics.registry.refresh_with(_while_alive(self.refresh))
-        access_log.writer.before_writing.append(_while_alive(self.record_waiting))
+    metrics: Metrics
+    access_log: AccessLog
+    id_reader: RequestIdReader
+    endpoints: EndpointResolver
+    settings: HttpSettings
+    quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
+    is_own: Callable[[str], bool]  # tells our endpoints from the host's
+    in_progress: set[HttpExchange] = field(default_factory=set, init=False)
+    waiting: deque[HttpExchange] = field(default_factory=deque, init=False)
+    # By the endpoint, and by the identity of the route that the router left in the scope.
+    _records: dict[tuple[int | str, str, int], tuple[_Record, object]] = field(default_factory=dict, init=False)
+    _recording: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics.registry.refresh_with(_while_alive(self.refresh))
+        self.access_log.writer.before_writing.append(_while_alive(self.record_waiting))
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
@@ -111,15 +103,20 @@ class RequestRecorder:
             finally:
                 self._recording.release()
 
-    def count_error(self) -> None:
-        """Count a failure of ours on a request's way, where it is kept from the host."""
-        self.metrics.count_internal_error("middleware")
-
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
         self.record_waiting()
-        if self.settings.enabled:
-            self._count_in_progress()
+        if not self.settings.enabled:
+            return
+        # Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts.
+        gauge = self.metrics.http_in_progress
+        counted = Counter(
+            exchange.known_method()
+            for exchange in list(self.in_progress)
+            if exchange.stream_endpoint is None and not self.is_own(exchange.endpoint())
+        )
+        for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
+            gauge.labels(method).set(counted[method])
 
     def _record_waiting(self) -> None:
         waiting = self.waiting
@@ -171,24 +168,13 @@ class RequestRecorder:
                 self._records[by_route] = (found[0], route)
         return found[0]
 
-    def _count_in_progress(self) -> None:
-        """Server-sent events last as long as their clients like, and a scrape is always in progress: neither counts."""
-        gauge = self.metrics.http_in_progress
-        counted = Counter(
-            exchange.known_method()
-            for exchange in list(self.in_progress)
-            if exchange.stream_endpoint is None and not self._is_own(exchange.endpoint())
-        )
-        for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
-            gauge.labels(method).set(counted[method])
-
     def _details(self, exchange: HttpExchange, endpoint: str) -> str:
         """The fields after the duration."""
         details = f',"request_bytes":{exchange.request_bytes}' if exchange.request_bytes else ""
         details = f'{details},"response_bytes":{exchange.response_bytes}'
         if endpoint is UNMATCHED:
             details = f'{details},"url_path":{json_text(exchange.scope["path"][:200])}'
-        if self.id_reader.distrusts:
+        if not self.id_reader.trusted.is_everywhere:
             parent_id = self.id_reader.parent_id(exchange.scope)
             if parent_id is not None:
                 details = f'{details},"parent_request_id":"{parent_id}"'
@@ -198,11 +184,11 @@ class RequestRecorder:
 
     def _make_record(self, method: str, endpoint: str, status_code: int) -> _Record:
         settings = self.settings
-        excluded = not settings.include_own_endpoints and self._is_own(endpoint)
+        excluded = not settings.include_own_endpoints and self.is_own(endpoint)
         excluded = excluded or any(fnmatchcase(endpoint, pattern) for pattern in settings.exclude_endpoints)
         measured = settings.enabled and not excluded
         series = RequestSeries(self.metrics, method, endpoint, str(status_code)) if measured else None
-        quiet = excluded or any(fnmatchcase(endpoint, pattern) for pattern in self._quiet_endpoints)
+        quiet = excluded or any(fnmatchcase(endpoint, pattern) for pattern in self.quiet_endpoints)
         return _Record(endpoint, series, quiet, self.access_log.layout(method, endpoint, status_code))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from starlette.types import Scope
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -21,6 +23,7 @@ _IDS = "ordinaut_observability_ids"
 _WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
 
+@dataclass(eq=False, slots=True)
 class RequestIdReader:
     """Reads ids from request headers.
 
@@ -28,39 +31,35 @@ class RequestIdReader:
     from a trusted address; else the request gets a new one.
     """
 
-    def __init__(self, trusted: AddressList, metrics: Metrics, event: events.LogEvent) -> None:
-        self.distrusts = not trusted.is_everywhere
-        self._trusted = trusted
-        self._metrics = metrics
-        self._event = event
-        self._warning_due_at = 0.0
+    trusted: AddressList
+    metrics: Metrics
+    event: events.LogEvent
+    _warning_due_at: float = field(default=0.0, init=False)
 
     def read(self, scope: Scope) -> RequestIds:
         """The request's ids, with a span id of our own."""
         ids: RequestIds | None = scope.get(_IDS)
         if ids is None:
-            ids = scope[_IDS] = self._make_ids(scope)
+            try:
+                digits = _take_digits()
+            except IndexError:
+                digits = random_ids.refill()
+            ids = (digits[:32], digits[:32], digits[32:], False)
+            headers = scope["headers"]
+            for name, _ in headers:
+                if name in _ID_HEADERS:
+                    ids = self._continue(ids[1], ids[2], headers, scope)
+                    break
+            scope[_IDS] = ids
         return ids
 
     def parent_id(self, scope: Scope) -> str | None:
         """The well-formed id of a caller that was not trusted to set it."""
-        if self._trusted.holds(scope.get("client")):
+        if self.trusted.holds(scope.get("client")):
             return None
         headers = dict(scope["headers"])
         offered = headers.get(b"x-request-id") or headers.get(b"x-correlation-id") or b""
         return offered.decode("ascii") if match_client_id(offered) else None
-
-    def _make_ids(self, scope: Scope) -> RequestIds:
-        try:
-            digits = _take_digits()
-        except IndexError:
-            digits = random_ids.refill()
-        trace_id = digits[:32]
-        headers = scope["headers"]
-        for name, _ in headers:
-            if name in _ID_HEADERS:
-                return self._continue(trace_id, digits[32:], headers, scope)
-        return (trace_id, trace_id, digits[32:], False)
 
     def _continue(self, trace_id: str, span_id: str, headers: Headers, scope: Scope) -> RequestIds:
         """The ids with what the caller gave put in their place."""
@@ -77,11 +76,11 @@ class RequestIdReader:
             reason = "untrusted_address"
             if match_client_id(offered) is None:
                 reason = "too_long" if len(offered) > MAX_ID_LENGTH else "characters"
-            elif self._trusted.holds(scope.get("client")):
+            elif self.trusted.holds(scope.get("client")):
                 return (offered.decode("ascii"), trace_id, span_id, sampled)
-            self._metrics.request_ids_rejected.labels(reason).inc()
+            self.metrics.request_ids_rejected.labels(reason).inc()
             now = monotonic_seconds()
             if reason != "untrusted_address" and now >= self._warning_due_at:
                 self._warning_due_at = now + _WARNING_SECONDS
-                self._event(events.REQUEST_ID_REJECTED, reason=reason, length=len(offered))
+                self.event(events.REQUEST_ID_REJECTED, reason=reason, length=len(offered))
         return (correlation_id, trace_id, span_id, sampled)

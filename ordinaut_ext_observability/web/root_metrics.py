@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
-_LEFT_BY_ROUTERS = frozenset(("endpoint", "fastapi", "path_params", "route"))
+from ordinaut_ext_observability.web.route_templates import LEFT_BY_ROUTERS
 
 
 class RootMetrics:
@@ -39,7 +39,7 @@ class RootMetrics:
         paths = (path, f"{path}/") if router.redirect_slashes else (path,)
         # Newer FastAPI asks some last: frontends, whose files lie anywhere below a path.
         last: Iterable[BaseRoute] = getattr(router, "_iter_low_priority_routes", tuple)()
-        base = {name: scope[name] for name in scope.keys() - _LEFT_BY_ROUTERS}
+        base = {name: scope[name] for name in scope.keys() - LEFT_BY_ROUTERS}
         scopes = [{**base, "method": "GET", "path": path} for path in paths]
         return not any(
             route.matches(asked)[0] is not Match.NONE for route in (*router.routes, *last) for asked in scopes

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 UNMATCHED = "<unmatched>"  # of requests that no route answered: unknown paths, or turned away before the router
 REST_OF_PATH = "/{path}"  # stands for what a mounted application, or a plug-in not loaded yet, was asked for
-_LEFT_BY_ROUTERS = frozenset(("app_root_path", "endpoint", "fastapi", "path_params", "route"))
+LEFT_BY_ROUTERS = frozenset(("app_root_path", "endpoint", "fastapi", "path_params", "route"))
 _MAX_REMEMBERED = 4096
 _MAX_DEPTH = 8
 _PLUGIN_ID = re.compile(r"/ext/([A-Za-z0-9_-]{1,64})(?=/|$)")
@@ -67,7 +67,7 @@ class EndpointResolver:
 
     def _find(self, scope: Scope, path: str, mounted_at: str) -> str:
         """The template of the path, with the mounts that lead to it."""
-        asked = {name: scope[name] for name in scope.keys() - _LEFT_BY_ROUTERS}
+        asked = {name: scope[name] for name in scope.keys() - LEFT_BY_ROUTERS}
         asked |= {"path": path, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         for _ in range(_MAX_DEPTH):
             template = _match(self._app, asked, scope.get("endpoint"), _MAX_DEPTH)

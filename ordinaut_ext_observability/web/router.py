@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints import health, metrics
 from ordinaut_ext_observability.web.endpoints.base import (
-    GET,
-    READS,
     Endpoint,
     EndpointContext,
     add_endpoint,
@@ -26,7 +21,19 @@ from ordinaut_ext_observability.web.endpoints.base import (
 
 async def _index(request: Request) -> Response:
     context = context_of(request)
-    return json_response({**context.overview(request.scope), "endpoints": _describe_endpoints(context.access)})
+    settings = context.access.settings
+    scrapers = "bearer token needed" if settings.scrape_token else "open to the addresses allowed to scrape"
+    endpoints = [
+        {
+            "path": endpoint.path,
+            "methods": ", ".join(endpoint.methods).replace("GET", "GET, HEAD"),
+            "tier": endpoint.tier,
+            "enabled": endpoint.tier != "operator" or settings.operator_token is not None,
+            "note": "; ".join(filter(None, (endpoint.description, scrapers if endpoint.tier == "scrape" else ""))),
+        }
+        for endpoint in ENDPOINTS
+    ]
+    return json_response({**context.overview(request.scope), "endpoints": endpoints})
 
 
 async def _config(request: Request) -> Response:
@@ -37,9 +44,9 @@ _STATE = "The extension's state, and its endpoints."
 
 ENDPOINTS = (
     *health.ENDPOINTS,
-    *metrics.ENDPOINTS,
-    Endpoint("/", GET, "operator", READS, _index, "the state of the extension, and its endpoints", {200: _STATE}),
-    Endpoint("/config", GET, "operator", READS, _config, "settings in effect, secrets masked", {200: "The settings."}),
+    metrics.METRICS,
+    Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
+    Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
 )
 
 
@@ -56,19 +63,3 @@ def root_metrics_route(context: EndpointContext, path: str) -> APIRoute:
     """A route to `/metrics` for the host's root."""
     make_route, options = route_class(context, metrics.METRICS), route_options(metrics.METRICS)
     return make_route(path, metrics.METRICS.handler, methods=["GET", "HEAD"], include_in_schema=False, **options)
-
-
-def _describe_endpoints(access: AccessControl) -> list[dict[str, Any]]:
-    """Every endpoint, its tier, and whether it is on."""
-    settings = access.settings
-    scrapers = "bearer token needed" if settings.scrape_token else "open to the addresses allowed to scrape"
-    return [
-        {
-            "path": endpoint.path,
-            "methods": ", ".join(endpoint.methods).replace("GET", "GET, HEAD"),
-            "tier": endpoint.tier,
-            "enabled": endpoint.tier != "operator" or settings.operator_token is not None,
-            "note": "; ".join(filter(None, (endpoint.description, scrapers if endpoint.tier == "scrape" else ""))),
-        }
-        for endpoint in ENDPOINTS
-    ]

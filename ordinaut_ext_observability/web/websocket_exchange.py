@@ -56,7 +56,7 @@ class WebSocketExchange(Exchange):
                 message = self._begin(message, message.get("headers"))
                 self._close_code = message["status"]
         except Exception:  # noqa: BLE001 - what the message lacks, the server says
-            self._recorder.count_error()
+            self._recorder.metrics.count_internal_error("middleware")
         await self._send(message)
 
     def note_failure(self, error: BaseException) -> None:

@@ -5,7 +5,7 @@ A part adds an endpoint in its own file, with a handler and an entry in its list
     async def _config(request: Request) -> Response:
         return json_response(context_of(request).config())
 
-    ENDPOINTS = (Endpoint("/config", GET, "operator", READS, _config, "settings in effect", {200: "The settings."}),)
+    ENDPOINTS = (Endpoint("/config", "operator", _config, "settings in effect", {200: "The settings."}),)
 
 Errors are returned, never raised through the host: its handler for FastAPI's HTTPException crashes and makes a
 plain-text 500 of whatever it was.
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 Tier = Literal["public", "scrape", "operator"]
 
 _ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429), "operator": (401, 404, 429)}
-GET = ("GET",)
-READS, CHANGES = False, True
-"""Values of `Endpoint.changes`."""
 
 _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""
@@ -50,18 +47,18 @@ class Endpoint:
     """One endpoint below the mount path."""
 
     path: str
-    methods: tuple[str, ...]
-    """HEAD is answered wherever GET is."""
     tier: Tier
     """Who may ask: anyone, scrapers, operators."""
-    changes: bool
-    """True: a call changes something. The method does not say it: a query may come as a POST."""
     handler: Callable[..., Any]
     description: str
     answers: Mapping[int, str | None]
     """Descriptions by status, for OpenAPI; None is an error in our shape. The errors of the tier are added."""
     media_types: tuple[str, ...] = ("application/json",)
     """Of the answer 200."""
+    methods: tuple[str, ...] = ("GET",)
+    """HEAD is answered wherever GET is."""
+    query: bool = False
+    """True: a POST changes nothing either. Others do, and are refused to another site's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,8 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     if endpoint.tier == "scrape":
                         context.access.check_scraper(request)
                     elif endpoint.tier == "operator":
-                        context.access.check_operator(request, changes=endpoint.changes)
+                        changes = request.method not in ("GET", "HEAD") and not endpoint.query
+                        context.access.check_operator(request, changes=changes)
                     return await handle(request)
                 except Refusal as refusal:
                     return refusal.response

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, HealthStatus
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 SETTLE_SECONDS = 0.5  # longest wait of the first probes after a start for the first results of the checks
 
@@ -110,9 +110,9 @@ _HEALTH = {200: "No required check is unhealthy.", 503: "A required check is unh
 _CHECKS = "what the checks said, with their history; ?refresh=true runs them first"
 
 ENDPOINTS = (
-    Endpoint("/health/live", GET, "public", READS, _live, "the event loop answers", _PROBE),
-    Endpoint("/health/ready", GET, "public", READS, _ready, _READY, _PROBE),
-    Endpoint("/health/startup", GET, "public", READS, _startup, "the host has finished starting", _PROBE),
-    Endpoint("/health", GET, "scrape", READS, _health, "names, states and ages of all checks", _HEALTH),
-    Endpoint("/health/checks", GET, "operator", READS, _checks, _CHECKS, {200: "The checks.", 422: None}),
+    Endpoint("/health/live", "public", _live, "the event loop answers", _PROBE),
+    Endpoint("/health/ready", "public", _ready, _READY, _PROBE),
+    Endpoint("/health/startup", "public", _startup, "the host has finished starting", _PROBE),
+    Endpoint("/health", "scrape", _health, "names, states and ages of all checks", _HEALTH),
+    Endpoint("/health/checks", "operator", _checks, _CHECKS, {200: "The checks.", 422: None}),
 )

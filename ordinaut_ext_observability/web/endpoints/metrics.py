@@ -21,7 +21,7 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format, accepts_gzip, choose_format
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.web.answers import NO_STORE, Refusal, error_response
-from ordinaut_ext_observability.web.endpoints.base import GET, READS, Endpoint, context_of
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 MAX_FILTER_NAMES = 100
 MAX_RENDERINGS = 8  # of scrapes with different filters or formats, at the same time
@@ -181,8 +181,4 @@ def _too_many() -> Refusal:
 _ANSWERS = {200: "The metrics, in the format that the Accept header prefers.", 400: None, 503: None}
 _TYPES = ("text/plain", "application/openmetrics-text")
 
-METRICS = Endpoint(
-    "/metrics", GET, "scrape", READS, _metrics, "the metrics of all processes that are merged", _ANSWERS, _TYPES
-)
-
-ENDPOINTS = (METRICS,)
+METRICS = Endpoint("/metrics", "scrape", _metrics, "the metrics of all processes that are merged", _ANSWERS, _TYPES)
