@@ -68,10 +68,8 @@ class Publisher:
         self._placed = False
         """Set once all rows have their places in that store."""
         self._sequence = 0
-        self.waiting: Publication | None = None
-        """What the store has not acknowledged."""
-        self._numbers: dict[int, float] = {}
-        """By position, what the total has of this process once that is added."""
+        self.waiting: tuple[Publication, dict[int, float]] | None = None
+        """What the store has not acknowledged; by position, what the total has of this process once it is added."""
         self._in_doubt = False
         """Set while it is not known of what waits whether the store has added it."""
 
@@ -117,7 +115,7 @@ class Publisher:
         for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
             if numbers or put is not None or said is not None:
                 self._sequence += 1
-                self.waiting, self._numbers = Publication(self.id, self._sequence, deltas, put, said), numbers
+                self.waiting = Publication(self.id, self._sequence, deltas, put, said), numbers
                 said = None
                 if (outcome := self.resend(store)) is not Outcome.ADDED:
                     break
@@ -128,7 +126,7 @@ class Publisher:
         if self.waiting is None:
             return Outcome.ADDED
         in_doubt, self._in_doubt = self._in_doubt, True
-        outcome = store.publish(self.store, self.waiting)
+        outcome = store.publish(self.store, self.waiting[0])
         if outcome is Outcome.ADDED:
             self._acknowledge()
         else:
@@ -138,9 +136,9 @@ class Publisher:
         return outcome
 
     def _acknowledge(self) -> None:
-        for position, number in self._numbers.items():
+        for position, number in self.waiting[1].items() if self.waiting is not None else ():
             self._acknowledged[position] = number
-        self.waiting, self._numbers, self._in_doubt = None, {}, False
+        self.waiting, self._in_doubt = None, False
 
     def _changes(self, values: list[float], at_once: float) -> Iterator[tuple[dict[int, int], dict[int, float]]]:
         """Deltas by their places, and the numbers that they lead to, in portions."""

@@ -219,7 +219,7 @@ def guarded(set_up: Any, serve_bare: Any) -> Any:
     face, log = set_up(app, OPERATOR_TOKEN=TOKEN)
     router = APIRouter()
     for path, changes in (("/change", True), ("/ask", False)):
-        endpoint = Endpoint(path, "operator", lambda: Response(), "", {}, methods=("POST",), query=not changes)
+        endpoint = Endpoint(path, "operator", lambda: Response(), "", {}, methods=("POST",), changes=changes)
         add_endpoint(router, face._endpoint_context, endpoint)
     app.include_router(router)
     served = serve_bare(app)

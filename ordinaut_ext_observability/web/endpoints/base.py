@@ -57,8 +57,8 @@ class Endpoint:
     """Of the answer 200."""
     methods: tuple[str, ...] = ("GET",)
     """HEAD is answered wherever GET is."""
-    query: bool = False
-    """True: a POST changes nothing either. Others do, and are refused to another site's page."""
+    changes: bool | None = None
+    """True where a call changes something, which is refused to another site's page; None: all but GET and HEAD do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     if endpoint.tier == "scrape":
                         context.access.check_scraper(request)
                     elif endpoint.tier == "operator":
-                        changes = request.method not in ("GET", "HEAD") and not endpoint.query
+                        reads = request.method in ("GET", "HEAD")
+                        changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
                     return await handle(request)
                 except Refusal as refusal:
