@@ -139,6 +139,7 @@ def test_one_scrape_shows_worker_and_scheduler(
     assert api.value(HEARTBEATS) == 5
 
 
+@pytest.mark.parametrize("transport", ["redis"], indirect=True)  # what stores promise is in tests/contract
 def test_a_worker_killed_again_and_again_loses_an_interval_at_most(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_worker_killed_again_and_again_loses_an_interval_at_most(
     assert true - allowed <= sums[-1] <= true + 10  # killed between counting and telling
 
 
+@pytest.mark.parametrize("transport", ["file"], indirect=True)  # what stores promise is in tests/contract
 def test_a_worker_stopped_for_long_is_counted_once(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_worker_stopped_for_long_is_counted_once(
     assert sums == sorted(sums)
 
 
+@pytest.mark.parametrize("transport", ["file"], indirect=True)  # what stores promise is in tests/contract
 def test_processes_that_live_for_a_moment_leave_only_the_total(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:

@@ -137,7 +137,7 @@ def stop(process: subprocess.Popen[bytes], wait: Callable[[], None]) -> float:
 
 @pytest.mark.parametrize(
     ("what", "hanging"),
-    [("host", "PostgreSQL Redis"), ("host", "DNS"), ("worker", "Redis"), ("worker", "DNS")],
+    [("host", "PostgreSQL Redis"), ("worker", "DNS")],
 )
 def test_a_stop_waits_half_a_second_longer_at_most(
     what: str, hanging: str, silent_server: Callable[[], Any], request: pytest.FixtureRequest
