@@ -97,8 +97,7 @@ class _Ours:
         started = process_cpu_seconds()
         store, publisher, series = self._stores[0], self._publishers[0], self._series[0]
         publisher.publish(store, series)
-        reading = store.read(series.store, series.length)
-        series.update(reading.store, reading.series)
+        reading = series.read(store)
         self._merged.show_total(series, reading.total, publisher.acknowledged())
         merged = process_cpu_seconds()
         self._merged.registry.refresh()
