@@ -10,7 +10,6 @@ function whose parameters are its fields; a call names it and gives them, checke
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, Protocol
 
 FieldsP = ParamSpec("FieldsP")
@@ -21,15 +20,20 @@ NAMES_OF_EVERY_LINE = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Event(Generic[FieldsP]):
     """A kind of log line: its `event_type`, level and message, and the names of its fields in their order."""
 
-    name: str
-    level: str
-    message: str
-    fields: tuple[str, ...] = ()
-    security: bool = False
+    __slots__ = ("fields", "level", "message", "name", "security")
+
+    # Not a dataclass: the host imports this with its loggers, and `dataclasses` costs as much as all of our part.
+    def __init__(
+        self, name: str, level: str, message: str, fields: tuple[str, ...] = (), *, security: bool = False
+    ) -> None:
+        self.name = name
+        self.level = level
+        self.message = message
+        self.fields = fields
+        self.security = security
 
 
 class LogEvent(Protocol):
@@ -47,7 +51,7 @@ def declare(
         fields = function.__code__.co_varnames
         if not NAMES_OF_EVERY_LINE.isdisjoint(fields):
             raise ValueError(f"a field of {name} has a name that every line has")
-        return Event(name, level, message, fields, security)
+        return Event(name, level, message, fields, security=security)
 
     return make
 
@@ -105,7 +109,7 @@ def STEP_FAILED(*, step: str, exception_type: str) -> None: ...
 
 
 HOST_EVENTS: dict[str, Event[...]] = {
-    name: Event(name, level, message, tuple(fields.split()), name == "security_event")
+    name: Event(name, level, message, tuple(fields.split()), security=name == "security_event")
     for name, level, message, fields in (
         ("api_request", "INFO", "API request", "method path status_code duration_ms agent_id"),
         ("external_tool_call", "INFO", "External tool call", "tool_address method status_code duration_ms url"),
