@@ -97,5 +97,5 @@ def mount(app: FastAPI, mount_path: str = MOUNT_PATH) -> None:
 
 
 def get_extension() -> ObservabilityExtension:
-    """What the loader calls."""
+    """Make the extension; the loader calls this."""
     return ObservabilityExtension()

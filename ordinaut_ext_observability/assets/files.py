@@ -1,4 +1,4 @@
-"""What is derived, and from what."""
+"""The generated files, and what each is made from."""
 
 from __future__ import annotations
 

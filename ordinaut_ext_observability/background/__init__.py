@@ -1,1 +1,1 @@
-"""What runs beside the host: clock, jitter, periodic tasks, threads nobody waits for, forks."""
+"""The things that run beside the host: clock, jitter, periodic tasks, threads nobody waits for, forks."""

@@ -18,7 +18,7 @@ _COLOURS = {"unhealthy": "red", "unknown": "yellow", "degraded": "yellow", "heal
 
 
 class Tokens(NamedTuple):
-    """What the service may ask for; empty where there is none."""
+    """Tokens that the service may ask for; empty where there is none."""
 
     operator: str
     scrape: str

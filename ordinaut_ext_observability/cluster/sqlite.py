@@ -29,7 +29,7 @@ _BUSY_SECONDS = 0.5
 """Longest wait for another writer. A write takes milliseconds: who holds the file longer was stopped in the middle."""
 
 _POLL_SECONDS = 0.005
-"""How often a file is tried that another process writes to: about as long as a write takes."""
+"""Time between two tries of a file that another process writes to: about as long as a write takes."""
 
 
 class SqliteCluster:

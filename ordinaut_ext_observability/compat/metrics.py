@@ -43,7 +43,7 @@ def _reports(arguments: str, *families: str, **defaults: object) -> Any:
 
 
 class OrchestrationMetrics:
-    """What API, scheduler and worker report of themselves; arguments of any type become text, durations are seconds."""
+    """Takes reports of API, scheduler and worker; arguments of any type become text, durations are seconds."""
 
     record_task_created = _reports("schedule_kind agent_id", "tasks_created")
     record_worker_heartbeat = _reports("worker_id", "worker_heartbeats")

@@ -1,4 +1,4 @@
-"""What the running code works for: the ids that belong on its log lines and outgoing calls.
+"""The work that the running code does: the ids that belong on its log lines and outgoing calls.
 
 They are kept in context variables: an asyncio task, or a thread started with a copied context, sees the values of its
 creator, and a change in one never shows in another.

@@ -182,7 +182,7 @@ class _NamedLogger:
     """A logger of the standard library; what it is asked to log has been logged by then."""
 
     def __init__(self, *names: Any) -> None:
-        """As structlog's own factory does it: under the name given, else that of the calling module."""
+        """Make a logger as structlog's own factory does: under the name given, else that of the calling module."""
         is_named = bool(names) and isinstance(names[0], str)
         name = names[0] if is_named else _calling_frame().f_globals.get("__name__", "structlog")
         self.logger = logging.getLogger(name)

@@ -20,7 +20,7 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.logs.destination import Destination
 
 GATHER_SECONDS = 0.1
-"""How long lines are gathered before one write, since waking the thread for each costs more than the lines.
+"""Time for which lines are gathered before one write, since waking the thread for each costs more than the lines.
 
 At most this much is lost with a killed process; urgent lines and full batches do not wait.
 """

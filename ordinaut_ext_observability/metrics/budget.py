@@ -17,7 +17,7 @@ MAX_VALUE_LENGTH = 200
 
 @dataclass(frozen=True, slots=True)
 class LabelBudgets:
-    """How many distinct values each label of a metric may take, and how many series a metric may have."""
+    """Limits: how many distinct values each label of a metric may take, and how many series a metric may have."""
 
     default: int = 100
     by_label: Mapping[str, int] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class LabelBudgets:
 
 
 UNBOUNDED = LabelBudgets(default=10**9, max_series=10**9)
-"""For series whose names are under a budget elsewhere."""
+"""No limits, for series whose names are under a budget elsewhere."""
 
 
 class LabelGuard:

@@ -48,7 +48,7 @@ class Declaration(Generic[FamilyT]):
     help: str
     source: Source
     merged_by: MergedBy = "sum"
-    """What stands for the values several processes have for one series; counts are always added up."""
+    """The value that stands for those several processes have for one series; counts are always added up."""
     buckets: Buckets | None = None
     max_values: int | None = None
     """Distinct values of a label, in place of what the settings allow."""

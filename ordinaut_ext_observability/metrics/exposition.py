@@ -55,7 +55,7 @@ class FixedCollector(Collector):
 
 
 def render_with_client(metric: Metric, *, openmetrics: bool, escaping: str = "") -> str:
-    """What the installed `prometheus_client` prints for the metric, without OpenMetrics' end line."""
+    """The text that the installed `prometheus_client` prints for the metric, without OpenMetrics' end line."""
     collector: Any = FixedCollector(metric)
     options = {"escaping": escaping} if escaping and _CLIENT_ESCAPES else {}
     if not openmetrics:

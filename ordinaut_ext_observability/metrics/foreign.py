@@ -1,4 +1,4 @@
-"""What other code registered on `prometheus_client`'s default registry, shown beside our own families."""
+"""Metrics that other code registered on `prometheus_client`'s default registry, shown beside our own families."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge,
 
 
 class Definition(NamedTuple):
-    """What the series of a family have in common; those of another definition, as of a later version, are others."""
+    """The common part of a family's series; those of another definition, as of a later version, are others."""
 
     name: str
     kind: str

@@ -65,7 +65,7 @@ class Exchange:
 
     @property
     def store_name(self) -> str | None:
-        """What the counts go through, or None before a store answered."""
+        """Name of the store the counts go through, or None before a store answered."""
         store = self.store
         return store.name if store is not None else None
 
@@ -76,7 +76,7 @@ class Exchange:
 
     @property
     def others_serve(self) -> bool:
-        """Whether other processes show the total, as far as is known."""
+        """True where other processes show the total, as far as is known."""
         return any(said.serves for said in self._others)
 
     def gauges(self) -> list[list[GaugeValue]]:

@@ -21,7 +21,7 @@ TTL_SECONDS = 3600.0
 """Work that waits for longer has no origin any more: nobody looks for its lines together."""
 
 WAIT_SECONDS = 0.1
-"""How long a worker waits to be told where its work comes from."""
+"""Longest wait of a worker to be told where its work comes from."""
 
 _PAUSE_SECONDS = 30.0
 """After a failure nobody waits, and nothing is sent, for so long."""
@@ -118,7 +118,7 @@ def encode_origin(ids: RequestIds, queued_at: float) -> bytes:
 
 
 def decode_origin(content: bytes) -> tuple[RequestIds | None, float]:
-    """What `encode_origin` was given; None and 0 for other text, which must not reach log lines."""
+    """The origin that `encode_origin` was given; None and 0 for other text, which must not reach log lines."""
     correlation_id, _, rest = content.partition(b" ")
     traceparent, _, queued_at = rest.partition(b" ")
     trace = parse_traceparent(traceparent)

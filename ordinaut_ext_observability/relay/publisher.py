@@ -22,7 +22,7 @@ _SERIES_AT_ONCE = 2_000
 """Series appended in one step, for the same reason."""
 
 _LOST_RACES = 30
-"""How often others may append their series first; each time fails since another process succeeded."""
+"""Number of times others may append their series first; each time fails since another process succeeded."""
 
 _LARGEST_STEP = 2**62
 """A number that grows by more in one interval is none: the total has 64 bits."""
@@ -69,7 +69,7 @@ class Publisher:
         """Set once all rows have their places in that store."""
         self._sequence = 0
         self.waiting: tuple[Publication, dict[int, float]] | None = None
-        """What the store has not acknowledged; by position, what the total has of this process once it is added."""
+        """The publication not acknowledged yet; by position, what the total has of this process once it is added."""
         self._in_doubt = False
         """Set while it is not known of what waits whether the store has added it."""
 

@@ -21,7 +21,7 @@ from ordinaut_ext_observability.relay.siblings import Siblings
 
 @dataclass(slots=True)
 class StoreState:
-    """How the store has answered, told to the log where it changes."""
+    """The answers of the store, told to the log where it changes."""
 
     metrics: Metrics
     clock: Clock
@@ -32,7 +32,7 @@ class StoreState:
     """Set once the store was asked for the first time, whatever came of it."""
 
     def age_seconds(self) -> float | None:
-        """How long ago the store answered last; None if it never did."""
+        """Seconds since the store answered last; None if it never did."""
         return None if self.answered_at is None else self.clock.monotonic() - self.answered_at
 
     def answered(self, store: str | None) -> None:

@@ -72,7 +72,7 @@ class Siblings:
 
 
 def servers_by_address() -> Counter[str]:
-    """How many processes of ours serve at each address of this network namespace.
+    """The number of processes of ours that serve at each address of this network namespace.
 
     Raises OSError where the system does not tell.
     """

@@ -36,7 +36,7 @@ LARGEST_NUMBER = 2**63 - 1
 
 
 class Outcome(Enum):
-    """What became of a publication."""
+    """The fate of a publication."""
 
     ADDED = "added"
     """It is in the total: now, or since an earlier try."""
@@ -49,7 +49,7 @@ class Outcome(Enum):
 
 
 class Publication(NamedTuple):
-    """What a publisher adds in one step."""
+    """Everything that a publisher adds in one step."""
 
     publisher: str
     sequence: int
@@ -63,11 +63,11 @@ class Publication(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a living process says of this moment."""
+    """The words of a living process about this moment."""
 
     publisher: str
     age_seconds: float
-    """How long ago it said so."""
+    """Seconds since it said so."""
     content: bytes
 
 
@@ -87,7 +87,7 @@ class RelayStore(Cluster, Protocol):
     """A cluster that keeps the total, too. Calls are as those of `Cluster`."""
 
     name: str
-    """What it is, for people: `redis` or `file`."""
+    """Name for people: `redis` or `file`."""
 
     def join(self, publisher: str) -> str:
         """Make the publisher known, with no publication yet; the store's identity."""

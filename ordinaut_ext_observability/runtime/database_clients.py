@@ -12,7 +12,7 @@ from ordinaut_ext_observability.runtime.part import Part
 
 
 class DatabaseClients(Part):
-    """What they do is counted; `note_queued` is called with the task of each piece of work that the host queues."""
+    """Counts what they do, and calls `note_queued` with the task of each piece of work that the host queues."""
 
     def __init__(self, metrics: Metrics, note_queued: Callable[[str], None], *, watch_engines: bool) -> None:
         self._metrics = metrics

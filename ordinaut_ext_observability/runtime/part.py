@@ -1,4 +1,4 @@
-"""What a runtime starts and stops."""
+"""The parts that a runtime starts and stops."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Part:
         """End it until then, on `monotonic_seconds`. Safe without `start`, and more than once."""
 
     def notes(self) -> dict[str, str]:
-        """How it stands, for people."""
+        """Words for people about how it stands."""
         return {}

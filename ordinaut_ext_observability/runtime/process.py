@@ -1,4 +1,4 @@
-"""What one process has of us: its parts, and their start and end."""
+"""The parts that one process has of us, and their start and end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
-"""How long lines may take to be written although everything else took as long as it may."""
+"""Time for lines to be written although everything else took as long as it may."""
 
 
 class Runtime:
@@ -90,7 +90,7 @@ class Runtime:
         self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def notes(self) -> dict[str, str]:
-        """How every part stands, for people."""
+        """Words for people about how every part stands."""
         return {name: note for part in self.parts() for name, note in part.notes().items()}
 
     def config(self) -> dict[str, Any]:

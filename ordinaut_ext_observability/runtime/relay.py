@@ -21,10 +21,10 @@ from ordinaut_ext_observability.runtime.store import choose_store, opener_of
 from ordinaut_ext_observability.settings.load import Settings
 
 _DEADLINE_SECONDS = 1.0
-"""How long a scrape waits for the total; it takes milliseconds."""
+"""Longest wait of a scrape for the total; it takes milliseconds."""
 
 _START_SECONDS = 3.0
-"""How long a scrape waits that comes while the process starts: sums must not begin anew because one process did."""
+"""Longest wait of a scrape that comes while the process starts: sums must not begin anew because one process did."""
 
 _SILENT_INTERVALS = 3
 """So many intervals without an answer are worth saying."""
@@ -44,7 +44,7 @@ class MergedProcesses(Part):
         """Whoever reads for all looked at its server within this time, or does so no more."""
         self._siblings = Siblings()
         self.collected = metrics.registry
-        """What one process reads for all is counted there: with a relay apart, since it is shown from the store."""
+        """Registry of what one process reads for all: with a relay apart, since it is shown from the store."""
         self.relay: Relay | None = None
         """None where processes share nothing."""
         store = choose_store(settings)
@@ -80,7 +80,7 @@ class MergedProcesses(Part):
         self._siblings.close()
 
     def notes(self) -> dict[str, str]:
-        """How it stands, for people."""
+        """Words for people about how it stands."""
         if self.relay is None:
             note = f"off: {self._note}"
         elif (store := self.relay.exchange.store_name) is None:
@@ -114,7 +114,7 @@ class MergedProcesses(Part):
         return self.relay.origins.pop(task_id) if self.relay is not None else None
 
     def seconds_since_read(self, collector: str) -> float | None:
-        """How long ago another process, which reads for all, read what this collector reads; None: none says so."""
+        """Seconds since another process, which reads for all, read what this collector reads; None: none says so."""
         if self.relay is None:
             return None
         success, leader = CollectorMetrics.collector_success.name, CollectorMetrics.leader.name

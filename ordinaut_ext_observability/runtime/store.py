@@ -28,14 +28,14 @@ _LOCAL = re.compile(r"(127\.0\.0\.1|::1|local socket):")
 
 
 class StoreChoice(NamedTuple):
-    """Which store it is."""
+    """The store that was chosen."""
 
     kind: Literal["redis", "file", "memory"]
     target: str
     """The URL of Redis, or the path of the file. Never shown: a URL may hold a password."""
     installation: str
     note: str
-    """What it is and why, for people."""
+    """Words for people: the store, and why this one."""
 
 
 def choose_store(settings: Settings) -> StoreChoice:

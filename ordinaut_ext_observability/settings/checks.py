@@ -22,7 +22,7 @@ Runs = Annotated[int, Field(ge=1, le=100)]
 
 
 class CheckEntry(Section):
-    """What every check in the file has."""
+    """The fields of every check in the file."""
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._ -]+$")
     required: bool = True

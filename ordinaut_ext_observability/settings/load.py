@@ -35,7 +35,7 @@ class SettingProblem:
     value: str
     """The text given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
-    """What is wrong and what would be accepted."""
+    """Words about what is wrong and what would be accepted."""
 
 
 class ConfigFile(Section):

@@ -28,7 +28,7 @@ class Part(BaseModel):
 
 
 class GeneralSettings(Part):
-    """Whether there is an extension at all, and where the process runs."""
+    """The switch for the whole extension, and where the process runs."""
 
     disabled: bool = False
     """Switch everything off: no route, no middleware, no thread."""
@@ -107,11 +107,11 @@ class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.u
     """Checks in the background."""
 
     interval_seconds: float = Field(default=15.0, ge=0.05, le=3600.0)
-    """How often the checks run, give or take a tenth."""
+    """Seconds between runs of the checks, give or take a tenth."""
     deadline_seconds: float = Field(default=10.0, ge=0.05, le=600.0)
-    """How long all checks of a round may take; one without a timeout of its own has 5 seconds."""
+    """Longest time of all checks of a round, in seconds; one without a timeout of its own has 5."""
     startup_grace_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
-    """How long a required check may be `unknown` after the start: not ready meanwhile, unhealthy after."""
+    """Seconds that a required check may be `unknown` after the start: not ready meanwhile, unhealthy after."""
     disabled_checks: types.CheckNames = ()
     """Built-in checks to leave out: `cpu,memory,disk,file_descriptors,network,task_success,event_loop`."""
     disk_paths: types.PathList = Field(default=("/",), min_length=1, max_length=20)
@@ -152,7 +152,7 @@ class RelaySettings(Part):
     enabled: bool = Field(default=True, validation_alias=f"{PREFIX}RELAY")
     """Merge the metrics of all processes, where there is a store to do it through."""
     store: types.StoreText | None = None
-    """What the processes of an installation share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite file, for
+    """The store that processes share: `redis` (that of `REDIS_URL`), `file:PATH` (a SQLite file, for
     processes of one user on one machine) or `memory` (nothing). Unset: Redis where `REDIS_URL` is one, else a file in a
     private directory of the user."""
     installation: types.InstallationName | None = None
@@ -166,11 +166,11 @@ class RelaySettings(Part):
     state_home: types.PathText | None = Field(default=None, validation_alias="XDG_STATE_HOME")
     """The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`."""
     interval_seconds: float = Field(default=2.0, validation_alias=f"{PREFIX}RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0)
-    """How often a process publishes what it counted. A process that is killed loses what it counted since."""
+    """Seconds between publications of what a process counted. A process that is killed loses what it counted since."""
 
 
 class CollectorSettings(Part):
-    """What is read from the host's PostgreSQL and Redis."""
+    """Facts read from the host's PostgreSQL and Redis."""
 
     database_url: types.PostgresqlUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     """The host's variable: queue, runs, workers and schedule are read from this PostgreSQL, `postgresql://` or
@@ -178,7 +178,7 @@ class CollectorSettings(Part):
     enabled: bool = Field(default=True, validation_alias=f"{PREFIX}COLLECTORS")
     """Read the host's PostgreSQL and Redis in the background."""
     interval_seconds: float = Field(default=15.0, validation_alias=f"{PREFIX}COLLECTOR_INTERVAL_SECONDS", ge=1, le=3600)
-    """How often they are read; less often where that takes long."""
+    """Seconds between readings; more where reading takes long."""
     heartbeat_fresh_seconds: float = Field(default=75.0, ge=1.0, le=86400.0)
     """A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart."""
     instrument_database: bool = True

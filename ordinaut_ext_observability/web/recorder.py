@@ -1,4 +1,4 @@
-"""What finished requests mean: their endpoint, their series, their access line.
+"""The meaning of finished requests: their endpoint, their series, their access line.
 
 Requests are recorded some at a time, which costs a third of recording each at its end: the code and the data stay in
 the processor's caches. At most `BATCH_REQUESTS` wait, for at most as long as the log writer gathers lines (without an
@@ -66,7 +66,7 @@ class RequestSeries:
 
 
 class _Record(NamedTuple):
-    """How the requests of a method, endpoint and status code are recorded."""
+    """The record of the requests of a method, endpoint and status code."""
 
     endpoint: str
     series: RequestSeries | None

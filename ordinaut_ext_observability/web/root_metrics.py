@@ -24,7 +24,7 @@ class RootMetrics:
     def __init__(self, app: FastAPI, route: Route) -> None:
         """The route is served from now on, until the host gives its router another `default`."""
         self.answered: bool | None = None
-        """Whether the latest request for the path was answered by us; None before the first."""
+        """True where we answered the latest request for the path; None before the first."""
         self._router = app.router
         self._route = route
         self._default = app.router.default

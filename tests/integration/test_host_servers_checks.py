@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from unittest.mock import AsyncMock
 
-import asyncpg
 import pytest
 import redis
 
@@ -66,11 +64,3 @@ def test_servers_that_are_not_there_are_unhealthy(clean_process: Any, free_port:
     assert {result.status for result in results.values()} == {HealthStatus.UNHEALTHY}
     assert results["redis"].message == "ObservabilityError: REDIS_URL is not set"
     assert "hunter2" not in repr(results)
-
-
-def test_a_connection_that_a_test_puts_in_asyncpgs_place_is_used(clean_process: pytest.MonkeyPatch) -> None:
-    connection = AsyncMock()
-    connection.fetchval.return_value = 1
-    clean_process.setattr(asyncpg, "connect", AsyncMock(return_value=connection))
-    result = asyncio.run(HealthMonitor().database_check())
-    assert result == {"connection": "ok", "active_jobs": 1, "queue_depth": 1}

@@ -1,4 +1,4 @@
-"""What is installed here, and what the environment leads to: loading, settings, the store of the processes."""
+"""Findings about this installation, and where the environment leads: loading, settings, the store of the processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _OUR_FOLDER = Path(__file__).resolve().parents[3]
 
 
 def installation() -> Iterator[Finding]:
-    """What this Python has."""
+    """Find what this Python has."""
     yield fact(f"ordinaut-ext-observability {__version__}, Python {platform.python_version()}")
     yield fact(", ".join(f"{name} {version(name)}" for name in _LIBRARIES))
     values = [point.value for point in entry_points(group=_GROUP) if point.name == EXTENSION_ID]
@@ -92,7 +92,7 @@ def _host(folder: Path) -> Iterator[Finding]:
 
 
 def loading(variables: Mapping[str, str], *, is_served: bool = False) -> Iterator[Finding]:
-    """What the loader's variables lead to; `is_served`: the running host serves us already."""
+    """Find what the loader's variables lead to; `is_served`: the running host serves us already."""
     grants, eager = _json_object(variables, GRANTS), _json_object(variables, EAGER)
     for name, value, line in ((GRANTS, grants, f"unset {GRANTS}"), (EAGER, eager, EAGER_LINE)):
         if value is None:
@@ -151,7 +151,7 @@ def settings_in_effect(settings: Settings, *, has_token: bool) -> Iterator[Findi
 
 
 def merging(settings: Settings, port: int) -> Iterator[Finding]:
-    """What is in the store that the host on this port would use: are processes added up that belong together?"""
+    """Find what is in the store that the host on this port would use: are processes added up that belong together?"""
     choice = choose_store(settings)
     open_stores = opener_of(choice, Clock()) if settings.relay.enabled else None
     host = urlsplit(choice.target).hostname if choice.kind == "redis" else None

@@ -1,4 +1,4 @@
-"""What the doctor says, and its report as text."""
+"""The findings of the doctor, and its report as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 
 class Kind(Enum):
-    """How a finding is to be taken: nothing to do; it could work better; it does not work. With its mark and style."""
+    """Kinds of findings: nothing to do; it could work better; it does not work. With its mark and style."""
 
     FACT = ("·", "dim")
     ADVICE = ("!", "yellow")

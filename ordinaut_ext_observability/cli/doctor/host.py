@@ -70,7 +70,7 @@ def find_host(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Ho
 
 
 def running_host(host: Host) -> Iterator[Finding]:
-    """What it is, whether it has us, what our checks say, and its own bugs."""
+    """Find out what it is, whether it has us, what our checks say, and its own bugs."""
     # Of Ordinaut's two hosts only the full one has probes of its own.
     is_full = host.extensions is not None and host.get("/health/live").status_code == 200
     kind = "another application than Ordinaut's" if host.extensions is None else "the lean host of Ordinaut"
@@ -88,7 +88,7 @@ def running_host(host: Host) -> Iterator[Finding]:
 
 
 def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
-    """What Ordinaut's own list says of the extension."""
+    """Find what Ordinaut's own list says of the extension."""
     entry = next((entry for entry in extensions if isinstance(entry, dict) and entry.get("id") == EXTENSION_ID), None)
     if entry is None:
         yield problem(f"/extensions does not list {EXTENSION_ID}", *environment.INSTALL)
@@ -107,7 +107,7 @@ def _listed(extensions: list[Any], *, is_ours: bool) -> Iterator[Finding]:
 
 
 def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
-    """What our checks say and, to an operator, our index."""
+    """Find what our checks say and, to an operator, our index."""
     yield fact(f"health: {report['status']}")
     for check in report["checks"]:
         if check["status"] != "healthy":

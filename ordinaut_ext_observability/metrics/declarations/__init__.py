@@ -44,7 +44,7 @@ PARTS: tuple[type[MetricSet], ...] = (
 class Metrics(
     HttpMetrics, WorkMetrics, QueueMetrics, WorkerMetrics, PoolMetrics, HealthMetrics, SecurityMetrics, ExtensionMetrics
 ):
-    """What every process counts, with or without a database to read."""
+    """Everything that every process counts, with or without a database to read."""
 
     def __init__(self, registry: Registry) -> None:
         registry.on_overflow = lambda metric, label: self.label_overflow.labels(metric, label).inc()

@@ -1,4 +1,4 @@
-"""What clients of PostgreSQL in this process did, and what PostgreSQL says of itself."""
+"""Metrics of the clients of PostgreSQL in this process, and of PostgreSQL itself."""
 
 from __future__ import annotations
 

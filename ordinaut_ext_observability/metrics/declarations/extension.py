@@ -1,4 +1,4 @@
-"""What the extension says of itself."""
+"""Metrics of the extension itself."""
 
 from __future__ import annotations
 

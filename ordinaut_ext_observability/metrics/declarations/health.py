@@ -1,4 +1,4 @@
-"""What health checks found."""
+"""Metrics of health checks."""
 
 from __future__ import annotations
 

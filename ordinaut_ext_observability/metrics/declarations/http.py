@@ -1,4 +1,4 @@
-"""What HTTP requests, streams and websockets did."""
+"""Metrics of HTTP requests, streams and websockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Redis server says of itself."""
+"""Metrics that a Redis server tells of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the host reports of its security."""
+"""Metrics that the host reports of its security."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read from the host's tables, and how reading them goes.
+"""Metrics read from the host's tables, and of reading them.
 
 Facts about all processes are exported by the one process that leads; the others have no series of them.
 """
@@ -152,7 +152,7 @@ class TableMetrics(QueueMetrics):
 
 
 class CollectorMetrics(MetricSet):
-    """How reading goes."""
+    """The reading itself: its age, its time, its failures."""
 
     title = "The collectors"
 
@@ -190,14 +190,14 @@ class CollectorMetrics(MetricSet):
 
 
 class SystemMetrics(TableMetrics, CollectorMetrics):
-    """What the collectors of PostgreSQL fill."""
+    """Everything that the collectors of PostgreSQL fill."""
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
         self.cluster_counters: list[AnyFamily] = []
         """The counts from the database for all: published with every checkpoint, and never beside it."""
         self.gauges_of: dict[str, list[Gauge]] = {"sources": [self.source_info]}
-        """What is so now, by the collector that reads it, for the leader alone."""
+        """Gauges of what is so now, by the collector that reads it, for the leader alone."""
         for name, declared in declarations_of(TableMetrics):
             family: AnyFamily = getattr(self, name)
             if isinstance(family, Gauge):

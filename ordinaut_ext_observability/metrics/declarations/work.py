@@ -1,4 +1,4 @@
-"""What the host's processes report of their work."""
+"""Metrics that the host's processes report of their work."""
 
 from __future__ import annotations
 

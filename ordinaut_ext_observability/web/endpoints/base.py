@@ -54,7 +54,7 @@ class Endpoint:
     answers: Mapping[int, str | None]
     """Descriptions by status, for OpenAPI; None is an error in our shape. The errors of the tier are added."""
     media_types: tuple[str, ...] = ("application/json",)
-    """Of the answer 200."""
+    """Content types of the answer 200."""
     methods: tuple[str, ...] = ("GET",)
     """HEAD is answered wherever GET is."""
     changes: bool | None = None

@@ -34,7 +34,7 @@ _GZIP_LEVEL = 1  # text this repetitive shrinks to a twentieth at any level; the
 
 
 class ScrapeRequest(NamedTuple):
-    """What a scraper asks for; equal requests share one rendering."""
+    """A question of a scraper; equal requests share one rendering."""
 
     format: Format
     gzip: bool

@@ -181,7 +181,6 @@ class TestThread:
         thread.stop()
         assert not any(t.name == "observability-test" for t in threading.enumerate())
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
     def test_a_forked_child_starts_its_own(self):
         ran = threading.Event()
 
