@@ -70,6 +70,12 @@ def transport(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": str(INTERVAL), **where}
 
 
+def over(store: str) -> pytest.MarkDecorator:
+    """Over this store alone, since minutes add up; over each by `tests/long/test_every_case.py`."""
+    stores = ["redis", "file"] if os.environ.get("EVERY_CASE") else [store]
+    return pytest.mark.parametrize("transport", stores, indirect=True)
+
+
 class Api:
     """The command's stand-in host, which has us mounted."""
 
@@ -139,7 +145,7 @@ def test_one_scrape_shows_worker_and_scheduler(
     assert api.value(HEARTBEATS) == 5
 
 
-@pytest.mark.parametrize("transport", ["redis"], indirect=True)  # what stores promise is in tests/contract
+@over("redis")
 def test_a_worker_killed_again_and_again_loses_an_interval_at_most(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
@@ -161,7 +167,7 @@ def test_a_worker_killed_again_and_again_loses_an_interval_at_most(
     assert true - allowed <= sums[-1] <= true + 10  # killed between counting and telling
 
 
-@pytest.mark.parametrize("transport", ["file"], indirect=True)  # what stores promise is in tests/contract
+@over("file")
 def test_a_worker_stopped_for_long_is_counted_once(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
@@ -185,7 +191,7 @@ def test_a_worker_stopped_for_long_is_counted_once(
     assert sums == sorted(sums)
 
 
-@pytest.mark.parametrize("transport", ["file"], indirect=True)  # what stores promise is in tests/contract
+@over("file")
 def test_processes_that_live_for_a_moment_leave_only_the_total(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:

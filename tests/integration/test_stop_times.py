@@ -137,7 +137,12 @@ def stop(process: subprocess.Popen[bytes], wait: Callable[[], None]) -> float:
 
 @pytest.mark.parametrize(
     ("what", "hanging"),
-    [("host", "PostgreSQL Redis"), ("worker", "DNS")],
+    # All four by `tests/long/test_every_case.py`.
+    [
+        ("host", "PostgreSQL Redis"),
+        ("worker", "DNS"),
+        *([("host", "DNS"), ("worker", "Redis")] if os.environ.get("EVERY_CASE") else []),
+    ],
 )
 def test_a_stop_waits_half_a_second_longer_at_most(
     what: str, hanging: str, silent_server: Callable[[], Any], request: pytest.FixtureRequest

@@ -324,14 +324,11 @@ class TestFaults:
         (database, host), (fault, collector, reason, status) = lasting, FAULTS[name]
         expected = host.answers()
         seconds: dict[str, list[float]] = {"/metrics": [], "/health/live": [], "/health": []}
-        seconds_of_host: list[float] = []
 
         def watch(until: Callable[[], bool], timeout_seconds: float) -> bool:
             deadline, asked = time.monotonic() + timeout_seconds, 0
-            while not (done := until()) or asked < 8:
-                begun = time.monotonic()
+            while not (done := until()) or asked < 15:
                 assert host.answers() == expected
-                seconds_of_host.append(time.monotonic() - begun)
                 for path, taken in seconds.items():
                     taken.append(host.seconds(path))
                 asked += 1
@@ -349,9 +346,8 @@ class TestFaults:
             if collector != "redis":
                 assert NO_WORK_WAITS not in host.page()
         assert watch(host.is_well, 8), [host.check(each) for each in ("database", "redis", "relay", "queue")]
-        usual = max(0.05, statistics.median(seconds_of_host))  # on a busy machine the host's own four are slow, too
         for path, taken in seconds.items():
-            assert statistics.median(taken) < usual, path
+            assert statistics.median(taken) < 0.05, path
             assert max(taken) < 1.0, path
         # Nothing is lost; where Redis comes back empty, counters begin at zero and go on exactly.
         asked, requests = host.tools_asked, ("orchestrator_http_requests_total", 'endpoint="/tools"')
