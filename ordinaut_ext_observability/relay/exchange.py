@@ -21,7 +21,7 @@ from ordinaut_ext_observability.relay.entries import (
 from ordinaut_ext_observability.relay.merged import MergedRegistry
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
-from ordinaut_ext_observability.relay.store import Outcome, RelayStore
+from ordinaut_ext_observability.relay.store import Outcome, OwnEntry, RelayStore
 
 _TRIES = 3
 """A publisher that was forgotten takes a new id, and its series may have to be learned anew: then it is through."""
@@ -88,10 +88,14 @@ class Exchange:
 
         Where another process holds the store's file, who `serves` can read it all the same: that is only counted.
         """
+
+        def say() -> OwnEntry:
+            content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
+            return content, EXPIRY_INTERVALS * interval_seconds
+
         self.refresh_families()
-        content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
         try:
-            self._publish((content, EXPIRY_INTERVALS * interval_seconds))
+            self._publish(say)
         except ClusterBusyError:
             if not serves:
                 raise
@@ -136,9 +140,9 @@ class Exchange:
             self._store = None
             store.close()
 
-    def _publish(self, said: tuple[bytes, float] | None = None) -> None:
+    def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
         store = self._opened()
-        if not any(self._publisher.publish(store, self._series, said=said) is Outcome.ADDED for _ in range(_TRIES)):
+        if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
 
     def _opened(self) -> RelayStore:

@@ -13,7 +13,7 @@ from ordinaut_ext_observability.cluster.base import Put
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.snapshot import FamilyLayout, SnapshotReader, counting
 from ordinaut_ext_observability.relay.series_list import SeriesKey, SeriesList, encode_series, growth
-from ordinaut_ext_observability.relay.store import Outcome, Publication, RelayStore
+from ordinaut_ext_observability.relay.store import Outcome, OwnEntry, Publication, RelayStore
 
 _DELTAS_AT_ONCE = 5_000
 """Deltas of one publication: what a server adds in a few milliseconds, and others wait for no longer."""
@@ -91,9 +91,9 @@ class Publisher:
         return list(self._rows), list(self._acknowledged)
 
     def publish(
-        self, store: RelayStore, series: SeriesList, put: Put | None = None, said: tuple[bytes, float] | None = None
+        self, store: RelayStore, series: SeriesList, put: Put | None = None, say: Callable[[], OwnEntry] | None = None
     ) -> Outcome:
-        """Add what was counted since, and what is `said`; with `put`, all of it and the document in one step.
+        """Add what was counted since, and what is said; with `put`, all of it and the document in one step.
 
         Where the outcome is none of success, nothing was added and another try may do. Raises
         `ClusterUnavailableError` where the store does not answer; it may have added what waits.
@@ -105,6 +105,7 @@ class Publisher:
         if series.store != self.store:
             series.read(store)
         snapshot = self._reader.read()
+        said = say() if say is not None else None  # not before: it is not to be older than the counts beside it
         if snapshot.layout is not self._layout:
             self._lay_out(snapshot.layout)
         if not self._placed:

@@ -48,6 +48,10 @@ class Outcome(Enum):
     """This is another store, or the same without its contents. Nothing was added."""
 
 
+OwnEntry = tuple[bytes, float]
+"""The entry of a process, and the seconds after which it ends."""
+
+
 class Publication(NamedTuple):
     """Everything that a publisher adds in one step."""
 
@@ -58,7 +62,7 @@ class Publication(NamedTuple):
     """By the place of a number in the total, what to add."""
     put: Put | None = None
     """A document of the cluster to write with it: both or neither."""
-    said: tuple[bytes, float] | None = None
+    said: OwnEntry | None = None
     """The content of the publisher's entry from now on, and for how many seconds."""
 
 
