@@ -1,0 +1,1 @@
+"""Snapshots of the process's metrics, kept in memory for a while."""

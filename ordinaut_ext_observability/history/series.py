@@ -1,0 +1,75 @@
+"""Series and their samples, as whoever keeps them hands them to whoever asks.
+
+A series is known by its labels, sorted by name, of which `__name__` is one and none is empty::
+
+    Series((("__name__", "up"), ("job", "api")), array("q", [1_000, 16_000]), array("d", [1.0, 0.0]))
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+Labels = tuple[tuple[str, str], ...]
+"""Pairs of name and value, sorted by name, without empty values. Equal labels are the same series."""
+
+NAME = "__name__"
+"""The label that has a metric's name."""
+
+_STALE_BITS = 0x7FF0000000000002
+_FLOAT = struct.Struct("<d")
+STALE: float = _FLOAT.unpack(struct.pack("<Q", _STALE_BITS))[0]
+"""Prometheus's staleness marker, a NaN that no computation makes: the series ended before the next reading."""
+_STALE_BYTES = _FLOAT.pack(STALE)
+
+
+def is_stale(value: float) -> bool:
+    """Tell whether a sample is the staleness marker, and not a NaN that was measured."""
+    return value != value and _FLOAT.pack(value) == _STALE_BYTES  # noqa: PLR0124 - true of a NaN alone
+
+
+def labels_of(pairs: Mapping[str, str]) -> Labels:
+    """The labels that this mapping has, sorted, without empty ones."""
+    return tuple(sorted(pair for pair in pairs.items() if pair[1]))
+
+
+class Series(NamedTuple):
+    """A series and some of its samples."""
+
+    labels: Labels
+    timestamps: Sequence[int]
+    """Milliseconds since 1970, ascending. Series that were read together may share one object."""
+    values: Sequence[float]
+    """As many; `STALE` where the series ended."""
+
+
+class Matcher(Protocol):
+    """A condition on one label, as of a selector; a label that a series does not have is empty."""
+
+    @property
+    def name(self) -> str:
+        """The label's name."""
+
+    @property
+    def equal_to(self) -> str | None:
+        """The value, where only one will do: a source can look it up."""
+
+    def matches(self, value: str) -> bool:
+        """Tell whether the label may have this value."""
+
+
+class SampleSource(Protocol):
+    """Samples that can be asked for: the history of this process, or the series of a test.
+
+    ::
+
+        for series in source.select([name_is_up], 0, 60_000):
+            if series is not None: ...
+    """
+
+    def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
+        """The series that meet all conditions and have a sample from `start_ms` to `end_ms`, both included.
+
+        Yields None now and then while it looks: whoever asks may pause there.
+        """

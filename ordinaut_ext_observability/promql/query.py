@@ -1,0 +1,49 @@
+"""A query over a source, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ordinaut_ext_observability.history.series import Labels, Series
+from ordinaut_ext_observability.promql.nodes import Node, ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one query. Reaching one is an `ExecutionError`, or a `QueryTimeoutError`."""
+
+    samples: int = 20_000_000
+    """Samples read or made, all steps together."""
+    series: int = 50_000
+    """Series of one selector, or of the answer."""
+    steps: int = 11_000
+    """Steps of a range, or of a subquery: Prometheus's own bound on points per series."""
+    seconds: float = 30.0
+    """Time from the first step of the work to the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An expression at one time, or at each step from the start to the end, both included."""
+
+    expression: Node
+    start_ms: int
+    end_ms: int
+    step_ms: int = 0
+    """0: an instant query, at the start."""
+
+
+class Sample(NamedTuple):
+    """A series' value at the time of the query."""
+
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The value of a query: a number, a text, samples, or series."""
+
+    type: ValueType
+    value: float | str | list[Sample] | list[Series]
