@@ -17,6 +17,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
+from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
 
 _EXPORTER_PORTS_TO_TRY = 10
@@ -41,6 +42,7 @@ def make_context(
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown),
+        queries=QueryService(metrics, shown, lambda: None, runtime.clock),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,

@@ -124,6 +124,8 @@ class AccessSettings(Part):
     operator_token: types.Token | None = None
     """Bearer token (or Basic password) for the operator endpoints, 16 characters or more; they are off while it is
     unset."""
+    viewer_token: types.Token | None = None
+    """A second token for the operator endpoints, which sees everything and changes nothing."""
     scrape_token: types.Token | None = None
     """Bearer token (or Basic password) for the scrape endpoints; while unset they are open."""
     scrape_allow: types.NetworkList = EVERYWHERE
