@@ -86,7 +86,7 @@ class History:
         }
 
     def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> int:
-        """Write the results of a group of recording rules, all of one evaluation; those missing have ended.
+        """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
 
         A group that is there no more ends with a last call without results. Returns the number of those for which
         there was no room.
@@ -98,10 +98,16 @@ class History:
         held = sum(each.series_count for each in self._recorded.values())
         table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
         table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
-        opened = [(table.open(labels), value) for labels, value in results]
-        known = [(row, value) for row, value in opened if row is not None]
-        _append(table, time_ms, [row for row, _ in known], array("d", [value for _, value in known]))
-        return len(opened) - len(known)
+        known: dict[Row, float] = {}
+        refused = 0
+        for labels, value in results:
+            row = table.open(labels)
+            if row is None:
+                refused += 1
+            else:
+                known[row] = value
+        _append(table, time_ms, list(known), array("d", known.values()))
+        return refused
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
         """As `SampleSource` says."""

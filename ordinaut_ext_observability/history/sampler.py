@@ -14,8 +14,8 @@ from ordinaut_ext_observability.history.table import Row, Table
 from ordinaut_ext_observability.metrics.exposition import format_value
 from ordinaut_ext_observability.metrics.family import AnyFamily, Histogram
 
-_LAID_OUT = 16
-"""Children whose series are looked up without a pause; with 14 series each it takes half a millisecond."""
+_LAID_OUT = 8
+"""Children whose series are looked up without a pause; with 14 series each it takes a third of a millisecond."""
 
 
 @dataclass(slots=True)

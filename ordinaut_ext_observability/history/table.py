@@ -30,6 +30,8 @@ _HOLE_BYTES = struct.pack("=Q", 0x7FF8_0000_686F_6C65)
 _HOLE: float = _DOUBLE.unpack(_HOLE_BYTES)[0]
 """Stands for no sample: a NaN that is neither the staleness marker nor what a computation makes."""
 
+_NOTHING: array[float] = array("d")
+
 
 class Row:
     """A series of a table."""
@@ -38,7 +40,7 @@ class Row:
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
-        self.samples: tuple[int, array[float]] = (0, array("d"))
+        self.samples: tuple[int, array[float]] = (0, _NOTHING)
         """The number of the tick of the first value, and a value for each tick from there on."""
         self.has_holes = False
         self.ended_at = 0
@@ -127,18 +129,20 @@ class Table:
             self._rows[row] = None
         if row not in self._live:
             self._rest(row)
+            self._bring_up_to_now(row)
         return row
 
     def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
         """Write a tick: a value for each of these series, `STALE` for all that had one in the tick before.
 
         Its time, in milliseconds since 1970, must be after that of the tick before. Giving the same list of
-        series again is the fastest.
+        series again is the fastest. Raises ValueError where a series is there twice, or the numbers differ.
         """
+        if len(rows) != len(values):
+            raise ValueError(f"{len(rows)} series have {len(values)} values")
         ticks = self._ticks
-        number = ticks.end
         if rows is not self._written:
-            self._come_and_go(rows, number)
+            self._come_and_go(rows)
         for row, value in zip(rows, values, strict=True):
             row.samples[1].append(value)
         times = array("q", ticks.times)
@@ -156,9 +160,9 @@ class Table:
         """As `SampleSource` says, of the ticks that are there when it begins."""
         ticks = self._ticks
         low, high = bisect_left(ticks.times, start_ms), bisect_right(ticks.times, end_ms)
-        window = _Ticks(ticks.first + low, ticks.times[low:high])
         if low >= high:
             return
+        times, start, end = ticks.times[low:high], ticks.first + low, ticks.first + high
         name = next((each for each in matchers if each.name == NAME and each.equal_to is not None), None)
         others = [matcher for matcher in matchers if matcher is not name]
         found = self._by_name.values() if name is None else [self._by_name.get(name.equal_to or "", {})]
@@ -166,25 +170,19 @@ class Table:
         for number, row in enumerate(rows, 1):
             labels = dict(row.labels) if others else {}
             if all(matcher.matches(labels.get(matcher.name, "")) for matcher in others):
-                series = _cut(row, window)
+                series = _cut(row, times, start, end)
                 if series is not None:
                     yield series
             if number % _LOOKED_AT == 0:
                 yield None
 
-    def _come_and_go(self, rows: Sequence[Row], number: int) -> None:
-        """Bring the series that begin in this tick up to it, and end those that are missing from it."""
+    def _come_and_go(self, rows: Sequence[Row]) -> None:
+        """Take up the series that were opened for this tick, and end those that are missing from it."""
         live = set(rows)
         if len(live) < len(rows):
             raise ValueError("a series stands twice in one tick")
         for row in live - self._live:
             del self._idle[row]
-            first, values = row.samples
-            if first + len(values) <= self._ticks.first:
-                row.samples = (number, array("d"))
-            else:
-                row.has_holes = True  # first, so that whoever sees the holes knows
-                values.extend([_HOLE] * (number - first - len(values)))
         for row in self._live - live:
             row.samples[1].append(STALE)
             self._rest(row)
@@ -195,6 +193,15 @@ class Table:
         row.ended_at = self._ticks.end
         self._idle[row] = None
         self._idle.move_to_end(row)
+
+    def _bring_up_to_now(self, row: Row) -> None:
+        """Have the next value of a series be that of the next tick."""
+        ticks, (first, values) = self._ticks, row.samples
+        if first + len(values) <= ticks.first:  # it is new, or nothing of it is kept any more
+            row.samples = (ticks.end, array("d"))
+        else:
+            row.has_holes = True  # first, so that whoever sees the holes knows
+            values.extend([_HOLE] * (ticks.end - first - len(values)))
 
     def _trim(self) -> None:
         """Drop some of the series that ended before the oldest tick, and old values of some of the others."""
@@ -221,16 +228,13 @@ def _name_of(labels: Labels) -> str:
     return next((value for name, value in labels if name == NAME), "")
 
 
-def _cut(row: Row, window: _Ticks) -> Series | None:
-    """The samples of a series in a window of ticks; None where there is none."""
+def _cut(row: Row, times: array[int], start: int, end: int) -> Series | None:
+    """The samples of a series from one tick to before another, whose times these are; None where there is none."""
     first, values = row.samples
-    start, end = max(first, window.first), min(first + len(values), window.end)
-    if start >= end:
-        return None
-    cut = values[start - first : end - first]
-    times = window.times
-    if end - start < len(times):
-        times = times[start - window.first : end - window.first]
+    cut = values[max(start - first, 0) : max(end - first, 0)]
+    if len(cut) < len(times):  # it began later, or ended before
+        missing = max(first - start, 0)
+        times = times[missing : missing + len(cut)]
     if row.has_holes:
         kept = [place for place, value in enumerate(cut) if _DOUBLE.pack(value) != _HOLE_BYTES]
         if len(kept) < len(cut):
