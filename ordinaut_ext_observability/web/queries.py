@@ -66,7 +66,9 @@ class QueryService:
         """The samples. Raises UnavailableError where this process keeps none."""
         source = self._source()
         if source is None:
-            raise UnavailableError("this process keeps no history: ask one that serves the API")
+            raise UnavailableError(
+                "this process keeps no history: it serves no application, or ORDINAUT_OBS_HISTORY is false"
+            )
         return source
 
     async def run(
