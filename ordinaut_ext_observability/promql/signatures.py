@@ -42,6 +42,7 @@ _BY_SIGNATURE: Final[dict[Signature, str]] = {
     ),
     Signature(("vector",), optional=1): ("day_of_month day_of_week day_of_year days_in_month hour minute month year"),
     Signature((), returns="scalar"): "end pi range start step time",
+    Signature(("scalar", "scalar"), returns="scalar"): "max_of min_of",
     Signature(("vector",), returns="scalar"): "scalar",
     Signature(("scalar",)): "vector",
     Signature(("vector", "scalar")): "clamp_max clamp_min",
