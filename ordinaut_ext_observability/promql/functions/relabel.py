@@ -1,0 +1,129 @@
+"""Functions of series' labels: replaced, joined, sorted by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cmp_to_key
+from typing import TYPE_CHECKING, Final
+
+from ordinaut_ext_observability.history.series import Labels
+from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.labels import Remembered, Vector, refuse_duplicates, value_of, with_value
+from ordinaut_ext_observability.promql.nodes import Call, Node, String
+from ordinaut_ext_observability.promql.regex import compile_regex
+from ordinaut_ext_observability.promql.work import pieces
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+
+_REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
+"""`$1`, `${1}`, `$name` and `$$` in a replacement."""
+_CHUNK: Final = re.compile(r"\d+|\D+", re.ASCII)
+
+
+def _text(node: Node) -> str:
+    assert isinstance(node, String)  # noqa: S101 - the parser has seen to it
+    return node.value
+
+
+def _check_label(label: str, which: str, function: str) -> None:
+    if not label:
+        raise ExecutionError(f"invalid {which} label name in {function}(): {label}")
+
+
+def label_replace(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`label_replace(vector, target, replacement, source, regex)`."""
+    changed = evaluator.state(call, lambda: Remembered(_replacing(call)))
+    return (yield from _relabelled(evaluator, call, time, changed))
+
+
+def _replacing(call: Call) -> Callable[[Labels], Labels]:
+    target, replacement, source, pattern = map(_text, call.arguments[1:])
+    _check_label(target, "destination", "label_replace")
+    regex = compile_regex(pattern)
+
+    def changed(labels: Labels) -> Labels:
+        match = regex.fullmatch(value_of(labels, source))
+        if match is None:
+            return labels
+
+        def group(reference: re.Match[str]) -> str:
+            dollar, *names = reference.groups()
+            name = names[0] or names[1]
+            try:
+                return dollar or match.group(int(name) if name.isdigit() else name) or ""
+            except IndexError:
+                return ""
+
+        return with_value(labels, target, _REFERENCE.sub(group, replacement))
+
+    return changed
+
+
+def label_join(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`label_join(vector, target, separator, source, ...)`."""
+    target, separator, *sources = map(_text, call.arguments[1:])
+    for source in sources:
+        _check_label(source, "source", "label_join")
+    _check_label(target, "destination", "label_join")
+
+    def joined(labels: Labels) -> Labels:
+        return with_value(labels, target, separator.join(value_of(labels, source) for source in sources))
+
+    return (yield from _relabelled(evaluator, call, time, evaluator.state(call, lambda: Remembered(joined))))
+
+
+def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered) -> Evaluating:
+    vector = yield from evaluator.vector(call.arguments[0], time)
+    result: Vector = []
+    for piece in pieces(vector):
+        result += [(changed[labels], value) for labels, value in piece]
+        yield
+    return refuse_duplicates(result)
+
+
+def _sorted_by_value(evaluator: Evaluator, call: Call, time: int, sign: float) -> Evaluating:
+    vector = yield from evaluator.vector(call.arguments[0], time)
+    return sorted(vector, key=lambda sample: (sample[1] != sample[1], sign * sample[1]))  # noqa: PLR0124 - NaNs last
+
+
+def sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`sort(vector)`: by value, NaNs last."""
+    return (yield from _sorted_by_value(evaluator, call, time, 1.0))
+
+
+def sort_desc(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`sort_desc(vector)`: by value, the largest first, NaNs last."""
+    return (yield from _sorted_by_value(evaluator, call, time, -1.0))
+
+
+def _natural(first: str, second: str) -> int:
+    """Compare two texts with their numbers as numbers: `cpu2` before `cpu10`."""
+    for one, other in zip(_CHUNK.findall(first), _CHUNK.findall(second), strict=False):
+        if one != other:
+            if one.isdigit() and other.isdigit() and int(one) != int(other):
+                return -1 if int(one) < int(other) else 1
+            return -1 if one < other else 1
+    return len(first) - len(second)
+
+
+def _sorted_by_label(evaluator: Evaluator, call: Call, time: int, *, descending: bool) -> Evaluating:
+    vector = yield from evaluator.vector(call.arguments[0], time)
+    names = [_text(argument) for argument in call.arguments[1:]]
+    natural = cmp_to_key(_natural)
+
+    def key(sample: tuple[Labels, float]) -> tuple[object, ...]:
+        return (*(natural(value_of(sample[0], name)) for name in names), sample[0])
+
+    return sorted(vector, key=key, reverse=descending)
+
+
+def sort_by_label(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`sort_by_label(vector, label, ...)`."""
+    return (yield from _sorted_by_label(evaluator, call, time, descending=False))
+
+
+def sort_by_label_desc(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`sort_by_label_desc(vector, label, ...)`."""
+    return (yield from _sorted_by_label(evaluator, call, time, descending=True))

@@ -1,0 +1,113 @@
+"""Labels of results: taken, dropped, kept and replaced.
+
+A function's result is another metric than its argument, so that it loses the name::
+
+    drop_name((("__name__", "up"), ("job", "api"))) == (("job", "api"),)
+
+With Prometheus's feature `promql-delayed-name-removal` it is only marked as about to go, so that `label_replace` and
+`by (__name__)` still see it: the label's name then begins with a character that no label begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+from ordinaut_ext_observability.history.series import NAME, Labels
+from ordinaut_ext_observability.promql.errors import ExecutionError
+
+METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
+"""Labels that say what a metric is, and go with its name."""
+
+_GOING: Final = "\0"
+_GOING_LABELS: Final = frozenset(_GOING + name for name in METADATA)
+_LAST_METADATA: Final = "__unit__"
+
+Vector = list[tuple[Labels, float]]
+"""Series and their values at one time."""
+
+LabelsChange = Callable[[Labels], Labels]
+
+
+def drop_name(labels: Labels) -> Labels:
+    """The labels without the metric's name, type and unit."""
+    if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _LAST_METADATA):
+        return labels[1:]
+    return tuple(pair for pair in labels if pair[0] not in METADATA)
+
+
+def drop_name_later(labels: Labels) -> Labels:
+    """The labels, of which name, type and unit are marked as about to go."""
+    return tuple(sorted((_GOING + name, value) if name in METADATA else (name, value) for name, value in labels))
+
+
+def drop_going(labels: Labels) -> Labels:
+    """The labels without those that are about to go."""
+    return tuple(pair for pair in labels if pair[0] not in _GOING_LABELS)
+
+
+def has_going(labels: Labels) -> bool:
+    """Tell whether a label is about to go: they sort before all others."""
+    return bool(labels) and labels[0][0][0] == _GOING
+
+
+def keep_going(labels: Labels) -> Labels:
+    """The labels, none of them about to go any more."""
+    return tuple(sorted((name.removeprefix(_GOING), value) for name, value in labels))
+
+
+def value_of(labels: Labels, name: str) -> str:
+    """The label's value, empty if there is none."""
+    for label, value in labels:
+        if label == name or (label in _GOING_LABELS and label[1:] == name):
+            return value
+    return ""
+
+
+def with_value(labels: Labels, name: str, value: str) -> Labels:
+    """The labels with this value of a label; without the label if it is empty."""
+    others = [pair for pair in labels if pair[0] not in (name, _GOING + name)]
+    if value:
+        others.append((name, value))
+    return tuple(sorted(others))
+
+
+def only(labels: Labels, names: Collection[str]) -> Labels:
+    """The labels with these names."""
+    return tuple(
+        pair for pair in labels if pair[0] in names or (pair[0] in _GOING_LABELS and pair[0][1:] in names)
+    )
+
+
+def without(labels: Labels, names: Collection[str]) -> Labels:
+    """The labels that have other names, nor the metric's."""
+    return tuple(
+        pair for pair in labels if pair[0] not in names and pair[0] != NAME and pair[0] not in _GOING_LABELS
+    )
+
+
+class Remembered(dict[Labels, Labels]):
+    """What a change makes of labels, made once for each."""
+
+    def __init__(self, change: LabelsChange) -> None:
+        super().__init__()
+        self._change = change
+
+    def __missing__(self, labels: Labels) -> Labels:
+        changed = self[labels] = self._change(labels)
+        return changed
+
+
+def refuse_duplicates(vector: Vector) -> Vector:
+    """The vector itself.
+
+    Raises ExecutionError, in Prometheus's words, if two series have the same labels.
+    """
+    if len(vector) > 1 and len({labels for labels, _ in vector}) < len(vector):
+        raise ExecutionError("vector cannot contain metrics with the same labelset")
+    return vector
+
+
+def text_of(labels: Iterable[tuple[str, str]]) -> str:
+    """The labels as messages have them: `{job="api"}`."""
+    return "{" + ", ".join(f'{name.removeprefix(_GOING)}="{value}"' for name, value in labels) + "}"

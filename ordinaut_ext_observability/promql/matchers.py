@@ -1,0 +1,53 @@
+"""Conditions on labels, as they stand within the braces of a selector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ordinaut_ext_observability.promql.regex import compile_regex, literals_of
+
+MatchOperator = Literal["=", "!=", "=~", "!~"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMatcher:
+    """A condition on the value of one label; a label that a series does not have is empty.
+
+    ::
+
+        LabelMatcher("code", "=~", "5..").matches("503")
+
+    Raises:
+        BadQueryError: The regular expression is wrong, or may take too long.
+    """
+
+    name: str
+    operator: MatchOperator
+    value: str
+    _accepts: Callable[[str], object] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_accepts", _test_of(self.value, regex=self.operator in {"=~", "!~"}))
+
+    @property
+    def equal_to(self) -> str | None:
+        """The value, where only one will do."""
+        return self.value if self.operator == "=" else None
+
+    def matches(self, value: str) -> bool:
+        """Tell whether the label may have this value.
+
+        Raises:
+            ExecutionError: Matching a value of this length may take too long.
+        """
+        return bool(self._accepts(value)) != (self.operator in {"!=", "!~"})
+
+
+def _test_of(value: str, *, regex: bool) -> Callable[[str], object]:
+    if not regex:
+        return value.__eq__
+    if (texts := literals_of(value)) is not None:
+        return texts.__contains__
+    return compile_regex(value).fullmatch

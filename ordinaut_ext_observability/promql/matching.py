@@ -1,0 +1,155 @@
+"""Series of two vectors that find each other by the labels they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+
+from ordinaut_ext_observability.history.series import NAME, Labels
+from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.labels import (
+    METADATA,
+    LabelsChange,
+    Remembered,
+    Vector,
+    only,
+    text_of,
+    value_of,
+    with_value,
+    without,
+)
+from ordinaut_ext_observability.promql.nodes import Binary
+from ordinaut_ext_observability.promql.work import pieces
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.evaluator import Evaluating
+
+_COMPARISONS: Final = ("==", "!=", ">", "<", ">=", "<=")
+
+
+class Match:
+    """The matching of one operator: which labels two series share, and which their result has."""
+
+    def __init__(self, node: Binary, drop_name: LabelsChange, delayed: bool) -> None:
+        self._matching = node.matching
+        names = frozenset(node.matching.labels)
+        self.key: LabelsChange = (
+            (lambda labels: only(labels, names)) if node.matching.on else (lambda labels: without(labels, names))
+        )
+        self.keys = Remembered(self.key)
+        """The labels by which a series is found, by its own."""
+        self._drops_name = node.operator not in _COMPARISONS or (node.returns_bool and not delayed)
+        self._drop_name_of_bool = drop_name if node.returns_bool and delayed else None
+        self._results: dict[tuple[Labels, Labels], Labels] = {}
+
+    def operate(
+        self,
+        left: Vector,
+        right: Vector,
+        compute: Callable[[float, float], float],
+        keeps: Callable[[float, float], bool] | None,
+    ) -> Evaluating:
+        """What the operator gives for each two series that match.
+
+        Raises ExecutionError, in Prometheus's words, if one finds several that it may not.
+        """
+        matching = self._matching
+        swapped = matching.many == "right"
+        many, one = (right, left) if swapped else (left, right)
+        fill_many, fill_one = matching.fill_left, matching.fill_right
+        if swapped:
+            fill_many, fill_one = fill_one, fill_many
+        ones = yield from self._by_key(one, "left" if swapped else "right")
+        matched: dict[Labels, set[Labels]] = {}
+        result: Vector = []
+
+        def add(labels: Labels, value: float, other: tuple[Labels, float], key: Labels) -> None:
+            first, second = (other[1], value) if swapped else (value, other[1])
+            combined = self._result(labels, other[0])
+            self._note(matched, key, combined)
+            if keeps is None or keeps(first, second):
+                result.append((combined, compute(first, second)))
+
+        for piece in pieces(many):
+            for labels, value in piece:
+                key = self.keys[labels]
+                other = ones.get(key)
+                if other is None:
+                    if fill_one is None:
+                        continue
+                    other = (key, fill_one)
+                add(labels, value, other, key)
+            yield
+        if fill_many is not None:
+            for piece in pieces(one):
+                for labels, value in piece:
+                    key = self.keys[labels]
+                    if key not in matched:
+                        add(key, fill_many, (labels, value), key)
+                yield
+        return result
+
+    def _by_key(self, vector: Vector, side: str) -> Generator[None, None, dict[Labels, tuple[Labels, float]]]:
+        found: dict[Labels, tuple[Labels, float]] = {}
+        for piece in pieces(vector):
+            for sample in piece:
+                other = found.setdefault(self.keys[sample[0]], sample)
+                if other is not sample:
+                    first, second = sorted((text_of(sample[0]), text_of(other[0])))
+                    raise ExecutionError(
+                        f"found duplicate series for the match group {text_of(self.keys[sample[0]])} on the {side} "
+                        f"hand-side of the operation: [{first}, {second}];many-to-many matching not allowed: "
+                        "matching labels must be unique on one side"
+                    )
+            yield
+        return found
+
+    def _note(self, matched: dict[Labels, set[Labels]], key: Labels, combined: Labels) -> None:
+        """Note a match; refuse one that may not be."""
+        results = matched.get(key)
+        if results is None:
+            matched[key] = {combined}
+        elif self._matching.many is None:
+            raise ExecutionError(
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+            )
+        elif combined in results:
+            raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
+        else:
+            results.add(combined)
+
+    def _result(self, many: Labels, one: Labels) -> Labels:
+        combined = self._results.get((many, one))
+        if combined is None:
+            combined = self._results[many, one] = self._combined(many, one)
+        return combined
+
+    def _combined(self, many: Labels, one: Labels) -> Labels:
+        matching = self._matching
+        labels = many
+        if self._drops_name:
+            labels = tuple(pair for pair in labels if pair[0].removeprefix("\0") not in METADATA)
+        elif self._drop_name_of_bool is not None:
+            labels = self._drop_name_of_bool(labels)
+        if matching.many is None:
+            if matching.on:
+                labels = only(labels, matching.labels)
+            else:
+                labels = tuple(pair for pair in labels if pair[0] not in matching.labels)
+        for name in matching.include:
+            labels = with_value(labels, name, value_of(one, name))
+        return labels
+
+
+def set_operation(node: Binary, match: Match, left: Vector, right: Vector) -> Evaluating:
+    """The union of two vectors, or the series of the left one that the right one has, or has not."""
+    wanted = left if node.operator == "or" else right
+    keys = set()
+    for piece in pieces(wanted):
+        keys.update([match.keys[labels] for labels, _ in piece])
+        yield
+    if node.operator == "or":
+        return left + [sample for sample in right if match.keys[sample[0]] not in keys]
+    if node.operator == "and":
+        return [sample for sample in left if match.keys[sample[0]] in keys]
+    return [sample for sample in left if match.keys[sample[0]] not in keys]

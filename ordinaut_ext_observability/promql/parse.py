@@ -1,0 +1,65 @@
+"""Parses queries: by the library `promql-parser`, on a thread with a stack that its recursion cannot exhaust."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, TypeVar
+
+import promql_parser
+
+from ordinaut_ext_observability.background.fork import forks_held_off
+from ordinaut_ext_observability.promql.convert import convert
+from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
+from ordinaut_ext_observability.promql.guard import guard
+from ordinaut_ext_observability.promql.nodes import Node
+
+_STACK_BYTES: Final = 8 * 1024 * 1024
+"""The library ends the process at 547 operators on 1 MB; the guard lets 100 pass, and 64 brackets."""
+
+_CACHED_QUERIES: Final = 256
+"""Rules and dashboards ask the same queries again. At 8 kB each they are 2 MB."""
+
+_ResultT = TypeVar("_ResultT")
+
+
+@lru_cache(_CACHED_QUERIES)
+def parse(text: str) -> Node:
+    """Parse a query, and check all that can be checked before it is evaluated.
+
+    Raises:
+        BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
+        ExecutionError: The process can start no thread.
+    """
+    tokens = guard(text)
+    return _on_deep_stack(lambda: convert(promql_parser.parse("".join(token.text for token in tokens))))
+
+
+def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
+    """The result of work done on a thread of its own, where what it leaves behind is dropped too."""
+    results: list[_ResultT] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except ValueError as error:
+            errors.append(BadQueryError(f"parse error: {error}"))
+        except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception; others go to the caller
+            panic = type(error).__name__ == "PanicException"
+            errors.append(BadQueryError(f"parse error: {error}") if panic else error.with_traceback(None))
+
+    thread = threading.Thread(target=run, name="promql-parse", daemon=True)
+    with forks_held_off():  # the size is the process's: one thread at a time sets it, and no child is left with it
+        usual = threading.stack_size(_STACK_BYTES)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ExecutionError(f"no thread can be started to parse the query: {error}") from None
+        finally:
+            threading.stack_size(usual)
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
