@@ -101,7 +101,7 @@ def render_success(
         if length >= _PIECE_BYTES:
             pieces.append("".join(texts).encode())
             texts, length, total = [], 0, total + length
-        if total > MAX_ANSWER_BYTES:
+        if total + length > MAX_ANSWER_BYTES:
             megabytes = MAX_ANSWER_BYTES // 1024**2
             raise ExecutionError(f"the answer is larger than {megabytes} MB: ask for fewer series, or a longer step")
         yield

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import math
 import socket
 import struct
 from array import array
 from collections.abc import Collection, Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -86,14 +84,14 @@ class Api:
 
     def data(self, path: str, **parameters: Any) -> Any:
         answer = self.get(path, **parameters)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, answer.text[:500]
         assert answer.json()["status"] == "success"
         return answer.json()["data"]
 
     def error(self, path: str, **parameters: Any) -> tuple[int, str, str]:
         answer = self.post(path, **parameters)
         assert answer.headers["content-type"] == "application/json"
-        assert answer.json().keys() == {"status", "errorType", "error"}, answer.text
+        assert answer.json().keys() == {"status", "errorType", "error"}, answer.text[:500]
         assert answer.json()["status"] == "error"
         return answer.status_code, answer.json()["errorType"], answer.json()["error"]
 
@@ -259,9 +257,7 @@ def test_older_sample_is_taken_where_lookback_is_asked_for(api: Api) -> None:
         ("orders_total @ 1435781300", 100),
     ],
 )
-def test_query_that_looks_back_too_far_is_told_since_when_there_is_history(
-    api: Api, query: str, missing: int
-) -> None:
+def test_query_that_looks_back_too_far_is_told_since_when_there_is_history(api: Api, query: str, missing: int) -> None:
     (info,) = api.get("/query", query=query, time=FIRST + 60).json()["infos"]
     assert info.startswith("history is kept since 2015-07-01T20:10:00Z, ")
     assert f" {missing} s further back" in info
@@ -322,7 +318,9 @@ def test_most_points_of_a_range_are_answered(api: Api) -> None:
 
 
 def test_matching_errors_are_422(api: Api) -> None:
-    status, error_type, error = api.error("/query", query="orders_total + on (job) group_left up + on () up", time=FIRST)
+    status, error_type, error = api.error(
+        "/query", query="orders_total + on (job) group_left up + on () up", time=FIRST
+    )
     assert (status, error_type) == (422, "execution")
     assert error
 
@@ -331,7 +329,7 @@ def test_both_ends_of_time_are_accepted(api: Api) -> None:
     """Clients that ask for everything send them."""
     ends = {"start": "-292273086-05-16T16:47:06Z", "end": "292277025-08-18T07:12:54.999999999Z"}
     assert len(api.data("/series", **{"match[]": "up"}, **ends)) == 2
-    assert api.data("/query", query="1", time="2015-07-01T22:10:30.781+02:00")["result"] == [FIRST + 30.781 - 0, "1"]
+    assert api.data("/query", query="1", time="2015-07-01T22:10:30.781+02:00")["result"] == [FIRST + 30.781, "1"]
 
 
 HOSTILE = {
@@ -368,7 +366,7 @@ def test_too_many_parameters_are_refused(api: Api) -> None:
 
 
 def test_long_answer_is_refused_in_its_middle(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus_json, "MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(prometheus_json, "MAX_ANSWER_BYTES", 10_000)
     status, error_type, error = api.error("/query_range", query="up", start=FIRST, end=FIRST + 9000, step=1)
     assert (status, error_type) == (422, "execution")
     assert "ask for fewer series" in error
@@ -398,7 +396,9 @@ def test_few_queries_run_some_wait_and_more_are_turned_away(
     monkeypatch.setattr(queries, "MAX_RUNNING", 2)
     monkeypatch.setattr(queries, "MAX_WAITING", 3)
     api.samples.pauses = math.inf
-    request = f"GET {API}/query?query=up HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    request = (
+        f"GET {API}/query?query=up HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    )
     waiting = [socket.create_connection(("127.0.0.1", api.served.port), 5) for _ in range(5)]
     try:
         for connection in waiting:
@@ -460,7 +460,5 @@ def test_every_endpoint_is_described_once(api: Api) -> None:
     schema = api.served.app.openapi()
     described = [path for path in schema["paths"] if path.startswith(API)]
     assert len(described) == 8
-    ids = [
-        operation["operationId"] for path in schema["paths"].values() for operation in path.values()
-    ]
+    ids = [operation["operationId"] for path in schema["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ids)

@@ -44,6 +44,7 @@ SPOKEN_VERSION = "3.0.0"
 
 _STATUSES = {"bad_data": 400, "execution": 422, "not_found": 404, "internal": 500}
 """HTTP statuses by error type; others are 503."""
+_LOOKBACK_MS = 5 * 60_000  # Prometheus's default: four readings of a usual minute may be missed
 _HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 _FAILED = "the extension failed; see its internal error count"
 _ESCAPED_NAME = re.compile(r"U__(?:__|_[0-9A-Fa-f]{1,6}_|[A-Za-z0-9:])*")
@@ -52,7 +53,7 @@ _ESCAPE = re.compile(r"_(_|[0-9A-Fa-f]{1,6}_)")
 
 async def _query(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
     at = parameters.time_ms("time", round(service.clock.wall() * 1000))
-    return await _evaluate(request, parameters, service, Query(_parsed(parameters, "query"), at, at))
+    return await _evaluate(request, parameters, service, at, at)
 
 
 async def _query_range(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
@@ -66,18 +67,17 @@ async def _query_range(request: Request, parameters: Parameters, service: QueryS
     if (end - start) // step > MAX_POINTS:
         words = f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries."
         raise BadQueryError(f"{words} Try decreasing the query resolution (?step=XX)")
-    expression = _parsed(parameters, "query")
-    if expression.type not in ("scalar", "vector"):
-        kind = {"matrix": "range vector"}.get(expression.type, expression.type)
-        words = f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector'
-        raise invalid("query", words)
-    return await _evaluate(request, parameters, service, Query(expression, start, end, step))
+    return await _evaluate(request, parameters, service, start, end, step)
 
 
-async def _evaluate(request: Request, parameters: Parameters, service: QueryService, query: Query) -> list[bytes]:
+async def _evaluate(
+    request: Request, parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0
+) -> list[bytes]:
     limit, seconds = parameters.limit(), parameters.seconds("timeout", MAX_SECONDS)
-    if parameters.text("lookback_delta"):
-        raise invalid("lookback_delta", "cannot be chosen here: a sample stands for the five minutes after it")
+    lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
+    if lookback_ms <= 0:
+        raise invalid("lookback_delta", "must be more than zero")
+    query = Query(_parse("query", parameters.text("query")), start_ms, end_ms, step_ms, lookback_ms)
     work = _evaluated(query, service.source(), limit, seconds, service.clock.wall())
     return await service.run(request, work, seconds)
 
@@ -181,10 +181,6 @@ async def _format_query(request: Request, parameters: Parameters, service: Query
     except BadQueryError as error:
         raise invalid("query", str(error)) from None
     return await service.run(request, render_success([dump(text)]))
-
-
-def _parsed(parameters: Parameters, name: str) -> Node:
-    return _parse(name, parameters.text(name))
 
 
 def _parsed_selectors(parameters: Parameters) -> list[VectorSelector]:
