@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _USUAL_STEPS = 60
 _LEAST_STEP_MS = 15_000
 """The default pause between two samples: with a shorter step, the same sample would be shown twice."""
-_MOST_CELLS, _FEWEST_CELLS = 60, 8
+_MOST_CELLS, _FEWEST_CELLS = 60, 22  # the heading, two times, takes 22
 _PIPED_WIDTH = 10_000
 """Columns where nobody looks: a program that reads a line wants all of it."""
 
@@ -125,9 +126,10 @@ def _print_series(console: Console, series: Sequence[Mapping[str, Any]], *, draw
         is_number = number >= len(differing)
         table.add_column(head, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number)
     if drawn:
-        table.add_column("", no_wrap=True)
+        times = sorted({at for one in series for at, _ in one["values"]})
+        table.add_column(f"{_clock(times[0])} to {_clock(times[-1])}", no_wrap=True)
         taken = sum(max(map(len, column)) + 1 for column in zip(heads, *rows, strict=True))
-        lines = _draw([one["values"] for one in series], max(_FEWEST_CELLS, console.width - taken))
+        lines = _draw([one["values"] for one in series], times, max(_FEWEST_CELLS, console.width - taken))
         rows = [[*row, line] for row, line in zip(rows, lines, strict=True)]
     for row in rows:
         table.add_row(*map(Text, row))  # as text: what stands in square brackets is no markup
@@ -145,9 +147,12 @@ def _extremes(points: Sequence[tuple[float, str]]) -> list[str]:
     return [min(values, key=float), max(values, key=float), points[-1][1]]
 
 
-def _draw(series: Sequence[Sequence[tuple[float, str]]], width: int) -> list[str]:
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%SZ")
+
+
+def _draw(series: Sequence[Sequence[tuple[float, str]]], times: Sequence[float], width: int) -> list[str]:
     """A line for each series, over the same times: the mean of what falls into a cell, a space where nothing does."""
-    times = sorted({at for points in series for at, _ in points})
     width = min(width, _MOST_CELLS, len(times))
     first, span = times[0], (times[-1] - times[0]) or 1.0
     lines = []

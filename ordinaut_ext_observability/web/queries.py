@@ -104,6 +104,7 @@ class QueryService:
                 async for _ in slicer.slices(steps()):
                     pass
             finally:
+                work.close()  # what it reads is let go at once
                 self.metrics.overhead_seconds.labels("query").inc(slicer.cpu_seconds)
         return pieces
 

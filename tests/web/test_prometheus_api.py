@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import socket
 import struct
-from array import array
-from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -15,56 +13,17 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ordinaut_ext_observability.history.series import Matcher, Series, labels_of
 from ordinaut_ext_observability.web import prometheus_json, queries
 from ordinaut_ext_observability.web.prometheus_json import format_time, format_value
+from tests.samples import FIRST, Samples
 
 API = "/ext/observability/api/v1"
 TOKEN = "an-operators-token-0123456789"
 VIEWER = "a-viewers-token-0123456789012"
-FIRST = 1_435_781_400
-"""Of the samples below, in seconds."""
 
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-class Samples:
-    """Samples in memory, every 15 s for ten minutes; `endless` ones never stop."""
-
-    def __init__(self) -> None:
-        self.kept_since_ms: int | None = FIRST * 1000
-        times = array("q", range(FIRST * 1000, (FIRST + 600) * 1000, 15_000))
-        self.series = [
-            Series(labels_of(labels), times, array("d", map(value, range(len(times)))))
-            for labels, value in (
-                ({"__name__": "up", "job": "api", "host.name": "a"}, lambda number: 1.0),
-                ({"__name__": "up", "job": "worker"}, lambda number: float(number % 2)),
-                ({"__name__": "orders_total", "job": "api"}, lambda number: number * 1.5),
-            )
-        ]
-        self.pauses: float = 0
-        """Times that a selection pauses before it finds anything."""
-        self.began = 0
-        self.ended = 0
-
-    def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
-        self.began += 1
-        try:
-            number = 0
-            while number < self.pauses:
-                yield None
-                number += 1
-            for series in self.series:
-                labels = dict(series.labels)
-                if all(each.matches(labels.get(each.name, "")) for each in matchers):
-                    kept = [at for at in series.timestamps if start_ms <= at <= end_ms]
-                    first = series.timestamps.index(kept[0]) if kept else 0
-                    if kept:
-                        yield Series(series.labels, kept, series.values[first : first + len(kept)])
-        finally:
-            self.ended += 1
 
 
 class Api:
@@ -372,12 +331,12 @@ def test_long_answer_is_refused_in_its_middle(api: Api, monkeypatch: pytest.Monk
     assert "ask for fewer series" in error
 
 
-def test_query_ends_at_its_timeout(api: Api) -> None:
+def test_query_ends_at_its_timeout(api: Api, eventually: Any) -> None:
     api.samples.pauses = math.inf
     status, error_type, error = api.error("/query", query="up", timeout="0.1")
     assert (status, error_type) == (503, "timeout")
     assert "0.1 s" in error
-    assert (api.samples.began, api.samples.ended) == (1, 1)
+    assert eventually(lambda: (api.samples.began, api.samples.ended) == (1, 1))
 
 
 def test_query_of_a_client_that_went_away_ends(api: Api, eventually: Any) -> None:
