@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
@@ -51,7 +52,7 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
     function = _BY_VALUES.get(node.operator, _BY_VALUES["count"])
     if node.operator == "quantile":
         share = yield from evaluator.scalar(_parameter(node), time)
-        function = lambda values: quantile(share, values)  # noqa: E731 - it needs the share
+        function = partial(quantile, share)
     groups: dict[Labels, list[float]] = {}
     for piece in pieces(vector):
         for labels, value in piece:
@@ -110,7 +111,7 @@ def _extremes(operator: str, number: float, group_of: Remembered, vector: Vector
     sign = -1.0 if operator == "topk" else 1.0
     result: Vector = []
     for samples in groups.values():
-        samples.sort(key=lambda sample: (sample[1] != sample[1], sign * sample[1]))  # noqa: PLR0124 - a NaN
+        samples.sort(key=lambda sample: (sample[1] != sample[1], sign * sample[1]))
         result += samples[: int(number)]
         yield
     return result

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.promql.labels import Remembered, Vector
-from ordinaut_ext_observability.promql.matching import Match, set_operation
+from ordinaut_ext_observability.promql.matching import Compute, Keeps, Match, set_operation
 from ordinaut_ext_observability.promql.nodes import Binary
 from ordinaut_ext_observability.promql.work import pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
-
-Arithmetic = Callable[[float, float], float]
 
 
 def divide(left: float, right: float) -> float:
@@ -46,7 +43,7 @@ def _remainder(left: float, right: float) -> float:
         return math.nan
 
 
-_ARITHMETIC: Final[dict[str, Arithmetic]] = {
+_ARITHMETIC: Final[dict[str, Compute]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -55,7 +52,7 @@ _ARITHMETIC: Final[dict[str, Arithmetic]] = {
     "^": _power,
     "atan2": math.atan2,
 }
-_COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
+_COMPARISONS: Final[dict[str, Keeps]] = {
     "==": operator.eq,
     "!=": operator.ne,
     ">": operator.gt,
@@ -86,7 +83,9 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
         right = yield from evaluator.scalar(node.right, time)
         return (yield from _with_scalar(evaluator, node, samples, right, swapped=False))
     others = yield from evaluator.vector(node.right, time)
-    match = evaluator.state(node, lambda: Match(node, evaluator.drop_name, evaluator.query.delayed_name_removal))
+    match = evaluator.state(
+        node, lambda: Match(node, evaluator.drop_name, delayed=evaluator.query.delayed_name_removal)
+    )
     if node.operator in ("and", "or", "unless"):
         return (yield from set_operation(node, match, samples, others))
     if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
@@ -95,7 +94,7 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
     return evaluator.checked((yield from match.operate(samples, others, compute, keeps)))
 
 
-def elementwise(node: Binary) -> tuple[Arithmetic, Callable[[float, float], bool] | None]:
+def elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
     """What the operator makes of two values, and when it keeps it: None, always."""
     compare = _COMPARISONS.get(node.operator)
     if compare is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from ordinaut_ext_observability.history.series import SampleSource, Series
+from ordinaut_ext_observability.history.series import Labels, SampleSource, Series
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.evaluator import Evaluator
@@ -45,9 +45,7 @@ def _answer(query: Query, source: SampleSource, work: Work) -> Answering:
     work.check_steps(len(steps))
     if query.expression.type not in ("scalar", "vector"):
         kind = "string" if query.expression.type == "string" else "range vector"
-        raise BadQueryError(
-            f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector'
-        )
+        raise BadQueryError(f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')
     evaluator = Evaluator(query, source, work, steps)
     series = yield from evaluator.series_of(query.expression, final=True)
     return Answer("matrix", sorted(series, key=_labels))
@@ -86,5 +84,5 @@ def _matrix(evaluator: Evaluator, node: Node, time: int) -> Generator[None, None
     return sorted(found, key=_labels)
 
 
-def _labels(series: Series) -> object:
+def _labels(series: Series) -> Labels:
     return series.labels

@@ -29,7 +29,6 @@ from ordinaut_ext_observability.promql.nodes import (
     Negation,
     Node,
     Number,
-    String,
     VectorSelector,
 )
 from ordinaut_ext_observability.promql.query import Query
@@ -60,6 +59,15 @@ class Evaluator:
     def scalar(self, node: Node, time: int) -> EvaluatingScalar:
         """The value of a node whose type is scalar."""
         return _SCALARS[type(node)](self, node, time)
+
+    def scalars(self, call: Call, time: int) -> Generator[None, None, list[float]]:
+        """The values of a call's arguments whose type is scalar."""
+        values = []
+        for argument in call.arguments:
+            if argument.type == "scalar":
+                value = yield from self.scalar(argument, time)
+                values.append(value)
+        return values
 
     def state(self, node: Node, make: Callable[[], StateT]) -> StateT:
         """Whatever evaluating the node keeps from step to step."""

@@ -21,6 +21,7 @@ METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
 
 _GOING: Final = "\0"
 _GOING_LABELS: Final = frozenset(_GOING + name for name in METADATA)
+_GOING_NAME: Final = _GOING + NAME
 _LAST_METADATA: Final = "__unit__"
 
 Vector = list[tuple[Labels, float]]
@@ -53,6 +54,8 @@ def has_going(labels: Labels) -> bool:
 
 def keep_going(labels: Labels) -> Labels:
     """The labels, none of them about to go any more."""
+    if not has_going(labels):
+        return labels
     return tuple(sorted((name.removeprefix(_GOING), value) for name, value in labels))
 
 
@@ -74,16 +77,12 @@ def with_value(labels: Labels, name: str, value: str) -> Labels:
 
 def only(labels: Labels, names: Collection[str]) -> Labels:
     """The labels with these names."""
-    return tuple(
-        pair for pair in labels if pair[0] in names or (pair[0] in _GOING_LABELS and pair[0][1:] in names)
-    )
+    return tuple(pair for pair in labels if pair[0] in names or (pair[0] in _GOING_LABELS and pair[0][1:] in names))
 
 
 def without(labels: Labels, names: Collection[str]) -> Labels:
-    """The labels that have other names, nor the metric's."""
-    return tuple(
-        pair for pair in labels if pair[0] not in names and pair[0] != NAME and pair[0] not in _GOING_LABELS
-    )
+    """The labels that have other names, without the metric's."""
+    return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME and pair[0] != _GOING_NAME)
 
 
 class Remembered(dict[Labels, Labels]):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import NAME, Labels
+from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import (
     METADATA,
     LabelsChange,
     Remembered,
     Vector,
+    keep_going,
     only,
     text_of,
     value_of,
@@ -24,70 +25,65 @@ from ordinaut_ext_observability.promql.work import pieces
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating
 
+Compute = Callable[[float, float], float]
+Keeps = Callable[[float, float], bool]
+_Pair = tuple[Labels, tuple[Labels, float], tuple[Labels, float]]
+"""What two series have in common, and their samples."""
+
 _COMPARISONS: Final = ("==", "!=", ">", "<", ">=", "<=")
 
 
 class Match:
     """The matching of one operator: which labels two series share, and which their result has."""
 
-    def __init__(self, node: Binary, drop_name: LabelsChange, delayed: bool) -> None:
+    def __init__(self, node: Binary, drop_name: LabelsChange, *, delayed: bool) -> None:
         self._matching = node.matching
         names = frozenset(node.matching.labels)
-        self.key: LabelsChange = (
-            (lambda labels: only(labels, names)) if node.matching.on else (lambda labels: without(labels, names))
-        )
-        self.keys = Remembered(self.key)
+        common = only if node.matching.on else without
+        self.keys = Remembered(lambda labels: keep_going(common(labels, names)))
         """The labels by which a series is found, by its own."""
         self._drops_name = node.operator not in _COMPARISONS or (node.returns_bool and not delayed)
         self._drop_name_of_bool = drop_name if node.returns_bool and delayed else None
         self._results: dict[tuple[Labels, Labels], Labels] = {}
 
-    def operate(
-        self,
-        left: Vector,
-        right: Vector,
-        compute: Callable[[float, float], float],
-        keeps: Callable[[float, float], bool] | None,
-    ) -> Evaluating:
+    def operate(self, left: Vector, right: Vector, compute: Compute, keeps: Keeps | None) -> Evaluating:
         """What the operator gives for each two series that match.
 
         Raises ExecutionError, in Prometheus's words, if one finds several that it may not.
         """
-        matching = self._matching
-        swapped = matching.many == "right"
+        swapped = self._matching.many == "right"
         many, one = (right, left) if swapped else (left, right)
-        fill_many, fill_one = matching.fill_left, matching.fill_right
-        if swapped:
-            fill_many, fill_one = fill_one, fill_many
         ones = yield from self._by_key(one, "left" if swapped else "right")
+        pairs = yield from self._pairs(many, ones)
         matched: dict[Labels, set[Labels]] = {}
         result: Vector = []
+        for piece in pieces(pairs):
+            for key, (labels, value), (other_labels, other) in piece:
+                combined = self._result(labels, other_labels)
+                self._note(matched, key, combined)
+                first, second = (other, value) if swapped else (value, other)
+                if keeps is None or keeps(first, second):
+                    result.append((combined, compute(first, second)))
+            yield
+        return result
 
-        def add(labels: Labels, value: float, other: tuple[Labels, float], key: Labels) -> None:
-            first, second = (other[1], value) if swapped else (value, other[1])
-            combined = self._result(labels, other[0])
-            self._note(matched, key, combined)
-            if keeps is None or keeps(first, second):
-                result.append((combined, compute(first, second)))
-
+    def _pairs(self, many: Vector, ones: dict[Labels, tuple[Labels, float]]) -> Generator[None, None, list[_Pair]]:
+        # The right fill stands for the one side with group_right too: so it is in Prometheus.
+        fill_many, fill_one = self._matching.fill_left, self._matching.fill_right
+        pairs: list[_Pair] = []
         for piece in pieces(many):
-            for labels, value in piece:
-                key = self.keys[labels]
+            for sample in piece:
+                key = self.keys[sample[0]]
                 other = ones.get(key)
-                if other is None:
-                    if fill_one is None:
-                        continue
-                    other = (key, fill_one)
-                add(labels, value, other, key)
+                if other is not None:
+                    pairs.append((key, sample, other))
+                elif fill_one is not None:
+                    pairs.append((key, sample, (key, fill_one)))
             yield
         if fill_many is not None:
-            for piece in pieces(one):
-                for labels, value in piece:
-                    key = self.keys[labels]
-                    if key not in matched:
-                        add(key, fill_many, (labels, value), key)
-                yield
-        return result
+            matched = {key for key, _, _ in pairs}
+            pairs += [(key, (key, fill_many), sample) for key, sample in ones.items() if key not in matched]
+        return pairs
 
     def _by_key(self, vector: Vector, side: str) -> Generator[None, None, dict[Labels, tuple[Labels, float]]]:
         found: dict[Labels, tuple[Labels, float]] = {}

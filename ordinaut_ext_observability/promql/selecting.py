@@ -140,17 +140,22 @@ def _without_stale(series: list[Series]) -> Loading:
     for piece in pieces(series):
         for one in piece:
             total = sum(one.values)
-            if total != total:  # noqa: PLR0124 - a NaN among them: it may be the mark of an end
-                kept = [index for index, value in enumerate(one.values) if not is_stale(value)]
-                if len(kept) < len(one.values):
-                    one = Series(
-                        one.labels,
-                        [one.timestamps[index] for index in kept],
-                        [one.values[index] for index in kept],
-                    )
-            result.append(one)
+            is_all = total == total  # noqa: PLR0124 - not a NaN: none of the values is the mark of an end
+            result.append(one if is_all else _kept(one))
         yield
     return result
+
+
+def _kept(series: Series) -> Series:
+    """The series without marks of its end."""
+    kept = [index for index, value in enumerate(series.values) if not is_stale(value)]
+    if len(kept) == len(series.values):
+        return series
+    return Series(
+        series.labels,
+        [series.timestamps[index] for index in kept],
+        [series.values[index] for index in kept],
+    )
 
 
 def _subquery(evaluator: Evaluator, node: Subquery) -> Loading:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 
 
 def _added(value: float, total: float, lost: float) -> tuple[float, float]:
@@ -16,35 +17,42 @@ def _added(value: float, total: float, lost: float) -> tuple[float, float]:
     return result, lost + ((value - result) + total)
 
 
-def total(values: Sequence[float]) -> float:
-    """The sum; infinite if a part of it, in this order, is too large for a float."""
-    try:
-        return math.fsum(values)
-    except (OverflowError, ValueError):  # the latter: infinities of both signs
-        result = lost = 0.0
-        for value in values:
-            result, lost = _added(value, result, lost)
-        return result if math.isinf(result) else result + lost
+def compensated(values: Iterable[float]) -> float:
+    """The sum, with what rounding loses added at the end, as Prometheus and Python's own `sum` since 3.12 do."""
+    result = lost = 0.0
+    for value in values:
+        result, lost = _added(value, result, lost)
+    return result + lost
+
+
+def _builtin(values: Iterable[float]) -> float:
+    return sum(values, 0.0)
+
+
+total: Callable[[Iterable[float]], float] = _builtin if sys.version_info >= (3, 12) else compensated
+"""The sum; infinite if a part of it, in this order, is too large for a float."""
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean, also where the sum is too large for a float."""
-    try:
-        return math.fsum(values) / len(values)
-    except ValueError:
-        return math.nan
-    except OverflowError:
-        result = lost = 0.0
-        for count, value in enumerate(values, 1):
-            kept = (count - 1) / count
-            result, lost = _added(value / count, kept * result, kept * lost)
-        return result + lost
+    """The mean, also where the sum is too large for a float: it is then carried from value to value."""
+    direct = total(values)
+    if not math.isinf(direct):
+        return direct / len(values)
+    result = lost = 0.0
+    for count, value in enumerate(values, 1):
+        kept = (count - 1) / count
+        result, lost = _added(value / count, kept * result, kept * lost)
+    return result + lost
 
 
 def variance(values: Sequence[float]) -> float:
-    """The mean of squared distances from the mean."""
-    middle = mean(values)
-    return total([(value - middle) * (value - middle) for value in values]) / len(values)
+    """The mean of squared distances from the mean, by Welford's algorithm: exactly zero for equal values."""
+    middle = lost_middle = squares = lost_squares = 0.0
+    for count, value in enumerate(values, 1):
+        distance = value - (middle + lost_middle)
+        middle, lost_middle = _added(distance / count, middle, lost_middle)
+        squares, lost_squares = _added(distance * (value - (middle + lost_middle)), squares, lost_squares)
+    return (squares + lost_squares) / len(values)
 
 
 def deviation(values: Sequence[float]) -> float:

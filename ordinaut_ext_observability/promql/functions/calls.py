@@ -10,9 +10,9 @@ from ordinaut_ext_observability.history.series import NAME, Labels, Series
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.functions import histograms, relabel
 from ordinaut_ext_observability.promql.functions.dates import DATE_FUNCTIONS
-from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor
+from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.functions.over_time import KEEP_NAME, RANGE_FUNCTIONS
-from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, Vector, refuse_duplicates, with_value
+from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, Vector, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
 from ordinaut_ext_observability.promql.work import pieces
 
@@ -44,6 +44,9 @@ def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
         return samples[0][1] if len(samples) == 1 else math.nan
     if call.function == "pi":
         return math.pi
+    if call.function in ("max_of", "min_of"):
+        one, other = yield from evaluator.scalars(call, time)
+        return (larger if call.function == "max_of" else smaller)(one, other)
     milliseconds = {
         "time": time,
         "start": query.start_ms,
@@ -86,11 +89,7 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     function = RANGE_FUNCTIONS[call.function]
     ranges = yield from _ranges(evaluator, call)
     window = selecting.window_at(evaluator, ranges.argument, time)
-    parameters = []
-    for argument in call.arguments:
-        if argument.type == "scalar":
-            parameters.append((yield from evaluator.scalar(argument, time)))
-    window.parameters = parameters
+    window.parameters = yield from evaluator.scalars(call, time)
     result: Vector = []
     shared: object = None
     first = last = work = 0
@@ -131,20 +130,13 @@ def _of_dates(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
 
 
 def _clamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    bounds = []
-    for argument in call.arguments[1:]:
-        bounds.append((yield from evaluator.scalar(argument, time)))
+    bounds = yield from evaluator.scalars(call, time)
     lowest = -math.inf if call.function == "clamp_max" else bounds[0]
     highest = math.inf if call.function == "clamp_min" else bounds[-1]
     if highest < lowest:
         return []
 
-    def clamped(value: float) -> float:
-        if value != value or lowest != lowest or highest != highest:  # noqa: PLR0124 - a NaN
-            return math.nan
-        return max(lowest, min(highest, value))
-
-    return (yield from _of_values(evaluator, call, time, clamped))
+    return (yield from _of_values(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value))))
 
 
 def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
@@ -31,9 +32,7 @@ class _Bounds(dict[Labels, tuple[Labels, float] | None]):
         return found
 
 
-def _each(
-    evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[Buckets], float]
-) -> Evaluating:
+def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[Buckets], float]) -> Evaluating:
     """What a function gives for each histogram."""
     bounds = evaluator.state(call, _Bounds)
     histograms: dict[Labels, Buckets] = {}
@@ -52,18 +51,17 @@ def _each(
 
 def histogram_quantile(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """`histogram_quantile(share, buckets)`."""
-    share = yield from evaluator.scalar(call.arguments[0], time)
+    [share] = yield from evaluator.scalars(call, time)
     vector = yield from evaluator.vector(call.arguments[1], time)
-    result = yield from _each(evaluator, call, vector, lambda buckets: bucket_quantile(share, buckets))
+    result = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
     return evaluator.checked(result)
 
 
 def histogram_fraction(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """`histogram_fraction(lower, upper, buckets)`."""
-    lower = yield from evaluator.scalar(call.arguments[0], time)
-    upper = yield from evaluator.scalar(call.arguments[1], time)
+    lower, upper = yield from evaluator.scalars(call, time)
     vector = yield from evaluator.vector(call.arguments[2], time)
-    result = yield from _each(evaluator, call, vector, lambda buckets: bucket_fraction(lower, upper, buckets))
+    result = yield from _each(evaluator, call, vector, partial(bucket_fraction, lower, upper))
     return evaluator.checked(result)
 
 
@@ -73,11 +71,10 @@ def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluati
     name = call.arguments[1]
     label = name.value if isinstance(name, String) else ""
     result: Vector = []
-    for argument in call.arguments[2:]:
-        share = yield from evaluator.scalar(argument, time)
+    for share in (yield from evaluator.scalars(call, time)):
         text = number_text(share)
         if text.lstrip("-").isdigit():
             text += ".0"
-        quantiles = yield from _each(evaluator, call, vector, lambda buckets, share=share: bucket_quantile(share, buckets))
+        quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
         result += [(with_value(labels, label, text), value) for labels, value in quantiles]
     return evaluator.checked(result)

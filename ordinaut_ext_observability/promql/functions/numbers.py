@@ -32,6 +32,16 @@ def floor(value: float) -> float:
     return math.copysign(float(math.floor(value)), value) if math.isfinite(value) else value
 
 
+def larger(one: float, other: float) -> float:
+    """The larger of two numbers, NaN if one is."""
+    return one if one != one or one > other else other  # noqa: PLR0124
+
+
+def smaller(one: float, other: float) -> float:
+    """The smaller of two numbers, NaN if one is."""
+    return one if one != one or one < other else other  # noqa: PLR0124
+
+
 def _ceil(value: float) -> float:
     return math.copysign(float(math.ceil(value)), value) if math.isfinite(value) else value
 

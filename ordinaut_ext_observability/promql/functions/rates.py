@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from ordinaut_ext_observability.promql.errors import ExecutionError
@@ -75,12 +76,12 @@ def idelta(_times: Sequence[int], values: Sequence[float], _window: Window) -> f
 
 def changes(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
     """Times that the value changed."""
-    return float(sum(b != a and (a == a or b == b) for a, b in zip(values, values[1:], strict=False)))  # noqa: PLR0124
+    return float(sum(b != a and (a == a or b == b) for a, b in pairwise(values)))  # noqa: PLR0124
 
 
 def resets(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
     """Times that a counter began anew."""
-    return float(sum(b < a for a, b in zip(values, values[1:], strict=False)))
+    return float(sum(b < a for a, b in pairwise(values)))
 
 
 def deriv(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
@@ -104,9 +105,7 @@ def double_exponential_smoothing(_times: Sequence[int], values: Sequence[float],
     smoothing, trending = window.parameters
     for kind, factor in (("smoothing", smoothing), ("trend", trending)):
         if factor <= 0 or factor >= 1:
-            raise ExecutionError(
-                f"invalid {kind} factor. Expected: 0 < {kind[0]}f < 1, got: {factor:f}"
-            )
+            raise ExecutionError(f"invalid {kind} factor. Expected: 0 < {kind[0]}f < 1, got: {factor:f}")
     if len(values) < 2:
         return None
     before, level, trend = 0.0, values[0], values[1] - values[0]

@@ -8,7 +8,7 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.labels import Remembered, Vector, refuse_duplicates, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call, Node, String
 from ordinaut_ext_observability.promql.regex import compile_regex
@@ -41,7 +41,10 @@ def label_replace(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
 def _replacing(call: Call) -> Callable[[Labels], Labels]:
     target, replacement, source, pattern = map(_text, call.arguments[1:])
     _check_label(target, "destination", "label_replace")
-    regex = compile_regex(pattern)
+    try:
+        regex = compile_regex(pattern)
+    except (BadQueryError, re.error):
+        raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
 
     def changed(labels: Labels) -> Labels:
         match = regex.fullmatch(value_of(labels, source))
@@ -85,7 +88,7 @@ def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered
 
 def _sorted_by_value(evaluator: Evaluator, call: Call, time: int, sign: float) -> Evaluating:
     vector = yield from evaluator.vector(call.arguments[0], time)
-    return sorted(vector, key=lambda sample: (sample[1] != sample[1], sign * sample[1]))  # noqa: PLR0124 - NaNs last
+    return sorted(vector, key=lambda sample: (sample[1] != sample[1], sign * sample[1]))
 
 
 def sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
