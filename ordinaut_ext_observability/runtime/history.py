@@ -44,6 +44,7 @@ class KeptHistory(Part):
     def reset_after_fork(self) -> None:
         """Forget what the parent kept."""
         self.history.clear()
+        self._sampler = Sampler(self.history.table)
 
     def start(self, *, serves: bool) -> None:
         """Begin to keep history, where there is an application to serve."""
