@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
@@ -153,14 +154,15 @@ def _clock(at: float) -> str:
 
 def _draw(series: Sequence[Sequence[tuple[float, str]]], times: Sequence[float], width: int) -> list[str]:
     """A line for each series, over the same times: the mean of what falls into a cell, a space where nothing does."""
-    width = min(width, _MOST_CELLS, len(times))
-    first, span = times[0], (times[-1] - times[0]) or 1.0
+    first, span = times[0], times[-1] - times[0]
+    step = min((later - earlier for earlier, later in pairwise(times)), default=1.0)
+    width = min(width, _MOST_CELLS, round(span / step) + 1)
     lines = []
     for points in series:
         cells: list[list[float]] = [[] for _ in range(width)]
         for at, value in points:
             if math.isfinite(float(value)):
-                cells[min(width - 1, int((at - first) / span * width))].append(float(value))
+                cells[min(width - 1, int((at - first) / (span or 1.0) * width))].append(float(value))
         means = [sum(cell) / len(cell) if cell else None for cell in cells]
         known = [mean for mean in means if mean is not None]
         low, high = min(known, default=0.0), max(known, default=0.0)
