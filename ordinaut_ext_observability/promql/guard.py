@@ -54,7 +54,15 @@ _TOKEN: Final = re.compile(
 )
 _DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit}(?!s))?" for unit in _UNITS_MS), re.IGNORECASE)
 _WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
-_BYTES: Final = re.compile(r"(?:\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2})+|\\.", re.DOTALL)
+_ESCAPE: Final = re.compile(
+    rb"\\(x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\x80-\xff]|[\x80-\xff]+)", re.DOTALL
+)
+_ESCAPED: Final = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
+_HIDDEN: Final = {"=~": "", "!~": "|"}
+"""Beginnings of what stands for a pattern: such that it may be empty, and where not, as the library checks.
+
+The library would compile the pattern, for seconds if it is made for that, and refuses some that RE2 accepts.
+"""
 
 
 class Token(NamedTuple):
@@ -120,7 +128,7 @@ def _rewritten(token: Token, place: str) -> Token:
     """The token as the library reads it right, in its place: in brackets, or after a word and a sign."""
     text = token.text
     if token.kind == "string":
-        text = _string(token)
+        text = _string(token, place)
     elif token.kind == "operator" and place == "@":
         text = " "  # the sign, which is in the shifted time
     elif token.kind in {"number", "duration"}:
@@ -135,22 +143,40 @@ def _rewritten(token: Token, place: str) -> Token:
     return token._replace(text=text)
 
 
-def _string(token: Token) -> str:
-    """A text in quotes as the library reads it: it takes bytes for characters, and escapes within backquotes."""
+def _string(token: Token, place: str) -> str:
+    """A text in quotes as the library reads it right, and patterns so that it cannot read them."""
+    text = _unquoted(token)
+    if place in _HIDDEN:
+        return f'"{_HIDDEN[place]}{text.encode().hex()}"'
+    return '"' + re.sub(r'["\\\x00-\x1f]', lambda character: f"\\U{ord(character[0]):08x}", text) + '"'
+
+
+def shown_pattern(hidden: str) -> str:
+    """The pattern that the guard has hidden from the library."""
+    return bytes.fromhex(hidden.removeprefix("|")).decode()
+
+
+def _unquoted(token: Token) -> str:
+    """The text in quotes, where escapes may be bytes of a character."""
+    inside = token.text[1:-1]
     if token.text.startswith("`"):
-        plain = token.text[1:-1].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{plain}"'
+        return inside
     try:
-        return _BYTES.sub(_characters, token.text)
-    except UnicodeDecodeError:
-        raise BadQueryError(f"the text in quotes at character {token.position} is not valid UTF-8") from None
+        return _ESCAPE.sub(_unescaped, inside.encode()).decode()
+    except ValueError as error:
+        reason = "it is not valid UTF-8" if isinstance(error, UnicodeError) else str(error)
+        raise BadQueryError(f"invalid text in quotes at character {token.position}: {reason}") from None
 
 
-def _characters(escapes: re.Match[str]) -> str:
-    if len(escapes[0]) == 2:
-        return escapes[0]
-    codes = (int(code[1:], 16) if code[0] == "x" else int(code, 8) for code in escapes[0].split("\\")[1:])
-    return "".join(f"\\U{ord(character):08x}" for character in bytes(codes).decode())
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    code = escape[1].decode()
+    if code in _ESCAPED:
+        return _ESCAPED[code].encode()
+    if len(code) == 1:
+        raise ValueError(f"unknown escape \\{code}")
+    if code[0] in "uU":
+        return chr(int(code[1:], 16)).encode()
+    return bytes([int(code[1:], 16) if code[0] == "x" else int(code, 8)])
 
 
 def _shifted_seconds(token: Token, sign: int) -> str:
