@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
@@ -108,13 +109,24 @@ def _extremes(operator: str, number: float, group_of: Remembered, vector: Vector
         for sample in piece:
             groups.setdefault(group_of[sample[0]], []).append(sample)
         yield
-    sign = -1.0 if operator == "topk" else 1.0
     result: Vector = []
     for samples in groups.values():
-        samples.sort(key=lambda sample: (sample[1] != sample[1], sign * sample[1]))
-        result += samples[: int(number)]
-        yield
+        ordered = yield from by_value(samples, descending=operator == "topk")
+        result += ordered[: int(number)]
     return result
+
+
+def by_value(vector: Vector, *, descending: bool) -> Evaluating:
+    """The samples in the order of their values, NaNs last; those of equal values in the order they have."""
+    numbers: Vector = []
+    others: Vector = []
+    for piece in pieces(vector):
+        for sample in piece:
+            (numbers if sample[1] == sample[1] else others).append(sample)
+        yield
+    numbers.sort(key=itemgetter(1), reverse=descending)
+    yield
+    return numbers + others
 
 
 def _with_value_label(node: Aggregation, vector: Vector) -> Evaluating:

@@ -91,7 +91,8 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
     if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
         return []
     compute, keeps = elementwise(node)
-    return evaluator.checked((yield from match.operate(samples, others, compute, keeps)))
+    result = yield from match.operate(samples, others, compute, keeps)
+    return (yield from evaluator.checked(result))
 
 
 def elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
@@ -122,4 +123,4 @@ def _with_scalar(evaluator: Evaluator, node: Binary, samples: Vector, number: fl
         else:
             result += [(nameless[labels], compute(value, number)) for labels, value in piece]
         yield
-    return evaluator.checked(result)
+    return (yield from evaluator.checked(result))

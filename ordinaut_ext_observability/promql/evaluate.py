@@ -14,6 +14,7 @@ from ordinaut_ext_observability.history.series import Labels, SampleSource, Seri
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.evaluator import Evaluator
+from ordinaut_ext_observability.promql.labels import drop_going
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Node, String, Subquery
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import Work, pieces
@@ -59,7 +60,8 @@ def _instant(evaluator: Evaluator, query: Query) -> Answering:
         return Answer("scalar", (yield from evaluator.scalar(node, time)))
     if node.type == "matrix":
         return Answer("matrix", (yield from _matrix(evaluator, node, time)))
-    vector = evaluator.final((yield from evaluator.vector(node, time)))
+    vector = yield from evaluator.vector(node, time)
+    vector = yield from evaluator.final(vector)
     evaluator.work.check_series(len(vector))
     samples: list[Sample] = []
     for piece in pieces(vector):
@@ -78,8 +80,7 @@ def _matrix(evaluator: Evaluator, node: Node, time: int) -> Generator[None, None
         for labels, timestamps, values in piece:
             first, last = window.bounds(timestamps)
             if first < last:
-                [(final, _)] = evaluator.final([(labels, 0.0)])
-                found.append(Series(final, timestamps[first:last], values[first:last]))
+                found.append(Series(drop_going(labels), timestamps[first:last], values[first:last]))
         yield
     return sorted(found, key=_labels)
 

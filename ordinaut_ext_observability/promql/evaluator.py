@@ -19,7 +19,6 @@ from ordinaut_ext_observability.promql.labels import (
     drop_going,
     drop_name,
     drop_name_later,
-    refuse_duplicates,
 )
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
@@ -32,7 +31,7 @@ from ordinaut_ext_observability.promql.nodes import (
     VectorSelector,
 )
 from ordinaut_ext_observability.promql.query import Query
-from ordinaut_ext_observability.promql.work import Work, pieces
+from ordinaut_ext_observability.promql.work import Work, pieces, unique
 
 StateT = TypeVar("StateT")
 
@@ -82,15 +81,15 @@ class Evaluator:
             return self.query.start_ms
         return self.query.end_ms if at == "end" else at
 
-    def checked(self, vector: Vector) -> Vector:
+    def checked(self, vector: Vector) -> Evaluating:
         """The vector itself, if no series is in it twice; with names removed late this is only seen at the end."""
-        return vector if self.query.delayed_name_removal else refuse_duplicates(vector)
+        return (yield from unique(vector)) if not self.query.delayed_name_removal else vector
 
-    def final(self, vector: Vector) -> Vector:
+    def final(self, vector: Vector) -> Evaluating:
         """The vector as the answer has it."""
         if not self.query.delayed_name_removal:
             return vector
-        return refuse_duplicates([(drop_going(labels), value) for labels, value in vector])
+        return (yield from unique([(drop_going(labels), value) for labels, value in vector]))
 
     def over(self, steps: range) -> Evaluator:
         """An evaluator of the same query at other steps."""
@@ -106,9 +105,9 @@ class Evaluator:
             else:
                 vector = yield from self.vector(node, time)
             if final:
-                vector = self.final(vector)
+                vector = yield from self.final(vector)
             self.work.count_samples(len(vector))
-            for piece in pieces(refuse_duplicates(vector)):
+            for piece in pieces((yield from unique(vector))):
                 for labels, value in piece:
                     samples = found.get(labels)
                     if samples is None:
@@ -117,7 +116,11 @@ class Evaluator:
                     samples[1].append(value)
                 yield
             self.work.check_series(len(found))
-        return [Series(labels, *samples) for labels, samples in found.items()]
+        series: list[Series] = []
+        for items in pieces(list(found.items())):
+            series += [Series(labels, *samples) for labels, samples in items]
+            yield
+        return series
 
 
 def _number(_evaluator: Evaluator, node: Number, _time: int) -> EvaluatingScalar:
@@ -136,7 +139,7 @@ def _negated(evaluator: Evaluator, node: Negation, time: int) -> Evaluating:
     for piece in pieces(vector):
         result += [(nameless[labels], -value) for labels, value in piece]
         yield
-    return evaluator.checked(result)
+    return (yield from evaluator.checked(result))
 
 
 _VECTORS: Final[dict[type, Callable[[Evaluator, Any, int], Evaluating]]] = {

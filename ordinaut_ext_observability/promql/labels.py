@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from ordinaut_ext_observability.history.series import NAME, Labels
-from ordinaut_ext_observability.promql.errors import ExecutionError
 
 METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
 """Labels that say what a metric is, and go with its name."""
@@ -95,16 +94,6 @@ class Remembered(dict[Labels, Labels]):
     def __missing__(self, labels: Labels) -> Labels:
         changed = self[labels] = self._change(labels)
         return changed
-
-
-def refuse_duplicates(vector: Vector) -> Vector:
-    """The vector itself.
-
-    Raises ExecutionError, in Prometheus's words, if two series have the same labels.
-    """
-    if len(vector) > 1 and len({labels for labels, _ in vector}) < len(vector):
-        raise ExecutionError("vector cannot contain metrics with the same labelset")
-    return vector
 
 
 def text_of(labels: Iterable[tuple[str, str]]) -> str:

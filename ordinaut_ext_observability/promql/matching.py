@@ -139,13 +139,13 @@ class Match:
 
 def set_operation(node: Binary, match: Match, left: Vector, right: Vector) -> Evaluating:
     """The union of two vectors, or the series of the left one that the right one has, or has not."""
-    wanted = left if node.operator == "or" else right
-    keys = set()
-    for piece in pieces(wanted):
+    keys: set[Labels] = set()
+    for piece in pieces(left if node.operator == "or" else right):
         keys.update([match.keys[labels] for labels, _ in piece])
         yield
-    if node.operator == "or":
-        return left + [sample for sample in right if match.keys[sample[0]] not in keys]
-    if node.operator == "and":
-        return [sample for sample in left if match.keys[sample[0]] in keys]
-    return [sample for sample in left if match.keys[sample[0]] not in keys]
+    added, found = (right, False) if node.operator == "or" else (left, node.operator == "and")
+    result = list(left) if node.operator == "or" else []
+    for piece in pieces(added):
+        result += [sample for sample in piece if (match.keys[sample[0]] in keys) is found]
+        yield
+    return result

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Labels, Series, is_stale
 from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import PIECE, pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
@@ -110,21 +110,24 @@ def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loadin
         for series in evaluator.source.select(matchers, start, end):
             if series is None:
                 yield
-            elif len(node.alternatives) == 1:
-                found.append(series)
-            elif series.labels not in labels:
+                continue
+            if len(node.alternatives) > 1:
+                if series.labels in labels:
+                    continue
                 labels.add(series.labels)
-                found.append(series)
-        evaluator.work.check_series(len(found))
-        yield
+            found.append(series)
+            if not len(found) % PIECE:
+                evaluator.work.check_series(len(found))
+                yield
+    evaluator.work.check_series(len(found))
     yield from _count(evaluator, found, start, end)
     return found
 
 
-def _count(evaluator: Evaluator, series: Iterable[Series], start: int, end: int) -> Generator[None, None, None]:
+def _count(evaluator: Evaluator, series: list[Series], start: int, end: int) -> Generator[None, None, None]:
     shared: Sequence[int] = ()
     samples = 0
-    for piece in pieces(list(series)):
+    for piece in pieces(series):
         for _, timestamps, _ in piece:
             if timestamps is not shared:
                 shared = timestamps

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final, TypeVar
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError, QueryTimeoutError
+from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.query import Limits
 
 PIECE: Final = 128
@@ -20,6 +22,20 @@ def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
     if len(items) <= PIECE:
         return iter((items,))
     return (items[start : start + PIECE] for start in range(0, len(items), PIECE))
+
+
+def unique(vector: Vector) -> Generator[None, None, Vector]:
+    """The vector itself, if no series is in it twice.
+
+    Raises ExecutionError, in Prometheus's words, if one is.
+    """
+    found: set[Labels] = set()
+    for piece in pieces(vector if len(vector) > 1 else []):
+        found.update([labels for labels, _ in piece])
+        yield
+    if len(vector) > max(1, len(found)):
+        raise ExecutionError("vector cannot contain metrics with the same labelset")
+    return vector
 
 
 class Work:

@@ -54,7 +54,7 @@ def histogram_quantile(evaluator: Evaluator, call: Call, time: int) -> Evaluatin
     [share] = yield from evaluator.scalars(call, time)
     vector = yield from evaluator.vector(call.arguments[1], time)
     result = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
-    return evaluator.checked(result)
+    return (yield from evaluator.checked(result))
 
 
 def histogram_fraction(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -62,7 +62,7 @@ def histogram_fraction(evaluator: Evaluator, call: Call, time: int) -> Evaluatin
     lower, upper = yield from evaluator.scalars(call, time)
     vector = yield from evaluator.vector(call.arguments[2], time)
     result = yield from _each(evaluator, call, vector, partial(bucket_fraction, lower, upper))
-    return evaluator.checked(result)
+    return (yield from evaluator.checked(result))
 
 
 def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -77,4 +77,4 @@ def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluati
             text += ".0"
         quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
         result += [(with_value(labels, label, text), value) for labels, value in quantiles]
-    return evaluator.checked(result)
+    return (yield from evaluator.checked(result))

@@ -8,11 +8,12 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
+from ordinaut_ext_observability.promql.aggregate import by_value
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.labels import Remembered, Vector, refuse_duplicates, value_of, with_value
+from ordinaut_ext_observability.promql.labels import Remembered, Vector, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call, Node, String
 from ordinaut_ext_observability.promql.regex import compile_regex
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
@@ -83,22 +84,13 @@ def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered
     for piece in pieces(vector):
         result += [(changed[labels], value) for labels, value in piece]
         yield
-    return refuse_duplicates(result)
-
-
-def _sorted_by_value(evaluator: Evaluator, call: Call, time: int, sign: float) -> Evaluating:
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    return sorted(vector, key=lambda sample: (sample[1] != sample[1], sign * sample[1]))
+    return (yield from unique(result))
 
 
 def sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort(vector)`: by value, NaNs last."""
-    return (yield from _sorted_by_value(evaluator, call, time, 1.0))
-
-
-def sort_desc(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort_desc(vector)`: by value, the largest first, NaNs last."""
-    return (yield from _sorted_by_value(evaluator, call, time, -1.0))
+    """`sort(vector)` and `sort_desc(vector)`: by value, NaNs last."""
+    vector = yield from evaluator.vector(call.arguments[0], time)
+    return (yield from by_value(vector, descending=call.function == "sort_desc"))
 
 
 def _natural(first: str, second: str) -> int:
@@ -111,7 +103,8 @@ def _natural(first: str, second: str) -> int:
     return len(first) - len(second)
 
 
-def _sorted_by_label(evaluator: Evaluator, call: Call, time: int, *, descending: bool) -> Evaluating:
+def sort_by_label(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`sort_by_label(vector, label, ...)` and `sort_by_label_desc`."""
     vector = yield from evaluator.vector(call.arguments[0], time)
     names = [_text(argument) for argument in call.arguments[1:]]
     natural = cmp_to_key(_natural)
@@ -119,14 +112,4 @@ def _sorted_by_label(evaluator: Evaluator, call: Call, time: int, *, descending:
     def key(sample: tuple[Labels, float]) -> tuple[object, ...]:
         return (*(natural(value_of(sample[0], name)) for name in names), sample[0])
 
-    return sorted(vector, key=key, reverse=descending)
-
-
-def sort_by_label(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort_by_label(vector, label, ...)`."""
-    return (yield from _sorted_by_label(evaluator, call, time, descending=False))
-
-
-def sort_by_label_desc(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort_by_label_desc(vector, label, ...)`."""
-    return (yield from _sorted_by_label(evaluator, call, time, descending=True))
+    return sorted(vector, key=key, reverse=call.function == "sort_by_label_desc")
