@@ -199,9 +199,9 @@ class Table:
         ticks, (first, values) = self._ticks, row.samples
         if first + len(values) <= ticks.first:  # it is new, or nothing of it is kept any more
             row.samples = (ticks.end, array("d"))
-        else:
+        elif (missing := ticks.end - first - len(values)) > 0:
             row.has_holes = True  # first, so that whoever sees the holes knows
-            values.extend([_HOLE] * (ticks.end - first - len(values)))
+            values.extend([_HOLE] * missing)
 
     def _trim(self) -> None:
         """Drop some of the series that ended before the oldest tick, and old values of some of the others."""
