@@ -40,7 +40,6 @@ class History:
         self._clock = clock
         self.interval_ms = round(interval_seconds * 1000)
         self.retention_ms = round(retention_seconds * 1000)
-        self._max_series = max_series
         self.table = Table(retention_ms=self.retention_ms, max_series=max_series)
         """The series of metrics."""
         self.clear()

@@ -168,8 +168,7 @@ class Table:
         found = self._by_name.values() if name is None else [self._by_name.get(name.equal_to or "", {})]
         rows = [row for of_name in list(found) for row in list(of_name.values())]
         for number, row in enumerate(rows, 1):
-            labels = dict(row.labels) if others else {}
-            if all(matcher.matches(labels.get(matcher.name, "")) for matcher in others):
+            if not others or _meets(row.labels, others):
                 series = _cut(row, times, start, end)
                 if series is not None:
                     yield series
@@ -199,9 +198,9 @@ class Table:
         ticks, (first, values) = self._ticks, row.samples
         if first + len(values) <= ticks.first:  # it is new, or nothing of it is kept any more
             row.samples = (ticks.end, array("d"))
-        else:
+        elif (missing := ticks.end - first - len(values)) > 0:
             row.has_holes = True  # first, so that whoever sees the holes knows
-            values.extend([_HOLE] * (ticks.end - first - len(values)))
+            values.extend([_HOLE] * missing)
 
     def _trim(self) -> None:
         """Drop some of the series that ended before the oldest tick, and old values of some of the others."""
@@ -228,11 +227,18 @@ def _name_of(labels: Labels) -> str:
     return next((value for name, value in labels if name == NAME), "")
 
 
+def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
+    values = dict(labels)
+    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
+
+
 def _cut(row: Row, times: array[int], start: int, end: int) -> Series | None:
     """The samples of a series from one tick to before another, whose times these are; None where there is none."""
     first, values = row.samples
-    cut = values[max(start - first, 0) : max(end - first, 0)]
-    if len(cut) < len(times):  # it began later, or ended before
+    if first >= end:
+        return None
+    cut = values[start - first : end - first] if first <= start else values[: end - first]
+    if len(cut) < end - start:  # it began later, or ended before
         missing = max(first - start, 0)
         times = times[missing : missing + len(cut)]
     if row.has_holes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 
 from ordinaut_ext_observability.background.clock import Clock
@@ -73,13 +73,17 @@ class KeptHistory(Part):
         """Read a tick; returns the seconds until the next one is due."""
         registry = await self._shown()
         registry.refresh()
-        time_ms, sampler, slicer = self.history.now_ms(), self._sampler, Slicer()
-        async for _ in slicer.slices(sampler.read(registry.families())):
+        time_ms, slicer = self.history.now_ms(), Slicer()
+        async for _ in slicer.slices(self._steps(registry, time_ms)):
             pass
-        self.history.append(time_ms, sampler.rows, sampler.values)
         self._tell(time_ms, slicer.cpu_seconds)
         interval = self._settings.interval_seconds
         return interval - (self._clock.monotonic() - self._started_at) % interval
+
+    def _steps(self, registry: Registry, time_ms: int) -> Iterator[None]:
+        sampler = self._sampler
+        yield from sampler.read(registry.families())
+        self.history.append(time_ms, sampler.rows, sampler.values)
 
     def _tell(self, time_ms: int, cpu_seconds: float) -> None:
         metrics = self._metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import islice
 from typing import cast
 
 import orjson
@@ -47,19 +46,27 @@ def format_time(milliseconds: int) -> str:
 
 
 def render_answer(answer: Answer, at_ms: int, limit: int = 0) -> Iterator[str]:
-    """The field `data` of a query at this time, in short pieces; at most `limit` series, 0: all of them."""
+    """The field `data` of a query at this time, in short pieces; at most `limit` series, 0: all of them.
+
+    The answer is used up.
+    """
     result_type = f'{{"resultType":"{answer.type}","result":'
     if isinstance(answer.value, list):
         yield f"{result_type}["
-        series = islice(cast("list[Sample | Series]", answer.value), limit or None)
-        for number, one in enumerate(series):
-            before = f'{"," if number else ""}{{"metric":{dump(dict(one.labels))},'
+        series = cast("list[Sample | Series]", answer.value[: limit or None])
+        answer.value.clear()  # one by one they are let go below: all at once takes as long as some pieces
+        series.reverse()
+        comma = ""
+        while series:
+            one = series.pop()
+            before = f'{comma}{{"metric":{dump(dict(one.labels))},'
             if isinstance(one, Sample):
                 yield f'{before}"value":[{format_time(at_ms)},"{format_value(one.value)}"]}}'
             else:
                 yield f'{before}"values":['
                 yield from _points(one.timestamps, one.values)
                 yield "]}"
+            comma = ","
         yield "]}"
         return
     text = answer.value if isinstance(answer.value, str) else format_value(answer.value, exponents=False)

@@ -174,7 +174,7 @@ async def _build_info(request: Request, _: Parameters, service: QueryService) ->
 
 
 async def _format_query(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    from ordinaut_ext_observability.promql.parse import format_query
+    from ordinaut_ext_observability.promql.format import format_query
 
     try:
         text = format_query(parameters.text("query"))

@@ -85,6 +85,18 @@ def test_series_that_ended_make_room_the_oldest_first(selected):
     assert sorted(selected(table)) == ["n,number=1", "n,number=2", "n,number=4"]
 
 
+def test_a_series_that_ended_is_dropped_with_its_last_sample(table, selected):
+    write(table, 0, [labels("n", 1), labels("n", 2)])
+    for time_ms in range(100, 1100, 100):
+        write(table, time_ms, [labels("n", 1)])
+    assert len(selected(table)["n,number=2"]) == 2
+    write(table, 1100, [labels("n", 1)])
+    assert len(selected(table)["n,number=2"]) == 1
+    write(table, 1200, [labels("n", 1)])
+    assert "n,number=2" not in selected(table)
+    assert table.series_count == 1
+
+
 def test_readers_in_other_threads_see_whole_ticks(eager_switching):
     import threading
 
