@@ -104,7 +104,9 @@ class QueryService:
                 async for _ in slicer.slices(steps()):
                     pass
             except QueryError as error:
-                raise error.with_traceback(None)  # its frames hold all that was read until a collection of garbage
+                raise error.with_traceback(
+                    None
+                ) from None  # its frames hold all that was read until a collection of garbage
             finally:
                 work.close()  # what it reads is let go at once
                 self.metrics.overhead_seconds.labels("query").inc(slicer.cpu_seconds)

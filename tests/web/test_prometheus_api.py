@@ -396,6 +396,12 @@ def test_process_without_history_says_so(api: Api) -> None:
     assert api.data("/status/buildinfo")
 
 
+def test_history_that_is_off_is_none(serve: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, HISTORY="false")
+    answer = served.get(f"{API}/query?query=up", headers=bearer(TOKEN))
+    assert (answer.status_code, answer.json()["errorType"]) == (503, "unavailable")
+
+
 def test_queries_are_counted_with_what_they_cost(api: Api) -> None:
     api.data("/query", query="up")
     api.error("/query", query="up +")

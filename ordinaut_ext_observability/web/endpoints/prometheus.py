@@ -15,7 +15,10 @@ from starlette.responses import Response
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
+from ordinaut_ext_observability.promql.evaluate import evaluate
+from ordinaut_ext_observability.promql.format import format_query
 from ordinaut_ext_observability.promql.nodes import Node, VectorSelector
+from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.reach import earliest_ms
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
@@ -83,8 +86,6 @@ async def _evaluate(
 
 
 def _evaluated(query: Query, source: KeptSamples, limit: int, seconds: float, now: float) -> Pieces:
-    from ordinaut_ext_observability.promql.evaluate import evaluate
-
     answer = yield from evaluate(query, source, Limits(seconds=seconds))
     warnings = [TRUNCATED] if limit and isinstance(answer.value, list) and len(answer.value) > limit else []
     data = render_answer(answer, query.start_ms, limit)
@@ -174,8 +175,6 @@ async def _build_info(request: Request, _: Parameters, service: QueryService) ->
 
 
 async def _format_query(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    from ordinaut_ext_observability.promql.format import format_query
-
     try:
         text = format_query(parameters.text("query"))
     except BadQueryError as error:
@@ -194,8 +193,6 @@ def _parsed_selectors(parameters: Parameters) -> list[VectorSelector]:
 
 
 def _parse(parameter: str, text: str) -> Node:
-    from ordinaut_ext_observability.promql.parse import parse
-
     try:
         return parse(text)
     except BadQueryError as error:
