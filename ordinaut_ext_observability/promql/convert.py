@@ -10,7 +10,7 @@ import promql_parser as library
 
 from ordinaut_ext_observability.history.series import NAME
 from ordinaut_ext_observability.promql.errors import BadQueryError
-from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS
+from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown_pattern
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
@@ -95,7 +95,8 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
 
 def _matcher(matcher: library.Matcher) -> LabelMatcher:
     (name,) = _labels([matcher.name])
-    return LabelMatcher(name, _MATCH_OPERATORS[str(matcher.op)], matcher.value)
+    operator = _MATCH_OPERATORS[str(matcher.op)]
+    return LabelMatcher(name, operator, shown_pattern(matcher.value) if "~" in operator else matcher.value)
 
 
 def _matrix_selector(expression: library.MatrixSelector) -> Node:

@@ -28,7 +28,7 @@ _MAX_DURATION_MS: Final = (2**63 - 1) // 10**6
 _MAX_NUMBER: Final = 2**64
 """Larger than any time that is accepted, and still a float."""
 
-_UNITS_MS: Final = {
+UNITS_MS: Final = {
     "y": 31_536_000_000,
     "w": 604_800_000,
     "d": 86_400_000,
@@ -37,6 +37,7 @@ _UNITS_MS: Final = {
     "s": 1_000,
     "ms": 1,
 }
+"""Milliseconds of each unit of a duration, in the order in which they may stand."""
 _DIGITS, _HEX = "[0-9](?:_?[0-9])*", "[0-9a-f](?:_?[0-9a-f])*"
 _TOKEN: Final = re.compile(
     rf"""
@@ -52,9 +53,18 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII | re.DOTALL,
 )
-_DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit}(?!s))?" for unit in _UNITS_MS), re.IGNORECASE)
+_DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit}(?!s))?" for unit in UNITS_MS), re.IGNORECASE)
 _WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
-_BYTES: Final = re.compile(r"(?:\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2})+|\\.", re.DOTALL)
+_ESCAPE: Final = re.compile(
+    rb"\\(x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\x80-\xff]|[\x80-\xff]+)", re.DOTALL
+)
+_ESCAPED: Final = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
+_LAST_CHARACTER: Final = 0x10FFFF
+_HIDDEN: Final = {"=~": "", "!~": "|"}
+"""Beginnings of what stands for a pattern: such that it may be empty, and where not, as the library checks.
+
+The library would compile the pattern, for seconds if it is made for that, and refuses some that RE2 accepts.
+"""
 
 
 class Token(NamedTuple):
@@ -65,6 +75,8 @@ class Token(NamedTuple):
     text: str
     position: int
     """Place of its first character, from 1."""
+    readable: str
+    """The text as the library reads it right."""
 
 
 def guard(text: str) -> list[Token]:
@@ -77,7 +89,7 @@ def guard(text: str) -> list[Token]:
     tokens: list[Token] = []
     brackets, operators, place = "", 0, ""
     for match in _TOKEN.finditer(text):
-        token = Token(str(match.lastgroup), match[0], match.start() + 1)
+        token = Token(str(match.lastgroup), match[0], match.start() + 1, match[0])
         if token.kind != "space":
             brackets = _nested(brackets, token)
             if not brackets.endswith("{"):
@@ -120,7 +132,7 @@ def _rewritten(token: Token, place: str) -> Token:
     """The token as the library reads it right, in its place: in brackets, or after a word and a sign."""
     text = token.text
     if token.kind == "string":
-        text = _string(token)
+        text = _string(token, place)
     elif token.kind == "operator" and place == "@":
         text = " "  # the sign, which is in the shifted time
     elif token.kind in {"number", "duration"}:
@@ -132,25 +144,44 @@ def _rewritten(token: Token, place: str) -> Token:
                 raise BadQueryError(f"duration must be greater than 0 at character {token.position}")
         else:
             text = text.replace("_", "")
-    return token._replace(text=text)
+    return token._replace(readable=text)
 
 
-def _string(token: Token) -> str:
-    """A text in quotes as the library reads it: it takes bytes for characters, and escapes within backquotes."""
+def _string(token: Token, place: str) -> str:
+    """A text in quotes as the library reads it right, and patterns so that it cannot read them."""
+    text = _unquoted(token)
+    if place in _HIDDEN:
+        return f'"{_HIDDEN[place]}{text.encode().hex()}"'
+    return '"' + re.sub(r'["\\\x00-\x1f]', lambda character: f"\\U{ord(character[0]):08x}", text) + '"'
+
+
+def shown_pattern(hidden: str) -> str:
+    """The pattern that the guard has hidden from the library."""
+    return bytes.fromhex(hidden.removeprefix("|")).decode()
+
+
+def _unquoted(token: Token) -> str:
+    """The text in quotes, where escapes may be bytes of a character."""
+    inside = token.text[1:-1]
     if token.text.startswith("`"):
-        plain = token.text[1:-1].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{plain}"'
+        return inside
     try:
-        return _BYTES.sub(_characters, token.text)
-    except UnicodeDecodeError:
-        raise BadQueryError(f"the text in quotes at character {token.position} is not valid UTF-8") from None
+        return _ESCAPE.sub(_unescaped, inside.encode()).decode()
+    except ValueError as error:
+        reason = "it is not valid UTF-8" if isinstance(error, UnicodeError) else str(error)
+        raise BadQueryError(f"invalid text in quotes at character {token.position}: {reason}") from None
 
 
-def _characters(escapes: re.Match[str]) -> str:
-    if len(escapes[0]) == 2:
-        return escapes[0]
-    codes = (int(code[1:], 16) if code[0] == "x" else int(code, 8) for code in escapes[0].split("\\")[1:])
-    return "".join(f"\\U{ord(character):08x}" for character in bytes(codes).decode())
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    code = escape[1].decode()
+    if code in _ESCAPED:
+        return _ESCAPED[code].encode()
+    if len(code) == 1:
+        raise ValueError(f"unknown escape \\{code}")
+    number = int(code, 8) if code[0].isdigit() else int(code[1:], 16)
+    if number > _LAST_CHARACTER:
+        raise ValueError(f"no character is \\{code}")
+    return chr(number).encode() if code[0] in "uU" else bytes([number])
 
 
 def _shifted_seconds(token: Token, sign: int) -> str:
@@ -182,7 +213,7 @@ def _milliseconds(token: Token) -> float:
                 f"not a valid duration at character {token.position}: {text!r}; units go from the largest to the"
                 " smallest, as in 1d12h30m"
             )
-        return sum(int(count) * _UNITS_MS[unit] for unit, count in parts.groupdict("0").items())
+        return sum(int(count) * UNITS_MS[unit] for unit, count in parts.groupdict("0").items())
     if text.startswith("0x"):
         return float(min(int(text, 16), _MAX_NUMBER)) * 1000
     if re.fullmatch("0[0-7]+", text):

@@ -12,6 +12,7 @@ import promql_parser
 from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
+from ordinaut_ext_observability.promql.explain import explained
 from ordinaut_ext_observability.promql.guard import guard
 from ordinaut_ext_observability.promql.nodes import Node
 
@@ -33,7 +34,15 @@ def parse(text: str) -> Node:
         ExecutionError: The process can start no thread.
     """
     tokens = guard(text)
-    return _on_deep_stack(lambda: convert(promql_parser.parse("".join(token.text for token in tokens))))
+    readable = "".join(token.readable for token in tokens)
+    try:
+        return _on_deep_stack(lambda: convert(promql_parser.parse(readable)))
+    except _LibraryError as error:
+        raise BadQueryError(f"parse error: {explained(str(error), tokens)}") from None
+
+
+class _LibraryError(Exception):
+    """A message of the library."""
 
 
 def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
@@ -45,10 +54,10 @@ def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
         try:
             results.append(work())
         except ValueError as error:
-            errors.append(BadQueryError(f"parse error: {error}"))
+            errors.append(_LibraryError(str(error)))
         except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception; others go to the caller
             panic = type(error).__name__ == "PanicException"
-            errors.append(BadQueryError(f"parse error: {error}") if panic else error.with_traceback(None))
+            errors.append(_LibraryError(str(error)) if panic else error.with_traceback(None))
 
     thread = threading.Thread(target=run, name="promql-parse", daemon=True)
     with forks_held_off():  # the size is the process's: one thread at a time sets it, and no child is left with it

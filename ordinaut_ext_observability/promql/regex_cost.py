@@ -18,7 +18,7 @@ _MAX_WAYS: Final = 10**9
 """More is as good as endless; keeps the numbers small."""
 _MAX_LOOPS: Final = 50
 """More are as good as endless, too."""
-MAX_STEPS: Final = 200_000
+MAX_STEPS: Final = 100_000
 """Ways tried on one text: a few milliseconds."""
 MAX_TEXT: Final = 10_000
 """Characters of a text that is matched."""

@@ -52,14 +52,14 @@ _GROUP: Final = re.compile(r"\((?:\?(?:P?<(?P<name>[A-Za-z_][A-Za-z0-9_]*)>|(?P<
 _FLAGS: Final = re.compile(r"\(\?([is]*(?:-[is]+)?)\)")
 _CODE: Final = re.compile(r"x([0-9A-Fa-f]{2})|x\{([0-9A-Fa-f]{1,6})\}|(0[0-7]{0,2}|[1-7][0-7]{1,2})")
 _POSIX: Final = re.compile(r"\[:(\^?)([a-z]+):\]")
-_QUOTED: Final = re.compile(r"\\Q(.*?)(?:\\E|\Z)", re.DOTALL)
+_QUOTED: Final = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 
 
 class RegexParser:
     """Reads a pattern, once: `RegexParser("a+b").pattern()`."""
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
+        self._pattern = _QUOTED.sub(_escaped, pattern)
         self._at = 0
         self._depth = 0
         self._flags = frozenset("s")
@@ -104,11 +104,7 @@ class RegexParser:
     def _sequence(self) -> Piece:
         sequence = NOTHING
         while self._at < len(self._pattern) and self._pattern[self._at] not in "|)":
-            if quoted := self._take(_QUOTED):
-                for character in quoted[1]:
-                    sequence = joined(sequence, self._characters(((ord(character),) * 2,)))
-            else:
-                sequence = joined(sequence, self._quantified(self._atom()))
+            sequence = joined(sequence, self._quantified(self._atom()))
         return sequence
 
     def _quantified(self, piece: Piece) -> Piece:
@@ -140,7 +136,7 @@ class RegexParser:
             return self._group()
         if character == "[":
             return self._class()
-        if character in "*+?":
+        if _QUANTIFIER.match(self._pattern, self._at):
             raise self._error("missing argument to repetition operator")
         if character in "^$":
             self._at += 1
@@ -249,6 +245,11 @@ class RegexParser:
         ends = ((re.escape(chr(low)), re.escape(chr(high))) for low, high in ranges)
         inside = "".join(low if low == high else f"{low}-{high}" for low, high in ends)
         return one_of((f"[^{inside}]" if negated else f"[{inside}]") if ranges else ".", mask)
+
+
+def _escaped(quoted: re.Match[str]) -> str:
+    """What stands between the escapes Q and E, in usual escapes; other escapes as they are."""
+    return quoted[0] if quoted[1] is None else re.sub(r"[!-/:-@\[-`{-~]", r"\\\g<0>", quoted[1])
 
 
 def _complement(ranges: _Ranges) -> _Ranges:
