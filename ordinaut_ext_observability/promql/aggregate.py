@@ -20,7 +20,7 @@ from ordinaut_ext_observability.promql.labels import (
     with_value,
     without,
 )
-from ordinaut_ext_observability.promql.nodes import Aggregation, Node, String
+from ordinaut_ext_observability.promql.nodes import Aggregation, String
 from ordinaut_ext_observability.promql.statistics import deviation, largest, mean, quantile, smallest, total, variance
 from ordinaut_ext_observability.promql.work import pieces
 
@@ -33,6 +33,7 @@ _BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
     "min": smallest,
     "max": largest,
     "count": lambda values: float(len(values)),
+    "count_values": lambda values: float(len(values)),
     "group": lambda _: 1.0,
     "stddev": deviation,
     "stdvar": variance,
@@ -47,13 +48,12 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
     if node.operator == "count_values":
         vector = yield from _with_value_label(node, vector)
     group_of = evaluator.state(node, lambda: Remembered(_grouping(node)))
+    number = 0.0
+    if node.parameter is not None and node.parameter.type == "scalar":
+        number = yield from evaluator.scalar(node.parameter, time)
     if node.operator in ("topk", "bottomk"):
-        count = yield from evaluator.scalar(_parameter(node), time)
-        return (yield from _extremes(node.operator, count, group_of, vector))
-    function = _BY_VALUES.get(node.operator, _BY_VALUES["count"])
-    if node.operator == "quantile":
-        share = yield from evaluator.scalar(_parameter(node), time)
-        function = partial(quantile, share)
+        return (yield from _extremes(node.operator, number, group_of, vector))
+    function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
     groups: dict[Labels, list[float]] = {}
     for piece in pieces(vector):
         for labels, value in piece:
@@ -93,17 +93,12 @@ def _joined(groups: dict[Labels, list[float]]) -> dict[Labels, list[float]]:
     return dict(joined.values())
 
 
-def _parameter(node: Aggregation) -> Node:
-    assert node.parameter is not None  # noqa: S101 - the parser has seen to it
-    return node.parameter
-
-
-def _extremes(operator: str, number: float, group_of: Remembered, vector: Vector) -> Evaluating:
+def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels], vector: Vector) -> Evaluating:
     """The samples with the largest or smallest values of each group, NaNs last; the first ones of equals."""
     if number != number:  # noqa: PLR0124 - a NaN
         raise ExecutionError("Parameter value is NaN")
-    if abs(number) >= _LARGEST_COUNT:
-        raise ExecutionError(f"Scalar value {number:g} {'overflows' if number > 0 else 'underflows'} int64")
+    if number >= _LARGEST_COUNT:
+        raise ExecutionError(f"Scalar value {number:g} overflows int64")
     groups: dict[Labels, Vector] = {}
     for piece in pieces(vector if number >= 1 else []):
         for sample in piece:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from ordinaut_ext_observability.promql.labels import Remembered, Vector
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, keep_going
 from ordinaut_ext_observability.promql.matching import Compute, Keeps, Match, set_operation
 from ordinaut_ext_observability.promql.nodes import Binary
+from ordinaut_ext_observability.promql.statistics import divide
 from ordinaut_ext_observability.promql.work import pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
-
-
-def divide(left: float, right: float) -> float:
-    """The quotient as IEEE 754 has it: infinite or NaN where the divisor is zero."""
-    if right:
-        return left / right
-    if not left or left != left:  # noqa: PLR0124 - a NaN
-        return math.nan
-    return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
 def _power(base: float, exponent: float) -> float:
@@ -42,6 +36,8 @@ def _remainder(left: float, right: float) -> float:
     except ValueError:
         return math.nan
 
+
+ResultT = TypeVar("ResultT")
 
 _ARITHMETIC: Final[dict[str, Compute]] = {
     "+": operator.add,
@@ -83,19 +79,24 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
         right = yield from evaluator.scalar(node.right, time)
         return (yield from _with_scalar(evaluator, node, samples, right, swapped=False))
     others = yield from evaluator.vector(node.right, time)
-    match = evaluator.state(
-        node, lambda: Match(node, evaluator.drop_name, delayed=evaluator.query.delayed_name_removal)
-    )
+    match = evaluator.state(node, lambda: Match(node.matching, _renaming(evaluator, node)))
     if node.operator in ("and", "or", "unless"):
-        return (yield from set_operation(node, match, samples, others))
+        return (yield from set_operation(node.operator, match, samples, others))
     if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
         return []
-    compute, keeps = elementwise(node)
+    compute, keeps = _elementwise(node)
     result = yield from match.operate(samples, others, compute, keeps)
     return (yield from evaluator.checked(result))
 
 
-def elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
+def _renaming(evaluator: Evaluator, node: Binary) -> LabelsChange | None:
+    """What the operator does to the name of a metric: None where its values are still the metric's."""
+    if node.operator in _COMPARISONS:
+        return evaluator.drop_name if node.returns_bool else None
+    return lambda labels: drop_name(keep_going(labels))
+
+
+def _elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
     """What the operator makes of two values, and when it keeps it: None, always."""
     compare = _COMPARISONS.get(node.operator)
     if compare is None:
@@ -105,22 +106,19 @@ def elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
     return (lambda left, _right: left), compare
 
 
+def _with_number(
+    function: Callable[[float, float], ResultT], number: float, *, swapped: bool
+) -> Callable[[float], ResultT]:
+    return partial(function, number) if swapped else lambda value: function(value, number)
+
+
 def _with_scalar(evaluator: Evaluator, node: Binary, samples: Vector, number: float, *, swapped: bool) -> Evaluating:
-    compute, keeps = elementwise(node)
+    compute, keeps = _elementwise(node)
+    if keeps is None:
+        return (yield from evaluator.mapped(node, samples, _with_number(compute, number, swapped=swapped)))
+    keep = _with_number(keeps, number, swapped=swapped)
     result: Vector = []
-    if keeps is not None:
-        for piece in pieces(samples):
-            if swapped:
-                result += [sample for sample in piece if keeps(number, sample[1])]
-            else:
-                result += [sample for sample in piece if keeps(sample[1], number)]
-            yield
-        return result
-    nameless = evaluator.state(node, lambda: Remembered(evaluator.drop_name))
     for piece in pieces(samples):
-        if swapped:
-            result += [(nameless[labels], compute(number, value)) for labels, value in piece]
-        else:
-            result += [(nameless[labels], compute(value, number)) for labels, value in piece]
+        result += [sample for sample in piece if keep(sample[1])]
         yield
-    return (yield from evaluator.checked(result))
+    return result

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Generator
+from operator import neg
 from typing import Any, Final, TypeVar, cast
 
 from ordinaut_ext_observability.history.series import Labels, SampleSource, Series
@@ -81,9 +82,18 @@ class Evaluator:
             return self.query.start_ms
         return self.query.end_ms if at == "end" else at
 
+    def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
+        """What the node's function gives for each value, under labels without the metric's name."""
+        nameless = self.state(node, lambda: Remembered(self.drop_name))
+        result: Vector = []
+        for piece in pieces(vector):
+            result += [(nameless[labels], function(value)) for labels, value in piece]
+            yield
+        return (yield from self.checked(result))
+
     def checked(self, vector: Vector) -> Evaluating:
         """The vector itself, if no series is in it twice; with names removed late this is only seen at the end."""
-        return (yield from unique(vector)) if not self.query.delayed_name_removal else vector
+        return vector if self.query.delayed_name_removal else (yield from unique(vector))
 
     def final(self, vector: Vector) -> Evaluating:
         """The vector as the answer has it."""
@@ -134,12 +144,7 @@ def _negated_scalar(evaluator: Evaluator, node: Negation, time: int) -> Evaluati
 
 def _negated(evaluator: Evaluator, node: Negation, time: int) -> Evaluating:
     vector = yield from evaluator.vector(node.expression, time)
-    nameless = evaluator.state(node, lambda: Remembered(evaluator.drop_name))
-    result: Vector = []
-    for piece in pieces(vector):
-        result += [(nameless[labels], -value) for labels, value in piece]
-        yield
-    return (yield from evaluator.checked(result))
+    return (yield from evaluator.mapped(node, vector, neg))
 
 
 _VECTORS: Final[dict[type, Callable[[Evaluator, Any, int], Evaluating]]] = {

@@ -11,7 +11,7 @@ With Prometheus's feature `promql-delayed-name-removal` it is only marked as abo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from ordinaut_ext_observability.history.series import NAME, Labels
 
@@ -27,6 +27,9 @@ Vector = list[tuple[Labels, float]]
 """Series and their values at one time."""
 
 LabelsChange = Callable[[Labels], Labels]
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
 
 def drop_name(labels: Labels) -> Labels:
@@ -84,16 +87,16 @@ def without(labels: Labels, names: Collection[str]) -> Labels:
     return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME and pair[0] != _GOING_NAME)
 
 
-class Remembered(dict[Labels, Labels]):
-    """What a change makes of labels, made once for each."""
+class Remembered(dict[KeyT, ValueT]):
+    """What a function makes of keys, made once for each."""
 
-    def __init__(self, change: LabelsChange) -> None:
+    def __init__(self, function: Callable[[KeyT], ValueT]) -> None:
         super().__init__()
-        self._change = change
+        self._function = function
 
-    def __missing__(self, labels: Labels) -> Labels:
-        changed = self[labels] = self._change(labels)
-        return changed
+    def __missing__(self, key: KeyT) -> ValueT:
+        value = self[key] = self._function(key)
+        return value
 
 
 def text_of(labels: Iterable[tuple[str, str]]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import (
-    METADATA,
     LabelsChange,
     Remembered,
     Vector,
@@ -19,7 +18,7 @@ from ordinaut_ext_observability.promql.labels import (
     with_value,
     without,
 )
-from ordinaut_ext_observability.promql.nodes import Binary
+from ordinaut_ext_observability.promql.nodes import Matching
 from ordinaut_ext_observability.promql.work import pieces
 
 if TYPE_CHECKING:
@@ -30,21 +29,18 @@ Keeps = Callable[[float, float], bool]
 _Pair = tuple[Labels, tuple[Labels, float], tuple[Labels, float]]
 """What two series have in common, and their samples."""
 
-_COMPARISONS: Final = ("==", "!=", ">", "<", ">=", "<=")
-
 
 class Match:
     """The matching of one operator: which labels two series share, and which their result has."""
 
-    def __init__(self, node: Binary, drop_name: LabelsChange, *, delayed: bool) -> None:
-        self._matching = node.matching
-        names = frozenset(node.matching.labels)
-        common = only if node.matching.on else without
-        self.keys = Remembered(lambda labels: keep_going(common(labels, names)))
+    def __init__(self, matching: Matching, rename: LabelsChange | None) -> None:
+        self._matching = matching
+        self._rename = rename
+        names = frozenset(matching.labels)
+        common = only if matching.on else without
+        self.keys = Remembered[Labels, Labels](lambda labels: keep_going(common(labels, names)))
         """The labels by which a series is found, by its own."""
-        self._drops_name = node.operator not in _COMPARISONS or (node.returns_bool and not delayed)
-        self._drop_name_of_bool = drop_name if node.returns_bool and delayed else None
-        self._results: dict[tuple[Labels, Labels], Labels] = {}
+        self._results = Remembered[tuple[Labels, Labels], Labels](self._combined)
 
     def operate(self, left: Vector, right: Vector, compute: Compute, keeps: Keeps | None) -> Evaluating:
         """What the operator gives for each two series that match.
@@ -59,7 +55,7 @@ class Match:
         result: Vector = []
         for piece in pieces(pairs):
             for key, (labels, value), (other_labels, other) in piece:
-                combined = self._result(labels, other_labels)
+                combined = self._results[labels, other_labels]
                 self._note(matched, key, combined)
                 first, second = (other, value) if swapped else (value, other)
                 if keeps is None or keeps(first, second):
@@ -114,37 +110,30 @@ class Match:
         else:
             results.add(combined)
 
-    def _result(self, many: Labels, one: Labels) -> Labels:
-        combined = self._results.get((many, one))
-        if combined is None:
-            combined = self._results[many, one] = self._combined(many, one)
-        return combined
-
-    def _combined(self, many: Labels, one: Labels) -> Labels:
+    def _combined(self, pair: tuple[Labels, Labels]) -> Labels:
+        """The labels of the result of two series, that of the many side first."""
+        labels, one = pair
         matching = self._matching
-        labels = many
-        if self._drops_name:
-            labels = tuple(pair for pair in labels if pair[0].removeprefix("\0") not in METADATA)
-        elif self._drop_name_of_bool is not None:
-            labels = self._drop_name_of_bool(labels)
+        if self._rename is not None:
+            labels = self._rename(labels)
         if matching.many is None:
             if matching.on:
                 labels = only(labels, matching.labels)
             else:
-                labels = tuple(pair for pair in labels if pair[0] not in matching.labels)
+                labels = tuple(label for label in labels if label[0] not in matching.labels)
         for name in matching.include:
             labels = with_value(labels, name, value_of(one, name))
         return labels
 
 
-def set_operation(node: Binary, match: Match, left: Vector, right: Vector) -> Evaluating:
+def set_operation(operator: str, match: Match, left: Vector, right: Vector) -> Evaluating:
     """The union of two vectors, or the series of the left one that the right one has, or has not."""
     keys: set[Labels] = set()
-    for piece in pieces(left if node.operator == "or" else right):
+    for piece in pieces(left if operator == "or" else right):
         keys.update([match.keys[labels] for labels, _ in piece])
         yield
-    added, found = (right, False) if node.operator == "or" else (left, node.operator == "and")
-    result = list(left) if node.operator == "or" else []
+    added, found = (right, False) if operator == "or" else (left, operator == "and")
+    result = list(left) if operator == "or" else []
     for piece in pieces(added):
         result += [sample for sample in piece if (match.keys[sample[0]] in keys) is found]
         yield

@@ -44,24 +44,18 @@ def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) 
     return Window(time, (time if at is None else at) - place.offset_ms, node.range_ms)
 
 
-def instant(evaluator: Evaluator, node: VectorSelector, time: int) -> Evaluating:
-    """The last sample of each series that is not older than the lookback, nor the end of its series."""
-    return (yield from _latest(evaluator, node, time, stamps=False))
+def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool = False) -> Evaluating:
+    """The last sample of each series that is not older than the lookback, nor the mark of the series' end.
 
-
-def latest_times(evaluator: Evaluator, node: VectorSelector, time: int) -> Evaluating:
-    """The same series, with their samples' times in seconds as values."""
-    return (yield from _latest(evaluator, node, time, stamps=True))
-
-
-def _latest(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool) -> Evaluating:
+    With `stamps`, the samples' times in seconds stand for their values.
+    """
     lookback = evaluator.query.lookback_ms
     loaded = evaluator.state(node, list[list[Series]])
     if not loaded:
         loaded.append((yield from _select(evaluator, node, lookback)))
     at = evaluator.resolved(node.at)
     end = (time if at is None else at) - node.offset_ms
-    shared: Sequence[int] = ()
+    shared: Sequence[int] | None = None
     index = -1
     result: Vector = []
     for piece in pieces(loaded[0]):
@@ -101,41 +95,27 @@ def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int
 
 
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:
-    if not evaluator.steps:
-        return []
     start, end = _extent(evaluator, node, range_ms)
     found: list[Series] = []
-    labels: set[Labels] = set()
+    seen: set[Labels] = set()
+    samples = 0
     for matchers in node.alternatives if start <= end else ():
         for series in evaluator.source.select(matchers, start, end):
             if series is None:
                 yield
                 continue
             if len(node.alternatives) > 1:
-                if series.labels in labels:
+                if series.labels in seen:
                     continue
-                labels.add(series.labels)
+                seen.add(series.labels)
             found.append(series)
+            samples += len(series.timestamps)
             if not len(found) % PIECE:
                 evaluator.work.check_series(len(found))
                 yield
     evaluator.work.check_series(len(found))
-    yield from _count(evaluator, found, start, end)
+    evaluator.work.count_samples(samples)
     return found
-
-
-def _count(evaluator: Evaluator, series: list[Series], start: int, end: int) -> Generator[None, None, None]:
-    shared: Sequence[int] = ()
-    samples = 0
-    for piece in pieces(series):
-        for _, timestamps, _ in piece:
-            if timestamps is not shared:
-                shared = timestamps
-                count = bisect_right(timestamps, end) - bisect_right(timestamps, start - 1)
-            samples += count
-        evaluator.work.count_samples(samples)
-        samples = 0
-        yield
 
 
 def _without_stale(series: list[Series]) -> Loading:

@@ -60,6 +60,15 @@ def deviation(values: Sequence[float]) -> float:
     return math.sqrt(variance(values))
 
 
+def divide(left: float, right: float) -> float:
+    """The quotient as IEEE 754 has it: infinite or NaN where the divisor is zero."""
+    if right:
+        return left / right
+    if not left or left != left:  # noqa: PLR0124 - a NaN
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
 def without_nan(values: Iterable[float]) -> list[float]:
     """The values that are numbers."""
     return [value for value in values if value == value]  # noqa: PLR0124 - false of a NaN
@@ -102,5 +111,5 @@ def regression(times: Sequence[int], values: Sequence[float], origin_ms: int) ->
     sum_x, sum_y = total(seconds), total(values)
     covariance = total([x * y for x, y in zip(seconds, values, strict=True)]) - sum_x * sum_y / count
     spread = total([x * x for x in seconds]) - sum_x * sum_x / count
-    slope = covariance / spread
+    slope = divide(covariance, spread)
     return slope, sum_y / count - slope * sum_x / count

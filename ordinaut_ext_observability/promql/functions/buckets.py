@@ -6,7 +6,6 @@ Values within a bucket are taken as spread evenly; the first bucket begins at ze
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import Final
 
 Buckets = list[tuple[float, float]]
@@ -37,7 +36,7 @@ def _never_falling(counts: list[float]) -> list[float]:
     return result
 
 
-def bucket_quantile(share: float, buckets: Buckets) -> float:
+def bucket_quantile(buckets: Buckets, share: float) -> float:
     """The value below which this share of the observations lies.
 
     NaN without a bucket up to infinity, without another, or without observations; infinite where the share is not
@@ -53,7 +52,7 @@ def bucket_quantile(share: float, buckets: Buckets) -> float:
     if bounds[-1] != math.inf or len(bounds) < 2 or not counts[-1]:
         return math.nan
     rank = share * counts[-1]
-    index = bisect_left(counts, rank, 0, len(counts) - 1)
+    index = next((index for index, count in enumerate(counts) if count >= rank), len(counts) - 1)
     if index == len(counts) - 1:
         return bounds[-2]
     if index == 0:
@@ -66,7 +65,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def bucket_fraction(lower: float, upper: float, buckets: Buckets) -> float:
+def bucket_fraction(buckets: Buckets, lower: float, upper: float) -> float:
     """The share of observations between two values."""
     buckets = merged(buckets)
     observations = buckets[-1][1]

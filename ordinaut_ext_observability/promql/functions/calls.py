@@ -12,7 +12,7 @@ from ordinaut_ext_observability.promql.functions import histograms, relabel
 from ordinaut_ext_observability.promql.functions.dates import DATE_FUNCTIONS
 from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.functions.over_time import KEEP_NAME, RANGE_FUNCTIONS
-from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, Vector, with_value
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
 from ordinaut_ext_observability.promql.work import pieces
 
@@ -116,12 +116,7 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
 def _of_values(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
     """A function of each value."""
     samples = yield from evaluator.vector(call.arguments[0], time)
-    nameless = evaluator.state(call, lambda: Remembered(evaluator.drop_name))
-    result: Vector = []
-    for piece in pieces(samples):
-        result += [(nameless[labels], function(value)) for labels, value in piece]
-        yield
-    return (yield from evaluator.checked(result))
+    return (yield from evaluator.mapped(call, samples, function))
 
 
 def _of_dates(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -161,12 +156,9 @@ def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """The time of each sample: its own, where the argument is a selector."""
     argument = call.arguments[0]
     if isinstance(argument, VectorSelector):
-        samples = yield from selecting.latest_times(evaluator, argument, time)
-    else:
-        samples = yield from evaluator.vector(argument, time)
-        samples = [(labels, time / 1_000) for labels, _ in samples]
-    nameless = evaluator.state(call, lambda: Remembered(evaluator.drop_name))
-    return (yield from evaluator.checked([(nameless[labels], seconds) for labels, seconds in samples]))
+        samples = yield from selecting.instant(evaluator, argument, time, stamps=True)
+        return (yield from evaluator.mapped(call, samples, float))
+    return (yield from _of_values(evaluator, call, time, lambda _: time / 1_000))
 
 
 def _absent(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -208,8 +200,8 @@ _OTHERS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
     "clamp": _clamp,
     "clamp_max": _clamp,
     "clamp_min": _clamp,
-    "histogram_fraction": histograms.histogram_fraction,
-    "histogram_quantile": histograms.histogram_quantile,
+    "histogram_fraction": histograms.histogram,
+    "histogram_quantile": histograms.histogram,
     "histogram_quantiles": histograms.histogram_quantiles,
     "label_join": relabel.label_join,
     "label_replace": relabel.label_replace,

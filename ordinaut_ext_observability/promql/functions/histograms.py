@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.aggregate import number_text
 from ordinaut_ext_observability.promql.functions.buckets import Buckets, bucket_fraction, bucket_quantile
-from ordinaut_ext_observability.promql.labels import Vector, value_of, with_value
+from ordinaut_ext_observability.promql.labels import Remembered, Vector, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call, String
 from ordinaut_ext_observability.promql.work import pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
 
-_BOUND: Final = "le"
 
-
-class _Bounds(dict[Labels, tuple[Labels, float] | None]):
-    """Histograms and upper bounds by the labels of a bucket; None where the bound is no number."""
-
-    def __missing__(self, labels: Labels) -> tuple[Labels, float] | None:
-        found: tuple[Labels, float] | None
-        try:
-            found = (with_value(labels, _BOUND, ""), float(value_of(labels, _BOUND)))
-        except ValueError:
-            found = None
-        self[labels] = found
-        return found
+def _bound(labels: Labels) -> tuple[Labels, float] | None:
+    """The histogram and the upper bound of a bucket; None where its bound is no number."""
+    try:
+        return with_value(labels, "le", ""), float(value_of(labels, "le"))
+    except ValueError:
+        return None
 
 
 def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[Buckets], float]) -> Evaluating:
     """What a function gives for each histogram."""
-    bounds = evaluator.state(call, _Bounds)
+    bounds = evaluator.state(call, lambda: Remembered(_bound))
     histograms: dict[Labels, Buckets] = {}
     for piece in pieces(vector):
         for labels, count in piece:
@@ -49,19 +42,12 @@ def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[B
     return result
 
 
-def histogram_quantile(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`histogram_quantile(share, buckets)`."""
-    [share] = yield from evaluator.scalars(call, time)
-    vector = yield from evaluator.vector(call.arguments[1], time)
-    result = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
-    return (yield from evaluator.checked(result))
-
-
-def histogram_fraction(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`histogram_fraction(lower, upper, buckets)`."""
-    lower, upper = yield from evaluator.scalars(call, time)
-    vector = yield from evaluator.vector(call.arguments[2], time)
-    result = yield from _each(evaluator, call, vector, partial(bucket_fraction, lower, upper))
+def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
+    numbers = yield from evaluator.scalars(call, time)
+    vector = yield from evaluator.vector(call.arguments[-1], time)
+    function = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
+    result = yield from _each(evaluator, call, vector, lambda buckets: function(buckets, *numbers))
     return (yield from evaluator.checked(result))
 
 
@@ -75,6 +61,6 @@ def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluati
         text = number_text(share)
         if text.lstrip("-").isdigit():
             text += ".0"
-        quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share))
+        quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share=share))
         result += [(with_value(labels, label, text), value) for labels, value in quantiles]
     return (yield from evaluator.checked(result))

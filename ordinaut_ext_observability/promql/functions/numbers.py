@@ -59,10 +59,6 @@ def _atanh(value: float) -> float:
     return math.atanh(value) if abs(value) < 1 else math.nan
 
 
-def _sign(value: float) -> float:
-    return math.copysign(1.0, value) if value else value
-
-
 VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "abs": abs,
     "acos": _total(math.acos),
@@ -81,7 +77,7 @@ VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "log10": _logarithm(math.log10),
     "log2": _logarithm(math.log2),
     "rad": lambda value: value * math.pi / 180,
-    "sgn": lambda value: value if value != value else _sign(value),  # noqa: PLR0124
+    "sgn": lambda value: float((value > 0) - (value < 0)) or value,
     "sin": _total(math.sin),
     "sinh": _sinh,
     "sqrt": _total(math.sqrt),

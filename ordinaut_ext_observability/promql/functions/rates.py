@@ -21,7 +21,8 @@ def _extrapolated(times: Sequence[int], values: Sequence[float], window: Window,
     counter not to below zero. It is what Prometheus does; see `extrapolatedRate` in its `promql/functions.go`.
     """
     last = len(times) - 1
-    if last < 1:
+    sampled = (times[last] - times[0]) / 1_000
+    if not sampled:
         return None
     first_value = values[0]
     change = values[last] - first_value
@@ -33,7 +34,6 @@ def _extrapolated(times: Sequence[int], values: Sequence[float], window: Window,
             previous = value
     to_start = (times[0] - window.start_ms) / 1_000
     to_end = (window.end_ms - times[last]) / 1_000
-    sampled = (times[last] - times[0]) / 1_000
     spacing = sampled / last
     threshold = spacing * _SPACING_TOLERANCE
     if to_start >= threshold:
@@ -63,7 +63,7 @@ def delta(times: Sequence[int], values: Sequence[float], window: Window) -> floa
 
 def irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
     """A counter's growth per second between the last two samples."""
-    if len(times) < 2:
+    if len(times) < 2 or times[-1] == times[-2]:
         return None
     growth = values[-1] if values[-1] < values[-2] else values[-1] - values[-2]
     return growth / ((times[-1] - times[-2]) / 1_000)

@@ -28,9 +28,9 @@ def _text(node: Node) -> str:
     return node.value
 
 
-def _check_label(label: str, which: str, function: str) -> None:
-    if not label:
-        raise ExecutionError(f"invalid {which} label name in {function}(): {label}")
+def _check_label(call: Call, index: int, which: str) -> None:
+    if not _text(call.arguments[index]):
+        raise ExecutionError(f"invalid {which} label name in {call.function}(): ")
 
 
 def label_replace(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -41,10 +41,10 @@ def label_replace(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
 
 def _replacing(call: Call) -> Callable[[Labels], Labels]:
     target, replacement, source, pattern = map(_text, call.arguments[1:])
-    _check_label(target, "destination", "label_replace")
+    _check_label(call, 1, "destination")
     try:
         regex = compile_regex(pattern)
-    except (BadQueryError, re.error):
+    except BadQueryError:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
 
     def changed(labels: Labels) -> Labels:
@@ -68,9 +68,9 @@ def _replacing(call: Call) -> Callable[[Labels], Labels]:
 def label_join(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """`label_join(vector, target, separator, source, ...)`."""
     target, separator, *sources = map(_text, call.arguments[1:])
-    for source in sources:
-        _check_label(source, "source", "label_join")
-    _check_label(target, "destination", "label_join")
+    for index in range(3, len(call.arguments)):
+        _check_label(call, index, "source")
+    _check_label(call, 1, "destination")
 
     def joined(labels: Labels) -> Labels:
         return with_value(labels, target, separator.join(value_of(labels, source) for source in sources))
@@ -78,7 +78,7 @@ def label_join(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     return (yield from _relabelled(evaluator, call, time, evaluator.state(call, lambda: Remembered(joined))))
 
 
-def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered) -> Evaluating:
+def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered[Labels, Labels]) -> Evaluating:
     vector = yield from evaluator.vector(call.arguments[0], time)
     result: Vector = []
     for piece in pieces(vector):
