@@ -128,7 +128,7 @@ class Table:
                 self._drop(next(iter(self._idle)))
             row = self._by_name.setdefault(_name_of(labels), {})[labels] = Row(labels)
             self._rows[row] = None
-        if row not in self._live and row not in self._opened:
+        if row not in self._live:
             self._opened.add(row)
             self._idle.pop(row, None)
             self._bring_up_to_now(row)
