@@ -44,7 +44,7 @@ class Row:
         """The number of the tick of the first value, and a value for each tick from there on."""
         self.has_holes = False
         self.ended_at = 0
-        """Number of the tick by which it was last known, while nothing writes it."""
+        """Number of the tick with its end, while it is not written."""
 
 
 class _Ticks(NamedTuple):
@@ -81,8 +81,10 @@ class Table:
         self._by_name: dict[str, dict[Labels, Row]] = {}
         self._written: Sequence[Row] = ()
         self._live: set[Row] = set()
+        self._opened: set[Row] = set()
+        """Series that begin with the next tick."""
         self._idle: OrderedDict[Row, None] = OrderedDict()
-        """Series that nothing writes, in the order of their ends."""
+        """Series that have ended, in the order of their ends."""
 
     @property
     def since_ms(self) -> int | None:
@@ -107,8 +109,7 @@ class Table:
 
     def has_room(self) -> bool:
         """Tell whether a further series would be taken."""
-        oldest = next(iter(self._idle), None)
-        return len(self._rows) < self.max_series or (oldest is not None and oldest.ended_at < self._ticks.end)
+        return len(self._rows) < self.max_series or bool(self._idle)
 
     def find(self, labels: Labels) -> Row | None:
         """The series with these labels, or None."""
@@ -128,7 +129,8 @@ class Table:
             row = self._by_name.setdefault(_name_of(labels), {})[labels] = Row(labels)
             self._rows[row] = None
         if row not in self._live:
-            self._rest(row)
+            self._opened.add(row)
+            self._idle.pop(row, None)
             self._bring_up_to_now(row)
         return row
 
@@ -141,7 +143,7 @@ class Table:
         if len(rows) != len(values):
             raise ValueError(f"{len(rows)} series have {len(values)} values")
         ticks = self._ticks
-        if rows is not self._written:
+        if rows is not self._written or self._opened:
             self._come_and_go(rows)
         for row, value in zip(rows, values, strict=True):
             row.samples[1].append(value)
@@ -180,18 +182,12 @@ class Table:
         live = set(rows)
         if len(live) < len(rows):
             raise ValueError("a series stands twice in one tick")
-        for row in live - self._live:
-            del self._idle[row]
         for row in self._live - live:
             row.samples[1].append(STALE)
-            self._rest(row)
-        self._written, self._live = rows, live
-
-    def _rest(self, row: Row) -> None:
-        """Put a series last among those that nothing writes: it was known until now."""
-        row.ended_at = self._ticks.end
-        self._idle[row] = None
-        self._idle.move_to_end(row)
+        for row in (self._live | self._opened) - live:
+            row.ended_at = self._ticks.end
+            self._idle[row] = None
+        self._written, self._live, self._opened = rows, live, set()
 
     def _bring_up_to_now(self, row: Row) -> None:
         """Have the next value of a series be that of the next tick."""

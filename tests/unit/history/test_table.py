@@ -97,6 +97,23 @@ def test_a_series_that_ended_is_dropped_with_its_last_sample(table, selected):
     assert table.series_count == 1
 
 
+def test_a_series_that_was_opened_and_not_written_leaves_no_trace(table, selected):
+    write(table, 1, [labels("n", 1)])
+    rows = [table.open(labels("n", 1))]
+    for time_ms in (2, 3, 4):
+        assert table.open(labels("n", 2)) is table.open(labels("n", 2))
+        table.append(time_ms, rows, array("d", [0.0]))
+    assert sorted(selected(table)) == ["n,number=1"]
+    write(table, 5, [labels("n", 1), labels("n", 2)])
+    assert selected(table)["n,number=2"] == [(5, 1.0)]
+    table.open(labels("n", 3))
+    for time_ms in range(1500, 1700, 10):
+        table.append(time_ms, rows, array("d", [0.0]))
+    for time_ms in range(3000, 3200, 10):
+        table.append(time_ms, rows, array("d", [0.0]))
+    assert table.series_count == 1
+
+
 def test_readers_in_other_threads_see_whole_ticks(eager_switching):
     import threading
 
