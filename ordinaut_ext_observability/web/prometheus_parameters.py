@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -36,23 +37,20 @@ class Parameters:
 
     def time_ms(self, name: str, default: int | None = None) -> int:
         """A time in milliseconds since 1970. Raises BadQueryError where it is none."""
-        text = self.text(name)
-        if not text and default is not None:
-            return default
-        try:
-            return parse_time(text)
-        except ValueError:
-            raise invalid(name, f'cannot parse "{_shown(text)}" to a valid timestamp') from None
+        return self._milliseconds(name, default, parse_time, "timestamp")
 
     def duration_ms(self, name: str, default: int | None = None) -> int:
         """A duration in milliseconds. Raises BadQueryError where it is none."""
+        return self._milliseconds(name, default, parse_duration, "duration")
+
+    def _milliseconds(self, name: str, default: int | None, parse: Callable[[str], int], kind: str) -> int:
         text = self.text(name)
         if not text and default is not None:
             return default
         try:
-            return parse_duration(text)
+            return parse(text)
         except ValueError:
-            raise invalid(name, f'cannot parse "{_shown(text)}" to a valid duration') from None
+            raise invalid(name, f'cannot parse "{_shown(text)}" to a valid {kind}') from None
 
     def limit(self, name: str = "limit") -> int:
         """A number of results, 0 where they are not limited. Raises BadQueryError where it is none."""
@@ -88,7 +86,7 @@ async def read_parameters(request: Request) -> Parameters:
         fields = [
             field
             for text in (body, query)
-            for field in parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+            for field in parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
         ]
     except ValueError:
         raise BadQueryError(f"there are more than {_MAX_FIELDS} parameters") from None

@@ -382,6 +382,7 @@ def test_every_secret_may_stand_in_a_file(clean_process: pytest.MonkeyPatch, wri
     assert settings.problems == ()
     held = (
         settings.access.operator_token,
+        settings.access.viewer_token,
         settings.access.scrape_token,
         settings.collectors.database_url,
         settings.relay.redis_url,

@@ -148,6 +148,9 @@ def test_body_comes_before_the_url_and_both_count(api: Api) -> None:
     matches = {"match[]": "up"}
     both = api.served.post(f"{API}/series?match[]=orders_total", data=matches, headers=bearer(TOKEN))
     assert len(both.json()["data"]) == 3
+    headers = bearer(TOKEN) | {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    raw = api.served.post(f"{API}/query", content='query="ä+%C3%B6"&time=7'.encode(), headers=headers)
+    assert raw.json()["data"]["result"] == [7, "ä ö"]
     headers = bearer(TOKEN) | {"Content-Type": "application/json"}
     other = api.served.post(f"{API}/query?query=2&time=7", content=b"query=1", headers=headers)
     assert other.json()["data"]["result"] == [7, "2"]
@@ -339,7 +342,12 @@ def test_query_ends_at_its_timeout(api: Api, eventually: Any) -> None:
     assert eventually(lambda: (api.samples.began, api.samples.ended) == (1, 1))
 
 
-def test_query_of_a_client_that_went_away_ends(api: Api, eventually: Any) -> None:
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_query_of_a_client_that_went_away_ends(serve: Any, eventually: Any, wrapped: bool) -> None:
+    app = FastAPI()
+    if wrapped:  # as Ordinaut's own are, by layers that hand on messages through a task of theirs
+        app.middleware("http")(lambda request, call_next: call_next(request))
+    api = Api(serve(app, OPERATOR_TOKEN=TOKEN))
     api.samples.pauses = math.inf
     request = f"GET {API}/query?query=up HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", api.served.port), 5) as connection:
