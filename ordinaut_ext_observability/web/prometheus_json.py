@@ -12,8 +12,8 @@ from ordinaut_ext_observability.history.series import Labels, Series
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.query import Answer, Sample
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Longest answer: a hundred times what a dashboard's panel can draw, and no danger to the host's memory."""
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Longest answer: an hour of 5,000 series takes 22 MB, and no panel of a dashboard can draw a tenth of that."""
 
 _PIECE_BYTES = 32 * 1024
 """Size from which on a piece is sent by itself: few enough pieces, each written in a fraction of a millisecond."""

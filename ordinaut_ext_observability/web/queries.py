@@ -104,9 +104,8 @@ class QueryService:
                 async for _ in slicer.slices(steps()):
                     pass
             except QueryError as error:
-                raise error.with_traceback(
-                    None
-                ) from None  # its frames hold all that was read until a collection of garbage
+                # The frames of a traceback hold all that was read, until a collection of garbage finds them.
+                raise error.with_traceback(None) from None
             finally:
                 work.close()  # what it reads is let go at once
                 self.metrics.overhead_seconds.labels("query").inc(slicer.cpu_seconds)
