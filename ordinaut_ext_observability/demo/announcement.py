@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-_QUERY = "'sum by (endpoint) (rate(orchestrator_http_requests_total[5m]))'"
 _COMMAND = "ordinaut-observability"
 _TOKEN_LENGTH = 16
 """The fewest that the settings accept; of letters and digits that is 95 bits, and URLs with it fit a line."""
@@ -48,8 +47,6 @@ class Service:
 def announcement(service: Service, title: str, *, pages: Sequence[str] = (), commands: Sequence[str] = ()) -> str:
     """What runs, and what to look at next; `pages` and `commands` are those that only this service has."""
     command = _command_line()
-    # Without a token of this run's, the URL would not open what it asks for.
-    promtool = [f"  promtool query instant \\\n    {service.index_url} \\\n    {_QUERY}"] if service.token else []
     token = service.token or '"$ORDINAUT_OBS_OPERATOR_TOKEN"'
     return "\n".join(
         (
@@ -62,9 +59,8 @@ def announcement(service: Service, title: str, *, pages: Sequence[str] = (), com
             "\nNext, in another terminal, in this folder:",
             f"  {command} check \\\n    --token {token} {service.url}",
             f"  {command} doctor \\\n    --token {token} --url {service.url}",
+            f"  {command} query orchestrator_http_requests_total \\\n    --token {token} --url {service.url}",
             *(f"  {command} {arguments}" for arguments in commands),
-            f"  {command} query \\\n    --token {token} --url {service.url} \\\n    {_QUERY}",
-            *promtool,
             "\nScrape it with Prometheus (prometheus.yml):",
             "  scrape_configs:",
             "    - job_name: ordinaut",
