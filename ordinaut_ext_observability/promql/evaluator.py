@@ -78,8 +78,9 @@ class Evaluator:
 
     def moved(self, node: VectorSelector | Subquery, time: int) -> int:
         """The time that a node looks at, at a step: moved by its offset and `@`."""
-        at = {"start": self.query.start_ms, "end": self.query.end_ms, None: time}.get(node.at, node.at)
-        return cast("int", at) - node.offset_ms
+        if isinstance(node.at, int):
+            return node.at - node.offset_ms
+        return {None: time, "start": self.query.start_ms, "end": self.query.end_ms}[node.at] - node.offset_ms
 
     def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
         """What the node's function gives for each value, under labels without the metric's name."""
