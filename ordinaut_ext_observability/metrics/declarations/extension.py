@@ -27,7 +27,8 @@ class ExtensionMetrics(MetricSet):
     )
     overhead_seconds = counter(
         "ordinaut_observability_overhead_seconds_total{component}",
-        "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer.",
+        "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer, "
+        "history.",
     )
     build_info = gauge(
         "ordinaut_observability_build_info{version,python_version,environment,host_version}",
@@ -78,4 +79,16 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_relay_failures_total{operation}",
         "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts "
         "that make no sense, not finite or below zero, and are left out.",
+    )
+    history_series = gauge(
+        "ordinaut_observability_history_series",
+        "Series of which this process keeps history, those included that ended lately.",
+    )
+    history_samples = gauge("ordinaut_observability_history_samples", "Samples kept as history; 8 bytes each.")
+    history_refused = counter(
+        "ordinaut_observability_history_series_refused_total",
+        "Series of which no history was kept because there were too many, counted anew at every sample.",
+    )
+    history_last_tick = gauge(
+        "ordinaut_observability_history_last_sample_timestamp_seconds", "When samples were last taken for history."
     )
