@@ -1,0 +1,254 @@
+"""Queries become the nodes that Prometheus's own parser would give, or a message that says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+import pytest
+
+from ordinaut_ext_observability.promql.errors import BadQueryError
+from ordinaut_ext_observability.promql.format import format_query
+from ordinaut_ext_observability.promql.guard import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
+from ordinaut_ext_observability.promql.nodes import (
+    Aggregation,
+    Binary,
+    Call,
+    Matching,
+    MatrixSelector,
+    Negation,
+    Number,
+    String,
+    Subquery,
+    VectorSelector,
+)
+from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.signatures import AGGREGATIONS, FUNCTIONS
+
+
+def metric(name: str, *others: LabelMatcher, **times) -> VectorSelector:
+    return VectorSelector(((LabelMatcher("__name__", "=", name), *others),), **times)
+
+
+X, Y = metric("x"), metric("y")
+JOB = LabelMatcher("job", "=~", "a|b")
+
+
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        ("x{job=~'a|b'}", metric("x", JOB)),
+        ("x offset 1h30m", metric("x", offset_ms=5_400_000)),
+        ("x offset -5", metric("x", offset_ms=-5_000)),
+        ("x @ 1609746000.001", metric("x", at=1_609_746_000_001)),
+        ("x @ -1.5 offset 1ms", metric("x", at=-1_500, offset_ms=1)),
+        ("x @ end()", metric("x", at="end")),
+        ("x[5m] @ start()", MatrixSelector(metric("x", at="start"), 300_000)),
+        ("x[ 300 ] # five minutes", MatrixSelector(X, 300_000)),
+        ("x[1s1ms]", MatrixSelector(X, 1_001)),
+        ("x[292y]", MatrixSelector(X, 292 * 365 * 86_400_000)),
+        ("x[5m:]", Subquery(X, 300_000, None)),
+        ("(x + y)[1h:30s] offset 1d @ 0", Subquery(Binary("+", X, Y), 3_600_000, 30_000, 86_400_000, 0)),
+        ('{"my.metric", "l.x"!~"(c)d*"}', metric("my.metric", LabelMatcher("l.x", "!~", "(c)d*"))),
+        ("-x ^ 2", Negation(Binary("^", X, Number(2.0)))),
+        ("-x * 2", Binary("*", Negation(X), Number(2.0))),
+        ("x - y - 1", Binary("-", Binary("-", X, Y), Number(1.0))),
+        ("2 ^ 3 ^ 4", Binary("^", Number(2.0), Binary("^", Number(3.0), Number(4.0)))),
+        ("x or y and x", Binary("or", X, Binary("and", Y, X))),
+        ("+(x)", X),
+        ("x > bool 0", Binary(">", X, Number(0.0), returns_bool=True)),
+        ("x ATAN2 y", Binary("atan2", X, Y)),
+        ("x + ignoring(a) y", Binary("+", X, Y, Matching(("a",)))),
+        ("x * on(a) group_left(b) y", Binary("*", X, Y, Matching(("a",), on=True, many="left", include=("b",)))),
+        ("x / fill_left(0) y", Binary("/", X, Y, Matching(fill_left=0.0))),
+        ("x / on() fill(-1) y", Binary("/", X, Y, Matching(on=True, fill_left=-1.0, fill_right=-1.0))),
+        ('sum by (a, "b.c") (x)', Aggregation("sum", X, grouping=("a", "b.c"))),
+        ("topk(3, x) without (a)", Aggregation("topk", X, Number(3.0), ("a",), without=True)),
+        ("rate(x[5m])", Call("rate", (MatrixSelector(X, 300_000),), "vector")),
+        ("vector(time())", Call("vector", (Call("time", (), "scalar"),), "vector")),
+        ("label_join(x, 'a', '')", Call("label_join", (X, String("a"), String("")), "vector")),
+    ],
+)
+def test_a_query_is_a_tree(text: str, node: object) -> None:
+    assert repr(parse(text)) == repr(node)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1_000", 1_000), ("0x_1F", 31), (".5", 0.5), ("1e3", 1_000), ("1h30m", 5_400), ("010", 8), ("-inF", float("-inf")), ("- -2", 2)],
+)  # fmt: skip
+def test_numbers_are_read_as_go_reads_them(text: str, value: float) -> None:
+    assert parse(text).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(r"'a\'\"\n\x41\101'", "a'\"\nAA"), (r'"\xc3\xa9\u00e9\U0001F600"', "éé😀"), (r"`\n`", r"\n"), ("`a\\`", "a\\"), ('"# \'"', "# '")],
+)  # fmt: skip
+def test_texts_in_quotes_are_read_as_go_reads_them(text: str, value: str) -> None:
+    assert parse(text).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "no expression"),
+        ("x +", "expected after '+'"),
+        ("x y", "unexpected 'y' at character 3"),
+        ("x * / y", "unexpected '/' at character 5"),
+        ("x[5m", "brackets"),
+        ("nope(x)", "nope() is not a function"),
+        ("rate(x)", "expected type matrix"),
+        ("sum(x[5m])", "vector"),
+        ("topk(x)", "expected 2"),
+        ("quantile('a', x)", "scalar"),
+        ("count_values(1, x)", "string"),
+        ("1 > 2", "BOOL"),
+        ("x + bool y", "bool"),
+        ("x and 1", "set operator"),
+        ("x and on(a) group_left() y", "grouping"),
+        ("x and fill(0) y", "set operator"),
+        ("1 + on() 2", "between vectors"),
+        ("1 + fill(0) x", "between vectors"),
+        ("x + on(a) group_left(a) y", "'a'"),
+        ('sum by ("") (x)', "must not be empty"),
+        ("{}", "at least one"),
+        ("{a!='x'}", "at least one"),
+        ("{a=~'.*'}", "no empty label"),
+        ("x{__name__='y'}", "twice"),
+        ("x{__name__=~'y'}", "metric name must not be set twice"),
+        ("{'x', 'y'}", "twice"),
+        ("{a='1' or b='2'}", "Prometheus has none within braces"),
+        ("{a=~'('}", "missing closing )"),
+        ("(x)[5m]", "range"),
+        ("x[0s]", "greater than 0"),
+        ("x[5m1h]", "not a valid duration"),
+        ("x[300y]", "292y"),
+        ("x offset 1e300", "292y"),
+        ("x @ 1e300", "out of bounds"),
+        ("x @ NaN", "out of bounds"),
+        ("sum(x) offset 5m", "offset"),
+        ("x offset 5m offset 5m", "multiple"),
+        ("-'a'", "unary"),
+        (r"'\xff'", "not valid UTF-8"),
+        (r"'\ud800'", "not valid UTF-8"),
+        (r"'\q'", r"\q"),
+        ("x + '\ud800'", "character 6"),
+        ("x\0", "unexpected character"),
+        # What Prometheus has, and what stands here for it.
+        ("x[5m + 1m]", "duration expressions are not supported"),
+        ("x[5m] anchored", "'anchored' is experimental"),
+        ("info(x)", "info() is experimental"),
+        ("limitk(2, x)", "limitk() is experimental"),
+        ("histogram_count(x)", "use a histogram's _bucket"),
+        ("holt_winters(x[5m], 1, 1)", "double_exponential_smoothing()"),
+    ],
+)
+def test_a_wrong_query_is_told_what_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(BadQueryError) as refused:
+        parse(text)
+    assert problem in str(refused.value)
+
+
+EXAMPLES = {"scalar": "1", "vector": "x", "matrix": "x[5m]", "string": "'a'"}
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_every_function_takes_its_arguments_and_no_others(name: str) -> None:
+    signature = FUNCTIONS[name]
+    arguments = [EXAMPLES[type_] for type_ in signature.arguments]
+    fewest = len(arguments) - signature.optional
+    many = arguments + arguments[-1:] * signature.repeated
+    for right in (arguments, arguments[:fewest], many):
+        call = parse(f"{name}({', '.join(right)})")
+        assert (call.function, call.type, len(call.arguments)) == (name, signature.returns, len(right))
+    wrong = [[*many, "x"], arguments[: fewest - 1]] if fewest else [[*many, "x"]]
+    wrong += [
+        [*arguments[:place], other, *arguments[place + 1 :]]
+        for place, type_ in enumerate(signature.arguments)
+        for other in EXAMPLES.values()
+        if other != EXAMPLES[type_]
+    ]
+    for others in wrong:
+        with pytest.raises(BadQueryError):
+            parse(f"{name}({', '.join(others)})")
+
+
+@pytest.mark.parametrize(("name", "parameter"), AGGREGATIONS.items())
+def test_every_aggregation_takes_its_parameter(name: str, parameter: str | None) -> None:
+    given = "" if parameter is None else EXAMPLES[parameter] + ", "
+    assert parse(f"{name}({given}x)").operator == name
+    for wrong in ("", "1, 1, ", "x, ", "'a', " if parameter == "scalar" else "1, "):
+        if wrong != given:
+            with pytest.raises(BadQueryError):
+                parse(f"{name}({wrong}x)")
+
+
+def test_what_is_too_much_is_refused_with_what_would_be_accepted() -> None:
+    most = "+".join(["x"] * (MAX_OPERATORS + 1))
+    deepest = "(" * MAX_BRACKETS + "x" + ")" * MAX_BRACKETS
+    for accepted in (most, deepest):
+        parse(accepted)
+    for refused, bound in (
+        (f"{most}+x", MAX_OPERATORS),
+        (f"({deepest})", MAX_BRACKETS),
+        ("x" * (MAX_BYTES + 1), MAX_BYTES),
+    ):
+        with pytest.raises(BadQueryError, match=str(bound)):
+            parse(refused)
+
+
+def test_what_stands_in_quotes_and_comments_is_not_counted() -> None:
+    much = "+(" * 500
+    assert parse(f"x{{a='{much}'}} # {much}").alternatives[0][1].value == much
+
+
+def test_a_query_is_parsed_in_a_small_thread_in_an_event_loop_and_in_a_forked_child() -> None:
+    usual = threading.stack_size()
+    parsed: list[object] = []
+    started = threading.Event()
+    thread = threading.Thread(target=lambda: started.wait() and parsed.append(parse("small + thread")))
+    threading.stack_size(256 * 1024)
+    thread.start()
+    threading.stack_size(usual)
+    started.set()
+    thread.join()
+
+    async def in_the_loop() -> None:
+        parsed.append(parse("event + loop"))
+
+    asyncio.run(in_the_loop())
+    if (child := os.fork()) == 0:
+        os._exit(0 if parse("forked + child") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(parsed) == 2
+    assert threading.stack_size() == usual
+
+
+LONG = "a_metric_with_a_name_of_some_length"
+
+
+@pytest.mark.parametrize(
+    ("text", "formatted"),
+    [
+        ("sum(x)by(job)>0 # up", "sum by (job) (x) > 0"),
+        ("((x))+-(y*2)^2", "x + -(y * 2) ^ 2"),
+        ("(a-b)-(c-d)", "a - b - (c - d)"),
+        ("(2^3)^(-1)", "(2 ^ 3) ^ (-1)"),
+        ("(x+y)[90m:] offset -8d", "(x + y)[1h30m:] offset -8d"),
+        ("""{'a.b',"c d"=~'"'}@1""", '{"a.b", "c d"=~"\\""} @ 1.000'),
+        ("x*ignoring()group_left y", "x * ignoring () group_left () y"),
+        ("topk without()(1e3,x)", "topk without () (1000, x)"),
+        (
+            f"sum(rate({LONG}[5m]))/on(job)(sum({LONG})+sum({LONG}))",
+            f"  sum(rate({LONG}[5m]))\n/ on (job)\n  (sum({LONG}) + sum({LONG}))",
+        ),
+        (f"clamp({LONG} + {LONG} + {LONG},0,1)", f"clamp(\n    {LONG} + {LONG}\n  +\n    {LONG},\n  0,\n  1\n)"),
+    ],
+)
+def test_a_query_is_formatted_as_prometheus_does(text: str, formatted: str) -> None:
+    assert format_query(text) == formatted
+    assert format_query(formatted) == formatted
+    assert repr(parse(formatted)) == repr(parse(text))
