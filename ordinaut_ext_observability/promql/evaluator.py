@@ -23,12 +23,12 @@ from ordinaut_ext_observability.promql.labels import (
 )
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
-    At,
     Binary,
     Call,
     Negation,
     Node,
     Number,
+    Subquery,
     VectorSelector,
 )
 from ordinaut_ext_observability.promql.query import Query
@@ -76,11 +76,11 @@ class Evaluator:
             state = self._states[node] = make()
         return cast("StateT", state)
 
-    def resolved(self, at: At) -> int | None:
-        """The time of an `@` modifier."""
-        if at == "start":
-            return self.query.start_ms
-        return self.query.end_ms if at == "end" else at
+    def moved(self, node: VectorSelector | Subquery, time: int) -> int:
+        """The time that a node looks at, at a step: moved by its offset and `@`."""
+        if isinstance(node.at, int):
+            return node.at - node.offset_ms
+        return {None: time, "start": self.query.start_ms, "end": self.query.end_ms}[node.at] - node.offset_ms
 
     def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
         """What the node's function gives for each value, under labels without the metric's name."""

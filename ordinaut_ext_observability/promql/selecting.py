@@ -40,8 +40,7 @@ class Window:
 def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) -> Window:
     """The range of a range selector or subquery at a step."""
     place = node.selector if isinstance(node, MatrixSelector) else node
-    at = evaluator.resolved(place.at)
-    return Window(time, (time if at is None else at) - place.offset_ms, node.range_ms)
+    return Window(time, evaluator.moved(place, time), node.range_ms)
 
 
 def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool = False) -> Evaluating:
@@ -53,8 +52,7 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
     loaded = evaluator.state(node, list[list[Series]])
     if not loaded:
         loaded.append((yield from _select(evaluator, node, lookback)))
-    at = evaluator.resolved(node.at)
-    end = (time if at is None else at) - node.offset_ms
+    end = evaluator.moved(node, time)
     shared: Sequence[int] | None = None
     index = -1
     result: Vector = []
@@ -89,9 +87,8 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
 
 def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int) -> tuple[int, int]:
     """First and last time of which samples are needed, both included."""
-    at = evaluator.resolved(node.at)
-    first, last = (evaluator.steps[0], evaluator.steps[-1]) if at is None else (at, at)
-    return first - node.offset_ms - range_ms + 1, last - node.offset_ms
+    steps = evaluator.steps
+    return evaluator.moved(node, steps[0]) - range_ms + 1, evaluator.moved(node, steps[-1])
 
 
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:

@@ -14,7 +14,9 @@ _SPACING_TOLERANCE: Final = 1.1
 """Mean distances of samples that the first or last may lie from the range's border, to be taken as going on beyond."""
 
 
-def _extrapolated(times: Sequence[int], values: Sequence[float], window: Window, *, counter: bool) -> float | None:
+def _extrapolated(
+    times: Sequence[int], values: Sequence[float], window: Window, *, counter: bool, per_seconds: float = 1.0
+) -> float | None:
     """The change over the whole range, from that between its first and last sample.
 
     Samples that begin or end near a border are taken as going on to it, others for half their mean distance more; a
@@ -42,7 +44,7 @@ def _extrapolated(times: Sequence[int], values: Sequence[float], window: Window,
         to_start = min(to_start, sampled * (first_value / change))
     if to_end >= threshold:
         to_end = spacing / 2
-    return change * ((sampled + to_start + to_end) / sampled)
+    return change * ((sampled + to_start + to_end) / sampled / per_seconds)
 
 
 def increase(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
@@ -52,8 +54,7 @@ def increase(times: Sequence[int], values: Sequence[float], window: Window) -> f
 
 def rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
     """A counter's growth per second."""
-    change = _extrapolated(times, values, window, counter=True)
-    return None if change is None else change / window.seconds
+    return _extrapolated(times, values, window, counter=True, per_seconds=window.seconds)
 
 
 def delta(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
