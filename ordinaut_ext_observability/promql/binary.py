@@ -81,7 +81,9 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
     others = yield from evaluator.vector(node.right, time)
     match = evaluator.state(node, lambda: Match(node.matching, _renaming(evaluator, node)))
     if node.operator in ("and", "or", "unless"):
-        return (yield from set_operation(node.operator, match, samples, others))
+        result = yield from set_operation(node.operator, match, samples, others)
+        evaluator.work.check_series(len(result))
+        return result
     if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
         return []
     compute, keeps = _elementwise(node)

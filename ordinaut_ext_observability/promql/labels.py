@@ -23,6 +23,9 @@ _GOING_LABELS: Final = frozenset(_GOING + name for name in METADATA)
 _GOING_NAME: Final = _GOING + NAME
 _LAST_METADATA: Final = "__unit__"
 
+_REMEMBERED: Final = 10_000
+"""Keys remembered at a time by each node of a query: `count_values` makes others at every step."""
+
 Vector = list[tuple[Labels, float]]
 """Series and their values at one time."""
 
@@ -36,7 +39,8 @@ def drop_name(labels: Labels) -> Labels:
     """The labels without the metric's name, type and unit."""
     if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _LAST_METADATA):
         return labels[1:]
-    return tuple(pair for pair in labels if pair[0] not in METADATA)
+    kept = tuple(pair for pair in labels if pair[0] not in METADATA)
+    return labels if len(kept) == len(labels) else kept  # the same object: many nodes may remember it
 
 
 def drop_name_later(labels: Labels) -> Labels:
@@ -88,13 +92,15 @@ def without(labels: Labels, names: Collection[str]) -> Labels:
 
 
 class Remembered(dict[KeyT, ValueT]):
-    """What a function makes of keys, made once for each."""
+    """What a function makes of keys, made once for each as long as there are not too many."""
 
     def __init__(self, function: Callable[[KeyT], ValueT]) -> None:
         super().__init__()
         self._function = function
 
     def __missing__(self, key: KeyT) -> ValueT:
+        if len(self) >= _REMEMBERED:
+            self.clear()
         value = self[key] = self._function(key)
         return value
 

@@ -56,9 +56,9 @@ class Work:
             )
 
     def check_series(self, series: int) -> None:
-        """Raise ExecutionError if a selector, or the answer, has too many series."""
+        """Raise ExecutionError if a selector, a union or the answer has too many series."""
         if series > self._limits.series:
-            raise ExecutionError(f"more than {self._limits.series} series match; name more labels in the selector")
+            raise ExecutionError(f"more than {self._limits.series} series at a time; name more labels in the selectors")
 
     def check_steps(self, steps: int) -> None:
         """Raise ExecutionError if the query, or a subquery, has too many steps."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 """`$1`, `${1}`, `$name` and `$$` in a replacement."""
+_LONGEST_LABELS: Final = 8_192
+"""Characters that a series' values may have together: each call in another could double them."""
 _CHUNK: Final = re.compile(r"\d+|\D+", re.ASCII)
 
 
@@ -60,7 +62,7 @@ def _replacing(call: Call) -> Callable[[Labels], Labels]:
             except IndexError:
                 return ""
 
-        return with_value(labels, target, _REFERENCE.sub(group, replacement))
+        return _with_label(labels, target, _REFERENCE.sub(group, replacement))
 
     return changed
 
@@ -73,9 +75,16 @@ def label_join(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     _check_label(call, 1, "destination")
 
     def joined(labels: Labels) -> Labels:
-        return with_value(labels, target, separator.join(value_of(labels, source) for source in sources))
+        return _with_label(labels, target, separator.join(value_of(labels, source) for source in sources))
 
     return (yield from _relabelled(evaluator, call, time, evaluator.state(call, lambda: Remembered(joined))))
+
+
+def _with_label(labels: Labels, name: str, value: str) -> Labels:
+    changed = with_value(labels, name, value)
+    if sum(len(text) for _, text in changed) > _LONGEST_LABELS:
+        raise ExecutionError(f"the labels of a series would have more than {_LONGEST_LABELS} characters")
+    return changed
 
 
 def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered[Labels, Labels]) -> Evaluating:

@@ -63,6 +63,21 @@ def test_a_query_beyond_a_limit_says_which(limits, times, error, words):
         ask("sum by (half) (rate(x[5m]))", limits=limits, **times)
 
 
+def test_labels_and_unions_do_not_grow_without_bounds():
+    joined = "a"
+    for _ in range(20):
+        joined = f'label_join({joined}, "job", "", "job", "job")'
+    with pytest.raises(ExecutionError, match="more than 8192 characters"):
+        ask(joined, TWINS)
+    with pytest.raises(ExecutionError, match="more than 1500 series"):
+        ask('x or label_replace(x, "n", "-$1", "n", "(.*)")', limits=Limits(series=1_500))
+
+
+def test_more_labels_than_are_remembered_are_told_apart():
+    [series] = ask('count(count_values("v", rate(x[2m]) + time()))', start_ms=10 * MINUTE, step_ms=MINUTE).value
+    assert list(series.values) == [1_000.0] * 21
+
+
 def test_a_subquery_has_no_more_steps_than_a_query():
     with pytest.raises(ExecutionError, match="600 steps are more than the limit of 500"):
         ask("max_over_time(x[10m:1s])", limits=Limits(steps=500))
