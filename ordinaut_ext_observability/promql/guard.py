@@ -14,7 +14,11 @@ from ordinaut_ext_observability.promql.errors import BadQueryError
 MAX_BYTES: Final = 8_192
 """Bytes of a query, as UTF-8: more than people write, and parsed in milliseconds."""
 MAX_OPERATORS: Final = 100
-"""Operators of a query. Each may deepen the tree, and the library takes 2 kB of stack for each level."""
+"""Operators of a query, with those of regular expressions.
+
+An operator may deepen the tree by a level, for which the library takes 2 kB of stack. A regular expression may take
+milliseconds to compile.
+"""
 MAX_BRACKETS: Final = 64
 """Brackets within each other."""
 
@@ -92,10 +96,10 @@ def guard(text: str) -> list[Token]:
         token = Token(str(match.lastgroup), match[0], match.start() + 1, match[0])
         if token.kind != "space":
             brackets = _nested(brackets, token)
-            if not brackets.endswith("{"):
+            if token.text in _HIDDEN or not brackets.endswith("{"):
                 operators += token.kind == "operator" or token.text.lower() in _WORDS_BETWEEN
             if operators > MAX_OPERATORS:
-                raise BadQueryError(f"the query has more than {MAX_OPERATORS} operators; split it into recording rules")
+                raise BadQueryError(f"the query has more than {MAX_OPERATORS} operators or patterns; make it shorter")
             tokens.append(_rewritten(token, "[" if brackets.endswith("[") else place))
             place = place + token.text if place in {"@", "offset"} and token.text in "+-" else token.text.lower()
         else:
@@ -213,7 +217,7 @@ def _milliseconds(token: Token) -> float:
                 f"not a valid duration at character {token.position}: {text!r}; units go from the largest to the"
                 " smallest, as in 1d12h30m"
             )
-        return sum(int(count) * UNITS_MS[unit] for unit, count in parts.groupdict("0").items())
+        return sum(float(count) * UNITS_MS[unit] for unit, count in parts.groupdict("0").items())
     if text.startswith("0x"):
         return float(min(int(text, 16), _MAX_NUMBER)) * 1000
     if re.fullmatch("0[0-7]+", text):
