@@ -25,9 +25,10 @@ def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
 
 
 def unique(vector: Vector) -> Generator[None, None, Vector]:
-    """The vector itself, if no series is in it twice.
+    """The vector itself.
 
-    Raises ExecutionError, in Prometheus's words, if one is.
+    Raises:
+        ExecutionError: A series is in it twice; in Prometheus's words.
     """
     found: set[Labels] = set()
     for piece in pieces(vector if len(vector) > 1 else []):

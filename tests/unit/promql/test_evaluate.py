@@ -1,4 +1,4 @@
-"""What conformance cases cannot say: limits, pauses, names that go at once, and deep expressions."""
+"""Evaluation beyond conformance cases: limits, pauses, names that go at once, and deep expressions."""
 
 from __future__ import annotations
 
