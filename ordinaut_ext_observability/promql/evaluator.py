@@ -103,7 +103,7 @@ class Evaluator:
 
     def over(self, steps: range) -> Evaluator:
         """An evaluator of the same query at other steps."""
-        self.work.check_steps(len(steps))
+        self.work.check_steps(steps)
         return Evaluator(self.query, self.source, self.work, steps)
 
     def series_of(self, node: Node, *, final: bool = False) -> Generator[None, None, list[Series]]:

@@ -55,6 +55,12 @@ def ask(text, source=MANY, *, limits=Limits(), **fields):
             ExecutionError,
             "31 steps are more than the limit of 10",
         ),
+        (
+            Limits(),
+            {"start_ms": 0, "end_ms": 10**30, "step_ms": 1},
+            ExecutionError,
+            "steps are more than the limit of 11000",
+        ),
         (Limits(seconds=0.001), {}, QueryTimeoutError, "limit of 0.001 seconds"),
     ],
 )
