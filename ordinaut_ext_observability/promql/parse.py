@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import promql_parser
 
@@ -19,8 +19,8 @@ from ordinaut_ext_observability.promql.nodes import Node
 _STACK_BYTES: Final = 8 * 1024 * 1024
 """The library ends the process at 547 operators on 1 MB; the guard lets 100 pass, and 64 brackets."""
 
-_CACHED_QUERIES: Final = 256
-"""Rules and dashboards ask the same queries again. At 8 kB each they are 2 MB."""
+_CACHED_QUERIES: Final = 128
+"""Dashboards ask the same queries again. A rule's tree takes 3 kB, the largest that is accepted 120 kB."""
 
 _ResultT = TypeVar("_ResultT")
 
@@ -33,16 +33,29 @@ def parse(text: str) -> Node:
         BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
         ExecutionError: The process can start no thread.
     """
-    tokens = guard(text)
-    readable = "".join(token.readable for token in tokens)
     try:
-        return _on_deep_stack(lambda: convert(promql_parser.parse(readable)))
+        tokens = guard(text)
+        readable = "".join(token.readable for token in tokens)
+        return _on_deep_stack(lambda: convert(_library_tree(readable)))
     except _LibraryError as error:
         raise BadQueryError(f"parse error: {explained(str(error), tokens)}") from None
+    except BadQueryError as error:
+        raise BadQueryError(f"parse error: {error}") from None
 
 
 class _LibraryError(Exception):
     """A message of the library."""
+
+
+def _library_tree(readable: str) -> Any:
+    try:
+        return promql_parser.parse(readable)
+    except ValueError as error:
+        raise _LibraryError(str(error)) from None
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # it is no Exception, and the library does not export it
+            raise _LibraryError(str(error)) from None
+        raise
 
 
 def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
@@ -53,11 +66,8 @@ def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
     def run() -> None:
         try:
             results.append(work())
-        except ValueError as error:
-            errors.append(_LibraryError(str(error)))
-        except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception; others go to the caller
-            panic = type(error).__name__ == "PanicException"
-            errors.append(_LibraryError(str(error)) if panic else error.with_traceback(None))
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller, without the trees in its frames
+            errors.append(error.with_traceback(None))
 
     thread = threading.Thread(target=run, name="promql-parse", daemon=True)
     with forks_held_off():  # the size is the process's: one thread at a time sets it, and no child is left with it
