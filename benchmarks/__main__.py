@@ -17,6 +17,7 @@ NAMES = (
     "scrape_interference",
     "processes",
     "collection",
+    "history",
     "log_event",
     "log_record",
     "imports",

@@ -38,7 +38,7 @@ ErrorListener = Callable[[str, Exception], None]
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Work that is done at once and then at every interval, give or take a tenth."""
+    """Work that is done at once and then at every interval."""
 
     name: str
     work: Callable[[], Awaitable[float | None]]
@@ -48,6 +48,8 @@ class PeriodicTask:
     """A round that takes longer is cancelled, and failed with `TimeoutError`."""
     finish: Callable[[], Awaitable[None]] | None = None
     """Called once at the end, also after cancelling: closes what the rounds opened."""
+    jitter: float = 0.1
+    """Share of a pause by which it is longer or shorter, so that processes do not work all at once."""
 
 
 def backed_off(interval_seconds: float, failures: int) -> float:
@@ -71,7 +73,7 @@ async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: Er
                 on_error(task.name, error)
             pause = backed_off(task.interval_seconds, failures) if wanted is None else wanted
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(spread(pause)):
+                async with asyncio.timeout(spread(pause, task.jitter)):
                     await stop.wait()
     finally:
         if task.finish is not None:

@@ -61,7 +61,9 @@ def without_password(url: str) -> tuple[str, str]:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), unquote(parts.password or "")
 
 
-def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "GET", **headers: str) -> Answer:
+def ask(
+    url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "GET", body: str = "", **headers: str
+) -> Answer:
     """Send a request, the token as bearer token. Raises NoAnswerError: it is no HTTP URL, or nobody answers in time."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
@@ -78,7 +80,7 @@ def ask(url: str, token: str = "", timeout_seconds: float = 5.0, method: str = "
     def send() -> Answer:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         with closing(kind(host, parts.port, timeout=timeout_seconds)) as connection:
-            connection.request(method, target, headers=sent)
+            connection.request(method, target, body.encode() or None, sent)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read(_MAX_BODY_BYTES))
 

@@ -71,8 +71,10 @@ def _seconds(said: str) -> Any:
 
 _OPERATORS = "Operator token; with it, each check says why it is not well."
 _URL = "postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine."
+_VIEWERS = "Operator or viewer token of the service."
 
 OperatorToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _OPERATORS)]
+ViewerToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _VIEWERS)]
 ScrapeToken = Annotated[str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of scrapers.")]
 Timeout = Annotated[float, _seconds("Time to wait for each answer.")]
 DatabaseUrl = Annotated[str, _secret("--url", "DATABASE_URL", "URL", _URL)]
@@ -144,6 +146,32 @@ def check(
     else:
         print_health(Console(highlight=False), report)
     return 0 if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else 1
+
+
+@app.command()
+def query(
+    expression: Annotated[str, typer.Argument(metavar="EXPR", help="PromQL, in quotes: 'rate(a_total[5m])'.")],
+    url: Annotated[str, typer.Option(help="The service.")] = "http://127.0.0.1:8000",
+    token: ViewerToken = "",
+    time: Annotated[str, typer.Option(metavar="TIME", help="Unix seconds, or as 2026-11-23T22:19:04Z; now.")] = "",
+    span: Annotated[str, typer.Option("--range", metavar="DURATION", help="Over so long, such as 1h.")] = "",
+    step: Annotated[str, typer.Option(metavar="DURATION", help="Time between two points of a range.")] = "",
+    timeout: Timeout = 30.0,
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Ask a running service for its metrics of the last hour, in Prometheus's language.
+
+    Exit status: 0 answered, 1 the query is wrong or failed, 2 no answer.
+    """
+    from ordinaut_ext_observability.cli.query import ask_service, make_console, print_answer, query_parameters
+
+    url, password = without_password(url)
+    answer = ask_service(url, password or token, query_parameters(expression, time, span, step), timeout)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return 0 if answer.get("status") == "success" else 1
+    return print_answer(make_console(), answer)
 
 
 @app.command()

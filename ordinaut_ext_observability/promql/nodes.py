@@ -74,11 +74,10 @@ class Negation:
     """An expression with a minus before it."""
 
     expression: Node
+    type: ValueType = field(init=False)
 
-    @property
-    def type(self) -> ValueType:
-        """As of the expression."""
-        return self.expression.type
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", self.expression.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +107,11 @@ class Binary:
     matching: Matching = Matching()
     returns_bool: bool = False
     """A comparison gives 0 or 1 instead of keeping what it is true of."""
+    type: ValueType = field(init=False)
+    """A scalar where both sides are. It is found once: it is asked for at every step."""
 
-    @property
-    def type(self) -> ValueType:
-        """A scalar where both sides are."""
-        return "scalar" if self.left.type == self.right.type == "scalar" else "vector"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", "scalar" if self.left.type == self.right.type == "scalar" else "vector")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,8 @@ from ordinaut_ext_observability.promql.nodes import Node, ValueType
 class Limits:
     """Bounds on one query. Reaching one is an `ExecutionError`, or a `QueryTimeoutError`."""
 
-    samples: int = 20_000_000
-    """Samples read or made, all steps together."""
+    samples: int = 10_000_000
+    """Samples read or made, all steps together. They take up to 16 bytes each, and about a microsecond."""
     series: int = 50_000
     """Series of one selector, or of the answer."""
     steps: int = 11_000
@@ -32,6 +32,12 @@ class Query:
     end_ms: int
     step_ms: int = 0
     """0: an instant query, at the start."""
+    lookback_ms: int = 5 * 60_000
+    """Age from which on a sample is no longer a series' current value: Prometheus's own default."""
+    subquery_step_ms: int = 60_000
+    """Step of subqueries that have none: Prometheus's default `evaluation_interval`."""
+    delayed_name_removal: bool = False
+    """True: as with Prometheus's feature of this name, functions see a name until the end. Its default is off."""
 
 
 class Sample(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.types import Scope
 
+from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -17,6 +18,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
+from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
 
 _EXPORTER_PORTS_TO_TRY = 10
@@ -41,10 +43,16 @@ def make_context(
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown),
+        queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,
     )
+
+
+def _history_of(runtime: Runtime) -> History | None:
+    """The samples that a process keeps which serves an application."""
+    return runtime.history.history if runtime.mounted and runtime.settings.history.enabled else None
 
 
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:

@@ -57,6 +57,7 @@ class Settings:
     management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)
     relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)
+    history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 

@@ -124,6 +124,8 @@ class AccessSettings(Part):
     operator_token: types.Token | None = None
     """Bearer token (or Basic password) for the operator endpoints, 16 characters or more; they are off while it is
     unset."""
+    viewer_token: types.Token | None = None
+    """A second token for the operator endpoints, which sees everything and changes nothing."""
     scrape_token: types.Token | None = None
     """Bearer token (or Basic password) for the scrape endpoints; while unset they are open."""
     scrape_allow: types.NetworkList = EVERYWHERE
@@ -183,3 +185,17 @@ class CollectorSettings(Part):
     """A worker whose last heartbeat is older does not count as active; the host's are 30 seconds apart."""
     instrument_database: bool = True
     """Time the statements of the host's SQLAlchemy engines, and watch their pools."""
+
+
+class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
+    """The metrics of the near past, kept in memory by every process that serves."""
+
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}HISTORY")
+    """Keep history; queries need it."""
+    interval_seconds: float = Field(default=15.0, ge=1.0, le=300.0)
+    """Seconds between two samples."""
+    retention_seconds: float = Field(default=3600.0, ge=300.0, le=86400.0)
+    """Seconds for which samples are kept."""
+    series_limit: int = Field(default=20_000, ge=100, le=200_000)
+    """Series of which history is kept, each bucket of a histogram being one; of further ones there is none. 5,000 take
+    14 MB with the other defaults."""

@@ -56,28 +56,38 @@ class AccessControl:
         if self.settings.scrape_token is not None:
             self._check_token(request, "scrape", self.settings.scrape_token)
 
-    def check_operator(self, request: Request, *, changes: bool) -> None:
-        """Let an operator pass, who `changes` something or not, or raise `Refusal`.
+    @property
+    def is_open_to_operators(self) -> bool:
+        """False: no token of the operator tier is set, so it is off."""
+        return self.settings.operator_token is not None or self.settings.viewer_token is not None
 
-        404 while no token is set, 401 for a wrong one, 403 for a change from another site's page, 429 after too many.
+    def check_operator(self, request: Request, *, changes: bool) -> None:
+        """Let an operator pass, who `changes` something or not, or a viewer, who does not, or raise `Refusal`.
+
+        404 while no token is set, 401 for a wrong one, 403 for a change by a viewer or from another site's page, 429
+        after too many.
         """
-        token = self.settings.operator_token
-        if token is None:
+        operator, viewer = self.settings.operator_token, self.settings.viewer_token
+        if not self.is_open_to_operators:
             hint = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
             raise Refusal(404, "not_found", hint)
-        scheme = self._check_token(request, "operator", token)
+        scheme, token = self._check_token(request, "operator", operator, viewer)
+        if changes and token != operator:
+            raise self._refuse(request, "operator", 403, "viewer", "The viewer token changes nothing.")
         # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
         if changes and scheme == "basic" and not _same_origin(request):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
-    def _check_token(self, request: Request, tier: str, expected: SecretStr) -> str:
-        """The scheme the right token was given under."""
+    def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
+        """The scheme the right token was given under, and that token."""
         scheme, given = _credentials(request.headers.get("authorization", ""))
         if given is None:
             raise self._refuse(request, tier, 401, "missing_token", "A bearer token is needed.")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.get_secret_value().encode()):
-            raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
-        return scheme
+        for token in accepted:
+            expected = b"" if token is None else token.get_secret_value().encode()
+            if token is not None and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected):
+                return scheme, token
+        raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
 
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
         address = request.client.host if request.client else ""

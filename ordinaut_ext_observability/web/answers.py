@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
+from ordinaut_ext_observability.background.slicer import pause
 from ordinaut_ext_observability.correlation.context import current_correlation_id
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -38,6 +40,22 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
     def __init__(self, status_code: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.response = error_response(status_code, error, message, headers)
+
+
+class PiecewiseResponse(Response):
+    """A body sent in pieces, between which the loop does what else is due: ten megabytes at once would hold it."""
+
+    def __init__(self, pieces: list[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as inherited
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        last = len(self._pieces) - 1
+        for number, piece in enumerate(self._pieces):
+            await send({"type": "http.response.body", "body": piece, "more_body": number < last})
+            if number < last:
+                await pause()
 
 
 def json_response(content: Mapping[str, Any], status_code: int = 200) -> JSONResponse:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import health, metrics
+from ordinaut_ext_observability.web.endpoints import health, metrics, prometheus
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
     EndpointContext,
@@ -28,7 +28,7 @@ async def _index(request: Request) -> Response:
             "path": endpoint.path,
             "methods": ", ".join(endpoint.methods).replace("GET", "GET, HEAD"),
             "tier": endpoint.tier,
-            "enabled": endpoint.tier != "operator" or settings.operator_token is not None,
+            "enabled": endpoint.tier != "operator" or context.access.is_open_to_operators,
             "note": "; ".join(filter(None, (endpoint.description, scrapers if endpoint.tier == "scrape" else ""))),
         }
         for endpoint in ENDPOINTS
@@ -47,6 +47,7 @@ ENDPOINTS = (
     metrics.METRICS,
     Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
+    *prometheus.ENDPOINTS,
 )
 
 

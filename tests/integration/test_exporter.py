@@ -57,6 +57,17 @@ def run(start_child: Any, eventually: Any, **environ: str) -> Any:
     return child
 
 
+def test_worker_says_that_it_keeps_no_history(start_child: Any, eventually: Any, free_port: Callable[[], int]) -> None:
+    port, token = free_port(), "an-operators-token-0123456789"
+    environ = {"ORDINAUT_OBS_EXPORTER_PORT": str(port), "ORDINAUT_OBS_OPERATOR_TOKEN": token}
+    child = run(start_child, eventually, **environ)
+    assert eventually(lambda: opened(child) != [], 20)
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = get(port, "/ext/observability/api/v1/query?query=up", headers=headers)
+    assert (answer.status_code, answer.json()["errorType"]) == (503, "unavailable")
+    assert "keeps no history" in answer.json()["error"]
+
+
 def test_worker_serves_its_metrics_and_probes(start_child: Any, eventually: Any, free_port: Callable[[], int]) -> None:
     port = free_port()
     child = run(start_child, eventually, ORDINAUT_OBS_EXPORTER_PORT=str(port))

@@ -370,6 +370,7 @@ def write_secret(tmp_path: Path) -> WriteSecret:
 def test_every_secret_may_stand_in_a_file(clean_process: pytest.MonkeyPatch, write_secret: WriteSecret) -> None:
     secrets = {
         "ORDINAUT_OBS_OPERATOR_TOKEN": TOKEN,
+        "ORDINAUT_OBS_VIEWER_TOKEN": TOKEN.upper(),
         "ORDINAUT_OBS_SCRAPE_TOKEN": TOKEN[::-1],
         "DATABASE_URL": "postgresql://u:p@h/d",
         "REDIS_URL": "redis://:p@h/0",
@@ -381,6 +382,7 @@ def test_every_secret_may_stand_in_a_file(clean_process: pytest.MonkeyPatch, wri
     assert settings.problems == ()
     held = (
         settings.access.operator_token,
+        settings.access.viewer_token,
         settings.access.scrape_token,
         settings.collectors.database_url,
         settings.relay.redis_url,

@@ -9,6 +9,11 @@ SCRAPE = Buckets(
     (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
 )
 
+QUERY = Buckets(
+    "A dashboard's queries should take a moment; 30 s is the longest that one may.",
+    (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
+)
+
 
 class ExtensionMetrics(MetricSet):
     """The extension's own work, its failures and what it costs."""
@@ -27,7 +32,8 @@ class ExtensionMetrics(MetricSet):
     )
     overhead_seconds = counter(
         "ordinaut_observability_overhead_seconds_total{component}",
-        "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer.",
+        "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer, "
+        "history, query.",
     )
     build_info = gauge(
         "ordinaut_observability_build_info{version,python_version,environment,host_version}",
@@ -48,6 +54,15 @@ class ExtensionMetrics(MetricSet):
     scrape_series = gauge(
         "ordinaut_observability_series",
         "Label sets held in memory; a histogram's label set is rendered as several lines.",
+    )
+    queries = counter(
+        "ordinaut_observability_queries_total{outcome}",
+        "Requests to the query API, by outcome: success, or the errorType of the answer.",
+    )
+    query_seconds = histogram(
+        "ordinaut_observability_query_duration_seconds",
+        "Time to answer a request to the query API, its waiting and pauses for other requests included.",
+        buckets=QUERY,
     )
     metric_clashes = counter(
         "ordinaut_observability_metric_clashes_total{metric}",
@@ -78,4 +93,16 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_relay_failures_total{operation}",
         "Calls of the relay store that failed: store, or origin (where queued work came from); number: counts "
         "that make no sense, not finite or below zero, and are left out.",
+    )
+    history_series = gauge(
+        "ordinaut_observability_history_series",
+        "Series of which this process keeps history, those included that ended lately.",
+    )
+    history_samples = gauge("ordinaut_observability_history_samples", "Samples kept as history; 8 bytes each.")
+    history_refused = counter(
+        "ordinaut_observability_history_series_refused_total",
+        "Series of which no history was kept because there were too many, counted anew at every sample.",
+    )
+    history_last_tick = gauge(
+        "ordinaut_observability_history_last_sample_timestamp_seconds", "When samples were last taken for history."
     )

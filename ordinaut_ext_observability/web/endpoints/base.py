@@ -33,6 +33,7 @@ from ordinaut_ext_observability.web.answers import Refusal, describe_answer, err
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
+    from ordinaut_ext_observability.web.queries import QueryService
 
 Tier = Literal["public", "scrape", "operator"]
 
@@ -69,6 +70,7 @@ class EndpointContext:
     lifecycle: Lifecycle
     monitor: HealthMonitor
     scrapes: ScrapeService
+    queries: QueryService
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
@@ -85,8 +87,9 @@ def context_of(request: Request) -> EndpointContext:
 def add_endpoint(router: APIRouter, context: EndpointContext, endpoint: Endpoint) -> None:
     """Add an endpoint's routes."""
     options = route_options(endpoint) | {"route_class_override": route_class(context, endpoint)}
-    router.add_api_route(endpoint.path, endpoint.handler, methods=list(endpoint.methods), **options)
-    if "GET" in endpoint.methods:  # apart, since FastAPI gives the methods of one route the same operation id
+    for method in endpoint.methods:  # apart, since FastAPI gives the methods of one route the same operation id
+        router.add_api_route(endpoint.path, endpoint.handler, methods=[method], **options)
+    if "GET" in endpoint.methods:
         router.add_api_route(endpoint.path, endpoint.handler, methods=["HEAD"], include_in_schema=False, **options)
 
 

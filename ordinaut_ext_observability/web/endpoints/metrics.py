@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
-from ordinaut_ext_observability.background.slicer import Slicer, pause
+from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format, accepts_gzip, choose_format
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.web.answers import NO_STORE, Refusal, error_response
+from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse, Refusal, error_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 MAX_FILTER_NAMES = 100
@@ -40,22 +39,6 @@ class ScrapeRequest(NamedTuple):
     gzip: bool
     names: frozenset[str] | None
     """Family and sample names to render, or None for all."""
-
-
-class PiecewiseResponse(Response):
-    """A body sent in pieces, between which the loop does what else is due: ten megabytes at once would hold it."""
-
-    def __init__(self, pieces: list[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, pieces)))})
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as inherited
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        last = len(self._pieces) - 1
-        for number, piece in enumerate(self._pieces):
-            await send({"type": "http.response.body", "body": piece, "more_body": number < last})
-            if number < last:
-                await pause()
 
 
 class ScrapeService:

@@ -1,0 +1,151 @@
+"""The history of one process: the metrics that it shows, of the last hour, and what rules record, of the last days."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.history.series import Labels, Matcher, Series
+from ordinaut_ext_observability.history.table import Row, Table
+
+MAX_SAMPLES = 10_000_000
+"""Samples of metrics, 8 bytes each: 20,000 series of two hours. With more, the oldest are dropped sooner."""
+
+RECORDED_RETENTION_MS = 3 * 24 * 3_600_000
+"""Three days: the longest window of the usual rules on error budgets."""
+MAX_RECORDED_SERIES = 500
+MAX_RECORDED_SAMPLES = 2_200_000
+"""500 series, each once a minute for three days: 18 MB. With more, the oldest are dropped sooner."""
+
+_TOLERATED_SECONDS = 1.0
+"""A clock that is put right bit by bit stays within this between two looks."""
+
+_SERIES_BYTES = 700
+"""Memory of a series beside its samples, as measured with five labels."""
+
+
+class History:
+    """Samples of the near past. One thread writes them; any thread may ask for them.
+
+    ::
+
+        time_ms = history.now_ms()
+        history.append(time_ms, rows, values)
+        for series in history.select([name_is_up], time_ms - 300_000, time_ms): ...
+    """
+
+    def __init__(self, clock: Clock, *, interval_seconds: float, retention_seconds: float, max_series: int) -> None:
+        """The interval is that at which `append` is called."""
+        self._clock = clock
+        self.interval_ms = round(interval_seconds * 1000)
+        self.retention_ms = round(retention_seconds * 1000)
+        self.table = Table(retention_ms=self.retention_ms, max_series=max_series)
+        """The series of metrics."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.table.clear()
+        self._recorded: dict[str, Table] = {}
+        self._looked_at: tuple[float, float] | None = None
+
+    @property
+    def kept_since_ms(self) -> int | None:
+        """Time of the oldest samples of metrics, None before the first: nothing is known of the time before."""
+        return self.table.since_ms
+
+    def recorded_since_ms(self, group: str) -> int | None:
+        """Time of the oldest results of a group of rules, None before the first."""
+        table = self._recorded.get(group)
+        return table.since_ms if table is not None else None
+
+    def now_ms(self) -> int:
+        """The time in milliseconds since 1970. Where the clock was set back, all samples are moved back with it.
+
+        So none lies in the future, and what was a minute ago still is. A clock set forward leaves a gap.
+        """
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        if self._looked_at is not None:
+            jump = (wall - self._looked_at[0]) - (monotonic - self._looked_at[1])
+            if jump < -_TOLERATED_SECONDS:
+                for table in self._tables():
+                    table.shift(round(jump * 1000))
+        self._looked_at = (wall, monotonic)
+        return round(wall * 1000)
+
+    def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
+        """Write a tick of the metrics: `rows` of `table`, all that there are, and their values."""
+        self.table.max_ticks = MAX_SAMPLES // max(1, self.table.series_count)
+        _append(self.table, time_ms, rows, values)
+        self._recorded = {
+            group: table
+            for group, table in self._recorded.items()
+            if (table.last_ms or 0) >= time_ms - RECORDED_RETENTION_MS
+        }
+
+    def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> int:
+        """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
+
+        A group that is there no more ends with a last call without results. Returns the number of those for which
+        there was no room.
+        """
+        table = self._recorded.get(group)
+        if table is None:
+            table = Table(retention_ms=RECORDED_RETENTION_MS, max_series=0)
+            self._recorded = {**self._recorded, group: table}
+        held = sum(each.series_count for each in self._recorded.values())
+        table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
+        table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
+        known: dict[Row, float] = {}
+        refused = 0
+        for labels, value in results:
+            row = table.open(labels)
+            if row is None:
+                refused += 1
+            else:
+                known[row] = value
+        _append(table, time_ms, list(known), array("d", known.values()))
+        return refused
+
+    def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
+        """As `SampleSource` says."""
+        yield from self.table.select(matchers, start_ms, end_ms)
+        found: dict[Labels, Series] = {}
+        for table in list(self._recorded.values()):
+            for series in table.select(matchers, start_ms, end_ms):
+                if series is None:
+                    yield None
+                else:
+                    other = found.get(series.labels)
+                    found[series.labels] = series if other is None else _joined(other, series)
+        yield from found.values()
+
+    def series_count(self) -> int:
+        """Count the series of metrics and rules, those included that have ended."""
+        return sum(table.series_count for table in self._tables())
+
+    def count_samples(self) -> int:
+        """Count the samples of metrics and rules."""
+        return sum(table.count_samples() for table in self._tables())
+
+    def estimate_bytes(self) -> int:
+        """Estimate the memory that all of it takes."""
+        return 8 * self.count_samples() + _SERIES_BYTES * self.series_count()
+
+    def _tables(self) -> list[Table]:
+        return [self.table, *self._recorded.values()]
+
+
+def _append(table: Table, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
+    """Write a tick, after the last one also where the clock went back a little."""
+    last = table.last_ms
+    table.append(time_ms if last is None else max(time_ms, last + 1), rows, values)
+
+
+def _joined(one: Series, other: Series) -> Series:
+    """The samples of a series that two groups recorded, as when a rule moves from one to another."""
+    samples = dict(zip(other.timestamps, other.values, strict=True))
+    samples.update(zip(one.timestamps, one.values, strict=True))
+    times = sorted(samples)
+    return Series(one.labels, array("q", times), array("d", map(samples.__getitem__, times)))

@@ -1,0 +1,117 @@
+"""Functions of how samples change within a range: rates, differences, trends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.selecting import Window
+from ordinaut_ext_observability.promql.statistics import regression
+
+_SPACING_TOLERANCE: Final = 1.1
+"""Mean distances of samples that the first or last may lie from the range's border, to be taken as going on beyond."""
+
+
+def _extrapolated(
+    times: Sequence[int], values: Sequence[float], window: Window, *, counter: bool, per_seconds: float = 1.0
+) -> float | None:
+    """The change over the whole range, from that between its first and last sample.
+
+    Samples that begin or end near a border are taken as going on to it, others for half their mean distance more; a
+    counter not to below zero. It is what Prometheus does; see `extrapolatedRate` in its `promql/functions.go`.
+    """
+    last = len(times) - 1
+    sampled = (times[last] - times[0]) / 1_000
+    if not sampled:
+        return None
+    first_value = values[0]
+    change = values[last] - first_value
+    if counter:
+        previous = first_value
+        for value in values:
+            if value < previous:
+                change += previous
+            previous = value
+    to_start = (times[0] - window.start_ms) / 1_000
+    to_end = (window.end_ms - times[last]) / 1_000
+    spacing = sampled / last
+    threshold = spacing * _SPACING_TOLERANCE
+    if to_start >= threshold:
+        to_start = spacing / 2
+    if counter and change > 0 and first_value >= 0:
+        to_start = min(to_start, sampled * (first_value / change))
+    if to_end >= threshold:
+        to_end = spacing / 2
+    return change * ((sampled + to_start + to_end) / sampled / per_seconds)
+
+
+def increase(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+    """A counter's growth over the range."""
+    return _extrapolated(times, values, window, counter=True)
+
+
+def rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+    """A counter's growth per second."""
+    return _extrapolated(times, values, window, counter=True, per_seconds=window.seconds)
+
+
+def delta(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+    """A gauge's change over the range."""
+    return _extrapolated(times, values, window, counter=False)
+
+
+def irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+    """A counter's growth per second between the last two samples."""
+    if len(times) < 2 or times[-1] == times[-2]:
+        return None
+    growth = values[-1] if values[-1] < values[-2] else values[-1] - values[-2]
+    return growth / ((times[-1] - times[-2]) / 1_000)
+
+
+def idelta(_times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+    """A gauge's change between the last two samples."""
+    return values[-1] - values[-2] if len(values) > 1 else None
+
+
+def changes(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
+    """Times that the value changed."""
+    return float(sum(b != a and (a == a or b == b) for a, b in pairwise(values)))  # noqa: PLR0124
+
+
+def resets(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
+    """Times that a counter began anew."""
+    return float(sum(b < a for a, b in pairwise(values)))
+
+
+def deriv(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+    """A gauge's change per second, by linear regression."""
+    return regression(times, values, times[0])[0] if len(times) > 1 else None
+
+
+def predict_linear(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+    """A gauge's value in so many seconds, by linear regression."""
+    if len(times) < 2:
+        return None
+    slope, now = regression(times, values, window.time_ms)
+    return slope * window.parameters[0] + now
+
+
+def double_exponential_smoothing(_times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+    """A gauge's last value, smoothed together with its trend (Holt's method).
+
+    Raises ExecutionError if a factor is not between 0 and 1.
+    """
+    smoothing, trending = window.parameters
+    for kind, factor in (("smoothing", smoothing), ("trend", trending)):
+        if factor <= 0 or factor >= 1:
+            raise ExecutionError(f"invalid {kind} factor. Expected: 0 < {kind[0]}f < 1, got: {factor:f}")
+    if len(values) < 2:
+        return None
+    before, level, trend = 0.0, values[0], values[1] - values[0]
+    for index, value in enumerate(values[1:]):
+        if index:
+            trend = trending * (level - before) + (1 - trending) * trend
+        before, level = level, smoothing * value + (1 - smoothing) * (level + trend)
+    return level

@@ -1,0 +1,146 @@
+"""Selectors: the series they read, and the samples that count at a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+from ordinaut_ext_observability.history.series import Labels, Series, is_stale
+from ordinaut_ext_observability.promql.labels import Vector
+from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
+from ordinaut_ext_observability.promql.work import PIECE, pieces
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+
+Loading = Generator[None, None, list[Series]]
+
+
+class Window:
+    """A range of time that ends at a step, and the numbers that a function takes beside it."""
+
+    __slots__ = ("end_ms", "parameters", "seconds", "start_ms", "time_ms")
+
+    def __init__(self, time_ms: int, end_ms: int, range_ms: int) -> None:
+        self.time_ms = time_ms
+        """The time of the step: the range ends there, unless an offset or `@` moves it."""
+        self.end_ms = end_ms
+        self.start_ms = end_ms - range_ms
+        """Excluded, as Prometheus does since version 3."""
+        self.seconds = range_ms / 1_000
+        self.parameters: Sequence[float] = ()
+
+    def bounds(self, timestamps: Sequence[int]) -> tuple[int, int]:
+        """Indexes of the first sample in the range, and of the first after it."""
+        first = bisect_right(timestamps, self.start_ms)
+        return first, bisect_right(timestamps, self.end_ms, first)
+
+
+def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) -> Window:
+    """The range of a range selector or subquery at a step."""
+    place = node.selector if isinstance(node, MatrixSelector) else node
+    return Window(time, evaluator.moved(place, time), node.range_ms)
+
+
+def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool = False) -> Evaluating:
+    """The last sample of each series that is not older than the lookback, nor the mark of the series' end.
+
+    With `stamps`, the samples' times in seconds stand for their values.
+    """
+    lookback = evaluator.query.lookback_ms
+    loaded = evaluator.state(node, list[list[Series]])
+    if not loaded:
+        loaded.append((yield from _select(evaluator, node, lookback)))
+    end = evaluator.moved(node, time)
+    shared: Sequence[int] | None = None
+    index = -1
+    result: Vector = []
+    for piece in pieces(loaded[0]):
+        for labels, timestamps, values in piece:
+            if timestamps is not shared:
+                shared = timestamps
+                index = bisect_right(timestamps, end) - 1
+                if index >= 0 and timestamps[index] <= end - lookback:
+                    index = -1
+            if index >= 0:
+                value = values[index]
+                if value == value or not is_stale(value):  # noqa: PLR0124 - false of a NaN alone
+                    result.append((labels, timestamps[index] / 1_000 if stamps else value))
+        yield
+    evaluator.work.count_samples(len(result))
+    return result
+
+
+def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
+    """All series that a range selector or subquery needs at any step, without marks of their ends."""
+    loaded = evaluator.state(node, list[list[Series]])
+    if not loaded:
+        if isinstance(node, Subquery):
+            series = yield from _subquery(evaluator, node)
+        else:
+            series = yield from _select(evaluator, node.selector, node.range_ms)
+            series = yield from _without_stale(series)
+        loaded.append(series)
+    return loaded[0]
+
+
+def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int) -> tuple[int, int]:
+    """First and last time of which samples are needed, both included."""
+    steps = evaluator.steps
+    return evaluator.moved(node, steps[0]) - range_ms + 1, evaluator.moved(node, steps[-1])
+
+
+def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:
+    start, end = _extent(evaluator, node, range_ms)
+    found: list[Series] = []
+    seen: set[Labels] = set()
+    samples = 0
+    for matchers in node.alternatives if start <= end else ():
+        for series in evaluator.source.select(matchers, start, end):
+            if series is None:
+                yield
+                continue
+            if len(node.alternatives) > 1:
+                if series.labels in seen:
+                    continue
+                seen.add(series.labels)
+            found.append(series)
+            samples += len(series.timestamps)
+            if not len(found) % PIECE:
+                evaluator.work.check_series(len(found))
+                yield
+    evaluator.work.check_series(len(found))
+    evaluator.work.count_samples(samples)
+    return found
+
+
+def _without_stale(series: list[Series]) -> Loading:
+    result: list[Series] = []
+    for piece in pieces(series):
+        for one in piece:
+            total = sum(one.values)
+            is_all = total == total  # noqa: PLR0124 - not a NaN: none of the values is the mark of an end
+            result.append(one if is_all else _kept(one))
+        yield
+    return result
+
+
+def _kept(series: Series) -> Series:
+    """The series without marks of its end."""
+    kept = [index for index, value in enumerate(series.values) if not is_stale(value)]
+    if len(kept) == len(series.values):
+        return series
+    return Series(
+        series.labels,
+        [series.timestamps[index] for index in kept],
+        [series.values[index] for index in kept],
+    )
+
+
+def _subquery(evaluator: Evaluator, node: Subquery) -> Loading:
+    """The expression at all multiples of the step that any of the ranges has."""
+    step = node.step_ms or evaluator.query.subquery_step_ms
+    start, end = _extent(evaluator, node, node.range_ms)
+    inner = evaluator.over(range(-(-start // step) * step, end + 1, step))
+    return (yield from inner.series_of(node.expression))

@@ -1,0 +1,115 @@
+"""Sums, means, spreads and quantiles of numbers, in Prometheus's precision and with its NaNs and infinities."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+
+def _added(value: float, total: float, lost: float) -> tuple[float, float]:
+    """The total with one value more, and what rounding lost so far: Neumaier's variant of Kahan's summation."""
+    result = total + value
+    if math.isinf(result):
+        return result, 0.0
+    if abs(total) >= abs(value):
+        return result, lost + ((total - result) + value)
+    return result, lost + ((value - result) + total)
+
+
+def compensated(values: Iterable[float]) -> float:
+    """The sum, with what rounding loses added at the end, as Prometheus and Python's own `sum` since 3.12 do."""
+    result = lost = 0.0
+    for value in values:
+        result, lost = _added(value, result, lost)
+    return result + lost
+
+
+def _builtin(values: Iterable[float]) -> float:
+    return sum(values, 0.0)
+
+
+total: Callable[[Iterable[float]], float] = _builtin if sys.version_info >= (3, 12) else compensated
+"""The sum; infinite if a part of it, in this order, is too large for a float."""
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, also where the sum is too large for a float: it is then carried from value to value."""
+    direct = total(values)
+    if not math.isinf(direct):
+        return direct / len(values)
+    result = lost = 0.0
+    for count, value in enumerate(values, 1):
+        kept = (count - 1) / count
+        result, lost = _added(value / count, kept * result, kept * lost)
+    return result + lost
+
+
+def variance(values: Sequence[float]) -> float:
+    """The mean of squared distances from the mean, by Welford's algorithm: exactly zero for equal values."""
+    middle = lost_middle = squares = lost_squares = 0.0
+    for count, value in enumerate(values, 1):
+        distance = value - (middle + lost_middle)
+        middle, lost_middle = _added(distance / count, middle, lost_middle)
+        squares, lost_squares = _added(distance * (value - (middle + lost_middle)), squares, lost_squares)
+    return (squares + lost_squares) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation."""
+    return math.sqrt(variance(values))
+
+
+def divide(left: float, right: float) -> float:
+    """The quotient as IEEE 754 has it: infinite or NaN where the divisor is zero."""
+    if right:
+        return left / right
+    if not left or left != left:  # noqa: PLR0124 - a NaN
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
+def without_nan(values: Iterable[float]) -> list[float]:
+    """The values that are numbers."""
+    return [value for value in values if value == value]  # noqa: PLR0124 - false of a NaN
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest number, NaN only if there is none."""
+    return max(without_nan(values), default=math.nan)
+
+
+def smallest(values: Iterable[float]) -> float:
+    """The smallest number, NaN only if there is none."""
+    return min(without_nan(values), default=math.nan)
+
+
+def quantile(share: float, values: Sequence[float]) -> float:
+    """The value below which this share of the values lies, between the two nearest. NaNs count as the smallest.
+
+    Infinite where the share is not from 0 to 1, as in Prometheus.
+    """
+    if not values or share != share:  # noqa: PLR0124 - a NaN
+        return math.nan
+    if not 0 <= share <= 1:
+        return math.copysign(math.inf, share)
+    numbers = sorted(without_nan(values))
+    ordered = [math.nan] * (len(values) - len(numbers)) + numbers
+    rank = share * (len(ordered) - 1)
+    lower = math.floor(rank)
+    weight = rank - lower
+    return ordered[lower] * (1 - weight) + ordered[min(len(ordered) - 1, lower + 1)] * weight
+
+
+def regression(times: Sequence[int], values: Sequence[float], origin_ms: int) -> tuple[float, float]:
+    """Slope per second, and value at the origin, of the line with the least squared distances."""
+    first = values[0]
+    if all(value == first for value in values):
+        return (math.nan, math.nan) if math.isinf(first) else (0.0, first)
+    count = len(values)
+    seconds = [(time - origin_ms) / 1_000 for time in times]
+    sum_x, sum_y = total(seconds), total(values)
+    covariance = total([x * y for x, y in zip(seconds, values, strict=True)]) - sum_x * sum_y / count
+    spread = total([x * x for x in seconds]) - sum_x * sum_x / count
+    slope = divide(covariance, spread)
+    return slope, sum_y / count - slope * sum_x / count
