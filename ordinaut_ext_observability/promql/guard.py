@@ -58,7 +58,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.ASCII | re.DOTALL,
 )
 _DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit}(?!s))?" for unit in UNITS_MS))
-_WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
+WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
+"""Operators that are words."""
 _ESCAPE: Final = re.compile(
     rb"\\(x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\x80-\xff]|[\x80-\xff]+)", re.DOTALL
 )
@@ -97,7 +98,7 @@ def guard(text: str) -> list[Token]:
         if token.kind != "space":
             brackets = _nested(brackets, token)
             if token.text in _HIDDEN or not brackets.endswith("{"):
-                operators += token.kind == "operator" or token.text.lower() in _WORDS_BETWEEN
+                operators += token.kind == "operator" or token.text.lower() in WORDS_BETWEEN
             if operators > MAX_OPERATORS:
                 raise BadQueryError(f"the query has more than {MAX_OPERATORS} operators or patterns; make it shorter")
             tokens.append(_rewritten(token, "[" if brackets.endswith("[") else place))

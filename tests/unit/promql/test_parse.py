@@ -101,7 +101,7 @@ def test_texts_in_quotes_are_read_as_go_reads_them(text: str, value: str) -> Non
         ("x y", "unexpected 'y' at character 3"),
         ("x * / y", "unexpected '/' at character 5"),
         ("x[5m", "brackets"),
-        ("nope(x)", "nope() is not a function"),
+        ("nope(x)", "nope() is not a function known here"),
         ("rate(x)", "expected type matrix"),
         ("sum(x[5m])", "vector"),
         ("topk(x)", "expected 2"),
