@@ -16,8 +16,8 @@ _NAMES_TWICE: Final = re.compile("(metric name must not be set twice): .*", re.D
 """The rest has values that the guard may have hidden from the library."""
 
 _EXTENDED: Final = frozenset({"anchored", "smoothed"})
-_MODIFIERS: Final = frozenset(
-    "by without on ignoring group_left group_right bool offset fill fill_left fill_right".split()
+_MODIFIER: Final = re.compile(
+    "by|without|on|ignoring|group_(left|right)|bool|offset|fill(_left|_right)?", re.IGNORECASE
 )
 
 
@@ -55,7 +55,7 @@ def _begins_operand(token: Token) -> bool:
 
 
 def _is_name(token: Token) -> bool:
-    return token.kind == "word" and token.text.lower() not in WORDS_BETWEEN | _MODIFIERS
+    return token.kind == "word" and not (_is_operator(token) or _MODIFIER.fullmatch(token.text))
 
 
 def _ends_operand(token: Token) -> bool:
