@@ -61,7 +61,7 @@ def _formatted(value: Any, verb: str, flags: str, width: int, precision: int | N
         text = str(value).lower()
     else:
         text = str(abs(value)).zfill(precision or 0) if kind is int else _digits(abs(value), verb, precision)
-        plus = "+" if "+" in flags or text == "Inf" else " " if " " in flags else ""
+        plus = "+" if "+" in flags else " " if " " in flags else "+" if text == "Inf" else ""
         sign = "-" if math.copysign(1, value) < 0 and text != "NaN" else plus
         if "0" in flags and "-" not in flags and math.isfinite(value) and (kind is float or precision is None):
             text = text.zfill(width - len(sign))
@@ -125,8 +125,8 @@ def _replace_all(pattern: re.Pattern[str], replacement: Callable[[re.Match[str]]
 def compile_search(pattern: str) -> tuple[re.Pattern[str], Cost]:
     """A pattern to be found anywhere in a text, and what it costs; raises `BadQueryError` where RE2 refuses it."""
     RegexParser(pattern).pattern()  # on its own first: its brackets are its own
-    anywhere = RegexParser(f"(?s:.*?)(?-s:{pattern})(?s:.*)").pattern()
-    return re.compile(RegexParser(f"(?-s:{pattern})").pattern().text), Cost(anywhere)
+    anywhere = RegexParser(f"(?s:.*?)(?-s:(?:{pattern}))(?s:.*)").pattern()
+    return re.compile(RegexParser(f"(?-s:(?:{pattern}))").pattern().text), Cost(anywhere)
 
 
 def _searched(pattern: str, text: str) -> re.Pattern[str]:
@@ -226,8 +226,10 @@ def _strip_port(address: str) -> str:
 def _compared(is_true: Callable[[Any, Any], bool]) -> Callable[..., bool]:
     """A comparison of one value with others, true when it is of any. All are texts, or integers, or decimals."""
 
+    types = {str, int, float, bool} if is_true in {operator.eq, operator.ne} else {str, int, float}
+
     def compare(value: object, *others: object) -> bool:
-        if {type(value), *map(type, others)} not in ({str}, {int}, {float}, {bool}):
+        if type(value) not in types or {type(value)} != set(map(type, others)):
             raise TemplateError("values of two types cannot be compared: write 10.0, as $value is a decimal number")
         return any(is_true(value, other) for other in others)
 
