@@ -225,7 +225,6 @@ def _strip_port(address: str) -> str:
 
 def _compared(is_true: Callable[[Any, Any], bool]) -> Callable[..., bool]:
     """A comparison of one value with others, true when it is of any. All are texts, or integers, or decimals."""
-
     types = {str, int, float, bool} if is_true in {operator.eq, operator.ne} else {str, int, float}
 
     def compare(value: object, *others: object) -> bool:
