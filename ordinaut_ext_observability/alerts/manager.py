@@ -222,19 +222,15 @@ def high_queue_depth_rule() -> AlertRule:
 
 def database_connectivity_rule() -> AlertRule:
     """Fires while the database is known not to be healthy: `database_status`; `database_error` says why."""
-
-    def is_down(context: Context) -> bool:
-        return context.get("database_status") not in {None, "healthy"}
-
-    message = "Database connectivity issue: {database_error}"
-    return AlertRule("database_down", is_down, AlertSeverity.CRITICAL, message, 5)
+    message, healthy = "Database connectivity issue: {database_error}", {None, "healthy"}
+    return AlertRule(
+        "database_down", lambda ctx: ctx.get("database_status") not in healthy, AlertSeverity.CRITICAL, message, 5
+    )
 
 
 def task_failure_rate_rule() -> AlertRule:
     """Fires while more than 10 % of the last hour's runs failed: `task_failure_rate`, from 0 to 1."""
-
-    def fails_often(context: Context) -> bool:
-        return bool(context.get("task_failure_rate", 0) > 0.1)
-
     message = "High task failure rate: {task_failure_rate:.2%} over last hour"
-    return AlertRule("high_task_failure_rate", fails_often, AlertSeverity.WARNING, message, 30)
+    return AlertRule(
+        "high_task_failure_rate", lambda ctx: ctx.get("task_failure_rate", 0) > 0.1, AlertSeverity.WARNING, message, 30
+    )

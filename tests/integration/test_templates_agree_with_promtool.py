@@ -61,11 +61,11 @@ ONCE = [
     '{{ and 1 "" }}|{{ or 0 "b" }}|{{ and true "x" }}|{{ not "" }}|{{ eq 1 2 1 }}|{{ eq "a" "b" }}|{{ lt "a" "b" }}|{{ ne true false }}',
     "{{ humanize `1234567` }} {{ humanize 5 }} {{ humanizeDuration `90` }} {{ humanizePercentage `.5` }} {{ humanize1024 `2048` }}",
     "{{ humanizeTimestamp 1435065584.1287 }} {{ humanizeTimestamp -1.5 }} {{ humanizeTimestamp 0 }} {{ `1e9` | humanizeTimestamp }} {{ humanizeTimestamp `NaN` }}",
-    "{{ with query `q` }}{{ . | first | value }} {{ . | first | label `job` }}{{ end }}",
+    "{{ with query `q{job='a'}` }}{{ . | first | value }} {{ . | first | label `job` }}{{ end }}",
     "{{ with query `none` }}some{{ else }}none{{ end }} {{ with printf `q{job='%s'}` .Labels.job | query }}{{ . | first | value | humanize }}{{ end }}",
     "{{ range query `q` | sortByLabel `job` }}{{ .Labels.job }}={{ .Value }}{{ $value }}, {{ end }}",
     "{{ range query `none` }}{{ else }}none{{ end }} {{ range $labels }}[{{ . }}]{{ end }}",
-    "{{ (query `q` | sortByLabel `job` | first).Labels.job }} {{ strvalue (first (query `q`)) }} {{ value (first (query `q`)) | printf `%.1f` }}",
+    "{{ (query `q` | sortByLabel `job` | first).Labels.job }} {{ strvalue (first (query `q{job='a'}`)) }} {{ value (first (query `q{job='a'}`)) | printf `%.1f` }}",
 ]
 FAIL = [
     *(
@@ -112,7 +112,7 @@ REFUSED = [
 def query(text):
     sample = {"__name__": "q", "job": "api", "instance": "1"}, 0.12345
     other = {"__name__": "q", "job": "a", "instance": "1"}, 7.0
-    return [] if text == "none" else [other, sample] if text == "q" else [sample]
+    return [] if text == "none" else {"q": [other, sample], "q{job='a'}": [other]}.get(text, [sample])
 
 
 def expanded(text, value, index):

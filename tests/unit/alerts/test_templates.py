@@ -46,7 +46,7 @@ def test_a_template_expands_to_a_text(text, expanded):
         ("{{ if $value }}x", "{{ end }} is missing at character 17"),
         ("{{ end }}", "end is no function that is supported at character 4"),
         ("{{ $x := 1 }}", "a template's own variable is not supported at character 7"),
-        ("{{ $x }}", "$x is not known; there are $, $labels, $value,"),
+        ("{{ $x }}", "$x is not known; there are $labels, $value,"),
         ("{{ define `x` }}{{ end }}", "define is no function that is supported at character 4"),
         ("{{ template `x` }}", "template is no function"),
         ("{{ graphLink `up` }}", "graphLink is no function that is supported"),
