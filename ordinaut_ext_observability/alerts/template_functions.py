@@ -245,4 +245,4 @@ FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., Any]]]] = {
     **dict.fromkeys(("and", "or"), ("a*", operator.not_)),
     "query": ("s", str),
 }
-"""By name, types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more of any) and function, which is unused of the last three."""
+"""Types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more) and function, unused of the last three."""

@@ -17,8 +17,8 @@ _MAX_CALLS: Final = 32
 """Brackets and pipes of one action. With the bound above, expanding stays far from Python's limit of recursion."""
 
 _ACTION: Final = re.compile(
-    r"""\{\{(-(?=[ \t\r\n]))?(?:(?(1)[ \t\r\n]+)/\*(?:(?!\*/).)*\*/|(?P<code>(?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?))"""
-    r"([ \t\r\n]-)?\}\}",
+    r"\{\{(-(?=[ \t\r\n]))?(?:(?(1)[ \t\r\n]+)/\*(?:(?!\*/).)*\*/"
+    r"""|(?P<code>(?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?))([ \t\r\n]-)?\}\}""",
     re.DOTALL,
 )
 _SPACE: Final = " \t\r\n"
