@@ -245,4 +245,4 @@ FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., Any]]]] = {
     **dict.fromkeys(("and", "or"), ("a*", operator.not_)),
     "query": ("s", str),
 }
-"""Types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more) and function, unused of the last three."""
+"""Types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more), function (not of the last three)."""
