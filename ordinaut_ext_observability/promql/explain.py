@@ -50,8 +50,8 @@ def _unexpected(tokens: Sequence[Token]) -> str | None:
         if text in _EXTENDED and _ends_operand(before):
             return f"the modifier {text!r} is experimental in Prometheus and not supported here"
         follows_operand = _ends_operand(before) and (token.kind in {"number", "duration", "string"} or _is_name(token))
-        cannot_begin = token.kind == "close" or (_is_operator(token) and text not in {"+", "-"})
-        lacks_operand = _is_operator(before) and cannot_begin
+        is_binary = _is_operator(token) and text not in {"+", "-"}
+        lacks_operand = (is_binary and _begins_operand(before)) or (token.kind == "close" and _is_operator(before))
         if follows_operand or lacks_operand:
             return f"unexpected {token.text!r} at character {token.position}, after {before.text!r}"
     if tokens and _is_operator(tokens[-1]):
@@ -61,6 +61,10 @@ def _unexpected(tokens: Sequence[Token]) -> str | None:
 
 def _is_operator(token: Token) -> bool:
     return token.kind == "operator" or token.text.lower() in _BETWEEN
+
+
+def _begins_operand(token: Token) -> bool:
+    return _is_operator(token) or token.text in {"(", ",", "@"}
 
 
 def _is_name(token: Token) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -30,9 +31,9 @@ _loaded_modules = sys.modules
 
 
 class Exchange:
-    """The facts of one request or connection. Defaults are the class's: most exchanges need no more."""
+    """The facts of one request or connection."""
 
-    finished = False
+    __slots__ = ("_receive", "_recorder", "_send", "finished", "ids", "scope", "started")
 
     def __init__(self, recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = monotonic_seconds()
@@ -41,6 +42,7 @@ class Exchange:
         self._recorder = recorder
         self._receive = receive
         self._send = send
+        self.finished = False
 
     def endpoint(self) -> str:
         """The full template of the route that answered."""
@@ -75,17 +77,32 @@ class Exchange:
         return headers, named
 
 
+@dataclass(slots=True)
+class RareFacts:
+    """The facts that few requests have."""
+
+    disconnected: bool | None = None
+    """True: the client left before the response was complete; None: the server has still to be asked."""
+    exception_type: str = ""
+    location: bytes | None = None
+    stream_endpoint: str | None = None
+    """The endpoint of server-sent events, None for other responses."""
+    stream_messages: int = 0
+
+
+_NO_RARE_FACTS = RareFacts()
+"""Stands in every request until it has a rare fact: a request makes no object that it does not need."""
+
+
 class HttpExchange(Exchange):
     """The facts of one HTTP request."""
 
-    status = request_bytes = response_bytes = stream_messages = 0
-    seconds = 0.0
-    exception_type = ""
-    disconnected: bool | None = None
-    """True: the client left before the response was complete; None: the server has still to be asked."""
-    stream_endpoint: str | None = None
-    """The endpoint of server-sent events, None for other responses."""
-    _location: bytes | None = None
+    __slots__ = ("rare", "request_bytes", "response_bytes", "seconds", "status")
+
+    def __init__(self, recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(recorder, scope, receive, send)
+        self.rare = _NO_RARE_FACTS
+        self.status = self.request_bytes = self.response_bytes = 0
 
     async def receive(self) -> Message:
         """Pass a message on to the application, counting the body and noticing a client that left."""
@@ -94,7 +111,7 @@ class HttpExchange(Exchange):
             if message["type"] == "http.request":
                 self.request_bytes += len(message.get("body", b""))
             elif not self.finished:
-                self.disconnected = True
+                self._note().disconnected = True
         except Exception:  # noqa: BLE001 - kept from the host, see middleware.py
             self._recorder.metrics.count_internal_error("middleware")
         return message
@@ -121,24 +138,24 @@ class HttpExchange(Exchange):
             return message
         media_type = named.get(b"content-type")
         if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
-            self.stream_endpoint = self.endpoint()
-            self._recorder.metrics.streams_open.labels(self.stream_endpoint).inc()
+            endpoint = self._note().stream_endpoint = self.endpoint()
+            self._recorder.metrics.streams_open.labels(endpoint).inc()
         if self.status == _TEMPORARY_REDIRECT:
-            self._location = named.get(b"location")
+            self._note().location = named.get(b"location")
         return {**message, "headers": headers}
 
     async def _send_body(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:
-            self.disconnected = True
+            self._note().disconnected = True
             raise
         try:
             if message["type"] == "http.response.body":
                 if "body" in message and self.scope["method"] != "HEAD":  # whose body servers do not send
                     self.response_bytes += len(message["body"])
-                if self.stream_endpoint is not None and message.get("body"):
-                    self.stream_messages += 1
+                if self.rare.stream_endpoint is not None and message.get("body"):
+                    self.rare.stream_messages += 1
                 if message.get("more_body", False):
                     return
             elif message["type"] != "http.response.pathsend":
@@ -168,18 +185,19 @@ class HttpExchange(Exchange):
 
     def note_failure(self, error: BaseException) -> None:
         """The application raised; the error goes on to the server. The connection tells whether the client waited."""
-        self.disconnected = gone = self._is_disconnected()
+        rare = self._note()
+        rare.disconnected = gone = self._is_disconnected()
         if isinstance(error, asyncio.CancelledError) and (gone or self.finished):
             return  # nobody waits any more
         if isinstance(error, OSError) and gone:
             return
-        self.exception_type = type(error).__name__
-        self._recorder.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), self.exception_type).inc()
+        rare.exception_type = type(error).__name__
+        self._recorder.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), rare.exception_type).inc()
 
     def abandon(self) -> None:
         """The application is done and its response is not complete: the server makes it, or cuts it off."""
         try:
-            self.disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
+            self._note().disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
             if not self.status:
                 self._extend_servers_headers()
         finally:
@@ -207,17 +225,23 @@ class HttpExchange(Exchange):
 
     def _is_disconnected(self) -> bool:
         """Where nothing is noted, ask uvicorn: it drops what is sent after a disconnect and tells no application."""
-        if self.disconnected is not None:
-            return self.disconnected
+        if self.rare.disconnected is not None:
+            return self.rare.disconnected
         receive = self._receive
         return type(receive) is MethodType and getattr(receive.__self__, "disconnected", None) is True
 
     def endpoint(self) -> str:
         """The full template of the route that answered, or that a redirect leads to."""
         endpoint = super().endpoint()
-        if endpoint is UNMATCHED and self._location is not None:
-            return self._recorder.endpoints.resolve_redirect(self.scope, self._location)
+        if endpoint is UNMATCHED and self.rare.location is not None:
+            return self._recorder.endpoints.resolve_redirect(self.scope, self.rare.location)
         return endpoint
+
+    def _note(self) -> RareFacts:
+        """The rare facts of this request, to be changed."""
+        if self.rare is _NO_RARE_FACTS:
+            self.rare = RareFacts()
+        return self.rare
 
 
 def _lower_name(name: bytes | str) -> bytes:

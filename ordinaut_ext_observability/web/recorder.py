@@ -56,7 +56,7 @@ class RequestSeries:
             self._plugin_requests.value += 1
         seconds = exchange.seconds
         child = self._seconds
-        if exchange.stream_endpoint is None:
+        if exchange.rare.stream_endpoint is None:
             child.counts[bisect_left(self._bounds, seconds)] += 1
             child.sum += seconds
             if self._plugin_seconds is not None:
@@ -113,7 +113,7 @@ class RequestRecorder:
         counted = Counter(
             exchange.known_method()
             for exchange in list(self.in_progress)
-            if exchange.stream_endpoint is None and not self.is_own(exchange.endpoint())
+            if exchange.rare.stream_endpoint is None and not self.is_own(exchange.endpoint())
         )
         for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
             gauge.labels(method).set(counted[method])
@@ -143,11 +143,11 @@ class RequestRecorder:
             if level is not None:
                 details = self._details(exchange, record.endpoint)
                 self.access_log.emit(level, record.access_layout, ended_at, seconds, exchange.ids, details)
-        stream = exchange.stream_endpoint
+        stream = exchange.rare.stream_endpoint
         if stream is not None:
             self.metrics.streams_open.labels(stream).dec()
             self.metrics.stream_seconds.labels(stream).observe(seconds)
-            self.metrics.stream_messages.labels(stream).inc(exchange.stream_messages)
+            self.metrics.stream_messages.labels(stream).inc(exchange.rare.stream_messages)
 
     def _find_record(self, exchange: HttpExchange, status: int) -> _Record:
         """The record of the request's method, endpoint and status: for most requests, that of its route object."""
@@ -178,8 +178,8 @@ class RequestRecorder:
             parent_id = self.id_reader.parent_id(exchange.scope)
             if parent_id is not None:
                 details = f'{details},"parent_request_id":"{parent_id}"'
-        if exchange.exception_type:
-            details = f'{details},"exception_type":{json_text(exchange.exception_type)}'
+        if exchange.rare.exception_type:
+            details = f'{details},"exception_type":{json_text(exchange.rare.exception_type)}'
         return details
 
     def _make_record(self, method: str, endpoint: str, status_code: int) -> _Record:
