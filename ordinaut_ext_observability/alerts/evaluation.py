@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple, cast
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup, TemplatedText
-from ordinaut_ext_observability.alerts.rules import key_of, lookback_ms
+from ordinaut_ext_observability.alerts.rules import (
+    AlertingRule,
+    RecordingRule,
+    Rule,
+    RuleGroup,
+    TemplatedText,
+    key_of,
+    lookback_ms,
+)
 from ordinaut_ext_observability.alerts.states import Change, Instance, RuleState
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import NAME, Labels, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.evaluate import evaluate
+from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
 from ordinaut_ext_observability.promql.labels import drop_name
-from ordinaut_ext_observability.promql.nodes import VectorSelector
+from ordinaut_ext_observability.promql.nodes import Node
 from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Limits, Query, Sample
+from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.reach import selectors_of
+from ordinaut_ext_observability.promql.work import pieces
 
 _LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
 """Bounds on a rule's expression: 200 rules have an interval to share, and most take less than a millisecond."""
 _TEMPLATE_LIMITS: Final = Limits(samples=100_000, seconds=0.5)
 """Bounds on a query within a template, which is evaluated without a pause."""
-_LOOKED_BACK_MS: Final = 5 * 60_000
+_STANDS_MS: Final = 5 * 60_000
 """Age up to which a series counts as being there: Prometheus's own default for a current value."""
 MAX_ALERTS: Final = 1_000
 """Active alerts of a rule whose group has no limit: what nobody can look at need not fill the store."""
 
 Pieces = Generator[None, None, None]
+
+
+class _Segment(NamedTuple):
+    """Rules of a group that do not read what others among them record: it can be recorded at once, after them."""
+
+    group: RuleGroup
+    table: str
+    """The name under which the history keeps the results; empty where nothing is recorded."""
+    rules: tuple[Rule, ...]
+    names: frozenset[str]
+    """Names of the series that are recorded."""
 
 
 class Engine:
@@ -46,25 +65,26 @@ class Engine:
         """Everything is called on the thread that writes the history."""
         self._history = history
         self._external_url = external_url
-        self.groups: tuple[RuleGroup, ...] = ()
+        self._segments: dict[str, list[_Segment]] = {}
+        self._tables: dict[str, str] = {}
+        """Where the history keeps the series of each name that rules record."""
+        self._due_ms: dict[str, int] = {}
         self.states: dict[str, RuleState] = {}
         """How each rule stands, by `key_of`."""
         self.changes: list[Change] = []
-        """What began to fire or was resolved since this was last emptied."""
-        self._due_ms: dict[tuple[str, str], int] = {}
-        self._tables: dict[str, frozenset[str]] = {}
-        """What is recorded under each name of the history's: the names of series."""
+        """What began to fire or was resolved; whoever tells it empties the list."""
 
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
-        """Put these groups in place of those before; a rule that stays the same keeps its alerts."""
-        self.groups = tuple(groups)
-        keys = [key_of(group, rule) for group in self.groups for rule in group.rules]
+        """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
+        groups = tuple(groups)
+        self._segments = {_place(group): list(_segments(group)) for group in groups}
+        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
+        keys = [key_of(group, rule) for group in groups for rule in group.rules]
         self.states = {key: self.states.get(key) or RuleState() for key in keys}
-        self._due_ms = {place: due for group in self.groups if (due := self._due_ms.get(place := _place(group)))}
-        tables = {table: names for group in self.groups for table, names in _segments(group)}
-        for ended in self._tables.keys() - tables:
+        before = set(self._tables.values())
+        self._tables = {name: part.table for parts in self._segments.values() for part in parts for name in part.names}
+        for ended in before.difference(self._tables.values()):
             self._history.record(ended, now_ms, ())
-        self._tables = tables
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
@@ -73,36 +93,155 @@ class Engine:
             state.shift(by_ms)
 
     def evaluate_due(self, now_ms: int, *, alerts: bool, settled: bool = True) -> Pieces:
-        """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
-        tick = self._history.interval_ms
-        for group in self.groups:
-            interval, place = group.interval_ms or tick, _place(group)
-            # Ticks come a little early or late: the nearest one is meant.
-            if now_ms >= self._due_ms.get(place, now_ms) - tick // 2:
-                self._due_ms[place] = now_ms + interval
-                yield from self._evaluate_group(group, now_ms, alerts=alerts, settled=settled)
+        """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause.
 
-    def _evaluate_group(self, group: RuleGroup, now_ms: int, *, alerts: bool, settled: bool) -> Pieces:
-        for table, rules in _segmented(group):
-            results: list[Sample] = []
-            for rule in rules:
-                if isinstance(rule, AlertingRule) and not alerts:
-                    continue
-                state, started = self.states[key_of(group, rule)], monotonic_seconds()
-                try:
-                    if isinstance(rule, RecordingRule):
-                        results += yield from self._record(group, rule, now_ms)
-                    else:
-                        found = yield from self._find(group, rule, now_ms)
-                        complete = not self.lacks(rule, now_ms)
-                        self.changes += state.update(
-                            rule, now_ms, found, limit=group.limit or MAX_ALERTS, settled=settled, complete=complete
-                        )
-                    state.health, state.error = "ok", ""
-                except ObservabilityError as error:
-                    state.health, state.error = "err", str(error)
-                state.seconds, state.evaluated_at_ms = monotonic_seconds() - started, now_ms
-                yield
-            if table:
-                self._history.record(table, now_ms, results)
-                yield
+        Until all is `settled`, alerts become pending, and neither fire nor end.
+        """
+        tick_ms = self._history.interval_ms
+        for place, segments in list(self._segments.items()):
+            # Ticks come a little early or late: the nearest one is meant.
+            if now_ms < self._due_ms.get(place, now_ms) - tick_ms // 2:
+                continue
+            for segment in segments:
+                self._due_ms[place] = now_ms + (segment.group.interval_ms or tick_ms)
+                results: list[Sample] = []
+                for rule in segment.rules:
+                    if isinstance(rule, RecordingRule) or alerts:
+                        yield from self._evaluate(segment.group, rule, now_ms, results, settled=settled)
+                if segment.table:
+                    self._history.record(segment.table, now_ms, results)
+                    yield
+
+    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], *, settled: bool) -> Pieces:
+        state, started = self.states[key_of(group, rule)], monotonic_seconds()
+        try:
+            vector = yield from self._vector(rule.expression, now_ms - group.query_offset_ms)
+            if isinstance(rule, RecordingRule):
+                results += yield from _recorded(rule, vector, group.limit)
+            else:
+                found = yield from self._instances(rule, vector, now_ms - group.query_offset_ms)
+                limit, complete = group.limit or MAX_ALERTS, not self.is_incomplete(rule, now_ms)
+                self.changes += state.update(rule, now_ms, found, limit=limit, settled=settled, complete=complete)
+            state.health, state.error = "ok", ""
+        except ObservabilityError as error:
+            state.health, state.error = "err", str(error)
+        state.seconds, state.evaluated_at_ms = monotonic_seconds() - started, now_ms
+        yield
+
+    def _vector(self, expression: Node, time_ms: int) -> Generator[None, None, list[Sample]]:
+        answer = yield from evaluate(Query(expression, time_ms, time_ms), self._history, _LIMITS)
+        if isinstance(answer.value, float):
+            return [Sample((), answer.value)]
+        if answer.type != "vector":
+            raise ExecutionError("the rule's result is neither a vector nor a scalar")
+        return cast("list[Sample]", answer.value)
+
+    def _instances(
+        self, rule: AlertingRule, vector: list[Sample], time_ms: int
+    ) -> Generator[None, None, dict[Labels, Instance]]:
+        """The alerts that a result makes, with their labels and annotations written out."""
+        if rule.no_data and not vector and not (yield from self._has_data(rule, time_ms)):
+            vector = [Sample((("reason", "no_data"),), 0.0)]
+        found: dict[Labels, Instance] = {}
+        for labels, value in vector:
+            shown = dict(labels)
+
+            def expanded(
+                texts: Mapping[str, TemplatedText], shown: dict[str, str] = shown, value: float = value
+            ) -> dict[str, str]:
+                return {name: self._expand(text, shown, value, time_ms) for name, text in texts.items()}
+
+            own = {**dict(drop_name(labels)), **expanded(rule.labels), "alertname": rule.name}
+            key = labels_of(own)
+            if key in found:
+                raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
+            found[key] = Instance(value, expanded(rule.annotations))
+            yield
+        return found
+
+    def _expand(self, text: TemplatedText, labels: Mapping[str, str], value: float, time_ms: int) -> str:
+        if text.template is None:
+            return text.text
+
+        def query(expression: str) -> Iterator[tuple[Mapping[str, str], float]]:
+            asked = Query(parse(expression), time_ms, time_ms)
+            value = _run_to_end(evaluate(asked, self._history, _TEMPLATE_LIMITS)).value
+            if isinstance(value, float):
+                yield {}, value
+            elif isinstance(value, list):
+                yield from ((dict(each.labels), each.value) for each in value if isinstance(each, Sample))
+
+        return text.template.expand(labels, value, {}, self._external_url, query)
+
+    def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
+        start_ms = time_ms - lookback_ms(rule) - _STANDS_MS
+        for selector in selectors_of(rule.expression):
+            for matchers in selector.alternatives:
+                for series in self._history.select(matchers, start_ms, time_ms):
+                    if series is not None:
+                        return True
+                    yield
+        return False
+
+    def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
+        """Tell whether a rule looks back further than samples go, so that its result may lack something."""
+        lookback = lookback_ms(rule)
+        since = [
+            self._history.recorded_since_ms(self._tables[name]) if name in self._tables else self._history.kept_since_ms
+            for name in _names_read(rule.expression)
+        ]
+        return lookback > 0 and any(each is None or each > now_ms - lookback for each in since)
+
+    def kept_ms(self, rule: Rule) -> int:
+        """The milliseconds for which what a rule reads is kept."""
+        recorded = all(name in self._tables for name in _names_read(rule.expression))
+        return RECORDED_RETENTION_MS if recorded else self._history.retention_ms
+
+
+def _recorded(rule: RecordingRule, vector: list[Sample], limit: int) -> Generator[None, None, list[Sample]]:
+    """The series that a result makes."""
+    if 0 < limit < len(vector):
+        raise ExecutionError(f"exceeded limit of {limit} with {len(vector)} series")
+    results: list[Sample] = []
+    for piece in pieces(vector):
+        results += [
+            Sample(labels_of({**dict(labels), NAME: rule.name, **rule.labels}), value) for labels, value in piece
+        ]
+        yield
+    if len({labels for labels, _ in results}) < len(results):
+        raise ExecutionError("vector contains metrics with the same labelset after applying rule labels")
+    return results
+
+
+def _segments(group: RuleGroup) -> Iterator[_Segment]:
+    rules: list[Rule] = []
+    names: set[str] = set()
+    number = 0
+    for rule in group.rules:
+        if any(name is None or name in names for name in _names_read(rule.expression)) and names:
+            yield _Segment(group, f"{_place(group)};{number}", tuple(rules), frozenset(names))
+            rules, names, number = [], set(), number + 1
+        rules.append(rule)
+        names.update([rule.name] if isinstance(rule, RecordingRule) else [])
+    yield _Segment(group, f"{_place(group)};{number}" if names else "", tuple(rules), frozenset(names))
+
+
+def _place(group: RuleGroup) -> str:
+    return f"{group.file};{group.name}"
+
+
+def _names_read(expression: Node) -> set[str | None]:
+    """Names of the series that an expression asks for, None for any."""
+    return {
+        next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
+        for selector in selectors_of(expression)
+        for matchers in selector.alternatives
+    }
+
+
+def _run_to_end(answering: Answering) -> Answer:
+    try:
+        while True:
+            next(answering)
+    except StopIteration as done:
+        return cast("Answer", done.value)

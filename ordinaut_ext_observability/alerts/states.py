@@ -116,9 +116,9 @@ class RuleState:
             if alert.state == "pending" and settled and now_ms - alert.active_at_ms >= rule.for_ms:
                 alert.state, alert.fired_at_ms = "firing", now_ms
                 changes.append(Change(rule.name, alert))
-        for alert in [alert for labels, alert in self.alerts.items() if labels not in found]:
-            if settled and (complete or not alert.restored) and self._end(alert, rule, now_ms):
-                changes.append(Change(rule.name, alert))
+        missing = [alert for labels, alert in self.alerts.items() if labels not in found]
+        ending = [alert for alert in missing if settled and (complete or not alert.restored)]
+        changes += [Change(rule.name, alert) for alert in ending if self._end(alert, rule, now_ms)]
         if 0 < limit < (active := len(self.active)):
             self.alerts.clear()
             raise ExecutionError(f"exceeded limit of {limit} with {active} alerts")

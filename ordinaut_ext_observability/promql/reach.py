@@ -29,7 +29,13 @@ def selectors_of(node: Node) -> Iterator[VectorSelector]:
     """All selectors of an expression."""
     if isinstance(node, VectorSelector):
         yield node
-    inner = (node.selector,) if isinstance(node, MatrixSelector) else (node.expression,) if isinstance(node, Subquery) else _children(node)
+    inner = (
+        (node.selector,)
+        if isinstance(node, MatrixSelector)
+        else (node.expression,)
+        if isinstance(node, Subquery)
+        else _children(node)
+    )
     for child in inner:
         yield from selectors_of(child)
 
