@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
 from ordinaut_ext_observability.alerts.rules import (
@@ -21,8 +22,9 @@ from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, Hi
 from ordinaut_ext_observability.history.series import NAME, Labels, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
+from ordinaut_ext_observability.promql.format import format_duration
 from ordinaut_ext_observability.promql.labels import drop_name
-from ordinaut_ext_observability.promql.nodes import Node
+from ordinaut_ext_observability.promql.nodes import Node, Number
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.reach import selectors_of
@@ -38,6 +40,18 @@ MAX_ALERTS: Final = 1_000
 """Active alerts of a rule whose group has no limit: what nobody can look at need not fill the store."""
 
 Pieces = Generator[None, None, None]
+
+
+class Readiness(NamedTuple):
+    """How much is to be thought of what the history lacks."""
+
+    settled: bool
+    """False soon after the start: nothing begins to fire, and nothing ends."""
+    patient: bool
+    """False: alerts that were restored do not end, either, before the history goes back as far as their rule looks."""
+
+
+READY: Final = Readiness(settled=True, patient=True)
 
 
 class _Segment(NamedTuple):
@@ -71,6 +85,8 @@ class Engine:
         self._due_ms: dict[str, int] = {}
         self.states: dict[str, RuleState] = {}
         """How each rule stands, by `key_of`."""
+        self.conditions = RuleGroup("conditions", "python", ())
+        """Rules that are functions: `take_conditions` says how they stand."""
         self.changes: list[Change] = []
         """What began to fire or was resolved; whoever tells it empties the list."""
 
@@ -79,7 +95,7 @@ class Engine:
         groups = tuple(groups)
         self._segments = {_place(group): list(_segments(group)) for group in groups}
         self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
-        keys = [key_of(group, rule) for group in groups for rule in group.rules]
+        keys = [key_of(group, rule) for group in (*groups, self.conditions) for rule in group.rules]
         self.states = {key: self.states.get(key) or RuleState() for key in keys}
         before = set(self._tables.values())
         self._tables = {name: part.table for parts in self._segments.values() for part in parts for name in part.names}
@@ -92,11 +108,33 @@ class Engine:
         for state in self.states.values():
             state.shift(by_ms)
 
-    def evaluate_due(self, now_ms: int, *, alerts: bool, settled: bool = True) -> Pieces:
-        """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause.
+    def adopt(self, states: Mapping[str, RuleState], shift_ms: int = 0) -> None:
+        """Take these states in place of what is known of the same rules, their times moved by `shift_ms`."""
+        for key in states.keys() & self.states.keys():
+            self.states[key] = states[key]
+            self.states[key].shift(shift_ms)
 
-        Until all is `settled`, alerts become pending, and neither fire nor end.
-        """
+    def groups(self) -> Iterator[RuleGroup]:
+        """All groups with rules."""
+        yield from (segments[0].group for segments in self._segments.values())
+        if self.conditions.rules:
+            yield self.conditions
+
+    def state_of(self, group: RuleGroup, rule: Rule) -> RuleState:
+        """How a rule stands."""
+        return self.states[key_of(group, rule)]
+
+    def alerting_states(self) -> dict[str, RuleState]:
+        """The states of alerting rules, by `key_of`."""
+        return {
+            key_of(group, rule): self.state_of(group, rule)
+            for group in self.groups()
+            for rule in group.rules
+            if isinstance(rule, AlertingRule)
+        }
+
+    def evaluate_due(self, now_ms: int, *, alerts: bool, readiness: Readiness = READY) -> Pieces:
+        """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
         tick_ms = self._history.interval_ms
         for place, segments in list(self._segments.items()):
             # Ticks come a little early or late: the nearest one is meant.
@@ -107,12 +145,33 @@ class Engine:
                 results: list[Sample] = []
                 for rule in segment.rules:
                     if isinstance(rule, RecordingRule) or alerts:
-                        yield from self._evaluate(segment.group, rule, now_ms, results, settled=settled)
+                        yield from self._evaluate(segment.group, rule, now_ms, results, readiness)
                 if segment.table:
                     self._history.record(segment.table, now_ms, results)
                     yield
 
-    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], *, settled: bool) -> Pieces:
+    def take_conditions(
+        self, found: Iterable[tuple[str, str, bool | None, str]], now_ms: int, readiness: Readiness = READY
+    ) -> None:
+        """Take how rules stand that are functions: name, severity, True where it fires, None where it failed, text."""
+        rules = []
+        for name, severity, fires, message in found:
+            rule = AlertingRule(
+                name, "a condition in Python", Number(0.0), labels={"severity": TemplatedText(severity)}
+            )
+            rules.append(rule)
+            state = self.states.setdefault(key_of(self.conditions, rule), RuleState())
+            labels = labels_of({"alertname": name, "severity": severity})
+            instances = {labels: Instance(1.0, {"summary": message})} if fires else {}
+            if fires is not None:
+                self.changes += state.update(rule, now_ms, instances, settled=readiness.settled)
+            state.health, state.error = ("ok", "") if fires is not None else ("err", message)
+            state.evaluated_at_ms = now_ms
+        self.conditions = replace(self.conditions, rules=tuple(rules))
+
+    def _evaluate(
+        self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], readiness: Readiness
+    ) -> Pieces:
         state, started = self.states[key_of(group, rule)], monotonic_seconds()
         try:
             vector = yield from self._vector(rule.expression, now_ms - group.query_offset_ms)
@@ -120,8 +179,10 @@ class Engine:
                 results += yield from _recorded(rule, vector, group.limit)
             else:
                 found = yield from self._instances(rule, vector, now_ms - group.query_offset_ms)
-                limit, complete = group.limit or MAX_ALERTS, not self.is_incomplete(rule, now_ms)
-                self.changes += state.update(rule, now_ms, found, limit=limit, settled=settled, complete=complete)
+                complete = readiness.patient or not self.is_incomplete(rule, now_ms)
+                self.changes += state.update(
+                    rule, now_ms, found, limit=group.limit or MAX_ALERTS, settled=readiness.settled, complete=complete
+                )
             state.health, state.error = "ok", ""
         except ObservabilityError as error:
             state.health, state.error = "err", str(error)
@@ -192,10 +253,13 @@ class Engine:
         ]
         return lookback > 0 and any(each is None or each > now_ms - lookback for each in since)
 
-    def kept_ms(self, rule: Rule) -> int:
-        """The milliseconds for which what a rule reads is kept."""
+    def notes_on(self, rule: Rule, now_ms: int) -> list[str]:
+        """Texts about what a rule's result may lack: `needs 6h, kept 1h`, `incomplete`."""
+        needed = lookback_ms(rule)
         recorded = all(name in self._tables for name in _names_read(rule.expression))
-        return RECORDED_RETENTION_MS if recorded else self._history.retention_ms
+        kept = RECORDED_RETENTION_MS if recorded else self._history.retention_ms
+        notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
+        return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
 
 
 def _recorded(rule: RecordingRule, vector: list[Sample], limit: int) -> Generator[None, None, list[Sample]]:

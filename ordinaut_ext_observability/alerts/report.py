@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,15 @@ from ordinaut_ext_observability.alerts.states import AlertState, RuleState
 from ordinaut_ext_observability.logs.events import timestamp
 
 Shown = dict[str, Any]
+
+AlertSeries = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
+"""Labels and values of the series of alerts, by the names in `ALERT_SERIES`."""
+
+ALERT_SERIES = {
+    "ALERTS": "Alerts that are pending or firing.",
+    "ALERTS_FOR_STATE": "When the condition of each alert began to hold, in seconds since 1970.",
+}
+"""What is said of the series that Prometheus has of alerts."""
 
 _SEVEREST = ("firing", "pending", "inactive")
 

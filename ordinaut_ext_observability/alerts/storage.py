@@ -99,7 +99,7 @@ class SharedStates:
 
 def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:
     """The document with the states of rules, by their keys."""
-    rules = {
+    rules: dict[str, list[Any]] = {
         key: [
             state.health,
             state.error,

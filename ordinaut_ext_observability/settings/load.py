@@ -63,6 +63,7 @@ class Settings:
     relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)
     history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
+    alerts: parts.AlertSettings = field(default_factory=parts.AlertSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 

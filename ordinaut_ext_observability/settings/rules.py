@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -26,3 +26,5 @@ class RuleOverride(Section):
     hold: Annotated[str, BeforeValidator(_read_duration)] | None = Field(default=None, alias="for")
     """How long the expression must be true; None: the rule's own."""
     enabled: bool = True
+    no_data: Literal["ok", "alert"] = "ok"
+    """With `alert`, the rule has an alert of its own where there are no series to look at, with `reason="no_data"`."""
