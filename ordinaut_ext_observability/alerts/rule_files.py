@@ -217,10 +217,10 @@ def _duration(fields: Fields, name: str) -> int:
 
 
 def _number(fields: Fields, name: str) -> int:
-    text = _text(fields, name) or "0"
-    if not re.fullmatch("[+-]?[0-9]{1,9}", text):
+    text = _text(fields, name)
+    if text and not (fields[name].tag.endswith(":int") and re.fullmatch("-?[0-9]{1,9}", text)):
         _refuse(fields[name], f"{name} must be a whole number")
-    return int(text)
+    return int(text or 0)
 
 
 def _is_null(node: yaml.Node) -> bool:

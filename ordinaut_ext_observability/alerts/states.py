@@ -127,7 +127,8 @@ class RuleState:
     def _end(self, alert: AlertState, rule: AlertingRule, now_ms: int) -> bool:
         """Go on with an alert whose condition does not hold; True where that resolves it."""
         if alert.state == "firing":
-            alert.keep_firing_since_ms = alert.keep_firing_since_ms or now_ms
+            if alert.keep_firing_since_ms is None:
+                alert.keep_firing_since_ms = now_ms
             if now_ms - alert.keep_firing_since_ms < rule.keep_firing_for_ms:
                 return False
             alert.state, alert.resolved_at_ms = "inactive", now_ms
