@@ -25,7 +25,6 @@ from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup
 from ordinaut_ext_observability.alerts.states import samples_of
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, Labels
-from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.reach import selectors_of
 from tests.clock import ManualClock
 from tests.promql.conformance import Store, _load
