@@ -9,9 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.promql.regex import compile_regex
 from ordinaut_ext_observability.promql.regex_cost import Cost
 from ordinaut_ext_observability.promql.regex_syntax import RegexParser
 
@@ -23,8 +25,8 @@ _TYPES: Final = {bool: "bool", int: "int", float: "float64", str: "string"}
 _VERB: Final = re.compile(r"%([-+ 0]*)([0-9]{0,3})(?:\.([0-9]{0,3}))?(.?)", re.DOTALL)
 _VERBS_OF: Final = {bool: "vt", int: "vd", float: "veEfFgG", str: "vsq"}
 _NUMBER: Final = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?)|nan", re.IGNORECASE)
-_SMALL: Final = "munpfazy"
-_HOST_AND_PORT: Final = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*)):[^:\[\]]*")
+_FIRST_LETTER: Final = re.compile(r"(?<![\w'\u2019])[^\W\d_]")
+_HOST_AND_PORT: Final = re.compile(r"\A(?:\[([^\[\]]*)\]|([^:\[\]]*)):[^:\[\]]*\Z")
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 
 
@@ -50,18 +52,17 @@ def text_of(value: object) -> str:
 
 def _formatted(value: Any, verb: str, flags: str, width: int, precision: int | None) -> str:
     """A value as Go's `printf` writes it. A verb that does not fit is told in the text."""
-    kind: type = type(value)
-    text: str
+    kind: Any = type(value)
     if verb not in _VERBS_OF[kind]:
         return f"%!{verb}({_TYPES[kind]}={_formatted(value, 'v', flags, width, precision)})"
-    sign = ""
+    sign = text = ""
     if kind is str:
         text = json.dumps(value[:precision], ensure_ascii=False) if verb == "q" else value[:precision]
     elif kind is bool:
         text = str(value).lower()
     else:
         text = str(abs(value)).zfill(precision or 0) if kind is int else _digits(abs(value), verb, precision)
-        plus = "+" if "+" in flags or text == "Inf" else " " if " " in flags else ""
+        plus = "+" if "+" in flags else " " if " " in flags else "+" if text == "Inf" else ""
         sign = "-" if math.copysign(1, value) < 0 and text != "NaN" else plus
         if "0" in flags and "-" not in flags and math.isfinite(value) and (kind is float or precision is None):
             text = text.zfill(width - len(sign))
@@ -74,12 +75,10 @@ def _digits(value: float, verb: str, precision: int | None) -> str:
         return "NaN" if math.isnan(value) else "Inf"
     if verb in "eEfF":
         return f"{value:.{6 if precision is None else precision}{verb}}"
-    if precision is None:
-        more = max(0, len(repr(value).partition("e")[0].replace(".", "").strip("0")) - 1)
-        exponent = int(f"{value:.{more}e}".partition("e")[2])
-        text = f"{value:.{max(0, more - exponent)}f}" if -4 <= exponent < 6 else f"{value:.{more}e}"
-    else:
-        text = f"{value:.{precision}g}"
+    text = f"{value:.{precision}g}" if precision is not None else repr(value).removesuffix(".0")
+    if precision is None and 1e6 <= value < 1e16:  # where Go writes an exponent, and Python does not yet
+        whole, _, rest = text.partition(".")
+        text = f"{whole[0]}.{whole[1:]}{rest}".rstrip("0").rstrip(".") + f"e+{len(whole) - 1:02d}"
     return text.upper() if verb == "G" else text
 
 
@@ -124,9 +123,9 @@ def _replace_all(pattern: re.Pattern[str], replacement: Callable[[re.Match[str]]
 @lru_cache(256)
 def compile_search(pattern: str) -> tuple[re.Pattern[str], Cost]:
     """A pattern to be found anywhere in a text, and what it costs; raises `BadQueryError` where RE2 refuses it."""
-    RegexParser(pattern).pattern()  # on its own first: its brackets are its own
-    anywhere = RegexParser(f"(?s:.*?)(?-s:{pattern})(?s:.*)").pattern()
-    return re.compile(RegexParser(f"(?-s:{pattern})").pattern().text), Cost(anywhere)
+    compile_regex(pattern)  # on its own first: its brackets are its own
+    anywhere = RegexParser(f"(?s:.*?)(?-s:(?:{pattern}))(?s:.*)").pattern()
+    return re.compile(RegexParser(f"(?-s:(?:{pattern}))").pattern().text), Cost(anywhere)
 
 
 def _searched(pattern: str, text: str) -> re.Pattern[str]:
@@ -140,9 +139,8 @@ def _re_replace_all(pattern: str, replacement: str, text: str) -> str:
     def filled(found: re.Match[str]) -> str:
         def group(reference: re.Match[str]) -> str:
             name = reference[2] or reference[3]
-            key = int(name) if name and name.isdigit() else name
-            known = key in found.re.groupindex if isinstance(key, str) else key is not None and key <= found.re.groups
-            return reference[1] or (known and found[key]) or ""
+            groups = {**found.groupdict(), **dict(zip(map(str, count()), (found[0], *found.groups()), strict=False))}
+            return reference[1] or groups.get(name) or ""
 
         return _replace_all(_REFERENCE, group, replacement)
 
@@ -160,23 +158,13 @@ def _short(number: float) -> str:
 
 
 def _scaled(number: float, prefixes: Iterable[str], base: int = 1000) -> str:
-    """A number from 1 on divided by the base, or a smaller one multiplied, until it fits its prefix."""
+    """A number from 1 on, divided by the base until it is smaller than it; a smaller one multiplied until it is 1."""
     is_large, prefix = abs(number) >= 1, ""
-    for following in prefixes:
+    for following in prefixes if is_large else "munpfazy" if base == 1000 else ():
         if number == 0 or not math.isfinite(number) or (abs(number) < base if is_large else abs(number) >= 1):
             break
         prefix, number = following, number / base if is_large else number * base
     return _short(number) + prefix
-
-
-def _humanize(value: object) -> str:
-    number = _number(value)
-    return _scaled(number, "kMGTPEZY" if abs(number) >= 1 else _SMALL)
-
-
-def _humanize_1024(value: object) -> str:
-    number = _number(value)
-    return _scaled(number, ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi") if abs(number) >= 1 else (), 1024)
 
 
 def _humanize_duration(value: object) -> str:
@@ -184,7 +172,7 @@ def _humanize_duration(value: object) -> str:
     if not math.isfinite(number):
         return _short(number)
     if abs(number) < 60:
-        return _scaled(number, _SMALL if abs(number) < 1 else ()) + "s"
+        return _scaled(number, "") + "s"
     minutes, seconds = divmod(int(abs(number)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -199,8 +187,7 @@ def _humanize_timestamp(value: object) -> str:
     if abs(number) >= 2**63 / 1e9:
         raise TemplateError(f"{text_of(number)} seconds are no time between the years 1677 and 2262")
     at = _EPOCH + timedelta(milliseconds=math.trunc(math.trunc(number * 1e9) / 10**6))
-    fraction = f".{at.microsecond:06d}".rstrip("0").rstrip(".")
-    return f"{at:%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC"
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".") + " +0000 UTC"
 
 
 def _first(samples: list[Sample]) -> Sample:
@@ -214,42 +201,34 @@ def _cased(change: Callable[[str], str], text: str) -> str:
     return "".join(changed if len(changed := change(character)) == 1 else character for character in text)
 
 
-def _title(text: str) -> str:
-    return re.sub(r"(?<![\w'\u2019])[^\W\d_]", lambda letter: _cased(str.title, letter[0]), text)
-
-
-def _strip_port(address: str) -> str:
-    found = _HOST_AND_PORT.fullmatch(address)
-    return address if found is None else found[1] or found[2] or ""
-
-
 def _compared(is_true: Callable[[Any, Any], bool]) -> Callable[..., bool]:
     """A comparison of one value with others, true when it is of any. All are texts, or integers, or decimals."""
+    types = {str, int, float, bool} if is_true in {operator.eq, operator.ne} else {str, int, float}
 
     def compare(value: object, *others: object) -> bool:
-        if {type(value), *map(type, others)} not in ({str}, {int}, {float}, {bool}):
+        if type(value) not in types or {type(value)} != set(map(type, others)):
             raise TemplateError("values of two types cannot be compared: write 10.0, as $value is a decimal number")
         return any(is_true(value, other) for other in others)
 
     return compare
 
 
-Function = tuple[str, Callable[..., Any]]
-"""Types of the arguments (s: text, v: result of `query`, m: sample, a: any; *: more of any)."""
-
-FUNCTIONS: Final[Mapping[str, Function]] = {
+FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., Any]]]] = {
     "printf": ("s*", _printf),
-    "humanize": ("a", _humanize),
-    "humanize1024": ("a", _humanize_1024),
+    "humanize": ("a", lambda value: _scaled(_number(value), "kMGTPEZY")),
+    "humanize1024": (
+        "a",
+        lambda value: _scaled(_number(value), ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"), 1024),
+    ),
     "humanizeDuration": ("a", _humanize_duration),
     "humanizePercentage": ("a", lambda value: _short(_number(value) * 100) + "%"),
     "humanizeTimestamp": ("a", _humanize_timestamp),
     "toUpper": ("s", lambda text: _cased(str.upper, text)),
     "toLower": ("s", lambda text: _cased(str.lower, text)),
-    "title": ("s", _title),
+    "title": ("s", lambda text: _FIRST_LETTER.sub(lambda letter: _cased(str.title, letter[0]), text)),
     "match": ("ss", lambda pattern, text: _searched(pattern, text).search(text) is not None),
     "reReplaceAll": ("sss", _re_replace_all),
-    "stripPort": ("s", _strip_port),
+    "stripPort": ("s", lambda address: _HOST_AND_PORT.sub(r"\1\2", address)),
     "first": ("v", _first),
     "value": ("m", lambda sample: sample.Value),
     "strvalue": ("m", lambda sample: sample.Labels.get("__value__", "")),
@@ -263,8 +242,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "gt": ("aa", _compared(lambda left, right: not left <= right)),
     "ge": ("aa", _compared(lambda left, right: not left < right)),
     "not": ("a", operator.not_),
-    # Done where they are called.
+    # These are done where they are called.
+    **dict.fromkeys(("and", "or"), ("a*", operator.not_)),
     "query": ("s", str),
-    "and": ("a*", operator.not_),
-    "or": ("a*", operator.not_),
 }
+"""By name, types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more of any) and function."""

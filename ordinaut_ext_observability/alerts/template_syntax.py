@@ -28,13 +28,7 @@ _TOKEN: Final = re.compile(
     |(?P<path>\$\w*(?:\.[^\W\d]\w*)*|(?:\.[^\W\d]\w*)+|\.(?![\w.]))|(?P<word>[^\W\d]\w*)""",
     re.VERBOSE,
 )
-_VARIABLES: Final[dict[str, tuple[str, ...]]] = {
-    "$": (),
-    "$labels": ("Labels",),
-    "$value": ("Value",),
-    "$externalLabels": ("ExternalLabels",),
-    "$externalURL": ("ExternalURL",),
-}
+_VARIABLES: Final = ("$labels", "$value", "$externalLabels", "$externalURL", "$")
 _CHECKS: Final[dict[str, Callable[[str], object]]] = {
     "printf": check_format,
     "match": compile_search,
@@ -216,7 +210,9 @@ class _Parser:
             variable, *names = token.text.split(".")
             if variable and variable not in _VARIABLES:
                 raise token.error(f"{variable} is not known; there are {', '.join(_VARIABLES)}")
-            return Path(_VARIABLES.get(variable, ()) + tuple(filter(None, names)), of_root=variable != "")
+            # `$labels` is the field Labels of the root.
+            names = [variable[1:2].upper() + variable[2:], *names]
+            return Path(tuple(filter(None, names)), of_root=variable != "")
         if token.kind in {"quoted", "number"} or token.text in {"true", "false"}:
             return Constant(_constant(token))
         raise token.error(f"{token.text or 'the end'} cannot stand here (a function among arguments needs brackets)")

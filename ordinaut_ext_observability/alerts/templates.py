@@ -99,16 +99,16 @@ class _Expansion:
 
     def _write_block(self, block: Block, dot: Any) -> None:
         value = self._value(block.source, dot)
+        if block.kind == "range" and not isinstance(value, Mapping | list):
+            raise TemplateError("range takes the result of query, or labels")
         if not value:
             self.write_body(block.otherwise, dot)
         elif block.kind != "range":
             self.write_body(block.body, value if block.kind == "with" else dot)
-        elif isinstance(value, Mapping | list):
+        else:
             for item in value if isinstance(value, list) else [value[name] for name in sorted(value)]:
                 self._step()
                 self.write_body(block.body, item)
-        else:
-            raise TemplateError("range takes the result of query, or labels")
 
     def _value(self, node: Node, dot: Any) -> Any:
         if isinstance(node, Constant):
