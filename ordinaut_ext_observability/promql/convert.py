@@ -85,9 +85,6 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
     matchers = tuple(_matcher(matcher) for matcher in expression.matchers.matchers)
     if expression.name is not None:
         matchers = (LabelMatcher(NAME, "=", expression.name), *matchers)
-    names = [matcher.value for matcher in matchers if matcher.name == NAME and matcher.operator == "="]
-    if len(names) > 1:
-        raise BadQueryError(f"metric name must not be set twice: {names[0]!r} or {names[1]!r}")
     if all(matcher.matches("") for matcher in matchers):
         raise BadQueryError('a selector must have a condition that no empty label meets, as {job="api"} or {job=~".+"}')
     return VectorSelector((matchers,), _milliseconds(expression.offset), _at(expression.at))
@@ -178,15 +175,13 @@ def _binary(expression: library.BinaryExpr) -> Node:
     if modifier is None:
         return Binary(operator, left, right)
     matching = _matching(modifier)
-    if matching != Matching():
-        if not left.type == right.type == "vector":
-            raise BadQueryError(
-                "vector matching is only allowed between vectors; leave out on, ignoring, group and fill"
-            )
-        filled = matching.fill_left is not None or matching.fill_right is not None
-        if operator in _SET_OPERATORS and filled:
-            raise BadQueryError(f"filling in missing series is not allowed for the set operator {operator!r}")
-    return Binary(operator, left, right, matching, returns_bool=modifier.return_bool)
+    between_vectors = left.type == right.type == "vector"
+    if matching.fill_left is not None or matching.fill_right is not None:
+        if operator in _SET_OPERATORS:
+            raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
+        if not between_vectors:
+            raise BadQueryError("filling in missing series only allowed between instant vectors")
+    return Binary(operator, left, right, matching if between_vectors else Matching(), modifier.return_bool)
 
 
 def _matching(modifier: library.BinModifier) -> Matching:

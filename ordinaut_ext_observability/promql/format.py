@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from ordinaut_ext_observability.history.series import NAME
@@ -97,7 +98,7 @@ def _line(node: Node) -> str:
 
 
 def _strength(node: Node) -> int:
-    """How fast the parts of a node hold together."""
+    """Rank of a node's operator: the higher, the closer it binds."""
     if isinstance(node, Binary):
         return _BINDING[node.operator]
     negative = isinstance(node, Number) and math.copysign(1, node.value) < 0
@@ -147,14 +148,18 @@ def _matching(matching: Matching) -> str:
 
 def _selector(selector: VectorSelector) -> str:
     (matchers,) = selector.alternatives
-    conditions, metric = [str(matcher) for matcher in matchers if matcher.name != NAME], ""
-    for matcher in matchers:
-        if matcher.name == NAME:
-            if matcher.equal_to and _METRIC.fullmatch(matcher.equal_to):
-                metric = matcher.equal_to
-            else:
-                conditions.insert(0, quoted(matcher.equal_to) if matcher.equal_to else str(matcher))
-    return metric + (f"{{{', '.join(conditions)}}}" if conditions else "")
+    metric = [matcher.equal_to or "" for matcher in matchers if matcher.name == NAME]
+    if len(metric) != 1 or not metric[0]:
+        return _conditions(map(str, matchers))
+    others = [str(matcher) for matcher in matchers if matcher.name != NAME]
+    return (
+        metric[0] + _conditions(others) if _METRIC.fullmatch(metric[0]) else _conditions([quoted(metric[0]), *others])
+    )
+
+
+def _conditions(conditions: Iterable[str]) -> str:
+    text = ", ".join(conditions)
+    return f"{{{text}}}" if text else ""
 
 
 def _time(node: VectorSelector | Subquery) -> str:

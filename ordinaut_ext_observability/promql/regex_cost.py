@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import reduce
+from itertools import zip_longest
 from math import comb, prod
 from operator import or_
 from typing import Final, NamedTuple
@@ -47,8 +48,8 @@ class Piece(NamedTuple):
     """Endless repetitions whose end is open, by the characters from which trying goes on."""
     ways: int = 1
     """Ways in which all others can go."""
-    fixed_loops: int = 0
-    """Endless repetitions so far that no other character may follow."""
+    fixed_loops: bool = False
+    """It has an endless repetition before its end that can stop at one place only."""
     repeated: int = 1
     """Product of its counts."""
 
@@ -75,7 +76,7 @@ def joined(left: Piece, right: Piece) -> Piece:
         open_ways=right.open_ways * (left.open_ways if passes and not clash else 1),
         loops=(left.loops + (end,) * (left.open_loops if clash else 0) + right.loops)[:_MAX_LOOPS],
         ways=min(left.ways * right.ways * (left.open_ways if clash else 1), _MAX_WAYS),
-        fixed_loops=left.fixed_loops + right.fixed_loops + (0 if clash or passes else left.open_loops),
+        fixed_loops=left.fixed_loops or right.fixed_loops or (left.open_loops > 0 and not (clash or passes)),
         repeated=max(left.repeated, right.repeated),
     )
 
@@ -94,9 +95,9 @@ def any_of(pieces: Sequence[Piece]) -> Piece:
         more=reduce(or_, (piece.more for piece in pieces), first if empty else 0),
         open_loops=max(piece.open_loops for piece in pieces),
         open_ways=max(piece.open_ways for piece in pieces) * (len(pieces) if empty else 1),
-        loops=max((piece.loops for piece in pieces), key=len),
+        loops=tuple(reduce(or_, ends) for ends in zip_longest(*(piece.loops for piece in pieces), fillvalue=0)),
         ways=max(piece.ways for piece in pieces) * (1 if tells_apart else len(pieces)),
-        fixed_loops=max(piece.fixed_loops for piece in pieces),
+        fixed_loops=any(piece.fixed_loops for piece in pieces),
         repeated=max(piece.repeated for piece in pieces),
     )
 
@@ -119,7 +120,7 @@ def counted(piece: Piece, text: str, least: int, most: int) -> Piece:
     if most == 0:
         return NOTHING._replace(text="(?:)")
     clash = piece.more & piece.first != 0 and most > 1
-    ways = piece.ways * (piece.open_ways if clash else 1)
+    ways = min(piece.ways * (piece.open_ways if clash else 1), _MAX_WAYS)
     return piece._replace(
         text=text,
         empty=piece.empty or least == 0,
