@@ -98,7 +98,7 @@ def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels]
     if number != number:  # noqa: PLR0124 - a NaN
         raise ExecutionError("Parameter value is NaN")
     if number >= _LARGEST_COUNT:
-        raise ExecutionError(f"Scalar value {number:g} overflows int64")
+        raise ExecutionError(f"Scalar value {number!r} overflows int64".replace("inf", "+Inf"))
     groups: dict[Labels, Vector] = {}
     for piece in pieces(vector if number >= 1 else []):
         for sample in piece:

@@ -92,14 +92,14 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
 
 
 def _renaming(evaluator: Evaluator, node: Binary) -> LabelsChange | None:
-    """What the operator does to the name of a metric: None where its values are still the metric's."""
+    """Change that the operator makes to a metric's name; None where its values are still the metric's."""
     if node.operator in _COMPARISONS:
         return evaluator.drop_name if node.returns_bool else None
     return lambda labels: drop_name(keep_going(labels))
 
 
 def _elementwise(node: Binary) -> tuple[Compute, Keeps | None]:
-    """What the operator makes of two values, and when it keeps it: None, always."""
+    """The operator's result for two values, and its condition for keeping it; None where it keeps all."""
     compare = _COMPARISONS.get(node.operator)
     if compare is None:
         return _ARITHMETIC[node.operator], None

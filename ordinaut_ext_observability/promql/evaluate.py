@@ -25,7 +25,10 @@ Answering = Generator[None, None, Answer]
 def evaluate(query: Query, source: SampleSource, limits: Limits) -> Answering:
     """The query's answer. Yields where there may be a pause: at most about a millisecond of work lies between two.
 
-    Raises BadQueryError, ExecutionError or QueryTimeoutError.
+    Raises:
+        BadQueryError: The expression has no value over a range.
+        ExecutionError: Evaluating failed, or reached a limit on samples, series or steps.
+        QueryTimeoutError: It took longer than the limit.
     """
     work = Work(limits)
     answering = _answer(query, source, work)
@@ -43,7 +46,7 @@ def _answer(query: Query, source: SampleSource, work: Work) -> Answering:
     if query.step_ms <= 0:
         return (yield from _instant(Evaluator(query, source, work, range(query.start_ms, query.start_ms + 1)), query))
     steps = range(query.start_ms, query.end_ms + 1, query.step_ms)
-    work.check_steps(len(steps))
+    work.check_steps(steps)
     if query.expression.type not in ("scalar", "vector"):
         kind = "string" if query.expression.type == "string" else "range vector"
         raise BadQueryError(f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')

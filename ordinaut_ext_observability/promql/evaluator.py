@@ -1,6 +1,6 @@
 """The state of evaluating one expression over some steps, and what evaluates each kind of node.
 
-Whatever evaluates a node is a generator: it yields where there may be a pause, and returns the node's value at a time.
+Each node is evaluated by a generator: it yields where there may be a pause, and returns the node's value at a time.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Evaluator:
         return values
 
     def state(self, node: Node, make: Callable[[], StateT]) -> StateT:
-        """Whatever evaluating the node keeps from step to step."""
+        """State of the node that lasts from step to step."""
         state = self._states.get(node)
         if state is None:
             state = self._states[node] = make()
@@ -83,7 +83,7 @@ class Evaluator:
         return {None: time, "start": self.query.start_ms, "end": self.query.end_ms}[node.at] - node.offset_ms
 
     def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
-        """What the node's function gives for each value, under labels without the metric's name."""
+        """Samples with the function's results for values, and labels without the metric's name."""
         nameless = self.state(node, lambda: Remembered(self.drop_name))
         result: Vector = []
         for piece in pieces(vector):
@@ -103,7 +103,7 @@ class Evaluator:
 
     def over(self, steps: range) -> Evaluator:
         """An evaluator of the same query at other steps."""
-        self.work.check_steps(len(steps))
+        self.work.check_steps(steps)
         return Evaluator(self.query, self.source, self.work, steps)
 
     def series_of(self, node: Node, *, final: bool = False) -> Generator[None, None, list[Series]]:

@@ -7,37 +7,24 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from ordinaut_ext_observability.promql.guard import Token
+from ordinaut_ext_observability.promql.guard import WORDS_BETWEEN, Token
 from ordinaut_ext_observability.promql.signatures import REFUSED
 
 _ANY_SYNTAX: Final = "invalid promql query"
 _UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
 _NAMES_TWICE: Final = re.compile("(metric name must not be set twice): .*", re.DOTALL)
-"""With values that the guard may have hidden from the library."""
+"""The rest has values that the guard may have hidden from the library."""
 
 _EXTENDED: Final = frozenset({"anchored", "smoothed"})
-_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
-_MODIFIERS: Final = frozenset(
-    {
-        "by",
-        "without",
-        "on",
-        "ignoring",
-        "group_left",
-        "group_right",
-        "bool",
-        "offset",
-        "fill",
-        "fill_left",
-        "fill_right",
-    }
+_MODIFIER: Final = re.compile(
+    "by|without|on|ignoring|group_(left|right)|bool|offset|fill(_left|_right)?", re.IGNORECASE
 )
 
 
 def explained(message: str, tokens: Sequence[Token]) -> str:
     """The library's message, with the place of what the parser did not expect where that can be told."""
     if unknown := _UNKNOWN_FUNCTION.fullmatch(message):
-        return f"{unknown[1]}() {REFUSED.get(unknown[1], 'is not a function of Prometheus')}"
+        return f"{unknown[1]}() {REFUSED.get(unknown[1], 'is not a function known here')}"
     if message == _ANY_SYNTAX:
         return _unexpected([token for token in tokens if token.kind != "space"]) or "the query's syntax is not valid"
     return _NAMES_TWICE.sub(r"\1", message)
@@ -60,7 +47,7 @@ def _unexpected(tokens: Sequence[Token]) -> str | None:
 
 
 def _is_operator(token: Token) -> bool:
-    return token.kind == "operator" or token.text.lower() in _BETWEEN
+    return token.kind == "operator" or token.text.lower() in WORDS_BETWEEN
 
 
 def _begins_operand(token: Token) -> bool:
@@ -68,7 +55,7 @@ def _begins_operand(token: Token) -> bool:
 
 
 def _is_name(token: Token) -> bool:
-    return token.kind == "word" and token.text.lower() not in _BETWEEN | _MODIFIERS
+    return token.kind == "word" and not (_is_operator(token) or _MODIFIER.fullmatch(token.text))
 
 
 def _ends_operand(token: Token) -> bool:

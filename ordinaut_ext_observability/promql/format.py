@@ -98,7 +98,7 @@ def _line(node: Node) -> str:
 
 
 def _strength(node: Node) -> int:
-    """How fast the parts of a node hold together."""
+    """Rank of a node's operator: the higher, the closer it binds."""
     if isinstance(node, Binary):
         return _BINDING[node.operator]
     negative = isinstance(node, Number) and math.copysign(1, node.value) < 0

@@ -42,13 +42,13 @@ UNITS_MS: Final = {
     "ms": 1,
 }
 """Milliseconds of each unit of a duration, in the order in which they may stand."""
-_DIGITS, _HEX = "[0-9](?:_?[0-9])*", "[0-9a-fA-F](?:_?[0-9a-fA-F])*"
+_DIGITS, _HEX, _NO_DIGITS = "[0-9](?:_?[0-9])*", "[0-9a-fA-F](?:_?[0-9a-fA-F])*", "[iI][nN][fF]|[nN][aA][nN]"
 _TOKEN: Final = re.compile(
     rf"""
     (?P<space>\s+|\#[^\r\n]*)
     |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
     |(?P<duration>(?:[0-9]+(?:ms|[ywdhms]))+(?![\w.]))
-    |(?P<number>(?:0[xX]_?{_HEX}|(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?)(?![\w.]))
+    |(?P<number>(?:0[xX]_?{_HEX}|(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?|{_NO_DIGITS})(?![\w.]))
     |(?P<word>[a-zA-Z_][\w:.]*|[\w.]+)
     |(?P<operator>[=!<>]=|=~|!~|[-+*/%^<>])
     |(?P<open>[(\[{{])
@@ -58,7 +58,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.ASCII | re.DOTALL,
 )
 _DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit}(?!s))?" for unit in UNITS_MS))
-_WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
+WORDS_BETWEEN: Final = frozenset({"and", "or", "unless", "atan2"})
+"""Operators that are words."""
 _ESCAPE: Final = re.compile(
     rb"\\(x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\x80-\xff]|[\x80-\xff]+)", re.DOTALL
 )
@@ -97,7 +98,7 @@ def guard(text: str) -> list[Token]:
         if token.kind != "space":
             brackets = _nested(brackets, token)
             if token.text in _HIDDEN or not brackets.endswith("{"):
-                operators += token.kind == "operator" or token.text.lower() in _WORDS_BETWEEN
+                operators += token.kind == "operator" or token.text.lower() in WORDS_BETWEEN
             if operators > MAX_OPERATORS:
                 raise BadQueryError(f"the query has more than {MAX_OPERATORS} operators or patterns; make it shorter")
             tokens.append(_rewritten(token, "[" if brackets.endswith("[") else place))
@@ -200,7 +201,7 @@ def _shifted_seconds(token: Token, sign: int) -> str:
 
 def _duration_seconds(token: Token) -> str:
     duration_ms = _milliseconds(token)
-    if duration_ms > _MAX_DURATION_MS:
+    if not duration_ms <= _MAX_DURATION_MS:  # nor may it be NaN
         raise BadQueryError(f"duration out of range at character {token.position}: at most 292y are accepted")
     return _as_seconds(int(duration_ms))
 

@@ -92,7 +92,7 @@ def without(labels: Labels, names: Collection[str]) -> Labels:
 
 
 class Remembered(dict[KeyT, ValueT]):
-    """What a function makes of keys, made once for each as long as there are not too many."""
+    """A function's results by its argument, made once for each as long as there are not too many."""
 
     def __init__(self, function: Callable[[KeyT], ValueT]) -> None:
         super().__init__()

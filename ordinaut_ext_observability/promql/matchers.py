@@ -43,7 +43,7 @@ class LabelMatcher:
     _accepts: Callable[[str], object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_accepts", _test_of(self.value, regex=self.operator in {"=~", "!~"}))
+        object.__setattr__(self, "_accepts", _test_of(self.value, regex="~" in self.operator))
 
     def __str__(self) -> str:
         """The condition as it stands in a query."""
@@ -60,7 +60,7 @@ class LabelMatcher:
         Raises:
             ExecutionError: Matching a value of this length may take too long.
         """
-        return bool(self._accepts(value)) != (self.operator in {"!=", "!~"})
+        return bool(self._accepts(value)) != ("!" in self.operator)
 
 
 def _test_of(value: str, *, regex: bool) -> Callable[[str], object]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Compute = Callable[[float, float], float]
 Keeps = Callable[[float, float], bool]
 _Pair = tuple[Labels, tuple[Labels, float], tuple[Labels, float]]
-"""What two series have in common, and their samples."""
+"""Labels that two series have in common, and their samples."""
 
 
 class Match:
@@ -43,9 +43,10 @@ class Match:
         self._results = Remembered[tuple[Labels, Labels], Labels](self._combined)
 
     def operate(self, left: Vector, right: Vector, compute: Compute, keeps: Keeps | None) -> Evaluating:
-        """What the operator gives for each two series that match.
+        """The operator's results for all two series that match.
 
-        Raises ExecutionError, in Prometheus's words, if one finds several that it may not.
+        Raises:
+            ExecutionError: A series finds several others where it may find one; in Prometheus's words.
         """
         swapped = self._matching.many == "right"
         many, one = (right, left) if swapped else (left, right)

@@ -69,7 +69,7 @@ class RegexParser:
         return found
 
     def _alternatives(self, flags: str = "") -> Piece:
-        """What stands in a group, up to its end."""
+        """The alternatives of a group or pattern, up to its end."""
         outer = self._flags
         if inline := self._take(_FLAGS):
             flags += inline[1]
@@ -232,5 +232,5 @@ class RegexParser:
 
 
 def _escaped(quoted: re.Match[str]) -> str:
-    """What stands between the escapes Q and E, in usual escapes; other escapes as they are."""
+    """Text between the escapes Q and E, in usual escapes; other escapes stay."""
     return quoted[0] if quoted[1] is None else re.sub(r"[!-/:-@\[-`{-~]", r"\\\g<0>", quoted[1])

@@ -25,9 +25,10 @@ def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
 
 
 def unique(vector: Vector) -> Generator[None, None, Vector]:
-    """The vector itself, if no series is in it twice.
+    """The vector itself.
 
-    Raises ExecutionError, in Prometheus's words, if one is.
+    Raises:
+        ExecutionError: A series is in it twice; in Prometheus's words.
     """
     found: set[Labels] = set()
     for piece in pieces(vector if len(vector) > 1 else []):
@@ -60,11 +61,12 @@ class Work:
         if series > self._limits.series:
             raise ExecutionError(f"more than {self._limits.series} series at a time; name more labels in the selectors")
 
-    def check_steps(self, steps: int) -> None:
+    def check_steps(self, steps: range) -> None:
         """Raise ExecutionError if the query, or a subquery, has too many steps."""
-        if steps > self._limits.steps:
+        count = (steps.stop - steps.start - 1) // steps.step + 1  # len() has no answer beyond 64 bits
+        if count > self._limits.steps:
             raise ExecutionError(
-                f"{steps} steps are more than the limit of {self._limits.steps}; take a longer step or a shorter range"
+                f"{count} steps are more than the limit of {self._limits.steps}; take a longer step or a shorter range"
             )
 
     def check_time(self) -> None:

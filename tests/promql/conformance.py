@@ -22,7 +22,7 @@ from ordinaut_ext_observability.promql.query import Answer, Limits, Query
 from tests.promql.run import run_to_end
 
 RELATIVE_ERROR = 1e-6
-"""As Prometheus's own runner compares."""
+"""Difference from what is expected that Prometheus's own runner lets pass."""
 
 NATIVE = "native histograms"
 START_TIMES = "start timestamps"
@@ -58,7 +58,7 @@ _EVAL = re.compile(
 
 
 class Verdict(NamedTuple):
-    """What became of one case."""
+    """The outcome of one case."""
 
     line: int
     query: str
@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
     out_of_reach: str = ""
     """The rule by which it need not pass."""
     unchecked: str = ""
-    """What of it was not checked, though it passed."""
+    """Annotations that it should have, and that nothing checks."""
 
 
 @dataclass
@@ -352,7 +352,7 @@ def _rows_difference(rows: dict, expected: dict) -> str:
 
 
 def _range_difference(store: Store, case: Case, answer: Answer) -> str:
-    """What is different in a range query's middle step: it takes another way."""
+    """The difference in the middle step of a range query, which is evaluated in another way."""
     assert case.query is not None and isinstance(answer.value, list)
     if re.search(r"start\(\)|end\(\)|range\(\)|step\(\)", case.text):
         return ""

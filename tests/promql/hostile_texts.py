@@ -11,7 +11,7 @@ from ordinaut_ext_observability.promql.parse import parse
 PIECES = (
     'x 1 5m 1e300 0x1f \'a\' "b" ` \\ " ( ) [ ] { } [5m] [5m:] [5m:1m] {a="b"} {a=~"b.*"} + - * / % ^ == != > < >= '
     "<= =~ !~ = and or unless atan2 bool on ignoring by without group_left group_right fill offset @ start() end() "
-    '(a) , : . # ; $ é \ud800 \x00 \n sum topk rate( label_replace( time() Inf NaN 9999999y -1 1_0 \\xff "\\ud800"'
+    '(a) , : . # ; $ é \ud800 \x00 \n sum topk rate( label_replace( time() Inf NaN offset+Inf 9999999y -1 1_0 \\xff "\\ud800"'
 ).split(" ")
 
 

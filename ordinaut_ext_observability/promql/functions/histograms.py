@@ -26,7 +26,7 @@ def _bound(labels: Labels) -> tuple[Labels, float] | None:
 
 
 def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[Buckets], float]) -> Evaluating:
-    """What a function gives for each histogram."""
+    """A function's result for each histogram."""
     bounds = evaluator.state(call, lambda: Remembered(_bound))
     histograms: dict[Labels, Buckets] = {}
     for piece in pieces(vector):

@@ -101,7 +101,8 @@ def predict_linear(times: Sequence[int], values: Sequence[float], window: Window
 def double_exponential_smoothing(_times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
     """A gauge's last value, smoothed together with its trend (Holt's method).
 
-    Raises ExecutionError if a factor is not between 0 and 1.
+    Raises:
+        ExecutionError: A factor is not between 0 and 1.
     """
     smoothing, trending = window.parameters
     for kind, factor in (("smoothing", smoothing), ("trend", trending)):

@@ -1,4 +1,4 @@
-"""What conformance cases cannot say: limits, pauses, names that go at once, and deep expressions."""
+"""Evaluation beyond conformance cases: limits, pauses, names that go at once, and deep expressions."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ def ask(text, source=MANY, *, limits=Limits(), **fields):
             {"start_ms": 0, "step_ms": MINUTE},
             ExecutionError,
             "31 steps are more than the limit of 10",
+        ),
+        (
+            Limits(),
+            {"start_ms": 0, "end_ms": 10**30, "step_ms": 1},
+            ExecutionError,
+            "steps are more than the limit of 11000",
         ),
         (Limits(seconds=0.001), {}, QueryTimeoutError, "limit of 0.001 seconds"),
     ],
