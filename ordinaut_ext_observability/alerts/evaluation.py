@@ -150,24 +150,32 @@ class Engine:
                     self._history.record(segment.table, now_ms, results)
                     yield
 
-    def take_conditions(
-        self, found: Iterable[tuple[str, str, bool | None, str]], now_ms: int, readiness: Readiness = READY
-    ) -> None:
-        """Take how rules stand that are functions: name, severity, True where it fires, None where it failed, text."""
-        rules = []
-        for name, severity, fires, message in found:
-            rule = AlertingRule(
+    def load_conditions(self, conditions: Iterable[tuple[str, str]]) -> None:
+        """Know these rules, by name and severity, that are functions: others ask them."""
+        rules = {
+            (name, severity): AlertingRule(
                 name, "a condition in Python", Number(0.0), labels={"severity": TemplatedText(severity)}
             )
-            rules.append(rule)
-            state = self.states.setdefault(key_of(self.conditions, rule), RuleState())
-            labels = labels_of({"alertname": name, "severity": severity})
-            instances = {labels: Instance(1.0, {"summary": message})} if fires else {}
-            if fires is not None:
-                self.changes += state.update(rule, now_ms, instances, settled=readiness.settled)
-            state.health, state.error = ("ok", "") if fires is not None else ("err", message)
+            for name, severity in conditions
+        }
+        self.conditions = replace(self.conditions, rules=tuple(rules.values()))
+        for rule in self.conditions.rules:
+            self.states.setdefault(key_of(self.conditions, rule), RuleState())
+
+    def take_conditions(
+        self, found: Mapping[tuple[str, str], tuple[bool | None, str]], now_ms: int, readiness: Readiness = READY
+    ) -> None:
+        """Take whether each condition holds now, None where that is not known, and what is to be said of it."""
+        for rule in self.conditions.rules:
+            severity = str(rule.labels["severity"])
+            holds, message = found.get((rule.name, severity), (None, "it was not asked"))
+            state = self.state_of(self.conditions, rule)
+            state.health, state.error = ("ok", "") if holds is not None else ("err", message)
             state.evaluated_at_ms = now_ms
-        self.conditions = replace(self.conditions, rules=tuple(rules))
+            if holds is not None and isinstance(rule, AlertingRule):
+                labels = labels_of({"alertname": rule.name, "severity": severity})
+                instances = {labels: Instance(1.0, {"summary": message})} if holds else {}
+                self.changes += state.update(rule, now_ms, instances, settled=readiness.settled)
 
     def _evaluate(
         self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], readiness: Readiness

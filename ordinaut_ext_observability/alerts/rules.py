@@ -23,6 +23,9 @@ class TemplatedText:
         self.template: Template | None = compile_template(text) if "{{" in text else None
         """None: the text stands as it is."""
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingRule:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ordinaut_ext_observability.alerts.context import context_at
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
 from ordinaut_ext_observability.alerts.loading import LoadedRules
+from ordinaut_ext_observability.alerts.manager import managers
 from ordinaut_ext_observability.alerts.report import (
     ALERT_SERIES,
     AlertSeries,
@@ -44,6 +46,9 @@ _SHORTEST_LEASE_SECONDS: Final = 15.0
 _DEADLINE_SECONDS: Final = 60.0
 """Longest evaluation of all rules. What is left of it comes at the next tick."""
 
+_CONDITIONS_SECONDS: Final = 2.0
+"""Longest wait for the host's conditions; one that hangs is not asked again before it answers."""
+
 _OUTAGE_MS: Final = 3_600_000
 """States older than this are no states of now: Prometheus's own default."""
 _WAITS_SECONDS: Final = 600.0
@@ -53,6 +58,10 @@ _COUNTED: Final = ("pending", "firing")
 
 _SAMPLES: Final = "ALERTS"
 """The name under which the history keeps the series of alerts."""
+
+
+_Answers = dict[tuple[str, str], tuple[bool | None, str]]
+"""By name and severity of a condition: whether it holds, None where it failed, and what is to be said."""
 
 
 @dataclass(slots=True)
@@ -104,6 +113,7 @@ class Alerts(Part):
         self._shared = SharedStates(self._open_store, max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval))
         self._progress = _Progress()
         self._running: asyncio.Task[None] | None = None
+        self._asked: asyncio.Future[_Answers] | None = None
         self._loaded = 0
         self.report = Report()
         """What is shown; another object after each evaluation."""
@@ -168,6 +178,7 @@ class Alerts(Part):
         engine, shared, progress = self._engine, self._shared, self._progress
         self._follow_clock()
         await self._load_rules(time_ms)
+        engine.load_conditions((rule.name, rule.severity.value) for manager in list(managers) for rule in manager.rules)
         if content := await asyncio.to_thread(shared.exchange):
             self._adopt(content, time_ms)
         progress.started_at = progress.started_at if progress.ticks else self._clock.monotonic()
@@ -175,6 +186,8 @@ class Alerts(Part):
         leads, slicer = shared.leads, Slicer()
         async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads, readiness=self._readiness())):
             pass
+        if leads:
+            await self._ask_conditions(time_ms, slicer)
         changes, engine.changes = engine.changes, []
         progress.evaluated_at = self._clock.monotonic()
         if leads and await asyncio.to_thread(shared.save, encode(engine.alerting_states(), time_ms)):
@@ -184,6 +197,18 @@ class Alerts(Part):
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
+
+    async def _ask_conditions(self, time_ms: int, slicer: Slicer) -> None:
+        """Ask the rules that the host wrote as functions, in a thread: what they do is not known."""
+        if not self._engine.conditions.rules or (self._asked is not None and not self._asked.done()):
+            return
+        context: dict[str, Any] = {}
+        async for _ in slicer.slices(context_at(time_ms, self._kept.history, self._monitor.report(), context)):
+            pass
+        self._asked = asyncio.ensure_future(asyncio.to_thread(_ask, context))
+        done, _ = await asyncio.wait([self._asked], timeout=_CONDITIONS_SECONDS)
+        if done:
+            self._engine.take_conditions(self._asked.result(), time_ms, self._readiness())
 
     def _follow_clock(self) -> None:
         """Move all times with the history's samples, where the clock was set back."""
@@ -281,6 +306,11 @@ class Alerts(Part):
         if self._running is not None:
             self._running.cancel()
         await asyncio.to_thread(self._shared.close)
+
+
+def _ask(context: dict[str, Any]) -> _Answers:
+    answers = [answer for manager in list(managers) for answer in manager.evaluate(context)]
+    return {(rule.name, rule.severity.value): (holds, message) for rule, holds, message in answers}
 
 
 def _by_name(samples: Mapping[Labels, float]) -> AlertSeries:
