@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import logging
 import string
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -122,10 +123,15 @@ Evaluation = tuple[AlertRule, bool | None, str]
 """A rule; whether it fires, None where its condition failed; what is to be said, or why the condition failed."""
 
 
+managers: weakref.WeakSet[AlertManager] = weakref.WeakSet()
+"""Those that somebody keeps: a process that serves evaluates their rules with the others."""
+
+
 class AlertManager:
     """Rules, their alerts, and channels that are told when one fires and when it resolves."""
 
     def __init__(self) -> None:
+        managers.add(self)
         self.rules: list[AlertRule] = []
         self.active_alerts: dict[str, Alert] = {}
         """Those that fire, by their fingerprints; SUPPRESSED while their firing is not told of, for the cooldown."""

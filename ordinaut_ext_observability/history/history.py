@@ -49,6 +49,8 @@ class History:
         self.table.clear()
         self._recorded: dict[str, Table] = {}
         self._looked_at: tuple[float, float] | None = None
+        self.shifted_ms = 0
+        """Milliseconds, 0 or less, by which all samples were moved: whoever keeps other times moves them, too."""
 
     @property
     def kept_since_ms(self) -> int | None:
@@ -71,6 +73,7 @@ class History:
             if jump < -_TOLERATED_SECONDS:
                 for table in self._tables():
                     table.shift(round(jump * 1000))
+                self.shifted_ms += round(jump * 1000)
         self._looked_at = (wall, monotonic)
         return round(wall * 1000)
 

@@ -11,7 +11,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -62,6 +62,16 @@ def render_with_client(metric: Metric, *, openmetrics: bool, escaping: str = "")
         return generate_text(collector, **options).decode()
     text: str = generate_openmetrics(collector, **options).decode()  # type: ignore[no-untyped-call]
     return text.removesuffix(OPENMETRICS_END)
+
+
+def render_gauges(
+    name: str, documentation: str, series: Sequence[tuple[Mapping[str, str], float]], escaping: str = ""
+) -> Iterator[str]:
+    """The text of a gauge whose series have any labels, in pieces; the same in both formats."""
+    escape_name = _dotted if escaping == DOTS else str
+    yield f"# HELP {escape_name(name)} {documentation}\n# TYPE {escape_name(name)} gauge\n"
+    for labels, value in series:
+        yield _line(name, dict(labels), "%s", escape_name) % format_value(value)
 
 
 class FamilyRenderer:

@@ -82,11 +82,11 @@ def _line(node: Node) -> str:
         case VectorSelector():
             text = _selector(node) + _time(node)
         case MatrixSelector():
-            text = f"{_selector(node.selector)}[{_duration(node.range_ms)}]{_time(node.selector)}"
+            text = f"{_selector(node.selector)}[{format_duration(node.range_ms)}]{_time(node.selector)}"
         case Subquery():
-            step = "" if node.step_ms is None else _duration(node.step_ms)
+            step = "" if node.step_ms is None else format_duration(node.step_ms)
             inner = _in_brackets(node.expression, _strength(node.expression) < _ATOM)
-            text = f"{inner}[{_duration(node.range_ms)}:{step}]{_time(node)}"
+            text = f"{inner}[{format_duration(node.range_ms)}:{step}]{_time(node)}"
         case Negation():
             text = "-" + _in_brackets(node.expression, _strength(node.expression) <= _MINUS)
         case Binary():
@@ -167,7 +167,7 @@ def _time(node: VectorSelector | Subquery) -> str:
     if node.at is not None:
         text += f" @ {node.at}()" if isinstance(node.at, str) else f" @ {node.at / 1000:.3f}"
     if node.offset_ms:
-        text += f" offset {'-' if node.offset_ms < 0 else ''}{_duration(abs(node.offset_ms))}"
+        text += f" offset {'-' if node.offset_ms < 0 else ''}{format_duration(abs(node.offset_ms))}"
     return text
 
 
@@ -181,7 +181,8 @@ def _number(value: float) -> str:
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
-def _duration(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
+    """A duration as queries have it: `1h30m`; empty for less than a millisecond."""
     text = ""
     for unit, size in UNITS_MS.items():
         if milliseconds >= size and (unit not in "yw" or milliseconds % size == 0):

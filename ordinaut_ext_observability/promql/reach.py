@@ -25,6 +25,21 @@ def earliest_ms(query: Query) -> int | None:
     return min(_reaches(query.expression, query, query.start_ms), default=None)
 
 
+def selectors_of(node: Node) -> Iterator[VectorSelector]:
+    """All selectors of an expression."""
+    if isinstance(node, VectorSelector):
+        yield node
+    inner = (
+        (node.selector,)
+        if isinstance(node, MatrixSelector)
+        else (node.expression,)
+        if isinstance(node, Subquery)
+        else _children(node)
+    )
+    for child in inner:
+        yield from selectors_of(child)
+
+
 def _reaches(node: Node, query: Query, at_ms: int) -> Iterator[int]:
     """Times that a part of the query looks back to when it is evaluated at this time."""
     if isinstance(node, MatrixSelector):

@@ -37,7 +37,11 @@ class KeptHistory(Part):
         """Empty where none is kept."""
         self._sampler = Sampler(self.history.table)
         self._started_at = 0.0
-        task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0)
+        self.after_tick: Callable[[int], object] = lambda _time_ms: None
+        """Called with the time of each tick once it is kept, on the thread that writes the history. Must not wait."""
+        self.at_end: Callable[[], Awaitable[None]] = _nothing
+        """Called there once at the end."""
+        task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=self._finish)
         self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
         reset_in_forked_child(self)
 
@@ -77,8 +81,12 @@ class KeptHistory(Part):
         async for _ in slicer.slices(self._steps(registry, time_ms)):
             pass
         self._tell(time_ms, slicer.cpu_seconds)
+        self.after_tick(time_ms)
         interval = self._settings.interval_seconds
         return interval - (self._clock.monotonic() - self._started_at) % interval
+
+    async def _finish(self) -> None:
+        await self.at_end()
 
     def _steps(self, registry: Registry, time_ms: int) -> Iterator[None]:
         sampler = self._sampler
@@ -93,3 +101,7 @@ class KeptHistory(Part):
         metrics.history_last_tick.labels().set(time_ms / 1000)
         if self._sampler.refused:
             metrics.history_refused.labels().inc(self._sampler.refused)
+
+
+async def _nothing() -> None:
+    """Nobody listens."""

@@ -16,6 +16,7 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.runtime.alerts import Alerts
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients
 from ordinaut_ext_observability.runtime.history import KeptHistory
@@ -48,6 +49,9 @@ class Runtime:
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
         )
         self.history = KeptHistory(settings.history, metrics, self.clock, self.merged.shown_registry)
+        self.alerts = Alerts(
+            settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event
+        )
         self.ports = Ports(self.logs.event)
         self.mounted = False
         """True once an application serves our endpoints."""
@@ -60,7 +64,7 @@ class Runtime:
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
-        return (self.clients, self.collectors, self.merged, self.history, self.ports)
+        return (self.clients, self.collectors, self.merged, self.alerts, self.history, self.ports)
 
     def reset_after_fork(self) -> None:
         """Nothing of the parent's runs here: begin with the first start."""

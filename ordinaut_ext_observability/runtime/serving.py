@@ -42,7 +42,7 @@ def make_context(
         metrics=metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
-        scrapes=ScrapeService(metrics, foreign, shown),
+        scrapes=ScrapeService(metrics, foreign, shown, lambda: runtime.alerts.series),
         queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
@@ -61,7 +61,9 @@ def make_management_server(runtime: Runtime, context: EndpointContext, mount_pat
     context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
 
     def make_router() -> APIRouter:
-        scrapes = ScrapeService(runtime.metrics, context.scrapes.foreign, runtime.merged.shown_registry)
+        scrapes = ScrapeService(
+            runtime.metrics, context.scrapes.foreign, runtime.merged.shown_registry, lambda: runtime.alerts.series
+        )
         return build_router(replace(context, scrapes=scrapes), operator=False)
 
     return ManagementServer(make_router, host=management.host, port=management.port or 0, mount_path=mount_path)

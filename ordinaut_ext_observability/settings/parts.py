@@ -187,6 +187,15 @@ class CollectorSettings(Part):
     """Time the statements of the host's SQLAlchemy engines, and watch their pools."""
 
 
+class AlertSettings(Part, alias_generator=lambda name: f"{PREFIX}ALERTS_{name.upper()}"):
+    """Alert rules, evaluated over the history."""
+
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}ALERTS")
+    """Evaluate the built-in rules and those of `rule_files` in the configuration file."""
+    settle_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
+    """Seconds after the start in which no alert begins to fire and none is resolved: there is little history yet."""
+
+
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
     """The metrics of the near past, kept in memory by every process that serves."""
 

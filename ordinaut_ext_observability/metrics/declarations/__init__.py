@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from ordinaut_ext_observability.metrics.declarations.alerts import AlertMetrics
 from ordinaut_ext_observability.metrics.declarations.database import (
     DatabaseClientMetrics,
     DatabaseServerMetrics,
@@ -34,6 +35,7 @@ PARTS: tuple[type[MetricSet], ...] = (
     DatabaseServerMetrics,
     RedisServerMetrics,
     HealthMetrics,
+    AlertMetrics,
     SecurityMetrics,
     CollectorMetrics,
     ExtensionMetrics,
@@ -42,7 +44,15 @@ PARTS: tuple[type[MetricSet], ...] = (
 
 
 class Metrics(
-    HttpMetrics, WorkMetrics, QueueMetrics, WorkerMetrics, PoolMetrics, HealthMetrics, SecurityMetrics, ExtensionMetrics
+    HttpMetrics,
+    WorkMetrics,
+    QueueMetrics,
+    WorkerMetrics,
+    PoolMetrics,
+    HealthMetrics,
+    AlertMetrics,
+    SecurityMetrics,
+    ExtensionMetrics,
 ):
     """Everything that every process counts, with or without a database to read."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.alerts.report import ALERT_SERIES, AlertSeries
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.metrics.declarations import Metrics
-from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END
+from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END, render_gauges
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.negotiation import Format, accepts_gzip, choose_format
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -44,10 +45,17 @@ class ScrapeRequest(NamedTuple):
 class ScrapeService:
     """Renders scrapes on one event loop. Make one per loop."""
 
-    def __init__(self, metrics: Metrics, foreign: ForeignMetrics, shown: Callable[[], Awaitable[Registry]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        foreign: ForeignMetrics,
+        shown: Callable[[], Awaitable[Registry]],
+        alert_series: Callable[[], AlertSeries] = dict,
+    ) -> None:
         """`shown` gives the registry to render; what scrapes cost is counted in `metrics`."""
         self._metrics = metrics
         self._shown = shown
+        self._alert_series = alert_series
         self.foreign = foreign
         self._renderings: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # the newest of each request
         self._joinable: dict[ScrapeRequest, asyncio.Task[list[bytes]]] = {}  # those that have not read anything yet
@@ -115,8 +123,15 @@ class ScrapeService:
         own = registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping)
         async for pieces in slicer.slices(own):
             yield "".join(pieces)
+        async for pieces in slicer.slices(self._alert_pieces(request)):
+            yield "".join(pieces)
         self._metrics.overhead_seconds.labels("scrape").inc(slicer.cpu_seconds)
         yield "".join([*await self._foreign_pieces(request), OPENMETRICS_END if openmetrics else ""])
+
+    def _alert_pieces(self, request: ScrapeRequest) -> Iterator[str]:
+        for name, series in self._alert_series().items():
+            if request.names is None or name in request.names:
+                yield from render_gauges(name, ALERT_SERIES[name], series, request.format.escaping)
 
     async def _foreign_pieces(self, request: ScrapeRequest) -> list[str]:
         """The pieces of what other code registered, as far as its collectors neither hang nor fail."""

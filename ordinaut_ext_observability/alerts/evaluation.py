@@ -1,0 +1,319 @@
+"""Groups of rules evaluated over the history, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple, cast
+
+from ordinaut_ext_observability.alerts.rules import (
+    AlertingRule,
+    RecordingRule,
+    Rule,
+    RuleGroup,
+    TemplatedText,
+    key_of,
+    lookback_ms,
+)
+from ordinaut_ext_observability.alerts.states import Change, Instance, RuleState
+from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
+from ordinaut_ext_observability.history.series import NAME, Labels, labels_of
+from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
+from ordinaut_ext_observability.promql.format import format_duration
+from ordinaut_ext_observability.promql.labels import drop_name
+from ordinaut_ext_observability.promql.nodes import Node, Number
+from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
+from ordinaut_ext_observability.promql.reach import selectors_of
+from ordinaut_ext_observability.promql.work import pieces
+
+_LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
+"""Bounds on a rule's expression: 200 rules have an interval to share, and most take less than a millisecond."""
+_TEMPLATE_LIMITS: Final = Limits(samples=100_000, seconds=0.5)
+"""Bounds on a query within a template, which is evaluated without a pause."""
+_STANDS_MS: Final = 5 * 60_000
+"""Age up to which a series counts as being there: Prometheus's own default for a current value."""
+MAX_ALERTS: Final = 1_000
+"""Active alerts of a rule whose group has no limit: what nobody can look at need not fill the store."""
+
+Pieces = Generator[None, None, None]
+
+
+class Readiness(NamedTuple):
+    """How much is to be thought of what the history lacks."""
+
+    settled: bool
+    """False soon after the start: nothing begins to fire, and nothing ends."""
+    patient: bool
+    """False: alerts that were restored do not end, either, before the history goes back as far as their rule looks."""
+
+
+READY: Final = Readiness(settled=True, patient=True)
+
+
+class _Segment(NamedTuple):
+    """Rules of a group that do not read what others among them record: it can be recorded at once, after them."""
+
+    group: RuleGroup
+    table: str
+    """The name under which the history keeps the results; empty where nothing is recorded."""
+    rules: tuple[Rule, ...]
+    names: frozenset[str]
+    """Names of the series that are recorded."""
+
+
+class Engine:
+    """Loaded groups and the states of their rules.
+
+    ::
+
+        engine = Engine(history)
+        engine.load(read_rule_file("rules.yml"), now_ms)
+        for _ in engine.evaluate_due(now_ms, alerts=True): ...
+    """
+
+    def __init__(self, history: History, *, external_url: str = "") -> None:
+        """Everything is called on the thread that writes the history."""
+        self._history = history
+        self._external_url = external_url
+        self._segments: dict[str, list[_Segment]] = {}
+        self._tables: dict[str, str] = {}
+        """Where the history keeps the series of each name that rules record."""
+        self._due_ms: dict[str, int] = {}
+        self.states: dict[str, RuleState] = {}
+        """How each rule stands, by `key_of`."""
+        self.conditions = RuleGroup("conditions", "python", ())
+        """Rules that are functions: `take_conditions` says how they stand."""
+        self.changes: list[Change] = []
+        """What began to fire or was resolved; whoever tells it empties the list."""
+
+    def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
+        """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
+        groups = tuple(groups)
+        self._segments = {_place(group): list(_segments(group)) for group in groups}
+        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
+        keys = [key_of(group, rule) for group in (*groups, self.conditions) for rule in group.rules]
+        self.states = {key: self.states.get(key) or RuleState() for key in keys}
+        before = set(self._tables.values())
+        self._tables = {name: part.table for parts in self._segments.values() for part in parts for name in part.names}
+        for ended in before.difference(self._tables.values()):
+            self._history.record(ended, now_ms, ())
+
+    def shift(self, by_ms: int) -> None:
+        """Move all times, as when the clock was set."""
+        self._due_ms = {place: due + by_ms for place, due in self._due_ms.items()}
+        for state in self.states.values():
+            state.shift(by_ms)
+
+    def adopt(self, states: Mapping[str, RuleState], shift_ms: int = 0) -> None:
+        """Take these states in place of what is known of the same rules, their times moved by `shift_ms`."""
+        for key in states.keys() & self.states.keys():
+            self.states[key] = states[key]
+            self.states[key].shift(shift_ms)
+
+    def groups(self) -> Iterator[RuleGroup]:
+        """All groups with rules."""
+        yield from (segments[0].group for segments in self._segments.values())
+        if self.conditions.rules:
+            yield self.conditions
+
+    def state_of(self, group: RuleGroup, rule: Rule) -> RuleState:
+        """How a rule stands."""
+        return self.states[key_of(group, rule)]
+
+    def alerting_states(self) -> dict[str, RuleState]:
+        """The states of alerting rules, by `key_of`."""
+        return {
+            key_of(group, rule): self.state_of(group, rule)
+            for group in self.groups()
+            for rule in group.rules
+            if isinstance(rule, AlertingRule)
+        }
+
+    def evaluate_due(self, now_ms: int, *, alerts: bool, readiness: Readiness = READY) -> Pieces:
+        """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
+        tick_ms = self._history.interval_ms
+        for place, segments in list(self._segments.items()):
+            # Ticks come a little early or late: the nearest one is meant.
+            if now_ms < self._due_ms.get(place, now_ms) - tick_ms // 2:
+                continue
+            for segment in segments:
+                self._due_ms[place] = now_ms + (segment.group.interval_ms or tick_ms)
+                results: list[Sample] = []
+                for rule in segment.rules:
+                    if isinstance(rule, RecordingRule) or alerts:
+                        yield from self._evaluate(segment.group, rule, now_ms, results, readiness)
+                if segment.table:
+                    self._history.record(segment.table, now_ms, results)
+                    yield
+
+    def load_conditions(self, conditions: Iterable[tuple[str, str]]) -> None:
+        """Know these rules, by name and severity, that are functions: others ask them."""
+        rules = {
+            (name, severity): AlertingRule(
+                name, "a condition in Python", Number(0.0), labels={"severity": TemplatedText(severity)}
+            )
+            for name, severity in conditions
+        }
+        self.conditions = replace(self.conditions, rules=tuple(rules.values()))
+        for rule in self.conditions.rules:
+            self.states.setdefault(key_of(self.conditions, rule), RuleState())
+
+    def take_conditions(
+        self, found: Mapping[tuple[str, str], tuple[bool | None, str]], now_ms: int, readiness: Readiness = READY
+    ) -> None:
+        """Take whether each condition holds now, None where that is not known, and what is to be said of it."""
+        for rule in self.conditions.rules:
+            severity = str(rule.labels["severity"])
+            holds, message = found.get((rule.name, severity), (None, "it was not asked"))
+            state = self.state_of(self.conditions, rule)
+            state.health, state.error = ("ok", "") if holds is not None else ("err", message)
+            state.evaluated_at_ms = now_ms
+            if holds is not None and isinstance(rule, AlertingRule):
+                labels = labels_of({"alertname": rule.name, "severity": severity})
+                instances = {labels: Instance(1.0, {"summary": message})} if holds else {}
+                self.changes += state.update(rule, now_ms, instances, settled=readiness.settled)
+
+    def _evaluate(
+        self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], readiness: Readiness
+    ) -> Pieces:
+        state, started = self.states[key_of(group, rule)], monotonic_seconds()
+        try:
+            vector = yield from self._vector(rule.expression, now_ms - group.query_offset_ms)
+            if isinstance(rule, RecordingRule):
+                results += yield from _recorded(rule, vector, group.limit)
+            else:
+                found = yield from self._instances(rule, vector, now_ms - group.query_offset_ms)
+                complete = readiness.patient or not self.is_incomplete(rule, now_ms)
+                self.changes += state.update(
+                    rule, now_ms, found, limit=group.limit or MAX_ALERTS, settled=readiness.settled, complete=complete
+                )
+            state.health, state.error = "ok", ""
+        except ObservabilityError as error:
+            state.health, state.error = "err", str(error)
+        state.seconds, state.evaluated_at_ms = monotonic_seconds() - started, now_ms
+        yield
+
+    def _vector(self, expression: Node, time_ms: int) -> Generator[None, None, list[Sample]]:
+        answer = yield from evaluate(Query(expression, time_ms, time_ms), self._history, _LIMITS)
+        if isinstance(answer.value, float):
+            return [Sample((), answer.value)]
+        if answer.type != "vector":
+            raise ExecutionError("the rule's result is neither a vector nor a scalar")
+        return cast("list[Sample]", answer.value)
+
+    def _instances(
+        self, rule: AlertingRule, vector: list[Sample], time_ms: int
+    ) -> Generator[None, None, dict[Labels, Instance]]:
+        """The alerts that a result makes, with their labels and annotations written out."""
+        if rule.no_data and not vector and not (yield from self._has_data(rule, time_ms)):
+            vector = [Sample((("reason", "no_data"),), 0.0)]
+        found: dict[Labels, Instance] = {}
+        for labels, value in vector:
+            shown = dict(labels)
+
+            def expanded(
+                texts: Mapping[str, TemplatedText], shown: dict[str, str] = shown, value: float = value
+            ) -> dict[str, str]:
+                return {name: self._expand(text, shown, value, time_ms) for name, text in texts.items()}
+
+            own = {**dict(drop_name(labels)), **expanded(rule.labels), "alertname": rule.name}
+            key = labels_of(own)
+            if key in found:
+                raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
+            found[key] = Instance(value, expanded(rule.annotations))
+            yield
+        return found
+
+    def _expand(self, text: TemplatedText, labels: Mapping[str, str], value: float, time_ms: int) -> str:
+        if text.template is None:
+            return text.text
+
+        def query(expression: str) -> Iterator[tuple[Mapping[str, str], float]]:
+            asked = Query(parse(expression), time_ms, time_ms)
+            value = _run_to_end(evaluate(asked, self._history, _TEMPLATE_LIMITS)).value
+            if isinstance(value, float):
+                yield {}, value
+            elif isinstance(value, list):
+                yield from ((dict(each.labels), each.value) for each in value if isinstance(each, Sample))
+
+        return text.template.expand(labels, value, {}, self._external_url, query)
+
+    def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
+        start_ms = time_ms - lookback_ms(rule) - _STANDS_MS
+        for selector in selectors_of(rule.expression):
+            for matchers in selector.alternatives:
+                for series in self._history.select(matchers, start_ms, time_ms):
+                    if series is not None:
+                        return True
+                    yield
+        return False
+
+    def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
+        """Tell whether a rule looks back further than samples go, so that its result may lack something."""
+        lookback = lookback_ms(rule)
+        since = [
+            self._history.recorded_since_ms(self._tables[name]) if name in self._tables else self._history.kept_since_ms
+            for name in _names_read(rule.expression)
+        ]
+        return lookback > 0 and any(each is None or each > now_ms - lookback for each in since)
+
+    def notes_on(self, rule: Rule, now_ms: int) -> list[str]:
+        """Texts about what a rule's result may lack: `needs 6h, kept 1h`, `incomplete`."""
+        needed = lookback_ms(rule)
+        recorded = all(name in self._tables for name in _names_read(rule.expression))
+        kept = RECORDED_RETENTION_MS if recorded else self._history.retention_ms
+        notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
+        return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
+
+
+def _recorded(rule: RecordingRule, vector: list[Sample], limit: int) -> Generator[None, None, list[Sample]]:
+    """The series that a result makes."""
+    if 0 < limit < len(vector):
+        raise ExecutionError(f"exceeded limit of {limit} with {len(vector)} series")
+    results: list[Sample] = []
+    for piece in pieces(vector):
+        results += [
+            Sample(labels_of({**dict(labels), NAME: rule.name, **rule.labels}), value) for labels, value in piece
+        ]
+        yield
+    if len({labels for labels, _ in results}) < len(results):
+        raise ExecutionError("vector contains metrics with the same labelset after applying rule labels")
+    return results
+
+
+def _segments(group: RuleGroup) -> Iterator[_Segment]:
+    rules: list[Rule] = []
+    names: set[str] = set()
+    number = 0
+    for rule in group.rules:
+        if any(name is None or name in names for name in _names_read(rule.expression)) and names:
+            yield _Segment(group, f"{_place(group)};{number}", tuple(rules), frozenset(names))
+            rules, names, number = [], set(), number + 1
+        rules.append(rule)
+        names.update([rule.name] if isinstance(rule, RecordingRule) else [])
+    yield _Segment(group, f"{_place(group)};{number}" if names else "", tuple(rules), frozenset(names))
+
+
+def _place(group: RuleGroup) -> str:
+    return f"{group.file};{group.name}"
+
+
+def _names_read(expression: Node) -> set[str | None]:
+    """Names of the series that an expression asks for, None for any."""
+    return {
+        next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
+        for selector in selectors_of(expression)
+        for matchers in selector.alternatives
+    }
+
+
+def _run_to_end(answering: Answering) -> Answer:
+    try:
+        while True:
+            next(answering)
+    except StopIteration as done:
+        return cast("Answer", done.value)

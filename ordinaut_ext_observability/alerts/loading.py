@@ -1,0 +1,97 @@
+"""The rules in effect: built-in ones, and those of files that are read again when they change."""
+
+from __future__ import annotations
+
+import glob
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import yaml
+
+from ordinaut_ext_observability.alerts.builtin import builtin_groups
+from ordinaut_ext_observability.alerts.rule_files import RuleFileError, parse_rules, read_rule_file
+from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
+from ordinaut_ext_observability.settings.rules import RuleOverride
+
+BUILTIN = "builtin"
+"""The name that stands for a file with the built-in rules."""
+
+RuleT = TypeVar("RuleT", bound=Rule)
+Signature = tuple[int, ...]
+
+
+class LoadedRules:
+    """Groups by file. A file that cannot be used keeps the groups that it had before.
+
+    Every method may be called from any thread; reading takes a fraction of a second, a large file some.
+    """
+
+    def __init__(self, patterns: Sequence[str], overrides: Mapping[str, RuleOverride]) -> None:
+        """`patterns` are paths, which may have shell wildcards. Nothing is read yet."""
+        self._patterns = patterns
+        self._overrides = overrides
+        self._lock = threading.Lock()
+        self.readings = 0
+        """Counts the times that files were read; then, `groups` may be others."""
+        self._seen: dict[str, Signature] = {}
+        self._groups: dict[str, tuple[RuleGroup, ...]] = {}
+        self.problems: dict[str, RuleFileError] = {}
+        """What is wrong with files that are not used as they are now, by file."""
+        self.override_problems: dict[str, str] = {}
+        """What is wrong with overrides of built-in rules, by the rule's name."""
+
+    @property
+    def groups(self) -> list[RuleGroup]:
+        """All groups, the built-in ones first."""
+        return [group for groups in self._groups.values() for group in groups]
+
+    def have_changed(self) -> bool:
+        """Tell whether a file changed, came or went since the last reading."""
+        return not self._groups or self._look() != self._seen
+
+    def read_changed(self, *, all_files: bool = False) -> None:
+        """Read the files that changed since the last time, or all. Raises nothing: see `problems`."""
+        with self._lock:
+            seen = self._look()
+            problems: dict[str, RuleFileError] = {}
+            groups = {BUILTIN: self._groups.get(BUILTIN) or self._builtin()}
+            for path, signature in seen.items():
+                if not all_files and self._seen.get(path) == signature:
+                    groups[path] = self._groups.get(path, ())
+                    problems |= {path: self.problems[path]} if path in self.problems else {}
+                    continue
+                try:
+                    groups[path] = read_rule_file(path)
+                except RuleFileError as error:
+                    groups[path], problems[path] = self._groups.get(path, ()), error
+            self._seen, self._groups, self.problems = seen, groups, problems
+            self.readings += 1
+
+    def _look(self) -> dict[str, Signature]:
+        """The files that the patterns name, with what changes when they do; a path without wildcards is always one."""
+        paths: dict[str, None] = {}
+        for pattern in self._patterns:
+            paths.update(dict.fromkeys(sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]))  # noqa: PTH207 - as Prometheus has it
+        return {path: _signature(path) for path in paths}
+
+    def _builtin(self) -> tuple[RuleGroup, ...]:
+        groups, self.override_problems = builtin_groups(self._overrides)
+        parsed = parse_rules(yaml.safe_dump({"groups": groups}), BUILTIN)
+        return tuple(replace(group, rules=tuple(map(self._with_no_data, group.rules))) for group in parsed)
+
+    def _with_no_data(self, rule: RuleT) -> RuleT:
+        override = self._overrides.get(rule.name)
+        if isinstance(rule, AlertingRule) and override is not None and override.no_data == "alert":
+            return replace(rule, no_data=True)
+        return rule
+
+
+def _signature(path: str) -> Signature:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a name may be too long for a Path
+    except (OSError, ValueError):
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,148 @@
+"""The states of alerts in the installation's store: one document, written by whoever holds the lease.
+
+::
+
+    shared = SharedStates(open_store, ttl_seconds=40.0)
+    written = shared.exchange()             # takes the lease, or sees who leads; what somebody else wrote since
+    if shared.leads: shared.save(encode(states, now_ms))
+
+While the store does not answer, who led leads on, and whoever never heard of it leads for itself: an alert told twice
+is better than one told by nobody.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+import orjson
+
+from ordinaut_ext_observability.alerts.states import AlertState, RuleState
+from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Put
+
+_NAME: Final = "alerts"
+"""The document, and the lease."""
+_FORMAT: Final = 1
+"""Number of the document's format; what another version of this package wrote otherwise is not read."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Longest document. Annotations are left out of a longer one: 1,000 alerts with usual texts take a quarter."""
+
+_KEPT: Final = tuple(each.name for each in fields(AlertState) if each.name != "restored")
+
+
+class SharedStates:
+    """The document and the lease, in a store that is opened at the first call. Calls come from one thread at a time."""
+
+    def __init__(self, open_store: Callable[[], Cluster] | None, ttl_seconds: float) -> None:
+        """The lease is held for `ttl_seconds` after each exchange; without a store the process always leads."""
+        self._open_store = open_store
+        self._ttl_seconds = ttl_seconds
+        self._owner = uuid.uuid4().hex
+        self._store: Cluster | None = None
+        self._version = 0
+        """The version of the document that this process knows."""
+        self.leads = True
+        """True: this process evaluates alerting rules."""
+        self.problem = ""
+        """Words for the store's not answering; empty while it does."""
+
+    def exchange(self) -> bytes:
+        """Take the lease, or keep it, or see that another process has it.
+
+        Returns what another process has written since the last exchange; empty where nobody has, or nobody can say.
+        """
+        if self._open_store is None:
+            return b""
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+            leads = self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
+            held = self._store.get(_NAME)
+        except ClusterUnavailableError as error:
+            self.problem = str(error)
+            return b""
+        self.leads, self.problem = leads, ""
+        # An older version: the store lost what was written last, or everything. What is known here is newer.
+        newer, self._version = held.version > self._version, held.version
+        return held.content if newer else b""
+
+    def save(self, content: bytes, rows: Sequence[Append] = ()) -> bool:
+        """Write the document, and rows together with it.
+
+        False where another process has written since the exchange: it leads now. True also where the store does not
+        answer.
+        """
+        if self._store is None or self.problem:
+            return True
+        try:
+            if not self._store.write([Put(_NAME, self._version, content)], rows):
+                self.leads = False
+                return False
+        except ClusterUnavailableError as error:
+            self.problem = str(error)
+            return True
+        self._version += 1
+        return True
+
+    def close(self) -> None:
+        """Give up the lease, so that another process leads at once, and the connection. Safe more than once."""
+        store, self._store = self._store, None
+        if store is not None:
+            try:
+                store.release_lease(_NAME, self._owner)
+            except ClusterUnavailableError as error:
+                self.problem = str(error)  # the lease ends by itself
+            store.close()
+
+
+def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:
+    """The document with the states of rules, by their keys."""
+    rules: dict[str, list[Any]] = {
+        key: [
+            state.health,
+            state.error,
+            state.seconds,
+            state.evaluated_at_ms,
+            list(map(_written, state.alerts.values())),
+        ]
+        for key, state in states.items()
+    }
+    content = _dump(rules, written_ms)
+    if len(content) > MAX_BYTES:
+        for *_, alerts in rules.values():
+            for alert in alerts:
+                alert["annotations"] = {}
+        content = _dump(rules, written_ms)
+    return content
+
+
+def decode(content: bytes) -> tuple[int, dict[str, RuleState]]:
+    """When a document was written, and its states. Raises ValueError where it is none of this format."""
+    try:
+        document = orjson.loads(content)
+        if document["format"] != _FORMAT:
+            raise ValueError(f"it has the format {document['format']!r}, not {_FORMAT}")
+        states = {}
+        for key, (health, error, seconds, evaluated_at_ms, written) in document["rules"].items():
+            alerts = map(_read, written)
+            by_labels = {alert.labels: alert for alert in alerts}
+            states[key] = RuleState(health, error, seconds, evaluated_at_ms, by_labels)
+        return int(document["written_ms"]), states
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it has other fields: {error!r}") from None
+
+
+def _dump(rules: Mapping[str, object], written_ms: int) -> bytes:
+    return orjson.dumps({"format": _FORMAT, "written_ms": written_ms, "rules": rules})
+
+
+def _written(alert: AlertState) -> dict[str, Any]:
+    # A number as text: JSON has no infinities.
+    return {name: getattr(alert, name) for name in _KEPT} | {"value": repr(alert.value)}
+
+
+def _read(written: dict[str, Any]) -> AlertState:
+    labels = tuple((name, value) for name, value in written["labels"])
+    return AlertState(**written | {"labels": labels, "value": float(written["value"])}, restored=True)

@@ -1,0 +1,37 @@
+"""Metrics of alert rules and their alerts."""
+
+from __future__ import annotations
+
+from ordinaut_ext_observability.metrics.declare import MetricSet, counter, gauge
+
+
+class AlertMetrics(MetricSet):
+    """Rules, and alerts as every process that serves knows them."""
+
+    title = "Alerts"
+
+    alerts = gauge(
+        "orchestrator_alerts{severity,state}",
+        "Alerts that are pending or firing, by the label severity of their rules.",
+    )
+    alert_leader = gauge(
+        "ordinaut_observability_alerts_leader",
+        "1 where this process evaluates alerting rules; one of those that share a store does.",
+        merged_by="sum",
+    )
+    alert_rules = gauge(
+        "ordinaut_observability_alert_rules{health}",
+        "Rules by the health of their last evaluation: ok, err, or unknown before the first.",
+    )
+    alert_rule_files_refused = gauge(
+        "ordinaut_observability_alert_rule_files_refused",
+        "Rule files that are not used as they are now, because something in them is wrong.",
+    )
+    alert_last_evaluation = gauge(
+        "ordinaut_observability_alerts_last_evaluation_timestamp_seconds",
+        "When rules were last evaluated, in seconds since 1970.",
+    )
+    alert_ticks_missed = counter(
+        "ordinaut_observability_alerts_ticks_missed_total",
+        "Samples of history after which no rules were evaluated, because the evaluation before had not ended.",
+    )
