@@ -43,7 +43,8 @@ def known_conditions() -> Iterator[Condition]:
 class Conditions:
     """Asks all conditions, in a thread: what they do is not known."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
         self._asked: asyncio.Future[Answers] | None = None
 
     async def ask(self, time_ms: int, source: SampleSource, health: HealthReport, slicer: Slicer) -> Answers:
@@ -54,7 +55,7 @@ class Conditions:
         async for _ in slicer.slices(_put_facts(time_ms, source, health, context)):
             pass
         self._asked = asyncio.ensure_future(asyncio.to_thread(_ask, context))
-        done, _ = await asyncio.wait([self._asked], timeout=_SECONDS)
+        done, _ = await asyncio.wait([self._asked], timeout=self._seconds)
         return self._asked.result() if done else {}
 
 

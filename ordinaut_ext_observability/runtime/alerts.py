@@ -29,6 +29,9 @@ from ordinaut_ext_observability.settings.load import Settings
 _SILENT_INTERVALS: Final = 3
 """So many intervals without an evaluation are worth saying."""
 
+_NAMED: Final = 5
+"""Failing rules that are named: a message is read in a line."""
+
 _LEASE_INTERVALS: Final = 3
 """A leader that evaluated nothing for so many intervals is followed by another."""
 _SHORTEST_LEASE_SECONDS: Final = 15.0
@@ -253,7 +256,7 @@ class Alerts(Part):
         problems = self._problems()
         failing = [rule["name"] for group in self.report.groups for rule in group["rules"] if rule["health"] == "err"]
         if failing:
-            problems.append(f"{len(failing)} rules fail, such as {failing[0]}")
+            problems.append(f"rules that fail, see api/v1/rules: {', '.join(failing[:_NAMED])}")
         silent = self._clock.monotonic() - self._progress.evaluated_at
         if self._progress.ticks and silent > _SILENT_INTERVALS * self._settings.history.interval_seconds:
             problems.append(f"no rules have been evaluated for {silent:.0f} s")
