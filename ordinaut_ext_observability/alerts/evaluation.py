@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
+from ordinaut_ext_observability.alerts.results import Results, recorded
 from ordinaut_ext_observability.alerts.rules import (
     AlertingRule,
     RecordingRule,
@@ -19,23 +20,12 @@ from ordinaut_ext_observability.alerts.states import Change, Instance, RuleState
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
-from ordinaut_ext_observability.history.series import NAME, Labels, labels_of
-from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
+from ordinaut_ext_observability.history.series import NAME, labels_of
 from ordinaut_ext_observability.promql.format import format_duration
-from ordinaut_ext_observability.promql.labels import drop_name
 from ordinaut_ext_observability.promql.nodes import Node, Number
-from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
+from ordinaut_ext_observability.promql.query import Sample
 from ordinaut_ext_observability.promql.reach import selectors_of
-from ordinaut_ext_observability.promql.work import pieces
 
-_LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
-"""Bounds on a rule's expression: 200 rules have an interval to share, and most take less than a millisecond."""
-_TEMPLATE_LIMITS: Final = Limits(samples=100_000, seconds=0.5)
-"""Bounds on a query within a template, which is evaluated without a pause."""
-_STANDS_MS: Final = 5 * 60_000
-"""Age up to which a series counts as being there: Prometheus's own default for a current value."""
 MAX_ALERTS: Final = 1_000
 """Active alerts of a rule whose group has no limit: what nobody can look at need not fill the store."""
 
@@ -78,7 +68,7 @@ class Engine:
     def __init__(self, history: History, *, external_url: str = "") -> None:
         """Everything is called on the thread that writes the history."""
         self._history = history
-        self._external_url = external_url
+        self._results = Results(history, external_url)
         self._segments: dict[str, list[_Segment]] = {}
         self._tables: dict[str, str] = {}
         """Where the history keeps the series of each name that rules record."""
@@ -182,11 +172,11 @@ class Engine:
     ) -> Pieces:
         state, started = self.states[key_of(group, rule)], monotonic_seconds()
         try:
-            vector = yield from self._vector(rule.expression, now_ms - group.query_offset_ms)
+            vector = yield from self._results.vector(rule.expression, now_ms - group.query_offset_ms)
             if isinstance(rule, RecordingRule):
-                results += yield from _recorded(rule, vector, group.limit)
+                results += yield from recorded(rule, vector, group.limit)
             else:
-                found = yield from self._instances(rule, vector, now_ms - group.query_offset_ms)
+                found = yield from self._results.alerts_of(rule, vector, now_ms - group.query_offset_ms)
                 complete = readiness.patient or not self.is_incomplete(rule, now_ms)
                 self.changes += state.update(
                     rule, now_ms, found, limit=group.limit or MAX_ALERTS, settled=readiness.settled, complete=complete
@@ -196,61 +186,6 @@ class Engine:
             state.health, state.error = "err", str(error)
         state.seconds, state.evaluated_at_ms = monotonic_seconds() - started, now_ms
         yield
-
-    def _vector(self, expression: Node, time_ms: int) -> Generator[None, None, list[Sample]]:
-        answer = yield from evaluate(Query(expression, time_ms, time_ms), self._history, _LIMITS)
-        if isinstance(answer.value, float):
-            return [Sample((), answer.value)]
-        if answer.type != "vector":
-            raise ExecutionError("the rule's result is neither a vector nor a scalar")
-        return cast("list[Sample]", answer.value)
-
-    def _instances(
-        self, rule: AlertingRule, vector: list[Sample], time_ms: int
-    ) -> Generator[None, None, dict[Labels, Instance]]:
-        """The alerts that a result makes, with their labels and annotations written out."""
-        if rule.no_data and not vector and not (yield from self._has_data(rule, time_ms)):
-            vector = [Sample((("reason", "no_data"),), 0.0)]
-        found: dict[Labels, Instance] = {}
-        for labels, value in vector:
-            shown = dict(labels)
-
-            def expanded(
-                texts: Mapping[str, TemplatedText], shown: dict[str, str] = shown, value: float = value
-            ) -> dict[str, str]:
-                return {name: self._expand(text, shown, value, time_ms) for name, text in texts.items()}
-
-            own = {**dict(drop_name(labels)), **expanded(rule.labels), "alertname": rule.name}
-            key = labels_of(own)
-            if key in found:
-                raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
-            found[key] = Instance(value, expanded(rule.annotations))
-            yield
-        return found
-
-    def _expand(self, text: TemplatedText, labels: Mapping[str, str], value: float, time_ms: int) -> str:
-        if text.template is None:
-            return text.text
-
-        def query(expression: str) -> Iterator[tuple[Mapping[str, str], float]]:
-            asked = Query(parse(expression), time_ms, time_ms)
-            value = _run_to_end(evaluate(asked, self._history, _TEMPLATE_LIMITS)).value
-            if isinstance(value, float):
-                yield {}, value
-            elif isinstance(value, list):
-                yield from ((dict(each.labels), each.value) for each in value if isinstance(each, Sample))
-
-        return text.template.expand(labels, value, {}, self._external_url, query)
-
-    def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
-        start_ms = time_ms - lookback_ms(rule) - _STANDS_MS
-        for selector in selectors_of(rule.expression):
-            for matchers in selector.alternatives:
-                for series in self._history.select(matchers, start_ms, time_ms):
-                    if series is not None:
-                        return True
-                    yield
-        return False
 
     def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
         """Tell whether a rule looks back further than samples go, so that its result may lack something."""
@@ -268,21 +203,6 @@ class Engine:
         kept = RECORDED_RETENTION_MS if recorded else self._history.retention_ms
         notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
         return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
-
-
-def _recorded(rule: RecordingRule, vector: list[Sample], limit: int) -> Generator[None, None, list[Sample]]:
-    """The series that a result makes."""
-    if 0 < limit < len(vector):
-        raise ExecutionError(f"exceeded limit of {limit} with {len(vector)} series")
-    results: list[Sample] = []
-    for piece in pieces(vector):
-        results += [
-            Sample(labels_of({**dict(labels), NAME: rule.name, **rule.labels}), value) for labels, value in piece
-        ]
-        yield
-    if len({labels for labels, _ in results}) < len(results):
-        raise ExecutionError("vector contains metrics with the same labelset after applying rule labels")
-    return results
 
 
 def _segments(group: RuleGroup) -> Iterator[_Segment]:
@@ -309,11 +229,3 @@ def _names_read(expression: Node) -> set[str | None]:
         for selector in selectors_of(expression)
         for matchers in selector.alternatives
     }
-
-
-def _run_to_end(answering: Answering) -> Answer:
-    try:
-        while True:
-            next(answering)
-    except StopIteration as done:
-        return cast("Answer", done.value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from ordinaut_ext_observability.alerts.evaluation import Engine
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup, TemplatedText
-from ordinaut_ext_observability.alerts.states import AlertState, RuleState
+from ordinaut_ext_observability.alerts.states import AlertState, RuleState, samples_of
+from ordinaut_ext_observability.history.series import NAME, Labels
 from ordinaut_ext_observability.logs.events import timestamp
 
 Shown = dict[str, Any]
@@ -35,11 +37,54 @@ class Report:
     """As in `/api/v1/rules`; a rule has also `notes`, texts about what its result may lack."""
     alerts: tuple[Shown, ...] = ()
     """As in `/api/v1/alerts`, those included that are resolved, with further fields."""
-    notes: Shown = field(default_factory=dict)
-    """Who evaluated alerts, how old the states are, and what is wrong."""
+    samples: Mapping[Labels, float] = field(default_factory=dict)
+    """The series of alerts."""
+
+    def series(self) -> AlertSeries:
+        """The series of alerts by name, with the labels of each."""
+        named: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in ALERT_SERIES}
+        for labels, value in self.samples.items():
+            others = dict(labels)
+            named[others.pop(NAME)].append((others, value))
+        return named
+
+    def count_rules(self) -> dict[tuple[str, ...], float]:
+        """Rules by their health."""
+        healths = [rule["health"] for group in self.groups for rule in group["rules"]]
+        return {(health,): healths.count(health) for health in ("ok", "err", "unknown")}
+
+    def count_alerts(self) -> dict[tuple[str, ...], float]:
+        """Alerts by severity and state; 0 for severities that rules have and alerts do not."""
+        rules = [rule for group in self.groups for rule in group["rules"] if rule["type"] == "alerting"]
+        severities = {text for rule in rules if "{{" not in (text := rule["labels"].get("severity", ""))}
+        counts: dict[tuple[str, ...], float] = {
+            (severity, state): 0.0 for severity in severities for state in _SEVEREST[:2]
+        }
+        for alert in self.alerts:
+            if alert["state"] in _SEVEREST[:2]:
+                key = (alert["severity"], alert["state"])
+                counts[key] = counts.get(key, 0.0) + 1
+        return counts
 
 
-def show_group(group: RuleGroup, interval_ms: int, rules: list[Shown], states: list[RuleState]) -> Shown:
+def build_report(engine: Engine, interval_ms: int, now_ms: int) -> Generator[None, None, Report]:
+    """All groups, rules and alerts as they stand now. Yields where there may be a pause."""
+    groups: list[Shown] = []
+    alerts: list[Shown] = []
+    samples: dict[Labels, float] = {}
+    for group in engine.groups():
+        states = [engine.state_of(group, rule) for rule in group.rules]
+        rules = []
+        for rule, state in zip(group.rules, states, strict=True):
+            rules.append(_rule(rule, state, engine.notes_on(rule, now_ms)))
+            alerts += [_alert_in_full(rule.name, alert) for alert in state.alerts.values()]
+            samples |= {labels: value for alert in state.active for labels, value in samples_of(alert)}
+            yield
+        groups.append(_group(group, interval_ms, rules, states))
+    return Report(tuple(groups), tuple(alerts), samples)
+
+
+def _group(group: RuleGroup, interval_ms: int, rules: list[Shown], states: list[RuleState]) -> Shown:
     """A group with its rules."""
     times = [state.evaluated_at_ms for state in states if state.evaluated_at_ms is not None]
     return {
@@ -53,7 +98,7 @@ def show_group(group: RuleGroup, interval_ms: int, rules: list[Shown], states: l
     }
 
 
-def show_rule(rule: Rule, state: RuleState, notes: list[str]) -> Shown:
+def _rule(rule: Rule, state: RuleState, notes: list[str]) -> Shown:
     """A rule with its active alerts; templates as they are written."""
     shown: Shown = {"name": rule.name, "query": rule.query, "labels": {n: _text(t) for n, t in rule.labels.items()}}
     if isinstance(rule, AlertingRule):
@@ -64,7 +109,7 @@ def show_rule(rule: Rule, state: RuleState, notes: list[str]) -> Shown:
             "duration": rule.for_ms / 1000,
             "keepFiringFor": rule.keep_firing_for_ms / 1000,
             "annotations": {name: _text(text) for name, text in rule.annotations.items()},
-            "alerts": [show_alert(alert) for alert in active],
+            "alerts": [_alert(alert) for alert in active],
         }
     shown |= {
         "health": state.health,
@@ -76,7 +121,7 @@ def show_rule(rule: Rule, state: RuleState, notes: list[str]) -> Shown:
     return shown | ({"notes": notes} if notes else {})
 
 
-def show_alert(alert: AlertState) -> Shown:
+def _alert(alert: AlertState) -> Shown:
     """An alert as Prometheus's API has it."""
     since = alert.keep_firing_since_ms
     return {
@@ -89,10 +134,10 @@ def show_alert(alert: AlertState) -> Shown:
     }
 
 
-def show_alert_in_full(name: str, alert: AlertState) -> Shown:
+def _alert_in_full(name: str, alert: AlertState) -> Shown:
     """An alert with everything that is known of it; what was firing and is no more is `resolved`."""
     labels = dict(alert.labels)
-    return show_alert(alert) | {
+    return _alert(alert) | {
         "name": name,
         "severity": labels.get("severity", ""),
         "state": "resolved" if alert.state == "inactive" else alert.state,

@@ -42,7 +42,7 @@ def make_context(
         metrics=metrics,
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
-        scrapes=ScrapeService(metrics, foreign, shown, lambda: runtime.alerts.series),
+        scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
         queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
@@ -62,7 +62,10 @@ def make_management_server(runtime: Runtime, context: EndpointContext, mount_pat
 
     def make_router() -> APIRouter:
         scrapes = ScrapeService(
-            runtime.metrics, context.scrapes.foreign, runtime.merged.shown_registry, lambda: runtime.alerts.series
+            runtime.metrics,
+            context.scrapes.foreign,
+            runtime.merged.shown_registry,
+            runtime.alerts.series,
         )
         return build_router(replace(context, scrapes=scrapes), operator=False)
 

@@ -1,0 +1,84 @@
+"""Conditions that the host wrote in Python, and the facts that they are about."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Generator, Iterator
+from typing import Any, Final
+
+from ordinaut_ext_observability.alerts.manager import managers
+from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.health.model import HealthReport
+from ordinaut_ext_observability.history.series import SampleSource
+from ordinaut_ext_observability.promql.evaluate import evaluate
+from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.query import Limits, Query, Sample
+
+_QUERIES: Final = {
+    "queue_depth": "max(orchestrator_queue_depth)",
+    # Of the rows of task_run; where they are not read, of what processes report.
+    "task_failure_rate": """
+        1 - max(orchestrator_execution_success_ratio{window="hour"})
+        or sum(increase(orchestrator_task_executions_total{status="error"}[1h]))
+           / sum(increase(orchestrator_task_executions_total{status!="cancelled"}[1h]))
+    """,
+}
+
+
+_SECONDS: Final = 2.0
+"""Longest wait for all conditions; while one hangs, none is asked again."""
+
+Condition = tuple[str, str]
+"""Name and severity, by which it is known."""
+Answers = dict[Condition, tuple[bool | None, str]]
+"""Whether each holds, None where it failed, and what is to be said."""
+
+
+def known_conditions() -> Iterator[Condition]:
+    """Those that somebody added to a manager."""
+    return ((rule.name, rule.severity.value) for manager in list(managers) for rule in manager.rules)
+
+
+class Conditions:
+    """Asks all conditions, in a thread: what they do is not known."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
+        self._asked: asyncio.Future[Answers] | None = None
+
+    async def ask(self, time_ms: int, source: SampleSource, health: HealthReport, slicer: Slicer) -> Answers:
+        """What they say of this time; nothing where there are none, or where they take too long."""
+        if not any(known_conditions()) or (self._asked is not None and not self._asked.done()):
+            return {}
+        context: dict[str, Any] = {}
+        async for _ in slicer.slices(_put_facts(time_ms, source, health, context)):
+            pass
+        self._asked = asyncio.ensure_future(asyncio.to_thread(_ask, context))
+        done, _ = await asyncio.wait([self._asked], timeout=self._seconds)
+        return self._asked.result() if done else {}
+
+
+def _ask(context: dict[str, Any]) -> Answers:
+    answers = [answer for manager in list(managers) for answer in manager.evaluate(context)]
+    return {(rule.name, rule.severity.value): (holds, message) for rule, holds, message in answers}
+
+
+def _put_facts(
+    time_ms: int, source: SampleSource, health: HealthReport, context: dict[str, Any]
+) -> Generator[None, None, None]:
+    """Put what is known at this time into `context`; what is not known is missing.
+
+    That is `queue_depth`, `task_failure_rate` of the last hour (0 to 1), `database_status`, `database_error`, and the
+    status of every health check by its name.
+    """
+    context |= {check.name: check.shown_status for check in health.checks}
+    for check in health.checks:
+        if check.name == "database" and check.known:
+            context |= {"database_status": check.status.value, "database_error": check.message}
+    for name, query in _QUERIES.items():
+        answer = yield from evaluate(Query(parse(query), time_ms, time_ms), source, Limits(seconds=5.0))
+        if isinstance(answer.value, list):
+            for sample in answer.value:
+                if isinstance(sample, Sample) and math.isfinite(sample.value):
+                    context[name] = sample.value
