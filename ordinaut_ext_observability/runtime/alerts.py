@@ -63,7 +63,7 @@ class _Progress:
     ticks: int = 0
     started_at: float = 0.0
     evaluated_at: float = 0.0
-    states_at: float = 0.0
+    states_at: float | None = None
     """When alerts were as they are known here."""
     shifted_ms: int = 0
 
@@ -139,7 +139,7 @@ class Alerts(Part):
             "groups": self.report.groups,
             "alerts": self.report.alerts,
             "evaluated_here": progress.shared.leads,
-            "age_seconds": self._clock.monotonic() - progress.states_at if progress.ticks else None,
+            "age_seconds": self._clock.monotonic() - progress.states_at if progress.states_at is not None else None,
             "settled": self._readiness().settled,
             "problems": self._problems(),
         }

@@ -15,6 +15,7 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
+from ordinaut_ext_observability.web.endpoints.alerts import AlertService
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
@@ -23,6 +24,10 @@ from ordinaut_ext_observability.web.router import build_router
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
+
+
+_STALE_INTERVALS = 3
+"""After so many intervals without news of alerts, another process has become their leader, or nobody has."""
 
 
 def make_context(
@@ -44,6 +49,11 @@ def make_context(
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
         queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
+        alerts=AlertService(
+            lambda: runtime.alerts.state() if runtime.mounted and runtime.alerts.enabled else None,
+            runtime.alerts.reload,
+            stale_seconds=max(15.0, _STALE_INTERVALS * runtime.settings.history.interval_seconds),
+        ),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,

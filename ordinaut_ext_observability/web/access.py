@@ -49,12 +49,23 @@ class AccessControl:
         self._not_logged = 0
 
     def check_scraper(self, request: Request) -> None:
-        """Let a scraper pass, or raise `Refusal`: 403 for its address, 401 for its token, 429 after too many."""
+        """Let a scraper, an operator or a viewer pass, or raise `Refusal`.
+
+        403 for a scraper's address, 401 for its token, 429 after too many.
+        """
+        if self.sees_details(request):
+            return
         client = (request.client.host, request.client.port) if request.client else None
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
         if self.settings.scrape_token is not None:
             self._check_token(request, "scrape", self.settings.scrape_token)
+
+    def sees_details(self, request: Request) -> bool:
+        """Tell whether an operator or a viewer asks, at an endpoint that others may ask, too."""
+        _, given = _credentials(request.headers.get("authorization", ""))
+        tokens = (self.settings.operator_token, self.settings.viewer_token)
+        return given is not None and any(_are_equal(given, token) for token in tokens)
 
     @property
     def is_open_to_operators(self) -> bool:
@@ -84,8 +95,7 @@ class AccessControl:
         if given is None:
             raise self._refuse(request, tier, 401, "missing_token", "A bearer token is needed.")
         for token in accepted:
-            expected = b"" if token is None else token.get_secret_value().encode()
-            if token is not None and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected):
+            if token is not None and _are_equal(given, token):
                 return scheme, token
         raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
 
@@ -126,6 +136,12 @@ def _credentials(header: str) -> tuple[str, str | None]:
     elif scheme != "bearer" or not value:
         return scheme, None
     return scheme, value
+
+
+def _are_equal(given: str, token: SecretStr | None) -> bool:
+    """Compare in a time that tells nothing about the token; False where there is none."""
+    expected = b"" if token is None else token.get_secret_value().encode()
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected) and token is not None
 
 
 def _same_origin(request: Request) -> bool:

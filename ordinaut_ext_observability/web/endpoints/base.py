@@ -32,6 +32,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.endpoints.alerts import AlertService
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
     from ordinaut_ext_observability.web.queries import QueryService
 
@@ -71,6 +72,7 @@ class EndpointContext:
     monitor: HealthMonitor
     scrapes: ScrapeService
     queries: QueryService
+    alerts: AlertService
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
