@@ -18,6 +18,7 @@ NAMES = (
     "processes",
     "collection",
     "history",
+    "rules",
     "log_event",
     "log_record",
     "imports",
