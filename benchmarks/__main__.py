@@ -19,6 +19,7 @@ NAMES = (
     "collection",
     "history",
     "queries",
+    "rules",
     "log_event",
     "log_record",
     "imports",
