@@ -432,6 +432,6 @@ def test_viewers_may_ask_and_strangers_may_not(api: Api) -> None:
 def test_every_endpoint_is_described_once(api: Api) -> None:
     schema = api.served.app.openapi()
     described = [path for path in schema["paths"] if path.startswith(API)]
-    assert len(described) == 8
+    assert len(described) == 10
     ids = [operation["operationId"] for path in schema["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ids)
