@@ -60,7 +60,7 @@ def test_each_alert_is_seen_silent_and_firing() -> None:
     seen = {True: set(), False: set()}
     for path in CASES:
         for case in yaml.safe_load(path.read_text())["tests"]:
-            for tick in case.get("alert_rule_test", ()):
+            for tick in case["alert_rule_test"]:
                 seen["exp_alerts" in tick].add(tick["alertname"])
     assert seen == {True: set(ALERTS), False: ALERTS.keys() - {"Watchdog"}}
 
