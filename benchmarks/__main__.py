@@ -18,6 +18,7 @@ NAMES = (
     "processes",
     "collection",
     "history",
+    "queries",
     "rules",
     "log_event",
     "log_record",

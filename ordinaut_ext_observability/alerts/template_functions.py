@@ -6,7 +6,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import count
@@ -91,12 +91,13 @@ def check_format(form: str) -> None:
 
 def _printf(form: str, *arguments: object) -> str:
     check_format(form)
-    left: Iterator[Any] = iter([value if type(value) in _TYPES else text_of(value) for value in arguments])
+    left = iter([value if type(value) in _TYPES else text_of(value) for value in arguments])
 
     def replaced(directive: re.Match[str]) -> str:
         flags, width, precision, verb = directive.groups()
         if verb in {"", "%"}:
             return verb or "%!(NOVERB)"
+        flags = flags.replace("+", "") if verb == "v" else flags  # it means something else there
         for value in left:
             return _formatted(value, verb, flags, int(width or 0), None if precision is None else int(precision or 0))
         return f"%!{verb}(MISSING)"
@@ -186,7 +187,7 @@ def _humanize_timestamp(value: object) -> str:
         return _short(number)
     if abs(number) >= 2**63 / 1e9:
         raise TemplateError(f"{text_of(number)} seconds are no time between the years 1677 and 2262")
-    at = _EPOCH + timedelta(milliseconds=math.trunc(math.trunc(number * 1e9) / 10**6))
+    at = _EPOCH + timedelta(milliseconds=int(abs(number) * 1e9) // 10**6) * (-1 if number < 0 else 1)
     return f"{at:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".") + " +0000 UTC"
 
 
@@ -238,12 +239,10 @@ FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., Any]]]] = {
     "ne": ("aa", _compared(operator.ne)),
     "lt": ("aa", _compared(operator.lt)),
     "le": ("aa", _compared(operator.le)),
-    # As Go has them: true of NaN.
-    "gt": ("aa", _compared(lambda left, right: not left <= right)),
+    "gt": ("aa", _compared(lambda left, right: not left <= right)),  # true of NaN
     "ge": ("aa", _compared(lambda left, right: not left < right)),
     "not": ("a", operator.not_),
-    # These are done where they are called.
     **dict.fromkeys(("and", "or"), ("a*", operator.not_)),
     "query": ("s", str),
 }
-"""By name, types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more of any) and function."""
+"""Types of arguments (s: text, v: result of `query`, m: sample, a: any; *: more), function (not of the last three)."""

@@ -17,8 +17,8 @@ _MAX_CALLS: Final = 32
 """Brackets and pipes of one action. With the bound above, expanding stays far from Python's limit of recursion."""
 
 _ACTION: Final = re.compile(
-    r"""\{\{(-(?=[ \t\r\n]))?(?:(?(1)[ \t\r\n]+)/\*.*?\*/|(?P<code>(?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?))"""
-    r"([ \t\r\n]-)?\}\}",
+    r"\{\{(-(?=[ \t\r\n]))?(?:(?(1)[ \t\r\n]+)/\*(?:(?!\*/).)*\*/"
+    r"""|(?P<code>(?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?))([ \t\r\n]-)?\}\}""",
     re.DOTALL,
 )
 _SPACE: Final = " \t\r\n"
@@ -120,6 +120,12 @@ def _tokens_of_action(text: str, at: int, end: int) -> Iterator[_Token]:
         if calls > _MAX_CALLS:
             raise token.error(f"more than {_MAX_CALLS} brackets and pipes in one action")
         if token.kind != "space":
+            if (
+                token.text not in {"|", ")"}
+                and text[at - 1] not in f"{_SPACE}(|{{"
+                and text[at - 1] + token.text[0] != ")."
+            ):
+                raise token.error(f"a space is missing before {token.text}")
             yield token
         at = found.end()
 

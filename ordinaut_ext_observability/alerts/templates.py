@@ -24,7 +24,7 @@ Query = Callable[[str], Iterable[tuple[Mapping[str, str], float]]]
 MAX_TEXT: Final = 16_384
 """Characters of a template; those of public rules have up to 2,000."""
 _MAX_STEPS: Final = 100_000
-"""Things done for one text, such as calls: some 100 ms."""
+"""Things done for one text, such as calls, and characters that these read: half a second at worst."""
 _MAX_QUERIES: Final = 20
 """Calls of `query` for one text: a `range` could make thousands."""
 
@@ -132,7 +132,9 @@ class _Expansion:
             expected, words = _TYPES.get(type_, (object, ""))
             if not isinstance(value, expected):
                 raise TemplateError(f"{name} takes {words}")
-            self._step(1 + (len(value) // 64 if isinstance(value, str | list) else 0))
+            self._step(
+                1 + (len(value) if isinstance(value, str) else len(value) // 8 if isinstance(value, list) else 0)
+            )
         if name != "query":
             return function(*values)
         self._queries += 1

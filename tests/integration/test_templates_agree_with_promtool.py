@@ -99,6 +99,9 @@ REFUSED = [
     ),
     *(
         "{{ $x }}",
+        "{{ printf`a` }}",
+        "{{ humanize$value }}",
+        "{{ eq(1)(1) }}",
         "{{ nosuch }}",
         '{{ "a\n" }}',
         "{{ if 1 }}{{ else 2 }}{{ end }}",
