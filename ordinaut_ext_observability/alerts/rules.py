@@ -37,7 +37,61 @@ class _Rule:
     expression: Node
 
     @cached_property
-    def key_of(group: RuleGroup, rule: Rule) -> str:
+    def lookback_ms(self) -> int:
+        """Milliseconds that the rule looks back: 300,000 for `rate(requests_total[5m])`, 0 for `up == 0`."""
+        earliest = earliest_ms(Query(self.expression, start_ms=0, end_ms=0))
+        return max(0, -earliest) if earliest is not None else 0
+
+    @cached_property
+    def names_read(self) -> frozenset[str | None]:
+        """Names of the series that the rule asks for, None for any."""
+        return frozenset(
+            next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
+            for selector in selectors_of(self.expression)
+            for matchers in selector.alternatives
+        )
+
+
+@dataclass(frozen=True)
+class RecordingRule(_Rule):
+    """An expression whose results become series of another name."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AlertingRule(_Rule):
+    """An expression whose every result is an alert."""
+
+    for_ms: int = 0
+    """Milliseconds for which the condition holds before the alert fires."""
+    keep_firing_for_ms: int = 0
+    """Milliseconds for which the alert still fires once the condition holds no more."""
+    labels: Mapping[str, TemplatedText] = field(default_factory=dict)
+    annotations: Mapping[str, TemplatedText] = field(default_factory=dict)
+    no_data: bool = False
+    """True: where the expression finds no series to look at, that is an alert, too."""
+
+
+Rule = RecordingRule | AlertingRule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleGroup:
+    """Rules that are evaluated one after the other, at the same time."""
+
+    name: str
+    file: str
+    rules: tuple[Rule, ...]
+    interval_ms: int | None = None
+    """Milliseconds between two evaluations; None: as often as samples are taken."""
+    limit: int = 0
+    """Results that a rule may have; with more it fails and has none. 0: any number."""
+    query_offset_ms: int = 0
+    """Milliseconds before the time of the evaluation at which expressions are evaluated."""
+
+
+def key_of(group: RuleGroup, rule: Rule) -> str:
     """The text by which a rule is the same after a reload, and in another process."""
     labels = sorted((name, str(label)) for name, label in rule.labels.items())
     return orjson.dumps((group.file, group.name, type(rule).__name__, rule.name, labels)).decode()
