@@ -14,20 +14,18 @@ from ordinaut_ext_observability.alerts.rules import (
     RuleGroup,
     TemplatedText,
     key_of,
-    lookback_ms,
 )
 from ordinaut_ext_observability.alerts.states import Change, Instance, RuleState
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
-from ordinaut_ext_observability.history.series import NAME, labels_of
+from ordinaut_ext_observability.history.series import labels_of
 from ordinaut_ext_observability.promql.format import format_duration
-from ordinaut_ext_observability.promql.nodes import Node, Number
+from ordinaut_ext_observability.promql.nodes import Number
 from ordinaut_ext_observability.promql.query import Sample
-from ordinaut_ext_observability.promql.reach import selectors_of
 
-MAX_ALERTS: Final = 1_000
-"""Active alerts of a rule whose group has no limit: what nobody can look at need not fill the store."""
+MAX_ALERTS: Final = 5_000
+"""Alerts of all rules. A rule that would have more fails and has none: nobody could look at them."""
 
 Pieces = Generator[None, None, None]
 
@@ -77,20 +75,23 @@ class Engine:
         """How each rule stands, by `key_of`."""
         self.conditions = RuleGroup("conditions", "python", ())
         """Rules that are functions: `take_conditions` says how they stand."""
+        self._room = MAX_ALERTS
+        self.refused = 0
+        """Results of rules for which the history had no room."""
         self.changes: list[Change] = []
         """What began to fire or was resolved; whoever tells it empties the list."""
 
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
         """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
-        groups = tuple(groups)
+        before = {segment.table for segments in self._segments.values() for segment in segments if segment.table}
         self._segments = {_place(group): list(_segments(group)) for group in groups}
-        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
-        keys = [key_of(group, rule) for group in (*groups, self.conditions) for rule in group.rules]
-        self.states = {key: self.states.get(key) or RuleState() for key in keys}
-        before = set(self._tables.values())
-        self._tables = {name: part.table for parts in self._segments.values() for part in parts for name in part.names}
-        for ended in before.difference(self._tables.values()):
+        parts = [segment for segments in self._segments.values() for segment in segments]
+        self._tables = {name: part.table for part in parts for name in part.names}
+        for ended in before.difference(part.table for part in parts):
             self._history.record(ended, now_ms, ())
+        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
+        keys = [key_of(group, rule) for group in self.groups() for rule in group.rules]
+        self.states = {key: self.states.get(key) or RuleState() for key in keys}
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
@@ -126,6 +127,7 @@ class Engine:
     def evaluate_due(self, now_ms: int, *, alerts: bool, readiness: Readiness = READY) -> Pieces:
         """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
         tick_ms = self._history.interval_ms
+        self._room = MAX_ALERTS - sum(len(state.alerts) for state in self.states.values())
         for place, segments in list(self._segments.items()):
             # Ticks come a little early or late: the nearest one is meant.
             if now_ms < self._due_ms.get(place, now_ms) - tick_ms // 2:
@@ -137,7 +139,7 @@ class Engine:
                     if isinstance(rule, RecordingRule) or alerts:
                         yield from self._evaluate(segment.group, rule, now_ms, results, readiness)
                 if segment.table:
-                    self._history.record(segment.table, now_ms, results)
+                    self.refused += self._history.record(segment.table, now_ms, results)
                     yield
 
     def load_conditions(self, conditions: Iterable[tuple[str, str]]) -> None:
@@ -178,9 +180,12 @@ class Engine:
             else:
                 found = yield from self._results.alerts_of(rule, vector, now_ms - group.query_offset_ms)
                 complete = readiness.patient or not self.is_incomplete(rule, now_ms)
+                room = max(1, self._room + len(state.alerts))
+                limit = min(group.limit, room) if group.limit > 0 else room
                 self.changes += state.update(
-                    rule, now_ms, found, limit=group.limit or MAX_ALERTS, settled=readiness.settled, complete=complete
+                    rule, now_ms, found, limit=limit, settled=readiness.settled, complete=complete
                 )
+                self._room = room - len(state.alerts)
             state.health, state.error = "ok", ""
         except ObservabilityError as error:
             state.health, state.error = "err", str(error)
@@ -189,17 +194,17 @@ class Engine:
 
     def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
         """Tell whether a rule looks back further than samples go, so that its result may lack something."""
-        lookback = lookback_ms(rule)
         since = [
             self._history.recorded_since_ms(self._tables[name]) if name in self._tables else self._history.kept_since_ms
-            for name in _names_read(rule.expression)
+            for name in rule.names_read
         ]
-        return lookback > 0 and any(each is None or each > now_ms - lookback for each in since)
+        begins = now_ms - rule.lookback_ms
+        return rule.lookback_ms > 0 and any(each is None or each > begins for each in since)
 
     def notes_on(self, rule: Rule, now_ms: int) -> list[str]:
         """Texts about what a rule's result may lack: `needs 6h, kept 1h`, `incomplete`."""
-        needed = lookback_ms(rule)
-        recorded = all(name in self._tables for name in _names_read(rule.expression))
+        needed = rule.lookback_ms
+        recorded = all(name in self._tables for name in rule.names_read)
         kept = RECORDED_RETENTION_MS if recorded else self._history.retention_ms
         notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
         return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
@@ -210,7 +215,7 @@ def _segments(group: RuleGroup) -> Iterator[_Segment]:
     names: set[str] = set()
     number = 0
     for rule in group.rules:
-        if any(name is None or name in names for name in _names_read(rule.expression)) and names:
+        if any(name is None or name in names for name in rule.names_read) and names:
             yield _Segment(group, f"{_place(group)};{number}", tuple(rules), frozenset(names))
             rules, names, number = [], set(), number + 1
         rules.append(rule)
@@ -220,12 +225,3 @@ def _segments(group: RuleGroup) -> Iterator[_Segment]:
 
 def _place(group: RuleGroup) -> str:
     return f"{group.file};{group.name}"
-
-
-def _names_read(expression: Node) -> set[str | None]:
-    """Names of the series that an expression asks for, None for any."""
-    return {
-        next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
-        for selector in selectors_of(expression)
-        for matchers in selector.alternatives
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final, cast
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText, lookback_ms
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText
 from ordinaut_ext_observability.alerts.states import Instance
 from ordinaut_ext_observability.history.series import NAME, Labels, SampleSource, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
@@ -82,7 +82,7 @@ class Results:
         return text.template.expand(labels, value, {}, self._external_url, query)
 
     def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
-        start_ms = time_ms - lookback_ms(rule) - _STANDS_MS
+        start_ms = time_ms - rule.lookback_ms - _STANDS_MS
         for selector in selectors_of(rule.expression):
             for matchers in selector.alternatives:
                 for series in self._source.select(matchers, start_ms, time_ms):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import orjson
 
 from ordinaut_ext_observability.alerts.templates import Template, compile_template
+from ordinaut_ext_observability.history.series import NAME
 from ordinaut_ext_observability.promql.nodes import Node
 from ordinaut_ext_observability.promql.query import Query
-from ordinaut_ext_observability.promql.reach import earliest_ms
+from ordinaut_ext_observability.promql.reach import earliest_ms, selectors_of
 
 
 class TemplatedText:
@@ -27,25 +29,40 @@ class TemplatedText:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingRule:
-    """An expression whose results become series of another name."""
-
+@dataclass(frozen=True)
+class _Rule:
     name: str
     query: str
     """The expression's text."""
     expression: Node
+
+    @cached_property
+    def lookback_ms(self) -> int:
+        """Milliseconds that the rule looks back: 300,000 for `rate(requests_total[5m])`, 0 for `up == 0`."""
+        earliest = earliest_ms(Query(self.expression, start_ms=0, end_ms=0))
+        return max(0, -earliest) if earliest is not None else 0
+
+    @cached_property
+    def names_read(self) -> frozenset[str | None]:
+        """Names of the series that the rule asks for, None for any."""
+        return frozenset(
+            next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
+            for selector in selectors_of(self.expression)
+            for matchers in selector.alternatives
+        )
+
+
+@dataclass(frozen=True)
+class RecordingRule(_Rule):
+    """An expression whose results become series of another name."""
+
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class AlertingRule:
+@dataclass(frozen=True)
+class AlertingRule(_Rule):
     """An expression whose every result is an alert."""
 
-    name: str
-    query: str
-    """The expression's text."""
-    expression: Node
     for_ms: int = 0
     """Milliseconds for which the condition holds before the alert fires."""
     keep_firing_for_ms: int = 0
@@ -74,13 +91,7 @@ class RuleGroup:
     """Milliseconds before the time of the evaluation at which expressions are evaluated."""
 
 
-def lookback_ms(rule: Rule) -> int:
-    """Milliseconds that a rule looks back: 300,000 for `rate(requests_total[5m])`, 0 for `up == 0`."""
-    earliest = earliest_ms(Query(rule.expression, start_ms=0, end_ms=0))
-    return max(0, -earliest) if earliest is not None else 0
-
-
 def key_of(group: RuleGroup, rule: Rule) -> str:
-    """The text by which an alerting rule is the same after a reload, and in another process."""
-    labels = sorted((name, label.text) for name, label in rule.labels.items() if isinstance(label, TemplatedText))
-    return orjson.dumps((group.file, group.name, rule.name, labels)).decode()
+    """The text by which a rule is the same after a reload, and in another process."""
+    labels = sorted((name, str(label)) for name, label in rule.labels.items())
+    return orjson.dumps((group.file, group.name, type(rule).__name__, rule.name, labels)).decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
@@ -47,6 +48,8 @@ _WAITS_SECONDS: Final = 600.0
 
 _SAMPLES: Final = "ALERTS"
 """The name under which the history keeps the series of alerts."""
+_KEPT_SAMPLES: Final = 200
+"""Series of alerts that it keeps: of 100 alerts. There is room for 500 series of rules in all."""
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ class Alerts(Part):
 
     def start(self, *, serves: bool) -> None:
         """Have rules evaluated after each tick of the history, where there is one."""
-        if serves and self.enabled:
+        if serves and self.enabled and self._kept.after_tick != self.begin_evaluation:
             self._kept.after_tick, self._kept.at_end = self.begin_evaluation, self._end
             self._monitor.register_check(
                 "alerts", self._outcome, required=False, failures_to_worsen=1, only_trouble=True
@@ -146,7 +149,7 @@ class Alerts(Part):
 
     def series(self) -> AlertSeries:
         """The series of alerts, for a scrape."""
-        return self.report.series()
+        return self.report.series() if self.report.groups else {}
 
     def begin_evaluation(self, time_ms: int) -> None:
         """Evaluate what is due beside the history's own work; nothing where the last evaluation has not ended."""
@@ -244,8 +247,10 @@ class Alerts(Part):
         """Put what is known now where it is seen: the report, the history, the metrics."""
         metrics, progress = self._metrics, self._progress
         report = yield from build_report(progress.engine, self._kept.history.interval_ms, time_ms)
-        self._kept.history.record(_SAMPLES, time_ms, report.samples.items())
+        self._kept.history.record(_SAMPLES, time_ms, islice(report.samples.items(), _KEPT_SAMPLES))
         self.report = report
+        metrics.history_refused.labels().inc(progress.engine.refused)
+        progress.engine.refused = 0
         metrics.alerts.replace(report.count_alerts())
         metrics.alert_rules.replace(report.count_rules())
         metrics.alert_leader.labels().set(progress.shared.leads)

@@ -109,6 +109,11 @@ RedisUrl = Annotated[
     _must(_is_escaped, "cannot be read, a password's special characters need %-escapes"),
     _must(lambda url: (urlsplit(url).port, True), "has a host or port that cannot be read"),
 ]
+ExternalUrl = Annotated[
+    str,
+    _like(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", "must begin with http:// or https://, and have no password, ? or #"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
 StoreText = Annotated[str, _like(r"redis|memory|file:\s*\S.*", "must be redis, memory or file:PATH")]
 InstallationName = Annotated[
     str, _like(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")

@@ -9,7 +9,7 @@ import pytest
 
 from ordinaut_ext_observability.alerts.loading import BUILTIN, LoadedRules
 from ordinaut_ext_observability.alerts.rule_files import MAX_FILE_BYTES, RuleFileError, parse_rules, read_rule_file
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, lookback_ms
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule
 
 GOOD = """\
 groups:
@@ -41,7 +41,7 @@ def test_a_file_has_its_groups_and_rules_as_they_are_written() -> None:
     assert isinstance(record, RecordingRule) and isinstance(alert, AlertingRule)
     assert record.labels == {"team": "core", "severity": "info", "kind": "sum"}
     assert {name: str(text) for name, text in alert.labels.items()} == {"team": "core", "severity": "warning"}
-    assert (alert.for_ms, alert.keep_firing_for_ms, lookback_ms(record), lookback_ms(alert)) == (
+    assert (alert.for_ms, alert.keep_firing_for_ms, record.lookback_ms, alert.lookback_ms) == (
         *(150_000, 300_000),
         *(300_000, 3_900_000),
     )

@@ -47,10 +47,10 @@ def test_another_duration_is_told_and_the_rest_of_the_rule_takes_effect(tmp_path
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("rules: {A: {treshold: 1}}", {"rules.A.treshold": "no such name; there are threshold, for, enabled"}),
+        ("rules: {A: {treshold: 1}}", {"rules.A.treshold": "no such name; there are threshold, for, enabled, no_data"}),
         ("rules: {A: {threshold: high}}", {"rules.A.threshold": "is not a number"}),
         ("rules: {A: {threshold: .inf}}", {"rules.A.threshold": "is not a finite number"}),
-        ("rules: {A: 600}", {"rules.A": "must be a mapping with threshold, for, enabled"}),
+        ("rules: {A: 600}", {"rules.A": "must be a mapping with threshold, for, enabled, no_data"}),
         ("rules: [A]", {"rules": "must be a mapping of names to values"}),
         ("rule_files: rules.yaml", {"rule_files": "must be a list"}),
     ],
