@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from dataclasses import asdict
 from enum import Enum
@@ -15,11 +14,23 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from ordinaut_ext_observability.cli.alerts import alerts, rules
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
+from ordinaut_ext_observability.cli.options import (
+    AsJson,
+    DatabaseTimeout,
+    DatabaseUrl,
+    Host,
+    OperatorToken,
+    Port,
+    ScrapeToken,
+    ServiceUrl,
+    Timeout,
+    ViewerToken,
+)
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.version import __version__
 
 HostShape = Enum("HostShape", {"LEAN": "lean", "FULL": "full"})
@@ -47,41 +58,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-
-
-def _or_from_file(parameter: typer.CallbackParam, value: str) -> str:
-    """The value without spaces around it, else the content of the file that the variable's `…_FILE` names."""
-    # Read here: importing the settings would take longer than all else that a health check does.
-    variable, environment = str(parameter.envvar), os.environ  # noqa: TID251
-    if value.strip() and value != environment.get(variable):
-        return value.strip()
-    given = read_given(variable, environment, is_secret=True)
-    if given.problem:
-        typer.echo(f"{given.variable} {given.problem}.", err=True)
-    return "" if given.problem else given.text
-
-
-def _secret(option: str, variable: str, metavar: str, said: str) -> Any:
-    return typer.Option(option, envvar=variable, metavar=metavar, show_envvar=True, callback=_or_from_file, help=said)
-
-
-def _seconds(said: str) -> Any:
-    return typer.Option(min=0.1, max=300.0, metavar="SECONDS", help=said)
-
-
-_OPERATORS = "Operator token; with it, each check says why it is not well."
-_URL = "postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine."
-_VIEWERS = "Operator or viewer token of the service."
-
-OperatorToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _OPERATORS)]
-ViewerToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _VIEWERS)]
-ScrapeToken = Annotated[str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of scrapers.")]
-Timeout = Annotated[float, _seconds("Time to wait for each answer.")]
-DatabaseUrl = Annotated[str, _secret("--url", "DATABASE_URL", "URL", _URL)]
-DatabaseTimeout = Annotated[float, _seconds("Seconds to connect, and for each query.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
 
 @app.callback()
@@ -151,7 +127,7 @@ def check(
 @app.command()
 def query(
     expression: Annotated[str, typer.Argument(metavar="EXPR", help="PromQL, in quotes: 'rate(a_total[5m])'.")],
-    url: Annotated[str, typer.Option(help="The service.")] = "http://127.0.0.1:8000",
+    url: ServiceUrl = "http://127.0.0.1:8000",
     token: ViewerToken = "",
     time: Annotated[str, typer.Option(metavar="TIME", help="Unix seconds, or as 2026-11-23T22:19:04Z; now.")] = "",
     span: Annotated[str, typer.Option("--range", metavar="DURATION", help="Over so long, such as 1h.")] = "",
@@ -172,6 +148,10 @@ def query(
         typer.echo(json.dumps(answer, indent=2))
         return 0 if answer.get("status") == "success" else 1
     return print_answer(make_console(), answer)
+
+
+app.command()(alerts)
+app.add_typer(rules)
 
 
 @app.command()

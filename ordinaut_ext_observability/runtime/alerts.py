@@ -104,7 +104,10 @@ class Alerts(Part):
 
     def _begin(self) -> None:
         ttl = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * self._settings.history.interval_seconds)
-        self._progress = _Progress(Engine(self._kept.history), SharedStates(self._open_store, ttl))
+        self._progress = _Progress(
+            Engine(self._kept.history, external_url=self._settings.alerts.external_url),
+            SharedStates(self._open_store, ttl),
+        )
         self.report = Report()
         """What is shown; another object after each evaluation."""
 

@@ -166,7 +166,7 @@ def test_every_url_answers(demo: RunningDemo) -> None:
 
 def test_every_command_it_prints_works_as_it_stands(demo: RunningDemo) -> None:
     commands = re.findall(rf"^  ({re.escape(COMMAND)} \w+ [^\n]*\\\n.*)$", demo.child.out, re.MULTILINE)
-    assert [command.split()[1] for command in commands] == ["check", "doctor", "query", "db"]
+    assert [command.split()[1] for command in commands] == ["check", "doctor", "query", "alerts", "db"]
     environ = {"PATH": os.environ["PATH"], "COLUMNS": "80"}
     for command in commands:
         done = subprocess.run(

@@ -1,0 +1,174 @@
+"""`alerts`, `rules list` and `rules check`: what they print, and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+TOKEN = "an-operators-token-0123456789"
+MOUNT = "/ext/observability"
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Service:
+    """A service that knows what the test says of alerts."""
+
+    def __init__(self, served: Any) -> None:
+        self.url: str = served.url
+        self.alerts: list[dict[str, Any]] = []
+        self.rules: list[dict[str, Any]] = []
+        self.known: dict[str, Any] = {"age_seconds": 4.2, "evaluated_here": True, "settled": True, "problems": []}
+        service = served.face._endpoint_context.alerts
+        object.__setattr__(service, "state", self._state)
+
+    def _state(self) -> dict[str, Any]:
+        group = {"name": "g", "file": "f", "interval": 15, "limit": 0, "rules": self.rules}
+        return {"groups": [group], "alerts": self.alerts, **self.known}
+
+    def alert(self, name: str, severity: str, state: str, seconds: float) -> None:
+        since = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+        times = {"activeAt": since, "firedAt": None, "resolvedAt": None}
+        said = {"labels": {}, "annotations": {"summary": f"[{name}] is so"}, "value": "1e+00", "fingerprint": "0"}
+        self.alerts.append({"name": name, "severity": severity, "state": state, **times, **said})
+
+    def rule(self, name: str, health: str, **more: Any) -> None:
+        fields = {"query": "1", "labels": {}, "evaluationTime": 0.1, "lastEvaluation": "2026-11-23T22:19:04Z"}
+        alerting = {"alerts": [], "duration": 0, "keepFiringFor": 0, "annotations": {}, "state": "inactive"}
+        self.rules.append({"name": name, "type": "alerting", "health": health, **fields, **alerting, **more})
+
+
+@pytest.fixture
+def service(serve: Any) -> Service:
+    return Service(serve(FastAPI(), OPERATOR_TOKEN=TOKEN))
+
+
+@pytest.fixture
+def run(invoke_command: Command, service: Service) -> Command:
+    """Runs a command with the URL of the service."""
+    return lambda *arguments, token=TOKEN: invoke_command(*arguments, "--url", service.url, "--token", token)
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.stderr == ""
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Service) -> None:
+    service.alert("Watchdog", "info", "firing", 7300)
+    service.alert("Slow", "warning", "firing", 90_000 * 2)
+    service.alert("Late", "critical", "pending", 40)
+    service.alert("Down", "critical", "firing", 700)
+    service.alert("Gone", "page", "resolved", 3)
+    done = run("alerts")
+    assert done.returncode == 1
+    assert lines(done) == [
+        "severity  alert     state     since   summary",
+        "critical  Down      firing    12 min  [Down] is so",
+        "warning   Slow      firing    2 d     [Slow] is so",
+        "info      Watchdog  firing    2 h     [Watchdog] is so",
+        "critical  Late      pending   40 s    [Late] is so",
+        "page      Gone      resolved  3 s     [Gone] is so",
+        "",
+        "2 alerts fire, 1 pending. Evaluated by this process 4 s ago.",
+    ]
+
+
+def test_nothing_fires_in_words(run: Command, service: Service) -> None:
+    service.known |= {"evaluated_here": False, "settled": False, "problems": ["rule file not used: r.yml:3: no"]}
+    done = run("alerts")
+    assert done.returncode == 0
+    assert lines(done) == [
+        "No alert fires, 0 pending. Evaluated by another process 4 s ago. It has just started: until it has settled, "
+        "nothing begins to fire.",
+        "rule file not used: r.yml:3: no",
+    ]
+
+
+def test_alerts_of_severity_info_are_no_trouble(run: Command, service: Service) -> None:
+    service.alert("Watchdog", "info", "firing", 1)
+    assert run("alerts").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(None, "Unknown. No rules have been evaluated yet."), (300.0, "Unknown. Evaluated by this process 5 min ago.")],
+)
+def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: float | None, words: str) -> None:
+    service.known["age_seconds"] = age
+    done = run("alerts")
+    assert (done.returncode, lines(done)) == (2, [words])
+
+
+def test_without_the_right_token_there_are_names_and_states(run: Command, service: Service) -> None:
+    service.alert("Down", "critical", "firing", 5)
+    for token, words in (
+        ("", "Give the operator or viewer token with --token"),
+        ("x" * 16, "does not accept the token"),
+    ):
+        done = run("alerts", token=token)
+        assert done.returncode == 1
+        assert "Down" in done.stdout
+        assert "is so" not in done.stdout
+        assert words in done.stdout
+
+
+def test_json_is_the_answer_of_the_service(run: Command, service: Service) -> None:
+    service.alert("Down", "critical", "firing", 5)
+    (alert,) = json.loads(run("alerts", "--json").stdout)["alerts"]
+    assert (alert["name"], alert["annotations"]) == ("Down", {"summary": "[Down] is so"})
+
+
+def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> None:
+    service.rule("Fine", "ok", labels={"severity": "warning"}, notes=["needs 6h, kept 1h"])
+    done = run("rules", "list")
+    assert done.returncode == 0
+    service.rule("Broken", "err", lastError="it is [bad]")
+    done = run("rules", "list")
+    assert done.returncode == 1
+    assert lines(done) == [
+        "group  rule    severity  state     health  notes",
+        "g      Fine    warning   inactive  ok      needs 6h, kept 1h",
+        "g      Broken            inactive  err     it is [bad]",
+        "",
+        "Evaluated by this process 4 s ago.",
+    ]
+    service.known["age_seconds"] = None
+    assert run("rules", "list").returncode == 2
+
+
+def test_nobody_who_knows_alerts_answers(
+    invoke_command: Command, serve_bare: Any, serve: Any, free_port: Callable[[], int]
+) -> None:
+    done = invoke_command("alerts", "--url", serve_bare(FastAPI()).url)
+    assert (done.returncode, lines(done)[0].partition(" answers")[2]) == (
+        2,
+        ", but not about alerts of this extension.",
+    )
+    assert invoke_command("rules", "list", "--url", f"http://127.0.0.1:{free_port()}").returncode == 2
+    closed = serve(FastAPI(), SCRAPE_TOKEN=TOKEN)
+    done = invoke_command("alerts", "--url", closed.url)
+    assert (done.returncode, "--token" in done.stdout) == (2, True)
+
+
+def test_rule_files_are_checked_with_file_line_and_reason(invoke_command: Command, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yml", tmp_path / "bad.yml"
+    rule = "groups:\n- name: g\n  rules:\n  - {record: a:b, expr: 'rate(x[6h])'}\n  - alert: A\n    expr: %s\n"
+    good.write_text(rule % "a:b offset 6h > 0")
+    bad.write_text(rule % "up +")
+    done = invoke_command("rules", "check", str(good))
+    assert (done.returncode, lines(done)) == (
+        0,
+        [f"{good}: OK, 1 alerting and 1 recording rules", f"{good}: a:b: needs 6h, kept 1h"],
+    )
+    done = invoke_command("rules", "check", str(bad), str(good), ORDINAUT_OBS_HISTORY_RETENTION_SECONDS="86400")
+    assert done.returncode == 1
+    assert lines(done)[0].startswith(f"{bad}:6: expr: ")
+    assert lines(done)[1:] == [f"{good}: OK, 1 alerting and 1 recording rules"]
