@@ -137,23 +137,22 @@ def _ask(url: str, token: str, part: str, timeout_seconds: float) -> dict[str, A
 
 def _print_alerts(console: Console, answer: Mapping[str, Any], token: str) -> None:
     found: list[dict[str, Any]] = sorted(answer["alerts"], key=_rank)
-    table = Table("severity", "alert", "state", "since", "summary", box=None, pad_edge=False)
+    table = Table("severity", "alert", "state", "since", "what is the matter", box=None, pad_edge=False)
     table.columns[-1].overflow = "fold"
-    for alert in found:
-        severity, annotations = alert["severity"], alert.get("annotations", {})
-        table.add_row(
-            Text(severity, style=_SEVERITIES.get(severity, "yellow")),
-            Text(alert["name"]),
-            Text(alert["state"], style=_STATES.get(alert["state"], "")),
-            _age(wall_seconds() - datetime.fromisoformat(alert["since"]).timestamp()),
-            Text(annotations.get("summary") or annotations.get("description", "")),
-        )
+    for (severity, name, state, *texts), number in Counter(map(_row, found)).items():
+        shown = [
+            Text(name if number == 1 else f"{name} ({number})"),
+            Text(state, style=_STATES[state]),
+            *map(Text, texts),
+        ]
+        table.add_row(Text(severity, style=_SEVERITIES.get(severity, "yellow")), *shown)
     if found:
         console.print(table, "")
     counts = Counter(alert["state"] for alert in found if alert["severity"] not in _NO_TROUBLE)
     firing, pending = counts["firing"], counts["pending"]
     fires = "No alert fires" if not firing else f"{firing} {'alerts fire' if firing > 1 else 'alert fires'}"
-    status = {"unknown": "Unknown", "off": "Off"}.get(answer["status"], f"{fires}, {pending} pending")
+    aside = ", severity info aside" if any(alert["severity"] in _NO_TROUBLE for alert in found) else ""
+    status = {"unknown": "Unknown", "off": "Off"}.get(answer["status"], f"{fires}, {pending} pending{aside}")
     console.print(
         Text(f"{status}. {_source(answer)}", style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow"))
     )
@@ -162,6 +161,14 @@ def _print_alerts(console: Console, answer: Mapping[str, Any], token: str) -> No
         console.print(Text(f"{said}: without it, only names and states are shown."))
     for problem in answer.get("problems") or ():
         console.print(Text(problem, style="yellow"))
+
+
+def _row(alert: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is shown of an alert; without a token, many may look the same."""
+    annotations = alert.get("annotations", {})
+    said = annotations.get("description") or annotations.get("summary", "")
+    since = _age(wall_seconds() - datetime.fromisoformat(alert["since"]).timestamp())
+    return alert["severity"], alert["name"], alert["state"], since, " ".join(said.split())
 
 
 def _source(answer: Mapping[str, Any]) -> str:

@@ -36,7 +36,12 @@ class Service:
     def alert(self, name: str, severity: str, state: str, seconds: float) -> None:
         since = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
         times = {"activeAt": since, "firedAt": None, "resolvedAt": None}
-        said = {"labels": {}, "annotations": {"summary": f"[{name}] is so"}, "value": "1e+00", "fingerprint": "0"}
+        said = {
+            "labels": {},
+            "annotations": {"summary": "in short", "description": f"[{name}]\n is so"},
+            "value": "1e+00",
+            "fingerprint": "0",
+        }
         self.alerts.append({"name": name, "severity": severity, "state": state, **times, **said})
 
     def rule(self, name: str, health: str, **more: Any) -> None:
@@ -70,14 +75,14 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
     done = run("alerts")
     assert done.returncode == 1
     assert lines(done) == [
-        "severity  alert     state     since   summary",
+        "severity  alert     state     since   what is the matter",
         "critical  Down      firing    12 min  [Down] is so",
         "warning   Slow      firing    2 d     [Slow] is so",
         "info      Watchdog  firing    2 h     [Watchdog] is so",
         "critical  Late      pending   40 s    [Late] is so",
         "page      Gone      resolved  3 s     [Gone] is so",
         "",
-        "2 alerts fire, 1 pending. Evaluated by this process 4 s ago.",
+        "2 alerts fire, 1 pending, severity info aside. Evaluated by this process 4 s ago.",
     ]
 
 
@@ -108,14 +113,15 @@ def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: flo
 
 
 def test_without_the_right_token_there_are_names_and_states(run: Command, service: Service) -> None:
-    service.alert("Down", "critical", "firing", 5)
+    for _ in range(2):
+        service.alert("Down", "critical", "firing", 5)
     for token, words in (
         ("", "Give the operator or viewer token with --token"),
         ("x" * 16, "does not accept the token"),
     ):
         done = run("alerts", token=token)
         assert done.returncode == 1
-        assert "Down" in done.stdout
+        assert "Down (2)" in done.stdout
         assert "is so" not in done.stdout
         assert words in done.stdout
 
@@ -123,7 +129,7 @@ def test_without_the_right_token_there_are_names_and_states(run: Command, servic
 def test_json_is_the_answer_of_the_service(run: Command, service: Service) -> None:
     service.alert("Down", "critical", "firing", 5)
     (alert,) = json.loads(run("alerts", "--json").stdout)["alerts"]
-    assert (alert["name"], alert["annotations"]) == ("Down", {"summary": "[Down] is so"})
+    assert (alert["name"], alert["annotations"]) == ("Down", {"summary": "in short", "description": "[Down]\n is so"})
 
 
 def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> None:
