@@ -44,7 +44,7 @@ class Process:
         assert not self.runtime.settings.problems
         self.events: list[tuple[str, str]] = []
         self.alerts = self.runtime.alerts
-        self.alerts._event = self._note
+        self.alerts.rounds._event = self._note
         self.value = 1.0
 
     def _note(self, event: Any, /, **fields: Any) -> None:
@@ -70,7 +70,7 @@ class Process:
         return self.alerts.state()["evaluated_here"]
 
     def alert(self, name: str = "Problem") -> dict[str, Any]:
-        [found] = [alert for alert in self.alerts.report.alerts if alert["name"] == name]
+        [found] = [alert for alert in self.alerts.rounds.report.alerts if alert["name"] == name]
         return found
 
     def of(self, name: str = "Problem") -> list[str]:
@@ -78,7 +78,7 @@ class Process:
 
     def die(self) -> None:
         """Be gone, as by `kill -9`: nothing is given back."""
-        self.alerts._progress.shared._store = None
+        self.alerts.rounds.shared._store = None
 
 
 @pytest.fixture
@@ -185,6 +185,14 @@ def test_what_fires_does_not_end_because_a_new_process_has_no_history(
     assert successor.leads and successor.of("Counted") == [] and successor.alert("Counted")["state"] == "firing"
     successor.tick(15)  # by now, five minutes of samples say that nothing was counted
     assert successor.of("Counted") == ["resolved"]
+
+
+def test_a_leader_that_stops_lets_another_lead_at_once(end_lease: object, clock: ManualClock) -> None:
+    leader, other = Process(clock), Process(clock)
+    leader.look()
+    asyncio.run(leader.alerts._end())
+    other.look()
+    assert other.leads
 
 
 def test_states_of_more_than_an_hour_ago_are_none_of_now(end_lease: Callable[[], None], clock: ManualClock) -> None:
