@@ -68,8 +68,10 @@ class Alerts(Part):
     def _begin(self) -> None:
         settings, history = self._settings, self._kept.history
         self._rules = LoadedRules(settings.file.rule_files, settings.file.rules)
-        ttl_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * settings.history.interval_seconds)
-        shared = SharedStates(self._open_store, ttl_seconds)
+        # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
+        interval = settings.history.interval_seconds
+        self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
+        shared = SharedStates(self._open_store, self._lease_seconds)
         settle_seconds = settings.alerts.settle_seconds
         self.rounds = Rounds(self._rules, history, shared, self._metrics, self._clock, self._event, settle_seconds)
         self._evaluation: asyncio.Task[None] | None = None
@@ -114,6 +116,7 @@ class Alerts(Part):
             "age_seconds": None if known_at is None else self._clock.monotonic() - known_at,
             "settled": rounds.readiness().settled,
             "problems": self._problems(),
+            "store_problem": rounds.shared.problem,
         }
 
     def series(self) -> AlertSeries:
@@ -151,9 +154,11 @@ class Alerts(Part):
         failing = [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
         if failing:
             problems.append(f"rules that fail, see api/v1/rules: {', '.join(failing[:_NAMED])}")
-        silent = self._clock.monotonic() - progress.evaluated_at
-        if progress.ticks and silent > _SILENT_INTERVALS * self._settings.history.interval_seconds:
-            problems.append(f"no rules have been evaluated for {silent:.0f} s")
+        now, patience = self._clock.monotonic(), _SILENT_INTERVALS * self._settings.history.interval_seconds
+        if progress.ticks and now - progress.evaluated_at > patience:
+            problems.append(f"no rules have been evaluated for {now - progress.evaluated_at:.0f} s")
+        elif progress.ticks and now - progress.states_at > patience + self._lease_seconds:
+            problems.append(f"alerts are shown as they were {now - progress.states_at:.0f} s ago")
         return Outcome(HealthStatus.DEGRADED if problems else HealthStatus.HEALTHY, "; ".join(problems))
 
     def _problems(self) -> list[str]:

@@ -33,6 +33,8 @@ groups:
         expr: increase(ordinaut_observability_series[5m]) > 0
 """
 TICK = 15.0
+PROCESSES: list[Any] = []
+"""Those of the test that runs."""
 
 
 class Process:
@@ -46,6 +48,8 @@ class Process:
         self.alerts = self.runtime.alerts
         self.alerts.rounds._event = self._note
         self.value = 1.0
+        self.dead: Any = None
+        PROCESSES.append(self)
 
     def _note(self, event: Any, /, **fields: Any) -> None:
         if event in (events.ALERT_FIRING, events.ALERT_RESOLVED):
@@ -78,7 +82,7 @@ class Process:
 
     def die(self) -> None:
         """Be gone, as by `kill -9`: nothing is given back."""
-        self.alerts.rounds.shared._store = None
+        self.dead, self.alerts.rounds.shared._store = self.alerts.rounds.shared._store, None
 
 
 @pytest.fixture
@@ -87,13 +91,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(autouse=True)
-def installation(clean_process: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def installation(clean_process: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     rules = tmp_path / "rules.yml"
     rules.write_text(RULES)
     config = tmp_path / "observability.yaml"
     config.write_text(f"rule_files: [{rules}]\n")
     clean_process.setenv("ORDINAUT_OBS_CONFIG", str(config))
     clean_process.setenv("ORDINAUT_OBS_INSTALLATION", "test")
+    yield
+    for process in PROCESSES:
+        for store in (process.dead, process.alerts.rounds.shared._store):
+            if store is not None:
+                store.close()
+    PROCESSES.clear()
 
 
 @pytest.fixture(params=["redis", "file"])
@@ -252,7 +262,10 @@ def test_redis_is_lost_and_comes_back_empty(
     # Who led goes on; the other says how old it is what it shows.
     assert leader.of() == ["firing"] and leader.alert()["activeAt"] == began
     assert other.alert()["state"] == "pending" and other.alerts.state()["age_seconds"] == 5 * TICK
-    assert not other.leads
+    assert not other.leads and "Redis" in other.alerts.state()["store_problem"]
+    clock.advance(2 * TICK)
+    other.look()
+    assert other.alerts._outcome().message == "alerts are shown as they were 105 s ago"
     own_server.start()
     for _ in range(3):
         clock.advance(TICK)
