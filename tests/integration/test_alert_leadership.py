@@ -33,6 +33,8 @@ groups:
         expr: increase(ordinaut_observability_series[5m]) > 0
 """
 TICK = 15.0
+PROCESSES: list[Any] = []
+"""Those of the test that runs."""
 
 
 class Process:
@@ -44,8 +46,10 @@ class Process:
         assert not self.runtime.settings.problems
         self.events: list[tuple[str, str]] = []
         self.alerts = self.runtime.alerts
-        self.alerts._event = self._note
+        self.alerts.rounds._event = self._note
         self.value = 1.0
+        self.dead: Any = None
+        PROCESSES.append(self)
 
     def _note(self, event: Any, /, **fields: Any) -> None:
         if event in (events.ALERT_FIRING, events.ALERT_RESOLVED):
@@ -70,7 +74,7 @@ class Process:
         return self.alerts.state()["evaluated_here"]
 
     def alert(self, name: str = "Problem") -> dict[str, Any]:
-        [found] = [alert for alert in self.alerts.report.alerts if alert["name"] == name]
+        [found] = [alert for alert in self.alerts.rounds.report.alerts if alert["name"] == name]
         return found
 
     def of(self, name: str = "Problem") -> list[str]:
@@ -78,7 +82,7 @@ class Process:
 
     def die(self) -> None:
         """Be gone, as by `kill -9`: nothing is given back."""
-        self.alerts._progress.shared._store = None
+        self.dead, self.alerts.rounds.shared._store = self.alerts.rounds.shared._store, None
 
 
 @pytest.fixture
@@ -87,13 +91,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(autouse=True)
-def installation(clean_process: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def installation(clean_process: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     rules = tmp_path / "rules.yml"
     rules.write_text(RULES)
     config = tmp_path / "observability.yaml"
     config.write_text(f"rule_files: [{rules}]\n")
     clean_process.setenv("ORDINAUT_OBS_CONFIG", str(config))
     clean_process.setenv("ORDINAUT_OBS_INSTALLATION", "test")
+    yield
+    for process in PROCESSES:
+        for store in (process.dead, process.alerts.rounds.shared._store):
+            if store is not None:
+                store.close()
+    PROCESSES.clear()
 
 
 @pytest.fixture(params=["redis", "file"])
@@ -187,6 +197,14 @@ def test_what_fires_does_not_end_because_a_new_process_has_no_history(
     assert successor.of("Counted") == ["resolved"]
 
 
+def test_a_leader_that_stops_lets_another_lead_at_once(end_lease: object, clock: ManualClock) -> None:
+    leader, other = Process(clock), Process(clock)
+    leader.look()
+    asyncio.run(leader.alerts._end())
+    other.look()
+    assert other.leads
+
+
 def test_states_of_more_than_an_hour_ago_are_none_of_now(end_lease: Callable[[], None], clock: ManualClock) -> None:
     leader = Process(clock)
     leader.tick(6)
@@ -244,7 +262,10 @@ def test_redis_is_lost_and_comes_back_empty(
     # Who led goes on; the other says how old it is what it shows.
     assert leader.of() == ["firing"] and leader.alert()["activeAt"] == began
     assert other.alert()["state"] == "pending" and other.alerts.state()["age_seconds"] == 5 * TICK
-    assert not other.leads
+    assert not other.leads and "Redis" in other.alerts.state()["store_problem"]
+    clock.advance(2 * TICK)
+    other.look()
+    assert other.alerts._outcome().message == "alerts are shown as they were 105 s ago"
     own_server.start()
     for _ in range(3):
         clock.advance(TICK)

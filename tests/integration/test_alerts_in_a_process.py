@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -40,7 +41,7 @@ class Process:
         self.runtime = Runtime(load_settings(), self.clock)
         self.alerts = self.runtime.alerts
         self.events: list[tuple[Any, dict[str, Any]]] = []
-        self.alerts._event = lambda event, /, **fields: self.events.append((event, fields))
+        self.alerts.rounds._event = lambda event, /, **fields: self.events.append((event, fields))
 
     async def _tick(self) -> None:
         times: list[int] = []
@@ -54,11 +55,11 @@ class Process:
             self.clock.advance(TICK)
 
     def rule(self, name: str) -> dict[str, Any]:
-        [rule] = [each for group in self.alerts.report.groups for each in group["rules"] if each["name"] == name]
+        [rule] = [each for group in self.alerts.rounds.report.groups for each in group["rules"] if each["name"] == name]
         return rule
 
     def states(self) -> dict[str, str]:
-        shown = {alert["name"]: alert["state"] for alert in self.alerts.report.alerts}
+        shown = {alert["name"]: alert["state"] for alert in self.alerts.rounds.report.alerts}
         return {name: state for name, state in shown.items() if name not in ("Watchdog", "HealthCheckNotHealthy")}
 
 
@@ -150,7 +151,7 @@ def test_no_data_is_an_alert_where_that_is_set(config: Callable[[str], None]) ->
     process.tick()
     assert process.states() == {"high_queue_depth": "pending"}
     process.tick(3)
-    [alert] = [each for each in process.alerts.report.alerts if each["name"] == "high_queue_depth"]
+    [alert] = [each for each in process.alerts.rounds.report.alerts if each["name"] == "high_queue_depth"]
     assert alert["state"] == "firing"
     assert alert["labels"] == {"alertname": "high_queue_depth", "reason": "no_data", "severity": "warning"}
     QueueMetrics(process.runtime.metrics.registry).queue_depth.labels().set(5)
@@ -169,11 +170,13 @@ def test_rules_in_python_are_evaluated_with_the_others(clean_process: pytest.Mon
     process.runtime.health_monitor.register_check("database", lambda: Outcome(status[0], "it is gone"))
     asyncio.run(process.runtime.health_monitor.run_all_checks())
     process.tick(4)
-    alerts = {alert["name"]: alert for alert in process.alerts.report.alerts if alert["state"] == "firing"}
+    alerts = {alert["name"]: alert for alert in process.alerts.rounds.report.alerts if alert["state"] == "firing"}
     assert alerts["database_down"]["severity"] == "critical"
     assert alerts["database_down"]["annotations"] == {"summary": "Database connectivity issue: it is gone"}
     assert "250.0 tasks pending" in alerts["high_queue_depth"]["annotations"]["summary"]
-    [fails] = [each for group in process.alerts.report.groups for each in group["rules"] if each["name"] == "fails"]
+    [fails] = [
+        each for group in process.alerts.rounds.report.groups for each in group["rules"] if each["name"] == "fails"
+    ]
     assert (fails["health"], fails["lastError"]) == ("err", "the condition failed: KeyError")
     status[0] = HealthStatus.HEALTHY
     asyncio.run(process.runtime.health_monitor.run_all_checks())
@@ -203,6 +206,19 @@ def test_series_of_alerts_can_be_queried_and_scraped(config: Callable[[str], Non
     assert "ALERTS__FOR__STATE{" in "".join(render_gauges("ALERTS_FOR_STATE", "", series["ALERTS_FOR_STATE"], DOTS))
 
 
+def test_a_scrape_shows_the_series_of_alerts(serve: Callable[..., Any], eventually: Callable[..., bool]) -> None:
+    served = serve(FastAPI(), HISTORY_INTERVAL_SECONDS="1", ALERTS_SETTLE_SECONDS="0")
+    line = 'ALERTS{alertname="Watchdog",alertstate="firing",severity="info"} 1.0'
+    assert eventually(lambda: line in served.get("/metrics").text)
+    text = served.get("/metrics", params={"name[]": "ALERTS"}).text
+    assert text.startswith("# HELP ALERTS ") and "ALERTS_FOR_STATE" not in text
+    families = {family.name for family in parse_text(served.get("/metrics").text)}
+    assert {"ALERTS", "ALERTS_FOR_STATE", "orchestrator_alerts"} <= families
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    assert "ALERTS" in {each.name for each in parse_openmetrics(served.get("/metrics", headers=headers).text)}
+    assert served.internal_errors() == {}
+
+
 def test_the_history_does_not_wait_for_a_store_that_hangs(
     clean_process: pytest.MonkeyPatch, silent_server: Callable[[], Any]
 ) -> None:
@@ -216,13 +232,13 @@ def test_the_history_does_not_wait_for_a_store_that_hangs(
         await history.take_sample()
         process.clock.advance(TICK)
         await history.take_sample()
-        evaluation = alerts._progress.evaluation
+        evaluation = alerts._evaluation
         assert evaluation is not None and not evaluation.done()
         await evaluation
 
     asyncio.run(ticks())
     assert process.runtime.metrics.alert_ticks_missed.labels().value == 1
-    assert alerts.state()["evaluated_here"] and alerts.report.groups
+    assert alerts.state()["evaluated_here"] and alerts.rounds.report.groups
 
 
 def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyPatch) -> None:
@@ -232,7 +248,7 @@ def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyP
     manager = AlertManager()
     manager.add_rule(AlertRule("hangs", lambda _: (asked.append(1), ends.wait()), AlertSeverity.INFO, ""))
     process = Process()
-    process.alerts._progress.conditions = Conditions(seconds=0.01)
+    process.alerts.rounds._conditions = Conditions(seconds=0.01)
 
     async def ticks() -> None:
         for _ in range(3):

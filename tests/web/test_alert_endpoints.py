@@ -12,6 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.conftest import eventually as comes_true
+
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 VIEWER = "a-viewers-token-0123456789012"
@@ -58,6 +60,8 @@ class Api:
         config.write_text(ALERTING.format(path=self.path))
         usual = {"HISTORY_INTERVAL_SECONDS": "300", "ALERTS_SETTLE_SECONDS": "0", "OPERATOR_TOKEN": TOKEN}
         self.served = serve(FastAPI(), CONFIG=str(config), VIEWER_TOKEN=VIEWER, **usual | settings)
+        # The round of the start is over then, and the next one far.
+        assert comes_true(lambda: self.served.runtime.alerts.state()["age_seconds"] is not None or "ALERTS" in settings)
         self._time_ms = round(self.served.runtime.clock.wall() * 1000)
 
     def evaluate(self, times: int = 2) -> None:
@@ -125,7 +129,7 @@ def test_operators_need_no_token_of_scrapers(serve: Callable[..., Any], tmp_path
 
 def test_what_is_not_known_is_never_shown_as_well(api: Api) -> None:
     api.evaluate()
-    progress = api.served.runtime.alerts._progress
+    progress = api.served.runtime.alerts.rounds.progress
     progress.states_at = None
     assert api.get("/alerts").json()["status"] == api.get("/rules").json()["status"] == "unknown"
     not_yet = api.get("/api/v1/alerts")
