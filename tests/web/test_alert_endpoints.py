@@ -210,6 +210,23 @@ def test_reload_is_for_operators_and_names_file_line_and_reason(api: Api) -> Non
     assert api.rules() == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ({}, ""),
+        ({"EXTERNAL_URL": "https://a.example/ext/"}, "https://a.example/ext"),
+        ({"EXTERNAL_URL": "a.example"}, ""),
+    ],
+)
+def test_links_are_made_with_the_external_url_alone(
+    serve: Callable[..., Any], tmp_path: Path, setting: dict[str, str], url: str
+) -> None:
+    api = Api(serve, tmp_path, **setting)
+    api.path.write_text(RULES.replace("{{ $value }} too many", "{{ $externalURL }}"))
+    api.evaluate()
+    assert api.get("/alerts").json()["alerts"][0]["annotations"]["summary"] == url
+
+
 def shape(value: Any) -> Any:
     """Names and types in a JSON value."""
     if isinstance(value, dict):
