@@ -55,6 +55,7 @@ def test_alerts_of_the_demo_fire_and_are_resolved(
     with stopped(demo.running("worker")):
         wait_for(demo, "NoWorkers", "firing", eventually)
     wait_for(demo, "NoWorkers", "resolved", eventually)
-    with stopped([process for process in demo.note_processes() if process.name() == "postgres"]):
+    (postgres,) = (each for each in psutil.Process(demo.process.pid).children() if each.name() == "postgres")
+    with stopped([postgres]), stopped(postgres.children()):
         wait_for(demo, "database_down", "firing", eventually)
     wait_for(demo, "database_down", "resolved", eventually)
