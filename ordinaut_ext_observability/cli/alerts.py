@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
 from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, Timeout, ViewerToken
+from ordinaut_ext_observability.cli.query import make_console
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
-_STATES = {"firing": "red", "pending": "yellow", "resolved": "green"}
-_SEVERITIES = {"critical": "red", "error": "red", "warning": "yellow", "": "yellow", "info": "cyan", "none": "cyan"}
+_STATES = ("firing", "pending", "resolved")
+_SEVERITIES = ("critical", "error", "warning", "", "info", "none")
 _NO_TROUBLE = ("info", "none")
 _STATUS = {"ok": 0, "firing": 1, "unknown": 2, "off": 2}
 """Exit statuses by what the service says of all alerts."""
+
+_STYLES = {
+    **dict.fromkeys(("critical", "error", "firing", "err"), "red"),
+    **dict.fromkeys(("warning", "pending", "unknown"), "yellow"),
+    **dict.fromkeys(("info", "none"), "cyan"),
+    "resolved": "green",
+}
+
+Answer = dict[str, Any]
 
 rules = typer.Typer(
     name="rules", help="Show the rules of a running service, or check rule files.", no_args_is_help=True
@@ -41,10 +50,7 @@ def alerts(
     Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or it is not known.
     """
     answer = _ask(url, token, "alerts", timeout)
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-    else:
-        _print_alerts(Console(highlight=False), answer, token)
+    _show(answer, _alert_table, as_json=as_json)
     return _STATUS[answer["status"]]
 
 
@@ -61,10 +67,7 @@ def list_rules(
     Exit status: 0 all can be evaluated; 1 a rule fails, or a file is not used; 2 no answer, or it is not known.
     """
     answer = _ask(url, token, "groups", timeout)
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-    else:
-        _print_rules(Console(highlight=False), answer)
+    _show(answer, _rule_table, as_json=as_json)
     fails = any(rule["health"] == "err" for group in answer["groups"] for rule in group["rules"])
     return max(fails or bool(answer.get("problems")), _STATUS[answer["status"]] & 2)
 
@@ -117,7 +120,7 @@ def _lookback_notes(groups: Sequence[Any]) -> list[str]:
     ]
 
 
-def _ask(url: str, token: str, part: str, timeout_seconds: float) -> dict[str, Any]:
+def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
     """The answer of the service at this URL, its base or its mount path. Raises NoAnswerError."""
     url, password = without_password(url)
     base, path = url.rstrip("/"), {"alerts": "/alerts", "groups": "/rules"}[part]
@@ -135,32 +138,72 @@ def _ask(url: str, token: str, part: str, timeout_seconds: float) -> dict[str, A
     )
 
 
-def _print_alerts(console: Console, answer: Mapping[str, Any], token: str) -> None:
-    found: list[dict[str, Any]] = sorted(answer["alerts"], key=_rank)
-    table = Table("severity", "alert", "state", "since", "what is the matter", box=None, pad_edge=False)
-    table.columns[-1].overflow = "fold"
-    for (severity, name, state, *texts), number in Counter(map(_row, found)).items():
-        shown = [
-            Text(name if number == 1 else f"{name} ({number})"),
-            Text(state, style=_STATES[state]),
-            *map(Text, texts),
-        ]
-        table.add_row(Text(severity, style=_SEVERITIES.get(severity, "yellow")), *shown)
-    if found:
+def _show(answer: Answer, make_table: Callable[[Answer], Table], *, as_json: bool) -> None:
+    """Print an answer as JSON, or as a table, with who evaluated and what is wrong below it."""
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    console, table = make_console(), make_table(answer)
+    if table.rows:
         console.print(table, "")
-    counts = Counter(alert["state"] for alert in found if alert["severity"] not in _NO_TROUBLE)
-    firing, pending = counts["firing"], counts["pending"]
-    fires = "No alert fires" if not firing else f"{firing} {'alerts fire' if firing > 1 else 'alert fires'}"
-    aside = ", severity info aside" if any(alert["severity"] in _NO_TROUBLE for alert in found) else ""
-    status = {"unknown": "Unknown", "off": "Off"}.get(answer["status"], f"{fires}, {pending} pending{aside}")
-    console.print(
-        Text(f"{status}. {_source(answer)}", style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow"))
-    )
-    if found and "labels" not in found[0]:
-        said = "The service does not accept the token" if token else "Give the operator or viewer token with --token"
-        console.print(Text(f"{said}: without it, only names and states are shown."))
+    console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
+    if "problems" not in answer:
+        console.print(Text("Names and states only: --token takes the operator or viewer token of the service."))
     for problem in answer.get("problems") or ():
         console.print(Text(problem, style="yellow"))
+
+
+def _alert_table(answer: Answer) -> Table:
+    rows = Counter(map(_row, sorted(answer["alerts"], key=_rank)))
+    table = _table("severity", "alert", "state", "since", "what is the matter")
+    for (severity, name, state, since, said), number in rows.items():
+        _add(table, severity, name if number == 1 else f"{name} ({number})", state, since, said)
+    return table
+
+
+def _rule_table(answer: Answer) -> Table:
+    table = _table("severity", "rule", "state", "health", "group", "notes")
+    for group in answer["groups"]:
+        for rule in group["rules"]:
+            notes = [*filter(None, [rule.get("error")]), *rule.get("notes", ())]
+            state = rule.get("state", "recording")
+            _add(table, rule.get("severity", ""), rule["name"], state, rule["health"], group["name"], "; ".join(notes))
+    return table
+
+
+def _table(*heads: str) -> Table:
+    table = Table(*heads, box=None, pad_edge=False)
+    table.columns[-1].overflow = "fold"
+    return table
+
+
+def _add(table: Table, *texts: str) -> None:
+    table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in texts))  # as text: [] is no markup
+
+
+def _summary(answer: Answer) -> str:
+    """Sentences about all alerts, who evaluated them, and how long ago that was."""
+    if answer["status"] == "off":
+        return "Off: the service evaluates no rules, since ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false there."
+    if answer["age_seconds"] is None:
+        return "Unknown: no rules have been evaluated yet."
+    by = "this process" if answer["evaluated_here"] else "another process"
+    evaluated = f"Evaluated by {by} {_age(answer['age_seconds'])} ago."
+    if answer["status"] == "unknown":
+        return f"Unknown: this is how it was. {evaluated}"
+    settling = "" if answer["settled"] else " It has just started: until it has settled, nothing begins to fire."
+    return f"{_count(answer)}{evaluated}{settling}"
+
+
+def _count(answer: Answer) -> str:
+    """A sentence about how many alerts fire, in an answer about alerts."""
+    if "alerts" not in answer:
+        return ""
+    states = Counter(alert["state"] for alert in answer["alerts"] if alert["severity"] not in _NO_TROUBLE)
+    aside = ", severity info aside" if states.total() < len(answer["alerts"]) else ""
+    firing = states["firing"]
+    fires = f"{firing} {'alerts fire' if firing > 1 else 'alert fires'}" if firing else "No alert fires"
+    return f"{fires}, {states['pending']} pending{aside}. "
 
 
 def _row(alert: Mapping[str, Any]) -> tuple[str, ...]:
@@ -171,43 +214,10 @@ def _row(alert: Mapping[str, Any]) -> tuple[str, ...]:
     return alert["severity"], alert["name"], alert["state"], since, " ".join(said.split())
 
 
-def _source(answer: Mapping[str, Any]) -> str:
-    """A sentence about who evaluated, and how long ago that was."""
-    if answer["status"] == "off":
-        return "The service evaluates no rules: ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false there."
-    if answer["age_seconds"] is None:
-        return "No rules have been evaluated yet."
-    who = "this process" if answer["evaluated_here"] else "another process"
-    settling = "" if answer["settled"] else " It has just started: until it has settled, nothing begins to fire."
-    return f"Evaluated by {who} {_age(answer['age_seconds'])} ago.{settling}"
-
-
-def _print_rules(console: Console, answer: Mapping[str, Any]) -> None:
-    table = Table("group", "rule", "severity", "state", "health", "notes", box=None, pad_edge=False)
-    table.columns[-1].overflow = "fold"
-    for group in answer["groups"]:
-        for rule in group["rules"]:
-            severity, state = rule.get("severity", ""), rule.get("state", "recording")
-            notes = [*filter(None, [rule.get("error")]), *rule.get("notes", ())]
-            table.add_row(
-                Text(group["name"]),
-                Text(rule["name"]),
-                Text(severity, style=_SEVERITIES.get(severity, "")),
-                Text(state, style=_STATES.get(state, "")),
-                Text(rule["health"], style={"err": "red", "unknown": "yellow"}.get(rule["health"], "")),
-                Text("; ".join(notes)),
-            )
-    console.print(table, "")
-    console.print(Text(_source(answer)))
-    for problem in answer.get("problems") or ():
-        console.print(Text(problem, style="yellow"))
-
-
 def _rank(alert: Mapping[str, Any]) -> tuple[int, int, str]:
     """Its place in the list: what fires comes first, and among that what is worst."""
-    severities = list(_SEVERITIES)
-    severity = alert["severity"] if alert["severity"] in severities else ""
-    return list(_STATES).index(alert["state"]), severities.index(severity), alert["name"]
+    severity = alert["severity"] if alert["severity"] in _SEVERITIES else ""
+    return _STATES.index(alert["state"]), _SEVERITIES.index(severity), alert["name"]
 
 
 def _age(seconds: float) -> str:

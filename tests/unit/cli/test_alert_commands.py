@@ -104,7 +104,10 @@ def test_alerts_of_severity_info_are_no_trouble(run: Command, service: Service) 
 
 @pytest.mark.parametrize(
     ("age", "words"),
-    [(None, "Unknown. No rules have been evaluated yet."), (300.0, "Unknown. Evaluated by this process 5 min ago.")],
+    [
+        (None, "Unknown: no rules have been evaluated yet."),
+        (300.0, "Unknown: this is how it was. Evaluated by this process 5 min ago."),
+    ],
 )
 def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: float | None, words: str) -> None:
     service.known["age_seconds"] = age
@@ -123,7 +126,7 @@ def test_without_the_right_token_there_are_names_and_states(run: Command, servic
         assert done.returncode == 1
         assert "Down (2)" in done.stdout
         assert "is so" not in done.stdout
-        assert words in done.stdout
+        assert "Names and states only" in done.stdout
 
 
 def test_json_is_the_answer_of_the_service(run: Command, service: Service) -> None:
@@ -140,9 +143,9 @@ def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> 
     done = run("rules", "list")
     assert done.returncode == 1
     assert lines(done) == [
-        "group  rule    severity  state     health  notes",
-        "g      Fine    warning   inactive  ok      needs 6h, kept 1h",
-        "g      Broken            inactive  err     it is [bad]",
+        "severity  rule    state     health  group  notes",
+        "warning   Fine    inactive  ok      g      needs 6h, kept 1h",
+        "          Broken  inactive  err     g      it is [bad]",
         "",
         "Evaluated by this process 4 s ago.",
     ]
