@@ -19,21 +19,14 @@ _LAID_OUT = 8
 
 
 @dataclass(slots=True)
-class _Block:
-    """The series of a block of children, in the order of their numbers."""
+class _Layout:
+    """The series of a family, in the order of their numbers."""
 
+    blocks: list[Any]
+    """The family's own; it has another list once a series is removed."""
     children: int = 0
     rows: list[Row | None] = field(default_factory=list)
     """None where the table has no room."""
-    refused: bool = False
-
-
-@dataclass(slots=True)
-class _Layout:
-    """The blocks of a family as they were when they were laid out; the family has others once a series is removed."""
-
-    source: list[Any]
-    blocks: list[_Block] = field(default_factory=list)
 
 
 class Sampler:
@@ -53,44 +46,39 @@ class Sampler:
 
         Other threads may be counting meanwhile.
         """
-        before, self._layouts = self._layouts, {}
-        values, refused, changed = array("d"), 0, False
+        before, self._layouts, values = self._layouts, {}, array("d")
+        more_fit = self.refused > 0 and self._table.has_room()
         for family in families:
             layout = before.get(family)
-            if layout is None or layout.source is not family.blocks:
-                layout, changed = _Layout(family.blocks), True
+            if layout is None or layout.blocks is not family.blocks or (more_fit and None in layout.rows):
+                layout = _Layout(family.blocks)
             self._layouts[family] = layout
-            for place, source in enumerate(layout.source):
-                if place == len(layout.blocks):
-                    layout.blocks.append(_Block())
-                block, children = layout.blocks[place], source[:]
-                if block.refused and self._table.has_room():
-                    layout.blocks[place] = block = _Block()
-                if block.children < len(children):
-                    changed = True
-                    yield from self._lay_out(family, children, block)
-                numbers = _numbers(family, children)
-                if block.refused:
-                    numbers = [value for row, value in zip(block.rows, numbers, strict=True) if row is not None]
-                    refused += block.rows.count(None)
-                values.extend(numbers)
+            seen = 0
+            for block in list(layout.blocks):  # the last of these may still grow, those before it are full
+                children = block[:]
+                seen += len(children)
+                if layout.children < seen:
+                    yield from self._lay_out(family, children[layout.children - seen :], layout)
+                values.extend(_numbers(family, children))
                 yield
-        if changed or self._layouts.keys() != before.keys():
-            blocks = [block for layout in self._layouts.values() for block in layout.blocks]
-            self.rows = [row for block in blocks for row in block.rows if row is not None]
-        self.values, self.refused = values, refused
+        found = [row for layout in self._layouts.values() for row in layout.rows]
+        self.refused = found.count(None)
+        if self.refused:
+            values = array("d", (value for row, value in zip(found, values, strict=True) if row is not None))
+        rows = [row for row in found if row is not None]
+        if rows != self.rows:
+            self.rows = rows
+        self.values = values
 
-    def _lay_out(self, family: AnyFamily, children: list[Any], block: _Block) -> Iterator[None]:
-        """Look up the series of the children that the block has not yet."""
+    def _lay_out(self, family: AnyFamily, children: list[Any], layout: _Layout) -> Iterator[None]:
+        """Look up the series of further children."""
         suffixes = _suffixes(family)
-        while block.children < len(children):
-            for child in children[block.children : block.children + _LAID_OUT]:
-                pairs = [pair for pair in zip(family.label_names, child.label_values, strict=True) if pair[1]]
-                rows = [self._table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
-                block.rows += rows
-                block.children += 1
-                block.refused |= None in rows
-            yield
+        for number, child in enumerate(children, 1):
+            pairs = [pair for pair in zip(family.label_names, child.label_values, strict=True) if pair[1]]
+            layout.rows += [self._table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
+            layout.children += 1
+            if number % _LAID_OUT == 0:
+                yield
 
 
 def _suffixes(family: AnyFamily) -> list[Labels]:
