@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
 from ordinaut_ext_observability.promql.format import format_query
-from ordinaut_ext_observability.promql.nodes import Node, VectorSelector
+from ordinaut_ext_observability.promql.nodes import VectorSelector
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.reach import earliest_ms
@@ -31,6 +31,8 @@ from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
+
+ParsedT = TypeVar("ParsedT")
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -68,7 +70,7 @@ async def _query_range(parameters: Parameters, service: QueryService) -> Work:
 def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
     source, limit = service.source(), parameters.limit()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    query = Query(_parse("query", parameters.text("query")), start_ms, end_ms, step_ms, lookback_ms)
+    query = Query(_parse("query", parameters.text("query"), parse), start_ms, end_ms, step_ms, lookback_ms)
 
     def work() -> Work:
         answer = yield from evaluate(query, source, Limits())
@@ -123,11 +125,11 @@ def _list(
     """A list of what is found in the labels of each matching series, each once; texts are sorted."""
     source, limit = service.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
-    alternatives = [each for text in parameters.texts("match[]") for each in _parse_selector(text).alternatives]
+    selectors = [_parse("match[]", text, _parse_selector) for text in parameters.texts("match[]")]
 
     def work() -> Work:
         found: dict[str | Labels, None] = {}
-        for matchers in alternatives or [()]:
+        for matchers in [each for selector in selectors for each in selector.alternatives] or [()]:
             for series in source.select(matchers, start, end):
                 if series is not None:
                     found.update(dict.fromkeys(found_in(series.labels)))
@@ -155,23 +157,20 @@ async def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
 
 
 async def _format_query(parameters: Parameters, _service: QueryService) -> Work:
-    try:
-        text = format_query(parameters.text("query"))
-    except BadQueryError as error:
-        raise invalid("query", str(error)) from None
+    text = _parse("query", parameters.text("query"), format_query)
     return render_success([orjson.dumps(text)])
 
 
 def _parse_selector(text: str) -> VectorSelector:
-    selector = _parse("match[]", text)
+    selector = parse(text)
     if not isinstance(selector, VectorSelector):
-        raise invalid("match[]", 'is not a selector such as up{job="api"}')
+        raise BadQueryError('is not a selector such as up{job="api"}')
     return selector
 
 
-def _parse(parameter: str, text: str) -> Node:
+def _parse(parameter: str, text: str, parsed: Callable[[str], ParsedT]) -> ParsedT:
     try:
-        return parse(text)
+        return parsed(text)
     except BadQueryError as error:
         raise invalid(parameter, str(error)) from None
 
