@@ -96,6 +96,10 @@ class Table:
         """Count the samples that take memory, 8 bytes each."""
         return sum(len(row.samples[1]) for row in self._rows())
 
+    def has_any(self, names: Collection[str]) -> bool:
+        """Tell whether there are series of one of these names."""
+        return not self._by_name.keys().isdisjoint(names)
+
     def has_room(self) -> bool:
         """Tell whether a further series would be taken."""
         return self.series_count < self.max_series or bool(self._ended)

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
@@ -75,7 +74,9 @@ def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_
     def work() -> Work:
         answer = yield from evaluate(query, source, Limits())
         warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
-        infos = _infos(query, source, service.clock.wall())
+        # Words that are no names of series do no harm.
+        since_ms = source.since_ms(re.findall(r"[\w:.]+", parameters.text("query")))
+        infos = _infos(query, since_ms, service.clock.wall())
         yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
 
     return work()
@@ -89,9 +90,9 @@ def _cut(results: list[Any], limit: int) -> list[str]:
     return [_TRUNCATED]
 
 
-def _infos(query: Query, source: History, now: float) -> list[str]:
+def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
-    since_ms, earliest = source.kept_since_ms, earliest_ms(query)
+    earliest = earliest_ms(query)
     if earliest is None:
         return []
     if since_ms is None:

@@ -103,6 +103,16 @@ def test_results_are_kept_for_three_days_and_metrics_for_an_hour(history, clock,
     assert [value for _, value in selected(history)["job:rate,job=api"]] == [6.0, 7.0]
 
 
+def test_results_of_rules_are_known_for_longer_than_metrics(history, clock):
+    first = tick(history, 1.0)
+    history.record("group", first, [(RATE, 5.0)])
+    clock.advance(86_400)
+    later = tick(history, 2.0)
+    history.record("group", later, [(RATE, 6.0)])
+    assert history.since_ms(["rate", "job:rate"]) == first
+    assert history.since_ms(["job:rate", "up"]) == history.since_ms(["nothing"]) == later
+
+
 def test_a_group_that_is_there_no_more_is_dropped_after_the_retention(history, clock, selected):
     history.record("gone", tick(history, 1.0), [(RATE, 5.0)])
     clock.advance(4 * 86_400)
