@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -18,19 +18,12 @@ _MAX_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
 
 
-class Parameters:
+class Parameters(dict[str, list[str]]):
     """Values by name; of one given several times, the first counts."""
-
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
-        self._fields = fields
 
     def text(self, name: str) -> str:
         """The value, empty where there is none."""
-        return next(iter(self.texts(name)), "")
-
-    def texts(self, name: str) -> list[str]:
-        """All values of this name."""
-        return [value for field, value in self._fields if field == name]
+        return self.get(name, [""])[0]
 
     def time_ms(self, name: str, default: int | None = None) -> int:
         """A time in milliseconds since 1970. Raises BadQueryError where it is none."""
@@ -77,7 +70,7 @@ async def read_parameters(request: Request) -> Parameters:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
         query = body + b"&" + query
     try:
-        fields = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        fields = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise BadQueryError(f"there are more than {_MAX_FIELDS} parameters") from None
-    return Parameters([*request.path_params.items(), *fields])
+    return Parameters(fields | {name: [value] for name, value in request.path_params.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from starlette.requests import Request
 
@@ -11,7 +11,6 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.metrics.declarations import Metrics
-from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.promql.errors import QueryError, QueryTimeoutError
 
 MAX_RUNNING = 4
@@ -37,16 +36,9 @@ class UnavailableError(QueryError):
 class QueryService:
     """Evaluates queries on one event loop. Make one per loop."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        shown: Callable[[], Awaitable[Registry]],
-        source: Callable[[], History | None],
-        clock: Clock,
-    ) -> None:
-        """`shown` gives the registry whose metrics are described, `source` the samples, or None where none are kept."""
+    def __init__(self, metrics: Metrics, source: Callable[[], History | None], clock: Clock) -> None:
+        """`source` gives the samples, or None where none are kept."""
         self.metrics = metrics
-        self.shown = shown
         self.clock = clock
         self._source = source
         self._asked = 0
@@ -56,9 +48,8 @@ class QueryService:
         """The samples. Raises UnavailableError where this process keeps none."""
         source = self._source()
         if source is None:
-            raise UnavailableError(
-                "this process keeps no history: it serves no application, or ORDINAUT_OBS_HISTORY is false"
-            )
+            why = "it serves no application, or ORDINAUT_OBS_HISTORY is false"
+            raise UnavailableError(f"this process keeps no history: {why}")
         return source
 
     async def run(self, request: Request, work: Iterator[bytes | None], seconds: float) -> list[bytes]:

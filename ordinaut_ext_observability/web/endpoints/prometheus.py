@@ -6,7 +6,7 @@ Answers and errors are shaped as Prometheus shapes them, but for those of who ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -51,12 +51,12 @@ _TRUNCATED = "results truncated due to limit"
 """Prometheus's words for an answer with more results than were asked for."""
 
 
-async def _query(parameters: Parameters, service: QueryService) -> Work:
+def _query(parameters: Parameters, service: QueryService) -> Work:
     at = parameters.time_ms("time", round(service.clock.wall() * 1000))
     return _evaluate(parameters, service, at, at)
 
 
-async def _query_range(parameters: Parameters, service: QueryService) -> Work:
+def _query_range(parameters: Parameters, service: QueryService) -> Work:
     start, end, step = parameters.time_ms("start"), parameters.time_ms("end"), parameters.duration_ms("step")
     if end < start:
         raise invalid("end", "end timestamp must not be before start time")
@@ -68,18 +68,13 @@ async def _query_range(parameters: Parameters, service: QueryService) -> Work:
 
 def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
     source, limit = service.source(), parameters.limit()
-    lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    query = Query(_parse("query", parameters.text("query"), parse), start_ms, end_ms, step_ms, lookback_ms)
-
-    def work() -> Work:
-        answer = yield from evaluate(query, source, Limits())
-        warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
-        # Words that are no names of series do no harm.
-        since_ms = source.since_ms(re.findall(r"[\w:.]+", parameters.text("query")))
-        infos = _infos(query, since_ms, service.clock.wall())
-        yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
-
-    return work()
+    text, lookback_ms = parameters.text("query"), parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
+    query = Query(_parse("query", text, parse), start_ms, end_ms, step_ms, lookback_ms)
+    answer = yield from evaluate(query, source, Limits())
+    warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
+    since_ms = source.since_ms(re.findall(r"[\w:.]+", text))  # words that are no names of series do no harm
+    infos = _infos(query, since_ms, service.clock.wall())
+    yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
 
 
 def _cut(results: list[Any], limit: int) -> list[str]:
@@ -105,17 +100,17 @@ def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
     return [f"{kept}; the query looks {missing:.0f} s further back, of which nothing is known"]
 
 
-async def _series(parameters: Parameters, service: QueryService) -> Work:
-    if not parameters.texts("match[]"):
+def _series(parameters: Parameters, service: QueryService) -> Work:
+    if not parameters.get("match[]", []):
         raise BadQueryError("no match[] parameter provided")
     return _list(parameters, service, lambda labels: [labels])
 
 
-async def _labels(parameters: Parameters, service: QueryService) -> Work:
+def _labels(parameters: Parameters, service: QueryService) -> Work:
     return _list(parameters, service, lambda labels: [name for name, _ in labels])
 
 
-async def _label_values(parameters: Parameters, service: QueryService) -> Work:
+def _label_values(parameters: Parameters, service: QueryService) -> Work:
     name = _unescaped(parameters.text("name"))
     return _list(parameters, service, lambda labels: [value for key, value in labels if key == name])
 
@@ -126,25 +121,21 @@ def _list(
     """A list of what is found in the labels of each matching series, each once; texts are sorted."""
     source, limit = service.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
-    selectors = [_parse("match[]", text, _parse_selector) for text in parameters.texts("match[]")]
-
-    def work() -> Work:
-        found: dict[str | Labels, None] = {}
-        for matchers in [each for selector in selectors for each in selector.alternatives] or [()]:
-            for series in source.select(matchers, start, end):
-                if series is not None:
-                    found.update(dict.fromkeys(found_in(series.labels)))
-                yield None
-        items: list[str | Labels] = [*sorted(item for item in found if isinstance(item, str))] or list(found)
-        warnings = _cut(items, limit)
-        yield from render_success(render_labels(items), warnings=warnings)
-
-    return work()
+    selectors = [_parse("match[]", text, _parse_selector) for text in parameters.get("match[]", [])]
+    found: dict[str | Labels, None] = {}
+    for matchers in [each for selector in selectors for each in selector.alternatives] or [()]:
+        for series in source.select(matchers, start, end):
+            if series is not None:
+                found.update(dict.fromkeys(found_in(series.labels)))
+            yield None
+    items: list[str | Labels] = [*sorted(item for item in found if isinstance(item, str))] or list(found)
+    warnings = _cut(items, limit)
+    yield from render_success(render_labels(items), warnings=warnings)
 
 
-async def _metadata(parameters: Parameters, service: QueryService) -> Work:
+def _metadata(parameters: Parameters, service: QueryService) -> Work:
     metric, limit = parameters.text("metric"), parameters.limit()
-    families = [family for family in (await service.shown()).families() if metric in ("", family.name)]
+    families = [family for family in service.metrics.registry.families() if metric in ("", family.name)]
     data = {
         family.name: [{"type": family.kind, "help": family.documentation, "unit": ""}]
         for family in families[: limit or None]
@@ -152,12 +143,12 @@ async def _metadata(parameters: Parameters, service: QueryService) -> Work:
     return render_success([orjson.dumps(data)])
 
 
-async def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
+def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
     ours = {"version": SPOKEN_VERSION, "revision": __version__, "branch": "ordinaut-ext-observability"}
     return render_success([orjson.dumps(ours | dict.fromkeys(("buildUser", "buildDate", "goVersion"), ""))])
 
 
-async def _format_query(parameters: Parameters, _service: QueryService) -> Work:
+def _format_query(parameters: Parameters, _service: QueryService) -> Work:
     text = _parse("query", parameters.text("query"), format_query)
     return render_success([orjson.dumps(text)])
 
@@ -184,17 +175,14 @@ def _unescaped(name: str) -> str:
     return escape.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", name[3:])
 
 
-Answer = Callable[[Parameters, QueryService], Coroutine[Any, Any, Work]]
-
-
-def _endpoint(path: str, answer: Answer, description: str) -> Endpoint:
+def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], description: str) -> Endpoint:
     async def handle(request: Request) -> Response:
         service = context_of(request).queries
         started, outcome = monotonic_seconds(), "success"
         try:
             parameters = await read_parameters(request)
             seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
-            pieces = await service.run(request, await answer(parameters, service), seconds)
+            pieces = await service.run(request, answer(parameters, service), seconds)
             return PiecewiseResponse(pieces, _HEADERS)
         except QueryError as error:
             outcome = error.error_type
