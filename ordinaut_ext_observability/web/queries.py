@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from starlette.requests import Request
 
@@ -11,6 +11,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.promql.errors import QueryError, QueryTimeoutError
 
 MAX_RUNNING = 4
@@ -36,9 +37,12 @@ class UnavailableError(QueryError):
 class QueryService:
     """Evaluates queries on one event loop. Make one per loop."""
 
-    def __init__(self, metrics: Metrics, source: Callable[[], History | None], clock: Clock) -> None:
-        """`source` gives the samples, or None where none are kept."""
+    def __init__(
+        self, metrics: Metrics, registries: Iterable[Registry], source: Callable[[], History | None], clock: Clock
+    ) -> None:
+        """`registries` have the metrics that are described, `source` gives the samples, None where none are kept."""
         self.metrics = metrics
+        self.registries = registries
         self.clock = clock
         self._source = source
         self._asked = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
@@ -135,11 +136,13 @@ def _list(
 
 def _metadata(parameters: Parameters, service: QueryService) -> Work:
     metric, limit = parameters.text("metric"), parameters.limit()
-    families = [family for family in service.metrics.registry.families() if metric in ("", family.name)]
     data = {
         family.name: [{"type": family.kind, "help": family.documentation, "unit": ""}]
-        for family in families[: limit or None]
+        for registry in service.registries
+        for family in registry.families()
+        if metric in ("", family.name)
     }
+    data = dict(islice(data.items(), limit or None))
     return render_success([orjson.dumps(data)])
 
 
