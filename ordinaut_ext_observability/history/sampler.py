@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
 from typing import Any
@@ -14,19 +13,8 @@ from ordinaut_ext_observability.history.table import Row, Table
 from ordinaut_ext_observability.metrics.exposition import format_value
 from ordinaut_ext_observability.metrics.family import AnyFamily, Histogram
 
-_LAID_OUT = 8
+_LOOKED_UP = 8
 """Children whose series are looked up without a pause; with 14 series each it takes a third of a millisecond."""
-
-
-@dataclass(slots=True)
-class _Layout:
-    """The series of a family, in the order of their numbers."""
-
-    blocks: list[Any]
-    """The family's own; it has another list once a series is removed."""
-    children: int = 0
-    rows: list[Row | None] = field(default_factory=list)
-    """None where the table has no room."""
 
 
 class Sampler:
@@ -34,7 +22,8 @@ class Sampler:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._layouts: dict[AnyFamily, _Layout] = {}
+        self._found: dict[int, tuple[list[Any], list[Row | None]]] = {}
+        """Each block of children, by its identity, and the series of those it had, in the order of `_numbers`."""
         self.rows: list[Row] = []
         """The series of the last reading: the same list while they are the same."""
         self.values: array[float] = array("d")
@@ -44,40 +33,39 @@ class Sampler:
     def read(self, families: Iterable[AnyFamily]) -> Iterator[None]:
         """Read their numbers, a block of children at a step; `rows`, `values` and `refused` are set at the end.
 
-        Other threads may be counting meanwhile.
+        Other threads may be counting meanwhile: blocks get further children at their ends, or others take their place.
         """
-        before, self._layouts, values = self._layouts, {}, array("d")
+        values, before = array("d"), self._found
+        self._found = {}
         more_fit = self.refused > 0 and self._table.has_room()
         for family in families:
-            layout = before.get(family)
-            if layout is None or layout.blocks is not family.blocks or (more_fit and None in layout.rows):
-                layout = _Layout(family.blocks)
-            self._layouts[family] = layout
-            seen = 0
-            for block in list(layout.blocks):  # the last of these may still grow, those before it are full
+            blocks: list[list[Any]] = [*family.blocks]
+            for block in blocks:
                 children = block[:]
-                seen += len(children)
-                if layout.children < seen:
-                    yield from self._lay_out(family, children[layout.children - seen :], layout)
+                _, rows = before.get(id(block), (block, []))
+                if more_fit and None in rows:
+                    rows = []
+                yield from self._look_up(family, children, rows)
+                self._found[id(block)] = block, rows
                 values.extend(_numbers(family, children))
                 yield
-        found = [row for layout in self._layouts.values() for row in layout.rows]
+        found = [row for _, rows in self._found.values() for row in rows]
         self.refused = found.count(None)
         if self.refused:
             values = array("d", (value for row, value in zip(found, values, strict=True) if row is not None))
-        rows = [row for row in found if row is not None]
-        if rows != self.rows:
-            self.rows = rows
+        taken = [row for row in found if row is not None]
+        if taken != self.rows:
+            self.rows = taken
         self.values = values
+        yield
 
-    def _lay_out(self, family: AnyFamily, children: list[Any], layout: _Layout) -> Iterator[None]:
-        """Look up the series of further children."""
+    def _look_up(self, family: AnyFamily, children: list[Any], rows: list[Row | None]) -> Iterator[None]:
+        """Add the series of those children that have none there yet."""
         suffixes = _suffixes(family)
-        for number, child in enumerate(children, 1):
+        for number, child in enumerate(children[len(rows) // len(suffixes) :], 1):
             pairs = [pair for pair in zip(family.label_names, child.label_values, strict=True) if pair[1]]
-            layout.rows += [self._table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
-            layout.children += 1
-            if number % _LAID_OUT == 0:
+            rows += [self._table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
+            if number % _LOOKED_UP == 0:
                 yield
 
 
