@@ -42,8 +42,7 @@ def query_parameters(expression: str, at: str, span: str, step: str) -> dict[str
         end_ms, span_ms = parse_time(at or str(wall_seconds())), parse_duration(span)
     except ValueError:
         given = f"--range {span} --time {at}" if at else f"--range {span}"
-        times = "a duration as 1h or 1h30m, and a time as 2026-11-23T22:19:04Z or in seconds since 1970"
-        raise ObservabilityError(f"{given}: give {times}.") from None
+        raise ObservabilityError(f"{given}: give a duration as 1h, and a time as 2026-11-23T22:19:04Z.") from None
     usual_step = f"{max(_LEAST_STEP_MS, span_ms // _USUAL_STEPS)}ms"
     start, end = (f"{time_ms / 1000:.3f}" for time_ms in (end_ms - span_ms, end_ms))
     return {"query": expression, "start": start, "end": end, "step": step or usual_step}
@@ -64,13 +63,9 @@ def ask_service(url: str, token: str, parameters: Mapping[str, str], timeout_sec
         fields = answer.fields()
         if "data" in fields or "errorType" in fields:
             return fields
-        if answer.status_code == 401:
-            raise NoAnswerError(
-                "The service rejects the token, or none was given: --token takes its ORDINAUT_OBS_OPERATOR_TOKEN "
-                "or ORDINAUT_OBS_VIEWER_TOKEN."
-            )
         if "request_id" in fields and "message" in fields:
-            raise NoAnswerError(str(fields["message"]))
+            tokens = " --token takes the service's ORDINAUT_OBS_OPERATOR_TOKEN or ORDINAUT_OBS_VIEWER_TOKEN."
+            raise NoAnswerError(f"{fields['message']}{tokens if answer.status_code == 401 else ''}")
     raise NoAnswerError(
         f"{url} answers, but not with a query API, or with more than can be read here: ask for fewer series then.\n"
         f"Asked were {MOUNT_PATH}{path} and {path}. To see why: ordinaut-observability doctor --url {url}"

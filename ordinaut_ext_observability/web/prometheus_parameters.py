@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from starlette.requests import ClientDisconnect, Request
 
 from ordinaut_ext_observability.promql.errors import BadQueryError
-from ordinaut_ext_observability.promql.times import MIN_MS, parse_duration, parse_time
+from ordinaut_ext_observability.promql.times import parse_duration, parse_time
 from ordinaut_ext_observability.web.queries import QueryCanceledError
 
 MAX_BYTES = 64 * 1024
@@ -31,23 +31,29 @@ class Parameters(dict[str, list[str]]):
 
     def duration_ms(self, name: str, default: int | None = None) -> int:
         """A duration in milliseconds. Raises BadQueryError where it is none, or not more than zero."""
-        return self._read(name, default, parse_duration, "a valid duration", 1)
+        duration = self._read(name, default, parse_duration, "a valid duration")
+        if duration <= 0:
+            raise invalid(name, "zero or negative durations are not accepted")
+        return duration
 
     def limit(self) -> int:
         """The number of results, 0 where they are not limited. Raises BadQueryError where it is none."""
-        return self._read("limit", 0, int, "a number", 0)
+        return self._read("limit", 0, _parse_count, "a number of zero or more")
 
-    def _read(self, name: str, default: int | None, parse: Callable[[str], int], kind: str, least: int = MIN_MS) -> int:
+    def _read(self, name: str, default: int | None, parse: Callable[[str], int], kind: str) -> int:
         text = self.text(name)
         if not text and default is not None:
             return default
         try:
-            value = parse(text)
+            return parse(text)
         except ValueError:
             raise invalid(name, f'cannot parse "{text[:100]}" to {kind}') from None
-        if value < least:
-            raise invalid(name, "zero or negative durations are not accepted" if least else "must not be negative")
-        return value
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
 
 
 def invalid(parameter: str, problem: str) -> BadQueryError:
