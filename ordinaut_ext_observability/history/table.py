@@ -215,7 +215,7 @@ def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
 def _cut(row: Row, times: array[int], start: int, end: int) -> Series:
     """The samples of a series from one tick to before another, whose times these are."""
     first, values = row.samples
-    values = values[max(start - first, 0) : max(end - first, 0)]
+    values = values[start - first : end - first] if first <= start else values[: max(end - first, 0)]
     if len(values) < end - start:  # it began later, or ended before
         missing = max(first - start, 0)
         times = times[missing : missing + len(values)]
