@@ -5,7 +5,7 @@
     manager.add_notification_channel("log", print)
     await manager.evaluate_rules({"queue_depth": 250})
 
-An alert is known by its rule's name and severity, and never by a value: however often a rule is evaluated, it has one.
+An alert is known by its rule's name and severity, never by a value: however often a rule is evaluated, it has one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -22,16 +22,8 @@ from typing import Any
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.background.clock import wall_seconds
 
-__all__ = [
-    "Alert",
-    "AlertManager",
-    "AlertRule",
-    "AlertSeverity",
-    "AlertStatus",
-    "database_connectivity_rule",
-    "high_queue_depth_rule",
-    "task_failure_rate_rule",
-]
+__all__ = ["Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"]
+__all__ += ["database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"]
 
 Context = Mapping[str, Any]
 """What conditions and messages are about, such as `{"queue_depth": 250}`."""
@@ -48,7 +40,7 @@ class AlertSeverity(Enum):
 
 
 class AlertStatus(Enum):
-    """Where an alert stands; suppressed: it fires, within the cooldown of an earlier firing."""
+    """Where an alert stands."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -79,9 +71,9 @@ class AlertRule:
     message_template: str
     """Filled in by `str.format`: `"{queue_depth} tasks"`."""
     cooldown_minutes: float = 15
-    """How long after a firing no other is told."""
+    """How long after a firing there is no other."""
     last_fired: datetime | None = None
-    """When a firing was told last; in UTC where it has no time zone."""
+    """In UTC where it has no time zone."""
 
     def __post_init__(self) -> None:
         if inspect.iscoroutinefunction(self.condition):
@@ -90,7 +82,7 @@ class AlertRule:
 
     @property
     def is_cooling_down(self) -> bool:
-        """True where the last firing is so recent that a new one is not told."""
+        """True where the last firing is too recent for another."""
         if self.last_fired is None:
             return False
         last = self.last_fired if self.last_fired.tzinfo else self.last_fired.replace(tzinfo=UTC)
@@ -102,16 +94,13 @@ class AlertRule:
         return not self.is_cooling_down and bool(self.condition(context))
 
     def create_alert(self, context: Context) -> Alert:
-        """The alert of this rule, firing from now on."""
-        status, message = AlertStatus.FIRING, self.message(context)
-        return Alert(self.name, self.severity, status, message, _now(), None, dict(context), self.fingerprint)
-
-    def message(self, context: Context) -> str:
-        """The template filled in; where that fails, the template and the reason."""
+        """The alert of this rule, firing from now on. A template that cannot be filled in is followed by the reason."""
         try:
-            return self.message_template.format_map(context)
+            message = self.message_template.format_map(context)
         except Exception as error:  # noqa: BLE001 - values of the context have formats of their own
-            return f"{self.message_template} ({type(error).__name__}: {error})"
+            message = f"{self.message_template} ({type(error).__name__}: {error})"
+        firing, context = AlertStatus.FIRING, dict(context)
+        return Alert(self.name, self.severity, firing, message, _now(), None, context, self.fingerprint)
 
 
 managers: weakref.WeakSet[AlertManager] = weakref.WeakSet()
@@ -124,7 +113,7 @@ class AlertManager:
     def __init__(self) -> None:
         self.rules: list[AlertRule] = []
         self.active_alerts: dict[str, Alert] = {}
-        """Firing and suppressed ones, by fingerprint."""
+        """Those that fire, by fingerprint. Within the cooldown of an earlier firing there is none."""
         self.notification_channels: dict[str, Callable[[Alert], Any]] = {}
         self.routing_rules: dict[AlertSeverity, list[str]] = {
             AlertSeverity.INFO: ["log"],
@@ -142,20 +131,16 @@ class AlertManager:
         """Call this function, or coroutine function, with alerts that `routing_rules` sends to this name."""
         self.notification_channels[name] = handler
 
-    def evaluate(self, context: Context) -> list[tuple[AlertRule, bool | None, str]]:
-        """Each rule, whether its condition is true (None: it failed), and its message or why the condition failed.
-
-        Changes nothing: for whoever keeps the states of alerts elsewhere.
-        """
-        evaluations: list[tuple[AlertRule, bool | None, str]] = []
+    def evaluate(self, context: Context) -> Iterator[tuple[AlertRule, bool | None, str]]:
+        """Each rule, whether its condition is true (None: it failed), and what is to be said; changes nothing."""
         for rule in self.rules:
             try:
                 firing = bool(rule.condition(context))
-                evaluations.append((rule, firing, rule.message(context) if firing else ""))
             except Exception as error:
                 _logger.exception("The condition of alert rule %s failed", rule.name)
-                evaluations.append((rule, None, f"the condition failed: {type(error).__name__}"))
-        return evaluations
+                yield rule, None, f"the condition failed: {type(error).__name__}"
+            else:
+                yield rule, firing, rule.create_alert(context).message if firing else ""
 
     async def evaluate_rules(self, context: Context) -> None:
         """Evaluate every rule, and tell the channels what fires anew and what resolved.
@@ -164,30 +149,26 @@ class AlertManager:
         """
         for rule, firing, message in self.evaluate(context):
             alert = self.active_alerts.get(rule.fingerprint)
-            is_told = alert is not None and alert.status is AlertStatus.FIRING
-            if firing:
-                alert = self.active_alerts[rule.fingerprint] = alert or rule.create_alert(context)
+            if firing and alert is not None:
                 alert.message, alert.context = message, dict(context)
-                if not is_told and rule.is_cooling_down:
-                    alert.status = AlertStatus.SUPPRESSED
-                elif not is_told:
-                    alert.status, rule.last_fired = AlertStatus.FIRING, _now()
-                    await self._notify(alert)
+            elif firing and not rule.is_cooling_down:
+                alert = self.active_alerts[rule.fingerprint] = rule.create_alert(context)
+                rule.last_fired = alert.fired_at
+                await self._notify(alert)
             elif firing is False and alert is not None:
                 del self.active_alerts[rule.fingerprint]
                 alert.status, alert.resolved_at = AlertStatus.RESOLVED, _now()
-                if is_told:
-                    await self._notify(alert)
+                await self._notify(alert)
 
     async def _notify(self, alert: Alert) -> None:
         for name in self.routing_rules.get(alert.severity, ["log"]):
-            if (handler := self.notification_channels.get(name)) is not None:
-                try:
-                    sent = handler(alert)
-                    if inspect.isawaitable(sent):
-                        await sent
-                except Exception:
-                    _logger.exception("Channel %s failed on alert %s", name, alert.name)
+            handler = self.notification_channels.get(name)
+            try:
+                sent = handler(alert) if handler else None
+                if inspect.isawaitable(sent):
+                    await sent
+            except Exception:
+                _logger.exception("Channel %s failed on alert %s", name, alert.name)
 
 
 def _now() -> datetime:

@@ -41,10 +41,10 @@ _TYPES: Final[dict[type, str]] = {str: "a text", list: "the result of query", Fi
 _BEGIN: Final = re.compile(r"\{\{(-\s)?(/\*.*?\*/(?:\}\}|\s-\}\}\s*))?", re.DOTALL | re.ASCII)
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<close>(?<=\s)-\}\}\s*|\}\})
-    |(?:(?P<sign>[()|]|if|with|range|else|end)|(?P<word>[a-zA-Z_]\w*)
+    |(?:(?P<sign>[()|,]|:?=|if|with|range|else|end)|(?P<word>[a-zA-Z_]\w*)
     |(?P<path>\$\w*(?:\.[a-zA-Z_]\w*)*|(?:\.[a-zA-Z_]\w*)+|\.)
     |(?P<constant>"(?:[^"\\\n]|\\["\\nrt])*"|`[^`]*`
-    |-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))(?:(?<=[(|])|(?=[\s|)]|\}\})))""",
+    |-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))(?:(?<=[(|,=])|(?=[\s|),]|\}\})))""",
     re.VERBOSE | re.ASCII,
 )
 
@@ -192,13 +192,14 @@ class _Parser:
         return value
 
     def _call(self, *piped: Part) -> Part:
-        name, (kind, form, _) = self.take(), self.tokens[-1]
+        name, at, (kind, form, _) = self.take(), self.at, self.tokens[-1]
         if name not in FUNCTIONS:
             raise TemplateError(f"function {name} is not supported; there are {', '.join(FUNCTIONS)}")
         arguments: list[Part] = []
         while self.following not in {"|", ")", "}}"}:
             arguments.append(self._operand())
         arguments += piped
+        self.at = at
         function, types = FUNCTIONS[name]
         if name == "printf":
             check_format(form if kind == "constant" else None, len(arguments) - 1)
