@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ _QUERY_STEPS: Final = 5_000
 
 _VARIABLES: Final = ("$labels", "$value", "$externalLabels", "$externalURL", "$")
 _END: Final = "the end of the template"
+_FUNCTION: Final = "a function"
 _TYPES: Final[dict[type, str]] = {str: "a text", list: "the result of query", Fields: "one sample, as first gives"}
 _BEGIN: Final = re.compile(r"\{\{(-\s)?(/\*.*?\*/(?:\}\}|\s-\}\}\s*))?", re.DOTALL | re.ASCII)
 _TOKEN: Final = re.compile(
@@ -71,17 +72,15 @@ def compile_template(text: str) -> Template:
     """Compile a template.
 
     Raises:
-        TemplateError: It is malformed, longer than `MAX_TEXT`, or uses what is not supported; says what and where.
+        TemplateError: It is malformed, longer than `MAX_TEXT`, or uses what is not supported; says what.
     """
     if len(text) > MAX_TEXT:
         raise TemplateError(f"the template has {len(text)} characters, more than {MAX_TEXT}")
-    parser = _Parser()
-    try:
-        parser.read_tokens(text)
-        body = parser.body()
-        parser.take(_END)
-    except TemplateError as error:
-        raise TemplateError(f"{error} at character {parser.at + 1}") from None
+    parser = _Parser([*_tokens(text), (_END, _END)][::-1])
+    if sum(kind in {"(", "|", "if", "with", "range"} for kind, _ in parser.tokens) > _MAX_NESTING:
+        raise TemplateError(f"the template has more than {_MAX_NESTING} blocks, brackets and pipes")
+    body = parser.body()
+    parser.take(_END)
     return Template(body)
 
 
@@ -105,33 +104,29 @@ class _Expansion:
         return [Fields(Labels=labels, Value=value) for labels, value in self.query(text)]
 
 
+def _tokens(text: str) -> Iterator[tuple[str, Any]]:
+    """Kind and value: `plain`, `path`, `constant`, `a function`, or what stands there."""
+    at = 0
+    while begin := _BEGIN.search(text, at):
+        plain = text[at : begin.start()]
+        yield "plain", plain.rstrip() if begin[1] else plain
+        at, kind = begin.end(), "}}" if begin[2] else ""
+        while kind != "}}":
+            if (found := _TOKEN.match(text, at)) is None:
+                raise TemplateError(f"{(text[at:].split() or [_END])[0]} is not supported")
+            at, kind, value = found.end(), str(found.lastgroup), found[str(found.lastgroup)]
+            if kind == "constant":
+                yield kind, value[1:-1] if value[0] == "`" else json.loads(value, strict=False)
+            else:
+                kind = {"close": "}}", "sign": value, "word": _FUNCTION}.get(kind, kind)
+                yield kind, value
+    yield "plain", text[at:]
+
+
+@dataclass(frozen=True, slots=True)
 class _Parser:
-    """Turns a template into parts. What is wrong is raised, and stands at `at`."""
-
-    def __init__(self) -> None:
-        self.at = 0
-        self.tokens: list[tuple[str, Any, int]] = []
-        """Those that are left, the next one last: `plain`, `word`, `path`, `constant`, or what stands there; where."""
-
-    def read_tokens(self, text: str) -> None:
-        tokens = self.tokens
-        while begin := _BEGIN.search(text, self.at):
-            plain = text[self.at : begin.start()]
-            tokens.append(("plain", plain.rstrip() if begin[1] else plain, self.at))
-            self.at, kind = begin.end(), "}}" if begin[2] else ""
-            while kind != "}}":
-                if (found := _TOKEN.match(text, self.at)) is None:
-                    raise TemplateError(f"{(text[self.at :].split() or [_END])[0]} is not supported")
-                group, self.at = str(found.lastgroup), found.end()
-                value: Any = found[group]
-                kind = {"close": "}}", "sign": value}.get(group, group)
-                if kind == "constant":
-                    value = value[1:-1] if value[0] == "`" else json.loads(value, strict=False)
-                tokens.append((kind, value, found.start(group)))
-        tokens += ("plain", text[self.at :], self.at), (_END, _END, len(text))
-        tokens.reverse()
-        if sum(kind in {"(", "|", "if", "with", "range"} for kind, _, _ in tokens) > _MAX_NESTING:
-            raise TemplateError(f"more than {_MAX_NESTING} blocks, brackets and pipes")
+    tokens: list[tuple[str, Any]]
+    """Those that are left, the next one last."""
 
     @property
     def following(self) -> str:
@@ -139,7 +134,7 @@ class _Parser:
 
     def take(self, *kinds: str) -> Any:
         """The value of the next token, which must be one of these kinds."""
-        kind, value, self.at = self.tokens.pop()
+        kind, value = self.tokens.pop()
         if kinds and kind not in kinds:
             raise TemplateError(f"{' or '.join(kinds)} expected instead of {value}")
         return value
@@ -184,7 +179,7 @@ class _Parser:
 
     def _pipeline(self, end: str) -> Part:
         """Values and functions with pipes between them; what comes through a pipe is the last argument."""
-        value = self._call() if self.following == "word" else self._operand()
+        value = self._call() if self.following == _FUNCTION else self._operand()
         while self.following == "|":
             self.take()
             value = self._call(value)
@@ -192,14 +187,13 @@ class _Parser:
         return value
 
     def _call(self, *piped: Part) -> Part:
-        name, at, (kind, form, _) = self.take(), self.at, self.tokens[-1]
+        name, (kind, form) = self.take(_FUNCTION), self.tokens[-1]
         if name not in FUNCTIONS:
             raise TemplateError(f"function {name} is not supported; there are {', '.join(FUNCTIONS)}")
         arguments: list[Part] = []
         while self.following not in {"|", ")", "}}"}:
             arguments.append(self._operand())
         arguments += piped
-        self.at = at
         function, types = FUNCTIONS[name]
         if name == "printf":
             check_format(form if kind == "constant" else None, len(arguments) - 1)
@@ -218,7 +212,7 @@ class _Parser:
         return call
 
     def _operand(self) -> Part:
-        kind, value, self.at = self.tokens.pop()
+        kind, value = self.tokens.pop()
         if kind == "(":
             return self._pipeline(")")
         if kind == "constant":

@@ -172,5 +172,5 @@ def test_what_promtool_refuses_is_refused(tmp_path, text):
         "check", "rules", write(tmp_path / "rules.yml", {"groups": [{"name": "g", "rules": [rule("A", "up", [text])]}]})
     )
     assert checked.returncode != 0
-    with pytest.raises(TemplateError, match="at character"):
+    with pytest.raises(TemplateError):
         compile_template(text)
