@@ -15,7 +15,6 @@ from ordinaut_ext_observability.errors import ObservabilityError
 _DIRECTIVE: Final = re.compile(r"%(?:%|([-+ 0]*)([0-9]{0,3})((?:\.[0-9]{0,3})?)([svdfegq]))")
 _VERBS: Final = {str: "svq", int: "dv", float: "gvfe"}
 """Verbs of each type; `%v` means the first."""
-_BINARY: Final = ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")
 
 
 class TemplateError(ObservabilityError):
@@ -104,21 +103,21 @@ def _first(samples: list[Fields]) -> Fields:
     return samples[0]
 
 
-def _label(name: str, sample: Fields) -> str:
-    return str(sample["Labels"].get(name, ""))
+def _sort_by_label(name: str, samples: list[Fields]) -> list[Fields]:
+    return sorted(samples, key=lambda sample: sample["Labels"].get(name, ""))
 
 
 FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Any], tuple[type, ...]]]] = {
     "first": (_first, (list,)),
     "humanize": (_humanize, (object,)),
-    "humanize1024": (lambda value: _humanize(value, _BINARY, "", 1024), (object,)),
+    "humanize1024": (lambda value: _humanize(value, [f"{prefix}i" for prefix in "kMGTPEZY"], "", 1024), (object,)),
     "humanizeDuration": (_humanize_duration, (object,)),
     "humanizePercentage": (lambda value: _humanize(float(value) * 100, "", "") + "%", (object,)),
     "humanizeTimestamp": (_humanize_timestamp, (object,)),
-    "label": (_label, (str, Fields)),
+    "label": (lambda name, sample: sample["Labels"].get(name, ""), (str, Fields)),
     "printf": (_printf, (str,)),
     "query": (str, (str,)),
-    "sortByLabel": (lambda name, samples: sorted(samples, key=lambda sample: _label(name, sample)), (str, list)),
+    "sortByLabel": (_sort_by_label, (str, list)),
     "toLower": (str.lower, (str,)),
     "toUpper": (str.upper, (str,)),
     "value": (lambda sample: sample["Value"], (Fields,)),
