@@ -44,7 +44,7 @@ def hour_of(series: int) -> History:
     """An hour of the series, in which all of them grow."""
     registry = Registry()
     counters = children(registry.register(Counter(*_METRIC, budgets=_UNBOUNDED)), series)
-    history = History(Clock(), interval_seconds=15.0, retention_seconds=3600.0, max_series=2 * series)
+    history = History(Clock(), retention_seconds=3600.0, max_series=2 * series)
     sampler = Sampler(history.table)
     for tick in range(1, TICKS + 1):
         for number, child in enumerate(counters):

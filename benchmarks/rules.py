@@ -56,7 +56,7 @@ class Evaluated:
     """A history with series, and rules over them."""
 
     def __init__(self) -> None:
-        self.history = History(Clock(), interval_seconds=15.0, retention_seconds=3600.0, max_series=2 * SERIES)
+        self.history = History(Clock(), retention_seconds=3600.0, max_series=2 * SERIES)
         self.rows = []
         for number in range(RULES):
             is_histogram = number % len(_EXPRESSIONS) == len(_EXPRESSIONS) - 1
@@ -85,7 +85,7 @@ class Evaluated:
         yield from self.engine.evaluate_due(self.time_ms, alerts=True)
         encode(self.engine.alerting_states(), self.time_ms)
         yield
-        report = yield from build_report(self.engine, INTERVAL_MS, self.time_ms)
+        report = yield from build_report(self.engine, self.time_ms)
         self.history.record("ALERTS", self.time_ms, report.samples.items())
         self.report = report
         yield

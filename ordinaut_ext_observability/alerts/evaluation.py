@@ -63,9 +63,13 @@ class Engine:
         for _ in engine.evaluate_due(now_ms, alerts=True): ...
     """
 
-    def __init__(self, history: History, *, external_url: str = "") -> None:
-        """Everything is called on the thread that writes the history."""
+    def __init__(
+        self, history: History, *, interval_ms: int = 15_000, retention_ms: int = 3_600_000, external_url: str = ""
+    ) -> None:
+        """Everything is called on the thread that writes the history: at this interval, and for so long it keeps it."""
         self._history = history
+        self.interval_ms = interval_ms
+        self._retention_ms = retention_ms
         self._results = Results(history, external_url)
         self._segments: dict[str, list[_Segment]] = {}
         self._tables: dict[str, str] = {}
@@ -126,7 +130,7 @@ class Engine:
 
     def evaluate_due(self, now_ms: int, *, alerts: bool, readiness: Readiness = READY) -> Pieces:
         """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
-        tick_ms = self._history.interval_ms
+        tick_ms = self.interval_ms
         self._room = MAX_ALERTS - sum(len(state.alerts) for state in self.states.values())
         for place, segments in list(self._segments.items()):
             # Ticks come a little early or late: the nearest one is meant.
@@ -194,18 +198,15 @@ class Engine:
 
     def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
         """Tell whether a rule looks back further than samples go, so that its result may lack something."""
-        since = [
-            self._history.recorded_since_ms(self._tables[name]) if name in self._tables else self._history.kept_since_ms
-            for name in rule.names_read
-        ]
-        begins = now_ms - rule.lookback_ms
-        return rule.lookback_ms > 0 and any(each is None or each > begins for each in since)
+        names = [name for name in rule.names_read if name is not None]
+        since = self._history.since_ms(names) if len(names) == len(rule.names_read) else self._history.kept_since_ms
+        return rule.lookback_ms > 0 and (since is None or since > now_ms - rule.lookback_ms)
 
     def notes_on(self, rule: Rule, now_ms: int) -> list[str]:
         """Texts about what a rule's result may lack: `needs 6h, kept 1h`, `incomplete`."""
         needed = rule.lookback_ms
         recorded = all(name in self._tables for name in rule.names_read)
-        kept = RECORDED_RETENTION_MS if recorded else self._history.retention_ms
+        kept = RECORDED_RETENTION_MS if recorded else self._retention_ms
         notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
         return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
 

@@ -5,16 +5,15 @@
     manager.add_notification_channel("log", print)
     await manager.evaluate_rules({"queue_depth": 250})
 
-An alert is known by its rule's name and severity, and never by a value: however often a rule is evaluated, it has one.
+An alert is known by its rule's name and severity, never by a value: however often a rule is evaluated, it has one.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import string
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -23,16 +22,8 @@ from typing import Any
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.background.clock import wall_seconds
 
-__all__ = [
-    "Alert",
-    "AlertManager",
-    "AlertRule",
-    "AlertSeverity",
-    "AlertStatus",
-    "database_connectivity_rule",
-    "high_queue_depth_rule",
-    "task_failure_rate_rule",
-]
+__all__ = ["Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"]
+__all__ += ["database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"]
 
 Context = Mapping[str, Any]
 """What conditions and messages are about, such as `{"queue_depth": 250}`."""
@@ -68,7 +59,6 @@ class Alert:
     resolved_at: datetime | None = None
     context: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
-    """As of its rule."""
 
 
 @dataclass(eq=False)
@@ -81,46 +71,34 @@ class AlertRule:
     message_template: str
     """Filled in by `str.format`: `"{queue_depth} tasks"`."""
     cooldown_minutes: float = 15
-    """How long after a firing that was told of no other is."""
+    """How long after a firing there is no other."""
     last_fired: datetime | None = None
-    """When a firing was told of last; in UTC where it has no time zone."""
+    """With its time zone."""
 
     def __post_init__(self) -> None:
         if inspect.iscoroutinefunction(self.condition):
             raise TypeError(f"the condition of alert rule {self.name} must be a plain function: it is not awaited")
+        self.fingerprint = fingerprint({"alertname": self.name, "severity": self.severity.value})
 
     @property
-    def fingerprint(self) -> str:
-        """Alertmanager's, of the labels `alertname` and `severity`."""
-        return fingerprint({"alertname": self.name, "severity": self.severity.value})
+    def is_cooling_down(self) -> bool:
+        """True where the last firing is too recent for another."""
+        # A clock that was set back leaves `last_fired` in the future.
+        cooldown = timedelta(minutes=self.cooldown_minutes)
+        return self.last_fired is not None and timedelta() <= _now() - self.last_fired < cooldown
 
     def should_fire(self, context: Context) -> bool:
         """Tell whether the condition is true and the last firing is longer ago than the cooldown."""
-        return not self.is_cooling_down() and bool(self.condition(context))
-
-    def is_cooling_down(self) -> bool:
-        """Tell whether the last firing is so recent that a new one is not told of."""
-        if self.last_fired is None:
-            return False
-        last = self.last_fired if self.last_fired.tzinfo else self.last_fired.replace(tzinfo=UTC)
-        # A clock that was set back leaves `last_fired` in the future.
-        return timedelta() <= _now() - last < timedelta(minutes=self.cooldown_minutes)
+        return not self.is_cooling_down and bool(self.condition(context))
 
     def create_alert(self, context: Context) -> Alert:
-        """The alert of this rule, firing from now on."""
-        message, context = self.message(context), dict(context)
-        return Alert(self.name, self.severity, AlertStatus.FIRING, message, _now(), None, context, self.fingerprint)
-
-    def message(self, context: Context) -> str:
-        """The template filled in; what the context lacks reads `unknown`, and a template that fails stays as it is."""
+        """The alert of this rule, firing from now on. A template that cannot be filled in is followed by the reason."""
         try:
-            return _Message().vformat(self.message_template, (), context)
+            message = self.message_template.format_map(context)
         except Exception as error:  # noqa: BLE001 - values of the context have formats of their own
-            return f"{self.message_template} (cannot be filled in: {type(error).__name__})"
-
-
-Evaluation = tuple[AlertRule, bool | None, str]
-"""A rule; whether it fires, None where its condition failed; what is to be said, or why the condition failed."""
+            message = f"{self.message_template} ({type(error).__name__}: {error})"
+        firing, context = AlertStatus.FIRING, dict(context)
+        return Alert(self.name, self.severity, firing, message, _now(), None, context, self.fingerprint)
 
 
 managers: weakref.WeakSet[AlertManager] = weakref.WeakSet()
@@ -131,10 +109,9 @@ class AlertManager:
     """Rules, their alerts, and channels that are told when one fires and when it resolves."""
 
     def __init__(self) -> None:
-        managers.add(self)
         self.rules: list[AlertRule] = []
         self.active_alerts: dict[str, Alert] = {}
-        """Those that fire, by their fingerprints; SUPPRESSED while their firing is not told of, for the cooldown."""
+        """Those that fire, by fingerprint. Within the cooldown of an earlier firing there is none."""
         self.notification_channels: dict[str, Callable[[Alert], Any]] = {}
         self.routing_rules: dict[AlertSeverity, list[str]] = {
             AlertSeverity.INFO: ["log"],
@@ -142,6 +119,7 @@ class AlertManager:
             AlertSeverity.CRITICAL: ["log", "slack", "pagerduty"],
         }
         """Names of the channels told of each severity; those that were not added are passed over."""
+        managers.add(self)
 
     def add_rule(self, rule: AlertRule) -> None:
         """Evaluate a rule from now on, instead of one of the same name and severity."""
@@ -151,18 +129,16 @@ class AlertManager:
         """Call this function, or coroutine function, with alerts that `routing_rules` sends to this name."""
         self.notification_channels[name] = handler
 
-    def evaluate(self, context: Context) -> list[Evaluation]:
-        """How each rule stands, without any change: for whoever keeps the states of alerts elsewhere."""
-        evaluations: list[Evaluation] = []
+    def evaluate(self, context: Context) -> Iterator[tuple[AlertRule, bool | None, str]]:
+        """Each rule, whether its condition is true (None: it failed), and what is to be said; changes nothing."""
         for rule in self.rules:
             try:
-                firing: bool | None = bool(rule.condition(context))
-                message = rule.message(context) if firing else ""
+                firing = bool(rule.condition(context))
             except Exception as error:
                 _logger.exception("The condition of alert rule %s failed", rule.name)
-                firing, message = None, f"the condition failed: {type(error).__name__}"
-            evaluations.append((rule, firing, message))
-        return evaluations
+                yield rule, None, f"the condition failed: {type(error).__name__}"
+            else:
+                yield rule, firing, rule.create_alert(context).message if firing else ""
 
     async def evaluate_rules(self, context: Context) -> None:
         """Evaluate every rule, and tell the channels what fires anew and what resolved.
@@ -171,51 +147,30 @@ class AlertManager:
         """
         for rule, firing, message in self.evaluate(context):
             alert = self.active_alerts.get(rule.fingerprint)
-            if firing and alert is None:
-                alert = self.active_alerts[rule.fingerprint] = rule.create_alert(context)
-                alert.status = AlertStatus.SUPPRESSED
             if firing and alert is not None:
                 alert.message, alert.context = message, dict(context)
-                if alert.status is AlertStatus.SUPPRESSED and not rule.is_cooling_down():
-                    alert.status, rule.last_fired = AlertStatus.FIRING, _now()
-                    await self._notify(alert)
+            elif firing and not rule.is_cooling_down:
+                alert = self.active_alerts[rule.fingerprint] = rule.create_alert(context)
+                rule.last_fired = alert.fired_at
+                await self._notify(alert)
             elif firing is False and alert is not None:
                 del self.active_alerts[rule.fingerprint]
-                was_told = alert.status is AlertStatus.FIRING
                 alert.status, alert.resolved_at = AlertStatus.RESOLVED, _now()
-                if was_told:
-                    await self._notify(alert)
+                await self._notify(alert)
 
     async def _notify(self, alert: Alert) -> None:
         for name in self.routing_rules.get(alert.severity, ["log"]):
-            if (handler := self.notification_channels.get(name)) is not None:
-                try:
-                    sent = handler(alert)
-                    if inspect.isawaitable(sent):
-                        await sent
-                except Exception:
-                    _logger.exception("Channel %s failed on alert %s", name, alert.name)
+            handler = self.notification_channels.get(name)
+            try:
+                sent = handler(alert) if handler else None
+                if inspect.isawaitable(sent):
+                    await sent
+            except Exception:
+                _logger.exception("Channel %s failed on alert %s", name, alert.name)
 
 
 def _now() -> datetime:
     return datetime.fromtimestamp(wall_seconds(), UTC)
-
-
-class _Message(string.Formatter):
-    """Fills in a message from a context that may lack some of its names."""
-
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-        try:
-            return super().get_field(field_name, args, kwargs)
-        except (LookupError, AttributeError):
-            return _Unknown(), field_name
-
-
-class _Unknown(str):
-    __slots__ = ()
-
-    def __format__(self, _form: str) -> str:
-        return "unknown"
 
 
 def high_queue_depth_rule() -> AlertRule:

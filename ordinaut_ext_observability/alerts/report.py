@@ -67,7 +67,7 @@ class Report:
         return counts
 
 
-def build_report(engine: Engine, interval_ms: int, now_ms: int) -> Generator[None, None, Report]:
+def build_report(engine: Engine, now_ms: int) -> Generator[None, None, Report]:
     """All groups, rules and alerts as they stand now. Yields where there may be a pause."""
     groups: list[Shown] = []
     alerts: list[Shown] = []
@@ -80,7 +80,7 @@ def build_report(engine: Engine, interval_ms: int, now_ms: int) -> Generator[Non
             alerts += [_alert_in_full(rule.name, alert) for alert in state.alerts.values()]
             samples |= {labels: value for alert in state.active for labels, value in samples_of(alert)}
             yield
-        groups.append(_group(group, interval_ms, rules, states))
+        groups.append(_group(group, engine.interval_ms, rules, states))
     return Report(tuple(groups), tuple(alerts), samples)
 
 

@@ -21,7 +21,7 @@ from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.promql.labels import text_of
-from ordinaut_ext_observability.settings.parts import AlertSettings
+from ordinaut_ext_observability.settings.load import Settings
 
 _OUTAGE_MS: Final = 3_600_000
 """States older than this are no states of now: Prometheus's own default."""
@@ -53,23 +53,26 @@ class Rounds:
 
     def __init__(
         self,
+        settings: Settings,
         rules: LoadedRules,
         history: History,
         shared: SharedStates,
         metrics: Metrics,
         clock: Clock,
         event: events.LogEvent,
-        settings: AlertSettings,
     ) -> None:
-        """Soon after the start, for `settings.settle_seconds`, no alert begins to fire and none ends."""
+        """Nothing is read or evaluated yet."""
         self._rules = rules
         self._history = history
         self.shared = shared
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self._settle_seconds = settings.settle_seconds
-        self._engine = Engine(history, external_url=settings.external_url)
+        self._settle_seconds = settings.alerts.settle_seconds
+        kept = settings.history
+        interval_ms, retention_ms = round(kept.interval_seconds * 1000), round(kept.retention_seconds * 1000)
+        url = settings.alerts.external_url
+        self._engine = Engine(history, interval_ms=interval_ms, retention_ms=retention_ms, external_url=url)
         self._conditions = Conditions()
         self.progress = Progress()
         self.report = Report()
@@ -153,7 +156,7 @@ class Rounds:
     def _show(self, time_ms: int) -> Iterator[None]:
         """Put what is known now where it is seen: the report, the history, the metrics."""
         metrics, engine = self._metrics, self._engine
-        self.report = report = yield from build_report(engine, self._history.interval_ms, time_ms)
+        self.report = report = yield from build_report(engine, time_ms)
         self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
         metrics.history_refused.labels().inc(engine.refused)
         engine.refused = 0

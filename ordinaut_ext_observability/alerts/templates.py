@@ -2,156 +2,239 @@
 
 `compile_template("{{ $labels.job }} fails {{ $value | humanizePercentage }}")` expands to `api fails 12.5%`.
 
-Text, `$labels`, `$value`, `$externalLabels`, `$externalURL`, their forms `.Labels` and so on, constants, pipelines, the
-functions of `template_functions`, `if`, `with`, `range`, comments and trim markers are known. Variables of a template's
-own, templates within templates and all other functions are refused by name when the template is compiled.
+There are text, comments, trim markers, the variables `$labels`, `$value`, `$externalLabels` and `$externalURL`, their
+forms `.Labels` and so on, constants, pipelines, brackets, the functions of `template_functions`, and `if`, `with` and
+`range`. All else is refused by name when the template is compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from ordinaut_ext_observability.alerts.template_functions import FUNCTIONS, MAX_OUTPUT, Sample, TemplateError, text_of
-from ordinaut_ext_observability.alerts.template_syntax import Block, Body, Constant, Node, Path, parse_template
+from ordinaut_ext_observability.alerts.template_functions import FUNCTIONS, Fields, TemplateError, check_format, text_of
 from ordinaut_ext_observability.errors import ObservabilityError
 
 __all__ = ["Query", "Template", "TemplateError", "compile_template"]
 
-Query = Callable[[str], Iterable[tuple[Mapping[str, str], float]]]
+Labels = Mapping[str, str]
+Query = Callable[[str], Iterable[tuple[Labels, float]]]
 """Evaluates a PromQL expression now: the labels and value of each series. May raise an `ObservabilityError`."""
+Part = Callable[["_Expansion", Any], Any]
+"""A part of a compiled template: gives its value, from the expansion under way and the dot."""
 
 MAX_TEXT: Final = 16_384
 """Characters of a template; those of public rules have up to 2,000."""
+_MAX_NESTING: Final = 64
+"""Blocks, brackets and pipes of a template. Each within another, they stay far from Python's limit of recursion."""
 _MAX_STEPS: Final = 100_000
-"""Things done for one text, such as calls, and characters that these read: half a second at worst."""
-_MAX_QUERIES: Final = 20
-"""Calls of `query` for one text: a `range` could make thousands."""
+"""Work for one text: one for each part, and for each character or series that it takes or gives."""
+_QUERY_STEPS: Final = 5_000
+"""Work that a query counts for: a text may have some 20."""
 
-_TYPES: Final = {"s": (str, "a text"), "v": (list, "the result of query"), "m": (Sample, "one sample, as first gives")}
+_VARIABLES: Final = ("$labels", "$value", "$externalLabels", "$externalURL", "$")
+_END: Final = "the end of the template"
+_FUNCTION: Final = "a function"
+_TYPES: Final[dict[type, str]] = {str: "a text", list: "the result of query", Fields: "one sample, as first gives"}
+_BEGIN: Final = re.compile(r"\{\{(-\s)?(/\*.*?\*/(?:\}\}|\s-\}\}\s*))?", re.DOTALL | re.ASCII)
+_TOKEN: Final = re.compile(
+    r"""\s*(?:(?P<close>(?<=\s)-\}\}\s*|\}\})
+    |(?:(?P<sign>[()|,]|:?=|if|with|range|else|end)|(?P<word>[a-zA-Z_]\w*)
+    |(?P<path>\$\w*(?:\.[a-zA-Z_]\w*)*|(?:\.[a-zA-Z_]\w*)+|\.)
+    |(?P<constant>"(?:[^"\\\n]|\\["\\nrt])*"|`[^`]*`
+    |-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))(?:(?<=[(|,=])|(?=[\s|),]|\}\})))""",
+    re.VERBOSE | re.ASCII,
+)
 
 
+@dataclass(frozen=True, slots=True)
 class Template:
     """A compiled template."""
 
-    def __init__(self, body: Body) -> None:
-        self._body = body
+    body: Part
 
-    def expand(
-        self,
-        labels: Mapping[str, str],
-        value: float,
-        external_labels: Mapping[str, str],
-        external_url: str,
-        query: Query,
-    ) -> str:
+    def expand(self, labels: Labels, value: float, external_labels: Labels, external_url: str, query: Query) -> str:
         """The text for an alert's labels and value; where that fails, `<error expanding template: …>` with the reason.
 
-        The text's length, the steps it takes and the calls of `query` are bounded.
+        The text's length, the work and the calls of `query` are bounded together.
         """
-        expansion = _Expansion(_Root(labels, float(value), external_labels, external_url), query)
+        dot = Fields(Labels=labels, Value=float(value), ExternalLabels=external_labels, ExternalURL=external_url)
         try:
-            expansion.write_body(self._body, expansion.root)
+            return str(self.body(_Expansion(dot, query), dot))
         except ObservabilityError as error:
             return f"<error expanding template: {error}>"
-        return "".join(expansion.written)
 
 
 def compile_template(text: str) -> Template:
     """Compile a template.
 
     Raises:
-        TemplateError: It is malformed, longer than `MAX_TEXT`, or uses what is not supported; says what and where.
+        TemplateError: It is malformed, longer than `MAX_TEXT`, or uses what is not supported; says what.
     """
     if len(text) > MAX_TEXT:
         raise TemplateError(f"the template has {len(text)} characters, more than {MAX_TEXT}")
-    return Template(parse_template(text))
+    parser = _Parser([*_tokens(text), (_END, _END)][::-1])
+    if sum(kind in {"(", "|", "if", "with", "range"} for kind, _ in parser.tokens) > _MAX_NESTING:
+        raise TemplateError(f"the template has more than {_MAX_NESTING} blocks, brackets and pipes")
+    body = parser.body()
+    parser.take(_END)
+    return Template(body)
 
 
-class _Root(NamedTuple):
-    """The dot where no block has changed it."""
-
-    Labels: Mapping[str, str]
-    Value: float
-    ExternalLabels: Mapping[str, str]
-    ExternalURL: str
-
-
+@dataclass(slots=True)
 class _Expansion:
-    """One expanding of a template: the text so far, and how much was done."""
+    """One expanding of a template, and the work that is left to it."""
 
-    def __init__(self, root: _Root, query: Query) -> None:
-        self.root = root
-        self.written: list[str] = []
-        self._query = query
-        self._length = self._steps = self._queries = 0
+    root: Fields
+    query: Query
+    left: int = _MAX_STEPS
 
-    def write_body(self, body: Body, dot: Any) -> None:
-        for node in body:
-            self._step()
-            if isinstance(node, Block):
-                self._write_block(node, dot)
-                continue
-            self.written.append(text_of(self._value(node, dot)))
-            self._length += len(self.written[-1])
-            if self._length > MAX_OUTPUT:
-                raise TemplateError(f"the text gets longer than {MAX_OUTPUT} characters")
+    def count(self, value: Any, steps: int = 1) -> Any:
+        """Count the work that is in a value, and return it."""
+        self.left -= steps + (len(value) if isinstance(value, str | list) else 0)
+        if self.left < 0:
+            raise TemplateError(f"expanding takes more than {_MAX_STEPS} steps; a query takes {_QUERY_STEPS}")
+        return value
 
-    def _write_block(self, block: Block, dot: Any) -> None:
-        value = self._value(block.source, dot)
-        if block.kind == "range" and not isinstance(value, Mapping | list):
-            raise TemplateError("range takes the result of query, or labels")
-        if not value:
-            self.write_body(block.otherwise, dot)
-        elif block.kind != "range":
-            self.write_body(block.body, value if block.kind == "with" else dot)
-        else:
-            for item in value if isinstance(value, list) else [value[name] for name in sorted(value)]:
-                self._step()
-                self.write_body(block.body, item)
+    def find(self, text: str) -> list[Fields]:
+        self.count("", _QUERY_STEPS)
+        return [Fields(Labels=labels, Value=value) for labels, value in self.query(text)]
 
-    def _value(self, node: Node, dot: Any) -> Any:
-        if isinstance(node, Constant):
-            return node.value
-        if isinstance(node, Path):
-            value = self.root if node.of_root else dot if node.source is None else self._value(node.source, dot)
-            for name in node.names:
-                value = _field(value, name)
+
+def _tokens(text: str) -> Iterator[tuple[str, Any]]:
+    """Kind and value: `plain`, `path`, `constant`, `a function`, or what stands there."""
+    at = 0
+    while begin := _BEGIN.search(text, at):
+        plain = text[at : begin.start()]
+        yield "plain", plain.rstrip() if begin[1] else plain
+        at, kind = begin.end(), "}}" if begin[2] else ""
+        while kind != "}}":
+            if (found := _TOKEN.match(text, at)) is None:
+                raise TemplateError(f"{(text[at:].split() or [_END])[0]} is not supported")
+            at, kind, value = found.end(), str(found.lastgroup), found[str(found.lastgroup)]
+            if kind == "constant":
+                yield kind, value[1:-1] if value[0] == "`" else json.loads(value, strict=False)
+            else:
+                kind = {"close": "}}", "sign": value, "word": _FUNCTION}.get(kind, kind)
+                yield kind, value
+    yield "plain", text[at:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    tokens: list[tuple[str, Any]]
+    """Those that are left, the next one last."""
+
+    @property
+    def following(self) -> str:
+        return self.tokens[-1][0]
+
+    def take(self, *kinds: str) -> Any:
+        """The value of the next token, which must be one of these kinds."""
+        kind, value = self.tokens.pop()
+        if kinds and kind not in kinds:
+            raise TemplateError(f"{' or '.join(kinds)} expected instead of {value}")
+        return value
+
+    def body(self) -> Part:
+        """The text up to an `else`, an `end` or the template's end."""
+        parts: list[Part] = []
+        while self.following not in {"else", "end", _END}:
+            if self.following == "plain":
+                parts.append(_constant(self.take()))
+            elif self.following in {"if", "with", "range"}:
+                parts.append(self._block())
+                self.take("}}")
+            else:
+                parts.append(self._pipeline("}}"))
+
+        def body(run: _Expansion, dot: Any) -> str:
+            return "".join([run.count(text_of(part(run, dot))) for part in run.count(parts)])
+
+        return body
+
+    def _block(self) -> Part:
+        """A block up to its `end`."""
+        kind, source, otherwise = self.take(), self._pipeline("}}"), _constant("")
+        body = self.body()
+        if self.take("else", "end") == "else":
+            if kind == self.following == "if":
+                otherwise = self._block()
+            else:
+                self.take("}}")
+                otherwise = self.body()
+                self.take("end")
+
+        def block(run: _Expansion, dot: Any) -> str:
+            value = source(run, dot)
+            dots = value if kind == "range" else [value if kind == "with" else dot] if value else []
+            if not isinstance(dots, list):
+                raise TemplateError("range takes the result of query")
+            return "".join([body(run, each) for each in dots]) if dots else str(otherwise(run, dot))
+
+        return block
+
+    def _pipeline(self, end: str) -> Part:
+        """Values and functions with pipes between them; what comes through a pipe is the last argument."""
+        value = self._call() if self.following == _FUNCTION else self._operand()
+        while self.following == "|":
+            self.take()
+            value = self._call(value)
+        self.take(end)
+        return value
+
+    def _call(self, *piped: Part) -> Part:
+        name, (kind, form) = self.take(_FUNCTION), self.tokens[-1]
+        if name not in FUNCTIONS:
+            raise TemplateError(f"function {name} is not supported; there are {', '.join(FUNCTIONS)}")
+        arguments: list[Part] = []
+        while self.following not in {"|", ")", "}}"}:
+            arguments.append(self._operand())
+        arguments += piped
+        function, types = FUNCTIONS[name]
+        if name == "printf":
+            check_format(form if kind == "constant" else None, len(arguments) - 1)
+        elif len(arguments) != len(types):
+            raise TemplateError(f"{name} takes {len(types)} arguments, not {len(arguments)}")
+
+        def call(run: _Expansion, dot: Any) -> Any:
+            values = [run.count(argument(run, dot)) for argument in arguments]
+            if not all(map(isinstance, values, types)):
+                raise TemplateError(f"{name} takes {' and '.join(_TYPES[type_] for type_ in types)}")
+            try:
+                return run.count((run.find if name == "query" else function)(*values))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise TemplateError(f"{name}: {error}") from None
+
+        return call
+
+    def _operand(self) -> Part:
+        kind, value = self.tokens.pop()
+        if kind == "(":
+            return self._pipeline(")")
+        if kind == "constant":
+            return _constant(value)
+        if kind != "path":
+            raise TemplateError(f"{value} cannot stand here (a function among arguments needs brackets)")
+        variable, *names = value.split(".")
+        if variable and variable not in _VARIABLES:
+            raise TemplateError(f"{variable} is not supported; there are {', '.join(_VARIABLES)}")
+        # `$labels` is the field Labels of the root, which `$` is.
+        names = list(filter(None, [variable[1:2].upper() + variable[2:], *names]))
+
+        def path(run: _Expansion, dot: Any) -> Any:
+            value = run.root if variable else dot
+            for name in names:
+                if not isinstance(value, Mapping) or (isinstance(value, Fields) and name not in value):
+                    raise TemplateError(f"nothing has a field {name} here")
+                value = value.get(name, "")  # a label that there is not is empty
             return value
-        if node.function in {"and", "or"}:  # the first argument that decides is the last that is looked at
-            for argument in node.arguments:
-                value = self._value(argument, dot)
-                if bool(value) == (node.function == "or"):
-                    break
-            return value
-        return self._call(node.function, [self._value(argument, dot) for argument in node.arguments])
 
-    def _call(self, name: str, values: list[Any]) -> Any:
-        types, function = FUNCTIONS[name]
-        for type_, value in zip(types, values, strict=False):
-            expected, words = _TYPES.get(type_, (object, ""))
-            if not isinstance(value, expected):
-                raise TemplateError(f"{name} takes {words}")
-            self._step(
-                1 + (len(value) if isinstance(value, str) else len(value) // 8 if isinstance(value, list) else 0)
-            )
-        if name != "query":
-            return function(*values)
-        self._queries += 1
-        if self._queries > _MAX_QUERIES:
-            raise TemplateError(f"expanding makes more than {_MAX_QUERIES} queries")
-        return [Sample(labels, value) for labels, value in self._query(values[0])]
-
-    def _step(self, number: int = 1) -> None:
-        self._steps += number
-        if self._steps > _MAX_STEPS:
-            raise TemplateError(f"expanding takes more than {_MAX_STEPS} steps")
+        return path
 
 
-def _field(value: object, name: str) -> Any:
-    """A label, empty where there is none of that name, or a part of a sample."""
-    if isinstance(value, Mapping):
-        return value.get(name, "")
-    if isinstance(value, _Root | Sample) and name in value._fields:
-        return getattr(value, name)
-    raise TemplateError(f"nothing has a field {name} here")
+def _constant(value: object) -> Part:
+    return lambda _run, _dot: value

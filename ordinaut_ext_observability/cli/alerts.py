@@ -109,7 +109,8 @@ def _lookback_notes(groups: Sequence[Any]) -> list[str]:
     builtin = LoadedRules((), {})
     builtin.read_changed()
     retention = load_settings().history.retention_seconds
-    engine = Engine(History(Clock(), interval_seconds=15.0, retention_seconds=retention, max_series=0))
+    history = History(Clock(), retention_seconds=retention, max_series=0)
+    engine = Engine(history, retention_ms=round(retention * 1000))
     engine.load([*builtin.groups, *groups], 0)
     return [
         f"{group.file}: {rule.name}: {note}"
@@ -149,7 +150,7 @@ def _show(answer: Answer, make_table: Callable[[Answer], Table], *, as_json: boo
     console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
     if "problems" not in answer:
         console.print(Text("Names and states only: --token takes the operator or viewer token of the service."))
-    for problem in answer.get("problems") or ():
+    for problem in filter(None, (*(answer.get("problems") or ()), answer.get("store_problem"))):
         console.print(Text(problem, style="yellow"))
 
 

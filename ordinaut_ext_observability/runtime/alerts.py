@@ -72,7 +72,7 @@ class Alerts(Part):
         interval = settings.history.interval_seconds
         self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
         shared = SharedStates(self._open_store, self._lease_seconds)
-        self.rounds = Rounds(self._rules, history, shared, self._metrics, self._clock, self._event, settings.alerts)
+        self.rounds = Rounds(settings, self._rules, history, shared, self._metrics, self._clock, self._event)
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""
 

@@ -28,14 +28,6 @@ class KeptHistory(Part):
         self._metrics = metrics
         self._clock = clock
         self._shown = shown
-        self.history = History(
-            clock,
-            interval_seconds=settings.interval_seconds,
-            retention_seconds=settings.retention_seconds,
-            max_series=settings.series_limit,
-        )
-        """Empty where none is kept."""
-        self._sampler = Sampler(self.history.table)
         self._started_at = 0.0
         self.after_tick: Callable[[int], object] = lambda _time_ms: None
         """Called with the time of each tick once it is kept, on the thread that writes the history. Must not wait."""
@@ -43,11 +35,16 @@ class KeptHistory(Part):
         """Called there once at the end."""
         task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=self._finish)
         self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
+        self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
-        """Forget what the parent kept."""
-        self.history.clear()
+        """Begin with nothing: what the parent kept is the parent's."""
+        settings = self._settings
+        self.history = History(
+            self._clock, retention_seconds=settings.retention_seconds, max_series=settings.series_limit
+        )
+        """Empty where none is kept."""
         self._sampler = Sampler(self.history.table)
 
     def start(self, *, serves: bool) -> None:
@@ -92,6 +89,7 @@ class KeptHistory(Part):
         sampler = self._sampler
         yield from sampler.read(registry.families())
         self.history.append(time_ms, sampler.rows, sampler.values)
+        yield from self.history.trim()
 
     def _tell(self, time_ms: int, cpu_seconds: float) -> None:
         metrics = self._metrics

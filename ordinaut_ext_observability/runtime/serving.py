@@ -48,7 +48,9 @@ def make_context(
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
-        queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
+        queries=QueryService(
+            metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
+        ),
         alerts=AlertService(
             lambda: runtime.alerts.state() if runtime.mounted and runtime.alerts.enabled else None,
             runtime.alerts.reload,

@@ -49,13 +49,16 @@ class Given(History):
     """Series of a test, and what rules record of them."""
 
     def __init__(self, series: dict[str, str]) -> None:
-        super().__init__(ManualClock(), interval_seconds=TICK, retention_seconds=3600, max_series=10)
+        super().__init__(ManualClock(), retention_seconds=3600, max_series=10)
         self.store = Store()
         _load(self.store, f"{SAMPLE_MS}ms", [f"{name} _ {values}" for name, values in series.items()], nhcb=False)
 
     @property
     def kept_since_ms(self) -> int:
         return -(10**12)
+
+    def since_ms(self, names):
+        return self.kept_since_ms
 
     def select(self, matchers, start_ms, end_ms):
         yield from self.store.select(matchers, start_ms, end_ms)

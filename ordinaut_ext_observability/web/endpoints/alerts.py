@@ -64,7 +64,7 @@ def _overview(request: Request) -> tuple[Shown, Shown, bool]:
     """The fields about all rules and alerts, what is known, and whether the client may see all of it."""
     context = context_of(request)
     state, detailed = context.alerts.state(), context.access.sees_details(request)
-    names = ("age_seconds", "evaluated_here", "settled", *(("problems",) if detailed else ()))
+    names = ("age_seconds", "evaluated_here", "settled", *(("problems", "store_problem") if detailed else ()))
     known = state or {}
     return {"status": context.alerts.status(state)} | {name: known.get(name) for name in names}, known, detailed
 

