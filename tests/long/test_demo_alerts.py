@@ -39,6 +39,7 @@ def wait_for(demo: RunningDemo, name: str, state: str, eventually: Callable[...,
     started = time.monotonic()
 
     def check() -> bool:
+        assert demo.process.poll() is None, demo.child.out
         time.sleep(1.0)
         answer = httpx.get(f"{demo.base_url}{MOUNT}/alerts", timeout=30, trust_env=False, verify=False).json()
         return (name, state) in [(alert["name"], alert["state"]) for alert in answer["alerts"]]
@@ -56,6 +57,11 @@ def test_alerts_of_the_demo_fire_and_are_resolved(
         wait_for(demo, "NoWorkers", "firing", eventually)
     wait_for(demo, "NoWorkers", "resolved", eventually)
     (postgres,) = (each for each in psutil.Process(demo.process.pid).children() if each.name() == "postgres")
-    with stopped([postgres]), stopped(postgres.children()):
+    # What works with the database stands still meanwhile: a worker that waits for it in vain ends, and so does the demo.
+    with (
+        stopped([*demo.running("worker"), *demo.running("scheduler")]),
+        stopped([postgres]),
+        stopped(postgres.children()),
+    ):
         wait_for(demo, "database_down", "firing", eventually)
     wait_for(demo, "database_down", "resolved", eventually)

@@ -146,7 +146,7 @@ def test_process_without_rules_says_so(serve: Callable[..., Any], tmp_path: Path
     assert api.get("/alerts").json() == {
         "status": "off",
         "alerts": [],
-        **dict.fromkeys(("age_seconds", "evaluated_here", "settled", "problems")),
+        **dict.fromkeys(("age_seconds", "evaluated_here", "settled", "problems", "store_problem")),
     }
     assert api.get("/api/v1/rules").status_code == 503
     assert api.served.post(f"{MOUNT}/-/reload", headers=bearer(TOKEN)).json()["error"] == "not_evaluated"

@@ -399,7 +399,7 @@ def test_answers_are_of_the_types_that_the_document_names(serve: Any) -> None:
 @pytest.mark.parametrize("path", sorted({*ANSWERS, "/metrics?name[]=ordinaut_observability_build_info"}))
 @pytest.mark.parametrize("token", [TOKEN, "wrong"])
 def test_head_is_get_without_the_body(serve: Any, path: str, token: str) -> None:
-    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=TOKEN, MANAGEMENT_PORT="0")
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=TOKEN, MANAGEMENT_PORT="0", ALERTS="false")
     management = served.runtime.ports.notes()["management_port"]
     asked = [
         f"{served.url}{MOUNT}{path}",
