@@ -14,8 +14,6 @@ from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import (
     Remembered,
     Vector,
-    has_going,
-    keep_going,
     only,
     with_value,
     without,
@@ -64,8 +62,6 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
             else:
                 values.append(value)
         yield
-    if evaluator.query.delayed_name_removal:
-        groups = _joined(groups)
     result: Vector = []
     for found in pieces(list(groups.items())):
         result += [(labels, function(values)) for labels, values in found]
@@ -80,17 +76,6 @@ def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
     if isinstance(node.parameter, String):
         names.add(node.parameter.value)
     return (lambda labels: only(labels, names)) if names else (lambda _: ())
-
-
-def _joined(groups: dict[Labels, list[float]]) -> dict[Labels, list[float]]:
-    """The groups, of which those of one name are one: its name goes if it would go from any of them."""
-    joined: dict[Labels, tuple[Labels, list[float]]] = {}
-    for labels, values in groups.items():
-        known, all_values = joined.setdefault(keep_going(labels), (labels, []))
-        all_values += values
-        if has_going(labels) and known != labels:
-            joined[keep_going(labels)] = (labels, all_values)
-    return dict(joined.values())
 
 
 def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels], vector: Vector) -> Evaluating:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, keep_going
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name
 from ordinaut_ext_observability.promql.matching import Compute, Keeps, Match, set_operation
 from ordinaut_ext_observability.promql.nodes import Binary
 from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
@@ -79,7 +79,7 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
         right = yield from evaluator.scalar(node.right, time)
         return (yield from _with_scalar(evaluator, node, samples, right, swapped=False))
     others = yield from evaluator.vector(node.right, time)
-    match = evaluator.state(node, lambda: Match(node.matching, _renaming(evaluator, node)))
+    match = evaluator.state(node, lambda: Match(node.matching, _renaming(node)))
     if node.operator in ("and", "or", "unless"):
         result = yield from set_operation(node.operator, match, samples, others)
         evaluator.work.check_series(len(result))
@@ -88,14 +88,14 @@ def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
         return []
     compute, keeps = _elementwise(node)
     result = yield from match.operate(samples, others, compute, keeps)
-    return (yield from evaluator.checked(result))
+    return (yield from unique(result))
 
 
-def _renaming(evaluator: Evaluator, node: Binary) -> LabelsChange | None:
+def _renaming(node: Binary) -> LabelsChange | None:
     """Change that the operator makes to a metric's name; None where its values are still the metric's."""
     if node.operator in _COMPARISONS:
-        return evaluator.drop_name if node.returns_bool else None
-    return lambda labels: drop_name(keep_going(labels))
+        return drop_name if node.returns_bool else None
+    return drop_name
 
 
 def _elementwise(node: Binary) -> tuple[Compute, Keeps | None]:

@@ -87,7 +87,7 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
         matchers = (LabelMatcher(NAME, "=", expression.name), *matchers)
     if all(matcher.matches("") for matcher in matchers):
         raise BadQueryError('a selector must have a condition that no empty label meets, as {job="api"} or {job=~".+"}')
-    return VectorSelector((matchers,), _milliseconds(expression.offset), _at(expression.at))
+    return VectorSelector(matchers, _milliseconds(expression.offset), _at(expression.at))
 
 
 def _matcher(matcher: library.Matcher) -> LabelMatcher:

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.history.series import Labels, SampleSource, Seri
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.evaluator import Evaluator
-from ordinaut_ext_observability.promql.labels import drop_going
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Node, String, Subquery
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import Work, pieces
@@ -51,7 +50,7 @@ def _answer(query: Query, source: SampleSource, work: Work) -> Answering:
         kind = "string" if query.expression.type == "string" else "range vector"
         raise BadQueryError(f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')
     evaluator = Evaluator(query, source, work, steps)
-    series = yield from evaluator.series_of(query.expression, final=True)
+    series = yield from evaluator.series_of(query.expression)
     return Answer("matrix", sorted(series, key=_labels))
 
 
@@ -64,7 +63,6 @@ def _instant(evaluator: Evaluator, query: Query) -> Answering:
     if node.type == "matrix":
         return Answer("matrix", (yield from _matrix(evaluator, node, time)))
     vector = yield from evaluator.vector(node, time)
-    vector = yield from evaluator.final(vector)
     evaluator.work.check_series(len(vector))
     samples: list[Sample] = []
     for piece in pieces(vector):
@@ -83,7 +81,7 @@ def _matrix(evaluator: Evaluator, node: Node, time: int) -> Generator[None, None
         for labels, timestamps, values in piece:
             first, last = window.bounds(timestamps)
             if first < last:
-                found.append(Series(drop_going(labels), timestamps[first:last], values[first:last]))
+                found.append(Series(labels, timestamps[first:last], values[first:last]))
         yield
     return sorted(found, key=_labels)
 

@@ -14,12 +14,9 @@ from ordinaut_ext_observability.history.series import Labels, SampleSource, Seri
 from ordinaut_ext_observability.promql import aggregate, binary, selecting
 from ordinaut_ext_observability.promql.functions import calls
 from ordinaut_ext_observability.promql.labels import (
-    LabelsChange,
     Remembered,
     Vector,
-    drop_going,
     drop_name,
-    drop_name_later,
 )
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
@@ -49,7 +46,6 @@ class Evaluator:
         self.work = work
         self.steps = steps
         """Times in milliseconds at which nodes are evaluated."""
-        self.drop_name: LabelsChange = drop_name_later if query.delayed_name_removal else drop_name
         self._states: dict[Node, object] = {}
 
     def vector(self, node: Node, time: int) -> Evaluating:
@@ -84,29 +80,19 @@ class Evaluator:
 
     def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
         """Samples with the function's results for values, and labels without the metric's name."""
-        nameless = self.state(node, lambda: Remembered(self.drop_name))
+        nameless = self.state(node, lambda: Remembered(drop_name))
         result: Vector = []
         for piece in pieces(vector):
             result += [(nameless[labels], function(value)) for labels, value in piece]
             yield
-        return (yield from self.checked(result))
-
-    def checked(self, vector: Vector) -> Evaluating:
-        """The vector itself, if no series is in it twice; with names removed late this is only seen at the end."""
-        return vector if self.query.delayed_name_removal else (yield from unique(vector))
-
-    def final(self, vector: Vector) -> Evaluating:
-        """The vector as the answer has it."""
-        if not self.query.delayed_name_removal:
-            return vector
-        return (yield from unique([(drop_going(labels), value) for labels, value in vector]))
+        return (yield from unique(result))
 
     def over(self, steps: range) -> Evaluator:
         """An evaluator of the same query at other steps."""
         self.work.check_steps(steps)
         return Evaluator(self.query, self.source, self.work, steps)
 
-    def series_of(self, node: Node, *, final: bool = False) -> Generator[None, None, list[Series]]:
+    def series_of(self, node: Node) -> Generator[None, None, list[Series]]:
         """The node's value at all steps."""
         found: dict[Labels, tuple[array[int], array[float]]] = {}
         for time in self.steps:
@@ -114,8 +100,6 @@ class Evaluator:
                 vector: Vector = [((), (yield from self.scalar(node, time)))]
             else:
                 vector = yield from self.vector(node, time)
-            if final:
-                vector = yield from self.final(vector)
             self.work.count_samples(len(vector))
             for piece in pieces((yield from unique(vector))):
                 for labels, value in piece:

@@ -147,11 +147,10 @@ def _matching(matching: Matching) -> str:
 
 
 def _selector(selector: VectorSelector) -> str:
-    (matchers,) = selector.alternatives
-    metric = [matcher.equal_to or "" for matcher in matchers if matcher.name == NAME]
+    metric = [matcher.equal_to or "" for matcher in selector.matchers if matcher.name == NAME]
     if len(metric) != 1 or not metric[0]:
-        return _conditions(map(str, matchers))
-    others = [str(matcher) for matcher in matchers if matcher.name != NAME]
+        return _conditions(map(str, selector.matchers))
+    others = [str(matcher) for matcher in selector.matchers if matcher.name != NAME]
     return (
         metric[0] + _conditions(others) if _METRIC.fullmatch(metric[0]) else _conditions([quoted(metric[0]), *others])
     )

@@ -11,7 +11,6 @@ from ordinaut_ext_observability.promql.labels import (
     LabelsChange,
     Remembered,
     Vector,
-    keep_going,
     only,
     text_of,
     value_of,
@@ -38,7 +37,7 @@ class Match:
         self._rename = rename
         names = frozenset(matching.labels)
         common = only if matching.on else without
-        self.keys = Remembered[Labels, Labels](lambda labels: keep_going(common(labels, names)))
+        self.keys = Remembered[Labels, Labels](lambda labels: common(labels, names))
         """The labels by which a series is found, by its own."""
         self._results = Remembered[tuple[Labels, Labels], Labels](self._combined)
 

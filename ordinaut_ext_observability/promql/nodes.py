@@ -40,8 +40,8 @@ class String:
 class VectorSelector:
     """The last sample of each matching series."""
 
-    alternatives: tuple[tuple[Matcher, ...], ...]
-    """A series matches when it meets all conditions of one; several where the selector has `or`."""
+    matchers: tuple[Matcher, ...]
+    """Conditions that a series meets."""
     offset_ms: int = 0
     at: At = None
     type: ValueType = field(default="vector", init=False)

@@ -36,8 +36,6 @@ class Query:
     """Age from which on a sample is no longer a series' current value: Prometheus's own default."""
     subquery_step_ms: int = 60_000
     """Step of subqueries that have none: Prometheus's default `evaluation_interval`."""
-    delayed_name_removal: bool = False
-    """True: as with Prometheus's feature of this name, functions see a name until the end. Its default is off."""
 
 
 class Sample(NamedTuple):

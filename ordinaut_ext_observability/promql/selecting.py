@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.history.series import Labels, Series, is_stale
+from ordinaut_ext_observability.history.series import Series, is_stale
 from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
 from ordinaut_ext_observability.promql.work import PIECE, pieces
@@ -94,22 +94,16 @@ def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:
     start, end = _extent(evaluator, node, range_ms)
     found: list[Series] = []
-    seen: set[Labels] = set()
     samples = 0
-    for matchers in node.alternatives if start <= end else ():
-        for series in evaluator.source.select(matchers, start, end):
-            if series is None:
-                yield
-                continue
-            if len(node.alternatives) > 1:
-                if series.labels in seen:
-                    continue
-                seen.add(series.labels)
-            found.append(series)
-            samples += len(series.timestamps)
-            if not len(found) % PIECE:
-                evaluator.work.check_series(len(found))
-                yield
+    for series in evaluator.source.select(node.matchers, start, end) if start <= end else ():
+        if series is None:
+            yield
+            continue
+        found.append(series)
+        samples += len(series.timestamps)
+        if not len(found) % PIECE:
+            evaluator.work.check_series(len(found))
+            yield
     evaluator.work.check_series(len(found))
     evaluator.work.count_samples(samples)
     return found

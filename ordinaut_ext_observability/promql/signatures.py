@@ -35,14 +35,11 @@ _BY_SIGNATURE: Final[dict[Signature, str]] = {
         "sort sort_desc sqrt tan tanh timestamp"
     ),
     Signature(("matrix",)): (
-        "absent_over_time avg_over_time changes count_over_time delta deriv first_over_time idelta increase irate "
-        "last_over_time mad_over_time max_over_time min_over_time present_over_time rate resets stddev_over_time "
-        "stdvar_over_time sum_over_time ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time "
-        "ts_of_min_over_time"
+        "absent_over_time avg_over_time changes count_over_time delta deriv idelta increase irate last_over_time "
+        "max_over_time min_over_time present_over_time rate resets stddev_over_time stdvar_over_time sum_over_time"
     ),
     Signature(("vector",), optional=1): ("day_of_month day_of_week day_of_year days_in_month hour minute month year"),
-    Signature((), returns="scalar"): "end pi range start step time",
-    Signature(("scalar", "scalar"), returns="scalar"): "max_of min_of",
+    Signature((), returns="scalar"): "pi time",
     Signature(("vector",), returns="scalar"): "scalar",
     Signature(("scalar",)): "vector",
     Signature(("vector", "scalar")): "clamp_max clamp_min",
@@ -50,13 +47,10 @@ _BY_SIGNATURE: Final[dict[Signature, str]] = {
     Signature(("vector", "scalar", "scalar")): "clamp",
     Signature(("matrix", "scalar")): "predict_linear",
     Signature(("scalar", "matrix")): "quantile_over_time",
-    Signature(("matrix", "scalar", "scalar")): "double_exponential_smoothing",
     Signature(("scalar", "vector")): "histogram_quantile",
     Signature(("scalar", "scalar", "vector")): "histogram_fraction",
-    Signature(("vector", "string", "scalar"), repeated=9): "histogram_quantiles",
     Signature(("vector", "string", "string", "string", "string")): "label_replace",
     Signature(("vector", "string", "string", "string"), optional=1, repeated=_ANY_NUMBER): "label_join",
-    Signature(("vector", "string"), optional=1, repeated=_ANY_NUMBER): "sort_by_label sort_by_label_desc",
 }
 
 FUNCTIONS: Final[dict[str, Signature]] = {
@@ -80,12 +74,17 @@ AGGREGATIONS: Final[dict[str, ValueType | None]] = {
 }
 """Types of an aggregation's parameter by its name, None where it takes none."""
 
+_EXPERIMENTAL: Final = (
+    "double_exponential_smoothing end first_over_time histogram_quantiles holt_winters info integral limitk "
+    "limit_ratio mad_over_time max_of min_of range sort_by_label sort_by_label_desc start step "
+    "ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time ts_of_min_over_time"
+)
+
 REFUSED: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum"),
         "reads native histograms, which are not kept here; use a histogram's _bucket, _count and _sum series",
     ),
-    **dict.fromkeys(("info", "limitk", "limit_ratio"), "is experimental in Prometheus and not supported here"),
-    "holt_winters": "was renamed in Prometheus 3; use double_exponential_smoothing()",
+    **dict.fromkeys(_EXPERIMENTAL.split(), "is experimental in Prometheus and not supported"),
 }
 """Reasons why a function or aggregation of Prometheus is not supported, by its name."""

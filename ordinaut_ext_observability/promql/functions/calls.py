@@ -11,10 +11,10 @@ from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.functions import histograms, relabel
 from ordinaut_ext_observability.promql.functions.dates import DATE_FUNCTIONS
 from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
-from ordinaut_ext_observability.promql.functions.over_time import KEEP_NAME, RANGE_FUNCTIONS
-from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, with_value
+from ordinaut_ext_observability.promql.functions.over_time import RANGE_FUNCTIONS
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
@@ -38,23 +38,10 @@ def vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
 
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
     """The number that a function gives."""
-    query = evaluator.query
     if call.function == "scalar":
         samples = yield from evaluator.vector(call.arguments[0], time)
         return samples[0][1] if len(samples) == 1 else math.nan
-    if call.function == "pi":
-        return math.pi
-    if call.function in ("max_of", "min_of"):
-        one, other = yield from evaluator.scalars(call, time)
-        return (larger if call.function == "max_of" else smaller)(one, other)
-    milliseconds = {
-        "time": time,
-        "start": query.start_ms,
-        "end": query.end_ms,
-        "range": query.end_ms - query.start_ms,
-        "step": query.step_ms if query.end_ms != query.start_ms else 0,
-    }
-    return milliseconds[call.function] / 1_000
+    return math.pi if call.function == "pi" else time / 1_000
 
 
 class _Ranges(NamedTuple):
@@ -71,7 +58,7 @@ def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
     if not state:
         argument = _range_argument(call)
         series = yield from selecting.ranges(evaluator, argument)
-        named: LabelsChange = tuple if call.function in KEEP_NAME else evaluator.drop_name
+        named: LabelsChange = tuple if call.function == "last_over_time" else drop_name
         results: list[tuple[Labels, Series]] = []
         names: set[Labels] = set()
         for piece in pieces(series):
@@ -110,7 +97,7 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
             work = 0
             yield
     evaluator.work.count_samples(len(result))
-    return result if ranges.unique else (yield from evaluator.checked(result))
+    return result if ranges.unique else (yield from unique(result))
 
 
 def _of_values(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
@@ -184,8 +171,8 @@ def _expected_labels(node: Node) -> Labels:
     """The labels that a selector names by their values; those it names twice are left out."""
     labels: Labels = ()
     seen = set()
-    if isinstance(node, VectorSelector) and len(node.alternatives) == 1:
-        for matcher in node.alternatives[0]:
+    if isinstance(node, VectorSelector):
+        for matcher in node.matchers:
             if matcher.name != NAME:
                 value = matcher.equal_to if matcher.name not in seen else None
                 labels = with_value(labels, matcher.name, value or "")
@@ -202,13 +189,10 @@ _OTHERS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
     "clamp_min": _clamp,
     "histogram_fraction": histograms.histogram,
     "histogram_quantile": histograms.histogram,
-    "histogram_quantiles": histograms.histogram_quantiles,
     "label_join": relabel.label_join,
     "label_replace": relabel.label_replace,
     "round": _round,
     "sort": relabel.sort,
-    "sort_by_label": relabel.sort_by_label,
-    "sort_by_label_desc": relabel.sort_by_label,
     "sort_desc": relabel.sort,
     "timestamp": _timestamp,
     "vector": _vector,

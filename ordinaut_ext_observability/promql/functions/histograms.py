@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.aggregate import number_text
 from ordinaut_ext_observability.promql.functions.buckets import Buckets, bucket_fraction, bucket_quantile
-from ordinaut_ext_observability.promql.labels import Remembered, Vector, value_of, with_value
-from ordinaut_ext_observability.promql.nodes import Call, String
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.labels import Remembered, Vector, drop_name, value_of, with_value
+from ordinaut_ext_observability.promql.nodes import Call
+from ordinaut_ext_observability.promql.work import pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
@@ -37,7 +35,7 @@ def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[B
         yield
     result: Vector = []
     for some in pieces(list(histograms.items())):
-        result += [(evaluator.drop_name(labels), compute(buckets)) for labels, buckets in some]
+        result += [(drop_name(labels), compute(buckets)) for labels, buckets in some]
         yield
     return result
 
@@ -48,19 +46,4 @@ def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     vector = yield from evaluator.vector(call.arguments[-1], time)
     function = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
     result = yield from _each(evaluator, call, vector, lambda buckets: function(buckets, *numbers))
-    return (yield from evaluator.checked(result))
-
-
-def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`histogram_quantiles(buckets, label, share, ...)`: each share's quantile, with the share as that label."""
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    name = call.arguments[1]
-    label = name.value if isinstance(name, String) else ""
-    result: Vector = []
-    for share in (yield from evaluator.scalars(call, time)):
-        text = number_text(share)
-        if text.lstrip("-").isdigit():
-            text += ".0"
-        quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share=share))
-        result += [(with_value(labels, label, text), value) for labels, value in quantiles]
-    return (yield from evaluator.checked(result))
+    return (yield from unique(result))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.selecting import Window
 from ordinaut_ext_observability.promql.statistics import regression
 
@@ -96,23 +95,3 @@ def predict_linear(times: Sequence[int], values: Sequence[float], window: Window
         return None
     slope, now = regression(times, values, window.time_ms)
     return slope * window.parameters[0] + now
-
-
-def double_exponential_smoothing(_times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A gauge's last value, smoothed together with its trend (Holt's method).
-
-    Raises:
-        ExecutionError: A factor is not between 0 and 1.
-    """
-    smoothing, trending = window.parameters
-    for kind, factor in (("smoothing", smoothing), ("trend", trending)):
-        if factor <= 0 or factor >= 1:
-            raise ExecutionError(f"invalid {kind} factor. Expected: 0 < {kind[0]}f < 1, got: {factor:f}")
-    if len(values) < 2:
-        return None
-    before, level, trend = 0.0, values[0], values[1] - values[0]
-    for index, value in enumerate(values[1:]):
-        if index:
-            trend = trending * (level - before) + (1 - trending) * trend
-        before, level = level, smoothing * value + (1 - smoothing) * (level + trend)
-    return level

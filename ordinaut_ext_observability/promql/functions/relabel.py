@@ -1,10 +1,9 @@
-"""Functions of series' labels: replaced, joined, sorted by."""
+"""Functions of series' labels: replaced, joined; and sorting."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
@@ -22,7 +21,6 @@ _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 """`$1`, `${1}`, `$name` and `$$` in a replacement."""
 _LONGEST_LABELS: Final = 8_192
 """Characters that a series' values may have together: each call in another could double them."""
-_CHUNK: Final = re.compile(r"\d+|\D+", re.ASCII)
 
 
 def _text(node: Node) -> str:
@@ -100,25 +98,3 @@ def sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """`sort(vector)` and `sort_desc(vector)`: by value, NaNs last."""
     vector = yield from evaluator.vector(call.arguments[0], time)
     return (yield from by_value(vector, descending=call.function == "sort_desc"))
-
-
-def _natural(first: str, second: str) -> int:
-    """Compare two texts with their numbers as numbers: `cpu2` before `cpu10`."""
-    for one, other in zip(_CHUNK.findall(first), _CHUNK.findall(second), strict=False):
-        if one != other:
-            if one.isdigit() and other.isdigit() and int(one) != int(other):
-                return -1 if int(one) < int(other) else 1
-            return -1 if one < other else 1
-    return len(first) - len(second)
-
-
-def sort_by_label(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort_by_label(vector, label, ...)` and `sort_by_label_desc`."""
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    names = [_text(argument) for argument in call.arguments[1:]]
-    natural = cmp_to_key(_natural)
-
-    def key(sample: tuple[Labels, float]) -> tuple[object, ...]:
-        return (*(natural(value_of(sample[0], name)) for name in names), sample[0])
-
-    return sorted(vector, key=key, reverse=call.function == "sort_by_label_desc")

@@ -143,9 +143,8 @@ def _listed(
     limit: int,
 ) -> Pieces:
     found: dict[str | Labels, None] = {}
-    matchers = [matchers for selector in selectors for matchers in selector.alternatives] or [()]
-    for each in matchers:
-        for series in source.select(each, *times):
+    for matchers in [selector.matchers for selector in selectors] or [()]:
+        for series in source.select(matchers, *times):
             if series is not None:
                 found.update(dict.fromkeys(found_in(series.labels)))
             yield
