@@ -10,7 +10,7 @@ import promql_parser as library
 
 from ordinaut_ext_observability.history.series import NAME
 from ordinaut_ext_observability.promql.errors import BadQueryError
-from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown_pattern
+from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
@@ -64,7 +64,7 @@ def _number(expression: library.NumberLiteral) -> Node:
 
 
 def _string(expression: library.StringLiteral) -> Node:
-    return String(expression.val)
+    return String(shown(expression.val))
 
 
 def _parentheses(expression: library.ParenExpr) -> Node:
@@ -84,7 +84,7 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
         )
     matchers = tuple(_matcher(matcher) for matcher in expression.matchers.matchers)
     if expression.name is not None:
-        matchers = (LabelMatcher(NAME, "=", expression.name), *matchers)
+        matchers = (LabelMatcher(NAME, "=", shown(expression.name)), *matchers)
     if all(matcher.matches("") for matcher in matchers):
         raise BadQueryError('a selector must have a condition that no empty label meets, as {job="api"} or {job=~".+"}')
     return VectorSelector(matchers, _milliseconds(expression.offset), _at(expression.at))
@@ -92,8 +92,7 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
 
 def _matcher(matcher: library.Matcher) -> LabelMatcher:
     (name,) = _labels([matcher.name])
-    operator = _MATCH_OPERATORS[str(matcher.op)]
-    return LabelMatcher(name, operator, shown_pattern(matcher.value) if "~" in operator else matcher.value)
+    return LabelMatcher(name, _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
 
 
 def _matrix_selector(expression: library.MatrixSelector) -> Node:
@@ -186,7 +185,7 @@ def _binary(expression: library.BinaryExpr) -> Node:
 
 def _matching(modifier: library.BinModifier) -> Matching:
     matched = modifier.matching
-    fill = getattr(modifier, "fill_values", None)  # the library has it since 0.9
+    fill = modifier.fill_values
     return Matching(
         labels=() if matched is None else _labels(matched.labels),
         on=matched is not None and matched.type == library.LabelModifierType.Include,
@@ -200,7 +199,7 @@ def _matching(modifier: library.BinModifier) -> Matching:
 def _labels(names: list[str]) -> tuple[str, ...]:
     if "" in names:
         raise BadQueryError("a label's name must not be empty")
-    return tuple(names)
+    return tuple(map(shown, names))
 
 
 _CONVERSIONS: Final[dict[type, Callable[[Any], Node]]] = {

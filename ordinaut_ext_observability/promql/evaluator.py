@@ -25,7 +25,6 @@ from ordinaut_ext_observability.promql.nodes import (
     Negation,
     Node,
     Number,
-    Subquery,
     VectorSelector,
 )
 from ordinaut_ext_observability.promql.query import Query
@@ -71,12 +70,6 @@ class Evaluator:
         if state is None:
             state = self._states[node] = make()
         return cast("StateT", state)
-
-    def moved(self, node: VectorSelector | Subquery, time: int) -> int:
-        """The time that a node looks at, at a step: moved by its offset and `@`."""
-        if isinstance(node.at, int):
-            return node.at - node.offset_ms
-        return {None: time, "start": self.query.start_ms, "end": self.query.end_ms}[node.at] - node.offset_ms
 
     def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
         """Samples with the function's results for values, and labels without the metric's name."""

@@ -139,3 +139,19 @@ class Call:
 
 
 Node = Number | String | VectorSelector | MatrixSelector | Subquery | Negation | Binary | Aggregation | Call
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The expressions that a node is made of."""
+    match node:
+        case MatrixSelector():
+            return (node.selector,)
+        case Subquery() | Negation():
+            return (node.expression,)
+        case Binary():
+            return (node.left, node.right)
+        case Aggregation():
+            return (node.expression,) if node.parameter is None else (node.expression, node.parameter)
+        case Call():
+            return node.arguments
+    return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,9 +13,13 @@ import promql_parser
 from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.explain import explained
-from ordinaut_ext_observability.promql.guard import guard
+from ordinaut_ext_observability.promql.guard import guarded, shown_query
 from ordinaut_ext_observability.promql.nodes import Node
+from ordinaut_ext_observability.promql.signatures import REFUSED
+from ordinaut_ext_observability.promql.tokens import split, unexpected
+
+_UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
+_NAMES_TWICE: Final = "metric name must not be set twice"
 
 _STACK_BYTES: Final = 8 * 1024 * 1024
 """The library ends the process at 547 operators on 1 MB; the guard lets 100 pass, and 64 brackets."""
@@ -33,23 +38,50 @@ def parse(text: str) -> Node:
         BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
         ExecutionError: The process can start no thread.
     """
+    return _checked(text, convert)
+
+
+def format_query(text: str) -> str:
+    """The query in Prometheus's layout: `format_query("sum(x)by(job)>0")` is `sum by (job) (x) > 0`.
+
+    It is the library's, a port of Prometheus's own. Comments are left out.
+
+    Raises:
+        BadQueryError: The query cannot be understood.
+    """
+    parse(text)
+    return _checked(text, lambda tree: shown_query(tree.prettify()))
+
+
+def _checked(text: str, use: Callable[[Any], _ResultT]) -> _ResultT:
+    """What is made of the library's tree for a query."""
     try:
-        tokens = guard(text)
-        readable = "".join(token.readable for token in tokens)
-        return _on_deep_stack(lambda: convert(_library_tree(readable)))
+        tokens = split(text)
+        query = guarded(tokens)
+        return _on_deep_stack(lambda: use(_library_tree(query)))
     except _LibraryError as error:
-        raise BadQueryError(f"parse error: {explained(str(error), tokens)}") from None
+        reason = _explained(str(error)) or unexpected(tokens)
+        raise BadQueryError(f"parse error: {reason}") from None
     except BadQueryError as error:
         raise BadQueryError(f"parse error: {error}") from None
+
+
+def _explained(message: str) -> str:
+    """The library's message, empty where it says no more than that the syntax is wrong."""
+    if unknown := _UNKNOWN_FUNCTION.fullmatch(message):
+        return f"{unknown[1]}() {REFUSED.get(unknown[1], 'is not a function known here')}"
+    if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
+        return _NAMES_TWICE
+    return "" if message == "invalid promql query" else message
 
 
 class _LibraryError(Exception):
     """A message of the library."""
 
 
-def _library_tree(readable: str) -> Any:
+def _library_tree(query: str) -> Any:
     try:
-        return promql_parser.parse(readable)
+        return promql_parser.parse(query)
     except ValueError as error:
         raise _LibraryError(str(error)) from None
     except BaseException as error:

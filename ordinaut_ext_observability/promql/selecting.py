@@ -40,7 +40,7 @@ class Window:
 def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) -> Window:
     """The range of a range selector or subquery at a step."""
     place = node.selector if isinstance(node, MatrixSelector) else node
-    return Window(time, evaluator.moved(place, time), node.range_ms)
+    return Window(time, evaluator.query.moved(place, time), node.range_ms)
 
 
 def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool = False) -> Evaluating:
@@ -52,7 +52,7 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
     loaded = evaluator.state(node, list[list[Series]])
     if not loaded:
         loaded.append((yield from _select(evaluator, node, lookback)))
-    end = evaluator.moved(node, time)
+    end = evaluator.query.moved(node, time)
     shared: Sequence[int] | None = None
     index = -1
     result: Vector = []
@@ -88,7 +88,7 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
 def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int) -> tuple[int, int]:
     """First and last time of which samples are needed, both included."""
     steps = evaluator.steps
-    return evaluator.moved(node, steps[0]) - range_ms + 1, evaluator.moved(node, steps[-1])
+    return evaluator.query.moved(node, steps[0]) - range_ms + 1, evaluator.query.moved(node, steps[-1])
 
 
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:

@@ -16,11 +16,9 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.format import format_query
 from ordinaut_ext_observability.promql.nodes import Node, VectorSelector
-from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.parse import format_query, parse
 from ordinaut_ext_observability.promql.query import Limits, Query
-from ordinaut_ext_observability.promql.reach import earliest_ms
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse
@@ -94,7 +92,7 @@ def _evaluated(query: Query, source: KeptSamples, limit: int, seconds: float, no
 
 def _infos(query: Query, source: KeptSamples, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
-    since_ms, earliest = source.kept_since_ms, earliest_ms(query)
+    since_ms, earliest = source.kept_since_ms, query.earliest_ms()
     if earliest is None:
         return []
     if since_ms is None:
