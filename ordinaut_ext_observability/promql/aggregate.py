@@ -20,12 +20,12 @@ from ordinaut_ext_observability.promql.labels import (
 )
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
 from ordinaut_ext_observability.promql.statistics import deviation, largest, mean, quantile, smallest, total, variance
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import changed, pieces
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
-_BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
+AGGREGATES: Final[dict[str, Callable[[list[float]], float]]] = {
     "sum": total,
     "avg": mean,
     "min": smallest,
@@ -51,7 +51,7 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
         number = yield from evaluator.scalar(node.parameter, time)
     if node.operator in ("topk", "bottomk"):
         return (yield from _extremes(node.operator, number, group_of, vector))
-    function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
+    function = partial(quantile, number) if node.operator == "quantile" else AGGREGATES[node.operator]
     groups: dict[Labels, list[float]] = {}
     for piece in pieces(vector):
         for labels, value in piece:
@@ -62,11 +62,8 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
             else:
                 values.append(value)
         yield
-    result: Vector = []
-    for found in pieces(list(groups.items())):
-        result += [(labels, function(values)) for labels, values in found]
-        yield
-    return result
+    found = list(groups.items())
+    return (yield from changed(found, lambda piece: [(labels, function(values)) for labels, values in piece]))
 
 
 def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
@@ -114,14 +111,14 @@ def _with_value_label(node: Aggregation, vector: Vector) -> Evaluating:
     label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
         raise ExecutionError(f'invalid label name "{label}"')
-    result: Vector = []
-    for piece in pieces(vector):
-        result += [(with_value(labels, label, number_text(value)), value) for labels, value in piece]
-        yield
-    return result
+    return (
+        yield from changed(
+            vector, lambda piece: [(with_value(labels, label, _number_text(value)), value) for labels, value in piece]
+        )
+    )
 
 
-def number_text(value: float) -> str:
+def _number_text(value: float) -> str:
     """The number in as few digits as tell it, without an exponent, as Prometheus writes it into a label."""
     if math.isfinite(value):
         text = format(Decimal(repr(value)), "f")

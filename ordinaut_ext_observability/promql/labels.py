@@ -7,7 +7,7 @@ A function's result is another metric than its argument, so that it loses the na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from ordinaut_ext_observability.history.series import NAME, Labels
@@ -75,8 +75,3 @@ class Remembered(dict[KeyT, ValueT]):
             self.clear()
         value = self[key] = self._function(key)
         return value
-
-
-def text_of(labels: Iterable[tuple[str, str]]) -> str:
-    """The labels as messages have them: `{job="api"}`."""
-    return "{" + ", ".join(f'{name}="{value}"' for name, value in labels) + "}"

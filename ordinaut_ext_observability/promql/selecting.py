@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Series, is_stale
 from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import PIECE, pieces
+from ordinaut_ext_observability.promql.work import PIECE, changed, pieces
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
 Loading = Generator[None, None, list[Series]]
 
@@ -35,6 +35,13 @@ class Window:
         """Indexes of the first sample in the range, and of the first after it."""
         first = bisect_right(timestamps, self.start_ms)
         return first, bisect_right(timestamps, self.end_ms, first)
+
+    def cut(self, series: list[Series]) -> Iterator[Series]:
+        """The samples in the range of those series that have some."""
+        for labels, timestamps, values in series:
+            first, last = self.bounds(timestamps)
+            if first < last:
+                yield Series(labels, timestamps[first:last], values[first:last])
 
 
 def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) -> Window:
@@ -80,7 +87,7 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
             series = yield from _subquery(evaluator, node)
         else:
             series = yield from _select(evaluator, node.selector, node.range_ms)
-            series = yield from _without_stale(series)
+            series = yield from changed(series, lambda piece: map(_without_stale, piece))
         loaded.append(series)
     return loaded[0]
 
@@ -109,19 +116,11 @@ def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loadin
     return found
 
 
-def _without_stale(series: list[Series]) -> Loading:
-    result: list[Series] = []
-    for piece in pieces(series):
-        for one in piece:
-            total = sum(one.values)
-            is_all = total == total  # noqa: PLR0124 - not a NaN: none of the values is the mark of an end
-            result.append(one if is_all else _kept(one))
-        yield
-    return result
-
-
-def _kept(series: Series) -> Series:
+def _without_stale(series: Series) -> Series:
     """The series without marks of its end."""
+    total = sum(series.values)
+    if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark
+        return series
     kept = [index for index, value in enumerate(series.values) if not is_stale(value)]
     if len(kept) == len(series.values):
         return series

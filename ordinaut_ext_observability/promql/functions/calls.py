@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ordinaut_ext_observability.history.series import NAME, Labels, Series
 from ordinaut_ext_observability.promql import selecting
-from ordinaut_ext_observability.promql.functions import histograms, relabel
-from ordinaut_ext_observability.promql.functions.dates import DATE_FUNCTIONS
-from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
-from ordinaut_ext_observability.promql.functions.over_time import RANGE_FUNCTIONS
+from ordinaut_ext_observability.promql.aggregate import by_value
+from ordinaut_ext_observability.promql.functions.histograms import histogram
+from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS
+from ordinaut_ext_observability.promql.functions.relabel import relabelled
+from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import pieces, unique
+from ordinaut_ext_observability.promql.work import changed, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
 
 _PIECE: Final = 1_000
 """Samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each."""
@@ -27,17 +28,11 @@ _OF_CALL: Final = 10
 
 def vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """The samples that a function gives."""
-    if call.function in RANGE_FUNCTIONS:
-        return _of_ranges(evaluator, call, time)
-    if call.function in VALUE_FUNCTIONS:
-        return _of_values(evaluator, call, time, VALUE_FUNCTIONS[call.function])
-    if call.function in DATE_FUNCTIONS:
-        return _of_dates(evaluator, call, time)
-    return _OTHERS[call.function](evaluator, call, time)
+    return VECTOR_FUNCTIONS[call.function](evaluator, call, time)
 
 
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
-    """The number that a function gives."""
+    """The number that `scalar(vector)`, `pi()` or `time()` gives."""
     if call.function == "scalar":
         samples = yield from evaluator.vector(call.arguments[0], time)
         return samples[0][1] if len(samples) == 1 else math.nan
@@ -56,22 +51,13 @@ class _Ranges(NamedTuple):
 def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
     state = evaluator.state(call, list[_Ranges])
     if not state:
-        argument = _range_argument(call)
+        argument = next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
+        named: LabelsChange = tuple if call.function in ("absent_over_time", "last_over_time") else drop_name
         series = yield from selecting.ranges(evaluator, argument)
-        named: LabelsChange = tuple if call.function == "last_over_time" else drop_name
-        results: list[tuple[Labels, Series]] = []
-        names: set[Labels] = set()
-        for piece in pieces(series):
-            some = [(named(one.labels), one) for one in piece]
-            names.update([labels for labels, _ in some])
-            results += some
-            yield
+        results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
+        names = set((yield from changed(results, lambda piece: [labels for labels, _ in piece])))
         state.append(_Ranges(argument, results, len(names) == len(results)))
     return state[0]
-
-
-def _range_argument(call: Call) -> MatrixSelector | Subquery:
-    return next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
 
 
 def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -100,17 +86,16 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     return result if ranges.unique else (yield from unique(result))
 
 
-def _of_values(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
-    """A function of each value."""
+def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
     samples = yield from evaluator.vector(call.arguments[0], time)
     return (yield from evaluator.mapped(call, samples, function))
 
 
-def _of_dates(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """A part of each value's date, or of the step's."""
-    function = DATE_FUNCTIONS[call.function]
+def _of_values(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """A function of each value, or a part of the step's date."""
+    function = VALUE_FUNCTIONS[call.function]
     if call.arguments:
-        return (yield from _of_values(evaluator, call, time, function))
+        return (yield from _mapped(evaluator, call, time, function))
     return [((), function(time / 1_000))]
 
 
@@ -120,23 +105,27 @@ def _clamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     highest = math.inf if call.function == "clamp_min" else bounds[-1]
     if highest < lowest:
         return []
-
-    return (yield from _of_values(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value))))
+    return (yield from _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value))))
 
 
 def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """Each value to the nearest multiple, halves up."""
-    nearest = (yield from evaluator.scalar(call.arguments[1], time)) if len(call.arguments) > 1 else 1.0
+    [nearest] = (yield from evaluator.scalars(call, time)) or [1.0]
     inverse = 1.0 / nearest if nearest else math.copysign(math.inf, nearest)
 
     def rounded(value: float) -> float:
         return floor(value * inverse + 0.5) / inverse if inverse else math.nan
 
-    return (yield from _of_values(evaluator, call, time, rounded))
+    return (yield from _mapped(evaluator, call, time, rounded))
 
 
 def _vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     return [((), (yield from evaluator.scalar(call.arguments[0], time)))]
+
+
+def _sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    samples = yield from evaluator.vector(call.arguments[0], time)
+    return (yield from by_value(samples, descending=call.function == "sort_desc"))
 
 
 def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -145,55 +134,41 @@ def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     if isinstance(argument, VectorSelector):
         samples = yield from selecting.instant(evaluator, argument, time, stamps=True)
         return (yield from evaluator.mapped(call, samples, float))
-    return (yield from _of_values(evaluator, call, time, lambda _: time / 1_000))
+    return (yield from _mapped(evaluator, call, time, lambda _: time / 1_000))
 
 
 def _absent(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    samples = yield from evaluator.vector(call.arguments[0], time)
-    return [] if samples else [(_expected_labels(call.arguments[0]), 1.0)]
-
-
-def _absent_over_time(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    argument = _range_argument(call)
-    series = yield from selecting.ranges(evaluator, argument)
-    window = selecting.window_at(evaluator, argument, time)
-    for piece in pieces(series):
-        for _, timestamps, _ in piece:
-            first, last = window.bounds(timestamps)
-            if first < last:
-                return []
-        yield
+    argument = call.arguments[0]
+    if argument.type == "matrix":
+        samples = yield from _of_ranges(evaluator, call, time)
+    else:
+        samples = yield from evaluator.vector(argument, time)
     expected = _expected_labels(argument.selector if isinstance(argument, MatrixSelector) else argument)
-    return [(expected, 1.0)]
+    return [] if samples else [(expected, 1.0)]
 
 
 def _expected_labels(node: Node) -> Labels:
     """The labels that a selector names by their values; those it names twice are left out."""
     labels: Labels = ()
     seen = set()
-    if isinstance(node, VectorSelector):
-        for matcher in node.matchers:
-            if matcher.name != NAME:
-                value = matcher.equal_to if matcher.name not in seen else None
-                labels = with_value(labels, matcher.name, value or "")
-                if value is not None:
-                    seen.add(matcher.name)
+    for matcher in node.matchers if isinstance(node, VectorSelector) else ():
+        if matcher.name != NAME:
+            value = matcher.equal_to if matcher.name not in seen else None
+            labels = with_value(labels, matcher.name, value or "")
+            if value is not None:
+                seen.add(matcher.name)
     return labels
 
 
-_OTHERS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
-    "absent": _absent,
-    "absent_over_time": _absent_over_time,
-    "clamp": _clamp,
-    "clamp_max": _clamp,
-    "clamp_min": _clamp,
-    "histogram_fraction": histograms.histogram,
-    "histogram_quantile": histograms.histogram,
-    "label_join": relabel.label_join,
-    "label_replace": relabel.label_replace,
+VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
+    **dict.fromkeys(VALUE_FUNCTIONS, _of_values),
+    **dict.fromkeys(RANGE_FUNCTIONS, _of_ranges),
+    **dict.fromkeys(("absent", "absent_over_time"), _absent),
+    **dict.fromkeys(("clamp", "clamp_max", "clamp_min"), _clamp),
+    **dict.fromkeys(("histogram_fraction", "histogram_quantile"), histogram),
+    **dict.fromkeys(("label_join", "label_replace"), relabelled),
+    **dict.fromkeys(("sort", "sort_desc"), _sort),
     "round": _round,
-    "sort": relabel.sort,
-    "sort_desc": relabel.sort,
     "timestamp": _timestamp,
     "vector": _vector,
 }

@@ -1,15 +1,20 @@
-"""Functions of one value, with the results that Go's package `math` has where Python's raises an error."""
+"""Functions of one value, with the results that Go's package `math` has where Python's raises an error.
+
+Those of dates take a value as a time in seconds since 1970, in UTC.
+"""
 
 from __future__ import annotations
 
+import calendar
 import math
+import time
 from collections.abc import Callable
 from typing import Final
 
 ValueFunction = Callable[[float], float]
 
 
-def _total(function: ValueFunction, overflow: float = math.inf) -> ValueFunction:
+def _defined(function: ValueFunction) -> ValueFunction:
     """The function, NaN where it is not defined, and infinite where its result is too large."""
 
     def defined(value: float) -> float:
@@ -18,7 +23,7 @@ def _total(function: ValueFunction, overflow: float = math.inf) -> ValueFunction
         except ValueError:
             return math.nan
         except OverflowError:
-            return overflow
+            return math.inf
 
     return defined
 
@@ -42,10 +47,6 @@ def smaller(one: float, other: float) -> float:
     return one if one != one or one < other else other  # noqa: PLR0124
 
 
-def _ceil(value: float) -> float:
-    return math.copysign(float(math.ceil(value)), value) if math.isfinite(value) else value
-
-
 def _sinh(value: float) -> float:
     try:
         return math.sinh(value)
@@ -59,28 +60,51 @@ def _atanh(value: float) -> float:
     return math.atanh(value) if abs(value) < 1 else math.nan
 
 
+def _date(part: Callable[[time.struct_time], int]) -> ValueFunction:
+    def function(seconds: float) -> float:
+        try:
+            return float(part(time.gmtime(math.trunc(seconds))))
+        except (OverflowError, ValueError, OSError):  # infinite, NaN, or beyond what the system counts
+            return math.nan
+
+    return function
+
+
+_DATES: Final[dict[str, ValueFunction]] = {
+    "day_of_month": _date(lambda date: date.tm_mday),
+    "day_of_week": _date(lambda date: (date.tm_wday + 1) % 7),
+    "day_of_year": _date(lambda date: date.tm_yday),
+    "days_in_month": _date(lambda date: calendar.monthrange(date.tm_year, date.tm_mon)[1]),
+    "hour": _date(lambda date: date.tm_hour),
+    "minute": _date(lambda date: date.tm_min),
+    "month": _date(lambda date: date.tm_mon),
+    "year": _date(lambda date: date.tm_year),
+}
+"""Sunday is day 0 of a week; months and days of a month or year begin with 1."""
+
 VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
+    **_DATES,
     "abs": abs,
-    "acos": _total(math.acos),
-    "acosh": _total(math.acosh),
-    "asin": _total(math.asin),
+    "acos": _defined(math.acos),
+    "acosh": _defined(math.acosh),
+    "asin": _defined(math.asin),
     "asinh": math.asinh,
     "atan": math.atan,
     "atanh": _atanh,
-    "ceil": _ceil,
-    "cos": _total(math.cos),
-    "cosh": _total(math.cosh),
+    "ceil": lambda value: -floor(-value),
+    "cos": _defined(math.cos),
+    "cosh": _defined(math.cosh),
     "deg": lambda value: value * 180 / math.pi,
-    "exp": _total(math.exp),
+    "exp": _defined(math.exp),
     "floor": floor,
     "ln": _logarithm(math.log),
     "log10": _logarithm(math.log10),
     "log2": _logarithm(math.log2),
     "rad": lambda value: value * math.pi / 180,
     "sgn": lambda value: float((value > 0) - (value < 0)) or value,
-    "sin": _total(math.sin),
+    "sin": _defined(math.sin),
     "sinh": _sinh,
-    "sqrt": _total(math.sqrt),
-    "tan": _total(math.tan),
+    "sqrt": _defined(math.sqrt),
+    "tan": _defined(math.tan),
     "tanh": math.tanh,
 }
