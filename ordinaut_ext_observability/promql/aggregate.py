@@ -25,7 +25,7 @@ from ordinaut_ext_observability.promql.work import changed, pieces
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
-AGGREGATES: Final[dict[str, Callable[[list[float]], float]]] = {
+_BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
     "sum": total,
     "avg": mean,
     "min": smallest,
@@ -36,6 +36,8 @@ AGGREGATES: Final[dict[str, Callable[[list[float]], float]]] = {
     "stddev": deviation,
     "stdvar": variance,
 }
+AGGREGATIONS: Final = frozenset((*_BY_VALUES, "bottomk", "quantile", "topk"))
+"""Names of those that are supported: all but Prometheus's experimental ones."""
 _LARGEST_COUNT: Final = 2.0**63
 """Bound on the number of `topk`: Prometheus's is a 64-bit integer."""
 
@@ -51,7 +53,7 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
         number = yield from evaluator.scalar(node.parameter, time)
     if node.operator in ("topk", "bottomk"):
         return (yield from _extremes(node.operator, number, group_of, vector))
-    function = partial(quantile, number) if node.operator == "quantile" else AGGREGATES[node.operator]
+    function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
     groups: dict[Labels, list[float]] = {}
     for piece in pieces(vector):
         for labels, value in piece:

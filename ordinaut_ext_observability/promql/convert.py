@@ -1,15 +1,17 @@
-"""Turns the library's syntax tree into ours, and checks what the library does not."""
+"""Turns the library's syntax tree, in which it has checked all types, into ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import promql_parser as library
 
 from ordinaut_ext_observability.history.series import NAME
+from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
+from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
 from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 from ordinaut_ext_observability.promql.nodes import (
@@ -27,8 +29,10 @@ from ordinaut_ext_observability.promql.nodes import (
     ValueType,
     VectorSelector,
 )
-from ordinaut_ext_observability.promql.signatures import AGGREGATIONS, FUNCTIONS, REFUSED
 
+_EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
+_NATIVE: Final = "reads native histograms, which are not kept here; use a histogram's _bucket, _count and _sum series"
+_OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
 _SET_OPERATORS: Final = frozenset({"and", "or", "unless"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -42,12 +46,6 @@ _MANY: Final[dict[str, Literal["left", "right"]]] = {
     "VectorMatchCardinality.ManyToOne": "left",
     "VectorMatchCardinality.OneToMany": "right",
 }
-_KINDS: Final[dict[ValueType, str]] = {
-    "scalar": "a scalar",
-    "vector": "an instant vector",
-    "matrix": "a range vector",
-    "string": "a string",
-}
 
 
 def convert(expression: Any) -> Node:
@@ -59,18 +57,6 @@ def convert(expression: Any) -> Node:
     return _CONVERSIONS[type(expression)](expression)
 
 
-def _number(expression: library.NumberLiteral) -> Node:
-    return Number(expression.val)
-
-
-def _string(expression: library.StringLiteral) -> Node:
-    return String(shown(expression.val))
-
-
-def _parentheses(expression: library.ParenExpr) -> Node:
-    return convert(expression.expr)
-
-
 def _negation(expression: library.UnaryExpr) -> Node:
     negated = convert(expression.expr)
     return Number(-negated.value) if isinstance(negated, Number) else Negation(negated)
@@ -78,10 +64,7 @@ def _negation(expression: library.UnaryExpr) -> Node:
 
 def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
     if expression.matchers.or_matchers:
-        raise BadQueryError(
-            "unexpected 'or' in label matching: Prometheus has none within braces; use a regular expression such as"
-            ' {job=~"a|b"}, or `or` between two selectors'
-        )
+        raise BadQueryError("'or' within braces is not supported; use a pattern, as {job=~\"a|b\"}, or two selectors")
     matchers = tuple(_matcher(matcher) for matcher in expression.matchers.matchers)
     if expression.name is not None:
         matchers = (LabelMatcher(NAME, "=", shown(expression.name)), *matchers)
@@ -93,20 +76,6 @@ def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
 def _matcher(matcher: library.Matcher) -> LabelMatcher:
     (name,) = _labels([matcher.name])
     return LabelMatcher(name, _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
-
-
-def _matrix_selector(expression: library.MatrixSelector) -> Node:
-    return MatrixSelector(_vector_selector(expression.vector_selector), _milliseconds(expression.range))
-
-
-def _subquery(expression: library.SubqueryExpr) -> Node:
-    return Subquery(
-        convert(expression.expr),
-        range_ms=_milliseconds(expression.range),
-        step_ms=_milliseconds(expression.step) or None,
-        offset_ms=_milliseconds(expression.offset),
-        at=_at(expression.at),
-    )
 
 
 def _milliseconds(duration: timedelta | None) -> int:
@@ -122,48 +91,23 @@ def _at(modifier: library.AtModifier | None) -> At:
 
 
 def _call(expression: library.Call) -> Node:
-    name = expression.func.name
-    if name in REFUSED:
-        raise BadQueryError(f"{name}() {REFUSED[name]}")
-    if (signature := FUNCTIONS.get(name)) is None:
-        raise BadQueryError(f"{name}() is not supported here")
-    arguments = tuple(convert(argument) for argument in expression.args)
-    least, most = len(signature.arguments) - signature.optional, len(signature.arguments) + signature.repeated
-    if not least <= len(arguments) <= most:
-        raise BadQueryError(f"{name}() takes {_count(least, most)} arguments, not {len(arguments)}")
-    for place, argument in enumerate(arguments):
-        expected = signature.arguments[min(place, len(signature.arguments) - 1)]
-        _check_type(argument, expected, f"argument {place + 1} of {name}()")
-    return Call(name, arguments, signature.returns)
-
-
-def _count(least: int, most: int) -> str:
-    return str(least) if least == most else f"{least} to {most}"
-
-
-def _check_type(node: Node, expected: ValueType | None, what: str) -> None:
-    if expected is not None and node.type != expected:
-        raise BadQueryError(f"{what} must be {_KINDS[expected]}, not {_KINDS[node.type]}")
+    function = expression.func
+    if function.name not in FUNCTIONS:
+        raise BadQueryError(f"{function.name}() {_NATIVE if function.name in _OF_NATIVE else _EXPERIMENTAL}")
+    type_ = str(function.return_type).removeprefix("ValueType.").lower()
+    return Call(function.name, tuple(map(convert, expression.args)), cast("ValueType", type_))
 
 
 def _aggregation(expression: library.AggregateExpr) -> Node:
-    operator = str(expression.op).strip()
+    operator, modifier = str(expression.op).strip(), expression.modifier
     if operator not in AGGREGATIONS:
-        raise BadQueryError(f"{operator}() {REFUSED.get(operator, 'is not supported here')}")
-    aggregated = convert(expression.expr)
-    _check_type(aggregated, "vector", f"what {operator}() takes together")
-    parameter = None if expression.param is None else convert(expression.param)
-    if parameter is not None:
-        _check_type(parameter, AGGREGATIONS[operator], f"the parameter of {operator}()")
-    modifier = expression.modifier
-    if modifier is None:
-        return Aggregation(operator, aggregated, parameter)
+        raise BadQueryError(f"{operator}() {_EXPERIMENTAL}")
     return Aggregation(
         operator,
-        aggregated,
-        parameter,
-        grouping=_labels(modifier.labels),
-        without=modifier.type == library.AggModifierType.Without,
+        convert(expression.expr),
+        None if expression.param is None else convert(expression.param),
+        grouping=() if modifier is None else _labels(modifier.labels),
+        without=modifier is not None and modifier.type == library.AggModifierType.Without,
     )
 
 
@@ -206,11 +150,19 @@ _CONVERSIONS: Final[dict[type, Callable[[Any], Node]]] = {
     library.AggregateExpr: _aggregation,
     library.BinaryExpr: _binary,
     library.Call: _call,
-    library.MatrixSelector: _matrix_selector,
-    library.NumberLiteral: _number,
-    library.ParenExpr: _parentheses,
-    library.StringLiteral: _string,
-    library.SubqueryExpr: _subquery,
+    library.MatrixSelector: lambda range_: MatrixSelector(
+        _vector_selector(range_.vector_selector), _milliseconds(range_.range)
+    ),
+    library.NumberLiteral: lambda number: Number(number.val),
+    library.ParenExpr: lambda brackets: convert(brackets.expr),
+    library.StringLiteral: lambda string: String(shown(string.val)),
+    library.SubqueryExpr: lambda subquery: Subquery(
+        convert(subquery.expr),
+        range_ms=_milliseconds(subquery.range),
+        step_ms=_milliseconds(subquery.step) or None,
+        offset_ms=_milliseconds(subquery.offset),
+        at=_at(subquery.at),
+    ),
     library.UnaryExpr: _negation,
     library.VectorSelector: _vector_selector,
 }

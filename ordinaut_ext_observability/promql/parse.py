@@ -15,7 +15,6 @@ from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.guard import guarded, shown_query
 from ordinaut_ext_observability.promql.nodes import Node
-from ordinaut_ext_observability.promql.signatures import REFUSED
 from ordinaut_ext_observability.promql.tokens import split, unexpected
 
 _UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
@@ -69,7 +68,7 @@ def _checked(text: str, use: Callable[[Any], _ResultT]) -> _ResultT:
 def _explained(message: str) -> str:
     """The library's message, empty where it says no more than that the syntax is wrong."""
     if unknown := _UNKNOWN_FUNCTION.fullmatch(message):
-        return f"{unknown[1]}() {REFUSED.get(unknown[1], 'is not a function known here')}"
+        return f"{unknown[1]}() is not a function known here"
     if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
         return _NAMES_TWICE
     return "" if message == "invalid promql query" else message

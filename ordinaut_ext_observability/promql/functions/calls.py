@@ -28,7 +28,7 @@ _OF_CALL: Final = 10
 
 def vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """The samples that a function gives."""
-    return VECTOR_FUNCTIONS[call.function](evaluator, call, time)
+    return _VECTOR_FUNCTIONS[call.function](evaluator, call, time)
 
 
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
@@ -160,7 +160,7 @@ def _expected_labels(node: Node) -> Labels:
     return labels
 
 
-VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
+_VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
     **dict.fromkeys(VALUE_FUNCTIONS, _of_values),
     **dict.fromkeys(RANGE_FUNCTIONS, _of_ranges),
     **dict.fromkeys(("absent", "absent_over_time"), _absent),
@@ -172,3 +172,5 @@ VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]]
     "timestamp": _timestamp,
     "vector": _vector,
 }
+FUNCTIONS: Final = frozenset((*_VECTOR_FUNCTIONS, "pi", "scalar", "time"))
+"""Names of those that are supported: all but Prometheus's experimental ones and those of native histograms."""

@@ -8,14 +8,11 @@ from array import array
 import pytest
 
 from ordinaut_ext_observability.history.series import Series, labels_of
-from ordinaut_ext_observability.promql.aggregate import AGGREGATES
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError, QueryTimeoutError
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.functions.calls import VECTOR_FUNCTIONS
 from ordinaut_ext_observability.promql.nodes import Call, Number
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
-from ordinaut_ext_observability.promql.signatures import AGGREGATIONS, FUNCTIONS, REFUSED
 from tests.promql.run import run_to_end
 
 MINUTE = 60_000
@@ -70,14 +67,6 @@ def ask(text, source=MANY, *, limits=Limits(), **fields):
 def test_a_query_beyond_a_limit_says_which(limits, times, error, words):
     with pytest.raises(error, match=words):
         ask("sum by (half) (rate(x[5m]))", limits=limits, **times)
-
-
-def test_each_function_and_aggregation_is_implemented_and_no_other():
-    scalars = {name for name, signature in FUNCTIONS.items() if signature.returns == "scalar"}
-    assert scalars == {"pi", "scalar", "time"}
-    assert VECTOR_FUNCTIONS.keys() == FUNCTIONS.keys() - scalars
-    assert {*AGGREGATES, "bottomk", "quantile", "topk"} == AGGREGATIONS.keys()
-    assert not REFUSED.keys() & (FUNCTIONS.keys() | AGGREGATIONS.keys())
 
 
 def test_labels_and_unions_do_not_grow_without_bounds():
