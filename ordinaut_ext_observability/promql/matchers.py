@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ordinaut_ext_observability.promql.regex import compile_regex, literals_of
+from ordinaut_ext_observability.promql.regex import compile_regex
 
 MatchOperator = Literal["=", "!=", "=~", "!~"]
 
@@ -29,7 +29,9 @@ class LabelMatcher:
     _accepts: Callable[[str], object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_accepts", _test_of(self.value, regex="~" in self.operator))
+        object.__setattr__(
+            self, "_accepts", compile_regex(self.value).fullmatch if "~" in self.operator else self.value.__eq__
+        )
 
     @property
     def equal_to(self) -> str | None:
@@ -43,11 +45,3 @@ class LabelMatcher:
             ExecutionError: Matching a value of this length may take too long.
         """
         return bool(self._accepts(value)) != ("!" in self.operator)
-
-
-def _test_of(value: str, *, regex: bool) -> Callable[[str], object]:
-    if not regex:
-        return value.__eq__
-    if (texts := literals_of(value)) is not None:
-        return texts.__contains__
-    return compile_regex(value).fullmatch

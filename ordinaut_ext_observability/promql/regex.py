@@ -21,10 +21,9 @@ _MAX_REPEATED: Final = 1_000
 _MAX_WIDE: Final = 65_536
 """Characters in all ranges of a pattern: `re` takes 5 ms to compile as many."""
 
-_MORE_THAN_TEXTS: Final = re.compile(r"[\\.+*?()\[\]{}^$]")
 _QUOTED: Final = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 _QUANTIFIER: Final = r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})"
-_CHARACTER: Final = r"\\(?:x\{[0-9A-Fa-f]+\}|x[0-9A-Fa-f]{2}|0[0-7]{0,2}|[1-7][0-7]{1,2}|.)|[^\\]"
+_ESCAPE: Final = r"(?:x\{[0-9A-Fa-f]+\}|x[0-9A-Fa-f]{2}|0[0-7]{0,2}|[1-7][0-7]{1,2}|.)"
 _IN_SET: Final = r"(?:\[:\^?\w+:\]|\\.|[^\]\\])"
 _TOKEN: Final = re.compile(
     rf"""
@@ -36,16 +35,15 @@ _TOKEN: Final = re.compile(
         |(?P<anchor>[$^]|\\[AzbB])
         |\[(?P<negated>\^?)(?P<set>(?:\]|{_IN_SET}){_IN_SET}*)\]
         |(?P<perl>\\[dswDSW])
-        |(?P<character>(?!{_QUANTIFIER}|[(\[])(?:{_CHARACTER}))
+        |(?P<character>(?!{_QUANTIFIER}|[(\[])(?:\\{_ESCAPE}|[^\\]))
     )
     (?P<quantifier>(?:(?P<sign>[*+?])|\{{(?P<least>[0-9]+)(?:(?P<comma>,)(?P<most>[0-9]*))?\}})\??)?
     (?!{_QUANTIFIER})
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-_ITEM: Final = re.compile(
-    rf"(?P<named>\[:\^?\w+:\]|\\[dswDSW])|(?P<low>{_CHARACTER})(?:-(?P<high>{_CHARACTER}))?", re.DOTALL | re.ASCII
-)
+_ITEM: Final = re.compile(rf"(?P<named>\[:\^?\w+:\]|\\[dswDSW])|(?P<escape>\\{_ESCAPE})|[\[&~|]", re.DOTALL | re.ASCII)
+_WIDE_RANGE: Final = re.compile(r"(.)-([^\x00-\xff])", re.DOTALL)
 _PERL: Final = re.compile(r"\\[dwDWS]")
 _COUNTS: Final[dict[str, tuple[int, int | None]]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _ANCHORS: Final = {"^": r"\A", "$": r"\Z", r"\A": r"\A", r"\z": r"\Z", r"\b": r"(?a:\b)", r"\B": r"(?a:\B)"}
@@ -63,11 +61,6 @@ _SETS: Final = {
 }
 """RE2's sets that `re` has not, as they stand within brackets."""
 _CONTROLS: Final = dict(zip("aftnrv", "\a\f\t\n\r\v", strict=True))
-
-
-def literals_of(pattern: str) -> frozenset[str] | None:
-    """The texts that a pattern lists, as `a|b` does; None where it has more than texts."""
-    return None if _MORE_THAN_TEXTS.search(pattern) else frozenset(pattern.split("|"))
 
 
 class Regex:
@@ -122,7 +115,6 @@ class _Translator:
     def __init__(self, pattern: str) -> None:
         self._pattern = _QUOTED.sub(lambda found: found[0] if found[1] is None else re.escape(found[1]), pattern)
         self._groups = [_Group("")]
-        self._wide = 0
 
     def translated(self) -> tuple[str, Piece]:
         at = 0
@@ -139,6 +131,8 @@ class _Translator:
         text, piece = self._closed()
         if piece.ways > _MAX_STEPS or len(piece.open) > _MAX_OPEN:
             raise ValueError("this may take too long, it has too many ways")
+        if sum(ord(high) - ord(low) for low, high in _WIDE_RANGE.findall(text)) > _MAX_WIDE:
+            raise ValueError(f"sets of more than {_MAX_WIDE} characters")
         return text, piece
 
     def _take(self, token: re.Match[str]) -> None:
@@ -170,24 +164,17 @@ class _Translator:
         if token["character"]:
             text = "." if token[0][0] == "." else re.escape(_character(token["character"]))
         else:
-            text = f"[{token['negated'] or ''}{_ITEM.sub(self._item, token['set'] or token['perl'])}]"
+            text = f"[{token['negated'] or ''}{_ITEM.sub(_item, token['set'] or token['perl'])}]"
             text = f"(?a:{text})" if _PERL.search(text) else text
         return text, one_of(text)
 
-    def _item(self, item: re.Match[str]) -> str:
-        """An item of a set, as `re` has it."""
-        if item["named"]:
-            if item["named"] not in _SETS and not _PERL.match(item["named"]):
-                raise ValueError(f"invalid or unsupported character class {item[0]}")
-            return _SETS.get(item["named"], item["named"])
-        low = _character(item["low"])
-        if not item["high"]:
-            return re.escape(low)
-        high = _character(item["high"])
-        self._wide += max(0, ord(high) - max(ord(low), 255))
-        if self._wide > _MAX_WIDE:
-            raise ValueError(f"sets of more than {_MAX_WIDE} characters")
-        return f"{re.escape(low)}-{re.escape(high)}"
+
+def _item(item: re.Match[str]) -> str:
+    """A part of a set, as `re` has it where that differs."""
+    name = item["named"]
+    if name and name not in _SETS and not _PERL.match(name):
+        raise ValueError(f"invalid or unsupported character class {name}")
+    return _SETS.get(name, name) if name else re.escape(_character(item[0]))
 
 
 def _quantified(token: re.Match[str], text: str, piece: Piece) -> tuple[str, Piece]:

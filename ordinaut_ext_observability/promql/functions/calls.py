@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import NAME, Labels, Series
 from ordinaut_ext_observability.promql import selecting
@@ -39,13 +39,8 @@ def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
     return math.pi if call.function == "pi" else time / 1_000
 
 
-class _Ranges(NamedTuple):
-    """The series of a range argument, and the labels of their results."""
-
-    argument: MatrixSelector | Subquery
-    series: list[tuple[Labels, Series]]
-    unique: bool
-    """False: two results have the same labels."""
+_Ranges = tuple[MatrixSelector | Subquery, list[tuple[Labels, Series]], bool]
+"""A range argument, its series with the labels of their results, and whether no two of these are the same."""
 
 
 def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
@@ -56,20 +51,20 @@ def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
         series = yield from selecting.ranges(evaluator, argument)
         results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
         names = set((yield from changed(results, lambda piece: [labels for labels, _ in piece])))
-        state.append(_Ranges(argument, results, len(names) == len(results)))
+        state.append((argument, results, len(names) == len(results)))
     return state[0]
 
 
 def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """A function of the samples in a range."""
     function = RANGE_FUNCTIONS[call.function]
-    ranges = yield from _ranges(evaluator, call)
-    window = selecting.window_at(evaluator, ranges.argument, time)
+    argument, series, is_unique = yield from _ranges(evaluator, call)
+    window = selecting.window_at(evaluator, argument, time)
     window.parameters = yield from evaluator.scalars(call, time)
     result: Vector = []
     shared: object = None
     first = last = work = 0
-    for labels, (_, timestamps, values) in ranges.series:
+    for labels, (_, timestamps, values) in series:
         if timestamps is not shared:
             shared = timestamps
             first, last = window.bounds(timestamps)
@@ -83,7 +78,7 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
             work = 0
             yield
     evaluator.work.count_samples(len(result))
-    return result if ranges.unique else (yield from unique(result))
+    return result if is_unique else (yield from unique(result))
 
 
 def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
