@@ -9,26 +9,12 @@ from typing import Any, Final, Literal, cast
 import promql_parser as library
 
 from ordinaut_ext_observability.history.series import NAME
+from ordinaut_ext_observability.promql import nodes
 from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
 from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
-from ordinaut_ext_observability.promql.nodes import (
-    Aggregation,
-    At,
-    Binary,
-    Call,
-    Matching,
-    MatrixSelector,
-    Negation,
-    Node,
-    Number,
-    String,
-    Subquery,
-    ValueType,
-    VectorSelector,
-)
 
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
 _NATIVE: Final = "reads native histograms, which are not kept here; use a histogram's _bucket, _count and _sum series"
@@ -48,7 +34,7 @@ _MANY: Final[dict[str, Literal["left", "right"]]] = {
 }
 
 
-def convert(expression: Any) -> Node:
+def convert(expression: Any) -> nodes.Node:
     """The node for an expression of the library, whose times the guard has written.
 
     Raises:
@@ -57,32 +43,30 @@ def convert(expression: Any) -> Node:
     return _CONVERSIONS[type(expression)](expression)
 
 
-def _negation(expression: library.UnaryExpr) -> Node:
+def _negation(expression: library.UnaryExpr) -> nodes.Node:
     negated = convert(expression.expr)
-    return Number(-negated.value) if isinstance(negated, Number) else Negation(negated)
+    return nodes.Number(-negated.value) if isinstance(negated, nodes.Number) else nodes.Negation(negated)
 
 
-def _vector_selector(expression: library.VectorSelector) -> VectorSelector:
+def _vector_selector(expression: library.VectorSelector) -> nodes.VectorSelector:
     if expression.matchers.or_matchers:
         raise BadQueryError("'or' within braces is not supported; use a pattern, as {job=~\"a|b\"}, or two selectors")
-    matchers = tuple(_matcher(matcher) for matcher in expression.matchers.matchers)
+    matchers = tuple(
+        LabelMatcher(_labels([matcher.name])[0], _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
+        for matcher in expression.matchers.matchers
+    )
     if expression.name is not None:
         matchers = (LabelMatcher(NAME, "=", shown(expression.name)), *matchers)
     if all(matcher.matches("") for matcher in matchers):
         raise BadQueryError('a selector must have a condition that no empty label meets, as {job="api"} or {job=~".+"}')
-    return VectorSelector(matchers, _milliseconds(expression.offset), _at(expression.at))
-
-
-def _matcher(matcher: library.Matcher) -> LabelMatcher:
-    (name,) = _labels([matcher.name])
-    return LabelMatcher(name, _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
+    return nodes.VectorSelector(matchers, _milliseconds(expression.offset), _at(expression.at))
 
 
 def _milliseconds(duration: timedelta | None) -> int:
     return 0 if duration is None else round(duration / _MILLISECOND)
 
 
-def _at(modifier: library.AtModifier | None) -> At:
+def _at(modifier: library.AtModifier | None) -> nodes.At:
     if modifier is None:
         return None
     if modifier.at is not None:
@@ -90,19 +74,19 @@ def _at(modifier: library.AtModifier | None) -> At:
     return "start" if modifier.type == library.AtModifierType.Start else "end"
 
 
-def _call(expression: library.Call) -> Node:
+def _call(expression: library.Call) -> nodes.Node:
     function = expression.func
     if function.name not in FUNCTIONS:
         raise BadQueryError(f"{function.name}() {_NATIVE if function.name in _OF_NATIVE else _EXPERIMENTAL}")
     type_ = str(function.return_type).removeprefix("ValueType.").lower()
-    return Call(function.name, tuple(map(convert, expression.args)), cast("ValueType", type_))
+    return nodes.Call(function.name, tuple(map(convert, expression.args)), cast("nodes.ValueType", type_))
 
 
-def _aggregation(expression: library.AggregateExpr) -> Node:
+def _aggregation(expression: library.AggregateExpr) -> nodes.Node:
     operator, modifier = str(expression.op).strip(), expression.modifier
     if operator not in AGGREGATIONS:
         raise BadQueryError(f"{operator}() {_EXPERIMENTAL}")
-    return Aggregation(
+    return nodes.Aggregation(
         operator,
         convert(expression.expr),
         None if expression.param is None else convert(expression.param),
@@ -111,12 +95,12 @@ def _aggregation(expression: library.AggregateExpr) -> Node:
     )
 
 
-def _binary(expression: library.BinaryExpr) -> Node:
+def _binary(expression: library.BinaryExpr) -> nodes.Node:
     operator = str(expression.op).strip()
     left, right = convert(expression.lhs), convert(expression.rhs)
     modifier = expression.modifier
     if modifier is None:
-        return Binary(operator, left, right)
+        return nodes.Binary(operator, left, right)
     matching = _matching(modifier)
     between_vectors = left.type == right.type == "vector"
     if matching.fill_left is not None or matching.fill_right is not None:
@@ -124,13 +108,13 @@ def _binary(expression: library.BinaryExpr) -> Node:
             raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
         if not between_vectors:
             raise BadQueryError("filling in missing series only allowed between instant vectors")
-    return Binary(operator, left, right, matching if between_vectors else Matching(), modifier.return_bool)
+    return nodes.Binary(operator, left, right, matching if between_vectors else nodes.Matching(), modifier.return_bool)
 
 
-def _matching(modifier: library.BinModifier) -> Matching:
+def _matching(modifier: library.BinModifier) -> nodes.Matching:
     matched = modifier.matching
     fill = modifier.fill_values
-    return Matching(
+    return nodes.Matching(
         labels=() if matched is None else _labels(matched.labels),
         on=matched is not None and matched.type == library.LabelModifierType.Include,
         many=_MANY.get(str(modifier.card)),
@@ -146,17 +130,17 @@ def _labels(names: list[str]) -> tuple[str, ...]:
     return tuple(map(shown, names))
 
 
-_CONVERSIONS: Final[dict[type, Callable[[Any], Node]]] = {
+_CONVERSIONS: Final[dict[type, Callable[[Any], nodes.Node]]] = {
     library.AggregateExpr: _aggregation,
     library.BinaryExpr: _binary,
     library.Call: _call,
-    library.MatrixSelector: lambda range_: MatrixSelector(
+    library.MatrixSelector: lambda range_: nodes.MatrixSelector(
         _vector_selector(range_.vector_selector), _milliseconds(range_.range)
     ),
-    library.NumberLiteral: lambda number: Number(number.val),
+    library.NumberLiteral: lambda number: nodes.Number(number.val),
     library.ParenExpr: lambda brackets: convert(brackets.expr),
-    library.StringLiteral: lambda string: String(shown(string.val)),
-    library.SubqueryExpr: lambda subquery: Subquery(
+    library.StringLiteral: lambda string: nodes.String(shown(string.val)),
+    library.SubqueryExpr: lambda subquery: nodes.Subquery(
         convert(subquery.expr),
         range_ms=_milliseconds(subquery.range),
         step_ms=_milliseconds(subquery.step) or None,

@@ -16,22 +16,10 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 from ordinaut_ext_observability.history.series import Labels, SampleSource, Series
-from ordinaut_ext_observability.promql import aggregate, operators, selecting
+from ordinaut_ext_observability.promql import aggregate, nodes, operators, selecting
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions import calls
 from ordinaut_ext_observability.promql.labels import Remembered, Vector, drop_name
-from ordinaut_ext_observability.promql.nodes import (
-    Aggregation,
-    Binary,
-    Call,
-    MatrixSelector,
-    Negation,
-    Node,
-    Number,
-    String,
-    Subquery,
-    VectorSelector,
-)
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import Work, changed, pieces, unique
 
@@ -74,11 +62,11 @@ def _answer(query: Query, source: SampleSource, work: Work) -> Answering:
             kind = "string" if node.type == "string" else "range vector"
             raise BadQueryError(f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')
         return Answer("matrix", sorted((yield from evaluator.series_of(node)), key=_by_labels))
-    if isinstance(node, String):
+    if isinstance(node, nodes.String):
         return Answer("string", node.value)
     if node.type == "scalar":
         return Answer("scalar", (yield from evaluator.scalar(node, time)))
-    if isinstance(node, MatrixSelector | Subquery):
+    if isinstance(node, nodes.MatrixSelector | nodes.Subquery):
         series = yield from selecting.ranges(evaluator, node)
         found = yield from changed(series, selecting.window_at(evaluator, node, time).cut)
         return Answer("matrix", sorted(found, key=_by_labels))
@@ -96,23 +84,23 @@ class Evaluator:
         self.work = work
         self.steps = steps
         """Times in milliseconds at which nodes are evaluated."""
-        self._states: dict[Node, object] = {}
+        self._states: dict[nodes.Node, object] = {}
 
-    def vector(self, node: Node, time: int) -> Evaluating:
+    def vector(self, node: nodes.Node, time: int) -> Evaluating:
         """The samples of a node whose type is vector."""
         return _VECTORS[type(node)](self, node, time)
 
-    def scalar(self, node: Node, time: int) -> EvaluatingScalar:
+    def scalar(self, node: nodes.Node, time: int) -> EvaluatingScalar:
         """The value of a node whose type is scalar."""
-        if isinstance(node, Call):
+        if isinstance(node, nodes.Call):
             return (yield from calls.scalar(self, node, time))
-        if isinstance(node, Binary):
+        if isinstance(node, nodes.Binary):
             return (yield from operators.scalar(self, node, time))
-        if isinstance(node, Negation):
+        if isinstance(node, nodes.Negation):
             return -(yield from self.scalar(node.expression, time))
-        return cast("Number", node).value
+        return cast("nodes.Number", node).value
 
-    def scalars(self, call: Call, time: int) -> Generator[None, None, list[float]]:
+    def scalars(self, call: nodes.Call, time: int) -> Generator[None, None, list[float]]:
         """The values of a call's arguments whose type is scalar."""
         values = []
         for argument in call.arguments:
@@ -121,14 +109,14 @@ class Evaluator:
                 values.append(value)
         return values
 
-    def state(self, node: Node, make: Callable[[], StateT]) -> StateT:
+    def state(self, node: nodes.Node, make: Callable[[], StateT]) -> StateT:
         """State of the node that lasts from step to step."""
         state = self._states.get(node)
         if state is None:
             state = self._states[node] = make()
         return cast("StateT", state)
 
-    def mapped(self, node: Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
+    def mapped(self, node: nodes.Node, vector: Vector, function: Callable[[float], float]) -> Evaluating:
         """Samples with the function's results for values, and labels without the metric's name."""
         nameless = self.state(node, lambda: Remembered(drop_name))
         result = yield from changed(
@@ -141,7 +129,7 @@ class Evaluator:
         self.work.check_steps(steps)
         return Evaluator(self.query, self.source, self.work, steps)
 
-    def series_of(self, node: Node) -> Generator[None, None, list[Series]]:
+    def series_of(self, node: nodes.Node) -> Generator[None, None, list[Series]]:
         """The node's value at all steps."""
         found: dict[Labels, tuple[array[int], array[float]]] = {}
         for time in self.steps:
@@ -164,9 +152,9 @@ class Evaluator:
 
 
 _VECTORS: Final[dict[type, Callable[[Evaluator, Any, int], Evaluating]]] = {
-    VectorSelector: selecting.instant,
-    Binary: operators.vector,
-    Aggregation: aggregate.aggregation,
-    Call: calls.vector,
-    Negation: operators.negated,
+    nodes.VectorSelector: selecting.instant,
+    nodes.Binary: operators.vector,
+    nodes.Aggregation: aggregate.aggregation,
+    nodes.Call: calls.vector,
+    nodes.Negation: operators.negated,
 }

@@ -103,9 +103,9 @@ def shown(text: str) -> str:
 
 def shown_query(query: str) -> str:
     """A query of the library's, with hidden texts in quotes and shifted times as they are."""
-    query = _HIDDEN.sub(lambda text: json.dumps(shown(text[1]), ensure_ascii=False), query)
     query = _AT.sub(lambda seconds: f"{float(seconds[0]) - AT_SHIFT_MS / 1000:.3f}", query)
-    return _LONELY_GROUP.sub(" ignoring ()", query)
+    query = _LONELY_GROUP.sub(" ignoring ()", query)
+    return _HIDDEN.sub(lambda text: json.dumps(shown(text[1]), ensure_ascii=False), query)
 
 
 def _unquoted(token: Token) -> str:

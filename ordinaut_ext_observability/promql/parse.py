@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.guard import guarded, shown_query
 from ordinaut_ext_observability.promql.nodes import Node
-from ordinaut_ext_observability.promql.tokens import split, unexpected
+from ordinaut_ext_observability.promql.tokens import Token, split, unexpected
 
 _UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
 _NAMES_TWICE: Final = "metric name must not be set twice"
@@ -57,36 +57,26 @@ def _checked(text: str, use: Callable[[Any], _ResultT]) -> _ResultT:
     try:
         tokens = split(text)
         query = guarded(tokens)
-        return _on_deep_stack(lambda: use(_library_tree(query)))
-    except _LibraryError as error:
-        reason = _explained(str(error)) or unexpected(tokens)
-        raise BadQueryError(f"parse error: {reason}") from None
+        return _on_deep_stack(lambda: use(_library_tree(query, tokens)))
     except BadQueryError as error:
         raise BadQueryError(f"parse error: {error}") from None
 
 
-def _explained(message: str) -> str:
-    """The library's message, empty where it says no more than that the syntax is wrong."""
-    if unknown := _UNKNOWN_FUNCTION.fullmatch(message):
-        return f"{unknown[1]}() is not a function known here"
-    if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
-        return _NAMES_TWICE
-    return "" if message == "invalid promql query" else message
-
-
-class _LibraryError(Exception):
-    """A message of the library."""
-
-
-def _library_tree(query: str) -> Any:
+def _library_tree(query: str, tokens: Sequence[Token]) -> Any:
     try:
         return promql_parser.parse(query)
-    except ValueError as error:
-        raise _LibraryError(str(error)) from None
     except BaseException as error:
-        if type(error).__name__ == "PanicException":  # it is no Exception, and the library does not export it
-            raise _LibraryError(str(error)) from None
-        raise
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise  # a panic is no Exception, and the library does not export it
+        raise BadQueryError(_explained(str(error)) or unexpected(tokens)) from None
+
+
+def _explained(message: str) -> str:
+    """The library's message, empty where it says no more than that the syntax is wrong."""
+    if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
+        return _NAMES_TWICE
+    message = _UNKNOWN_FUNCTION.sub(r"\1() is not a function known here", message)
+    return "" if message == "invalid promql query" else message
 
 
 def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:

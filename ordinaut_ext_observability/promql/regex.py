@@ -43,7 +43,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _ITEM: Final = re.compile(rf"(?P<named>\[:\^?\w+:\]|\\[dswDSW])|(?P<escape>\\{_ESCAPE})|[\[&~|]", re.DOTALL | re.ASCII)
-_WIDE_RANGE: Final = re.compile(r"(.)-([^\x00-\xff])", re.DOTALL)
+_WIDE_RANGE: Final = re.compile(r"([^\\])-([^\x00-\xff])", re.DOTALL)
 _PERL: Final = re.compile(r"\\[dwDWS]")
 _COUNTS: Final[dict[str, tuple[int, int | None]]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _ANCHORS: Final = {"^": r"\A", "$": r"\Z", r"\A": r"\A", r"\z": r"\Z", r"\b": r"(?a:\b)", r"\B": r"(?a:\B)"}
@@ -64,7 +64,11 @@ _CONTROLS: Final = dict(zip("aftnrv", "\a\f\t\n\r\v", strict=True))
 
 
 class Regex:
-    """A compiled pattern: `compile_regex("(.*)-bytes").fullmatch("rx-bytes")`."""
+    """A compiled pattern: `compile_regex("(.*)-bytes").fullmatch("rx-bytes")`.
+
+    Raises:
+        BadQueryError: RE2 refuses it, or matching it may take too long.
+    """
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -89,14 +93,8 @@ class Regex:
         return self._compiled.fullmatch(text)
 
 
-@lru_cache(_CACHED_PATTERNS)
-def compile_regex(pattern: str) -> Regex:
-    """Compile a pattern.
-
-    Raises:
-        BadQueryError: RE2 refuses it, or matching it may take too long.
-    """
-    return Regex(pattern)
+compile_regex: Final = lru_cache(_CACHED_PATTERNS)(Regex)
+"""Compile a pattern, or take it from those compiled before."""
 
 
 class _Group:

@@ -37,15 +37,14 @@ class Piece(NamedTuple):
     open: tuple[Characters, ...] = ()
     """Open repetitions, by the characters from which the rest is tried."""
     scans: bool = False
-    """It has other repetitions before its end: each try goes through them."""
+    """It has other repetitions than `.*`, which ends at once at the end of a pattern: each try goes through them."""
     ways: int = 1
     """Product of the alternatives that may be tried at one place."""
 
     @property
     def loops(self) -> tuple[Characters, ...]:
         """Open repetitions if this is the whole pattern, with one for what each try goes through."""
-        scans = self.scans or any(taken != _ALL for taken in self.tail)
-        return (*self.open, _ALL) if scans else self.open
+        return (*self.open, _ALL) if self.scans else self.open
 
     def most_steps_on(self, length: int) -> int:
         """Bound on what is tried on any text of this length."""
@@ -78,7 +77,7 @@ def joined(left: Piece, right: Piece) -> Piece:
         empty=left.empty and right.empty,
         tail=(*going, *right.tail) if right.empty else right.tail,
         open=(*left.open, *[stops] * (len(left.tail) - len(going)), *right.open),
-        scans=left.scans or right.scans or (bool(going) and not right.empty),
+        scans=left.scans or right.scans,
         ways=left.ways * right.ways,
     )
 
@@ -111,4 +110,5 @@ def repeated(piece: Piece, least: int, most: int | None) -> Piece | None:
     if piece.empty or piece.ways > 1 or piece.open or any(taken & piece.first for taken in piece.tail):
         return None
     goes_on = () if most == least else (piece.first,)
-    return piece._replace(empty=least == 0, tail=piece.tail + goes_on, scans=piece.scans or bool(piece.tail))
+    scans = piece.scans or most is not None or piece != one_of(".")
+    return piece._replace(empty=least == 0, tail=piece.tail + goes_on, scans=scans)

@@ -121,14 +121,8 @@ def _without_stale(series: Series) -> Series:
     total = sum(series.values)
     if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark
         return series
-    kept = [index for index, value in enumerate(series.values) if not is_stale(value)]
-    if len(kept) == len(series.values):
-        return series
-    return Series(
-        series.labels,
-        [series.timestamps[index] for index in kept],
-        [series.values[index] for index in kept],
-    )
+    kept = [sample for sample in zip(series.timestamps, series.values, strict=True) if not is_stale(sample[1])]
+    return Series(series.labels, [time for time, _ in kept], [value for _, value in kept])
 
 
 def _subquery(evaluator: Evaluator, node: Subquery) -> Loading:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.labels import Remembered, drop_name, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call
+from ordinaut_ext_observability.promql.statistics import divide
 from ordinaut_ext_observability.promql.work import changed, pieces, unique
 
 if TYPE_CHECKING:
@@ -92,13 +93,9 @@ def bucket_quantile(buckets: Buckets, share: float) -> float:
     if index == len(counts) - 1:
         return bounds[-2]
     if index == 0:
-        return bounds[0] if bounds[0] <= 0 else bounds[0] * _ratio(rank, counts[0])
+        return bounds[0] if bounds[0] <= 0 else bounds[0] * divide(rank, counts[0])
     below = counts[index - 1]
-    return bounds[index - 1] + (bounds[index] - bounds[index - 1]) * _ratio(rank - below, counts[index] - below)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+    return bounds[index - 1] + (bounds[index] - bounds[index - 1]) * divide(rank - below, counts[index] - below)
 
 
 def bucket_fraction(buckets: Buckets, lower: float, upper: float) -> float:

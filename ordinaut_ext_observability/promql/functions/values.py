@@ -32,6 +32,10 @@ def _logarithm(function: ValueFunction) -> ValueFunction:
     return lambda value: function(value) if value > 0 else (math.nan if value else -math.inf)
 
 
+_atanh: Final = _defined(math.atanh)
+_sinh: Final = _defined(math.sinh)
+
+
 def floor(value: float) -> float:
     """The largest whole number that is not above."""
     return math.copysign(float(math.floor(value)), value) if math.isfinite(value) else value
@@ -45,19 +49,6 @@ def larger(one: float, other: float) -> float:
 def smaller(one: float, other: float) -> float:
     """The smaller of two numbers, NaN if one is."""
     return one if one != one or one < other else other  # noqa: PLR0124
-
-
-def _sinh(value: float) -> float:
-    try:
-        return math.sinh(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
-
-
-def _atanh(value: float) -> float:
-    if abs(value) == 1:
-        return math.copysign(math.inf, value)
-    return math.atanh(value) if abs(value) < 1 else math.nan
 
 
 def _date(part: Callable[[time.struct_time], int]) -> ValueFunction:
@@ -90,7 +81,7 @@ VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "asin": _defined(math.asin),
     "asinh": math.asinh,
     "atan": math.atan,
-    "atanh": _atanh,
+    "atanh": lambda value: math.copysign(math.inf, value) if abs(value) == 1 else _atanh(value),
     "ceil": lambda value: -floor(-value),
     "cos": _defined(math.cos),
     "cosh": _defined(math.cosh),
@@ -103,7 +94,7 @@ VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "rad": lambda value: value * math.pi / 180,
     "sgn": lambda value: float((value > 0) - (value < 0)) or value,
     "sin": _defined(math.sin),
-    "sinh": _sinh,
+    "sinh": lambda value: math.copysign(_sinh(abs(value)), value),
     "sqrt": _defined(math.sqrt),
     "tan": _defined(math.tan),
     "tanh": math.tanh,

@@ -225,6 +225,7 @@ LONG = "a_metric_with_a_name_of_some_length"
         ("""{'a.b',"c d"=~'"'}@1""", '{"c d"=~"\\"",__name__="a.b"} @ 1.000'),
         ("""{__name__='x',__name__!='y',a!~"",b!=''} @ -1.5""", '{__name__!="y",__name__="x",a!~"",b!=""} @ -1.500'),
         (r"""label_join(x,'a."','\n')""", r"""label_join(x, "a.\"", "\n")"""),
+        ("x{a='@ 5', b='z group_left ('}@1", 'x{a="@ 5",b="z group_left ("} @ 1.000'),
         ("x*ignoring()group_left y", "x * ignoring () group_left () y"),
         ("topk without()(1e3,x)", "topk without () (1000, x)"),
         (
