@@ -217,7 +217,10 @@ class _Match:
     def set_operation(self, left: Vector, right: Vector) -> Evaluating:
         """The union of two vectors, or the series of the left one that the right one has, or has not."""
         union, keys = self._node.operator == "or", self._keys
-        present = set((yield from changed(left if union else right, lambda piece: [keys[one[0]] for one in piece])))
+        present: set[Labels] = set()
+        for some in pieces(left if union else right):
+            present.update([keys[labels] for labels, _ in some])
+            yield
         found = self._node.operator == "and"
         kept = yield from changed(
             right if union else left, lambda piece: [one for one in piece if (keys[one[0]] in present) is found]

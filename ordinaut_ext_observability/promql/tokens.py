@@ -29,7 +29,7 @@ _TOKEN: Final = re.compile(
     |(?P<number>(?:0x_?{_HEX}|(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?|inf|nan)(?![\w.]))
     |(?P<operator>[=!<>]=|=~|!~|[-+*/%^<>]|(?:and|or|unless|atan2)(?![\w:.]))
     |(?P<modifier>(?:by|without|on|ignoring|group_(?:left|right)|bool|offset|fill(?:_left|_right)?)(?![\w:.]))
-    |(?P<name>[a-z_][\w:.]*|[\w.]+)
+    |(?P<name>:*[a-z_][\w:.]*|[\w.]+)
     |(?P<open>[(\[{{])
     |(?P<close>[)\]}}])
     |(?P<other>.)

@@ -15,7 +15,7 @@ from ordinaut_ext_observability.promql.functions.relabel import relabelled
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import changed, unique
+from ordinaut_ext_observability.promql.work import changed, pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
@@ -50,7 +50,10 @@ def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
         named: LabelsChange = tuple if call.function in ("absent_over_time", "last_over_time") else drop_name
         series = yield from selecting.ranges(evaluator, argument)
         results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
-        names = set((yield from changed(results, lambda piece: [labels for labels, _ in piece])))
+        names: set[Labels] = set()
+        for piece in pieces(results):
+            names.update([labels for labels, _ in piece])
+            yield
         state.append((argument, results, len(names) == len(results)))
     return state[0]
 

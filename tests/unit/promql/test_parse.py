@@ -41,6 +41,7 @@ JOB = LabelMatcher("job", "=~", "a|b")
     ("text", "node"),
     [
         ("x{job=~'a|b'}", metric("x", JOB)),
+        (":x:y", metric(":x:y")),
         ("x offset 1h30m", metric("x", offset_ms=5_400_000)),
         ("x offset -5", metric("x", offset_ms=-5_000)),
         ("x @ 1609746000.001", metric("x", at=1_609_746_000_001)),
