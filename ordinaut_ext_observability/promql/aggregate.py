@@ -97,12 +97,8 @@ def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels]
 
 def by_value(vector: Vector, *, descending: bool) -> Evaluating:
     """The samples in the order of their values, NaNs last; those of equal values in the order they have."""
-    numbers: Vector = []
-    others: Vector = []
-    for piece in pieces(vector):
-        for sample in piece:
-            (numbers if sample[1] == sample[1] else others).append(sample)
-        yield
+    numbers = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] == sample[1]])
+    others = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] != sample[1]])
     numbers.sort(key=itemgetter(1), reverse=descending)
     yield
     return numbers + others
@@ -113,11 +109,11 @@ def _with_value_label(node: Aggregation, vector: Vector) -> Evaluating:
     label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
         raise ExecutionError(f'invalid label name "{label}"')
-    return (
-        yield from changed(
-            vector, lambda piece: [(with_value(labels, label, _number_text(value)), value) for labels, value in piece]
-        )
-    )
+
+    def labelled(piece: Vector) -> Vector:
+        return [(with_value(labels, label, _number_text(value)), value) for labels, value in piece]
+
+    return (yield from changed(vector, labelled))
 
 
 def _number_text(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -58,19 +59,9 @@ def _extrapolated(
     return change * ((sampled + to_start + to_end) / sampled / per_seconds)
 
 
-def _increase(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A counter's growth over the range."""
-    return _extrapolated(times, values, window, counter=True)
-
-
 def _rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
     """A counter's growth per second."""
     return _extrapolated(times, values, window, counter=True, per_seconds=window.seconds)
-
-
-def _delta(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A gauge's change over the range."""
-    return _extrapolated(times, values, window, counter=False)
 
 
 def _irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
@@ -126,10 +117,10 @@ RANGE_FUNCTIONS: Final[dict[str, RangeFunction]] = {
     "stdvar_over_time": _of_values(variance),
     "sum_over_time": _of_values(total),
     "changes": _changes,
-    "delta": _delta,
+    "delta": partial(_extrapolated, counter=False),
     "deriv": _deriv,
     "idelta": _idelta,
-    "increase": _increase,
+    "increase": partial(_extrapolated, counter=True),
     "irate": _irate,
     "predict_linear": _predict_linear,
     "rate": _rate,
