@@ -18,6 +18,7 @@ NAMES = (
     "processes",
     "collection",
     "history",
+    "queries",
     "log_event",
     "log_record",
     "imports",

@@ -15,6 +15,7 @@ from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
+from pydantic import SecretStr
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,7 +24,7 @@ from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.logs.destination import Destination
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings
-from ordinaut_ext_observability.settings.parts import LogSettings
+from ordinaut_ext_observability.settings.parts import AccessSettings, LogSettings
 
 MOUNT_PATH = "/ext/observability"
 
@@ -55,9 +56,10 @@ def paths(routes: int = 1) -> list[str]:
     return [f"/resources{number}/42" for number in range(routes)]
 
 
-def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True) -> Runtime:
-    """Mount the extension as the host's loader does; its lines go to the descriptor."""
-    settings = Settings(logs=LogSettings(access_log=access_log))
+def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True, token: str = "") -> Runtime:
+    """Mount the extension as the host's loader does; its lines go to the descriptor. `token` is the operators'."""
+    access = AccessSettings(operator_token=SecretStr(token)) if token else AccessSettings()
+    settings = Settings(logs=LogSettings(access_log=access_log), access=access)
     router = ObservabilityExtension(settings).setup(app=app, mount_path=MOUNT_PATH)
     if router is None:
         raise RuntimeError("the extension is disabled")

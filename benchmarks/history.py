@@ -36,7 +36,7 @@ class Kept:
 
     def forget(self) -> None:
         """Begin an empty history."""
-        self.history = History(Clock(), interval_seconds=15.0, retention_seconds=3600.0, max_series=4 * SERIES)
+        self.history = History(Clock(), retention_seconds=3600.0, max_series=4 * SERIES)
         self.sampler = Sampler(self.history.table)
 
     def steps(self) -> Iterator[None]:
@@ -45,6 +45,7 @@ class Kept:
         yield from self.sampler.read(self.registry.families())
         self.history.append(self.time_ms, self.sampler.rows, self.sampler.values)
         yield
+        yield from self.history.trim()
 
     def tick(self) -> float:
         """Processor time of a tick."""

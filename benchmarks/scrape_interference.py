@@ -1,7 +1,7 @@
-"""What a scrape of 100 k lines of series does to another request, under uvicorn.
+"""What a scrape of 100 k lines of series, or a query over 5,000 series, does to another request, under uvicorn.
 
-A request is due every 4 ms; its latency is counted from when it was due. Rounds without scrapes and with one scrape
-after the other (in another process) take turns. The figure is the difference of the medians over the rounds, for the
+A request is due every 4 ms; its latency is counted from when it was due. Rounds without and with one scrape, or query,
+after the other (from another process) take turns. The figure is the difference of the medians over the rounds, for the
 99th percentile and for the longest. The peer is `generate_latest` in an `async` route. The response is not compressed:
 then it is the largest.
 """
@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.harness import Options, Result, versions
-from benchmarks.server import SCRAPE_PATHS, Connection, http_protocol, serving
+from benchmarks.server import QUERY_PATH, SCRAPE_PATHS, Connection, http_protocol, serving
 
 LINES = 100_000
+QUERIED = 5_000
 INTERVAL_SECONDS = 0.004
 _PATH = "/resources0/42"
 
@@ -25,16 +26,18 @@ _PATH = "/resources0/42"
 def run(options: Options) -> list[Result]:
     rounds, seconds = options.pick(3, 7), 1.0 if options.quick else 3.0
     with ExitStack() as servers:
-        ports = {name: servers.enter_context(serving(name, LINES))[0] for name in SCRAPE_PATHS}
-        added = {name: _Added() for name in SCRAPE_PATHS}
-        scrapes = dict.fromkeys(SCRAPE_PATHS, 0)
-        for name, path in SCRAPE_PATHS.items():
+        asked = {**SCRAPE_PATHS, "queried": QUERY_PATH}
+        lines = dict.fromkeys(SCRAPE_PATHS, LINES) | {"queried": QUERIED}
+        ports = {name: servers.enter_context(serving(name, lines[name]))[0] for name in asked}
+        added = {name: _Added() for name in asked}
+        scrapes = dict.fromkeys(asked, 0)
+        for name, path in asked.items():
             scraper = Connection(ports[name], path)
             scraper.send()
             scraper.receive()
             scraper.close()
         for _ in range(rounds):
-            for name, path in SCRAPE_PATHS.items():
+            for name, path in asked.items():
                 added[name].without.append(_stream(ports[name], seconds))
                 child = subprocess.Popen(
                     [sys.executable, "-m", "benchmarks.scrape_interference", str(ports[name]), path, str(seconds + 1)],
@@ -47,16 +50,19 @@ def run(options: Options) -> list[Result]:
                 added[name].during.append(_stream(ports[name], seconds))
                 scrapes[name] += int(child.communicate()[0])
     peer = f"an async route with generate_latest; {versions('prometheus-client', 'uvicorn')}, {http_protocol()}"
-    counts = f"scrapes meanwhile: ours {scrapes['ours']}, peer {scrapes['peers']}"
     return [
         Result(
-            f"scrape_interference_{name}",
-            f"{added['ours'].milliseconds(share):+.1f} ms",
+            f"{row}_{name}",
+            f"{added[ours].milliseconds(share):+.1f} ms",
             f"{added['peers'].milliseconds(share):+.1f} ms",
-            added["ours"].milliseconds(share),
+            added[ours].milliseconds(share),
             peer,
-            [counts, f"without scrapes: {median(_at(latencies, share) for latencies in added['ours'].without):.1f} ms"],
+            [
+                f"meanwhile: ours {scrapes[ours]}, peer {scrapes['peers']}",
+                f"without: {median(_at(latencies, share) for latencies in added[ours].without):.1f} ms",
+            ],
         )
+        for row, ours in (("scrape_interference", "ours"), ("query_interference", "queried"))
         for name, share in (("p99", 0.99), ("max", 1.0))
     ]
 

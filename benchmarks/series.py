@@ -39,6 +39,22 @@ def fill_ours(registry: Registry, mix: Mix) -> Callable[[], None]:
     return _fill(counter, histogram, mix)
 
 
+def fill_with_statuses(registry: Registry, series: int, endpoints: int = 100) -> Callable[[], None]:
+    """Register counters of a few endpoints, each with many status codes; the function returned counts on."""
+    counter = registry.register(Counter(*_COUNTER, budgets=_UNBOUNDED))
+    children = [
+        counter.labels("GET", f"/resources/{number % endpoints}/items", str(number // endpoints))
+        for number in range(series)
+    ]
+
+    def change() -> None:
+        for child in children[::10]:
+            child.inc()
+
+    change()
+    return change
+
+
 def fill_client(registry: prometheus_client.CollectorRegistry, mix: Mix) -> Callable[[], None]:
     """The same in a registry of `prometheus_client`."""
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call,unused-ignore]

@@ -16,15 +16,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal
+from urllib.parse import quote
 
 from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, generate_latest
 
 from benchmarks.asgi import MOUNT_PATH, add_ours, add_peers, make_app
 from benchmarks.harness import dev_null
-from benchmarks.series import as_http_metrics, fill_client, fill_ours
+from benchmarks.series import as_http_metrics, fill_client, fill_ours, fill_with_statuses
+from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.runtime.process import Runtime
 
 SCRAPE_PATHS = {"ours": f"{MOUNT_PATH}/metrics", "peers": "/metrics"}
+TOKEN = "benchmark-operator-token"
+QUERY_PATH = f"{MOUNT_PATH}/api/v1/query?query={quote('sum by (endpoint) (rate(bench_requests_total[5m]))')}"
 _SOCKET_BYTES = 1 << 20
 
 
@@ -40,6 +45,10 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
         runtime = add_ours(app, dev_null())
         if series_lines:
             fill_ours(runtime.metrics.registry, as_http_metrics(series_lines))
+    elif name == "queried":
+        runtime = add_ours(app, dev_null(), token=TOKEN)
+        fill_with_statuses(runtime.metrics.registry, series_lines)
+        _keep_an_hour(runtime)
     elif name == "peers":
         add_peers(app, dev_null())
         registry = CollectorRegistry()
@@ -51,6 +60,16 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
             return Response(generate_latest(registry), media_type="text/plain")
 
     return app
+
+
+def _keep_an_hour(runtime: Runtime) -> None:
+    """Fill the history, as if the process had been up for an hour."""
+    history = runtime.history.history
+    sampler, now_ms = Sampler(history.table), history.now_ms()
+    for age in range(3600, 0, -15):
+        for _ in sampler.read(runtime.metrics.registry.families()):
+            pass
+        history.append(now_ms - age * 1000, sampler.rows, sampler.values)
 
 
 @contextmanager
@@ -97,7 +116,8 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), 60.0)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: benchmark/1.0\r\nAccept: */*\r\n\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: benchmark/1.0\r\nAccept: */*\r\n"
+            f"Authorization: Bearer {TOKEN}\r\n\r\n"
         ).encode()
 
     def send(self) -> None:

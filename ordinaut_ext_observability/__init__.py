@@ -9,6 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.manager import Alert as Alert
+    from ordinaut_ext_observability.alerts.manager import AlertManager as AlertManager
+    from ordinaut_ext_observability.alerts.manager import AlertRule as AlertRule
+    from ordinaut_ext_observability.alerts.manager import AlertSeverity as AlertSeverity
+    from ordinaut_ext_observability.alerts.manager import AlertStatus as AlertStatus
+    from ordinaut_ext_observability.alerts.manager import database_connectivity_rule as database_connectivity_rule
+    from ordinaut_ext_observability.alerts.manager import high_queue_depth_rule as high_queue_depth_rule
+    from ordinaut_ext_observability.alerts.manager import task_failure_rate_rule as task_failure_rate_rule
     from ordinaut_ext_observability.correlation.context import RequestContext as RequestContext
     from ordinaut_ext_observability.correlation.context import current_correlation_id as current_correlation_id
     from ordinaut_ext_observability.correlation.context import current_traceparent as current_traceparent
@@ -27,6 +35,10 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.version import __version__ as __version__
 
 _HOMES = {
+    "alerts.manager": (
+        *("Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"),
+        *("database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"),
+    ),
     "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
     "extension": ("get_extension", "mount"),
     "health.model": ("HealthCheck", "HealthStatus"),

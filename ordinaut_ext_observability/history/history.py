@@ -35,19 +35,13 @@ class History:
         for series in history.select([name_is_up], time_ms - 300_000, time_ms): ...
     """
 
-    def __init__(self, clock: Clock, *, interval_seconds: float, retention_seconds: float, max_series: int) -> None:
-        """The interval is that at which `append` is called."""
+    def __init__(self, clock: Clock, *, retention_seconds: float, max_series: int) -> None:
+        """Both bounds are those of metrics; results of rules have their own."""
         self._clock = clock
-        self.interval_ms = round(interval_seconds * 1000)
-        self.retention_ms = round(retention_seconds * 1000)
-        self.table = Table(retention_ms=self.retention_ms, max_series=max_series)
+        self.table = Table(retention_ms=round(retention_seconds * 1000), max_series=max_series)
         """The series of metrics."""
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.table.clear()
         self._recorded: dict[str, Table] = {}
+        """The results of rules by group, whose series are evaluated at the same moments."""
         self._looked_at: tuple[float, float] | None = None
 
     @property
@@ -55,10 +49,10 @@ class History:
         """Time of the oldest samples of metrics, None before the first: nothing is known of the time before."""
         return self.table.since_ms
 
-    def recorded_since_ms(self, group: str) -> int | None:
-        """Time of the oldest results of a group of rules, None before the first."""
-        table = self._recorded.get(group)
-        return table.since_ms if table is not None else None
+    def since_ms(self, names: Collection[str]) -> int | None:
+        """Time since when series of these names are known: results of rules may be older than metrics."""
+        recorded = [table.since_ms or 0 for table in self._recorded.values() if table.has_any(names)]
+        return max(recorded) if recorded and not self.table.has_any(names) else self.kept_since_ms
 
     def now_ms(self) -> int:
         """The time in milliseconds since 1970. Where the clock was set back, all samples are moved back with it.
@@ -77,12 +71,15 @@ class History:
     def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
         """Write a tick of the metrics: `rows` of `table`, all that there are, and their values."""
         self.table.max_ticks = MAX_SAMPLES // max(1, self.table.series_count)
-        _append(self.table, time_ms, rows, values)
-        self._recorded = {
-            group: table
-            for group, table in self._recorded.items()
-            if (table.last_ms or 0) >= time_ms - RECORDED_RETENTION_MS
-        }
+        self.table.append(time_ms, rows, values)
+
+    def trim(self) -> Iterator[None]:
+        """Free the memory of what is too old, a little at a step. Call it after every tick."""
+        for group, table in list(self._recorded.items()):
+            if (table.last_ms or 0) < (self.table.last_ms or 0) - RECORDED_RETENTION_MS:
+                del self._recorded[group]
+        for table in self._tables():
+            yield from table.trim()
 
     def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> int:
         """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
@@ -90,35 +87,25 @@ class History:
         A group that is there no more ends with a last call without results. Returns the number of those for which
         there was no room.
         """
-        table = self._recorded.get(group)
-        if table is None:
-            table = Table(retention_ms=RECORDED_RETENTION_MS, max_series=0)
-            self._recorded = {**self._recorded, group: table}
-        held = sum(each.series_count for each in self._recorded.values())
+        table = self._recorded.setdefault(group, Table(retention_ms=RECORDED_RETENTION_MS, max_series=0))
+        held = self.series_count() - self.table.series_count
         table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
         table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
-        known: dict[Row, float] = {}
-        refused = 0
-        for labels, value in results:
-            row = table.open(labels)
-            if row is None:
-                refused += 1
-            else:
-                known[row] = value
-        _append(table, time_ms, list(known), array("d", known.values()))
-        return refused
+        opened = [(table.open(labels), value) for labels, value in results]
+        known = {row: value for row, value in opened if row is not None}
+        table.append(time_ms, list(known), array("d", known.values()))
+        return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
-        """As `SampleSource` says."""
+        """As `SampleSource` says. Of a series in several groups, as of a rule that was moved, the newest is given."""
         yield from self.table.select(matchers, start_ms, end_ms)
         found: dict[Labels, Series] = {}
         for table in list(self._recorded.values()):
             for series in table.select(matchers, start_ms, end_ms):
                 if series is None:
                     yield None
-                else:
-                    other = found.get(series.labels)
-                    found[series.labels] = series if other is None else _joined(other, series)
+                elif series.labels not in found or series.timestamps[-1] > found[series.labels].timestamps[-1]:
+                    found[series.labels] = series
         yield from found.values()
 
     def series_count(self) -> int:
@@ -135,17 +122,3 @@ class History:
 
     def _tables(self) -> list[Table]:
         return [self.table, *self._recorded.values()]
-
-
-def _append(table: Table, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
-    """Write a tick, after the last one also where the clock went back a little."""
-    last = table.last_ms
-    table.append(time_ms if last is None else max(time_ms, last + 1), rows, values)
-
-
-def _joined(one: Series, other: Series) -> Series:
-    """The samples of a series that two groups recorded, as when a rule moves from one to another."""
-    samples = dict(zip(other.timestamps, other.values, strict=True))
-    samples.update(zip(one.timestamps, one.values, strict=True))
-    times = sorted(samples)
-    return Series(one.labels, array("q", times), array("d", map(samples.__getitem__, times)))

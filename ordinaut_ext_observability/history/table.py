@@ -13,38 +13,32 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series
 
-_LOOKED_AT = 64
+_AT_ONCE = 64
 """Series that are looked at without a pause: they take some tens of microseconds."""
 
 _TRIMMED_EVERY = 16
-"""Ticks in which every series gets rid once of what is too old: moving the rest each time would cost too much."""
+"""Ticks after which all series get rid of what is too old: to move the rest each time would cost too much."""
 
-_DOUBLE = struct.Struct("=d")
-_HOLE_BYTES = struct.pack("=Q", 0x7FF8_0000_686F_6C65)
-_HOLE: float = _DOUBLE.unpack(_HOLE_BYTES)[0]
+_HOLE_BITS = 0x7FF8_0000_686F_6C65
+_HOLE: float = struct.unpack("=d", struct.pack("=Q", _HOLE_BITS))[0]
 """Stands for no sample: a NaN that is neither the staleness marker nor what a computation makes."""
 
-_NOTHING: array[float] = array("d")
 
-
+@dataclass(eq=False, slots=True)
 class Row:
     """A series of a table."""
 
-    __slots__ = ("ended_at", "has_holes", "labels", "samples")
-
-    def __init__(self, labels: Labels) -> None:
-        self.labels = labels
-        self.samples: tuple[int, array[float]] = (0, _NOTHING)
-        """The number of the tick of the first value, and a value for each tick from there on."""
-        self.has_holes = False
-        self.ended_at = 0
-        """Number of the tick with its end, while it is not written."""
+    labels: Labels
+    samples: tuple[int, array[float]]
+    """The number of the tick of the first value, and a value for each tick from there on."""
+    has_holes: bool = False
 
 
 class _Ticks(NamedTuple):
@@ -71,20 +65,15 @@ class Table:
         self._retention_ms = retention_ms
         self.max_series = max_series
         self.max_ticks = max_ticks
-        self.clear()
-
-    def clear(self) -> None:
-        """Drop everything."""
         self._ticks = _Ticks(0, array("q"))
-        self._rows: OrderedDict[Row, None] = OrderedDict()
-        """All series, those first that were trimmed longest ago."""
+        self._trimmed = 0
+        """Number of the tick before which nothing is kept."""
         self._by_name: dict[str, dict[Labels, Row]] = {}
         self._written: Sequence[Row] = ()
         self._live: set[Row] = set()
-        self._opened: set[Row] = set()
-        """Series that begin with the next tick."""
-        self._idle: OrderedDict[Row, None] = OrderedDict()
-        """Series that have ended, in the order of their ends."""
+        """Series of the last tick, and those that were opened for the next."""
+        self._ended: dict[Row, None] = {}
+        """The others, in the order of their ends."""
 
     @property
     def since_ms(self) -> int | None:
@@ -101,57 +90,73 @@ class Table:
     @property
     def series_count(self) -> int:
         """Series that are kept, those included that have ended."""
-        return len(self._rows)
+        return len(self._live) + len(self._ended)
 
     def count_samples(self) -> int:
         """Count the samples that take memory, 8 bytes each."""
-        return sum(len(row.samples[1]) for row in list(self._rows))
+        return sum(len(row.samples[1]) for row in self._rows())
+
+    def has_any(self, names: Collection[str]) -> bool:
+        """Tell whether there are series of one of these names."""
+        return not self._by_name.keys().isdisjoint(names)
 
     def has_room(self) -> bool:
         """Tell whether a further series would be taken."""
-        return len(self._rows) < self.max_series or bool(self._idle)
-
-    def find(self, labels: Labels) -> Row | None:
-        """The series with these labels, or None."""
-        return self._by_name.get(_name_of(labels), {}).get(labels)
+        return self.series_count < self.max_series or bool(self._ended)
 
     def open(self, labels: Labels) -> Row | None:
         """The series with these labels, made when it is new; write it in the next tick.
 
         None where there is no room. Series that have ended make room first, the oldest first.
         """
-        row = self.find(labels)
+        row = self._by_name.get(_name_of(labels), {}).get(labels)
         if row is None:
             if not self.has_room():
                 return None
-            if len(self._rows) >= self.max_series:
-                self._drop(next(iter(self._idle)))
-            row = self._by_name.setdefault(_name_of(labels), {})[labels] = Row(labels)
-            self._rows[row] = None
+            if self.series_count >= self.max_series:
+                self._drop(next(iter(self._ended)))
+            row = Row(labels, (self._ticks.end, array("d")))
+            self._by_name.setdefault(_name_of(labels), {})[labels] = row
         if row not in self._live:
-            self._opened.add(row)
-            self._idle.pop(row, None)
-            self._bring_up_to_now(row)
+            first, values = row.samples
+            if (missing := self._ticks.end - first - len(values)) > 0:
+                row.has_holes = True  # first, so that whoever sees the holes knows
+                values.extend([_HOLE] * missing)
+            self._ended.pop(row, None)
+            self._live.add(row)
         return row
 
     def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
         """Write a tick: a value for each of these series, `STALE` for all that had one in the tick before.
 
-        Its time, in milliseconds since 1970, must be after that of the tick before. Giving the same list of
-        series again is the fastest. Raises ValueError where a series is there twice, or the numbers differ.
+        Its time, in milliseconds since 1970, is put after that of the tick before where it is not. Giving the same list
+        of series again is the fastest. Raises ValueError where a series is there twice, or the numbers differ.
         """
         if len(rows) != len(values):
             raise ValueError(f"{len(rows)} series have {len(values)} values")
-        ticks = self._ticks
-        if rows is not self._written or self._opened:
+        first, times = self._ticks
+        if rows is not self._written or len(rows) < len(self._live):
             self._come_and_go(rows)
         for row, value in zip(rows, values, strict=True):
             row.samples[1].append(value)
-        times = array("q", ticks.times)
-        times.append(time_ms)
-        dropped = max(bisect_left(times, time_ms - self._retention_ms), len(times) - max(1, self.max_ticks))
-        self._ticks = _Ticks(ticks.first + dropped, times[dropped:])
-        self._trim()
+        times = times + array("q", [max(time_ms, times[-1] + 1) if times else time_ms])
+        dropped = max(bisect_left(times, times[-1] - self._retention_ms), len(times) - max(1, self.max_ticks))
+        self._ticks = _Ticks(first + dropped, times[dropped:])
+
+    def trim(self) -> Iterator[None]:
+        """Free the memory of what is too old, some series at a step; does nothing most of the times."""
+        oldest = self._ticks.first
+        if oldest < self._trimmed + _TRIMMED_EVERY:
+            return
+        self._trimmed = oldest
+        for number, row in enumerate(self._rows(), 1):
+            first, values = row.samples
+            if row in self._ended and first + len(values) <= oldest:
+                self._drop(row)
+            elif first < oldest:
+                row.samples = (oldest, values[oldest - first :])
+            if number % _AT_ONCE == 0:
+                yield
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
@@ -167,52 +172,31 @@ class Table:
         times, start, end = ticks.times[low:high], ticks.first + low, ticks.first + high
         name = next((each for each in matchers if each.name == NAME and each.equal_to is not None), None)
         others = [matcher for matcher in matchers if matcher is not name]
-        found = self._by_name.values() if name is None else [self._by_name.get(name.equal_to or "", {})]
-        rows = [row for of_name in list(found) for row in list(of_name.values())]
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(self._rows(name.equal_to if name else None), 1):
             if not others or _meets(row.labels, others):
                 series = _cut(row, times, start, end)
-                if series is not None:
+                if series.values:
                     yield series
-            if number % _LOOKED_AT == 0:
+            if number % _AT_ONCE == 0:
                 yield None
+
+    def _rows(self, name: str | None = None) -> list[Row]:
+        """The series, all or those of this name."""
+        found = list(self._by_name.values()) if name is None else [self._by_name.get(name, {})]
+        return [row for of_name in found for row in list(of_name.values())]
 
     def _come_and_go(self, rows: Sequence[Row]) -> None:
         """Take up the series that were opened for this tick, and end those that are missing from it."""
-        live = set(rows)
-        if len(live) < len(rows):
+        now = set(rows)
+        if len(now) < len(rows):
             raise ValueError("a series stands twice in one tick")
-        for row in self._live - live:
+        for row in set(self._written) - now:
             row.samples[1].append(STALE)
-        for row in (self._live | self._opened) - live:
-            row.ended_at = self._ticks.end
-            self._idle[row] = None
-        self._written, self._live, self._opened = rows, live, set()
-
-    def _bring_up_to_now(self, row: Row) -> None:
-        """Have the next value of a series be that of the next tick."""
-        ticks, (first, values) = self._ticks, row.samples
-        if first + len(values) <= ticks.first:  # it is new, or nothing of it is kept any more
-            row.samples = (ticks.end, array("d"))
-        elif (missing := ticks.end - first - len(values)) > 0:
-            row.has_holes = True  # first, so that whoever sees the holes knows
-            values.extend([_HOLE] * missing)
-
-    def _trim(self) -> None:
-        """Drop some of the series that ended before the oldest tick, and old values of some of the others."""
-        oldest = self._ticks.first
-        for _ in range(-(-len(self._rows) // _TRIMMED_EVERY)):
-            if self._idle and (idle := next(iter(self._idle))).ended_at < oldest:
-                self._drop(idle)
-            if self._rows:
-                row = next(iter(self._rows))
-                first, values = row.samples
-                if first < oldest:
-                    row.samples = (oldest, values[oldest - first :])
-                self._rows.move_to_end(row)
+        self._ended.update(dict.fromkeys(self._live - now))
+        self._written, self._live = rows, now
 
     def _drop(self, row: Row) -> None:
-        del self._idle[row], self._rows[row]
+        del self._ended[row]
         name = _name_of(row.labels)
         del self._by_name[name][row.labels]
         if not self._by_name[name]:
@@ -228,17 +212,14 @@ def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
     return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
 
 
-def _cut(row: Row, times: array[int], start: int, end: int) -> Series | None:
-    """The samples of a series from one tick to before another, whose times these are; None where there is none."""
+def _cut(row: Row, times: array[int], start: int, end: int) -> Series:
+    """The samples of a series from one tick to before another, whose times these are."""
     first, values = row.samples
-    if first >= end:
-        return None
-    cut = values[start - first : end - first] if first <= start else values[: end - first]
-    if len(cut) < end - start:  # it began later, or ended before
+    values = values[start - first : end - first] if first <= start else values[: max(end - first, 0)]
+    if len(values) < end - start:  # it began later, or ended before
         missing = max(first - start, 0)
-        times = times[missing : missing + len(cut)]
+        times = times[missing : missing + len(values)]
     if row.has_holes:
-        kept = [place for place, value in enumerate(cut) if _DOUBLE.pack(value) != _HOLE_BYTES]
-        if len(kept) < len(cut):
-            times, cut = array("q", [times[place] for place in kept]), array("d", [cut[place] for place in kept])
-    return Series(row.labels, times, cut) if cut else None
+        is_sample = [bits != _HOLE_BITS for bits in memoryview(values).cast("B").cast("Q")]
+        times, values = array("q", compress(times, is_sample)), array("d", compress(values, is_sample))
+    return Series(row.labels, times, values)

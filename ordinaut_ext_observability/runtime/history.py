@@ -28,22 +28,19 @@ class KeptHistory(Part):
         self._metrics = metrics
         self._clock = clock
         self._shown = shown
-        self.history = History(
-            clock,
-            interval_seconds=settings.interval_seconds,
-            retention_seconds=settings.retention_seconds,
-            max_series=settings.series_limit,
-        )
-        """Empty where none is kept."""
-        self._sampler = Sampler(self.history.table)
         self._started_at = 0.0
         task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0)
         self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
+        self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
-        """Forget what the parent kept."""
-        self.history.clear()
+        """Begin with nothing: what the parent kept is the parent's."""
+        settings = self._settings
+        self.history = History(
+            self._clock, retention_seconds=settings.retention_seconds, max_series=settings.series_limit
+        )
+        """Empty where none is kept."""
         self._sampler = Sampler(self.history.table)
 
     def start(self, *, serves: bool) -> None:
@@ -84,6 +81,7 @@ class KeptHistory(Part):
         sampler = self._sampler
         yield from sampler.read(registry.families())
         self.history.append(time_ms, sampler.rows, sampler.values)
+        yield from self.history.trim()
 
     def _tell(self, time_ms: int, cpu_seconds: float) -> None:
         metrics = self._metrics

@@ -43,7 +43,9 @@ def make_context(
         lifecycle=runtime.lifecycle,
         monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown),
-        queries=QueryService(metrics, shown, lambda: _history_of(runtime), runtime.clock),
+        queries=QueryService(
+            metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
+        ),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,

@@ -9,9 +9,9 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import parts
@@ -19,6 +19,7 @@ from ordinaut_ext_observability.settings.checks import HealthSection
 from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.settings.parts import PREFIX, Part
 from ordinaut_ext_observability.settings.reading import Section, Unusable, read_config_file, read_usable
+from ordinaut_ext_observability.settings.rules import RuleOverride
 from ordinaut_ext_observability.settings.types import EVERYWHERE
 
 MAX_UNKNOWN_NAMES = 20
@@ -42,6 +43,10 @@ class ConfigFile(Section):
     """The sections of the configuration file, each with its model."""
 
     health: HealthSection = HealthSection()
+    rules: dict[str, RuleOverride] = Field(default={}, max_length=500)
+    """Changes to built-in alert rules, by the alert's name."""
+    rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
+    """Paths of further rule files."""
 
 
 @dataclass(frozen=True, slots=True)

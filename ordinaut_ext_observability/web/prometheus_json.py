@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import cast
+from math import isfinite
+from typing import TypeVar, cast
 
 import orjson
 
@@ -20,8 +21,7 @@ _PIECE_BYTES = 32 * 1024
 _POINTS_AT_ONCE = 200
 _LEAST_PLAIN, _LEAST_LARGE = 1e-6, 1e21  # between them Prometheus writes samples without an exponent
 
-TRUNCATED = "results truncated due to limit"
-"""Prometheus's words for an answer with more series than were asked for."""
+ItemT = TypeVar("ItemT")
 
 
 def format_value(value: float, *, exponents: bool = True) -> str:
@@ -29,93 +29,84 @@ def format_value(value: float, *, exponents: bool = True) -> str:
 
     Without `exponents` no number has one: Prometheus writes those of scalars so.
     """
-    text = repr(value)
-    if text.endswith(".0"):
-        return text[:-2]
-    if text[-1] in "fn":
-        return "NaN" if text == "nan" else text.replace("inf", "Inf").replace("Inf", "+Inf" if value > 0 else "Inf")
+    if not isfinite(value):
+        return "+Inf" if value > 0 else "-Inf" if value < 0 else "NaN"
+    text = repr(value).removesuffix(".0")
     if "e" not in text or (exponents and not _LEAST_PLAIN <= abs(value) < _LEAST_LARGE):
         return text
     return format(Decimal(text), "f")
 
 
-def format_time(milliseconds: int) -> str:
-    """Seconds since 1970, with three decimals or none."""
-    seconds, rest = divmod(abs(milliseconds), 1000)
-    return f"{'-' if milliseconds < 0 else ''}{seconds}{f'.{rest:03d}' if rest else ''}"
+def render_answer(answer: Answer, at_ms: int) -> Iterator[bytes]:
+    """The field `data` of a query at this time, in short parts. The answer is used up."""
+    yield f'{{"resultType":"{answer.type}","result":'.encode()
+    if answer.type == "matrix":
+        yield from render_list(cast("list[Series]", answer.value), _series)
+    elif isinstance(answer.value, list):
+        yield from render_list(cast("list[Sample]", answer.value), lambda one: [_sample(one, at_ms)])
+    else:
+        text = answer.value if isinstance(answer.value, str) else format_value(answer.value, exponents=False)
+        yield orjson.dumps([_seconds(at_ms), text])
+    yield b"}"
 
 
-def render_answer(answer: Answer, at_ms: int, limit: int = 0) -> Iterator[str]:
-    """The field `data` of a query at this time, in short pieces; at most `limit` series, 0: all of them.
+def render_labels(items: list[str | Labels]) -> Iterator[bytes]:
+    """A list of texts, or of label sets as objects, in short parts. The list is used up."""
+    return render_list(items, lambda item: [orjson.dumps(item if isinstance(item, str) else dict(item))])
 
-    The answer is used up.
+
+def render_list(items: list[ItemT], parts: Callable[[ItemT], Iterable[bytes]]) -> Iterator[bytes]:
+    """A list, each item of these parts. It is used up: to let go of all items at once could take milliseconds."""
+    items.reverse()
+    before = b"["
+    while items:
+        yield before
+        yield from parts(items.pop())
+        before = b","
+    yield b"]" if before == b"," else b"[]"
+
+
+def _sample(sample: Sample, at_ms: int) -> bytes:
+    return orjson.dumps({"metric": dict(sample.labels), "value": [_seconds(at_ms), format_value(sample.value)]})
+
+
+def _series(series: Series) -> Iterator[bytes]:
+    yield b'{"metric":' + orjson.dumps(dict(series.labels)) + b',"values":'
+    starts = list(range(0, len(series.values), _POINTS_AT_ONCE))
+    yield from render_list(starts, lambda start: [_points(series, start)])
+    yield b"}"
+
+
+def _points(series: Series, start: int) -> bytes:
+    end = start + _POINTS_AT_ONCE
+    points = zip(series.timestamps[start:end], series.values[start:end], strict=True)
+    return orjson.dumps([(_seconds(at), format_value(value)) for at, value in points])[1:-1]
+
+
+def _seconds(milliseconds: int) -> float:
+    return milliseconds / 1000 if milliseconds % 1000 else milliseconds // 1000
+
+
+def render_success(data: Iterable[bytes], **remarks: Sequence[str]) -> Iterator[bytes | None]:
+    """The whole answer around the parts of its field `data`: pieces to send, and None where there is none yet.
+
+    `remarks` are lists of texts, left out where empty. Raises ExecutionError where all of it would be longer than
+    `MAX_ANSWER_BYTES`.
     """
-    result_type = f'{{"resultType":"{answer.type}","result":'
-    if isinstance(answer.value, list):
-        yield f"{result_type}["
-        series = cast("list[Sample | Series]", answer.value[: limit or None])
-        answer.value.clear()  # one by one they are let go below: all at once takes as long as some pieces
-        series.reverse()
-        comma = ""
-        while series:
-            one = series.pop()
-            before = f'{comma}{{"metric":{dump(dict(one.labels))},'
-            if isinstance(one, Sample):
-                yield f'{before}"value":[{format_time(at_ms)},"{format_value(one.value)}"]}}'
-            else:
-                yield f'{before}"values":['
-                yield from _points(one.timestamps, one.values)
-                yield "]}"
-            comma = ","
-        yield "]}"
-        return
-    text = answer.value if isinstance(answer.value, str) else format_value(answer.value, exponents=False)
-    yield f"{result_type}[{format_time(at_ms)},{dump(text)}]}}"
-
-
-def _points(timestamps: Sequence[int], values: Sequence[float]) -> Iterator[str]:
-    for start in range(0, len(values), _POINTS_AT_ONCE):
-        points = zip(*(side[start : start + _POINTS_AT_ONCE] for side in (timestamps, values)), strict=True)
-        texts = [f'[{format_time(at)},"{format_value(value)}"]' for at, value in points]
-        yield f"{',' if start else ''}{','.join(texts)}"
-
-
-def render_list(items: Iterable[str | Labels]) -> Iterator[str]:
-    """A list of texts, or of label sets as objects."""
-    yield "["
-    for number, item in enumerate(items):
-        yield f"{',' if number else ''}{dump(item if isinstance(item, str) else dict(item))}"
-    yield "]"
-
-
-def dump(value: object) -> str:
-    """Any value as JSON."""
-    return orjson.dumps(value).decode()
-
-
-def render_success(
-    data: Iterable[str], *, infos: Sequence[str] = (), warnings: Sequence[str] = ()
-) -> Generator[None, None, list[bytes]]:
-    """The whole answer around its field `data`, in pieces to send; each step is short.
-
-    Raises ExecutionError where it would be longer than `MAX_ANSWER_BYTES`.
-    """
-    pieces: list[bytes] = []
-    texts, length, total = ['{"status":"success","data":'], 0, 0
-    for text in data:
-        texts.append(text)
-        length += len(text)
-        if length >= _PIECE_BYTES:
-            pieces.append("".join(texts).encode())
-            texts, length, total = [], 0, total + length
-        if total + length > MAX_ANSWER_BYTES:
+    piece, sent = bytearray(b'{"status":"success","data":'), 0
+    for part in data:
+        piece += part
+        if sent + len(piece) > MAX_ANSWER_BYTES:
             megabytes = MAX_ANSWER_BYTES // 1024**2
             raise ExecutionError(f"the answer is larger than {megabytes} MB: ask for fewer series, or a longer step")
-        yield
-    said = {"warnings": warnings, "infos": infos}
-    texts += [f',"{name}":{dump(list(messages))}' for name, messages in said.items() if messages]
-    pieces.append("".join((*texts, "}")).encode())
-    return pieces
+        if len(piece) < _PIECE_BYTES:
+            yield None
+        else:
+            yield bytes(piece)
+            sent += len(piece)
+            piece.clear()
+    said = {name: texts for name, texts in remarks.items() if texts}
+    yield bytes(piece) + (b"," + orjson.dumps(said)[1:] if said else b"}")
 
 
 def render_error(error_type: str, message: str) -> bytes:

@@ -91,6 +91,8 @@ def test_a_table_has_the_samples_of_the_retention_and_no_others(
             rows = [row for name in step[1] if (row := table.open(labels_of_name(name))) is not None]
             assert len(rows) == len(step[1])
             table.append(now, rows, array("d", step[1].values()))
+            for _ in table.trim():
+                pass
             model.append(now, step[1])
         else:
             start, end, name = now + step[0], now + step[0] + step[1], step[2]
@@ -115,6 +117,8 @@ def test_a_full_table_keeps_to_its_bounds_and_the_newest(present: list[set[str]]
         opened = {name: table.open(labels_of_name(name)) for name in sorted(names)}
         rows = {name: row for name, row in opened.items() if row is not None}
         table.append(number, list(rows.values()), array("d", [float(number)] * len(rows)))
+        for _ in table.trim():
+            pass
         assert len(rows) >= min(len(names), max_series) - len(set(present[number - 1] if number else ()) - names)
         assert table.series_count <= max_series
         assert table.count_samples() <= max_series * (10 + 16)

@@ -101,9 +101,8 @@ def _clamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     bounds = yield from evaluator.scalars(call, time)
     lowest = -math.inf if call.function == "clamp_max" else bounds[0]
     highest = math.inf if call.function == "clamp_min" else bounds[-1]
-    if highest < lowest:
-        return []
-    return (yield from _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value))))
+    clamped = yield from _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value)))
+    return [] if highest < lowest else clamped
 
 
 def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:

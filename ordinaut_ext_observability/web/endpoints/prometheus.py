@@ -6,9 +6,12 @@ Answers and errors are shaped as Prometheus shapes them, but for those of who ma
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,26 +19,21 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.nodes import Node, VectorSelector
+from ordinaut_ext_observability.promql.nodes import VectorSelector
 from ordinaut_ext_observability.promql.parse import format_query, parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
-from ordinaut_ext_observability.web.prometheus_json import (
-    TRUNCATED,
-    dump,
-    render_answer,
-    render_error,
-    render_list,
-    render_success,
-)
+from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
-from ordinaut_ext_observability.web.queries import MAX_SECONDS, KeptSamples, QueryService
+from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
 
-Pieces = Generator[None, None, list[bytes]]
-"""Work in short steps, which gives the pieces of an answer."""
+ParsedT = TypeVar("ParsedT")
+
+Work = Iterator[bytes | None]
+"""Work in short steps, some of which give a piece of the answer."""
 
 MAX_POINTS = 11_000
 """Steps of a range, as Prometheus bounds them: more than any screen has columns."""
@@ -48,51 +46,47 @@ _STATUSES = {"bad_data": 400, "execution": 422, "not_found": 404, "internal": 50
 _LOOKBACK_MS = 5 * 60_000  # Prometheus's default: four readings of a usual minute may be missed
 _HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 _FAILED = "the extension failed; see its internal error count"
-_ESCAPED_NAME = re.compile(r"U__(?:__|_[0-9A-Fa-f]{1,6}_|[A-Za-z0-9:])*")
-_ESCAPE = re.compile(r"_(_|[0-9A-Fa-f]{1,6}_)")
+_TRUNCATED = "results truncated due to limit"
+"""Prometheus's words for an answer with more results than were asked for."""
 
 
-async def _query(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
+def _query(parameters: Parameters, service: QueryService) -> Work:
     at = parameters.time_ms("time", round(service.clock.wall() * 1000))
-    return await _evaluate(request, parameters, service, at, at)
+    return _evaluate(parameters, service, at, at)
 
 
-async def _query_range(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    start, end = parameters.time_ms("start"), parameters.time_ms("end")
+def _query_range(parameters: Parameters, service: QueryService) -> Work:
+    start, end, step = parameters.time_ms("start"), parameters.time_ms("end"), parameters.duration_ms("step")
     if end < start:
         raise invalid("end", "end timestamp must not be before start time")
-    step = parameters.duration_ms("step")
-    if step <= 0:
-        words = "zero or negative query resolution step widths are not accepted. Try a positive integer"
-        raise invalid("step", words)
     if (end - start) // step > MAX_POINTS:
         words = f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries."
         raise BadQueryError(f"{words} Try decreasing the query resolution (?step=XX)")
-    return await _evaluate(request, parameters, service, start, end, step)
+    return _evaluate(parameters, service, start, end, step)
 
 
-async def _evaluate(
-    request: Request, parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0
-) -> list[bytes]:
-    limit, seconds = parameters.limit(), parameters.seconds("timeout", MAX_SECONDS)
-    lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    if lookback_ms <= 0:
-        raise invalid("lookback_delta", "must be more than zero")
-    query = Query(_parse("query", parameters.text("query")), start_ms, end_ms, step_ms, lookback_ms)
-    work = _evaluated(query, service.source(), limit, seconds, service.clock.wall())
-    return await service.run(request, work, seconds)
+def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
+    source, limit = service.source(), parameters.limit()
+    text, lookback_ms = parameters.text("query"), parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
+    query = Query(_parse("query", text, parse), start_ms, end_ms, step_ms, lookback_ms)
+    answer = yield from evaluate(query, source, Limits())
+    warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
+    since_ms = source.since_ms(re.findall(r"[\w:.]+", text))  # words that are no names of series do no harm
+    infos = _infos(query, since_ms, service.clock.wall())
+    yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
 
 
-def _evaluated(query: Query, source: KeptSamples, limit: int, seconds: float, now: float) -> Pieces:
-    answer = yield from evaluate(query, source, Limits(seconds=seconds))
-    warnings = [TRUNCATED] if limit and isinstance(answer.value, list) and len(answer.value) > limit else []
-    data = render_answer(answer, query.start_ms, limit)
-    return (yield from render_success(data, infos=_infos(query, source, now), warnings=warnings))
+def _cut(results: list[Any], limit: int) -> list[str]:
+    """Leave no more results than the limit, if there is one; the warning where some went."""
+    if not 0 < limit < len(results):
+        return []
+    del results[limit:]
+    return [_TRUNCATED]
 
 
-def _infos(query: Query, source: KeptSamples, now: float) -> list[str]:
+def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
-    since_ms, earliest = source.kept_since_ms, query.earliest_ms()
+    earliest = query.earliest_ms()
     if earliest is None:
         return []
     if since_ms is None:
@@ -105,117 +99,92 @@ def _infos(query: Query, source: KeptSamples, now: float) -> list[str]:
     return [f"{kept}; the query looks {missing:.0f} s further back, of which nothing is known"]
 
 
-async def _series(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    if not parameters.texts("match[]"):
+def _series(parameters: Parameters, service: QueryService) -> Work:
+    if not parameters.get("match[]", []):
         raise BadQueryError("no match[] parameter provided")
-    return await _list(request, parameters, service, lambda labels: [labels])
+    return _list(parameters, service, lambda labels: [labels])
 
 
-async def _labels(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    return await _list(request, parameters, service, lambda labels: [name for name, _ in labels])
+def _labels(parameters: Parameters, service: QueryService) -> Work:
+    return _list(parameters, service, lambda labels: [name for name, _ in labels])
 
 
-async def _label_values(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
-    name = _unescaped(request.path_params["name"])
-    return await _list(request, parameters, service, lambda labels: [value for key, value in labels if key == name])
+def _label_values(parameters: Parameters, service: QueryService) -> Work:
+    name = _unescaped(parameters.text("name"))
+    return _list(parameters, service, lambda labels: [value for key, value in labels if key == name])
 
 
-async def _list(
-    request: Request,
-    parameters: Parameters,
-    service: QueryService,
-    found_in: Callable[[Labels], list[Labels] | list[str]],
-) -> list[bytes]:
+def _list(
+    parameters: Parameters, service: QueryService, found_in: Callable[[Labels], list[Labels] | list[str]]
+) -> Work:
     """A list of what is found in the labels of each matching series, each once; texts are sorted."""
+    source, limit = service.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
-    selectors = _parsed_selectors(parameters)
-    work = _listed(service.source(), selectors, (start, end), found_in, parameters.limit())
-    return await service.run(request, work)
-
-
-def _listed(
-    source: KeptSamples,
-    selectors: list[VectorSelector],
-    times: tuple[int, int],
-    found_in: Callable[[Labels], list[Labels] | list[str]],
-    limit: int,
-) -> Pieces:
+    selectors = [_parse("match[]", text, _parse_selector) for text in parameters.get("match[]", [])]
     found: dict[str | Labels, None] = {}
     for matchers in [selector.matchers for selector in selectors] or [()]:
-        for series in source.select(matchers, *times):
+        for series in source.select(matchers, start, end):
             if series is not None:
                 found.update(dict.fromkeys(found_in(series.labels)))
-            yield
+            yield None
     items: list[str | Labels] = [*sorted(item for item in found if isinstance(item, str))] or list(found)
-    warnings = [TRUNCATED] if limit and len(items) > limit else []
-    return (yield from render_success(render_list(items[: limit or None]), warnings=warnings))
+    warnings = _cut(items, limit)
+    yield from render_success(render_labels(items), warnings=warnings)
 
 
-async def _metadata(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
+def _metadata(parameters: Parameters, service: QueryService) -> Work:
     metric, limit = parameters.text("metric"), parameters.limit()
-    families = [family for family in (await service.shown()).families() if metric in ("", family.name)]
-
-    def data() -> Iterator[str]:
-        yield "{"
-        for number, family in enumerate(families[: limit or None]):
-            described = [{"type": family.kind, "help": family.documentation, "unit": ""}]
-            yield f"{',' if number else ''}{dump(family.name)}:{dump(described)}"
-        yield "}"
-
-    return await service.run(request, render_success(data()))
+    data = {
+        family.name: [{"type": family.kind, "help": family.documentation, "unit": ""}]
+        for registry in service.registries
+        for family in registry.families()
+        if metric in ("", family.name)
+    }
+    data = dict(islice(data.items(), limit or None))
+    return render_success([orjson.dumps(data)])
 
 
-async def _build_info(request: Request, _: Parameters, service: QueryService) -> list[bytes]:
+def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
     ours = {"version": SPOKEN_VERSION, "revision": __version__, "branch": "ordinaut-ext-observability"}
-    data = ours | dict.fromkeys(("buildUser", "buildDate", "goVersion"), "")
-    return await service.run(request, render_success([dump(data)]))
+    return render_success([orjson.dumps(ours | dict.fromkeys(("buildUser", "buildDate", "goVersion"), ""))])
 
 
-async def _format_query(request: Request, parameters: Parameters, service: QueryService) -> list[bytes]:
+def _format_query(parameters: Parameters, _service: QueryService) -> Work:
+    text = _parse("query", parameters.text("query"), format_query)
+    return render_success([orjson.dumps(text)])
+
+
+def _parse_selector(text: str) -> VectorSelector:
+    selector = parse(text)
+    if not isinstance(selector, VectorSelector):
+        raise BadQueryError('is not a selector such as up{job="api"}')
+    return selector
+
+
+def _parse(parameter: str, text: str, parsed: Callable[[str], ParsedT]) -> ParsedT:
     try:
-        text = format_query(parameters.text("query"))
-    except BadQueryError as error:
-        raise invalid("query", str(error)) from None
-    return await service.run(request, render_success([dump(text)]))
-
-
-def _parsed_selectors(parameters: Parameters) -> list[VectorSelector]:
-    selectors = []
-    for text in parameters.texts("match[]"):
-        selector = _parse("match[]", text)
-        if not isinstance(selector, VectorSelector):
-            raise invalid("match[]", 'is not a selector such as up{job="api"}')
-        selectors.append(selector)
-    return selectors
-
-
-def _parse(parameter: str, text: str) -> Node:
-    try:
-        return parse(text)
+        return parsed(text)
     except BadQueryError as error:
         raise invalid(parameter, str(error)) from None
 
 
 def _unescaped(name: str) -> str:
     """The label of this name, which Prometheus's clients escape where it is no identifier: `U__a_2e_b` is `a.b`."""
-    if not _ESCAPED_NAME.fullmatch(name):
+    if not name.startswith("U__"):
         return name
-    codes = _ESCAPE.finditer(name, 3)
-    if any(len(code[1]) > 1 and int(code[1][:-1], 16) > 0x10FFFF for code in codes):
-        return name
-    return _ESCAPE.sub(lambda code: "_" if code[1] == "_" else chr(int(code[1][:-1], 16)), name[3:])
+    escape = re.compile(r"_(?:_|([0-9A-Fa-f]{1,5})_)")
+    return escape.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", name[3:])
 
 
-Answer = Callable[[Request, Parameters, QueryService], Awaitable[list[bytes]]]
-
-
-def _endpoint(path: str, answer: Answer, description: str) -> Endpoint:
+def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], description: str) -> Endpoint:
     async def handle(request: Request) -> Response:
         service = context_of(request).queries
         started, outcome = monotonic_seconds(), "success"
         try:
             parameters = await read_parameters(request)
-            return PiecewiseResponse(await answer(request, parameters, service), _HEADERS)
+            seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
+            pieces = await service.run(request, answer(parameters, service), seconds)
+            return PiecewiseResponse(pieces, _HEADERS)
         except QueryError as error:
             outcome = error.error_type
             return Response(render_error(outcome, str(error)), _STATUSES.get(outcome, 503), _HEADERS)

@@ -100,8 +100,8 @@ def test_json_is_the_services_answer(query: Query, url: str) -> None:
         (("up +",), 1, "parse error"),
         (("up + on () up", *at(15)), 1, "match"),
         (("up", "--range", "often"), 2, "--range often: give a duration as 1h"),
-        (("up", "--range", "1h", "--step", "x"), 2, "--step x: give a duration"),
-        (("up", "--range", "1h", "--time", "x"), 2, "--time x: give seconds since 1970"),
+        (("up", "--range", "1h", "--step", "x"), 1, 'cannot parse "x" to a valid duration'),
+        (("up", "--range", "1h", "--time", "x"), 2, "--time x: give a duration as 1h, and a time as 20"),
         (("up", "--time", "x"), 1, 'cannot parse "x" to a valid timestamp'),
         (("up", "--range", "1h", "--step", "1ms"), 1, "11,000 points"),
     ],
@@ -128,7 +128,7 @@ def test_service_that_does_not_answer_is_2_and_says_what_to_do(
     base = url.replace(f"operator:{TOKEN}@", "")
     for arguments, words in (
         (("--url", base), "--token"),
-        (("--url", base, "--token", "wrong"), "rejects the token"),
+        (("--url", base, "--token", "wrong"), "The token is wrong. --token takes"),
         (("--url", "http://127.0.0.1:1"), "does not answer"),
         (("--url", "127.0.0.1"), "begin the URL with http"),
         (("--url", serve_bare(FastAPI()).url), "not with a query API"),

@@ -30,6 +30,7 @@ NAMES = {
         *("get_metrics_handler", "OrchestrationMetrics", "monitor_execution", "metrics_registry"),
     ),
     "observability.health": ("SystemHealthMonitor", "HealthStatus", "HealthCheck", "HealthMonitor"),
+    "observability.alerts": ("AlertSeverity", "AlertStatus", "Alert", "AlertRule", "AlertManager"),
 }
 
 TASK = UUID(int=7)

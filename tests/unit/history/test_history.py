@@ -17,18 +17,23 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def history(clock):
-    return History(clock, interval_seconds=15, retention_seconds=3600, max_series=100)
+    return History(clock, retention_seconds=3600, max_series=100)
+
+
+def trim(kept):
+    for _ in kept.trim():
+        pass
 
 
 def tick(history, value):
     time_ms = history.now_ms()
     history.append(time_ms, [history.table.open(UP)], array("d", [value]))
+    trim(history)
     return time_ms
 
 
 def test_nothing_is_kept_before_the_first_tick(history, selected):
     assert history.kept_since_ms is None
-    assert history.recorded_since_ms("group") is None
     assert selected(history) == {}
 
 
@@ -93,10 +98,19 @@ def test_results_are_kept_for_three_days_and_metrics_for_an_hour(history, clock,
     history.record("group", tick(history, 2.0), [(RATE, 6.0)])
     assert [value for _, value in selected(history)["up"]] == [2.0]
     assert [value for _, value in selected(history)["job:rate,job=api"]] == [5.0, 6.0]
-    assert history.recorded_since_ms("group") == first
     clock.advance(86_400)
     history.record("group", tick(history, 3.0), [(RATE, 7.0)])
     assert [value for _, value in selected(history)["job:rate,job=api"]] == [6.0, 7.0]
+
+
+def test_results_of_rules_are_known_for_longer_than_metrics(history, clock):
+    first = tick(history, 1.0)
+    history.record("group", first, [(RATE, 5.0)])
+    clock.advance(86_400)
+    later = tick(history, 2.0)
+    history.record("group", later, [(RATE, 6.0)])
+    assert history.since_ms(["rate", "job:rate"]) == first
+    assert history.since_ms(["job:rate", "up"]) == history.since_ms(["nothing"]) == later
 
 
 def test_a_group_that_is_there_no_more_is_dropped_after_the_retention(history, clock, selected):
@@ -107,13 +121,12 @@ def test_a_group_that_is_there_no_more_is_dropped_after_the_retention(history, c
     assert history.series_count() == 1
 
 
-def test_a_rule_that_moves_to_another_group_goes_on_as_the_same_series(history, selected):
+def test_a_rule_that_moves_to_another_group_begins_anew(history, selected):
+    history.record("new", 500, [])
     history.record("old", 1000, [(RATE, 1.0)])
     history.record("old", 2000, [])
     history.record("new", 3000, [(RATE, 2.0)])
-    (first, ended, last) = selected(history)["job:rate,job=api"]
-    assert (first, last) == ((1000, 1.0), (3000, 2.0))
-    assert is_stale(ended[1])
+    assert selected(history) == {"job:rate,job=api": [(3000, 2.0)]}
 
 
 def test_two_rules_of_a_group_with_the_same_result_leave_the_later(history, selected):
@@ -135,6 +148,7 @@ def test_too_many_samples_take_the_oldest_away(history, monkeypatch, selected):
     for number in range(100):
         history.record("group", number, [(UP, 1.0), (RATE, 2.0)])
     assert [time for time, _ in selected(history)["up"]] == list(range(80, 100))
+    trim(history)
     assert history.count_samples() <= 40 + 2 * 16
 
 

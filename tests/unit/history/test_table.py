@@ -19,9 +19,15 @@ def labels(name, number):
     return ((NAME, name), ("number", str(number)))
 
 
+def trim(table):
+    for _ in table.trim():
+        pass
+
+
 def write(table, time_ms, names):
     rows = [table.open(each) for each in names]
     table.append(time_ms, rows, array("d", range(len(rows))))
+    trim(table)
 
 
 def test_a_selection_by_name_looks_at_no_other_series(table, equal, selected):
@@ -85,7 +91,7 @@ def test_series_that_ended_make_room_the_oldest_first(selected):
     assert sorted(selected(table)) == ["n,number=1", "n,number=2", "n,number=4"]
 
 
-def test_a_series_that_ended_is_dropped_with_its_last_sample(table, selected):
+def test_a_series_that_ended_is_dropped_after_its_last_sample(table, selected):
     write(table, 0, [labels("n", 1), labels("n", 2)])
     for time_ms in range(100, 1100, 100):
         write(table, time_ms, [labels("n", 1)])
@@ -94,7 +100,10 @@ def test_a_series_that_ended_is_dropped_with_its_last_sample(table, selected):
     assert len(selected(table)["n,number=2"]) == 1
     write(table, 1200, [labels("n", 1)])
     assert "n,number=2" not in selected(table)
-    assert table.series_count == 1
+    assert table.series_count == 2
+    for time_ms in range(1300, 2700, 100):
+        write(table, time_ms, [labels("n", 1)])
+    assert (table.series_count, table.count_samples()) == (1, 11)
 
 
 def test_a_series_that_was_opened_and_not_written_leaves_no_trace(table, selected):
@@ -111,6 +120,7 @@ def test_a_series_that_was_opened_and_not_written_leaves_no_trace(table, selecte
         table.append(time_ms, rows, array("d", [0.0]))
     for time_ms in range(3000, 3200, 10):
         table.append(time_ms, rows, array("d", [0.0]))
+        trim(table)
     assert table.series_count == 1
 
 
@@ -134,6 +144,7 @@ def test_readers_in_other_threads_see_whole_ticks(eager_switching):
     for time_ms in range(1, 3000):
         rows = [table.open(labels("n", number)) for number in range(20) if (time_ms // 37 + number) % 5]
         table.append(time_ms, rows, array("d", [time_ms] * len(rows)))
+        trim(table)
     ended.set()
     for reader in readers:
         reader.join()
