@@ -17,7 +17,7 @@ from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
-_NATIVE: Final = "reads native histograms, which are not kept here; use a histogram's _bucket, _count and _sum series"
+_NATIVE: Final = "reads native histograms, which are not kept here; use the series _bucket, _count and _sum"
 _OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
 _SET_OPERATORS: Final = frozenset({"and", "or", "unless"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

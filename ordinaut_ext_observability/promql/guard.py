@@ -33,7 +33,6 @@ _ESCAPE: Final = re.compile(
     rb"\\(x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\x80-\xff]|[\x80-\xff]+)", re.DOTALL
 )
 _ESCAPED: Final = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
-_LAST_CHARACTER: Final = 0x10FFFF
 
 
 def guarded(tokens: Sequence[Token]) -> str:
@@ -127,6 +126,4 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
     if len(code) == 1:
         raise ValueError(f"unknown escape \\{code}")
     number = int(code, 8) if code[0].isdigit() else int(code[1:], 16)
-    if number > _LAST_CHARACTER:
-        raise ValueError(f"no character is \\{code}")
     return chr(number).encode() if code[0] in "uU" else bytes([number])

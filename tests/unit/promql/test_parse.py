@@ -152,7 +152,7 @@ def test_texts_in_quotes_are_read_as_go_reads_them(text: str, value: str) -> Non
         ("x[5m] anchored", "'anchored' is experimental"),
         ("info(x)", "info() is experimental"),
         ("limitk(2, x)", "limitk() is experimental"),
-        ("histogram_count(x)", "use a histogram's _bucket"),
+        ("histogram_count(x)", "use the series _bucket"),
         ("sort_by_label(x, 'a')", "sort_by_label() is experimental in Prometheus and not supported"),
     ],
 )
