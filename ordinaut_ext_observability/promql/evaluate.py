@@ -155,6 +155,6 @@ _VECTORS: Final[dict[type, Callable[[Evaluator, Any, int], Evaluating]]] = {
     nodes.VectorSelector: selecting.instant,
     nodes.Binary: operators.vector,
     nodes.Aggregation: aggregate.aggregation,
-    nodes.Call: calls.vector,
+    nodes.Call: lambda evaluator, call, time: calls.VECTOR_FUNCTIONS[call.function](evaluator, call, time),
     nodes.Negation: operators.negated,
 }

@@ -26,11 +26,6 @@ _OF_CALL: Final = 10
 """Samples that take as long as calling a function once."""
 
 
-def vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """The samples that a function gives."""
-    return _VECTOR_FUNCTIONS[call.function](evaluator, call, time)
-
-
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
     """The number that `scalar(vector)`, `pi()` or `time()` gives."""
     if call.function == "scalar":
@@ -157,7 +152,7 @@ def _expected_labels(node: Node) -> Labels:
     return labels
 
 
-_VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
+VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
     **dict.fromkeys(VALUE_FUNCTIONS, _of_values),
     **dict.fromkeys(RANGE_FUNCTIONS, _of_ranges),
     **dict.fromkeys(("absent", "absent_over_time"), _absent),
@@ -169,5 +164,5 @@ _VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]
     "timestamp": _timestamp,
     "vector": _vector,
 }
-FUNCTIONS: Final = frozenset((*_VECTOR_FUNCTIONS, "pi", "scalar", "time"))
+FUNCTIONS: Final = frozenset((*VECTOR_FUNCTIONS, "pi", "scalar", "time"))
 """Names of those that are supported: all but Prometheus's experimental ones and those of native histograms."""
