@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import (
+    LabelsChange,
     Remembered,
     Vector,
     only,
@@ -20,10 +21,11 @@ from ordinaut_ext_observability.promql.labels import (
 )
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
 from ordinaut_ext_observability.promql.statistics import deviation, largest, mean, quantile, smallest, total, variance
-from ordinaut_ext_observability.promql.work import changed, pieces
+from ordinaut_ext_observability.promql.work import changed
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.selecting import Parts
 
 _BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
     "sum": total,
@@ -44,20 +46,23 @@ _LARGEST_COUNT: Final = 2.0**63
 
 def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluating:
     """One sample for each group of series; of `topk` and `bottomk` some samples of each."""
-    vector = yield from evaluator.vector(node.expression, time)
-    if node.operator == "count_values":
-        vector = yield from _with_value_label(node, vector)
-    group_of = evaluator.state(node, lambda: Remembered(_grouping(node)))
     number = 0.0
     if node.parameter is not None and node.parameter.type == "scalar":
         number = yield from evaluator.scalar(node.parameter, time)
+    grouping = _grouping(node)
+    group_of = (
+        grouping if len(evaluator.steps) == 1 else evaluator.state(node, lambda: Remembered(grouping)).__getitem__
+    )
+    parts = evaluator.parts(node.expression, time)
+    if node.operator == "count_values":
+        parts = _with_value_label(node, parts)
     if node.operator in ("topk", "bottomk"):
-        return (yield from _extremes(node.operator, number, group_of, vector))
+        return (yield from _extremes(node.operator, number, group_of, parts))
     function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
     groups: dict[Labels, list[float]] = {}
-    for piece in pieces(vector):
-        for labels, value in piece:
-            key = group_of[labels]
+    for part in parts:
+        for labels, value in part or ():
+            key = group_of(labels)
             values = groups.get(key)
             if values is None:
                 groups[key] = [value]
@@ -68,7 +73,7 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluatin
     return (yield from changed(found, lambda piece: [(labels, function(values)) for labels, values in piece]))
 
 
-def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
+def _grouping(node: Aggregation) -> LabelsChange:
     names = set(node.grouping)
     if node.without:
         return lambda labels: without(labels, names)
@@ -77,21 +82,21 @@ def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
     return (lambda labels: only(labels, names)) if names else (lambda _: ())
 
 
-def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels], vector: Vector) -> Evaluating:
+def _extremes(operator: str, number: float, group_of: LabelsChange, parts: Parts) -> Evaluating:
     """The samples with the largest or smallest values of each group, NaNs last; the first ones of equals."""
     if number != number:  # noqa: PLR0124 - a NaN
         raise ExecutionError("Parameter value is NaN")
     if number >= _LARGEST_COUNT:
         raise ExecutionError(f"Scalar value {number!r} overflows int64".replace("inf", "+Inf"))
     groups: dict[Labels, Vector] = {}
-    for piece in pieces(vector if number >= 1 else []):
-        for sample in piece:
-            groups.setdefault(group_of[sample[0]], []).append(sample)
+    for part in parts:
+        for sample in part or ():
+            groups.setdefault(group_of(sample[0]), []).append(sample)
         yield
     result: Vector = []
     for samples in groups.values():
         ordered = yield from by_value(samples, descending=operator == "topk")
-        result += ordered[: int(number)]
+        result += ordered[: int(max(0.0, number))]
     return result
 
 
@@ -104,16 +109,13 @@ def by_value(vector: Vector, *, descending: bool) -> Evaluating:
     return numbers + others
 
 
-def _with_value_label(node: Aggregation, vector: Vector) -> Evaluating:
-    """The vector, each series with its value as a label."""
+def _with_value_label(node: Aggregation, parts: Parts) -> Parts:
+    """The samples, each series with its value as a label."""
     label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
         raise ExecutionError(f'invalid label name "{label}"')
-
-    def labelled(piece: Vector) -> Vector:
-        return [(with_value(labels, label, _number_text(value)), value) for labels, value in piece]
-
-    return (yield from changed(vector, labelled))
+    for part in parts:
+        yield [(with_value(labels, label, _number_text(value)), value) for labels, value in part or ()]
 
 
 def _number_text(value: float) -> str:

@@ -90,6 +90,20 @@ class Evaluator:
         """The samples of a node whose type is vector."""
         return _VECTORS[type(node)](self, node, time)
 
+    def parts(self, node: nodes.Node, time: int) -> selecting.Parts:
+        """The samples of a node, some at a time.
+
+        Where there is one step, the series of a selector are let go part by part. Many objects held at once make the
+        interpreter look for garbage in all of the host's memory, for tens of milliseconds.
+        """
+        single = len(self.steps) == 1
+        if single and isinstance(node, nodes.VectorSelector):
+            yield from selecting.instant_parts(self, node, time)
+        elif single and isinstance(node, nodes.Call) and calls.has_parts(node):
+            yield from calls.range_parts(self, node, time)
+        else:
+            yield from pieces((yield from self.vector(node, time)))
+
     def scalar(self, node: nodes.Node, time: int) -> EvaluatingScalar:
         """The value of a node whose type is scalar."""
         if isinstance(node, nodes.Call):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Series, is_stale
 from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import PIECE, changed, pieces
+from ordinaut_ext_observability.promql.work import PIECE, changed
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
 Loading = Generator[None, None, list[Series]]
+Parts = Iterator[Vector | None]
+"""A vector, some of its samples at a time. There may be a pause after each part; None is for that alone."""
 
 
 class Window:
@@ -55,16 +57,31 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
 
     With `stamps`, the samples' times in seconds stand for their values.
     """
-    lookback = evaluator.query.lookback_ms
     loaded = evaluator.state(node, list[list[Series]])
     if not loaded:
-        loaded.append((yield from _select(evaluator, node, lookback)))
-    end = evaluator.query.moved(node, time)
+        loaded.append((yield from _select(evaluator, node, evaluator.query.lookback_ms)))
+    result: Vector = []
+    for part in _last_samples(evaluator, node, time, loaded[0], stamps=stamps):
+        result += part or ()
+        yield
+    return result
+
+
+def instant_parts(evaluator: Evaluator, node: VectorSelector, time: int) -> Parts:
+    """The same samples, each read when it is its turn: no more series are held than a part has."""
+    return _last_samples(evaluator, node, time, read(evaluator, node, evaluator.query.lookback_ms), stamps=False)
+
+
+def _last_samples(
+    evaluator: Evaluator, node: VectorSelector, time: int, series: Iterable[Series | None], *, stamps: bool
+) -> Parts:
+    lookback, end = evaluator.query.lookback_ms, evaluator.query.moved(node, time)
     shared: Sequence[int] | None = None
     index = -1
-    result: Vector = []
-    for piece in pieces(loaded[0]):
-        for labels, timestamps, values in piece:
+    part: Vector = []
+    for number, one in enumerate(series):
+        if one is not None:
+            labels, timestamps, values = one
             if timestamps is not shared:
                 shared = timestamps
                 index = bisect_right(timestamps, end) - 1
@@ -73,10 +90,13 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
             if index >= 0:
                 value = values[index]
                 if value == value or not is_stale(value):  # noqa: PLR0124 - false of a NaN alone
-                    result.append((labels, timestamps[index] / 1_000 if stamps else value))
-        yield
-    evaluator.work.count_samples(len(result))
-    return result
+                    part.append((labels, timestamps[index] / 1_000 if stamps else value))
+        if one is None or not number % PIECE:
+            evaluator.work.count_samples(len(part))
+            yield part
+            part = []
+    evaluator.work.count_samples(len(part))
+    yield part
 
 
 def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
@@ -87,7 +107,7 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
             series = yield from _subquery(evaluator, node)
         else:
             series = yield from _select(evaluator, node.selector, node.range_ms)
-            series = yield from changed(series, lambda piece: map(_without_stale, piece))
+            series = yield from changed(series, lambda piece: map(without_stale, piece))
         loaded.append(series)
     return loaded[0]
 
@@ -99,24 +119,33 @@ def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int
 
 
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:
-    start, end = _extent(evaluator, node, range_ms)
     found: list[Series] = []
-    samples = 0
-    for series in evaluator.source.select(node.matchers, start, end) if start <= end else ():
+    for series in read(evaluator, node, range_ms):
         if series is None:
             yield
-            continue
-        found.append(series)
-        samples += len(series.timestamps)
-        if not len(found) % PIECE:
-            evaluator.work.check_series(len(found))
-            yield
-    evaluator.work.check_series(len(found))
-    evaluator.work.count_samples(samples)
+        else:
+            found.append(series)
     return found
 
 
-def _without_stale(series: Series) -> Series:
+def read(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Iterator[Series | None]:
+    """The series that a selector needs at any step; None where there may be a pause."""
+    start, end = _extent(evaluator, node, range_ms)
+    work, number = evaluator.work, 0
+    for series in evaluator.source.select(node.matchers, start, end) if start <= end else ():
+        if series is not None:
+            number += 1
+            work.count_samples(len(series.timestamps))
+            if number % PIECE:
+                yield series
+                continue
+            work.check_series(number)
+            yield series
+        yield None
+    work.check_series(number)
+
+
+def without_stale(series: Series) -> Series:
     """The series without marks of its end."""
     total = sum(series.values)
     if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Final, cast
 
 from ordinaut_ext_observability.history.series import NAME, Labels, Series
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.aggregate import by_value
 from ordinaut_ext_observability.promql.functions.histograms import histogram
-from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS
+from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, RangeFunction
 from ordinaut_ext_observability.promql.functions.relabel import relabelled
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
@@ -24,6 +24,7 @@ _PIECE: Final = 1_000
 """Samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each."""
 _OF_CALL: Final = 10
 """Samples that take as long as calling a function once."""
+_KEEP_NAMES: Final = frozenset({"absent_over_time", "last_over_time"})
 
 
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
@@ -42,7 +43,7 @@ def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
     state = evaluator.state(call, list[_Ranges])
     if not state:
         argument = next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
-        named: LabelsChange = tuple if call.function in ("absent_over_time", "last_over_time") else drop_name
+        named: LabelsChange = tuple if call.function in _KEEP_NAMES else drop_name
         series = yield from selecting.ranges(evaluator, argument)
         results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
         names: set[Labels] = set()
@@ -60,23 +61,57 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     window = selecting.window_at(evaluator, argument, time)
     window.parameters = yield from evaluator.scalars(call, time)
     result: Vector = []
-    shared: object = None
-    first = last = work = 0
-    for labels, (_, timestamps, values) in series:
-        if timestamps is not shared:
-            shared = timestamps
-            first, last = window.bounds(timestamps)
-            times = timestamps[first:last]
-        if first < last:
-            value = function(times, values[first:last], window)
-            if value is not None:
-                result.append((labels, value))
-        work += last - first + _OF_CALL
-        if work > _PIECE:
-            work = 0
-            yield
+    for part in _applied(function, window, series):
+        result += part or ()
+        yield
     evaluator.work.count_samples(len(result))
     return result if is_unique else (yield from unique(result))
+
+
+def range_parts(evaluator: Evaluator, call: Call, time: int) -> selecting.Parts:
+    """The same samples, each series read when it is its turn: no more are held than a part has."""
+    argument = cast("MatrixSelector", call.arguments[-1])
+    window = selecting.window_at(evaluator, argument, time)
+    window.parameters = yield from evaluator.scalars(call, time)
+    series = selecting.read(evaluator, argument.selector, argument.range_ms)
+    labelled = (one and (drop_name(one.labels), selecting.without_stale(one)) for one in series)
+    yield from _applied(RANGE_FUNCTIONS[call.function], window, labelled)
+
+
+def has_parts(call: Call) -> bool:
+    """Tell whether a call is of a function of one metric's ranges, so that no two results have the same labels."""
+    argument = call.arguments[-1] if call.arguments else None
+    return (
+        call.function in RANGE_FUNCTIONS
+        and call.function not in _KEEP_NAMES
+        and isinstance(argument, MatrixSelector)
+        and any(matcher.name == NAME and matcher.equal_to for matcher in argument.selector.matchers)
+    )
+
+
+def _applied(
+    function: RangeFunction, window: selecting.Window, ranges: Iterable[tuple[Labels, Series] | None]
+) -> selecting.Parts:
+    """The function's results, some at a time."""
+    part: Vector = []
+    shared: object = None
+    first = last = work = 0
+    for labelled in ranges:
+        if labelled is not None:
+            labels, (_, timestamps, values) = labelled
+            if timestamps is not shared:
+                shared = timestamps
+                first, last = window.bounds(timestamps)
+                times = timestamps[first:last]
+            if first < last:
+                value = function(times, values[first:last], window)
+                if value is not None:
+                    part.append((labels, value))
+            work += last - first + _OF_CALL
+        if work > _PIECE or labelled is None:
+            yield part
+            part, work = [], 0
+    yield part
 
 
 def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
