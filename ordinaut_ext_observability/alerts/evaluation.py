@@ -20,7 +20,6 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import labels_of
-from ordinaut_ext_observability.promql.format import format_duration
 from ordinaut_ext_observability.promql.nodes import Number
 from ordinaut_ext_observability.promql.query import Sample
 
@@ -207,7 +206,7 @@ class Engine:
         needed = rule.lookback_ms
         recorded = all(name in self._tables for name in rule.names_read)
         kept = RECORDED_RETENTION_MS if recorded else self._retention_ms
-        notes = [f"needs {format_duration(needed)}, kept {format_duration(kept)}"] if needed > kept else []
+        notes = [f"needs {_shown(needed)}, kept {_shown(kept)}"] if needed > kept else []
         return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
 
 
@@ -226,3 +225,9 @@ def _segments(group: RuleGroup) -> Iterator[_Segment]:
 
 def _place(group: RuleGroup) -> str:
     return f"{group.file};{group.name}"
+
+
+def _shown(milliseconds: int) -> str:
+    sizes = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+    unit = next(unit for unit, size in sizes.items() if milliseconds % size == 0)
+    return f"{milliseconds // sizes[unit]}{unit}"

@@ -73,7 +73,7 @@ class AlertRule:
     cooldown_minutes: float = 15
     """How long after a firing there is no other."""
     last_fired: datetime | None = None
-    """With its time zone."""
+    """In UTC where it has no time zone."""
 
     def __post_init__(self) -> None:
         if inspect.iscoroutinefunction(self.condition):
@@ -83,9 +83,11 @@ class AlertRule:
     @property
     def is_cooling_down(self) -> bool:
         """True where the last firing is too recent for another."""
-        # A clock that was set back leaves `last_fired` in the future.
-        cooldown = timedelta(minutes=self.cooldown_minutes)
-        return self.last_fired is not None and timedelta() <= _now() - self.last_fired < cooldown
+        if self.last_fired is None:
+            return False
+        last = self.last_fired if self.last_fired.tzinfo else self.last_fired.replace(tzinfo=UTC)
+        # A clock that was set back leaves it in the future.
+        return timedelta() <= _now() - last < timedelta(minutes=self.cooldown_minutes)
 
     def should_fire(self, context: Context) -> bool:
         """Tell whether the condition is true and the last firing is longer ago than the cooldown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final, cast
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText, selectors_of
 from ordinaut_ext_observability.alerts.states import Instance
 from ordinaut_ext_observability.history.series import NAME, Labels, SampleSource, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
@@ -14,7 +14,6 @@ from ordinaut_ext_observability.promql.labels import drop_name
 from ordinaut_ext_observability.promql.nodes import Node
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
-from ordinaut_ext_observability.promql.reach import selectors_of
 from ordinaut_ext_observability.promql.work import pieces
 
 _LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
@@ -84,11 +83,10 @@ class Results:
     def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
         start_ms = time_ms - rule.lookback_ms - _STANDS_MS
         for selector in selectors_of(rule.expression):
-            for matchers in selector.alternatives:
-                for series in self._source.select(matchers, start_ms, time_ms):
-                    if series is not None:
-                        return True
-                    yield
+            for series in self._source.select(selector.matchers, start_ms, time_ms):
+                if series is not None:
+                    return True
+                yield
         return False
 
 

@@ -20,7 +20,6 @@ from ordinaut_ext_observability.health.model import HealthReport
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
-from ordinaut_ext_observability.promql.labels import text_of
 from ordinaut_ext_observability.settings.load import Settings
 
 _OUTAGE_MS: Final = 3_600_000
@@ -149,7 +148,7 @@ class Rounds:
             events.ALERT_FIRING if change.fires else events.ALERT_RESOLVED,
             alert=change.rule,
             severity=dict(alert.labels).get("severity"),
-            labels=text_of(alert.labels),
+            labels=", ".join(f'{name}="{value}"' for name, value in alert.labels),
             summary=alert.annotations.get("summary"),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,9 +10,8 @@ import orjson
 
 from ordinaut_ext_observability.alerts.templates import Template, compile_template
 from ordinaut_ext_observability.history.series import NAME
-from ordinaut_ext_observability.promql.nodes import Node
+from ordinaut_ext_observability.promql.nodes import Node, VectorSelector, children
 from ordinaut_ext_observability.promql.query import Query
-from ordinaut_ext_observability.promql.reach import earliest_ms, selectors_of
 
 
 class TemplatedText:
@@ -39,16 +38,15 @@ class _Rule:
     @cached_property
     def lookback_ms(self) -> int:
         """Milliseconds that the rule looks back: 300,000 for `rate(requests_total[5m])`, 0 for `up == 0`."""
-        earliest = earliest_ms(Query(self.expression, start_ms=0, end_ms=0))
+        earliest = Query(self.expression, start_ms=0, end_ms=0).earliest_ms()
         return max(0, -earliest) if earliest is not None else 0
 
     @cached_property
     def names_read(self) -> frozenset[str | None]:
         """Names of the series that the rule asks for, None for any."""
         return frozenset(
-            next((matcher.equal_to for matcher in matchers if matcher.name == NAME), None)
+            next((matcher.equal_to for matcher in selector.matchers if matcher.name == NAME), None)
             for selector in selectors_of(self.expression)
-            for matchers in selector.alternatives
         )
 
 
@@ -89,6 +87,14 @@ class RuleGroup:
     """Results that a rule may have; with more it fails and has none. 0: any number."""
     query_offset_ms: int = 0
     """Milliseconds before the time of the evaluation at which expressions are evaluated."""
+
+
+def selectors_of(node: Node) -> Iterator[VectorSelector]:
+    """All selectors of an expression."""
+    if isinstance(node, VectorSelector):
+        yield node
+    for child in children(node):
+        yield from selectors_of(child)
 
 
 def key_of(group: RuleGroup, rule: Rule) -> str:

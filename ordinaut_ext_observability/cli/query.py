@@ -124,9 +124,9 @@ def _print_series(console: Console, series: Sequence[Mapping[str, Any]], *, draw
 
 
 def _extremes(points: Points) -> list[str]:
-    """The least, the greatest and the last value, as they were given."""
-    values = [value for _, value in points if value != "NaN"] or ["NaN"]
-    return [min(values, key=float), max(values, key=float), points[-1][1]]
+    """The least, the greatest and the last value, in six digits: beside a drawing, more are only in the way."""
+    values = [float(value) for _, value in points if value != "NaN"] or [math.nan]
+    return [f"{value:.6g}" for value in (min(values), max(values), float(points[-1][1]))]
 
 
 def _draw(series: Sequence[Points], width: int) -> tuple[str, list[str]]:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Final
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import (
+    LabelsChange,
     Remembered,
     Vector,
-    has_going,
-    keep_going,
     only,
     with_value,
     without,
 )
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
 from ordinaut_ext_observability.promql.statistics import deviation, largest, mean, quantile, smallest, total, variance
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import changed
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.selecting import Parts
 
 _BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
     "sum": total,
@@ -38,42 +38,42 @@ _BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
     "stddev": deviation,
     "stdvar": variance,
 }
+AGGREGATIONS: Final = frozenset((*_BY_VALUES, "bottomk", "quantile", "topk"))
+"""Names of those that are supported: all but Prometheus's experimental ones."""
 _LARGEST_COUNT: Final = 2.0**63
 """Bound on the number of `topk`: Prometheus's is a 64-bit integer."""
 
 
 def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluating:
     """One sample for each group of series; of `topk` and `bottomk` some samples of each."""
-    vector = yield from evaluator.vector(node.expression, time)
-    if node.operator == "count_values":
-        vector = yield from _with_value_label(node, vector)
-    group_of = evaluator.state(node, lambda: Remembered(_grouping(node)))
     number = 0.0
     if node.parameter is not None and node.parameter.type == "scalar":
         number = yield from evaluator.scalar(node.parameter, time)
+    grouping = _grouping(node)
+    group_of = (
+        grouping if len(evaluator.steps) == 1 else evaluator.state(node, lambda: Remembered(grouping)).__getitem__
+    )
+    parts = evaluator.parts(node.expression, time)
+    if node.operator == "count_values":
+        parts = _with_value_label(node, parts)
     if node.operator in ("topk", "bottomk"):
-        return (yield from _extremes(node.operator, number, group_of, vector))
+        return (yield from _extremes(node.operator, number, group_of, parts))
     function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
     groups: dict[Labels, list[float]] = {}
-    for piece in pieces(vector):
-        for labels, value in piece:
-            key = group_of[labels]
+    for part in parts:
+        for labels, value in part or ():
+            key = group_of(labels)
             values = groups.get(key)
             if values is None:
                 groups[key] = [value]
             else:
                 values.append(value)
         yield
-    if evaluator.query.delayed_name_removal:
-        groups = _joined(groups)
-    result: Vector = []
-    for found in pieces(list(groups.items())):
-        result += [(labels, function(values)) for labels, values in found]
-        yield
-    return result
+    found = list(groups.items())
+    return (yield from changed(found, lambda piece: [(labels, function(values)) for labels, values in piece]))
 
 
-def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
+def _grouping(node: Aggregation) -> LabelsChange:
     names = set(node.grouping)
     if node.without:
         return lambda labels: without(labels, names)
@@ -82,61 +82,43 @@ def _grouping(node: Aggregation) -> Callable[[Labels], Labels]:
     return (lambda labels: only(labels, names)) if names else (lambda _: ())
 
 
-def _joined(groups: dict[Labels, list[float]]) -> dict[Labels, list[float]]:
-    """The groups, of which those of one name are one: its name goes if it would go from any of them."""
-    joined: dict[Labels, tuple[Labels, list[float]]] = {}
-    for labels, values in groups.items():
-        known, all_values = joined.setdefault(keep_going(labels), (labels, []))
-        all_values += values
-        if has_going(labels) and known != labels:
-            joined[keep_going(labels)] = (labels, all_values)
-    return dict(joined.values())
-
-
-def _extremes(operator: str, number: float, group_of: Remembered[Labels, Labels], vector: Vector) -> Evaluating:
+def _extremes(operator: str, number: float, group_of: LabelsChange, parts: Parts) -> Evaluating:
     """The samples with the largest or smallest values of each group, NaNs last; the first ones of equals."""
     if number != number:  # noqa: PLR0124 - a NaN
         raise ExecutionError("Parameter value is NaN")
     if number >= _LARGEST_COUNT:
         raise ExecutionError(f"Scalar value {number!r} overflows int64".replace("inf", "+Inf"))
     groups: dict[Labels, Vector] = {}
-    for piece in pieces(vector if number >= 1 else []):
-        for sample in piece:
-            groups.setdefault(group_of[sample[0]], []).append(sample)
+    for part in parts:
+        for sample in part or ():
+            groups.setdefault(group_of(sample[0]), []).append(sample)
         yield
     result: Vector = []
     for samples in groups.values():
         ordered = yield from by_value(samples, descending=operator == "topk")
-        result += ordered[: int(number)]
+        result += ordered[: int(max(0.0, number))]
     return result
 
 
 def by_value(vector: Vector, *, descending: bool) -> Evaluating:
     """The samples in the order of their values, NaNs last; those of equal values in the order they have."""
-    numbers: Vector = []
-    others: Vector = []
-    for piece in pieces(vector):
-        for sample in piece:
-            (numbers if sample[1] == sample[1] else others).append(sample)
-        yield
+    numbers = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] == sample[1]])
+    others = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] != sample[1]])
     numbers.sort(key=itemgetter(1), reverse=descending)
     yield
     return numbers + others
 
 
-def _with_value_label(node: Aggregation, vector: Vector) -> Evaluating:
-    """The vector, each series with its value as a label."""
+def _with_value_label(node: Aggregation, parts: Parts) -> Parts:
+    """The samples, each series with its value as a label."""
     label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
         raise ExecutionError(f'invalid label name "{label}"')
-    result: Vector = []
-    for piece in pieces(vector):
-        result += [(with_value(labels, label, number_text(value)), value) for labels, value in piece]
-        yield
-    return result
+    for part in parts:
+        yield [(with_value(labels, label, _number_text(value)), value) for labels, value in part or ()]
 
 
-def number_text(value: float) -> str:
+def _number_text(value: float) -> str:
     """The number in as few digits as tell it, without an exponent, as Prometheus writes it into a label."""
     if math.isfinite(value):
         text = format(Decimal(repr(value)), "f")

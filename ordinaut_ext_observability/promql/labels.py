@@ -3,14 +3,11 @@
 A function's result is another metric than its argument, so that it loses the name::
 
     drop_name((("__name__", "up"), ("job", "api"))) == (("job", "api"),)
-
-With Prometheus's feature `promql-delayed-name-removal` it is only marked as about to go, so that `label_replace` and
-`by (__name__)` still see it: the label's name then begins with a character that no label begins with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from ordinaut_ext_observability.history.series import NAME, Labels
@@ -18,9 +15,6 @@ from ordinaut_ext_observability.history.series import NAME, Labels
 METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
 """Labels that say what a metric is, and go with its name."""
 
-_GOING: Final = "\0"
-_GOING_LABELS: Final = frozenset(_GOING + name for name in METADATA)
-_GOING_NAME: Final = _GOING + NAME
 _LAST_METADATA: Final = "__unit__"
 
 _REMEMBERED: Final = 10_000
@@ -43,39 +37,17 @@ def drop_name(labels: Labels) -> Labels:
     return labels if len(kept) == len(labels) else kept  # the same object: many nodes may remember it
 
 
-def drop_name_later(labels: Labels) -> Labels:
-    """The labels, of which name, type and unit are marked as about to go."""
-    return tuple(sorted((_GOING + name, value) if name in METADATA else (name, value) for name, value in labels))
-
-
-def drop_going(labels: Labels) -> Labels:
-    """The labels without those that are about to go."""
-    return tuple(pair for pair in labels if pair[0] not in _GOING_LABELS)
-
-
-def has_going(labels: Labels) -> bool:
-    """Tell whether a label is about to go: they sort before all others."""
-    return bool(labels) and labels[0][0][0] == _GOING
-
-
-def keep_going(labels: Labels) -> Labels:
-    """The labels, none of them about to go any more."""
-    if not has_going(labels):
-        return labels
-    return tuple(sorted((name.removeprefix(_GOING), value) for name, value in labels))
-
-
 def value_of(labels: Labels, name: str) -> str:
     """The label's value, empty if there is none."""
     for label, value in labels:
-        if label == name or (label in _GOING_LABELS and label[1:] == name):
+        if label == name:
             return value
     return ""
 
 
 def with_value(labels: Labels, name: str, value: str) -> Labels:
     """The labels with this value of a label; without the label if it is empty."""
-    others = [pair for pair in labels if pair[0] not in (name, _GOING + name)]
+    others = [pair for pair in labels if pair[0] != name]
     if value:
         others.append((name, value))
     return tuple(sorted(others))
@@ -83,12 +55,12 @@ def with_value(labels: Labels, name: str, value: str) -> Labels:
 
 def only(labels: Labels, names: Collection[str]) -> Labels:
     """The labels with these names."""
-    return tuple(pair for pair in labels if pair[0] in names or (pair[0] in _GOING_LABELS and pair[0][1:] in names))
+    return tuple(pair for pair in labels if pair[0] in names)
 
 
 def without(labels: Labels, names: Collection[str]) -> Labels:
     """The labels that have other names, without the metric's."""
-    return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME and pair[0] != _GOING_NAME)
+    return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME)
 
 
 class Remembered(dict[KeyT, ValueT]):
@@ -103,8 +75,3 @@ class Remembered(dict[KeyT, ValueT]):
             self.clear()
         value = self[key] = self._function(key)
         return value
-
-
-def text_of(labels: Iterable[tuple[str, str]]) -> str:
-    """The labels as messages have them: `{job="api"}`."""
-    return "{" + ", ".join(f'{name.removeprefix(_GOING)}="{value}"' for name, value in labels) + "}"

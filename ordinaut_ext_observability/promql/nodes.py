@@ -40,8 +40,8 @@ class String:
 class VectorSelector:
     """The last sample of each matching series."""
 
-    alternatives: tuple[tuple[Matcher, ...], ...]
-    """A series matches when it meets all conditions of one; several where the selector has `or`."""
+    matchers: tuple[Matcher, ...]
+    """Conditions that a series meets."""
     offset_ms: int = 0
     at: At = None
     type: ValueType = field(default="vector", init=False)
@@ -139,3 +139,19 @@ class Call:
 
 
 Node = Number | String | VectorSelector | MatrixSelector | Subquery | Negation | Binary | Aggregation | Call
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The expressions that a node is made of."""
+    match node:
+        case MatrixSelector():
+            return (node.selector,)
+        case Subquery() | Negation():
+            return (node.expression,)
+        case Binary():
+            return (node.left, node.right)
+        case Aggregation():
+            return (node.expression,) if node.parameter is None else (node.expression, node.parameter)
+        case Call():
+            return node.arguments
+    return ()

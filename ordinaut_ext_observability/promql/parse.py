@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -12,9 +13,12 @@ import promql_parser
 from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.explain import explained
-from ordinaut_ext_observability.promql.guard import guard
+from ordinaut_ext_observability.promql.guard import guarded, shown_query
 from ordinaut_ext_observability.promql.nodes import Node
+from ordinaut_ext_observability.promql.tokens import Token, split, unexpected
+
+_UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
+_NAMES_TWICE: Final = "metric name must not be set twice"
 
 _STACK_BYTES: Final = 8 * 1024 * 1024
 """The library ends the process at 547 operators on 1 MB; the guard lets 100 pass, and 64 brackets."""
@@ -33,29 +37,46 @@ def parse(text: str) -> Node:
         BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
         ExecutionError: The process can start no thread.
     """
+    return _checked(text, convert)
+
+
+def format_query(text: str) -> str:
+    """The query in Prometheus's layout: `format_query("sum(x)by(job)>0")` is `sum by (job) (x) > 0`.
+
+    It is the library's, a port of Prometheus's own. Comments are left out.
+
+    Raises:
+        BadQueryError: The query cannot be understood.
+    """
+    parse(text)
+    return _checked(text, lambda tree: shown_query(tree.prettify()))
+
+
+def _checked(text: str, use: Callable[[Any], _ResultT]) -> _ResultT:
+    """What is made of the library's tree for a query."""
     try:
-        tokens = guard(text)
-        readable = "".join(token.readable for token in tokens)
-        return _on_deep_stack(lambda: convert(_library_tree(readable)))
-    except _LibraryError as error:
-        raise BadQueryError(f"parse error: {explained(str(error), tokens)}") from None
+        tokens = split(text)
+        query = guarded(tokens)
+        return _on_deep_stack(lambda: use(_library_tree(query, tokens)))
     except BadQueryError as error:
         raise BadQueryError(f"parse error: {error}") from None
 
 
-class _LibraryError(Exception):
-    """A message of the library."""
-
-
-def _library_tree(readable: str) -> Any:
+def _library_tree(query: str, tokens: Sequence[Token]) -> Any:
     try:
-        return promql_parser.parse(readable)
-    except ValueError as error:
-        raise _LibraryError(str(error)) from None
+        return promql_parser.parse(query)
     except BaseException as error:
-        if type(error).__name__ == "PanicException":  # it is no Exception, and the library does not export it
-            raise _LibraryError(str(error)) from None
-        raise
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise  # a panic is no Exception, and the library does not export it
+        raise BadQueryError(_explained(str(error)) or unexpected(tokens)) from None
+
+
+def _explained(message: str) -> str:
+    """The library's message, empty where it says no more than that the syntax is wrong."""
+    if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
+        return _NAMES_TWICE
+    message = _UNKNOWN_FUNCTION.sub(r"\1() is not a function known here", message)
+    return "" if message == "invalid promql query" else message
 
 
 def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:

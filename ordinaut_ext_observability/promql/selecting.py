@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ordinaut_ext_observability.history.series import Labels, Series, is_stale
+from ordinaut_ext_observability.history.series import Series, is_stale
 from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import PIECE, pieces
+from ordinaut_ext_observability.promql.work import PIECE, changed
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
 Loading = Generator[None, None, list[Series]]
+Parts = Iterator[Vector | None]
+"""A vector, some of its samples at a time. There may be a pause after each part; None is for that alone."""
 
 
 class Window:
@@ -36,11 +38,18 @@ class Window:
         first = bisect_right(timestamps, self.start_ms)
         return first, bisect_right(timestamps, self.end_ms, first)
 
+    def cut(self, series: list[Series]) -> Iterator[Series]:
+        """The samples in the range of those series that have some."""
+        for labels, timestamps, values in series:
+            first, last = self.bounds(timestamps)
+            if first < last:
+                yield Series(labels, timestamps[first:last], values[first:last])
+
 
 def window_at(evaluator: Evaluator, node: MatrixSelector | Subquery, time: int) -> Window:
     """The range of a range selector or subquery at a step."""
     place = node.selector if isinstance(node, MatrixSelector) else node
-    return Window(time, evaluator.moved(place, time), node.range_ms)
+    return Window(time, evaluator.query.moved(place, time), node.range_ms)
 
 
 def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bool = False) -> Evaluating:
@@ -48,16 +57,31 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
 
     With `stamps`, the samples' times in seconds stand for their values.
     """
-    lookback = evaluator.query.lookback_ms
     loaded = evaluator.state(node, list[list[Series]])
     if not loaded:
-        loaded.append((yield from _select(evaluator, node, lookback)))
-    end = evaluator.moved(node, time)
+        loaded.append((yield from _select(evaluator, node, evaluator.query.lookback_ms)))
+    result: Vector = []
+    for part in _last_samples(evaluator, node, time, loaded[0], stamps=stamps):
+        result += part or ()
+        yield
+    return result
+
+
+def instant_parts(evaluator: Evaluator, node: VectorSelector, time: int) -> Parts:
+    """The same samples, each read when it is its turn: no more series are held than a part has."""
+    return _last_samples(evaluator, node, time, read(evaluator, node, evaluator.query.lookback_ms), stamps=False)
+
+
+def _last_samples(
+    evaluator: Evaluator, node: VectorSelector, time: int, series: Iterable[Series | None], *, stamps: bool
+) -> Parts:
+    lookback, end = evaluator.query.lookback_ms, evaluator.query.moved(node, time)
     shared: Sequence[int] | None = None
     index = -1
-    result: Vector = []
-    for piece in pieces(loaded[0]):
-        for labels, timestamps, values in piece:
+    part: Vector = []
+    for number, one in enumerate(series):
+        if one is not None:
+            labels, timestamps, values = one
             if timestamps is not shared:
                 shared = timestamps
                 index = bisect_right(timestamps, end) - 1
@@ -66,10 +90,13 @@ def instant(evaluator: Evaluator, node: VectorSelector, time: int, *, stamps: bo
             if index >= 0:
                 value = values[index]
                 if value == value or not is_stale(value):  # noqa: PLR0124 - false of a NaN alone
-                    result.append((labels, timestamps[index] / 1_000 if stamps else value))
-        yield
-    evaluator.work.count_samples(len(result))
-    return result
+                    part.append((labels, timestamps[index] / 1_000 if stamps else value))
+        if one is None or not number % PIECE:
+            evaluator.work.count_samples(len(part))
+            yield part
+            part = []
+    evaluator.work.count_samples(len(part))
+    yield part
 
 
 def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
@@ -80,7 +107,7 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
             series = yield from _subquery(evaluator, node)
         else:
             series = yield from _select(evaluator, node.selector, node.range_ms)
-            series = yield from _without_stale(series)
+            series = yield from changed(series, lambda piece: map(without_stale, piece))
         loaded.append(series)
     return loaded[0]
 
@@ -88,54 +115,43 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery) -> Loading:
 def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int) -> tuple[int, int]:
     """First and last time of which samples are needed, both included."""
     steps = evaluator.steps
-    return evaluator.moved(node, steps[0]) - range_ms + 1, evaluator.moved(node, steps[-1])
+    return evaluator.query.moved(node, steps[0]) - range_ms + 1, evaluator.query.moved(node, steps[-1])
 
 
 def _select(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Loading:
-    start, end = _extent(evaluator, node, range_ms)
     found: list[Series] = []
-    seen: set[Labels] = set()
-    samples = 0
-    for matchers in node.alternatives if start <= end else ():
-        for series in evaluator.source.select(matchers, start, end):
-            if series is None:
-                yield
-                continue
-            if len(node.alternatives) > 1:
-                if series.labels in seen:
-                    continue
-                seen.add(series.labels)
+    for series in read(evaluator, node, range_ms):
+        if series is None:
+            yield
+        else:
             found.append(series)
-            samples += len(series.timestamps)
-            if not len(found) % PIECE:
-                evaluator.work.check_series(len(found))
-                yield
-    evaluator.work.check_series(len(found))
-    evaluator.work.count_samples(samples)
     return found
 
 
-def _without_stale(series: list[Series]) -> Loading:
-    result: list[Series] = []
-    for piece in pieces(series):
-        for one in piece:
-            total = sum(one.values)
-            is_all = total == total  # noqa: PLR0124 - not a NaN: none of the values is the mark of an end
-            result.append(one if is_all else _kept(one))
-        yield
-    return result
+def read(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Iterator[Series | None]:
+    """The series that a selector needs at any step; None where there may be a pause."""
+    start, end = _extent(evaluator, node, range_ms)
+    work, number = evaluator.work, 0
+    for series in evaluator.source.select(node.matchers, start, end) if start <= end else ():
+        if series is not None:
+            number += 1
+            work.count_samples(len(series.timestamps))
+            if number % PIECE:
+                yield series
+                continue
+            work.check_series(number)
+            yield series
+        yield None
+    work.check_series(number)
 
 
-def _kept(series: Series) -> Series:
+def without_stale(series: Series) -> Series:
     """The series without marks of its end."""
-    kept = [index for index, value in enumerate(series.values) if not is_stale(value)]
-    if len(kept) == len(series.values):
+    total = sum(series.values)
+    if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark
         return series
-    return Series(
-        series.labels,
-        [series.timestamps[index] for index in kept],
-        [series.values[index] for index in kept],
-    )
+    kept = [sample for sample in zip(series.timestamps, series.values, strict=True) if not is_stale(sample[1])]
+    return Series(series.labels, [time for time, _ in kept], [value for _, value in kept])
 
 
 def _subquery(evaluator: Evaluator, node: Subquery) -> Loading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 
 def _added(value: float, total: float, lost: float) -> tuple[float, float]:
@@ -25,11 +26,7 @@ def compensated(values: Iterable[float]) -> float:
     return result + lost
 
 
-def _builtin(values: Iterable[float]) -> float:
-    return sum(values, 0.0)
-
-
-total: Callable[[Iterable[float]], float] = _builtin if sys.version_info >= (3, 12) else compensated
+total: Callable[[Iterable[float]], float] = partial(sum, start=0.0) if sys.version_info >= (3, 12) else compensated
 """The sum; infinite if a part of it, in this order, is too large for a float."""
 
 

@@ -1,4 +1,4 @@
-"""Times and durations as Prometheus's API and command line write them."""
+"""Times and durations as Prometheus's queries, API and command line write them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, TypeVar
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -15,6 +15,7 @@ PIECE: Final = 128
 """Series between two pauses where each takes some microseconds: a piece then takes less than half a millisecond."""
 
 ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
@@ -22,6 +23,17 @@ def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
     if len(items) <= PIECE:
         return iter((items,))
     return (items[start : start + PIECE] for start in range(0, len(items), PIECE))
+
+
+def changed(
+    items: list[ItemT], change: Callable[[list[ItemT]], Iterable[ResultT]]
+) -> Generator[None, None, list[ResultT]]:
+    """All that a change makes of the items, a piece at a time."""
+    result: list[ResultT] = []
+    for piece in pieces(items):
+        result += change(piece)
+        yield
+    return result
 
 
 def unique(vector: Vector) -> Generator[None, None, Vector]:

@@ -81,9 +81,14 @@ class Alerts(Part):
         """True where rules are evaluated once there is an application to serve."""
         return self._settings.alerts.enabled and self._settings.history.enabled
 
+    @property
+    def _is_called(self) -> bool:
+        """True once the history calls after each tick."""
+        return self._kept.after_tick == self.begin_evaluation
+
     def start(self, *, serves: bool) -> None:
         """Have rules evaluated after each tick of the history, where there is one."""
-        if serves and self.enabled and self._kept.after_tick != self.begin_evaluation:
+        if serves and self.enabled and not self._is_called:
             self._kept.after_tick, self._kept.at_end = self.begin_evaluation, self._end
             self._monitor.register_check(
                 "alerts", self._outcome, required=False, failures_to_worsen=1, only_trouble=True
@@ -121,7 +126,7 @@ class Alerts(Part):
     def series(self) -> AlertSeries:
         """The series of alerts, for a scrape; none where no rules are evaluated."""
         report = self.rounds.report
-        return report.series() if report.groups else {}
+        return report.series() if report.groups or self._is_called else {}
 
     def begin_evaluation(self, time_ms: int) -> None:
         """Evaluate what is due beside the history's own work; nothing where the last evaluation has not ended."""

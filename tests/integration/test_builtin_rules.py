@@ -77,9 +77,8 @@ def nodes(node: Any) -> Iterator[Any]:
 
 def named(selector: VectorSelector) -> tuple[str, set[str]]:
     """The name of the metric that is asked for, and the labels."""
-    (matchers,) = selector.alternatives
-    (name,) = (each.value for each in matchers if each.name == "__name__")
-    return name, {each.name for each in matchers} - {"__name__"}
+    (name,) = (each.value for each in selector.matchers if each.name == "__name__")
+    return name, {each.name for each in selector.matchers} - {"__name__"}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])

@@ -21,11 +21,10 @@ import yaml
 
 from ordinaut_ext_observability.alerts.evaluation import Engine
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError, parse_rules, read_rule_file
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup, selectors_of
 from ordinaut_ext_observability.alerts.states import samples_of
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, Labels
-from ordinaut_ext_observability.promql.reach import selectors_of
 from tests.clock import ManualClock
 from tests.promql.conformance import Store, _load
 
@@ -169,7 +168,7 @@ def random_series(rules: Path, seed: int) -> dict[str, str]:
     for group in read_rule_file(str(rules)):
         for rule in group.rules:
             for selector in selectors_of(rule.expression):
-                labels = {each.name: each.value if each.operator == "=" else "503" for each in selector.alternatives[0]}
+                labels = {each.name: each.value if each.operator == "=" else "503" for each in selector.matchers}
                 name = labels.pop(NAME)
                 for bound in ("1", "5", "+Inf") if name.endswith("_bucket") else ("",):
                     label = {**labels, **({"le": bound} if bound else {}), "instance": chosen.choice("ab")}

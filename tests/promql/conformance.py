@@ -240,7 +240,7 @@ def _case(line: int, head: str, body: list[str]) -> Case:
             labels, points = _series(text)
             case.expected.append((labels, _points(points)))
     try:
-        case.query = Query(parse(case.text), start, end, step, delayed_name_removal=True)
+        case.query = Query(parse(case.text), start, end, step)
     except QueryError as error:
         case.problem = str(error)
     return case
@@ -357,7 +357,7 @@ def _range_difference(store: Store, case: Case, answer: Answer) -> str:
     if re.search(r"start\(\)|end\(\)|range\(\)|step\(\)", case.text):
         return ""
     at = case.query.start_ms
-    query = Query(case.query.expression, at - 60_000, at + 60_000, 60_000, delayed_name_removal=True)
+    query = Query(case.query.expression, at - 60_000, at + 60_000, 60_000)
     problem, ranges = _answer(store, query)
     if ranges is None:
         return f"as a range: {problem}"

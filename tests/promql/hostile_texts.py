@@ -5,8 +5,8 @@ import sys
 import threading
 
 from ordinaut_ext_observability.promql.errors import QueryError
-from ordinaut_ext_observability.promql.format import format_query
-from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.parse import format_query, parse
+from tests.promql.meaning import meaning
 
 PIECES = (
     'x 1 5m 1e300 0x1f \'a\' "b" ` \\ " ( ) [ ] { } [5m] [5m:] [5m:1m] {a="b"} {a=~"b.*"} + - * / % ^ == != > < >= '
@@ -88,8 +88,8 @@ def main() -> None:
     parsed = 0
     for text in texts():
         try:
-            tree = repr(parse(text))
-            assert repr(parse(format_query(text))) == tree, text
+            tree = meaning(parse(text))
+            assert meaning(parse(format_query(text))) == tree, text
             parsed += 1
         except QueryError as error:
             assert str(error), text

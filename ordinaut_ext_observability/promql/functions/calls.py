@@ -3,127 +3,127 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Final, cast
 
 from ordinaut_ext_observability.history.series import NAME, Labels, Series
 from ordinaut_ext_observability.promql import selecting
-from ordinaut_ext_observability.promql.functions import histograms, relabel
-from ordinaut_ext_observability.promql.functions.dates import DATE_FUNCTIONS
-from ordinaut_ext_observability.promql.functions.numbers import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
-from ordinaut_ext_observability.promql.functions.over_time import KEEP_NAME, RANGE_FUNCTIONS
-from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, with_value
+from ordinaut_ext_observability.promql.aggregate import by_value
+from ordinaut_ext_observability.promql.functions.histograms import histogram
+from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, RangeFunction
+from ordinaut_ext_observability.promql.functions.relabel import relabelled
+from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.work import changed, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, EvaluatingScalar, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
 
 _PIECE: Final = 1_000
 """Samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each."""
 _OF_CALL: Final = 10
 """Samples that take as long as calling a function once."""
-
-
-def vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """The samples that a function gives."""
-    if call.function in RANGE_FUNCTIONS:
-        return _of_ranges(evaluator, call, time)
-    if call.function in VALUE_FUNCTIONS:
-        return _of_values(evaluator, call, time, VALUE_FUNCTIONS[call.function])
-    if call.function in DATE_FUNCTIONS:
-        return _of_dates(evaluator, call, time)
-    return _OTHERS[call.function](evaluator, call, time)
+_KEEP_NAMES: Final = frozenset({"absent_over_time", "last_over_time"})
 
 
 def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
-    """The number that a function gives."""
-    query = evaluator.query
+    """The number that `scalar(vector)`, `pi()` or `time()` gives."""
     if call.function == "scalar":
         samples = yield from evaluator.vector(call.arguments[0], time)
         return samples[0][1] if len(samples) == 1 else math.nan
-    if call.function == "pi":
-        return math.pi
-    if call.function in ("max_of", "min_of"):
-        one, other = yield from evaluator.scalars(call, time)
-        return (larger if call.function == "max_of" else smaller)(one, other)
-    milliseconds = {
-        "time": time,
-        "start": query.start_ms,
-        "end": query.end_ms,
-        "range": query.end_ms - query.start_ms,
-        "step": query.step_ms if query.end_ms != query.start_ms else 0,
-    }
-    return milliseconds[call.function] / 1_000
+    return math.pi if call.function == "pi" else time / 1_000
 
 
-class _Ranges(NamedTuple):
-    """The series of a range argument, and the labels of their results."""
-
-    argument: MatrixSelector | Subquery
-    series: list[tuple[Labels, Series]]
-    unique: bool
-    """False: two results have the same labels."""
+_Ranges = tuple[MatrixSelector | Subquery, list[tuple[Labels, Series]], bool]
+"""A range argument, its series with the labels of their results, and whether no two of these are the same."""
 
 
 def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
     state = evaluator.state(call, list[_Ranges])
     if not state:
-        argument = _range_argument(call)
+        argument = next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
+        named: LabelsChange = tuple if call.function in _KEEP_NAMES else drop_name
         series = yield from selecting.ranges(evaluator, argument)
-        named: LabelsChange = tuple if call.function in KEEP_NAME else evaluator.drop_name
-        results: list[tuple[Labels, Series]] = []
+        results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
         names: set[Labels] = set()
-        for piece in pieces(series):
-            some = [(named(one.labels), one) for one in piece]
-            names.update([labels for labels, _ in some])
-            results += some
+        for piece in pieces(results):
+            names.update([labels for labels, _ in piece])
             yield
-        state.append(_Ranges(argument, results, len(names) == len(results)))
+        state.append((argument, results, len(names) == len(results)))
     return state[0]
-
-
-def _range_argument(call: Call) -> MatrixSelector | Subquery:
-    return next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
 
 
 def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """A function of the samples in a range."""
     function = RANGE_FUNCTIONS[call.function]
-    ranges = yield from _ranges(evaluator, call)
-    window = selecting.window_at(evaluator, ranges.argument, time)
+    argument, series, is_unique = yield from _ranges(evaluator, call)
+    window = selecting.window_at(evaluator, argument, time)
     window.parameters = yield from evaluator.scalars(call, time)
     result: Vector = []
+    for part in _applied(function, window, series):
+        result += part or ()
+        yield
+    evaluator.work.count_samples(len(result))
+    return result if is_unique else (yield from unique(result))
+
+
+def range_parts(evaluator: Evaluator, call: Call, time: int) -> selecting.Parts:
+    """The same samples, each series read when it is its turn: no more are held than a part has."""
+    argument = cast("MatrixSelector", call.arguments[-1])
+    window = selecting.window_at(evaluator, argument, time)
+    window.parameters = yield from evaluator.scalars(call, time)
+    series = selecting.read(evaluator, argument.selector, argument.range_ms)
+    labelled = (one and (drop_name(one.labels), selecting.without_stale(one)) for one in series)
+    yield from _applied(RANGE_FUNCTIONS[call.function], window, labelled)
+
+
+def has_parts(call: Call) -> bool:
+    """Tell whether a call is of a function of one metric's ranges, so that no two results have the same labels."""
+    argument = call.arguments[-1] if call.arguments else None
+    return (
+        call.function in RANGE_FUNCTIONS
+        and call.function not in _KEEP_NAMES
+        and isinstance(argument, MatrixSelector)
+        and any(matcher.name == NAME and matcher.equal_to for matcher in argument.selector.matchers)
+    )
+
+
+def _applied(
+    function: RangeFunction, window: selecting.Window, ranges: Iterable[tuple[Labels, Series] | None]
+) -> selecting.Parts:
+    """The function's results, some at a time."""
+    part: Vector = []
     shared: object = None
     first = last = work = 0
-    for labels, (_, timestamps, values) in ranges.series:
-        if timestamps is not shared:
-            shared = timestamps
-            first, last = window.bounds(timestamps)
-            times = timestamps[first:last]
-        if first < last:
-            value = function(times, values[first:last], window)
-            if value is not None:
-                result.append((labels, value))
-        work += last - first + _OF_CALL
-        if work > _PIECE:
-            work = 0
-            yield
-    evaluator.work.count_samples(len(result))
-    return result if ranges.unique else (yield from evaluator.checked(result))
+    for labelled in ranges:
+        if labelled is not None:
+            labels, (_, timestamps, values) = labelled
+            if timestamps is not shared:
+                shared = timestamps
+                first, last = window.bounds(timestamps)
+                times = timestamps[first:last]
+            if first < last:
+                value = function(times, values[first:last], window)
+                if value is not None:
+                    part.append((labels, value))
+            work += last - first + _OF_CALL
+        if work > _PIECE or labelled is None:
+            yield part
+            part, work = [], 0
+    yield part
 
 
-def _of_values(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
-    """A function of each value."""
+def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
     samples = yield from evaluator.vector(call.arguments[0], time)
     return (yield from evaluator.mapped(call, samples, function))
 
 
-def _of_dates(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """A part of each value's date, or of the step's."""
-    function = DATE_FUNCTIONS[call.function]
+def _of_values(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """A function of each value, or a part of the step's date."""
+    function = VALUE_FUNCTIONS[call.function]
     if call.arguments:
-        return (yield from _of_values(evaluator, call, time, function))
+        return (yield from _mapped(evaluator, call, time, function))
     return [((), function(time / 1_000))]
 
 
@@ -131,23 +131,28 @@ def _clamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     bounds = yield from evaluator.scalars(call, time)
     lowest = -math.inf if call.function == "clamp_max" else bounds[0]
     highest = math.inf if call.function == "clamp_min" else bounds[-1]
-    clamped = yield from _of_values(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value)))
+    clamped = yield from _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value)))
     return [] if highest < lowest else clamped
 
 
 def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     """Each value to the nearest multiple, halves up."""
-    nearest = (yield from evaluator.scalar(call.arguments[1], time)) if len(call.arguments) > 1 else 1.0
+    [nearest] = (yield from evaluator.scalars(call, time)) or [1.0]
     inverse = 1.0 / nearest if nearest else math.copysign(math.inf, nearest)
 
     def rounded(value: float) -> float:
         return floor(value * inverse + 0.5) / inverse if inverse else math.nan
 
-    return (yield from _of_values(evaluator, call, time, rounded))
+    return (yield from _mapped(evaluator, call, time, rounded))
 
 
 def _vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     return [((), (yield from evaluator.scalar(call.arguments[0], time)))]
+
+
+def _sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    samples = yield from evaluator.vector(call.arguments[0], time)
+    return (yield from by_value(samples, descending=call.function == "sort_desc"))
 
 
 def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
@@ -156,58 +161,43 @@ def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     if isinstance(argument, VectorSelector):
         samples = yield from selecting.instant(evaluator, argument, time, stamps=True)
         return (yield from evaluator.mapped(call, samples, float))
-    return (yield from _of_values(evaluator, call, time, lambda _: time / 1_000))
+    return (yield from _mapped(evaluator, call, time, lambda _: time / 1_000))
 
 
 def _absent(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    samples = yield from evaluator.vector(call.arguments[0], time)
-    return [] if samples else [(_expected_labels(call.arguments[0]), 1.0)]
-
-
-def _absent_over_time(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    argument = _range_argument(call)
-    series = yield from selecting.ranges(evaluator, argument)
-    window = selecting.window_at(evaluator, argument, time)
-    for piece in pieces(series):
-        for _, timestamps, _ in piece:
-            first, last = window.bounds(timestamps)
-            if first < last:
-                return []
-        yield
+    argument = call.arguments[0]
+    if argument.type == "matrix":
+        samples = yield from _of_ranges(evaluator, call, time)
+    else:
+        samples = yield from evaluator.vector(argument, time)
     expected = _expected_labels(argument.selector if isinstance(argument, MatrixSelector) else argument)
-    return [(expected, 1.0)]
+    return [] if samples else [(expected, 1.0)]
 
 
 def _expected_labels(node: Node) -> Labels:
     """The labels that a selector names by their values; those it names twice are left out."""
     labels: Labels = ()
     seen = set()
-    if isinstance(node, VectorSelector) and len(node.alternatives) == 1:
-        for matcher in node.alternatives[0]:
-            if matcher.name != NAME:
-                value = matcher.equal_to if matcher.name not in seen else None
-                labels = with_value(labels, matcher.name, value or "")
-                if value is not None:
-                    seen.add(matcher.name)
+    for matcher in node.matchers if isinstance(node, VectorSelector) else ():
+        if matcher.name != NAME:
+            value = matcher.equal_to if matcher.name not in seen else None
+            labels = with_value(labels, matcher.name, value or "")
+            if value is not None:
+                seen.add(matcher.name)
     return labels
 
 
-_OTHERS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
-    "absent": _absent,
-    "absent_over_time": _absent_over_time,
-    "clamp": _clamp,
-    "clamp_max": _clamp,
-    "clamp_min": _clamp,
-    "histogram_fraction": histograms.histogram,
-    "histogram_quantile": histograms.histogram,
-    "histogram_quantiles": histograms.histogram_quantiles,
-    "label_join": relabel.label_join,
-    "label_replace": relabel.label_replace,
+VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
+    **dict.fromkeys(VALUE_FUNCTIONS, _of_values),
+    **dict.fromkeys(RANGE_FUNCTIONS, _of_ranges),
+    **dict.fromkeys(("absent", "absent_over_time"), _absent),
+    **dict.fromkeys(("clamp", "clamp_max", "clamp_min"), _clamp),
+    **dict.fromkeys(("histogram_fraction", "histogram_quantile"), histogram),
+    **dict.fromkeys(("label_join", "label_replace"), relabelled),
+    **dict.fromkeys(("sort", "sort_desc"), _sort),
     "round": _round,
-    "sort": relabel.sort,
-    "sort_by_label": relabel.sort_by_label,
-    "sort_by_label_desc": relabel.sort_by_label,
-    "sort_desc": relabel.sort,
     "timestamp": _timestamp,
     "vector": _vector,
 }
+FUNCTIONS: Final = frozenset((*VECTOR_FUNCTIONS, "pi", "scalar", "time"))
+"""Names of those that are supported: all but Prometheus's experimental ones and those of native histograms."""

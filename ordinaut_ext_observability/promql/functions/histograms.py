@@ -1,20 +1,47 @@
-"""Functions of histograms."""
+"""Functions of classic histograms: cumulative counts by upper bound.
+
+Values within a bucket are taken as spread evenly; the first bucket begins at zero, if its bound is above.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.aggregate import number_text
-from ordinaut_ext_observability.promql.functions.buckets import Buckets, bucket_fraction, bucket_quantile
-from ordinaut_ext_observability.promql.labels import Remembered, Vector, value_of, with_value
-from ordinaut_ext_observability.promql.nodes import Call, String
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.labels import Remembered, drop_name, value_of, with_value
+from ordinaut_ext_observability.promql.nodes import Call
+from ordinaut_ext_observability.promql.statistics import divide
+from ordinaut_ext_observability.promql.work import changed, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+
+Buckets = list[tuple[float, float]]
+"""Upper bounds and the counts of observations up to there."""
+
+_ROUNDING: Final = 1e-12
+"""Relative difference of two counts that is no difference: sums of rates are that inexact. Prometheus's own value."""
+
+
+def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
+    numbers = yield from evaluator.scalars(call, time)
+    vector = yield from evaluator.vector(call.arguments[-1], time)
+    compute = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
+    bounds = evaluator.state(call, lambda: Remembered(_bound))
+    histograms: dict[Labels, Buckets] = {}
+    for piece in pieces(vector):
+        for labels, count in piece:
+            found = bounds[labels]
+            if found is not None:
+                histograms.setdefault(found[0], []).append((found[1], count))
+        yield
+    items = list(histograms.items())
+    result = yield from changed(
+        items, lambda piece: [(drop_name(labels), compute(buckets, *numbers)) for labels, buckets in piece]
+    )
+    return (yield from unique(result))
 
 
 def _bound(labels: Labels) -> tuple[Labels, float] | None:
@@ -25,42 +52,72 @@ def _bound(labels: Labels) -> tuple[Labels, float] | None:
         return None
 
 
-def _each(evaluator: Evaluator, call: Call, vector: Vector, compute: Callable[[Buckets], float]) -> Evaluating:
-    """A function's result for each histogram."""
-    bounds = evaluator.state(call, lambda: Remembered(_bound))
-    histograms: dict[Labels, Buckets] = {}
-    for piece in pieces(vector):
-        for labels, count in piece:
-            found = bounds[labels]
-            if found is not None:
-                histograms.setdefault(found[0], []).append((found[1], count))
-        yield
-    result: Vector = []
-    for some in pieces(list(histograms.items())):
-        result += [(evaluator.drop_name(labels), compute(buckets)) for labels, buckets in some]
-        yield
+def _merged(buckets: Buckets) -> Buckets:
+    """The buckets by their bounds, those of equal bounds added."""
+    result: Buckets = []
+    for bound, count in sorted(buckets, key=lambda bucket: bucket[0]):
+        if result and result[-1][0] == bound:
+            result[-1] = (bound, result[-1][1] + count)
+        else:
+            result.append((bound, count))
     return result
 
 
-def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
-    numbers = yield from evaluator.scalars(call, time)
-    vector = yield from evaluator.vector(call.arguments[-1], time)
-    function = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
-    result = yield from _each(evaluator, call, vector, lambda buckets: function(buckets, *numbers))
-    return (yield from evaluator.checked(result))
+def _never_falling(counts: list[float]) -> list[float]:
+    """The counts, none below the one before it, and without differences that only rounding made."""
+    result = counts[:1]
+    for count in counts[1:]:
+        before = result[-1]
+        same = abs(count - before) < _ROUNDING * (abs(count) + abs(before))
+        result.append(before if same or count < before else count)
+    return result
 
 
-def histogram_quantiles(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`histogram_quantiles(buckets, label, share, ...)`: each share's quantile, with the share as that label."""
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    name = call.arguments[1]
-    label = name.value if isinstance(name, String) else ""
-    result: Vector = []
-    for share in (yield from evaluator.scalars(call, time)):
-        text = number_text(share)
-        if text.lstrip("-").isdigit():
-            text += ".0"
-        quantiles = yield from _each(evaluator, call, vector, partial(bucket_quantile, share=share))
-        result += [(with_value(labels, label, text), value) for labels, value in quantiles]
-    return (yield from evaluator.checked(result))
+def bucket_quantile(buckets: Buckets, share: float) -> float:
+    """The value below which this share of the observations lies.
+
+    NaN without a bucket up to infinity, without another, or without observations; infinite where the share is not
+    from 0 to 1.
+    """
+    if share != share:  # noqa: PLR0124 - a NaN
+        return math.nan
+    if not 0 <= share <= 1:
+        return math.copysign(math.inf, share)
+    buckets = _merged(buckets)
+    bounds = [bound for bound, _ in buckets]
+    counts = _never_falling([count for _, count in buckets])
+    if bounds[-1] != math.inf or len(bounds) < 2 or not counts[-1]:
+        return math.nan
+    rank = share * counts[-1]
+    index = next((index for index, count in enumerate(counts) if count >= rank), len(counts) - 1)
+    if index == len(counts) - 1:
+        return bounds[-2]
+    if index == 0:
+        return bounds[0] if bounds[0] <= 0 else bounds[0] * divide(rank, counts[0])
+    below = counts[index - 1]
+    return bounds[index - 1] + (bounds[index] - bounds[index - 1]) * divide(rank - below, counts[index] - below)
+
+
+def bucket_fraction(buckets: Buckets, lower: float, upper: float) -> float:
+    """The share of observations between two values."""
+    buckets = _merged(buckets)
+    observations = buckets[-1][1]
+    if buckets[-1][0] != math.inf or not observations or lower != lower or upper != upper:  # noqa: PLR0124
+        return math.nan
+    if lower >= upper:
+        return 0.0
+    return (_count_up_to(upper, buckets) - _count_up_to(lower, buckets)) / observations
+
+
+def _count_up_to(value: float, buckets: Buckets) -> float:
+    """The number of observations below a value."""
+    start, below = (-math.inf if buckets[0][0] <= 0 else 0.0), 0.0
+    for bound, count in buckets:
+        if start >= value:
+            return min(below, buckets[-1][1])
+        if bound > value:
+            if start == -math.inf:
+                return min(count, buckets[-1][1])
+            return min(below + (count - below) * (value - start) / (bound - start), buckets[-1][1])
+        start, below = bound, count
+    return buckets[-1][1]

@@ -1,55 +1,49 @@
-"""Functions of series' labels: replaced, joined, sorted by."""
+"""Functions of series' labels: `label_replace` and `label_join`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.aggregate import by_value
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.labels import Remembered, Vector, value_of, with_value
-from ordinaut_ext_observability.promql.nodes import Call, Node, String
+from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, value_of, with_value
+from ordinaut_ext_observability.promql.nodes import Call, String
 from ordinaut_ext_observability.promql.regex import compile_regex
-from ordinaut_ext_observability.promql.work import pieces, unique
+from ordinaut_ext_observability.promql.work import changed, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluator import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
 
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 """`$1`, `${1}`, `$name` and `$$` in a replacement."""
 _LONGEST_LABELS: Final = 8_192
 """Characters that a series' values may have together: each call in another could double them."""
-_CHUNK: Final = re.compile(r"\d+|\D+", re.ASCII)
 
 
-def _text(node: Node) -> str:
-    assert isinstance(node, String)  # noqa: S101 - the parser has seen to it
-    return node.value
+def relabelled(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+    """The samples with labels as the function makes them."""
+    make = _replacing if call.function == "label_replace" else _joining
+    relabel = evaluator.state(call, lambda: Remembered(make(call)))
+    vector = yield from evaluator.vector(call.arguments[0], time)
+    result = yield from changed(vector, lambda piece: [(relabel[labels], value) for labels, value in piece])
+    return (yield from unique(result))
 
 
-def _check_label(call: Call, index: int, which: str) -> None:
-    if not _text(call.arguments[index]):
-        raise ExecutionError(f"invalid {which} label name in {call.function}(): ")
+def _texts(call: Call) -> list[str]:
+    return [argument.value for argument in call.arguments if isinstance(argument, String)]
 
 
-def label_replace(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _replacing(call: Call) -> LabelsChange:
     """`label_replace(vector, target, replacement, source, regex)`."""
-    changed = evaluator.state(call, lambda: Remembered(_replacing(call)))
-    return (yield from _relabelled(evaluator, call, time, changed))
-
-
-def _replacing(call: Call) -> Callable[[Labels], Labels]:
-    target, replacement, source, pattern = map(_text, call.arguments[1:])
-    _check_label(call, 1, "destination")
+    target, replacement, source, pattern = _texts(call)
+    _check_name(call, target, "destination")
     try:
         regex = compile_regex(pattern)
     except BadQueryError:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
 
-    def changed(labels: Labels) -> Labels:
+    def replaced(labels: Labels) -> Labels:
         match = regex.fullmatch(value_of(labels, source))
         if match is None:
             return labels
@@ -64,61 +58,25 @@ def _replacing(call: Call) -> Callable[[Labels], Labels]:
 
         return _with_label(labels, target, _REFERENCE.sub(group, replacement))
 
-    return changed
+    return replaced
 
 
-def label_join(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _joining(call: Call) -> LabelsChange:
     """`label_join(vector, target, separator, source, ...)`."""
-    target, separator, *sources = map(_text, call.arguments[1:])
-    for index in range(3, len(call.arguments)):
-        _check_label(call, index, "source")
-    _check_label(call, 1, "destination")
+    target, separator, *sources = _texts(call)
+    for source in sources:
+        _check_name(call, source, "source")
+    _check_name(call, target, "destination")
+    return lambda labels: _with_label(labels, target, separator.join(value_of(labels, source) for source in sources))
 
-    def joined(labels: Labels) -> Labels:
-        return _with_label(labels, target, separator.join(value_of(labels, source) for source in sources))
 
-    return (yield from _relabelled(evaluator, call, time, evaluator.state(call, lambda: Remembered(joined))))
+def _check_name(call: Call, name: str, which: str) -> None:
+    if not name:
+        raise ExecutionError(f"invalid {which} label name in {call.function}(): ")
 
 
 def _with_label(labels: Labels, name: str, value: str) -> Labels:
-    changed = with_value(labels, name, value)
-    if sum(len(text) for _, text in changed) > _LONGEST_LABELS:
+    result = with_value(labels, name, value)
+    if sum(len(text) for _, text in result) > _LONGEST_LABELS:
         raise ExecutionError(f"the labels of a series would have more than {_LONGEST_LABELS} characters")
-    return changed
-
-
-def _relabelled(evaluator: Evaluator, call: Call, time: int, changed: Remembered[Labels, Labels]) -> Evaluating:
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    result: Vector = []
-    for piece in pieces(vector):
-        result += [(changed[labels], value) for labels, value in piece]
-        yield
-    return (yield from unique(result))
-
-
-def sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort(vector)` and `sort_desc(vector)`: by value, NaNs last."""
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    return (yield from by_value(vector, descending=call.function == "sort_desc"))
-
-
-def _natural(first: str, second: str) -> int:
-    """Compare two texts with their numbers as numbers: `cpu2` before `cpu10`."""
-    for one, other in zip(_CHUNK.findall(first), _CHUNK.findall(second), strict=False):
-        if one != other:
-            if one.isdigit() and other.isdigit() and int(one) != int(other):
-                return -1 if int(one) < int(other) else 1
-            return -1 if one < other else 1
-    return len(first) - len(second)
-
-
-def sort_by_label(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """`sort_by_label(vector, label, ...)` and `sort_by_label_desc`."""
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    names = [_text(argument) for argument in call.arguments[1:]]
-    natural = cmp_to_key(_natural)
-
-    def key(sample: tuple[Labels, float]) -> tuple[object, ...]:
-        return (*(natural(value_of(sample[0], name)) for name in names), sample[0])
-
-    return sorted(vector, key=key, reverse=call.function == "sort_by_label_desc")
+    return result

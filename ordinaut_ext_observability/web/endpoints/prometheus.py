@@ -19,11 +19,9 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.format import format_query
 from ordinaut_ext_observability.promql.nodes import VectorSelector
-from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.parse import format_query, parse
 from ordinaut_ext_observability.promql.query import Limits, Query
-from ordinaut_ext_observability.promql.reach import earliest_ms
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse
@@ -88,7 +86,7 @@ def _cut(results: list[Any], limit: int) -> list[str]:
 
 def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
-    earliest = earliest_ms(query)
+    earliest = query.earliest_ms()
     if earliest is None:
         return []
     if since_ms is None:
@@ -124,7 +122,7 @@ def _list(
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
     selectors = [_parse("match[]", text, _parse_selector) for text in parameters.get("match[]", [])]
     found: dict[str | Labels, None] = {}
-    for matchers in [each for selector in selectors for each in selector.alternatives] or [()]:
+    for matchers in [selector.matchers for selector in selectors] or [()]:
         for series in source.select(matchers, start, end):
             if series is not None:
                 found.update(dict.fromkeys(found_in(series.labels)))

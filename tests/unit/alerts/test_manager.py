@@ -56,7 +56,7 @@ def test_a_rule_fires_above_its_threshold_and_not_within_its_cooldown():
     assert not rule.should_fire({"error_rate": 0.05})
     assert rule.should_fire({"error_rate": 0.15})
     now = datetime.now(UTC)
-    rule.last_fired = now - timedelta(minutes=5)
+    rule.last_fired = now.replace(tzinfo=None) - timedelta(minutes=5)  # without a zone it is UTC
     assert not rule.should_fire({"error_rate": 0.15})
     rule.last_fired = now - timedelta(minutes=15)
     assert rule.should_fire({"error_rate": 0.15})

@@ -51,7 +51,12 @@ def test_a_file_has_its_groups_and_rules_as_they_are_written() -> None:
     ("line", "text", "wrong_line", "reason"),
     [
         (2, "  - nam: api", 2, "a group has no field 'nam'; there are name, interval, "),
-        (3, "    interval: 1min", 3, "interval: '1min' is no duration; one such as 30s, 5m or 1h30m is accepted"),
+        (
+            3,
+            "    interval: 1min",
+            3,
+            "interval: '1min' is no duration; one such as 30s, 5m or 1h30m is accepted, up to 292y",
+        ),
         (4, "    limit: ten", 4, "limit must be a whole number"),
         (8, "      - recrd: a", 8, "a rule has no field 'recrd'; there are record, alert, expr, "),
         (8, "      - record: a-b", 8, "'a-b' is no name of a metric"),

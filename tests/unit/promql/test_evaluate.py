@@ -117,11 +117,9 @@ def test_series_that_only_their_name_told_apart_are_refused(text):
         ask(text, TWINS)
 
 
-@pytest.mark.parametrize(("delayed", "labels"), [(False, ()), (True, (("of", "a"),))])
-def test_a_name_goes_at_once_unless_the_query_removes_names_late(delayed, labels):
-    text = 'sum by (of) (label_replace(rate(a[5m]), "of", "$1", "__name__", "(.*)"))'
-    [sample] = ask(text, TWINS, delayed_name_removal=delayed).value
-    assert sample.labels == labels
+def test_a_name_goes_at_once():
+    [sample] = ask('sum by (of) (label_replace(rate(a[5m]), "of", "$1", "__name__", "(.*)"))', TWINS).value
+    assert sample.labels == ()
 
 
 def test_a_range_is_answered_by_series_in_the_order_of_their_labels():

@@ -21,7 +21,8 @@ from ordinaut_ext_observability.promql.regex import compile_regex
         ("a|bc|", ["a", "bc", ""], ["abc", "b"]),
         (r"\d+\.\w*\s", ["1.é ".replace("é", "e"), "12. "], ["١.a ", "1.é ", "1.a\v"]),
         (r"[^\d\s-]+", ["a_é"], ["a1", "a-", " "]),
-        (r"[[:alpha:][:^ascii:]]{2,3}", ["aé", "abc"], ["a1", "a", "abcd"]),
+        (r"[[:alpha:]é]{2,3}", ["aé", "abc"], ["a1", "a", "abcd"]),
+        (r"[\s\S][^\W]", ["é_", "\nx"], ["_é"]),
         ("[]a-c-]", ["]", "b", "-"], ["d", ""]),
         ("(?i)straße|K", ["STRAßE", "k", "\u212a"], ["strasse"]),
         ("(?-s:a.)b.", ["axb\n"], ["a\nb."]),
@@ -45,8 +46,8 @@ def test_a_match_has_the_groups() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(", ")", "[a", "[b-a]", "a**", "a*+", "*", "|{2}", "a{2}{3}", "a{1001}", "(a{99}){99}", "a{2,1}", "a{" + "9" * 5_000 + "}", "(?=a)", "(?!a)", "(?<=a)b", "(?>a)", "(?#a)", r"(a)\1", "(?P=n)",
-     r"\pL", r"\Z", r"\u0041", "\\", r"[\é]", "[[:no:]]", "(?x)a", "a(?i)b", "(?P<n>a)(?P<n>b)", "(" * 60 + ")" * 60, r"\x{110000}"],
+    ["(", ")", "[a", "[b-a]", "a**", "a*+", "*", "|{2}", "a{2}{3}", "a{1001}", "a{2,1}", "a{" + "9" * 5_000 + "}", "(?=a)", "(?!a)", "(?<=a)b", "(?>a)", "(?#a)", r"(a)\1", "(?P=n)",
+     r"\pL", r"\Z", r"\u0041", "\\", r"[\é]", "[[:no:]]", "[[:^alpha:]]", "(?x)a", "a(?i)b", "(?P<n>a)(?P<n>b)", r"\x{110000}"],
 )  # fmt: skip
 def test_what_re2_refuses_or_is_not_supported_is_refused(pattern: str) -> None:
     with pytest.raises(BadQueryError, match="regular expression"):
@@ -69,7 +70,7 @@ def test_a_pattern_is_tried_on_a_text_only_where_that_takes_bounded_time() -> No
         cubic.fullmatch("ab" * 200)
     assert compile_regex("[^:]+:[^:]+:.*").fullmatch("a" * 5_000 + ":b:" + ":" * 4_000), "each part ends at one place"
     with pytest.raises(ExecutionError):
-        compile_regex(".*").fullmatch("x" * 1_000_000)
+        compile_regex("[a-z]*").fullmatch("x" * 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,26 @@
-"""Functions of how samples change within a range: rates, differences, trends."""
+"""Functions of the samples in a range: what they come to, and how they change."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
-from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.selecting import Window
-from ordinaut_ext_observability.promql.statistics import regression
+from ordinaut_ext_observability.promql.statistics import (
+    deviation,
+    largest,
+    mean,
+    quantile,
+    regression,
+    smallest,
+    total,
+    variance,
+)
+
+RangeFunction = Callable[[Sequence[int], Sequence[float], Window], float | None]
+"""A function of the samples' times and values, at least one; None where it has no result."""
 
 _SPACING_TOLERANCE: Final = 1.1
 """Mean distances of samples that the first or last may lie from the range's border, to be taken as going on beyond."""
@@ -47,22 +59,12 @@ def _extrapolated(
     return change * ((sampled + to_start + to_end) / sampled / per_seconds)
 
 
-def increase(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A counter's growth over the range."""
-    return _extrapolated(times, values, window, counter=True)
-
-
-def rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+def _rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
     """A counter's growth per second."""
     return _extrapolated(times, values, window, counter=True, per_seconds=window.seconds)
 
 
-def delta(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A gauge's change over the range."""
-    return _extrapolated(times, values, window, counter=False)
-
-
-def irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+def _irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
     """A counter's growth per second between the last two samples."""
     if len(times) < 2 or times[-1] == times[-2]:
         return None
@@ -70,27 +72,27 @@ def irate(times: Sequence[int], values: Sequence[float], _window: Window) -> flo
     return growth / ((times[-1] - times[-2]) / 1_000)
 
 
-def idelta(_times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+def _idelta(_times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
     """A gauge's change between the last two samples."""
     return values[-1] - values[-2] if len(values) > 1 else None
 
 
-def changes(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
+def _changes(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
     """Times that the value changed."""
     return float(sum(b != a and (a == a or b == b) for a, b in pairwise(values)))  # noqa: PLR0124
 
 
-def resets(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
+def _resets(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
     """Times that a counter began anew."""
     return float(sum(b < a for a, b in pairwise(values)))
 
 
-def deriv(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
+def _deriv(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
     """A gauge's change per second, by linear regression."""
     return regression(times, values, times[0])[0] if len(times) > 1 else None
 
 
-def predict_linear(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
+def _predict_linear(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
     """A gauge's value in so many seconds, by linear regression."""
     if len(times) < 2:
         return None
@@ -98,21 +100,29 @@ def predict_linear(times: Sequence[int], values: Sequence[float], window: Window
     return slope * window.parameters[0] + now
 
 
-def double_exponential_smoothing(_times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A gauge's last value, smoothed together with its trend (Holt's method).
+def _of_values(function: Callable[[Sequence[float]], float]) -> RangeFunction:
+    return lambda _times, values, _window: function(values)
 
-    Raises:
-        ExecutionError: A factor is not between 0 and 1.
-    """
-    smoothing, trending = window.parameters
-    for kind, factor in (("smoothing", smoothing), ("trend", trending)):
-        if factor <= 0 or factor >= 1:
-            raise ExecutionError(f"invalid {kind} factor. Expected: 0 < {kind[0]}f < 1, got: {factor:f}")
-    if len(values) < 2:
-        return None
-    before, level, trend = 0.0, values[0], values[1] - values[0]
-    for index, value in enumerate(values[1:]):
-        if index:
-            trend = trending * (level - before) + (1 - trending) * trend
-        before, level = level, smoothing * value + (1 - smoothing) * (level + trend)
-    return level
+
+RANGE_FUNCTIONS: Final[dict[str, RangeFunction]] = {
+    "absent_over_time": _of_values(lambda _: 1.0),
+    "avg_over_time": _of_values(mean),
+    "count_over_time": _of_values(lambda values: float(len(values))),
+    "last_over_time": _of_values(lambda values: values[-1]),
+    "max_over_time": _of_values(largest),
+    "min_over_time": _of_values(smallest),
+    "present_over_time": _of_values(lambda _: 1.0),
+    "quantile_over_time": lambda _times, values, window: quantile(window.parameters[0], values),
+    "stddev_over_time": _of_values(deviation),
+    "stdvar_over_time": _of_values(variance),
+    "sum_over_time": _of_values(total),
+    "changes": _changes,
+    "delta": partial(_extrapolated, counter=False),
+    "deriv": _deriv,
+    "idelta": _idelta,
+    "increase": partial(_extrapolated, counter=True),
+    "irate": _irate,
+    "predict_linear": _predict_linear,
+    "rate": _rate,
+    "resets": _resets,
+}

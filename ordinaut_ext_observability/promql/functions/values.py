@@ -1,0 +1,101 @@
+"""Functions of one value, with the results that Go's package `math` has where Python's raises an error.
+
+Those of dates take a value as a time in seconds since 1970, in UTC.
+"""
+
+from __future__ import annotations
+
+import calendar
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+ValueFunction = Callable[[float], float]
+
+
+def _defined(function: ValueFunction) -> ValueFunction:
+    """The function, NaN where it is not defined, and infinite where its result is too large."""
+
+    def defined(value: float) -> float:
+        try:
+            return function(value)
+        except ValueError:
+            return math.nan
+        except OverflowError:
+            return math.inf
+
+    return defined
+
+
+def _logarithm(function: ValueFunction) -> ValueFunction:
+    return lambda value: function(value) if value > 0 else (math.nan if value else -math.inf)
+
+
+_atanh: Final = _defined(math.atanh)
+_sinh: Final = _defined(math.sinh)
+
+
+def floor(value: float) -> float:
+    """The largest whole number that is not above."""
+    return math.copysign(float(math.floor(value)), value) if math.isfinite(value) else value
+
+
+def larger(one: float, other: float) -> float:
+    """The larger of two numbers, NaN if one is."""
+    return one if one != one or one > other else other  # noqa: PLR0124
+
+
+def smaller(one: float, other: float) -> float:
+    """The smaller of two numbers, NaN if one is."""
+    return one if one != one or one < other else other  # noqa: PLR0124
+
+
+def _date(part: Callable[[time.struct_time], int]) -> ValueFunction:
+    def function(seconds: float) -> float:
+        try:
+            return float(part(time.gmtime(math.trunc(seconds))))
+        except (OverflowError, ValueError, OSError):  # infinite, NaN, or beyond what the system counts
+            return math.nan
+
+    return function
+
+
+_DATES: Final[dict[str, ValueFunction]] = {
+    "day_of_month": _date(lambda date: date.tm_mday),
+    "day_of_week": _date(lambda date: (date.tm_wday + 1) % 7),
+    "day_of_year": _date(lambda date: date.tm_yday),
+    "days_in_month": _date(lambda date: calendar.monthrange(date.tm_year, date.tm_mon)[1]),
+    "hour": _date(lambda date: date.tm_hour),
+    "minute": _date(lambda date: date.tm_min),
+    "month": _date(lambda date: date.tm_mon),
+    "year": _date(lambda date: date.tm_year),
+}
+"""Sunday is day 0 of a week; months and days of a month or year begin with 1."""
+
+VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
+    **_DATES,
+    "abs": abs,
+    "acos": _defined(math.acos),
+    "acosh": _defined(math.acosh),
+    "asin": _defined(math.asin),
+    "asinh": math.asinh,
+    "atan": math.atan,
+    "atanh": lambda value: math.copysign(math.inf, value) if abs(value) == 1 else _atanh(value),
+    "ceil": lambda value: -floor(-value),
+    "cos": _defined(math.cos),
+    "cosh": _defined(math.cosh),
+    "deg": lambda value: value * 180 / math.pi,
+    "exp": _defined(math.exp),
+    "floor": floor,
+    "ln": _logarithm(math.log),
+    "log10": _logarithm(math.log10),
+    "log2": _logarithm(math.log2),
+    "rad": lambda value: value * math.pi / 180,
+    "sgn": lambda value: float((value > 0) - (value < 0)) or value,
+    "sin": _defined(math.sin),
+    "sinh": lambda value: math.copysign(_sinh(abs(value)), value),
+    "sqrt": _defined(math.sqrt),
+    "tan": _defined(math.tan),
+    "tanh": math.tanh,
+}
