@@ -207,7 +207,7 @@ class Engine:
         recorded = all(name in self._tables for name in rule.names_read)
         kept = RECORDED_RETENTION_MS if recorded else self._retention_ms
         notes = [f"needs {_shown(needed)}, kept {_shown(kept)}"] if needed > kept else []
-        return [*notes, "incomplete: samples do not go back so far yet"] if self.is_incomplete(rule, now_ms) else notes
+        return [*notes, "incomplete: not enough samples yet"] if self.is_incomplete(rule, now_ms) else notes
 
 
 def _segments(group: RuleGroup) -> Iterator[_Segment]:

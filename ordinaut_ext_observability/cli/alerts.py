@@ -45,12 +45,12 @@ def alerts(
     *,
     as_json: AsJson = False,
 ) -> int:
-    """Show what is pending, what fires and what was just resolved.
+    """Show the alerts that are pending, firing or just resolved.
 
-    Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or it is not known.
+    Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or not known.
     """
     answer = _ask(url, token, "alerts", timeout)
-    _show(answer, _alert_table, as_json=as_json)
+    _show(answer, _alert_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
     return _STATUS[answer["status"]]
 
 
@@ -64,10 +64,11 @@ def list_rules(
 ) -> int:
     """Show all rules of a running service by group.
 
-    Exit status: 0 all can be evaluated; 1 a rule fails, or a file is not used; 2 no answer, or it is not known.
+    Exit status: 0 all are evaluated; 1 a rule fails, a file is not used, or an entry of the configuration file is wrong;
+    2 no answer, or the state is not known.
     """
     answer = _ask(url, token, "groups", timeout)
-    _show(answer, _rule_table, as_json=as_json)
+    _show(answer, _rule_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
     fails = any(rule["health"] == "err" for group in answer["groups"] for rule in group["rules"])
     return max(fails or bool(answer.get("problems")), _STATUS[answer["status"]] & 2)
 
@@ -76,7 +77,7 @@ def list_rules(
 def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Rule files.")]) -> int:
     """Check rule files, without a service. Exit status: 1 a file is wrong.
 
-    Rules that look back further than samples are kept are named, with ORDINAUT_OBS_HISTORY_RETENTION_SECONDS as it is.
+    Also names rules that look back further than ORDINAUT_OBS_HISTORY_RETENTION_SECONDS keeps samples.
     """
     from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
     from ordinaut_ext_observability.alerts.rules import AlertingRule
@@ -139,7 +140,7 @@ def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
     )
 
 
-def _show(answer: Answer, make_table: Callable[[Answer], Table], *, as_json: bool) -> None:
+def _show(answer: Answer, make_table: Callable[[Answer], Table], *, has_token: bool, as_json: bool) -> None:
     """Print an answer as JSON, or as a table, with who evaluated and what is wrong below it."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
@@ -149,7 +150,10 @@ def _show(answer: Answer, make_table: Callable[[Answer], Table], *, as_json: boo
         console.print(table, "")
     console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
     if "problems" not in answer:
-        console.print(Text("Names and states only: --token takes the operator or viewer token of the service."))
+        why = (
+            "the service does not accept the token." if has_token else "give the operator or viewer token with --token."
+        )
+        console.print(Text(f"Names and states only: {why}"))
     for problem in filter(None, (*(answer.get("problems") or ()), answer.get("store_problem"))):
         console.print(Text(problem, style="yellow"))
 
@@ -188,11 +192,11 @@ def _summary(answer: Answer) -> str:
         return "Off: the service evaluates no rules, since ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false there."
     if answer["age_seconds"] is None:
         return "Unknown: no rules have been evaluated yet."
-    by = "this process" if answer["evaluated_here"] else "another process"
+    by = "the process that answers" if answer["evaluated_here"] else "another process"
     evaluated = f"Evaluated by {by} {_age(answer['age_seconds'])} ago."
     if answer["status"] == "unknown":
         return f"Unknown: this is how it was. {evaluated}"
-    settling = "" if answer["settled"] else " It has just started: until it has settled, nothing begins to fire."
+    settling = "" if answer["settled"] else " It started a moment ago: nothing begins to fire or ends yet."
     return f"{_count(answer)}{evaluated}{settling}"
 
 
@@ -201,7 +205,7 @@ def _count(answer: Answer) -> str:
     if "alerts" not in answer:
         return ""
     states = Counter(alert["state"] for alert in answer["alerts"] if alert["severity"] not in _NO_TROUBLE)
-    aside = ", severity info aside" if states.total() < len(answer["alerts"]) else ""
+    aside = " (severity info not counted)" if states.total() < len(answer["alerts"]) else ""
     firing = states["firing"]
     fires = f"{firing} {'alerts fire' if firing > 1 else 'alert fires'}" if firing else "No alert fires"
     return f"{fires}, {states['pending']} pending{aside}. "

@@ -60,6 +60,7 @@ def announcement(service: Service, title: str, *, pages: Sequence[str] = (), com
             f"  {command} check \\\n    --token {token} {service.url}",
             f"  {command} doctor \\\n    --token {token} --url {service.url}",
             f"  {command} query orchestrator_http_requests_total \\\n    --token {token} --url {service.url}",
+            f"  {command} alerts \\\n    --token {token} --url {service.url}",
             *(f"  {command} {arguments}" for arguments in commands),
             "\nScrape it with Prometheus (prometheus.yml):",
             "  scrape_configs:",

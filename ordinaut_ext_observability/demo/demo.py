@@ -73,10 +73,7 @@ class Demo:
             announcement(
                 service,
                 "\nA whole Ordinaut in small is running. Ctrl-C stops it.",
-                commands=[
-                    f"alerts \\\n    --token {service.token} --url {service.url}",
-                    f"db --url \\\n    {environ['DATABASE_URL']}",
-                ],
+                commands=[f"db --url \\\n    {environ['DATABASE_URL']}"],
             )
         )
         _say(f"Redis: {environ['REDIS_URL']}\nLogs:  {self._processes.log_folder}/*.log\n")

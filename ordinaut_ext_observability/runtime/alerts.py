@@ -157,7 +157,7 @@ class Alerts(Part):
         groups = self.rounds.report.groups
         failing = [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
         if failing:
-            problems.append(f"rules that fail, see api/v1/rules: {', '.join(failing[:_NAMED])}")
+            problems.append(f"rules that fail: {', '.join(failing[:_NAMED])}; GET /rules gives the reasons")
         now, patience = self._clock.monotonic(), _SILENT_INTERVALS * self._settings.history.interval_seconds
         if progress.ticks and now - progress.evaluated_at > patience:
             problems.append(f"no rules have been evaluated for {now - progress.evaluated_at:.0f} s")

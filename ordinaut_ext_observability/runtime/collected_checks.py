@@ -61,7 +61,8 @@ def _judge_queue(facts: QueueFacts, _: CollectorStates) -> Judgement:
     if age > _WAITING_SECONDS:
         return _lateness(age), f"work has been waiting for {age:.0f} s"
     if alive:
-        return _DEGRADED, f"{alive} leases ran out while their worker lives: the work may run twice"
+        ran_out = "1 lease ran out while its worker" if alive == 1 else f"{alive} leases ran out while their worker"
+        return _DEGRADED, f"{ran_out} lives: the work may run twice"
     return _HEALTHY, ""
 
 

@@ -123,7 +123,7 @@ def test_a_rule_that_fails_says_why_and_keeps_no_other_from_being_evaluated(
     process.tick()
     assert process.rule("a")["health"] == "err" and process.rule("b")["health"] == "ok"
     assert process.rule("a")["lastError"] == "the rule's result is neither a vector nor a scalar"
-    assert process.alerts._outcome().message == "rules that fail, see api/v1/rules: a"
+    assert process.alerts._outcome().message == "rules that fail: a; GET /rules gives the reasons"
     process.clock.advance(60)
     assert "no rules have been evaluated for 75 s" in process.alerts._outcome().message
 
@@ -137,7 +137,7 @@ def test_a_rule_that_looks_back_further_than_is_kept_says_so(config: Callable[[s
     config(f"rule_files: [{path}]")
     process = Process()
     process.tick(2)
-    incomplete = "incomplete: samples do not go back so far yet"
+    incomplete = "incomplete: not enough samples yet"
     assert process.rule("long")["notes"] == ["needs 6h, kept 1h", incomplete]
     assert process.rule("r")["notes"] == process.rule("kept")["notes"] == [incomplete]
     assert "notes" not in process.rule("plain")

@@ -72,7 +72,7 @@ def apply_overrides(groups: Groups, overrides: Mapping[str, RuleOverride]) -> tu
         if rule is None:
             problems[name] = _unknown(name, alerts)
         elif override.threshold is not None and threshold_of(rule["expr"]) is None:
-            problems[name] = "this rule has no threshold; `for` and `enabled` can be set"
+            problems[name] = "this rule has no threshold; `for`, `enabled` and `no_data` can be set"
         else:
             changed[name] = _overridden(rule, override) if override.enabled else {}
     result = [

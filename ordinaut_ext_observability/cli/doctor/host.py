@@ -122,7 +122,7 @@ def _told(host: Host, report: dict[str, Any]) -> Iterator[Finding]:
     if answer.status_code != 200 or not index:
         yield advice(f"{MOUNT_PATH}/ answers {answer.status_code}")
         return
-    for name in ("root_metrics", "management_port", "processes_merged", "collectors", "history"):
+    for name in ("root_metrics", "management_port", "processes_merged", "collectors", "history", "alerts"):
         note = str(index.get(name))
         if "//127.0.0.1:" in note:
             note += ", this machine only; ORDINAUT_OBS_MANAGEMENT_HOST=0.0.0.0 opens it to others"

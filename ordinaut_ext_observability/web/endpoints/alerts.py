@@ -110,7 +110,11 @@ async def _reload(request: Request) -> Response:
         return error_response(503, "not_evaluated", NOT_EVALUATED)
     problems = await asyncio.to_thread(service.reload)
     if problems:
-        return error_response(422, "rules_refused", f"{'; '.join(problems)}. What was in effect before still is.")
+        return error_response(
+            422,
+            "rules_refused",
+            f"{'; '.join(problems)}. All other files are read; a refused one keeps its rules from before.",
+        )
     return json_response({"status": "ok"})
 
 

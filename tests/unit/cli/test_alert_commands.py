@@ -82,7 +82,7 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
         "critical  Late      pending   40 s    [Late] is so",
         "page      Gone      resolved  3 s     [Gone] is so",
         "",
-        "2 alerts fire, 1 pending, severity info aside. Evaluated by this process 4 s ago.",
+        "2 alerts fire, 1 pending (severity info not counted). Evaluated by the process that answers 4 s ago.",
     ]
 
 
@@ -91,8 +91,8 @@ def test_nothing_fires_in_words(run: Command, service: Service) -> None:
     done = run("alerts")
     assert done.returncode == 0
     assert lines(done) == [
-        "No alert fires, 0 pending. Evaluated by another process 4 s ago. It has just started: until it has settled, "
-        "nothing begins to fire.",
+        "No alert fires, 0 pending. Evaluated by another process 4 s ago. It started a moment ago: nothing begins to "
+        "fire or ends yet.",
         "rule file not used: r.yml:3: no",
     ]
 
@@ -106,7 +106,7 @@ def test_alerts_of_severity_info_are_no_trouble(run: Command, service: Service) 
     ("age", "words"),
     [
         (None, "Unknown: no rules have been evaluated yet."),
-        (300.0, "Unknown: this is how it was. Evaluated by this process 5 min ago."),
+        (300.0, "Unknown: this is how it was. Evaluated by the process that answers 5 min ago."),
     ],
 )
 def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: float | None, words: str) -> None:
@@ -119,7 +119,7 @@ def test_without_the_right_token_there_are_names_and_states(run: Command, servic
     for _ in range(2):
         service.alert("Down", "critical", "firing", 5)
     for token, words in (
-        ("", "Give the operator or viewer token with --token"),
+        ("", "give the operator or viewer token with --token"),
         ("x" * 16, "does not accept the token"),
     ):
         done = run("alerts", token=token)
@@ -127,6 +127,7 @@ def test_without_the_right_token_there_are_names_and_states(run: Command, servic
         assert "Down (2)" in done.stdout
         assert "is so" not in done.stdout
         assert "Names and states only" in done.stdout
+        assert words in done.stdout
 
 
 def test_json_is_the_answer_of_the_service(run: Command, service: Service) -> None:
@@ -147,7 +148,7 @@ def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> 
         "warning   Fine    inactive  ok      g      needs 6h, kept 1h",
         "          Broken  inactive  err     g      it is [bad]",
         "",
-        "Evaluated by this process 4 s ago.",
+        "Evaluated by the process that answers 4 s ago.",
     ]
     service.known["age_seconds"] = None
     assert run("rules", "list").returncode == 2
