@@ -52,7 +52,7 @@ def make_context(
             metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
         ),
         alerts=AlertService(
-            lambda: runtime.alerts.state() if runtime.mounted and runtime.alerts.enabled else None,
+            lambda: runtime.alerts.state() if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
             runtime.alerts.reload,
             stale_seconds=max(15.0, _STALE_INTERVALS * runtime.settings.history.interval_seconds),
         ),
@@ -64,7 +64,7 @@ def make_context(
 
 def _history_of(runtime: Runtime) -> History | None:
     """The samples that a process keeps which serves an application."""
-    return runtime.history.history if runtime.mounted and runtime.settings.history.enabled else None
+    return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
 
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
