@@ -26,10 +26,6 @@ _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
 
 
-_STALE_INTERVALS = 3
-"""After so many intervals without news of alerts, another process has become their leader, or nobody has."""
-
-
 def make_context(
     runtime: Runtime,
     shown: Callable[[], Awaitable[Registry]],
@@ -54,7 +50,7 @@ def make_context(
         alerts=AlertService(
             lambda: runtime.alerts.state() if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
             runtime.alerts.reload,
-            stale_seconds=max(15.0, _STALE_INTERVALS * runtime.settings.history.interval_seconds),
+            stale_seconds=runtime.alerts.lease_seconds,
         ),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
