@@ -64,8 +64,8 @@ def list_rules(
 ) -> int:
     """Show all rules of a running service by group.
 
-    Exit status: 0 all are evaluated; 1 a rule fails, a file is not used, or an entry of the configuration file is wrong;
-    2 no answer, or the state is not known.
+    Exit status: 0 all are evaluated; 1 a rule fails, or a file or an override is not used;
+    2 no answer, or not known.
     """
     answer = _ask(url, token, "groups", timeout)
     _show(answer, _rule_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
@@ -77,7 +77,7 @@ def list_rules(
 def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Rule files.")]) -> int:
     """Check rule files, without a service. Exit status: 1 a file is wrong.
 
-    Also names rules that look back further than ORDINAUT_OBS_HISTORY_RETENTION_SECONDS keeps samples.
+    Also name rules that look back further than ORDINAUT_OBS_HISTORY_RETENTION_SECONDS keeps samples.
     """
     from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
     from ordinaut_ext_observability.alerts.rules import AlertingRule

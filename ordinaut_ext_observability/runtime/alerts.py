@@ -70,8 +70,9 @@ class Alerts(Part):
         self._rules = LoadedRules(settings.file.rule_files, settings.file.rules)
         # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
         interval = settings.history.interval_seconds
-        self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
-        shared = SharedStates(self._open_store, self._lease_seconds)
+        self.lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
+        """Age from which on another process has become the leader, or nobody has."""
+        shared = SharedStates(self._open_store, self.lease_seconds)
         self.rounds = Rounds(settings, self._rules, history, shared, self._metrics, self._clock, self._event)
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""
@@ -161,7 +162,7 @@ class Alerts(Part):
         now, patience = self._clock.monotonic(), _SILENT_INTERVALS * self._settings.history.interval_seconds
         if progress.ticks and now - progress.evaluated_at > patience:
             problems.append(f"no rules have been evaluated for {now - progress.evaluated_at:.0f} s")
-        elif progress.ticks and now - progress.states_at > patience + self._lease_seconds:
+        elif progress.ticks and now - progress.states_at > patience + self.lease_seconds:
             problems.append(f"alerts are shown as they were {now - progress.states_at:.0f} s ago")
         return Outcome(HealthStatus.DEGRADED if problems else HealthStatus.HEALTHY, "; ".join(problems))
 

@@ -39,7 +39,7 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
     """
     global _current  # noqa: PLW0603
     with _current_lock:
-        if _current is not None and (_current.mounted or settings is not None):
+        if _current is not None and (_current.lifecycle.mounted or settings is not None):
             return Runtime(settings or load_settings())
         _current = _current or Runtime(settings or load_settings())
         return _current

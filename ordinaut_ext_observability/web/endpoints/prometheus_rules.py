@@ -88,7 +88,7 @@ def _selector(text: str) -> VectorSelector:
 
 
 def _matches(selector: VectorSelector, labels: Mapping[str, str]) -> bool:
-    return any(all(each.matches(labels.get(each.name, "")) for each in every) for every in selector.alternatives)
+    return all(matcher.matches(labels.get(matcher.name, "")) for matcher in selector.matchers)
 
 
 def _page(groups: Sequence[Shown], parameters: Parameters) -> tuple[Sequence[Shown], str]:
