@@ -193,7 +193,7 @@ def _summary(answer: Answer) -> str:
     if answer["age_seconds"] is None:
         return "Unknown: no rules have been evaluated yet."
     by = "the process that answers" if answer["evaluated_here"] else "another process"
-    evaluated = f"Evaluated by {by} {_age(answer['age_seconds'])} ago."
+    evaluated = f"Evaluated {_age(answer['age_seconds'])} ago by {by}."
     if answer["status"] == "unknown":
         return f"Unknown: this is how it was. {evaluated}"
     settling = "" if answer["settled"] else " It started a moment ago: nothing begins to fire or ends yet."

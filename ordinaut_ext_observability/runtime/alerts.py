@@ -103,7 +103,7 @@ class Alerts(Part):
         firing = [alert["state"] for alert in report.alerts].count("firing")
         rules = sum(len(group["rules"]) for group in report.groups)
         who = "by this process" if self.rounds.shared.leads else "by another process"
-        return {"alerts": f"{rules} rules, {firing} alerts firing, evaluated {who}"}
+        return {"alerts": f"{rules} rules; alerts firing, of any severity: {firing}; evaluated {who}"}
 
     def reload(self) -> list[str]:
         """Read all rule files again, from any thread; they take effect at the next tick. Returns what is wrong."""

@@ -146,7 +146,7 @@ def test_a_group_whose_last_rule_is_disabled_goes_too() -> None:
 def test_an_override_of_a_rule_that_is_not_there_names_a_similar_one() -> None:
     groups, problems = builtin_groups({"QueueStaled": RuleOverride(enabled=False), "x": RuleOverride()})
     assert problems == {
-        "QueueStaled": "there is no such built-in rule; did you mean QueueStalled?",
+        "QueueStaled": "there is no such built-in rule (did you mean QueueStalled?)",
         "x": "there is no such built-in rule",
     }
     assert groups == builtin_groups()[0]

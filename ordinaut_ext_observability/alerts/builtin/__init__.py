@@ -93,7 +93,7 @@ def _overridden(rule: dict[str, Any], override: RuleOverride) -> dict[str, Any]:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name[:64], known, n=1)
-    return f"there is no such built-in rule; did you mean {close[0]}?" if close else "there is no such built-in rule"
+    return f"there is no such built-in rule (did you mean {close[0]}?)" if close else "there is no such built-in rule"
 
 
 def _read(name: str) -> str:

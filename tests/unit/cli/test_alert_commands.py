@@ -82,7 +82,7 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
         "critical  Late      pending   40 s    [Late] is so",
         "page      Gone      resolved  3 s     [Gone] is so",
         "",
-        "2 alerts fire, 1 pending (severity info not counted). Evaluated by the process that answers 4 s ago.",
+        "2 alerts fire, 1 pending (severity info not counted). Evaluated 4 s ago by the process that answers.",
     ]
 
 
@@ -91,7 +91,7 @@ def test_nothing_fires_in_words(run: Command, service: Service) -> None:
     done = run("alerts")
     assert done.returncode == 0
     assert lines(done) == [
-        "No alert fires, 0 pending. Evaluated by another process 4 s ago. It started a moment ago: nothing begins to "
+        "No alert fires, 0 pending. Evaluated 4 s ago by another process. It started a moment ago: nothing begins to "
         "fire or ends yet.",
         "rule file not used: r.yml:3: no",
     ]
@@ -106,7 +106,7 @@ def test_alerts_of_severity_info_are_no_trouble(run: Command, service: Service) 
     ("age", "words"),
     [
         (None, "Unknown: no rules have been evaluated yet."),
-        (300.0, "Unknown: this is how it was. Evaluated by the process that answers 5 min ago."),
+        (300.0, "Unknown: this is how it was. Evaluated 5 min ago by the process that answers."),
     ],
 )
 def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: float | None, words: str) -> None:
@@ -148,7 +148,7 @@ def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> 
         "warning   Fine    inactive  ok      g      needs 6h, kept 1h",
         "          Broken  inactive  err     g      it is [bad]",
         "",
-        "Evaluated by the process that answers 4 s ago.",
+        "Evaluated 4 s ago by the process that answers.",
     ]
     service.known["age_seconds"] = None
     assert run("rules", "list").returncode == 2

@@ -133,6 +133,12 @@ def test_a_schedule_that_cannot_be_read_is_not_kept():
         ("queue", {"oldest_claimable_age_seconds": 301.0}, UNHEALTHY, "work has been waiting for 301 s"),
         (
             "queue",
+            {"expired_owner_alive": 1},
+            DEGRADED,
+            "1 lease ran out while its worker lives: the work may run twice",
+        ),
+        (
+            "queue",
             {"expired_owner_alive": 2},
             DEGRADED,
             "2 leases ran out while their worker lives: the work may run twice",
