@@ -47,11 +47,14 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
 
 def release(runtime: Runtime) -> None:
     """End what a runtime did for an application that is gone. The process's own remains for what else uses it."""
-    runtime.stop()
-    if runtime is not _current:
-        with _current_lock:  # one by one: each gives back what it took of the process's logging
-            runtime.logs.setup.restore()
-        runtime.logs.writer.end_with_process()
+    try:
+        runtime.stop()
+        if runtime is not _current:
+            with _current_lock:  # one by one: each gives back what it took of the process's logging
+                runtime.logs.setup.restore()
+            runtime.logs.writer.end_with_process()
+    except Exception:  # noqa: BLE001 - a thread of ours writes no traceback into the host's output
+        runtime.metrics.count_internal_error("stop")
 
 
 def get_logger(name: str) -> logging.Logger:
