@@ -157,3 +157,13 @@ def test_a_measured_nan_is_not_an_end(history, selected):
     history.record("group", 2000, [(UP, STALE)])
     values = [value for _, value in selected(history)["up"]]
     assert list(map(is_stale, values)) == [False, True]
+
+
+def test_series_that_ended_in_one_group_make_room_in_another(history, monkeypatch, selected):
+    monkeypatch.setattr(module, "MAX_RECORDED_SERIES", 4)
+    series = [labels_of({NAME: "r", "number": str(number)}) for number in range(7)]
+    history.record("one", 1000, [(labels, 1.0) for labels in series[:3]])
+    history.record("one", 2000, [(series[0], 1.0)])
+    assert history.record("two", 2000, [(labels, 2.0) for labels in series[3:]]) == 1
+    assert sorted(selected(history)) == [f"r,number={number}" for number in (0, 3, 4, 5)]
+    assert history.series_count() == 4
