@@ -40,8 +40,8 @@ class Progress:
     ticks: int = 0
     began_at: float = 0.0
     evaluated_at: float = 0.0
-    states_at: float = 0.0
-    """When alerts were as they are known here."""
+    states_at: float | None = None
+    """When alerts were as they are known here; None: nothing is known of them yet."""
     shifted_ms: int = 0
     readings: int = 0
     """The reading of rule files that is in effect."""
@@ -100,6 +100,11 @@ class Rounds:
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
+
+    def begin_anew(self) -> None:
+        """Have what follows be as after a start: there may be a gap in the history."""
+        self.progress.ticks = 0
+        self._engine.restore()
 
     def readiness(self) -> Readiness:
         """How much is to be thought of what the history lacks now."""

@@ -25,6 +25,7 @@ from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import QueueMetrics
 from ordinaut_ext_observability.metrics.exposition import DOTS, OPENMETRICS_END, render_gauges
+from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import load_settings
 from tests.clock import ManualClock
@@ -126,6 +127,37 @@ def test_a_rule_that_fails_says_why_and_keeps_no_other_from_being_evaluated(
     assert process.alerts._outcome().message == "rules that fail, see api/v1/rules: a"
     process.clock.advance(60)
     assert "no rules have been evaluated for 75 s" in process.alerts._outcome().message
+
+
+def test_a_fault_of_ours_in_one_rule_keeps_no_other_from_being_evaluated(
+    config: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text("groups: [{name: g, rules: [{alert: Bad, expr: 'floor(vector(1))'}, {alert: Good, expr: '1'}]}]")
+    config(f"rule_files: [{path}]")
+    monkeypatch.setitem(VALUE_FUNCTIONS, "floor", lambda _: 1 / 0)
+    process = Process()
+    process.tick(4)
+    assert process.states() == {"Good": "firing"}
+    assert (process.rule("Bad")["health"], process.rule("Bad")["lastError"]) == (
+        *("err", "the extension failed: ZeroDivisionError"),
+    )
+
+
+def test_a_process_that_stops_and_starts_again_ends_no_alert_for_want_of_history(
+    config: Callable[[str], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.yml"
+    expression = "count_over_time(ordinaut_observability_settings_problems[1m]) > 2"
+    path.write_text(f"groups: [{{name: g, rules: [{{alert: Lasting, expr: '{expression}'}}]}}]")
+    config(f"rule_files: [{path}]")
+    process = Process()
+    process.tick(8)
+    asyncio.run(process.alerts._end())
+    process.clock.advance(300)
+    process.tick(4)
+    told = [event.name for event, fields in process.events if fields.get("alert") == "Lasting"]
+    assert told == ["alert_firing"] and process.states() == {"Lasting": "firing"}
 
 
 def test_a_rule_that_looks_back_further_than_is_kept_says_so(config: Callable[[str], None], tmp_path: Path) -> None:
