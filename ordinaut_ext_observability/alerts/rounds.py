@@ -10,7 +10,7 @@ from typing import Final
 
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
-from ordinaut_ext_observability.alerts.loading import LoadedRules
+from ordinaut_ext_observability.alerts.loading import BUILTIN, LoadedRules
 from ordinaut_ext_observability.alerts.report import Report, build_report
 from ordinaut_ext_observability.alerts.states import Change
 from ordinaut_ext_observability.alerts.storage import SharedStates, decode, encode
@@ -128,8 +128,9 @@ class Rounds:
             self._engine.load(groups, time_ms)
             for wrong in rules.problems.values():
                 self._event(events.RULE_FILE_REFUSED, file=wrong.file, line_number=wrong.line, reason=wrong.reason)
-            number = sum(len(group.rules) for group in groups)
-            self._event(events.RULES_LOADED, rules=number, files=len({group.file for group in groups}))
+            files = {group.file for group in groups}
+            if files > {BUILTIN} or rules.readings > 1:  # those that are always there need no line at the start
+                self._event(events.RULES_LOADED, rules=sum(len(group.rules) for group in groups), files=len(files))
         self._engine.load_conditions(known_conditions())
 
     def _adopt(self, content: bytes, time_ms: int) -> None:

@@ -178,7 +178,7 @@ def track_http_requests(app: Any) -> Any:
 def _access_line_is_written() -> bool:
     from ordinaut_ext_observability.runtime.current import current_runtime
 
-    return current_runtime().mounted and current_runtime().settings.logs.access_log
+    return current_runtime().lifecycle.mounted and current_runtime().settings.logs.access_log
 
 
 api_logger = StructuredLogger("orchestrator.api")

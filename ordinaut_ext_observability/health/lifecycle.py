@@ -68,7 +68,9 @@ class Lifecycle:
     def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
         self._loop_watch = loop_watch
         self._loop_blocked_seconds = loop_blocked_seconds
-        self._monitor = monitor
+        self.monitor = monitor
+        self.mounted = False
+        """True once an application serves our endpoints."""
         self.started = False
         """True once the host has finished starting; a started process never counts as starting again."""
         self.stopping = False
@@ -78,12 +80,12 @@ class Lifecycle:
         """Watch the running loop, and run checks on it. Without one, it is watched from the first request on."""
         with contextlib.suppress(RuntimeError):
             self._loop_watch.start(asyncio.get_running_loop())
-            self._monitor.start()
+            self.monitor.start()
 
     def stop_watching(self) -> None:
         """End what runs on the host's loop; call it there, or once the loop is closed."""
         self._loop_watch.stop()
-        self._monitor.stop()
+        self.monitor.stop()
 
     def why_not_live(self) -> str:
         """The reason while the event loop has been blocked for too long; nothing else counts."""
@@ -100,7 +102,7 @@ class Lifecycle:
         """
         if reason := self.why_not_started() or ("stopping" if self.stopping else self.why_not_live()):
             return reason
-        report = report or self._monitor.report()
+        report = report or self.monitor.report()
         if report.status is HealthStatus.UNHEALTHY:
             return "unhealthy"
         return "" if all(check.known for check in report.checks if check.required) else "unknown"

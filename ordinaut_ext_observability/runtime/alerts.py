@@ -70,8 +70,9 @@ class Alerts(Part):
         self._rules = LoadedRules(settings.file.rule_files, settings.file.rules)
         # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
         interval = settings.history.interval_seconds
-        self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
-        shared = SharedStates(self._open_store, self._lease_seconds)
+        self.lease_seconds = max(_SHORTEST_LEASE_SECONDS, _LEASE_INTERVALS * interval)
+        """Age from which on another process has become the leader, or nobody has."""
+        shared = SharedStates(self._open_store, self.lease_seconds)
         self.rounds = Rounds(settings, self._rules, history, shared, self._metrics, self._clock, self._event)
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""
@@ -163,9 +164,9 @@ class Alerts(Part):
         evaluated_at, states_at = max(progress.evaluated_at, progress.began_at), progress.states_at
         if progress.ticks and now - evaluated_at > patience:
             problems.append(f"no rules have been evaluated for {now - evaluated_at:.0f} s")
-        elif progress.ticks and states_at is None and now - progress.began_at > patience + self._lease_seconds:
+        elif progress.ticks and states_at is None and now - progress.began_at > patience + self.lease_seconds:
             problems.append("another process evaluates alerts, and its states cannot be read")
-        elif states_at is not None and now - states_at > patience + self._lease_seconds:
+        elif states_at is not None and now - states_at > patience + self.lease_seconds:
             problems.append(f"alerts are shown as they were {now - states_at:.0f} s ago")
         return Outcome(HealthStatus.DEGRADED if problems else HealthStatus.HEALTHY, "; ".join(problems))
 

@@ -39,7 +39,7 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
     """
     global _current  # noqa: PLW0603
     with _current_lock:
-        if _current is not None and (_current.mounted or settings is not None):
+        if _current is not None and (_current.lifecycle.mounted or settings is not None):
             return Runtime(settings or load_settings())
         _current = _current or Runtime(settings or load_settings())
         return _current
@@ -47,11 +47,14 @@ def runtime_for_mount(settings: Settings | None = None) -> Runtime:
 
 def release(runtime: Runtime) -> None:
     """End what a runtime did for an application that is gone. The process's own remains for what else uses it."""
-    runtime.stop()
-    if runtime is not _current:
-        with _current_lock:  # one by one: each gives back what it took of the process's logging
-            runtime.logs.setup.restore()
-        runtime.logs.writer.end_with_process()
+    try:
+        runtime.stop()
+        if runtime is not _current:
+            with _current_lock:  # one by one: each gives back what it took of the process's logging
+                runtime.logs.setup.restore()
+            runtime.logs.writer.end_with_process()
+    except Exception:  # noqa: BLE001 - a thread of ours writes no traceback into the host's output
+        runtime.metrics.count_internal_error("stop")
 
 
 def get_logger(name: str) -> logging.Logger:

@@ -12,7 +12,7 @@ def export_once(runtime: Runtime) -> None:
 
     Returns at once: what it takes to serve HTTP is imported in a thread, since the caller is at its work.
     """
-    if runtime.mounted or runtime.settings.general.disabled or not runtime.ports.claim_exporter():
+    if runtime.lifecycle.mounted or runtime.settings.general.disabled or not runtime.ports.claim_exporter():
         return
     runtime.start()  # says which settings could not be used
     if runtime.settings.management.exporter_port is not None:
@@ -25,7 +25,7 @@ def _open(runtime: Runtime) -> None:
 
         runtime.lifecycle.started = True
         exporter = make_exporter(runtime)
-        if not runtime.mounted:  # or an application was mounted meanwhile, and serves the metrics
+        if not runtime.lifecycle.mounted:  # or an application was mounted meanwhile, and serves the metrics
             runtime.ports.open_exporter(exporter)
     except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
         runtime.metrics.count_internal_error("exporter")

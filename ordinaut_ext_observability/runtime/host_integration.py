@@ -72,7 +72,7 @@ class HostIntegration:
             self._root_metrics = RootMetrics(app, root_metrics_route(self._endpoint_context, ROOT_METRICS_PATH))
         # What is reached from threads and from the process's exit (the runtime) must not lead to the application.
         weakref.finalize(app, _release_soon, runtime).atexit = False
-        runtime.mounted = True
+        runtime.lifecycle.mounted = True
         runtime.ports.close_exporter()
         if self._mounting.late:  # the host's requests go through us already
             self._start()

@@ -11,6 +11,7 @@ from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
+from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.health.setup import make_monitor
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -41,7 +42,7 @@ class Runtime:
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.logs = ProcessLogs(settings, metrics)
         loop_watch = LoopWatch(self.clock)
-        self.health_monitor = monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
+        monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
@@ -53,14 +54,17 @@ class Runtime:
             settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event
         )
         self.ports = Ports(self.logs.event)
-        self.mounted = False
-        """True once an application serves our endpoints."""
         self._started = False
         _describe_build(settings, metrics)
         monitor.not_configured = tuple(self.collectors.not_configured())
         metrics.registry.refresh_with(lambda: _show_lag(metrics, loop_watch))
         reset_in_forked_child(self)
         weakref.finalize(self, _stop_alive, weakref.ref(self))  # at exit
+
+    @property
+    def health_monitor(self) -> HealthMonitor:
+        """The health checks of the process."""
+        return self.lifecycle.monitor
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
@@ -77,7 +81,7 @@ class Runtime:
             self._started = True
             self.logs.start()
         for part in self.parts():
-            part.start(serves=self.mounted)
+            part.start(serves=self.lifecycle.mounted)
 
     def stop(self) -> None:
         """End every part and write what is queued, in half a second. Safe without `start`, and more than once.

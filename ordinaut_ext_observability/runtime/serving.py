@@ -26,10 +26,6 @@ _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
 
 
-_STALE_INTERVALS = 3
-"""After so many intervals without news of alerts, another process has become their leader, or nobody has."""
-
-
 def make_context(
     runtime: Runtime,
     shown: Callable[[], Awaitable[Registry]],
@@ -52,9 +48,9 @@ def make_context(
             metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
         ),
         alerts=AlertService(
-            lambda: runtime.alerts.state() if runtime.mounted and runtime.alerts.enabled else None,
+            lambda: runtime.alerts.state() if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
             runtime.alerts.reload,
-            stale_seconds=max(15.0, _STALE_INTERVALS * runtime.settings.history.interval_seconds),
+            stale_seconds=runtime.alerts.lease_seconds,
         ),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
@@ -64,7 +60,7 @@ def make_context(
 
 def _history_of(runtime: Runtime) -> History | None:
     """The samples that a process keeps which serves an application."""
-    return runtime.history.history if runtime.mounted and runtime.settings.history.enabled else None
+    return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
 
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:

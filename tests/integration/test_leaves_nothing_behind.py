@@ -95,7 +95,7 @@ def _note_threads() -> None:
 def process_runtime(clean_process: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """The process's own runtime, taken, so that every application gets one of its own."""
     runtime = current_runtime()
-    runtime.mounted = True
+    runtime.lifecycle.mounted = True
     yield runtime
 
 
