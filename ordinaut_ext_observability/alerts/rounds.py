@@ -92,11 +92,11 @@ class Rounds:
             found = await self._conditions.ask(time_ms, self._history, health(), slicer)
             engine.take_conditions(found, time_ms, self.readiness())
         progress.evaluated_at = self._clock.monotonic()
-        changes, engine.changes = engine.changes, []
         if leads and await asyncio.to_thread(shared.save, encode(engine.alerting_states(), time_ms)):
             progress.states_at = progress.evaluated_at
-            for change in changes:
+            for change in engine.changes:
                 self._tell(change)
+        engine.changes = []  # not before: where the save is cancelled, the next round tells them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)

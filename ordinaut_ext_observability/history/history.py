@@ -108,7 +108,8 @@ class History:
                 row = table.open(labels)
             opened.append((row, value))
         known = {row: value for row, value in opened if row is not None}
-        table.append(time_ms, list(known), array("d", known.values()))
+        # The clock may have been set back since the evaluation began.
+        table.append(min(time_ms, self.table.last_ms or time_ms), list(known), array("d", known.values()))
         return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:

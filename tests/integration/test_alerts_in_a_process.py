@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,30 @@ def test_a_process_that_stops_and_starts_again_ends_no_alert_for_want_of_history
     assert told == ["alert_firing"] and process.states() == {"Lasting": "firing"}
 
 
+def test_what_fires_is_told_though_a_slow_store_takes_the_round_beyond_its_deadline(
+    config: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(RULE % "One")
+    config(f"rule_files: [{path}]")
+    process = Process()
+    process.tick(2)
+    shared, go_on = process.alerts.rounds.shared, threading.Event()
+
+    async def cancelled_round() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await process._tick()
+        go_on.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "save", lambda *_: go_on.wait(5))
+        asyncio.run(cancelled_round())
+    process.clock.advance(TICK)
+    process.tick()
+    assert (events.ALERT_FIRING, "One") in [(event, fields.get("alert")) for event, fields in process.events]
+
+
 def test_a_rule_that_looks_back_further_than_is_kept_says_so(config: Callable[[str], None], tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(
@@ -274,8 +299,6 @@ def test_the_history_does_not_wait_for_a_store_that_hangs(
 
 
 def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyPatch) -> None:
-    import threading
-
     ends, asked = threading.Event(), []
     manager = AlertManager()
     manager.add_rule(AlertRule("hangs", lambda _: (asked.append(1), ends.wait()), AlertSeverity.INFO, ""))

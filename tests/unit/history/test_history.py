@@ -167,3 +167,12 @@ def test_series_that_ended_in_one_group_make_room_in_another(history, monkeypatc
     assert history.record("two", 2000, [(labels, 2.0) for labels in series[3:]]) == 1
     assert sorted(selected(history)) == [f"r,number={number}" for number in (0, 3, 4, 5)]
     assert history.series_count() == 4
+
+
+def test_results_of_an_evaluation_during_which_the_clock_is_set_back_lie_in_no_future(history, clock, selected):
+    began = tick(history, 1.0)
+    clock.advance(15)
+    clock.set_by -= 3600
+    now = tick(history, 2.0)
+    history.record("group", began, [(RATE, 5.0)])
+    assert selected(history)["job:rate,job=api"] == [(now, 5.0)]
