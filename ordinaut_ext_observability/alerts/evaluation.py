@@ -108,6 +108,12 @@ class Engine:
             self.states[key] = states[key]
             self.states[key].shift(shift_ms)
 
+    def restore(self) -> None:
+        """Take all alerts for ones that another process left."""
+        for state in self.states.values():
+            for alert in state.alerts.values():
+                alert.restored = True
+
     def groups(self) -> Iterator[RuleGroup]:
         """All groups with rules."""
         yield from (segments[0].group for segments in self._segments.values())
@@ -192,6 +198,8 @@ class Engine:
             state.health, state.error = "ok", ""
         except ObservabilityError as error:
             state.health, state.error = "err", str(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one rule is none of the others
+            state.health, state.error = "err", f"the extension failed: {type(error).__name__}"
         state.seconds, state.evaluated_at_ms = monotonic_seconds() - started, now_ms
         yield
 

@@ -40,8 +40,8 @@ class Progress:
     ticks: int = 0
     began_at: float = 0.0
     evaluated_at: float = 0.0
-    states_at: float = 0.0
-    """When alerts were as they are known here."""
+    states_at: float | None = None
+    """When alerts were as they are known here; None: nothing is known of them yet."""
     shifted_ms: int = 0
     readings: int = 0
     """The reading of rule files that is in effect."""
@@ -92,14 +92,19 @@ class Rounds:
             found = await self._conditions.ask(time_ms, self._history, health(), slicer)
             engine.take_conditions(found, time_ms, self.readiness())
         progress.evaluated_at = self._clock.monotonic()
-        changes, engine.changes = engine.changes, []
         if leads and await asyncio.to_thread(shared.save, encode(engine.alerting_states(), time_ms)):
             progress.states_at = progress.evaluated_at
-            for change in changes:
+            for change in engine.changes:
                 self._tell(change)
+        engine.changes = []  # not before: where the save is cancelled, the next round tells them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
+
+    def begin_anew(self) -> None:
+        """Have what follows be as after a start: there may be a gap in the history."""
+        self.progress.ticks = 0
+        self._engine.restore()
 
     def readiness(self) -> Readiness:
         """How much is to be thought of what the history lacks now."""

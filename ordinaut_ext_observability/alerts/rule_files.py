@@ -29,6 +29,8 @@ MAX_FILE_BYTES: Final = 512 * 1024
 """Ten times the largest files of the usual collections of rules. Reading takes seconds, on a thread of its own."""
 MAX_RULES: Final = 1_000
 """Rules of a file."""
+_MAX_REASON: Final = 500
+"""Characters of a reason, which may quote what is wrong: people read it in a line of a log."""
 
 _DURATION: Final = re.compile("0|([0-9]+[a-z]+)+")
 _MAX_DURATION_MS: Final = (2**63 - 1) // 10**6
@@ -48,6 +50,7 @@ class RuleFileError(ObservabilityError):
 
     def __init__(self, file: str, line: int, reason: str) -> None:
         """Lines count from 1; 0: it is not one line that is wrong."""
+        reason = reason[:_MAX_REASON]
         super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
         self.file, self.line, self.reason = file, line, reason
 
@@ -199,6 +202,8 @@ def _text(fields: Fields, name: str) -> str:
         return ""
     if not isinstance(node, yaml.ScalarNode):
         _refuse(node, f"{name!r} must be text")
+    if re.search("[\ud800-\udfff]", node.value):
+        _refuse(node, f"{name!r} has half of a surrogate pair, which is no character")
     return str(node.value)
 
 

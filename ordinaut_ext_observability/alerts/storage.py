@@ -12,6 +12,7 @@ is better than one told by nobody.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -33,7 +34,7 @@ _KEPT: Final = tuple(each.name for each in fields(AlertState) if each.name != "r
 
 
 class SharedStates:
-    """The document and the lease, in a store that is opened at the first call. Calls come from one thread at a time."""
+    """The document and the lease, in a store that is opened at the first call. Calls but `close` come one at a time."""
 
     def __init__(self, open_store: Callable[[], Cluster] | None, ttl_seconds: float) -> None:
         """The lease is held for `ttl_seconds` after each exchange; without a store the process always leads."""
@@ -41,8 +42,12 @@ class SharedStates:
         self._ttl_seconds = ttl_seconds
         self._owner = uuid.uuid4().hex
         self._store: Cluster | None = None
+        self._in_use = threading.Lock()
+        """Held while a lease is taken or given up: one that is being taken is not left behind."""
         self._version = 0
         """The version of the document that this process knows."""
+        self._sent = b""
+        """What it wrote last, or tried to: the store may have taken it without an answer."""
         self.leads = True
         """True: this process evaluates alerting rules."""
         self.problem = ""
@@ -56,17 +61,17 @@ class SharedStates:
         if self._open_store is None:
             return b""
         try:
-            if self._store is None:
-                self._store = self._open_store()
-            leads = self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
-            held = self._store.get(_NAME)
+            with self._in_use:
+                self._store = self._store or self._open_store()
+                leads = self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
+                held = self._store.get(_NAME)
         except ClusterUnavailableError as error:
             self.problem = str(error)
             return b""
         self.leads, self.problem = leads, ""
         # An older version: the store lost what was written last, or everything. What is known here is newer.
         newer, self._version = held.version > self._version, held.version
-        return held.content if newer else b""
+        return held.content if newer and held.content != self._sent else b""
 
     def save(self, content: bytes, rows: Sequence[Append] = ()) -> bool:
         """Write the document, and rows together with it.
@@ -76,6 +81,7 @@ class SharedStates:
         """
         if self._store is None or self.problem:
             return True
+        self._sent = content
         try:
             if not self._store.write([Put(_NAME, self._version, content)], rows):
                 self.leads = False
@@ -88,13 +94,14 @@ class SharedStates:
 
     def close(self) -> None:
         """Give up the lease, so that another process leads at once, and the connection. Safe more than once."""
-        store, self._store = self._store, None
-        if store is not None:
-            try:
-                store.release_lease(_NAME, self._owner)
-            except ClusterUnavailableError as error:
-                self.problem = str(error)  # the lease ends by itself
-            store.close()
+        with self._in_use:
+            store, self._store = self._store, None
+            if store is not None:
+                try:
+                    store.release_lease(_NAME, self._owner)
+                except ClusterUnavailableError as error:
+                    self.problem = str(error)  # the lease ends by itself
+                store.close()
 
 
 def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:

@@ -38,7 +38,13 @@ class History:
     def __init__(self, clock: Clock, *, retention_seconds: float, max_series: int) -> None:
         """Both bounds are those of metrics; results of rules have their own."""
         self._clock = clock
-        self.table = Table(retention_ms=round(retention_seconds * 1000), max_series=max_series)
+        self._retention_ms = round(retention_seconds * 1000)
+        self._max_series = max_series
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin with nothing, as in a forked child: it stays the same object, which others know."""
+        self.table = Table(retention_ms=self._retention_ms, max_series=self._max_series)
         """The series of metrics."""
         self._recorded: dict[str, Table] = {}
         """The results of rules by group, whose series are evaluated at the same moments."""
@@ -94,9 +100,16 @@ class History:
         held = self.series_count() - self.table.series_count
         table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
         table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
-        opened = [(table.open(labels), value) for labels, value in results]
+        opened = []
+        for labels, value in results:
+            row = table.open(labels)
+            if row is None and any(other.drop_ended() for other in self._recorded.values()):
+                table.max_series += 1
+                row = table.open(labels)
+            opened.append((row, value))
         known = {row: value for row, value in opened if row is not None}
-        table.append(time_ms, list(known), array("d", known.values()))
+        # The clock may have been set back since the evaluation began.
+        table.append(min(time_ms, self.table.last_ms or time_ms), list(known), array("d", known.values()))
         return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:

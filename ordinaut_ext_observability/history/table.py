@@ -114,7 +114,7 @@ class Table:
             if not self.has_room():
                 return None
             if self.series_count >= self.max_series:
-                self._drop(next(iter(self._ended)))
+                self.drop_ended()
             row = Row(labels, (self._ticks.end, array("d")))
             self._by_name.setdefault(_name_of(labels), {})[labels] = row
         if row not in self._live:
@@ -125,6 +125,13 @@ class Table:
             self._ended.pop(row, None)
             self._live.add(row)
         return row
+
+    def drop_ended(self) -> bool:
+        """Drop the series that ended longest ago; False where none has ended."""
+        for row in self._ended:
+            self._drop(row)
+            return True
+        return False
 
     def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
         """Write a tick: a value for each of these series, `STALE` for all that had one in the tick before.

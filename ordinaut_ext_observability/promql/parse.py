@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -10,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 import promql_parser
 
-from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.guard import guarded, shown_query
@@ -27,6 +27,13 @@ _CACHED_QUERIES: Final = 128
 """Dashboards ask the same queries again. A rule's tree takes 3 kB, the largest that is accepted 120 kB."""
 
 _ResultT = TypeVar("_ResultT")
+
+_stack_size = threading.Lock()
+"""Held while the size of new stacks, which is the process's, is another; a fork waits, no child is left with it.
+
+It is not `forks_held_off`, which a store holds while its disk is slow, and starts of other parts while they import.
+"""
+os.register_at_fork(before=_stack_size.acquire, after_in_parent=_stack_size.release, after_in_child=_stack_size.release)
 
 
 @lru_cache(_CACHED_QUERIES)
@@ -91,7 +98,7 @@ def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
             errors.append(error.with_traceback(None))
 
     thread = threading.Thread(target=run, name="promql-parse", daemon=True)
-    with forks_held_off():  # the size is the process's: one thread at a time sets it, and no child is left with it
+    with _stack_size:
         usual = threading.stack_size(_STACK_BYTES)
         try:
             thread.start()

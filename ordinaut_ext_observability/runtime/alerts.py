@@ -113,7 +113,7 @@ class Alerts(Part):
     def state(self) -> dict[str, Any]:
         """Rules and alerts as they are shown, who evaluates them, and how old all of it is."""
         rounds = self.rounds
-        known_at = rounds.progress.states_at if rounds.progress.ticks else None
+        known_at = rounds.progress.states_at
         return {
             "groups": rounds.report.groups,
             "alerts": rounds.report.alerts,
@@ -151,6 +151,7 @@ class Alerts(Part):
         """Let another process lead at once."""
         if self._evaluation is not None:
             self._evaluation.cancel()
+        self.rounds.begin_anew()
         await asyncio.to_thread(self.rounds.shared.close)
 
     def _outcome(self) -> Outcome:
@@ -160,10 +161,13 @@ class Alerts(Part):
         if failing:
             problems.append(f"rules that fail: {', '.join(failing[:_NAMED])}; GET /rules gives the reasons")
         now, patience = self._clock.monotonic(), _SILENT_INTERVALS * self._settings.history.interval_seconds
-        if progress.ticks and now - progress.evaluated_at > patience:
-            problems.append(f"no rules have been evaluated for {now - progress.evaluated_at:.0f} s")
-        elif progress.ticks and now - progress.states_at > patience + self.lease_seconds:
-            problems.append(f"alerts are shown as they were {now - progress.states_at:.0f} s ago")
+        evaluated_at, states_at = max(progress.evaluated_at, progress.began_at), progress.states_at
+        if progress.ticks and now - evaluated_at > patience:
+            problems.append(f"no rules have been evaluated for {now - evaluated_at:.0f} s")
+        elif progress.ticks and states_at is None and now - progress.began_at > patience + self.lease_seconds:
+            problems.append("another process evaluates alerts, and its states cannot be read")
+        elif states_at is not None and now - states_at > patience + self.lease_seconds:
+            problems.append(f"alerts are shown as they were {now - states_at:.0f} s ago")
         return Outcome(HealthStatus.DEGRADED if problems else HealthStatus.HEALTHY, "; ".join(problems))
 
     def _problems(self) -> list[str]:

@@ -29,6 +29,8 @@ class KeptHistory(Part):
         self._clock = clock
         self._shown = shown
         self._started_at = 0.0
+        self.history = History(clock, retention_seconds=settings.retention_seconds, max_series=settings.series_limit)
+        """Empty where none is kept."""
         self.after_tick: Callable[[int], object] = lambda _time_ms: None
         """Called with the time of each tick once it is kept, on the thread that writes the history. Must not wait."""
         self.at_end: Callable[[], Awaitable[None]] = _nothing
@@ -40,11 +42,7 @@ class KeptHistory(Part):
 
     def reset_after_fork(self) -> None:
         """Begin with nothing: what the parent kept is the parent's."""
-        settings = self._settings
-        self.history = History(
-            self._clock, retention_seconds=settings.retention_seconds, max_series=settings.series_limit
-        )
-        """Empty where none is kept."""
+        self.history.clear()
         self._sampler = Sampler(self.history.table)
 
     def start(self, *, serves: bool) -> None:

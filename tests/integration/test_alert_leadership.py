@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.alerts.manager import AlertManager, AlertRule, AlertSeverity
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.demo.servers import RedisServer
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.process import Runtime
@@ -243,6 +245,69 @@ def own_server(redis_server: RedisServer) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+def test_what_was_written_without_an_answer_is_not_read_as_another_processs(
+    end_lease: object, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = Process(clock)
+    leader.tick(3)
+    assert leader.alert()["state"] == "pending"
+    store = leader.alerts.rounds.shared._store
+    assert store is not None
+    write = store.write
+
+    def no_answer(*arguments: Any) -> bool:
+        if arguments[0] != "alerts":
+            write(*arguments)
+        raise ClusterUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", no_answer)
+        leader.tick()
+        patch.setattr(store, "hold_lease", no_answer)
+        leader.tick(2)
+    leader.tick(2)
+    assert leader.of() == ["firing"]
+
+
+def test_no_age_is_made_up_for_states_that_were_never_known(end_lease: object, clock: ManualClock) -> None:
+    other = Process(clock)
+    open_store = other.alerts.rounds.shared._open_store
+    assert open_store is not None
+    leader = open_store()
+    leader.hold_lease("alerts", "a leader that writes nothing", 3600.0)
+    leader.close()
+    other.tick(9)
+    assert not other.leads and other.alerts.state()["age_seconds"] is None
+    message = other.alerts._outcome().message
+    assert message == "another process evaluates alerts, and its states cannot be read"
+
+
+def test_a_lease_that_is_being_taken_at_the_stop_is_given_up(
+    end_lease: object, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Process(clock), Process(clock)
+    one.look()
+    shared = one.alerts.rounds.shared
+    hold, holds, go_on = shared._store.hold_lease, threading.Event(), threading.Event()  # type: ignore[union-attr]
+
+    def slow(*arguments: Any) -> bool:
+        holds.set()
+        go_on.wait(5)
+        return hold(*arguments)
+
+    monkeypatch.setattr(shared._store, "hold_lease", slow)
+    threads = [threading.Thread(target=shared.exchange), threading.Thread(target=shared.close)]
+    threads[0].start()
+    holds.wait(5)
+    threads[1].start()
+    threads[1].join(0.3)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    other.look()
+    assert other.leads
 
 
 def test_redis_is_lost_and_comes_back_empty(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import QueueMetrics
 from ordinaut_ext_observability.metrics.exposition import DOTS, OPENMETRICS_END, render_gauges
+from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import load_settings
 from tests.clock import ManualClock
@@ -126,6 +128,61 @@ def test_a_rule_that_fails_says_why_and_keeps_no_other_from_being_evaluated(
     assert process.alerts._outcome().message == "rules that fail: a; GET /rules gives the reasons"
     process.clock.advance(60)
     assert "no rules have been evaluated for 75 s" in process.alerts._outcome().message
+
+
+def test_a_fault_of_ours_in_one_rule_keeps_no_other_from_being_evaluated(
+    config: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text("groups: [{name: g, rules: [{alert: Bad, expr: 'floor(vector(1))'}, {alert: Good, expr: '1'}]}]")
+    config(f"rule_files: [{path}]")
+    monkeypatch.setitem(VALUE_FUNCTIONS, "floor", lambda _: 1 / 0)
+    process = Process()
+    process.tick(4)
+    assert process.states() == {"Good": "firing"}
+    assert (process.rule("Bad")["health"], process.rule("Bad")["lastError"]) == (
+        *("err", "the extension failed: ZeroDivisionError"),
+    )
+
+
+def test_a_process_that_stops_and_starts_again_ends_no_alert_for_want_of_history(
+    config: Callable[[str], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.yml"
+    expression = "count_over_time(ordinaut_observability_settings_problems[1m]) > 2"
+    path.write_text(f"groups: [{{name: g, rules: [{{alert: Lasting, expr: '{expression}'}}]}}]")
+    config(f"rule_files: [{path}]")
+    process = Process()
+    process.tick(8)
+    asyncio.run(process.alerts._end())
+    process.clock.advance(300)
+    process.tick(4)
+    told = [event.name for event, fields in process.events if fields.get("alert") == "Lasting"]
+    assert told == ["alert_firing"] and process.states() == {"Lasting": "firing"}
+
+
+def test_what_fires_is_told_though_a_slow_store_takes_the_round_beyond_its_deadline(
+    config: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(RULE % "One")
+    config(f"rule_files: [{path}]")
+    process = Process()
+    process.tick(2)
+    shared, go_on = process.alerts.rounds.shared, threading.Event()
+
+    async def cancelled_round() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await process._tick()
+        go_on.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "save", lambda *_: go_on.wait(5))
+        asyncio.run(cancelled_round())
+    process.clock.advance(TICK)
+    process.tick()
+    assert (events.ALERT_FIRING, "One") in [(event, fields.get("alert")) for event, fields in process.events]
 
 
 def test_a_rule_that_looks_back_further_than_is_kept_says_so(config: Callable[[str], None], tmp_path: Path) -> None:
@@ -242,8 +299,6 @@ def test_the_history_does_not_wait_for_a_store_that_hangs(
 
 
 def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyPatch) -> None:
-    import threading
-
     ends, asked = threading.Event(), []
     manager = AlertManager()
     manager.add_rule(AlertRule("hangs", lambda _: (asked.append(1), ends.wait()), AlertSeverity.INFO, ""))

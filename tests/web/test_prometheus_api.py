@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 import struct
@@ -13,7 +14,9 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.web import prometheus_json, queries
+from ordinaut_ext_observability.web.endpoints import prometheus
 from ordinaut_ext_observability.web.prometheus_json import format_value
 from tests.samples import FIRST, Samples
 
@@ -268,8 +271,8 @@ def test_bad_parameters_are_400_and_say_what_is_wrong(
 
 
 def test_most_points_of_a_range_are_answered(api: Api) -> None:
-    data = api.data("/query_range", query="vector(1)", start=0, end=10_999, step=1)
-    assert len(data["result"][0]["values"]) == 11_000
+    data = api.data("/query_range", query="vector(1)", start=0, end=11_000, step=1)
+    assert len(data["result"][0]["values"]) == 11_001
 
 
 def test_matching_errors_are_422(api: Api) -> None:
@@ -428,3 +431,20 @@ def test_every_endpoint_is_described_once(api: Api) -> None:
     assert len(described) == 10
     ids = [operation["operationId"] for path in schema["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [("/query", "query"), ("/series", "match[]"), ("/labels", "match[]"), ("/format_query", "query")],
+)
+def test_no_query_is_parsed_on_the_hosts_loop(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str, parameter: str
+) -> None:
+    def parse_elsewhere(text: str) -> Any:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return parse(text)
+
+    monkeypatch.setattr(prometheus, "parse", parse_elsewhere)
+    monkeypatch.setattr(prometheus, "format_query", lambda text: parse_elsewhere(text) and text)
+    assert api.get(path, **{parameter: "up"}).status_code == 200

@@ -53,7 +53,7 @@ def _replacing(call: Call) -> LabelsChange:
             name = names[0] or names[1]
             try:
                 return dollar or match.group(int(name) if name.isdigit() else name) or ""
-            except IndexError:
+            except (IndexError, ValueError):  # there is no such group; a number with thousands of digits
                 return ""
 
         return _with_label(labels, target, _REFERENCE.sub(group, replacement))

@@ -5,6 +5,7 @@ Answers and errors are shaped as Prometheus shapes them, but for those of who ma
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -69,11 +70,15 @@ def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_
     source, limit = service.source(), parameters.limit()
     text, lookback_ms = parameters.text("query"), parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
     query = Query(_parse("query", text, parse), start_ms, end_ms, step_ms, lookback_ms)
-    answer = yield from evaluate(query, source, Limits())
-    warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
-    since_ms = source.since_ms(re.findall(r"[\w:.]+", text))  # words that are no names of series do no harm
-    infos = _infos(query, since_ms, service.clock.wall())
-    yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
+
+    def work() -> Work:
+        answer = yield from evaluate(query, source, Limits())
+        warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
+        since_ms = source.since_ms(re.findall(r"[\w:.]+", text))  # words that are no names of series do no harm
+        infos = _infos(query, since_ms, service.clock.wall())
+        yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
+
+    return work()
 
 
 def _cut(results: list[Any], limit: int) -> list[str]:
@@ -121,15 +126,19 @@ def _list(
     source, limit = service.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
     selectors = [_parse("match[]", text, _parse_selector) for text in parameters.get("match[]", [])]
-    found: dict[str | Labels, None] = {}
-    for matchers in [selector.matchers for selector in selectors] or [()]:
-        for series in source.select(matchers, start, end):
-            if series is not None:
-                found.update(dict.fromkeys(found_in(series.labels)))
-            yield None
-    items: list[str | Labels] = [*sorted(item for item in found if isinstance(item, str))] or list(found)
-    warnings = _cut(items, limit)
-    yield from render_success(render_labels(items), warnings=warnings)
+
+    def work() -> Work:
+        found: dict[str | Labels, None] = {}
+        for matchers in [selector.matchers for selector in selectors] or [()]:
+            for series in source.select(matchers, start, end):
+                if series is not None:
+                    found.update(dict.fromkeys(found_in(series.labels)))
+                yield None
+        items: list[str | Labels] = [*sorted(item for item in found if isinstance(item, str))] or list(found)
+        warnings = _cut(items, limit)
+        yield from render_success(render_labels(items), warnings=warnings)
+
+    return work()
 
 
 def _metadata(parameters: Parameters, service: QueryService) -> Work:
@@ -183,7 +192,9 @@ def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], des
         try:
             parameters = await read_parameters(request)
             seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
-            pieces = await service.run(request, answer(parameters, service), seconds)
+            # In a thread: to compile the patterns of one query may take a second.
+            work = await asyncio.to_thread(answer, parameters, service)
+            pieces = await service.run(request, work, seconds)
             return PiecewiseResponse(pieces, _HEADERS)
         except QueryError as error:
             outcome = error.error_type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -113,7 +114,8 @@ def _endpoint(path: str, answer: Callable[[Parameters, Iterable[Shown]], Iterato
         try:
             if state is None or state["age_seconds"] is None:
                 raise UnavailableError(NOT_EVALUATED if state is None else _NOT_YET)
-            data = answer(await read_parameters(request), state["groups"])
+            parameters = await read_parameters(request)
+            data = await asyncio.to_thread(answer, parameters, state["groups"])  # patterns may take long to compile
         except QueryError as error:
             status = 400 if isinstance(error, BadQueryError) else 503
             return Response(render_error(error.error_type, str(error)), status, HEADERS)

@@ -57,6 +57,7 @@ def test_a_file_has_its_groups_and_rules_as_they_are_written() -> None:
             3,
             "interval: '1min' is no duration; one such as 30s, 5m or 1h30m is accepted, up to 292y",
         ),
+        (2, '  - name: "\\ud800"', 2, "'name' has half of a surrogate pair"),
         (4, "    limit: ten", 4, "limit must be a whole number"),
         (8, "      - recrd: a", 8, "a rule has no field 'recrd'; there are record, alert, expr, "),
         (8, "      - record: a-b", 8, "'a-b' is no name of a metric"),
@@ -143,3 +144,9 @@ def test_a_file_that_is_named_and_goes_away_leaves_its_rules_as_they_were(tmp_pa
     os.unlink(path)
     rules.read_changed()
     assert names(rules) == ["One"] and list(rules.problems) == [str(path)]
+
+
+def test_a_reason_is_a_line_however_long_the_text_that_is_wrong() -> None:
+    with pytest.raises(RuleFileError) as refused:
+        parse_rules(f"groups: [{{name: a, interval: {'1s' * 100_000}}}]", "rules.yml")
+    assert len(str(refused.value)) < 600

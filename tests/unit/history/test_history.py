@@ -157,3 +157,22 @@ def test_a_measured_nan_is_not_an_end(history, selected):
     history.record("group", 2000, [(UP, STALE)])
     values = [value for _, value in selected(history)["up"]]
     assert list(map(is_stale, values)) == [False, True]
+
+
+def test_series_that_ended_in_one_group_make_room_in_another(history, monkeypatch, selected):
+    monkeypatch.setattr(module, "MAX_RECORDED_SERIES", 4)
+    series = [labels_of({NAME: "r", "number": str(number)}) for number in range(7)]
+    history.record("one", 1000, [(labels, 1.0) for labels in series[:3]])
+    history.record("one", 2000, [(series[0], 1.0)])
+    assert history.record("two", 2000, [(labels, 2.0) for labels in series[3:]]) == 1
+    assert sorted(selected(history)) == [f"r,number={number}" for number in (0, 3, 4, 5)]
+    assert history.series_count() == 4
+
+
+def test_results_of_an_evaluation_during_which_the_clock_is_set_back_lie_in_no_future(history, clock, selected):
+    began = tick(history, 1.0)
+    clock.advance(15)
+    clock.set_by -= 3600
+    now = tick(history, 2.0)
+    history.record("group", began, [(RATE, 5.0)])
+    assert selected(history)["job:rate,job=api"] == [(now, 5.0)]

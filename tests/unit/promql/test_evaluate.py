@@ -59,7 +59,7 @@ def ask(text, source=MANY, *, limits=Limits(), **fields):
             Limits(),
             {"start_ms": 0, "end_ms": 10**30, "step_ms": 1},
             ExecutionError,
-            "steps are more than the limit of 11000",
+            "steps are more than the limit of 11001",
         ),
         (Limits(seconds=0.001), {}, QueryTimeoutError, "limit of 0.001 seconds"),
     ],
@@ -158,3 +158,8 @@ def test_the_deepest_expression_that_is_parsed_fits_a_small_stack():
         threading.stack_size(size)
     thread.join()
     assert answers[0].value == [((), 1.0)]
+
+
+def test_a_replacement_may_name_a_group_of_thousands_of_digits():
+    [sample, *_] = ask(f'label_replace(x, "m", "${{{"9" * 5_000}}}", "n", ".*")').value
+    assert "m" not in dict(sample.labels)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
@@ -210,6 +211,26 @@ def test_a_query_is_parsed_in_a_small_thread_in_an_event_loop_and_in_a_forked_ch
     assert os.waitpid(child, 0)[1] == 0
     assert len(parsed) == 2
     assert threading.stack_size() == usual
+
+
+def test_a_query_does_not_wait_for_a_slow_store_that_holds_forks_off() -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with forks_held_off():
+            held.set()
+            done.wait(5)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    parsed = threading.Thread(target=lambda: parse("slow + store"))
+    parsed.start()
+    parsed.join(2)
+    waits = parsed.is_alive()
+    done.set()
+    thread.join()
+    assert not waits
 
 
 LONG = "a_metric_with_a_name_of_some_length"

@@ -50,3 +50,12 @@ def test_words_say_that_nothing_is_kept_yet_or_why_not(kept, clock):
     off = KeptHistory(HistorySettings(enabled=False), kept._metrics, clock, kept._shown)
     off.start(serves=True)
     assert off.notes() == {"history": "off: ORDINAUT_OBS_HISTORY is false"}
+
+
+def test_the_history_is_the_same_object_after_a_fork_since_rules_know_it(kept):
+    asyncio.run(kept.take_sample())
+    before = kept.history
+    kept.reset_after_fork()
+    assert kept.history is before and before.series_count() == 0
+    asyncio.run(kept.take_sample())
+    assert before.series_count() > 0
