@@ -7,7 +7,7 @@ import math
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
-from ordinaut_ext_observability.alerts.manager import managers
+from ordinaut_ext_observability.alerts.manager import known_managers
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.health.model import HealthReport
 from ordinaut_ext_observability.history.series import SampleSource
@@ -37,7 +37,7 @@ Answers = dict[Condition, tuple[bool | None, str]]
 
 def known_conditions() -> Iterator[Condition]:
     """Those that somebody added to a manager."""
-    return ((rule.name, rule.severity.value) for manager in list(managers) for rule in manager.rules)
+    return ((rule.name, rule.severity.value) for manager in known_managers() for rule in manager.rules)
 
 
 class Conditions:
@@ -60,7 +60,7 @@ class Conditions:
 
 
 def _ask(context: dict[str, Any]) -> Answers:
-    answers = [answer for manager in list(managers) for answer in manager.evaluate(context)]
+    answers = [answer for manager in known_managers() for answer in manager.evaluate(context)]
     return {(rule.name, rule.severity.value): (holds, message) for rule, holds, message in answers}
 
 

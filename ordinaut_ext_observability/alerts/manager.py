@@ -103,8 +103,12 @@ class AlertRule:
         return Alert(self.name, self.severity, firing, message, _now(), None, context, self.fingerprint)
 
 
-managers: weakref.WeakSet[AlertManager] = weakref.WeakSet()
-"""Those that somebody keeps: a process that serves evaluates their rules with the others."""
+_managers: list[weakref.ref[AlertManager]] = []
+
+
+def known_managers() -> list[AlertManager]:
+    """Those that somebody keeps: a process that serves evaluates their rules with the others."""
+    return [manager for each in list(_managers) if (manager := each()) is not None]
 
 
 class AlertManager:
@@ -121,7 +125,7 @@ class AlertManager:
             AlertSeverity.CRITICAL: ["log", "slack", "pagerduty"],
         }
         """Names of the channels told of each severity; those that were not added are passed over."""
-        managers.add(self)
+        _managers.append(weakref.ref(self, _managers.remove))
 
     def add_rule(self, rule: AlertRule) -> None:
         """Evaluate a rule from now on, instead of one of the same name and severity."""

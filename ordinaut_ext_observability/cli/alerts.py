@@ -167,12 +167,13 @@ def _alert_table(answer: Answer) -> Table:
 
 
 def _rule_table(answer: Answer) -> Table:
-    table = _table("severity", "rule", "state", "health", "group", "notes")
+    table = _table("severity", "rule", "state", "health", "notes")
     for group in answer["groups"]:
+        _add(table, "", group["name"])
         for rule in group["rules"]:
             notes = [*filter(None, [rule.get("error")]), *rule.get("notes", ())]
             state = rule.get("state", "recording")
-            _add(table, rule.get("severity", ""), rule["name"], state, rule["health"], group["name"], "; ".join(notes))
+            _add(table, rule.get("severity", ""), f"  {rule['name']}", state, rule["health"], "; ".join(notes))
     return table
 
 

@@ -106,9 +106,9 @@ class Alerts(Part):
         return {"alerts": f"{rules} rules; alerts firing, of any severity: {firing}; evaluated {who}"}
 
     def reload(self) -> list[str]:
-        """Read all rule files again, from any thread; they take effect at the next tick. Returns what is wrong."""
+        """Read all rule files again, from any thread; they take effect at the next tick. Returns what is refused."""
         self._rules.read_changed(all_files=True)
-        return self._problems()
+        return self._refused()
 
     def state(self) -> dict[str, Any]:
         """Rules and alerts as they are shown, who evaluates them, and how old all of it is."""
@@ -171,6 +171,8 @@ class Alerts(Part):
         return Outcome(HealthStatus.DEGRADED if problems else HealthStatus.HEALTHY, "; ".join(problems))
 
     def _problems(self) -> list[str]:
-        refused = [f"rule file not used: {problem}" for problem in self._rules.problems.values()]
         overrides = self._rules.override_problems.items()
-        return refused + [f"rules.{name} in the configuration file: {problem}" for name, problem in overrides]
+        return self._refused() + [f"rules.{name} in the configuration file: {problem}" for name, problem in overrides]
+
+    def _refused(self) -> list[str]:
+        return [f"rule file not used: {problem}" for problem in self._rules.problems.values()]

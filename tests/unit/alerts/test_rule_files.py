@@ -57,7 +57,6 @@ def test_a_file_has_its_groups_and_rules_as_they_are_written() -> None:
             3,
             "interval: '1min' is no duration; one such as 30s, 5m or 1h30m is accepted, up to 292y",
         ),
-        (2, '  - name: "\\ud800"', 2, "'name' has half of a surrogate pair"),
         (4, "    limit: ten", 4, "limit must be a whole number"),
         (8, "      - recrd: a", 8, "a rule has no field 'recrd'; there are record, alert, expr, "),
         (8, "      - record: a-b", 8, "'a-b' is no name of a metric"),
@@ -80,6 +79,12 @@ def test_a_line_that_is_wrong_is_named_with_the_reason(line: int, text: str, wro
         parse_rules("\n".join(lines) + "\n", "rules.yml")
     assert refused.value.line == wrong_line and refused.value.reason.startswith(reason)
     assert str(refused.value) == f"rules.yml:{wrong_line}: {refused.value.reason}"
+
+
+def test_half_of_a_surrogate_pair_is_refused_whether_yaml_or_we_see_it() -> None:
+    with pytest.raises(RuleFileError) as refused:
+        parse_rules(GOOD.replace("name: ", 'name: "\\ud800" #', 1), "rules.yml")
+    assert refused.value.line == 2
 
 
 def test_a_rule_that_stands_twice_in_a_file_is_refused() -> None:

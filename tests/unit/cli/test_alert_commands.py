@@ -144,9 +144,10 @@ def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> 
     done = run("rules", "list")
     assert done.returncode == 1
     assert lines(done) == [
-        "severity  rule    state     health  group  notes",
-        "warning   Fine    inactive  ok      g      needs 6h, kept 1h",
-        "          Broken  inactive  err     g      it is [bad]",
+        "severity  rule      state     health  notes",
+        "          g",
+        "warning     Fine    inactive  ok      needs 6h, kept 1h",
+        "            Broken  inactive  err     it is [bad]",
         "",
         "Evaluated 4 s ago by the process that answers.",
     ]
