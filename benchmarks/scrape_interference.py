@@ -1,4 +1,4 @@
-"""What a scrape of 100 k lines of series, or a query over 5,000 series, does to another request, under uvicorn.
+"""The cost of a scrape of 100 k lines of series, or of a query over 5,000 series, to another request, under uvicorn.
 
 A request is due every 4 ms; its latency is counted from when it was due. Rounds without and with one scrape, or query,
 after the other (from another process) take turns. The figure is the difference of the medians over the rounds, for the

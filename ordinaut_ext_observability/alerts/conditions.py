@@ -32,7 +32,7 @@ _SECONDS: Final = 2.0
 Condition = tuple[str, str]
 """Name and severity, by which it is known."""
 Answers = dict[Condition, tuple[bool | None, str]]
-"""Whether each holds, None where it failed, and what is to be said."""
+"""Truth of each condition, None where it failed, and its message."""
 
 
 def known_conditions() -> Iterator[Condition]:
@@ -48,7 +48,7 @@ class Conditions:
         self._asked: asyncio.Future[Answers] | None = None
 
     async def ask(self, time_ms: int, source: SampleSource, health: HealthReport, slicer: Slicer) -> Answers:
-        """What they say of this time; nothing where there are none, or where they take too long."""
+        """Ask them about this time; nothing where there are none, or where they take too long."""
         if not any(known_conditions()) or (self._asked is not None and not self._asked.done()):
             return {}
         context: dict[str, Any] = {}

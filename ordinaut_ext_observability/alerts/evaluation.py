@@ -30,7 +30,7 @@ Pieces = Generator[None, None, None]
 
 
 class Readiness(NamedTuple):
-    """How much is to be thought of what the history lacks."""
+    """Weight of what the history lacks."""
 
     settled: bool
     """False soon after the start: nothing begins to fire, and nothing ends."""
@@ -72,17 +72,17 @@ class Engine:
         self._results = Results(history, external_url)
         self._segments: dict[str, list[_Segment]] = {}
         self._tables: dict[str, str] = {}
-        """Where the history keeps the series of each name that rules record."""
+        """Name of the history's group for each series name that rules record."""
         self._due_ms: dict[str, int] = {}
         self.states: dict[str, RuleState] = {}
-        """How each rule stands, by `key_of`."""
+        """State of each rule, by `key_of`."""
         self.conditions = RuleGroup("conditions", "python", ())
         """Rules that are functions: `take_conditions` says how they stand."""
         self._room = MAX_ALERTS
         self.refused = 0
         """Results of rules for which the history had no room."""
         self.changes: list[Change] = []
-        """What began to fire or was resolved; whoever tells it empties the list."""
+        """Alerts that began to fire or were resolved; whoever tells them empties the list."""
 
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
         """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
@@ -121,7 +121,7 @@ class Engine:
             yield self.conditions
 
     def state_of(self, group: RuleGroup, rule: Rule) -> RuleState:
-        """How a rule stands."""
+        """The state of a rule."""
         return self.states[key_of(group, rule)]
 
     def alerting_states(self) -> dict[str, RuleState]:

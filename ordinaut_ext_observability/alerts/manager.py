@@ -26,13 +26,13 @@ __all__ = ["Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"]
 __all__ += ["database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"]
 
 Context = Mapping[str, Any]
-"""What conditions and messages are about, such as `{"queue_depth": 250}`."""
+"""Facts that conditions and messages are about, such as `{"queue_depth": 250}`."""
 
 _logger = logging.getLogger(__name__)
 
 
 class AlertSeverity(Enum):
-    """How bad it is."""
+    """Severity of an alert."""
 
     INFO = "info"
     WARNING = "warning"
@@ -40,7 +40,7 @@ class AlertSeverity(Enum):
 
 
 class AlertStatus(Enum):
-    """Where an alert stands."""
+    """State of an alert."""
 
     FIRING = "firing"
     RESOLVED = "resolved"

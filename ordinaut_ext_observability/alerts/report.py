@@ -24,7 +24,7 @@ ALERT_SERIES = {
     "ALERTS": "Alerts that are pending or firing.",
     "ALERTS_FOR_STATE": "When the condition of each alert began to hold, in seconds since 1970.",
 }
-"""What is said of the series that Prometheus has of alerts."""
+"""Help texts of the series that Prometheus has of alerts."""
 
 _SEVEREST = ("firing", "pending", "inactive")
 
@@ -34,9 +34,9 @@ class Report:
     """Everything that is known at one moment. Nothing in it changes any more."""
 
     groups: tuple[Shown, ...] = ()
-    """As in `/api/v1/rules`; a rule has also `notes`, texts about what its result may lack."""
+    """Groups as in `/api/v1/rules`; a rule has also `notes`, texts about what its result may lack."""
     alerts: tuple[Shown, ...] = ()
-    """As in `/api/v1/alerts`, those included that are resolved, with further fields."""
+    """Alerts as in `/api/v1/alerts`, those included that are resolved, with further fields."""
     samples: Mapping[Labels, float] = field(default_factory=dict)
     """The series of alerts."""
 

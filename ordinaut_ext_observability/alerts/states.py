@@ -69,7 +69,7 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class RuleState:
-    """How a rule stands."""
+    """State of a rule."""
 
     health: Health = "unknown"
     error: str = ""

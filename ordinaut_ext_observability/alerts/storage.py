@@ -47,7 +47,7 @@ class SharedStates:
         self._version = 0
         """The version of the document that this process knows."""
         self._sent = b""
-        """What it wrote last, or tried to: the store may have taken it without an answer."""
+        """The document it wrote last, or tried to: the store may have taken it without an answer."""
         self.leads = True
         """True: this process evaluates alerting rules."""
         self.problem = ""

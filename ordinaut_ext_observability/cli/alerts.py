@@ -213,7 +213,7 @@ def _count(answer: Answer) -> str:
 
 
 def _row(alert: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is shown of an alert; without a token, many may look the same."""
+    """The row of an alert; without a token, many may look the same."""
     annotations = alert.get("annotations", {})
     said = annotations.get("description") or annotations.get("summary", "")
     since = _age(wall_seconds() - datetime.fromisoformat(alert["since"]).timestamp())

@@ -41,7 +41,7 @@ class Series(NamedTuple):
     timestamps: Sequence[int]
     """Milliseconds since 1970, ascending. Series that were read together may share one object."""
     values: Sequence[float]
-    """As many; `STALE` where the series ended."""
+    """A value for each time; `STALE` where the series ended."""
 
 
 class Matcher(Protocol):

@@ -171,7 +171,7 @@ class Table:
         self._ticks = _Ticks(first, array("q", [time + by_ms for time in times]))
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
-        """As `SampleSource` says, of the ticks that are there when it begins."""
+        """Select as `SampleSource` says, of the ticks that are there when it begins."""
         ticks = self._ticks
         low, high = bisect_left(ticks.times, start_ms), bisect_right(ticks.times, end_ms)
         if low >= high:

@@ -82,7 +82,7 @@ class Negation:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """How the series of two vectors find each other."""
+    """Matching of the series of two vectors."""
 
     labels: tuple[str, ...] = ()
     on: bool = False

@@ -60,7 +60,7 @@ def format_query(text: str) -> str:
 
 
 def _checked(text: str, use: Callable[[Any], _ResultT]) -> _ResultT:
-    """What is made of the library's tree for a query."""
+    """The result made from the library's tree of a query."""
     try:
         tokens = split(text)
         query = guarded(tokens)

@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     empty: bool = True
     """It may match nothing."""
     tail: tuple[Characters, ...] = ()
-    """What each repetition at its end may still take."""
+    """Characters that each repetition at its end may still take."""
     open: tuple[Characters, ...] = ()
     """Open repetitions, by the characters from which the rest is tried."""
     scans: bool = False

@@ -24,7 +24,7 @@ class RuleOverride(Section):
     threshold: float | None = None
     """The number that its expression is compared with; None: the rule's own."""
     hold: Annotated[str, BeforeValidator(_read_duration)] | None = Field(default=None, alias="for")
-    """How long the expression must be true; None: the rule's own."""
+    """Time for which the expression must be true; None: the rule's own."""
     enabled: bool = True
     no_data: Literal["ok", "alert"] = "ok"
     """With `alert`, the rule has an alert of its own where there are no series to look at, with `reason="no_data"`."""

@@ -27,11 +27,11 @@ class Runbook(NamedTuple):
     """Help for whoever gets an alert."""
 
     meaning: str
-    """What is the matter, and what it leads to."""
+    """Text about what is the matter, and what it leads to."""
     check: list[str]
-    """Where to look."""
+    """Text about where to look."""
     mend: list[str]
-    """What to do."""
+    """Text about what to do."""
 
 
 @cache
