@@ -39,9 +39,9 @@ class LoadedRules:
         self._seen: dict[str, Signature] = {}
         self._groups: dict[str, tuple[RuleGroup, ...]] = {}
         self.problems: dict[str, RuleFileError] = {}
-        """What is wrong with files that are not used as they are now, by file."""
+        """Problems of files that are not used as they are now, by file."""
         self.override_problems: dict[str, str] = {}
-        """What is wrong with overrides of built-in rules, by the rule's name."""
+        """Problems of overrides of built-in rules, by the rule's name."""
 
     @property
     def groups(self) -> list[RuleGroup]:

@@ -71,7 +71,7 @@ class AlertRule:
     message_template: str
     """Filled in by `str.format`: `"{queue_depth} tasks"`."""
     cooldown_minutes: float = 15
-    """How long after a firing there is no other."""
+    """Minutes after a firing in which there is no other."""
     last_fired: datetime | None = None
     """In UTC where it has no time zone."""
 

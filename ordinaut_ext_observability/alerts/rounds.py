@@ -1,4 +1,4 @@
-"""What a process does about alerts after each tick of its history."""
+"""The work of a process on alerts after each tick of its history."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KEPT_SERIES: Final = 200
 
 @dataclass(slots=True)
 class Progress:
-    """How far a process has come. Times are of the monotonic clock, but for those in milliseconds."""
+    """Progress of a process. Times are of the monotonic clock, but for those in milliseconds."""
 
     ticks: int = 0
     began_at: float = 0.0
@@ -75,7 +75,7 @@ class Rounds:
         self._conditions = Conditions()
         self.progress = Progress()
         self.report = Report()
-        """What is shown; another object after each round."""
+        """The report that is shown; another object after each round."""
 
     async def evaluate(self, time_ms: int, health: Callable[[], HealthReport]) -> None:
         """Evaluate the rules that are due at a tick of this time."""
@@ -107,7 +107,7 @@ class Rounds:
         self._engine.restore()
 
     def readiness(self) -> Readiness:
-        """How much is to be thought of what the history lacks now."""
+        """Weight of what the history lacks now."""
         seconds = self._clock.monotonic() - self.progress.began_at
         settled = self.progress.ticks > 1 and seconds >= self._settle_seconds
         return Readiness(settled, patient=seconds >= _WAITS_SECONDS)

@@ -113,7 +113,7 @@ class History:
         return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
-        """Select as `SampleSource` says; of a series in several groups, as of a rule that was moved, the newest is given."""
+        """Select as `SampleSource` says. Of a series in several groups, as of a moved rule, the newest is given."""
         yield from self.table.select(matchers, start_ms, end_ms)
         found: dict[Labels, Series] = {}
         for table in list(self._recorded.values()):
