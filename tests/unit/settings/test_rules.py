@@ -27,6 +27,7 @@ def test_the_documented_changes_of_rules_are_read(tmp_path: Path) -> None:
     assert file.rules == {
         "QueueStalled": RuleOverride.model_validate({"threshold": 600, "for": "10m"}),
         "CacheHitRatioLow": RuleOverride(enabled=False),
+        "RedisDown": RuleOverride(no_data="alert"),
     }
     assert file.rule_files == yaml.safe_load(example)["rule_files"]
 
