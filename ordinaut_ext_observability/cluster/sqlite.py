@@ -174,7 +174,10 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
         folder = Path(self.path).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(folder, stat.S_ISDIR, "folder")
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        # A file that is there is not opened: to close it would give up the locks that another connection of this process
+        # holds on it, as POSIX has it, and whoever else closes it last would take the newest writes away from that one.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         _check(Path(self.path), stat.S_ISREG, "file")
 
     def _inode(self) -> tuple[int, int] | None:
