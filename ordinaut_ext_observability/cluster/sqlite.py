@@ -174,8 +174,8 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
         folder = Path(self.path).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(folder, stat.S_ISDIR, "folder")
-        # A file that is there is not opened: to close it would give up the locks, as POSIX has it, that another connection
-        # of this process holds. Whoever ends then as the last would take the newest writes away from that one.
+        # A file that is there is not opened: to close it would give up the locks of this process's other connections
+        # (POSIX). Whoever ends then as the last would take the newest writes away from those.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         _check(Path(self.path), stat.S_ISREG, "file")
