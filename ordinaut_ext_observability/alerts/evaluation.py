@@ -205,8 +205,7 @@ class Engine:
 
     def is_incomplete(self, rule: Rule, now_ms: int) -> bool:
         """Tell whether a rule looks back further than samples go, so that its result may lack something."""
-        names = [name for name in rule.names_read if name is not None]
-        since = self._history.since_ms(names) if len(names) == len(rule.names_read) else self._history.kept_since_ms
+        since = self._history.since_ms(rule.names_read)
         return rule.lookback_ms > 0 and (since is None or since > now_ms - rule.lookback_ms)
 
     def notes_on(self, rule: Rule, now_ms: int) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final, cast
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText, selectors_of
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText
 from ordinaut_ext_observability.alerts.states import Instance
 from ordinaut_ext_observability.history.series import NAME, Labels, SampleSource, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
 from ordinaut_ext_observability.promql.labels import drop_name
-from ordinaut_ext_observability.promql.nodes import Node
+from ordinaut_ext_observability.promql.nodes import Node, selectors_of
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import pieces

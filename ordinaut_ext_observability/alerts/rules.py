@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import orjson
 
 from ordinaut_ext_observability.alerts.templates import Template, compile_template
-from ordinaut_ext_observability.history.series import NAME
-from ordinaut_ext_observability.promql.nodes import Node, VectorSelector, children
+from ordinaut_ext_observability.promql.nodes import Node, names_read
 from ordinaut_ext_observability.promql.query import Query
 
 
@@ -44,10 +43,7 @@ class _Rule:
     @cached_property
     def names_read(self) -> frozenset[str | None]:
         """Names of the series that the rule asks for, None for any."""
-        return frozenset(
-            next((matcher.equal_to for matcher in selector.matchers if matcher.name == NAME), None)
-            for selector in selectors_of(self.expression)
-        )
+        return names_read(self.expression)
 
 
 @dataclass(frozen=True)
@@ -87,14 +83,6 @@ class RuleGroup:
     """Results that a rule may have; with more it fails and has none. 0: any number."""
     query_offset_ms: int = 0
     """Milliseconds before the time of the evaluation at which expressions are evaluated."""
-
-
-def selectors_of(node: Node) -> Iterator[VectorSelector]:
-    """All selectors of an expression."""
-    if isinstance(node, VectorSelector):
-        yield node
-    for child in children(node):
-        yield from selectors_of(child)
 
 
 def key_of(group: RuleGroup, rule: Rule) -> str:

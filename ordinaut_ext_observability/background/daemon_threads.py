@@ -81,6 +81,14 @@ def run_on_own_loop(main: Coroutine[Any, Any, ResultT], loop: asyncio.AbstractEv
         return runner.run(run())
 
 
+_calls = DaemonExecutor()
+
+
+async def in_daemon_thread(function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    """The result of a call in a thread of ours; on the host's loop `asyncio.to_thread` takes one of the host's."""
+    return await asyncio.get_running_loop().run_in_executor(_calls, function, *arguments)
+
+
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
     """Call the function in a thread; return or raise as it does, or TimeoutError: it is left to itself then."""
     return DaemonExecutor().submit(function, *arguments).result(seconds)

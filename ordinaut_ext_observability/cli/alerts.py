@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ordinaut_ext_observability.alerts import NO_TROUBLE
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
 from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, Timeout, ViewerToken
@@ -20,7 +21,6 @@ from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 _STATES = ("firing", "pending", "resolved")
 _SEVERITIES = ("critical", "error", "warning", "", "info", "none")
-_NO_TROUBLE = ("info", "none")
 _STATUS = {"ok": 0, "firing": 1, "unknown": 2, "off": 2}
 """Exit statuses by what the service says of all alerts."""
 
@@ -205,7 +205,7 @@ def _count(answer: Answer) -> str:
     """A sentence about how many alerts fire, in an answer about alerts."""
     if "alerts" not in answer:
         return ""
-    states = Counter(alert["state"] for alert in answer["alerts"] if alert["severity"] not in _NO_TROUBLE)
+    states = Counter(alert["state"] for alert in answer["alerts"] if alert["severity"] not in NO_TROUBLE)
     aside = " (severity info not counted)" if states.total() < len(answer["alerts"]) else ""
     firing = states["firing"]
     fires = f"{firing} {'alerts fire' if firing > 1 else 'alert fires'}" if firing else "No alert fires"

@@ -57,10 +57,11 @@ class History:
         """Time of the oldest samples of metrics, None before the first: nothing is known of the time before."""
         return self.table.since_ms
 
-    def since_ms(self, names: Collection[str]) -> int | None:
-        """Time since when series of these names are known: results of rules may be older than metrics."""
+    def since_ms(self, names: Collection[str | None]) -> int | None:
+        """Time since when series of these names, None for any, are known: results of rules may be the older ones."""
         recorded = [table.since_ms or 0 for table in self._recorded.values() if table.has_any(names)]
-        return max(recorded) if recorded and not self.table.has_any(names) else self.kept_since_ms
+        only_recorded = recorded and None not in names and not self.table.has_any(names)
+        return max(recorded) if only_recorded else self.kept_since_ms
 
     def now_ms(self) -> int:
         """The time in milliseconds since 1970. Where the clock was set back, all samples are moved back with it.

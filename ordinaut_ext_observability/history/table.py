@@ -96,7 +96,7 @@ class Table:
         """Count the samples that take memory, 8 bytes each."""
         return sum(len(row.samples[1]) for row in self._rows())
 
-    def has_any(self, names: Collection[str]) -> bool:
+    def has_any(self, names: Collection[str | None]) -> bool:
         """Tell whether there are series of one of these names."""
         return not self._by_name.keys().isdisjoint(names)
 

@@ -9,10 +9,11 @@ A node is evaluated as it stands: what it means was checked when it was parsed. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ordinaut_ext_observability.history.series import Matcher
+from ordinaut_ext_observability.history.series import NAME, Matcher
 
 ValueType = Literal["scalar", "vector", "matrix", "string"]
 
@@ -139,6 +140,22 @@ class Call:
 
 
 Node = Number | String | VectorSelector | MatrixSelector | Subquery | Negation | Binary | Aggregation | Call
+
+
+def selectors_of(node: Node) -> Iterator[VectorSelector]:
+    """All selectors of an expression."""
+    if isinstance(node, VectorSelector):
+        yield node
+    for child in children(node):
+        yield from selectors_of(child)
+
+
+def names_read(node: Node) -> frozenset[str | None]:
+    """Names of the series that an expression asks for, None for any."""
+    return frozenset(
+        next((matcher.equal_to for matcher in selector.matchers if matcher.name == NAME), None)
+        for selector in selectors_of(node)
+    )
 
 
 def children(node: Node) -> tuple[Node, ...]:

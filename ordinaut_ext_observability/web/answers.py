@@ -12,6 +12,7 @@ from ordinaut_ext_observability.background.slicer import pause
 from ordinaut_ext_observability.correlation.context import current_correlation_id
 
 NO_STORE = {"Cache-Control": "no-store"}
+JSON_HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 
 _ERROR_SCHEMA = {
     "type": "object",

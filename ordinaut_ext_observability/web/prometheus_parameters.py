@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 from starlette.requests import ClientDisconnect, Request
 
 from ordinaut_ext_observability.promql.errors import BadQueryError
+from ordinaut_ext_observability.promql.nodes import VectorSelector
+from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration, parse_time
 from ordinaut_ext_observability.web.queries import QueryCanceledError
 
@@ -39,6 +41,19 @@ class Parameters(dict[str, list[str]]):
     def limit(self) -> int:
         """The number of results, 0 where they are not limited. Raises BadQueryError where it is none."""
         return self._read("limit", 0, _parse_count, "a number of zero or more")
+
+    def selectors(self) -> list[VectorSelector]:
+        """The selectors given as `match[]`. Raises BadQueryError where one is none."""
+        selectors = []
+        for text in self.get("match[]", []):
+            try:
+                selector = parse(text)
+            except BadQueryError as error:
+                raise invalid("match[]", str(error)) from None
+            if not isinstance(selector, VectorSelector):
+                raise invalid("match[]", 'is not a selector such as up{job="api"}')
+            selectors.append(selector)
+        return selectors
 
     def _read(self, name: str, default: int | None, parse: Callable[[str], int], kind: str) -> int:
         text = self.text(name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from starlette.requests import Request
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -56,10 +57,12 @@ class QueryService:
             raise UnavailableError(f"this process keeps no history: {why}")
         return source
 
-    async def run(self, request: Request, work: Iterator[bytes | None], seconds: float) -> list[bytes]:
-        """Do this work, in slices, and give the pieces that it yields.
+    async def run(self, request: Request, begin: Callable[[], Iterator[bytes | None]], seconds: float) -> list[bytes]:
+        """Begin work in a thread, do it in slices, and give the pieces that it yields.
 
-        Raises what it raises, QueryTimeoutError after these `seconds`, QueryCanceledError once the client of the
+        In a thread, since to compile the patterns of one query may take a second.
+
+        Raises what the work raises, QueryTimeoutError after these `seconds`, QueryCanceledError once the client of the
         request is gone, UnavailableError where too many others wait.
         """
         if self._asked >= MAX_RUNNING + MAX_WAITING:
@@ -71,7 +74,7 @@ class QueryService:
         slicer, pieces = Slicer(), list[bytes]()
         try:
             async with asyncio.timeout(seconds), self._places:
-                async for results in slicer.slices(work):
+                async for results in slicer.slices(await in_daemon_thread(begin)):
                     pieces += filter(None, results)
                     if leaving.done():
                         raise QueryCanceledError

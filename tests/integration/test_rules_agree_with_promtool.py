@@ -21,10 +21,11 @@ import yaml
 
 from ordinaut_ext_observability.alerts.evaluation import Engine
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError, parse_rules, read_rule_file
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup, selectors_of
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup
 from ordinaut_ext_observability.alerts.states import samples_of
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, Labels
+from ordinaut_ext_observability.promql.nodes import selectors_of
 from tests.clock import ManualClock
 from tests.promql.conformance import Store, _load
 

@@ -6,6 +6,8 @@ import asyncio
 import math
 import socket
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -448,3 +450,22 @@ def test_no_query_is_parsed_on_the_hosts_loop(
     monkeypatch.setattr(prometheus, "parse", parse_elsewhere)
     monkeypatch.setattr(prometheus, "format_query", lambda text: parse_elsewhere(text) and text)
     assert api.get(path, **{parameter: "up"}).status_code == 200
+
+
+def test_requests_take_no_thread_of_the_hosts_pool(serve: Any) -> None:
+    app, release = FastAPI(), threading.Event()
+
+    @app.get("/fill-the-pool")
+    async def fill_the_pool() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        loop.run_in_executor(None, release.wait, 30.0)
+
+    api = Api(serve(app, OPERATOR_TOKEN=TOKEN))
+    try:
+        assert api.served.get("/fill-the-pool").status_code == 200
+        assert api.data("/query", query="orders_total", time=FIRST)["resultType"] == "vector"
+        for path, method in (("/api/v1/rules", api.served.get), ("/-/reload", api.served.post)):
+            assert method(f"/ext/observability{path}", headers=bearer(TOKEN), timeout=10.0).status_code in (200, 503)
+    finally:
+        release.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -12,19 +11,17 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.alerts import NO_TROUBLE
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
-from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse, error_response, json_response
+from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 Shown = dict[str, Any]
 Group = tuple[Shown, Iterable[Shown]]
 """The fields of a group, and its rules."""
 
-NO_TROUBLE = ("info", "none")
-"""Severities of alerts that fire though nothing is wrong, as `Watchdog` does here and in Prometheus's usual rules."""
-
 NOT_EVALUATED = "This process evaluates no rules: it serves no application, or alerts or history are turned off."
-HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ async def _reload(request: Request) -> Response:
     service = context_of(request).alerts
     if service.state() is None:
         return error_response(503, "not_evaluated", NOT_EVALUATED)
-    problems = await asyncio.to_thread(service.reload)
+    problems = await in_daemon_thread(service.reload)
     if problems:
         return error_response(
             422,
@@ -138,7 +135,7 @@ def render_object(fields: Shown, name: str, items: Iterable[bytes]) -> Iterator[
 
 async def respond(pieces: Iterable[bytes]) -> Response:
     """An answer that is made and sent in pieces: many alerts at once would hold the loop."""
-    return PiecewiseResponse([b"".join(some) async for some in Slicer().slices(pieces)], HEADERS)
+    return PiecewiseResponse([b"".join(some) async for some in Slicer().slices(pieces)], JSON_HEADERS)
 
 
 _WHO = "; the operator's or viewer's token shows all about them"

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.report import ALERT_SERIES, AlertSeries
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
+from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor, in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END, render_gauges
@@ -109,7 +109,7 @@ class ScrapeService:
             piece = text.encode()
             size += len(piece)
             if compressor is not None:
-                piece = await asyncio.get_running_loop().run_in_executor(_OWN_THREADS, compressor.compress, piece)
+                piece = await in_daemon_thread(compressor.compress, piece)
             body.append(piece)
         format_label = request.format.name
         metrics.scrape_seconds.labels(format_label).observe(monotonic_seconds() - started)

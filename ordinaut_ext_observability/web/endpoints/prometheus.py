@@ -5,10 +5,10 @@ Answers and errors are shaped as Prometheus shapes them, but for those of who ma
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -20,12 +20,12 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.nodes import VectorSelector
+from ordinaut_ext_observability.promql.nodes import names_read
 from ordinaut_ext_observability.promql.parse import format_query, parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
-from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse
+from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
@@ -42,10 +42,9 @@ MAX_POINTS = 11_000
 SPOKEN_VERSION = "3.0.0"
 """The Prometheus whose API this is: clients ask it to know what they may ask."""
 
-_STATUSES = {"bad_data": 400, "execution": 422, "not_found": 404, "internal": 500}
+_STATUSES = {"bad_data": 400, "execution": 422, "internal": 500}
 """HTTP statuses by error type; others are 503."""
 _LOOKBACK_MS = 5 * 60_000  # Prometheus's default: four readings of a usual minute may be missed
-_HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 _FAILED = "the extension failed; see its internal error count"
 _TRUNCATED = "results truncated due to limit"
 """Prometheus's words for an answer with more results than were asked for."""
@@ -68,14 +67,13 @@ def _query_range(parameters: Parameters, service: QueryService) -> Work:
 
 def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
     source, limit = service.source(), parameters.limit()
-    text, lookback_ms = parameters.text("query"), parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    query = Query(_parse("query", text, parse), start_ms, end_ms, step_ms, lookback_ms)
+    lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
+    query = Query(_parsed(parameters, parse), start_ms, end_ms, step_ms, lookback_ms)
 
     def work() -> Work:
         answer = yield from evaluate(query, source, Limits())
         warnings = _cut(answer.value, limit) if isinstance(answer.value, list) else []
-        since_ms = source.since_ms(re.findall(r"[\w:.]+", text))  # words that are no names of series do no harm
-        infos = _infos(query, since_ms, service.clock.wall())
+        infos = _infos(query, source.since_ms(names_read(query.expression)), service.clock.wall())
         yield from render_success(render_answer(answer, start_ms), warnings=warnings, infos=infos)
 
     return work()
@@ -125,7 +123,7 @@ def _list(
     """A list of what is found in the labels of each matching series, each once; texts are sorted."""
     source, limit = service.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
-    selectors = [_parse("match[]", text, _parse_selector) for text in parameters.get("match[]", [])]
+    selectors = parameters.selectors()
 
     def work() -> Work:
         found: dict[str | Labels, None] = {}
@@ -159,22 +157,14 @@ def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
 
 
 def _format_query(parameters: Parameters, _service: QueryService) -> Work:
-    text = _parse("query", parameters.text("query"), format_query)
-    return render_success([orjson.dumps(text)])
+    return render_success([orjson.dumps(_parsed(parameters, format_query))])
 
 
-def _parse_selector(text: str) -> VectorSelector:
-    selector = parse(text)
-    if not isinstance(selector, VectorSelector):
-        raise BadQueryError('is not a selector such as up{job="api"}')
-    return selector
-
-
-def _parse(parameter: str, text: str, parsed: Callable[[str], ParsedT]) -> ParsedT:
+def _parsed(parameters: Parameters, parse: Callable[[str], ParsedT]) -> ParsedT:
     try:
-        return parsed(text)
+        return parse(parameters.text("query"))
     except BadQueryError as error:
-        raise invalid(parameter, str(error)) from None
+        raise invalid("query", str(error)) from None
 
 
 def _unescaped(name: str) -> str:
@@ -192,17 +182,15 @@ def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], des
         try:
             parameters = await read_parameters(request)
             seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
-            # In a thread: to compile the patterns of one query may take a second.
-            work = await asyncio.to_thread(answer, parameters, service)
-            pieces = await service.run(request, work, seconds)
-            return PiecewiseResponse(pieces, _HEADERS)
+            pieces = await service.run(request, partial(answer, parameters, service), seconds)
+            return PiecewiseResponse(pieces, JSON_HEADERS)
         except QueryError as error:
             outcome = error.error_type
-            return Response(render_error(outcome, str(error)), _STATUSES.get(outcome, 503), _HEADERS)
+            return Response(render_error(outcome, str(error)), _STATUSES.get(outcome, 503), JSON_HEADERS)
         except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
             outcome = "internal"
             service.metrics.count_internal_error("query")
-            return Response(render_error(outcome, _FAILED), _STATUSES[outcome], _HEADERS)
+            return Response(render_error(outcome, _FAILED), _STATUSES[outcome], JSON_HEADERS)
         finally:
             service.metrics.queries.labels(outcome).inc()
             service.metrics.query_seconds.labels().observe(monotonic_seconds() - started)

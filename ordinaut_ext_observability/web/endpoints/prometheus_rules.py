@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -11,11 +10,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.nodes import VectorSelector
-from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.web.answers import JSON_HEADERS
 from ordinaut_ext_observability.web.endpoints.alerts import (
-    HEADERS,
     NOT_EVALUATED,
     render_groups,
     render_list,
@@ -68,7 +67,7 @@ def _rule_filter(parameters: Parameters) -> Callable[[Shown], bool]:
     kind, names = parameters.text("type"), parameters.get("rule_name[]", [])
     if kind not in ("", "alert", "record"):
         raise invalid("type", f'not supported value "{kind[:100]}"')
-    selectors = [_selector(text) for text in parameters.get("match[]", [])]
+    selectors = parameters.selectors()
 
     def is_wanted(rule: Shown) -> bool:
         fixed = {name: text for name, text in rule["labels"].items() if "{{" not in text}
@@ -76,16 +75,6 @@ def _rule_filter(parameters: Parameters) -> Callable[[Shown], bool]:
         return named and (not selectors or any(_matches(selector, fixed) for selector in selectors))
 
     return is_wanted
-
-
-def _selector(text: str) -> VectorSelector:
-    try:
-        selector = parse(text)
-    except BadQueryError as error:
-        raise invalid("match[]", str(error)) from None
-    if not isinstance(selector, VectorSelector):
-        raise invalid("match[]", 'is not a selector such as {severity="critical"}')
-    return selector
 
 
 def _matches(selector: VectorSelector, labels: Mapping[str, str]) -> bool:
@@ -115,10 +104,10 @@ def _endpoint(path: str, answer: Callable[[Parameters, Iterable[Shown]], Iterato
             if state is None or state["age_seconds"] is None:
                 raise UnavailableError(NOT_EVALUATED if state is None else _NOT_YET)
             parameters = await read_parameters(request)
-            data = await asyncio.to_thread(answer, parameters, state["groups"])  # patterns may take long to compile
+            data = await in_daemon_thread(answer, parameters, state["groups"])  # patterns may take long to compile
         except QueryError as error:
             status = 400 if isinstance(error, BadQueryError) else 503
-            return Response(render_error(error.error_type, str(error)), status, HEADERS)
+            return Response(render_error(error.error_type, str(error)), status, JSON_HEADERS)
         old = service.status(state) == "unknown"
         warning = f',"warnings":["this is how it was {state["age_seconds"]:.0f} s ago"]' if old else ""
         return await respond(chain((b'{"status":"success","data":',), data, (f"{warning}}}".encode(),)))
