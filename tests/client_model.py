@@ -1,4 +1,4 @@
-"""What `prometheus_client` would be given for our families: a second way to their samples, apart from our rendering."""
+"""The families that `prometheus_client` would be given for ours: a second way to their samples, apart from our rendering."""
 
 from __future__ import annotations
 

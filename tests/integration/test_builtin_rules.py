@@ -34,7 +34,7 @@ ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 
 RAW_SECONDS, RECORDED_SECONDS = 3600, 3 * 86_400
-"""How long history keeps what was sampled, and what rules recorded."""
+"""Seconds for which history keeps what was sampled, and what rules recorded."""
 
 
 def promtool(*arguments: str) -> None:

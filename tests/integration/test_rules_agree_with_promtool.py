@@ -88,7 +88,7 @@ def alerts_with_exact_texts(groups: tuple[RuleGroup, ...]) -> set[str]:
 
 
 def as_promtool_says(groups: tuple[RuleGroup, ...], series: dict[str, str], ticks: int) -> Iterator[dict[str, Any]]:
-    """What is expected of promtool at each tick: all series of alerts, and each alert with its texts."""
+    """The expectations of promtool at each tick: all series of alerts, and each alert with its texts."""
     history = Given(series)
     engine = Engine(history)
     engine.load([replace(group, interval_ms=None) for group in groups], 0)  # promtool evaluates all at each tick

@@ -47,7 +47,7 @@ DIFFERENCES = {
     "later: functions that version 2.42 does not have": "not made",
     "no version: parts of a date that is NaN are those of the first second that Go counts; here NaN": "not made",
 }
-"""Where answers of version 2.42, which Debian has, are not ours, which are those of 3; and how that is kept out."""
+"""Differences between answers of version 2.42, which Debian has, and ours, which are those of 3; and how each is kept out."""
 
 LOOKBACK_MS = 2_000
 
@@ -83,7 +83,7 @@ def _series(one: Any) -> Series:
 
 
 class Samples:
-    """What Prometheus has, with the marks of series' ends: its API does not show them, but a scrape without the series."""
+    """The samples that Prometheus has, with the marks of series' ends: its API does not show them, but a scrape without the series."""
 
     def __init__(self, series: list[Series]) -> None:
         [self.scrapes] = (list(one.timestamps) for one in series if (NAME, "up") in one.labels)
@@ -143,7 +143,7 @@ def scraped(folder: Path, free_port: Callable[[], int], eventually: Callable[...
 
 @dataclass
 class Comparison:
-    """What became of the queries."""
+    """Numbers of queries by what became of them."""
 
     queries: int = 0
     answers: int = 0
