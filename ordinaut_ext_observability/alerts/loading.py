@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-import yaml
+import orjson
 
 from ordinaut_ext_observability.alerts.builtin import builtin_groups
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError, parse_rules, read_rule_file
@@ -79,7 +79,7 @@ class LoadedRules:
 
     def _builtin(self) -> tuple[RuleGroup, ...]:
         groups, self.override_problems = builtin_groups(self._overrides)
-        parsed = parse_rules(yaml.safe_dump({"groups": groups}), BUILTIN)
+        parsed = parse_rules(orjson.dumps({"groups": groups}).decode(), BUILTIN)  # JSON is YAML, too
         return tuple(replace(group, rules=tuple(map(self._with_no_data, group.rules))) for group in parsed)
 
     def _with_no_data(self, rule: RuleT) -> RuleT:

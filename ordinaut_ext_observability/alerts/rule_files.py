@@ -30,7 +30,7 @@ MAX_FILE_BYTES: Final = 512 * 1024
 MAX_RULES: Final = 1_000
 """Rules of a file."""
 MAX_GROUPS: Final = 200
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one in C, where it is there, reads a long file in a tenth of the time: threads of the host wait less."""
 _MAX_REASON: Final = 500
 """Characters of a reason, which may quote what is wrong: people read it in a line of a log."""
@@ -70,7 +70,7 @@ def read_rule_file(path: str) -> tuple[RuleGroup, ...]:
 def parse_rules(content: bytes | str, file: str) -> tuple[RuleGroup, ...]:
     """The groups of a file with this content and name. Raises `RuleFileError`."""
     try:
-        root = yaml.compose(content, _LOADER)
+        root = yaml.compose(content, YAML_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "it has characters that YAML does not allow"

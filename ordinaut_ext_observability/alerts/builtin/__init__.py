@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import TypeAdapter
 
+from ordinaut_ext_observability.alerts.rule_files import YAML_LOADER
 from ordinaut_ext_observability.settings.rules import RuleOverride
 
 Groups = list[dict[str, Any]]
@@ -47,13 +48,13 @@ def builtin_groups(overrides: Mapping[str, RuleOverride] | None = None) -> tuple
 
         groups, problems = builtin_groups({"QueueStalled": RuleOverride(threshold=600)})
     """
-    return apply_overrides(yaml.safe_load(builtin_rules_text())["groups"], overrides or {})
+    return apply_overrides(_data(builtin_rules_text())["groups"], overrides or {})
 
 
 @cache
 def builtin_runbooks() -> dict[str, Runbook]:
     """The runbook of each built-in alert, by the alert's name."""
-    return TypeAdapter(dict[str, Runbook]).validate_python(yaml.safe_load(_read("runbooks.yaml")))
+    return TypeAdapter(dict[str, Runbook]).validate_python(_data(_read("runbooks.yaml")))
 
 
 def threshold_of(expression: str) -> float | None:
@@ -98,3 +99,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _data(text: str) -> Any:
+    return yaml.load(text, YAML_LOADER)  # noqa: S506 - it is safe, and in C where that is there
