@@ -176,7 +176,7 @@ class HealthMonitor:
         return HealthReport(status, checks, tuple(name for name in self.not_configured if name not in shown))
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Wait until something is known of every check that runs on this loop, so long at most, and at the start only."""
+        """Wait until something is known of every check that runs on this loop, so long at most, early on only."""
         ends_at = min(self.clock.monotonic() + timeout_seconds, self._started_at + _START_SECONDS)
         while self.clock.monotonic() < ends_at and self.loop is asyncio.get_running_loop():
             if all(check.hysteresis.status is not None for check in list(self._checks.values())):
