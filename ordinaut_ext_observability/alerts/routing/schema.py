@@ -37,10 +37,9 @@ def _durations(value: Any) -> tuple[int, ...]:
 
 
 def _matchers(value: Any) -> list[LabelMatcher]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError('must be a list of matchers such as severity="critical"')
-    return [matcher for text in texts for matcher in parse_matchers(text)]
+    return [matcher for text in value for matcher in parse_matchers(text)]
 
 
 def _from_file(path: str) -> str:

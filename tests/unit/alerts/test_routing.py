@@ -33,7 +33,7 @@ route:
     active_time_intervals: [hours]
     routes:
     - {match_re: {node: "x.*"}, receiver: everybody}
-  - {matchers: '{team!="c", env=""}', receiver: day}
+  - {matchers: ['{team!="c", env=""}'], receiver: day}
 receivers:
 - name: everybody
   webhook_configs: [{url: "http://example.com/hook?key=secret", send_resolved: false}]
