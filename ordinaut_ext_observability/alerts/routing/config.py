@@ -32,7 +32,7 @@ class RoutingError(ObservabilityError):
     """The configuration cannot be used; the message names each place and what is wrong there, and holds no secret."""
 
 
-_KINDS: Final = ("slack", "pagerduty", "email", "webhook", "log", "alertmanager", "function")
+_KINDS: Final = ("slack", "pagerduty", "email", "webhook", "log", "function")
 _FROM_GLOBAL: Final = {
     "slack": {"api_url": "slack_api_url"},
     "pagerduty": {"url": "pagerduty_url"},

@@ -12,7 +12,7 @@ _SECRETS: Final = {
     *("api_url", "slack_api_url", "routing_key", "service_key", "auth_password", "smtp_auth_password", "password"),
     "credentials",
 }
-_OURS: Final = {"log_configs", "alertmanager_configs", "function_configs", "secret", "secret_file"}
+_OURS: Final = {"log_configs", "function_configs", "secret", "secret_file"}
 """Names that Alertmanager does not have: its tools refuse the whole file for one of them."""
 
 

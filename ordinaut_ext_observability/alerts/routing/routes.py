@@ -57,7 +57,7 @@ class Integration:
     """One way in which a receiver is told."""
 
     kind: str
-    """One of those in `channels`: `slack`, `pagerduty`, `email`, `webhook`, `alertmanager`, `log`, `function`."""
+    """One of those in `channels`: `slack`, `pagerduty`, `email`, `webhook`, `log`, `function`."""
     key: str
     """Name that no other has: `operators/slack[0]`."""
     send_resolved: bool = True

@@ -135,13 +135,6 @@ class LogConfig(IntegrationConfig):
     """Ours: lines in the log."""
 
 
-class AlertmanagerConfig(IntegrationConfig):
-    """Ours: hand the alerts to a real Alertmanager."""
-
-    urls: list[HttpUrl] = Field(min_length=1, max_length=20)
-    http_config: HttpConfig | None = None
-
-
 class FunctionConfig(IntegrationConfig):
     """Ours: a function that `add_notification_channel` named."""
 
@@ -155,7 +148,6 @@ class ReceiverConfig(Section):
     email_configs: list[EmailConfig] = Field(default=[], max_length=MAX_ENTRIES)
     webhook_configs: list[WebhookConfig] = Field(default=[], max_length=MAX_ENTRIES)
     log_configs: list[LogConfig] = Field(default=[], max_length=MAX_ENTRIES)
-    alertmanager_configs: list[AlertmanagerConfig] = Field(default=[], max_length=MAX_ENTRIES)
     function_configs: list[FunctionConfig] = Field(default=[], max_length=MAX_ENTRIES)
 
 

@@ -12,9 +12,13 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
+from pydantic import SecretStr
+
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, parse_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.settings.parts import NotificationSettings
 
 CONFIG = """
 global: {resolve_timeout: 2m, slack_api_url: "https://hooks.example.com/secret"}
@@ -150,6 +154,35 @@ def test_problem_is_told_by_its_place(changes: dict[str, Any], problem: str) -> 
         read(CONFIG, **changes)
     assert problem in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_severity_decides_where_nothing_is_configured() -> None:
+    settings = NotificationSettings(
+        slack_webhook_url=SecretStr("https://hooks.example.com/s"),
+        pagerduty_routing_key=SecretStr("k" * 32),
+        smtp_url=SecretStr("smtp://bot%40example.com:p%2Fw@mail.example.com"),
+        email_to=("a@example.com", "b@example.com"),
+        time_zone="America/New_York",
+    )
+    routing = read_routing(default_config(settings))
+
+    def told(severity: str) -> list[str]:
+        routes = routing.route.match({"alertname": "X", "severity": severity})
+        receivers = [routing.receivers[route.receiver] for route in routes]
+        return [each.kind for receiver in receivers for each in receiver.integrations]
+
+    assert told("info") == told("") == ["log", "function"]
+    assert told("warning") == ["slack", "log", "function", "email"]
+    assert told("critical") == ["slack", "pagerduty", "email", "log", "function"]
+    (mail,) = routing.receivers["warning-in-business-hours"].integrations
+    assert {name: mail.options[name] for name in ("to", "from", "smarthost", "auth_username", "auth_password")} == {
+        "to": "a@example.com, b@example.com",
+        "from": "bot@example.com",
+        "smarthost": "mail.example.com:587",
+        "auth_username": "bot@example.com",
+        "auth_password": "p/w",
+    }
+    assert read_routing(default_config(NotificationSettings())).receivers["critical"].integrations[0].kind == "log"
 
 
 @pytest.mark.parametrize(
