@@ -44,6 +44,9 @@ _FORGET_MS: Final = 15 * 60_000
 MAX_ALERTS: Final = 10_000
 """Alerts at one time; further ones are refused, and counted."""
 
+MAX_UNSAVED: Final = 10_000
+"""Records that wait for a store that does not answer: an hour of many notifications."""
+
 
 class Notifier:
     """The alerts, groups and notifications of an installation, at the process that leads. Used on one thread."""
@@ -155,9 +158,19 @@ class Notifier:
         return changed
 
     def keep_changed(self, records: Iterable[Record]) -> None:
-        """Have these written with the next, where nothing newer is to be written in their place."""
+        """Have these written with the next, where nothing newer is to be written in their place.
+
+        Of too many those of the journal go first: what is to be sent, and what was, is needed to send right.
+        """
         for record in records:
             self._changed.setdefault((record.table, record.key), record)
+        if len(self._changed) > MAX_UNSAVED:
+            self._changed = {name: record for name, record in self._changed.items() if name[0] != JOURNAL}
+
+    @property
+    def unsaved(self) -> int:
+        """Records that are to be written."""
+        return len(self._changed)
 
     def _flush(self, group: Group, now_ms: int) -> None:
         muted = self.mutes.of_group(group, now_ms)
