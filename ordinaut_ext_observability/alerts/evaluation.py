@@ -15,13 +15,14 @@ from ordinaut_ext_observability.alerts.rules import (
     TemplatedText,
     key_of,
 )
-from ordinaut_ext_observability.alerts.states import Change, Instance, RuleState
+from ordinaut_ext_observability.alerts.states import AlertState, Instance, RuleState
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import labels_of
 from ordinaut_ext_observability.promql.nodes import Number
 from ordinaut_ext_observability.promql.query import Sample
+from ordinaut_ext_observability.settings.parts import HistorySettings
 
 MAX_ALERTS: Final = 5_000
 """Alerts of all rules. A rule that would have more fails and has none: nobody could look at them."""
@@ -62,13 +63,10 @@ class Engine:
         for _ in engine.evaluate_due(now_ms, alerts=True): ...
     """
 
-    def __init__(
-        self, history: History, *, interval_ms: int = 15_000, retention_ms: int = 3_600_000, external_url: str = ""
-    ) -> None:
-        """Everything is called on the thread that writes the history: at this interval, and for so long it keeps it."""
+    def __init__(self, history: History, kept: HistorySettings, external_url: str = "") -> None:
+        """Everything is called on the thread that writes the history, of which so much is `kept`."""
         self._history = history
-        self.interval_ms = interval_ms
-        self._retention_ms = retention_ms
+        self.interval_ms, self._retention_ms = round(kept.interval_seconds * 1000), round(kept.retention_seconds * 1000)
         self._results = Results(history, external_url)
         self._segments: dict[str, list[_Segment]] = {}
         self._tables: dict[str, str] = {}
@@ -81,8 +79,8 @@ class Engine:
         self._room = MAX_ALERTS
         self.refused = 0
         """Results of rules for which the history had no room."""
-        self.changes: list[Change] = []
-        """Alerts that began to fire or were resolved; whoever tells them empties the list."""
+        self.transitions: list[AlertState] = []
+        """Alerts as they were when they began to fire or were resolved; whoever writes the states empties the list."""
 
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
         """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
@@ -176,7 +174,7 @@ class Engine:
             if holds is not None and isinstance(rule, AlertingRule):
                 labels = labels_of({"alertname": rule.name, "severity": severity})
                 instances = {labels: Instance(1.0, {"summary": message})} if holds else {}
-                self.changes += state.update(rule, now_ms, instances, settled=readiness.settled)
+                self.transitions += state.update(rule, now_ms, instances, settled=readiness.settled)
 
     def _evaluate(
         self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample], readiness: Readiness
@@ -191,7 +189,7 @@ class Engine:
                 complete = readiness.patient or not self.is_incomplete(rule, now_ms)
                 room = max(1, self._room + len(state.alerts))
                 limit = min(group.limit, room) if group.limit > 0 else room
-                self.changes += state.update(
+                self.transitions += state.update(
                     rule, now_ms, found, limit=limit, settled=readiness.settled, complete=complete
                 )
                 self._room = room - len(state.alerts)

@@ -50,12 +50,16 @@ class _Rule:
 class RecordingRule(_Rule):
     """An expression whose results become series of another name."""
 
+    kind = "recording"
+
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class AlertingRule(_Rule):
     """An expression whose every result is an alert."""
+
+    kind = "alerting"
 
     for_ms: int = 0
     """Milliseconds for which the condition holds before the alert fires."""
