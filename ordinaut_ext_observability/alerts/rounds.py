@@ -95,11 +95,12 @@ class Rounds:
         leads = self.shared.leads
         progress.began_at = progress.began_at if progress.ticks else self._clock.monotonic()
         progress.ticks += 1
-        async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads, readiness=self._readiness())):
+        engine.readiness = self._readiness()
+        async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads)):
             pass
         if leads:
             found = await self._conditions.ask(time_ms, self._history, self._health(), slicer)
-            engine.take_conditions(found, time_ms, self._readiness())
+            engine.take_conditions(found, time_ms)
         progress.evaluated_at = self._clock.monotonic()
         if leads:
             await self._commit(engine.transitions, time_ms)
@@ -109,10 +110,10 @@ class Rounds:
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
 
     async def _commit(self, transitions: Sequence[AlertState], time_ms: int) -> None:
-        """Write the states, and tell what fires or is resolved by them: every transition comes here, and once.
+        """Write the states, then tell what fires or is resolved by them: every transition comes here, once.
 
-        A row that follows from one belongs into the same write: `save` takes rows for the store's queues. Where another
-        process has written, it leads, and will find the same.
+        What is to follow from one is handed to the same `save`, as records. Nothing is told where another process has
+        written: it leads, and finds the same.
         """
         if not await asyncio.to_thread(self.shared.save, encode(self._engine.alerting_states(), time_ms)):
             return

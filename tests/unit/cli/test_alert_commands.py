@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
 from ordinaut_ext_observability.alerts.rounds import Progress
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup, TemplatedText
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup
 from ordinaut_ext_observability.alerts.states import AlertState, RuleState
+from ordinaut_ext_observability.alerts.templates import compile_template
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.promql.nodes import Number
 from tests.clock import ManualClock
@@ -52,7 +53,7 @@ class Service:
         return self.rounds.report.groups[0].rules
 
     def rule(self, name: str, health: Any, severity: str = "", notes: Sequence[str] = (), **more: Any) -> None:
-        rule = AlertingRule(name, "1", Number(1.0), labels={"severity": TemplatedText(severity)})
+        rule = AlertingRule(name, "1", Number(1.0), labels={"severity": compile_template(severity)})
         self.rules.append(RuleReport(rule, RuleState(health, **more), list(notes)))
 
 
