@@ -83,7 +83,7 @@ class SharedStates:
             return True
         self._sent = content
         try:
-            if not self._store.write([Put(_NAME, self._version, content)], records=records):
+            if not self._store.write([Put(_NAME, self._version, content)], (), records):
                 self.leads = False
                 return False
         except ClusterUnavailableError as error:
