@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
@@ -16,6 +16,7 @@ from ordinaut_ext_observability.alerts.notifications.store import NotificationSt
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -64,6 +65,7 @@ class Notifications(Part):
         self._sender: Sender | None = None
         self._wake = asyncio.Event()
         self._looked_at = 0.0
+        self._settled = False
 
     def start(self, *, serves: bool) -> None:
         """Begin, where there is an application to serve."""
@@ -89,10 +91,10 @@ class Notifications(Part):
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
         return {"notifications": f"sent by this process; {len(notifier.outbox)} wait{failing}"}
 
-    def take_alerts(self, alerts: Iterable[NotifiedAlert] | None, *, all_of_them: bool = False) -> None:
-        """Take alerts from any thread. None: another process leads; `all_of_them`: every alert of our rules is here."""
-        taken = None if alerts is None else list(alerts)
-        self._thread.call_soon(self._take, taken, all_of_them)
+    def take_alerts(self, alerts: Iterable[AlertState] | None, settled: bool) -> None:  # noqa: FBT001 - as called
+        """Take the alerts of our rules, from any thread. None: another process leads; `settled`: none is missing."""
+        taken = None if alerts is None else [notified_alert(alert) for alert in alerts]
+        self._thread.call_soon(self._take, taken, settled)
 
     def _make_tasks(self) -> list[PeriodicTask]:
         return [
@@ -101,16 +103,14 @@ class Notifications(Part):
             )
         ]
 
-    def _take(self, alerts: list[NotifiedAlert] | None, all_of_them: bool) -> None:  # noqa: FBT001 - through call_soon
+    def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
         if alerts is None:
             self.notifier = None
             return
         notifier = self.notifier or self._begin_to_lead()
-        now_ms = self.now_ms()
-        notifier.take(alerts, now_ms)
-        if all_of_them:
-            notifier.resolve_vanished(now_ms)
+        notifier.take(alerts, self.now_ms())
+        self._settled = settled
 
     def _begin_to_lead(self) -> Notifier:
         routing = self.routing = self.routing or self._read_routing()
@@ -119,9 +119,9 @@ class Notifications(Part):
         )
         with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
             tables = self.store.read(*TABLES)
-            for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)))):
+            for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
                 self._metrics.count_internal_error("notification_records")
-        self.notifier, self._looked_at = notifier, 0.0
+        self.notifier, self._looked_at, self._settled = notifier, 0.0, False
         if self._sender is None:
             context = ChannelContext(self._event, self._settings.alerts.external_url)
             self._sender = Sender(context, self._metrics, self.now_ms)
@@ -167,6 +167,8 @@ class Notifications(Part):
             silences, posted = await asyncio.to_thread(self.store.read_news)
             notifier.mutes.silences = silences
             notifier.take(posted, self.now_ms())
+            if self._settled:
+                notifier.resolve_vanished(self.now_ms())
 
     async def _save(self, notifier: Notifier) -> None:
         records = notifier.take_changed()
