@@ -32,6 +32,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
     from ordinaut_ext_observability.alerts.rounds import Rounds
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
     from ordinaut_ext_observability.web.queries import QueryService
@@ -74,6 +75,7 @@ class EndpointContext:
     queries: QueryService
     alerts: Callable[[], Rounds | None]
     """Gives who evaluates rules; None in a process that evaluates none."""
+    desk: AlertDesk
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
