@@ -77,7 +77,9 @@ class AlertDesk:
 
     def post(self, alerts: Iterable[NotifiedAlert]) -> None:
         """Take alerts that somebody else evaluates. Raises `ClusterUnavailableError`."""
-        if not self.store.put_alerts(alerts):
+        known = {alert.fingerprint: alert for alert in self.store.read_records()[1]}
+        merged = [alert.merged_over(known.get(alert.fingerprint, alert)) for alert in alerts]
+        if not self.store.put_alerts(merged):
             raise ClusterUnavailableError(self.store.problem)
         self.on_change()
 
