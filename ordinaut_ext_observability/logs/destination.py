@@ -12,7 +12,8 @@ import select
 import socket
 import stat
 import sys
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 _LEAST_OWN_NUMBER = 3  # below are the standard streams: ours must not become one of them
 _RETRY_MILLISECONDS = 1000
@@ -38,14 +39,27 @@ def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
     return number
 
 
+class LineDestination(Protocol):
+    """A place for lines."""
+
+    def write_lines(self, data: bytes) -> int:
+        """Write lines, each with its line break; the number of those that went out whole."""
+
+
 class Destination:
     """Holds what a descriptor stands for under a number of its own, and writes to nothing else."""
 
-    __slots__ = ("_identity", "_numbers", "_torn")
+    __slots__ = ("_identity", "_numbers", "_torn", "_waits", "error")
 
-    def __init__(self, file_descriptor: int | None) -> None:
-        """With None, or a descriptor that is not open, no line is ever written."""
+    def __init__(self, file_descriptor: int | None, *, waits: bool = True) -> None:
+        """With None, or a descriptor that is not open, no line is ever written.
+
+        One that is full, and was set not to block, is waited for as long as it takes, else for a second.
+        """
         self._torn = False
+        self._waits = waits
+        self.error: Exception | None = None
+        """What the last lines were dropped for."""
         self._identity: tuple[int, int, int] | None = None
         self._numbers: tuple[int, ...] = ()
         file_descriptor = -1 if file_descriptor is None else file_descriptor
@@ -59,8 +73,12 @@ class Destination:
 
     def __del__(self) -> None:
         """Close the number of our own, unless it is another file's by now."""
-        if len(self._numbers) > 1 and self._is_ours(self._numbers[0]):
+        if len(self._numbers) > 1 and _is_file(self._numbers[0], self._identity):
             os.close(self._numbers[0])
+
+    def is_at(self, path: Path) -> bool:
+        """True where a path stands for the same file, which is still open."""
+        return _is_file(self._number(), self._identity) and _is_file(path, self._identity)
 
     def write_lines(self, data: bytes) -> int:
         """Write lines, each with its line break; the number of those that went out whole.
@@ -72,9 +90,12 @@ class Destination:
         # Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
         at_once = select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else len(data)
         sent = 0
-        with contextlib.suppress(OSError, ValueError):
+        self.error = None
+        try:
             while sent < len(data):
                 sent += self._write_some(data, sent, at_once)
+        except (OSError, ValueError) as error:
+            self.error = error
         if not sent:
             return 0
         torn, self._torn = self._torn, data[sent - 1 : sent] != b"\n"
@@ -82,7 +103,7 @@ class Destination:
 
     def _write_some(self, data: bytes, start: int, at_once: int) -> int:
         """Write as many whole lines as fit; a line that alone is longer stays whole."""
-        number = next((each for each in self._numbers if self._is_ours(each)), -1)  # -1: closed since
+        number = self._number()
         end = start + at_once
         if end < len(data):
             end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1
@@ -91,16 +112,22 @@ class Destination:
         except BlockingIOError:  # shared with a program that set it not to block
             poll = select.poll()
             poll.register(number, select.POLLOUT)
-            poll.poll(_RETRY_MILLISECONDS)
+            if not poll.poll(_RETRY_MILLISECONDS) and not self._waits:
+                raise
             return 0
 
-    def _is_ours(self, number: int) -> bool:
-        with contextlib.suppress(OSError):
-            return _identity(number) == self._identity
-        return False
+    def _number(self) -> int:
+        """A number that still is this file's; -1 where there is none."""
+        return next((number for number in self._numbers if _is_file(number, self._identity)), -1)
 
 
-def _identity(file_descriptor: int) -> tuple[int, int, int]:
-    """The device, the inode and the kind of an open file."""
-    status = os.fstat(file_descriptor)
+def _is_file(file: int | Path, identity: tuple[int, int, int] | None) -> bool:
+    with contextlib.suppress(OSError):
+        return _identity(file) == identity
+    return False
+
+
+def _identity(file: int | Path) -> tuple[int, int, int]:
+    """The device, the inode and the kind of a file."""
+    status = os.stat(file)  # noqa: PTH116 - of a descriptor too
     return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.logs.destination import Destination
+from ordinaut_ext_observability.logs.destination import Destination, LineDestination
 
 GATHER_SECONDS = 0.1
 """Time for which lines are gathered before one write, since waking the thread for each costs more than the lines.
@@ -46,18 +46,20 @@ class WriterReports:
 
 
 class LogWriter:
-    """Writes lines to a file descriptor from a thread of its own, which starts with the first line.
+    """Writes lines to a destination from a thread of its own, which starts with the first line.
 
     A forked child starts with an empty queue and a thread of its own: the parent writes what it queued.
     """
 
-    def __init__(self, file_descriptor: int | None, reports: WriterReports = WriterReports()) -> None:
-        """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
-        self._destination = Destination(file_descriptor)
+    def __init__(self, target: LineDestination | int | None, reports: WriterReports = WriterReports()) -> None:
+        """Lines go to what a descriptor stands for now; without one they are dropped, and counted."""
+        self._destination = Destination(target) if target is None or isinstance(target, int) else target
         self._reports = reports
         self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
+        self.on_lines: Callable[[list[str]], object] = lambda _lines: None
+        """Called in the thread with the lines it takes."""
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -168,6 +170,7 @@ class LogWriter:
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+            self._call(self.on_lines, lines)
             written = self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)
@@ -176,7 +179,7 @@ class LogWriter:
         for flush in flushes:
             flush.set()
 
-    def _call(self, callback: Callable[..., object], *arguments: float) -> None:
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number
