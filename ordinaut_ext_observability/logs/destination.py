@@ -6,6 +6,7 @@ A number is free once its file is closed, and the next socket or database file t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -13,20 +14,19 @@ import socket
 import stat
 import sys
 from pathlib import Path
-from typing import Literal, Protocol
 
 _LEAST_OWN_NUMBER = 3  # below are the standard streams: ours must not become one of them
 _RETRY_MILLISECONDS = 1000
 
 
-def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
-    """The number of a stream the process was started with; None where that was closed, or is another file by now.
+def standard_stream(name: str) -> int | None:
+    """The number of stdout or stderr; None where the process was started without, or that is another file by now.
 
     What was opened since is told by its flag: nothing that closes on exec can have come through one. No internet socket
     is a standard stream, flag or not.
     """
     number = 1 if name == "stdout" else 2
-    if getattr(sys, f"__{name}__") is None:  # the process was started without
+    if getattr(sys, f"__{name}__", None) is None:  # the process was started without
         return None
     try:
         if fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
@@ -39,27 +39,17 @@ def standard_stream(name: Literal["stdout", "stderr"]) -> int | None:
     return number
 
 
-class LineDestination(Protocol):
-    """A place for lines."""
-
-    def write_lines(self, data: bytes) -> int:
-        """Write lines, each with its line break; the number of those that went out whole."""
-
-
 class Destination:
     """Holds what a descriptor stands for under a number of its own, and writes to nothing else."""
 
-    __slots__ = ("_identity", "_numbers", "_torn", "_waits", "error")
+    __slots__ = ("_identity", "_numbers", "_waits", "error", "torn")
 
     def __init__(self, file_descriptor: int | None, *, waits: bool = True) -> None:
-        """With None, or a descriptor that is not open, no line is ever written.
-
-        One that is full, and was set not to block, is waited for as long as it takes, else for a second.
-        """
-        self._torn = False
+        """With None, or a descriptor that is not open, no line is ever written. `waits`: longer than a second."""
+        self.torn = False
         self._waits = waits
         self.error: Exception | None = None
-        """What the last lines were dropped for."""
+        """The reason why the last lines did not all go out."""
         self._identity: tuple[int, int, int] | None = None
         self._numbers: tuple[int, ...] = ()
         file_descriptor = -1 if file_descriptor is None else file_descriptor
@@ -85,7 +75,7 @@ class Destination:
 
         Waits for a destination that is full. Where the last line broke off, the next begins on a line of its own.
         """
-        data = b"\n" + data if self._torn else data
+        data = b"\n" + data if self.torn else data
         # A pipe takes no more at once than other processes cannot write in between.
         # Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
         at_once = select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else len(data)
@@ -98,7 +88,7 @@ class Destination:
             self.error = error
         if not sent:
             return 0
-        torn, self._torn = self._torn, data[sent - 1 : sent] != b"\n"
+        torn, self.torn = self.torn, data[sent - 1 : sent] != b"\n"
         return data.count(b"\n", 0, sent) - torn
 
     def _write_some(self, data: bytes, start: int, at_once: int) -> int:
@@ -113,7 +103,7 @@ class Destination:
             poll = select.poll()
             poll.register(number, select.POLLOUT)
             if not poll.poll(_RETRY_MILLISECONDS) and not self._waits:
-                raise
+                raise BlockingIOError(errno.EAGAIN, "it is full, and nobody reads it") from None
             return 0
 
     def _number(self) -> int:

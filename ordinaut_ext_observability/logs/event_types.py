@@ -1,7 +1,7 @@
 """Every event that is logged: those of this package, and those that the host reports.
 
-The log writes them, the audit keeps those of the category `security`, docs/events.md lists them. An event is declared
-as a function whose parameters are its fields; a call names it and gives them, checked by mypy:
+The log writes them, the audit keeps those marked `security`, docs/events.md lists them. An event is declared as a
+function whose parameters are its fields; a call names it and gives them, checked by mypy:
 `event(RELAY_OPEN, store="redis")`.
 """
 
@@ -10,7 +10,7 @@ as a function whose parameters are its fields; a call names it and gives them, c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Literal, ParamSpec, Protocol
+from typing import Any, Generic, ParamSpec, Protocol
 
 FieldsP = ParamSpec("FieldsP")
 
@@ -19,24 +19,31 @@ NAMES_OF_EVERY_LINE = {
     *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
 }
 
-
-Category = Literal["system", "request", "task", "integration", "security", "error"]
+_CATEGORIES = {
+    "error": ("audit_failed", "lifecycle"),
+    "integration": ("collector_", "external_tool_", "relay"),
+    "request": ("api_request", "request_"),
+    "task": ("lease_", "pipeline_", "task_"),
+}
+"""Beginnings of the names of their events; the others are `system`, and those marked so `security`."""
 
 
 class Event(Generic[FieldsP]):
     """A kind of log line: its `event_type`, level, message and category, and the names of its fields in their order."""
 
-    __slots__ = ("category", "fields", "level", "message", "name")
+    __slots__ = ("category", "fields", "level", "message", "name", "security")
 
     # Not a dataclass: the host imports this with its loggers, and `dataclasses` costs as much as all of our part.
     def __init__(
-        self, name: str, level: str, message: str, fields: tuple[str, ...] = (), category: Category = "system"
+        self, name: str, level: str, message: str, fields: tuple[str, ...] = (), *, security: bool = False
     ) -> None:
         self.name = name
         self.level = level
         self.message = message
         self.fields = fields
-        self.category = category
+        self.security = security
+        listed = [category for category, beginnings in _CATEGORIES.items() if name.startswith(beginnings)]
+        self.category = "security" if security else listed[0] if listed else "system"
 
 
 class LogEvent(Protocol):
@@ -46,7 +53,7 @@ class LogEvent(Protocol):
 
 
 def declare(
-    name: str, level: str, message: str, category: Category = "system"
+    name: str, level: str, message: str, *, security: bool = False
 ) -> Callable[[Callable[FieldsP, None]], Event[FieldsP]]:
     """Decorator: make an event of a function. Raises ValueError where a field has a name that every line has."""
 
@@ -54,17 +61,17 @@ def declare(
         fields = function.__code__.co_varnames
         if not NAMES_OF_EVERY_LINE.isdisjoint(fields):
             raise ValueError(f"a field of {name} has a name that every line has")
-        return Event(name, level, message, fields, category)
+        return Event(name, level, message, fields, security=security)
 
     return make
 
 
 def _declare_each(
-    values: tuple[str, ...], name: str, level: str, message: str, category: Category = "system"
+    values: tuple[str, ...], name: str, level: str, message: str
 ) -> Callable[[Callable[FieldsP, None]], dict[str, Event[FieldsP]]]:
     """Decorator: make an event for each value, which stands in its level or message in place of `{}`."""
     return lambda function: {
-        value: declare(name, level.format(value), message.format(value), category)(function) for value in values
+        value: declare(name, level.format(value), message.format(value))(function) for value in values
     }
 
 
@@ -74,18 +81,16 @@ _PORTS = ("management port", "exporter")
 _Text = str | None
 
 _ACCESS_FIELDS = ("method", "path", "status_code", "duration_ms", "request_bytes", "response_bytes", "url_path")
-ACCESS: dict[str, Event[...]] = {
-    level: Event("api_request", level, "request", _ACCESS_FIELDS, "request") for level in _LEVELS
-}
+ACCESS: dict[str, Event[...]] = {level: Event("api_request", level, "request", _ACCESS_FIELDS) for level in _LEVELS}
 
 
-@declare("access_refused", "WARNING", "access refused", "security")
+@declare("access_refused", "WARNING", "access refused", security=True)
 def ACCESS_REFUSED(*, tier: str, reason: str, client_address: str, refusals_not_logged: int) -> None: ...
-@_declare_each(_SERVERS, "collector_problem", "WARNING", "{} cannot be read", "integration")
+@_declare_each(_SERVERS, "collector_problem", "WARNING", "{} cannot be read")
 def COLLECTOR_PROBLEM(
     *, collector: str, reason: str, part: _Text = None, exception_type: _Text = None, detail: _Text = None
 ) -> None: ...
-@_declare_each(_SERVERS, "collector_recovered", "INFO", "{} can be read again", "integration")
+@_declare_each(_SERVERS, "collector_recovered", "INFO", "{} can be read again")
 def COLLECTOR_RECOVERED(*, collector: str, part: _Text = None) -> None: ...
 @declare("alert_firing", "WARNING", "alert fires")
 def ALERT_FIRING(*, alert: str, severity: _Text, labels: str, summary: _Text) -> None: ...
@@ -103,33 +108,28 @@ def COLLECTOR_LEADER(*, mode: str) -> None: ...
 def HEALTH_CHANGED(*, check: str, status: str, previous_status: _Text = None, reason: _Text = None) -> None: ...
 @declare("log_file", "WARNING", "log file cannot be written; its lines are dropped")
 def LOG_FILE_FAILED(*, reason: str) -> None: ...
-@declare("log_file", "INFO", "log file is written again")
-def LOG_FILE_RECOVERED() -> None: ...
 @_declare_each(_PORTS, "management_port", "WARNING", "{} not opened")
 def PORT_NOT_OPENED(*, reason: str) -> None: ...
 @_declare_each(_PORTS, "management_port", "INFO", "{} not opened")
 def PORT_OF_ANOTHER_WORKER(*, reason: str) -> None: ...
 @_declare_each(_PORTS, "management_port", "INFO", "{} open")
 def PORT_OPEN(*, url: str) -> None: ...
-@declare("relay", "WARNING", "relay store does not answer", "integration")
+@declare("relay", "WARNING", "relay store does not answer")
 def RELAY_FAILED(*, reason: str) -> None: ...
-@declare("relay", "INFO", "relay open", "integration")
+@declare("relay", "INFO", "relay open")
 def RELAY_OPEN(*, store: _Text) -> None: ...
-@declare("relay", "INFO", "relay store answers again", "integration")
+@declare("relay", "INFO", "relay store answers again")
 def RELAY_RECOVERED(*, store: _Text) -> None: ...
-@declare("request_id_rejected", "WARNING", "request id replaced", "request")
+@declare("request_id_rejected", "WARNING", "request id replaced")
 def REQUEST_ID_REJECTED(*, reason: str, length: int) -> None: ...
 @declare("settings_problem", "WARNING", "setting not used")
 def SETTING_NOT_USED(*, variable: str, value: str, problem: str) -> None: ...
-@declare("lifecycle", "ERROR", "our start or stop failed", "error")
+@declare("lifecycle", "ERROR", "our start or stop failed")
 def STEP_FAILED(*, step: str, exception_type: str) -> None: ...
 
 
-_NO_TASKS: dict[str, Category] = {"api_request": "request", "external_tool_call": "integration"}
-_NO_TASKS |= {"scheduler_tick": "system", "performance_alert": "system", "worker_heartbeat": "system"}
-_NO_TASKS |= {"security_event": "security"}
 HOST_EVENTS: dict[str, Event[...]] = {
-    name: Event(name, level, message, tuple(fields.split()), _NO_TASKS.get(name, "task"))
+    name: Event(name, level, message, tuple(fields.split()), security=name == "security_event")
     for name, level, message, fields in (
         ("api_request", "INFO", "API request", "method path status_code duration_ms agent_id"),
         ("external_tool_call", "INFO", "External tool call", "tool_address method status_code duration_ms url"),

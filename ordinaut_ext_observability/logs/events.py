@@ -40,7 +40,7 @@ def timestamp(instant_seconds: float) -> str:
 def lay_out_head(event: Event[Any], logger_name: str, code: CodeType) -> str:
     """The text of an event's lines between the instant and the ids, the same as long as the process lives."""
     module = os.path.basename(code.co_filename).partition(".")[0]  # noqa: PTH119 - of a path that may be no file
-    security = ',"security_event":true' if event.category == "security" else ""
+    security = ',"security_event":true' if event.security else ""
     return (
         f'","level":"{event.level}","logger":{json_text(logger_name)},"message":{json_text(event.message)}'
         f',"event_type":{json_text(event.name)},"module":"{module}","function":"{code.co_name}"'
@@ -115,7 +115,7 @@ class EventLog:
         """The fixed text of the event's lines, and whether they cannot wait; None for a level that is not written."""
         level = logging.getLevelNamesMapping()[event.level]
         text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
-        is_urgent = event.category == "security" or level >= logging.ERROR
+        is_urgent = event.security or level >= logging.ERROR
         self._heads[event] = (text, is_urgent) if level >= self._threshold else None
         return self._heads[event]
 

@@ -8,13 +8,11 @@ from dataclasses import asdict, replace
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog
-from ordinaut_ext_observability.logs.destination import LineDestination, standard_stream
+from ordinaut_ext_observability.logs.destination import standard_stream
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.log_file import LogFile
 from ordinaut_ext_observability.logs.setup import LoggingSetup
-from ordinaut_ext_observability.logs.tee import LEVEL_AT, TeeWriter
-from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
-from ordinaut_ext_observability.metrics.budget import OVERFLOW_VALUE
+from ordinaut_ext_observability.logs.writer import LEVEL_AT, LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
@@ -28,8 +26,9 @@ class ProcessLogs:
         logs = settings.logs
         self._settings = settings
         self._metrics = metrics
-        self.file = logs.file and LogFile(logs.file, logs.file_max_bytes, logs.files_kept, self._tell_of_file)
-        """The log file of this process, where the settings ask for one."""
+        self.file = logs.file and LogFile(
+            logs.file, logs.file_max_bytes, logs.files_kept, lambda why: self.event(events.LOG_FILE_FAILED, reason=why)
+        )
         self.writer = self._make_writer()
         self.writer.on_lines = self._count_records
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
@@ -57,12 +56,15 @@ class ProcessLogs:
 
     def _make_writer(self) -> LogWriter:
         stream = self._settings.logs.destination
-        targets: dict[str, LineDestination | int | None] = {"file": self.file} if self.file else {}
-        if stream != "none" or not targets:
-            targets[stream] = standard_stream(stream) if stream != "none" else None
-        writers = [LogWriter(target, self._make_reports(name)) for name, target in targets.items()]
-        # The file is first: at the end it waits for no stream that is stuck.
-        return TeeWriter(writers, replace(self._make_reports("queue"), written=int)) if len(writers) > 1 else writers[0]
+        writers = [LogWriter(standard_stream(stream), self._make_reports(stream))]
+        if self.file:
+            # In this order: at the end, the file waits for no stream that is stuck.
+            writers = [LogWriter(self.file, self._make_reports("file")), *(writers if stream != "none" else [])]
+        if len(writers) == 1:
+            return writers[0]
+        both = LogWriter(None, replace(self._make_reports("queue"), written=int))
+        both.writers = writers
+        return both
 
     def _make_reports(self, destination: str) -> WriterReports:
         metrics, lines = self._metrics, self._metrics.log_lines
@@ -74,15 +76,8 @@ class ProcessLogs:
         )
 
     def _count_records(self, lines: list[str]) -> None:
-        heads = Counter([line[LEVEL_AT : line.find('","message":', LEVEL_AT)] for line in lines])
-        for head, number in heads.items():
+        for head, number in Counter(line[LEVEL_AT : line.find('","message":', LEVEL_AT)] for line in lines).items():
             level, _, logger = head.partition('","logger":"')
             if head.count('"') != 4:  # a name with a quote in it, or one that is no text
-                level, logger = OVERFLOW_VALUE, OVERFLOW_VALUE
+                level = logger = ""
             self._metrics.log_records.labels(level, logger).inc(number)
-
-    def _tell_of_file(self, problem: str) -> None:
-        if problem:
-            self.event(events.LOG_FILE_FAILED, reason=problem)
-        else:
-            self.event(events.LOG_FILE_RECOVERED)

@@ -70,12 +70,12 @@ class ExtensionMetrics(MetricSet):
     )
     log_lines = counter(
         "ordinaut_observability_log_lines_total{destination,outcome}",
-        "Log lines by destination (stderr, stdout, file) and by what became of them: written or dropped.",
+        "Log lines by destination and outcome, written or dropped; destination is stderr, stdout, file, or the queue "
+        "before both a stream and the file.",
     )
     log_records = counter(
         "ordinaut_observability_log_records_total{level,logger}",
-        "Log lines of all kinds, by level and logger, those included that a destination dropped. Lines that did not "
-        "even fit into the queue are not: see the dropped ones of ordinaut_observability_log_lines_total.",
+        "Log lines of all kinds by level and logger, but for those dropped from a full queue.",
     )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
