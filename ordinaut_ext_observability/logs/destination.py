@@ -6,7 +6,6 @@ A number is free once its file is closed, and the next socket or database file t
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -68,7 +67,7 @@ class Destination:
 
     def is_at(self, path: Path) -> bool:
         """True where a path stands for the same file, which is still open."""
-        return _is_file(self._number(), self._identity) and _is_file(path, self._identity)
+        return any(_is_file(each, self._identity) for each in self._numbers) and _is_file(path, self._identity)
 
     def write_lines(self, data: bytes) -> int:
         """Write lines, each with its line break; the number of those that went out whole.
@@ -93,7 +92,7 @@ class Destination:
 
     def _write_some(self, data: bytes, start: int, at_once: int) -> int:
         """Write as many whole lines as fit; a line that alone is longer stays whole."""
-        number = self._number()
+        number = next((each for each in self._numbers if _is_file(each, self._identity)), -1)  # -1: closed since
         end = start + at_once
         if end < len(data):
             end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1
@@ -103,12 +102,8 @@ class Destination:
             poll = select.poll()
             poll.register(number, select.POLLOUT)
             if not poll.poll(_RETRY_MILLISECONDS) and not self._waits:
-                raise BlockingIOError(errno.EAGAIN, "it is full, and nobody reads it") from None
+                raise BlockingIOError(0, "it is full, and nobody reads it") from None
             return 0
-
-    def _number(self) -> int:
-        """A number that still is this file's; -1 where there is none."""
-        return next((number for number in self._numbers if _is_file(number, self._identity)), -1)
 
 
 def _is_file(file: int | Path, identity: tuple[int, int, int] | None) -> bool:

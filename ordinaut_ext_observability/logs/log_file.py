@@ -1,7 +1,6 @@
 """The log file of one process, rotated by renaming, under a number that no other process holds.
 
-A number is held by a lock on a file beside the log, until the process has ended, however it ends. The next one goes on
-in the same files, so that restarts leave none behind.
+A number is held by a lock on a file, until the process ends in any way; the next goes on with its files.
 """
 
 from __future__ import annotations

@@ -57,14 +57,12 @@ class LogWriter:
     def __init__(self, target: Destination | int | None, reports: WriterReports = WriterReports()) -> None:
         """Lines go to what a descriptor stands for now; without one they are dropped, and counted."""
         self._destination = target if isinstance(target, Destination) else Destination(target)
-        self.writers: list[LogWriter] = []
-        """Writers that get the lines in place of the destination: none waits for another's."""
+        self.writers: list[LogWriter] = []  # they get the lines instead of the destination, and wait for no other
         self._reports = reports
         self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
-        self.on_lines: Callable[[list[str]], object] = lambda _lines: None
-        """Called in the thread with the lines it takes."""
+        self.on_lines: Callable[[list[str]], object] = lambda _lines: None  # called in the thread, with those it takes
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)

@@ -70,8 +70,7 @@ class ExtensionMetrics(MetricSet):
     )
     log_lines = counter(
         "ordinaut_observability_log_lines_total{destination,outcome}",
-        "Log lines by destination and outcome, written or dropped; destination is stderr, stdout, file, or the queue "
-        "before both a stream and the file.",
+        "Log lines by destination (stderr, stdout, file; queue: before both) and outcome: written or dropped.",
     )
     log_records = counter(
         "ordinaut_observability_log_records_total{level,logger}",
