@@ -56,10 +56,10 @@ class ProcessLogs:
 
     def _make_writer(self) -> LogWriter:
         stream = self._settings.logs.destination
-        writers = [LogWriter(standard_stream(stream), self._make_reports(stream))]
-        if self.file:
-            # In this order: at the end, the file waits for no stream that is stuck.
-            writers = [LogWriter(self.file, self._make_reports("file")), *(writers if stream != "none" else [])]
+        targets: dict[str, LogFile | int | None] = {"file": self.file} if self.file else {}
+        if stream != "none" or not self.file:  # after the file, which at the end waits for no stream that is stuck
+            targets[stream] = standard_stream(stream)
+        writers = [LogWriter(target, self._make_reports(name)) for name, target in targets.items()]
         if len(writers) == 1:
             return writers[0]
         both = LogWriter(None, replace(self._make_reports("queue"), written=int))
