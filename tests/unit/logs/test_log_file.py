@@ -47,7 +47,7 @@ class Follower:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._ends.is_set():
+        while not self._ends.wait(0.005):
             self._read()
         self._read()
 
