@@ -174,6 +174,14 @@ def test_every_event_in_the_list_is_logged_somewhere() -> None:
     assert [name for name in listed if name not in code] == []
 
 
+def test_every_event_has_one_of_six_categories_and_each_of_these_has_events() -> None:
+    categories = {event.name: event.category for event in EVENTS}
+    assert set(categories.values()) == {"system", "request", "task", "integration", "security", "error"}
+    assert categories["lifecycle"] == "error"
+    assert categories["task_completed"] == categories["pipeline_step_started"] == "task"
+    assert categories["settings_problem"] == categories["scheduler_tick"] == "system"
+
+
 def test_an_event_of_security_says_so_and_does_not_wait(events: EventLog, log_lines: Any) -> None:
     events.emit(Event("e", "INFO", "m", security=True))
     assert log_lines.writer._pace == 2
