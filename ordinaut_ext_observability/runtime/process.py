@@ -43,6 +43,8 @@ class Runtime:
         self.logs = ProcessLogs(settings, metrics)
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
+        if self.logs.file is not None:
+            monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
