@@ -26,12 +26,17 @@ class AccessLog:
         """Failed requests are ERROR, slow ones WARNING, a share of the others is INFO, as the settings say."""
         self.writer = writer
         self.enabled = settings.access_log
-        least = logging.getLevelNamesMapping()[settings.level]
+        self._settings = settings
+        self.set_level(settings.level)
+        self.reset_after_fork()
+        reset_in_forked_child(self)
+
+    def set_level(self, level: str) -> None:
+        """Write lines of this level and above from now on."""
+        least, settings = logging.getLevelNamesMapping()[level], self._settings
         self._writes_errors = least <= logging.ERROR
         self._slow_seconds = settings.slow_request_seconds if least <= logging.WARNING else math.inf
         self._sample_ratio = settings.access_log_sample_ratio if least <= logging.INFO else 0.0
-        self.reset_after_fork()
-        reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """Lay the fixed parts of lines out anew: they name the process."""

@@ -80,9 +80,13 @@ class EventLog:
         """Events below `level` are not written."""
         self._writer = writer
         self._logger_name = logger_name
+        self.set_level(level)
+        reset_in_forked_child(self)
+
+    def set_level(self, level: str) -> None:
+        """Write events of this level and above from now on."""
         self._threshold = logging.getLevelNamesMapping()[level]
         self.reset_after_fork()
-        reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """Lay the fixed parts of lines out anew: they name the process."""
@@ -90,7 +94,8 @@ class EventLog:
 
     def emit(self, event: Event[FieldsP], /, *_: FieldsP.args, **fields: FieldsP.kwargs) -> None:
         """Write one event; a field of None is left out. Never raises."""
-        head = self._heads[event] if event in self._heads else self._lay_out(event)
+        heads = self._heads  # of this level: another may be set meanwhile
+        head = heads[event] if event in heads else self._lay_out(event, heads)
         if head is None:
             return
         text, urgent = head
@@ -111,13 +116,13 @@ class EventLog:
             rest = _unusual(fields, MAX_LINE_BYTES - _HEAD_BYTES - len(text.encode()))
         self._writer.write(f'{{"timestamp":"{timestamp(wall_seconds())}{text}{rest}}}', urgent=urgent)
 
-    def _lay_out(self, event: Event[Any]) -> tuple[str, bool] | None:
+    def _lay_out(self, event: Event[Any], heads: dict[Event[Any], tuple[str, bool] | None]) -> tuple[str, bool] | None:
         """The fixed text of the event's lines, and whether they cannot wait; None for a level that is not written."""
         level = logging.getLevelNamesMapping()[event.level]
         text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
         is_urgent = event.security or level >= logging.ERROR
-        self._heads[event] = (text, is_urgent) if level >= self._threshold else None
-        return self._heads[event]
+        heads[event] = (text, is_urgent) if level >= self._threshold else None
+        return heads[event]
 
 
 def _unusual(fields: dict[str, object], max_bytes: int) -> str:

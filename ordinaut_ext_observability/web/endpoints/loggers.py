@@ -1,0 +1,71 @@
+"""Levels of loggers: viewers see them, operators change them for a while."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Annotated, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
+from ordinaut_ext_observability.logs.levels import LONGEST_SECONDS, Change
+from ordinaut_ext_observability.promql.times import parse_duration
+from ordinaut_ext_observability.web.answers import error_response, json_response
+from ordinaut_ext_observability.web.endpoints.alerts import render_list, render_object, respond
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
+
+_Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
+
+
+def _read_seconds(given: object) -> float:
+    seconds = 0.0
+    if isinstance(given, str | float | int) and not isinstance(given, bool):
+        with suppress(ValueError):
+            seconds = parse_duration(str(given)) / 1000
+    if not 1.0 <= seconds <= LONGEST_SECONDS:
+        raise ValueError(f"{str(given)[:50]!r} is no duration such as 30s or 10m, or a number of seconds, up to 1d")
+    return seconds
+
+
+class LevelChange(BaseModel, extra="forbid"):
+    """A level for a logger, null for the one from before, and the time after which it ends."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None
+    seconds: Annotated[float, BeforeValidator(_read_seconds)] = Field(default=600.0, alias="for")
+
+
+async def _loggers(request: Request) -> Response:
+    describe, known = context_of(request).levels.describe, logging.root.manager.loggerDict.copy()
+    names = ("root", *sorted(name for name in known if isinstance(known[name], logging.Logger)))
+    return await respond(render_object({}, "loggers", render_list(map(describe, names))))
+
+
+async def _logger(request: Request, name: _Name) -> Response:
+    if name != "root" and not isinstance(logging.root.manager.loggerDict.get(name), logging.Logger):
+        return error_response(404, "no_such_logger", "This process has no such logger yet. It can be changed, though.")
+    return json_response(context_of(request).levels.describe(name))
+
+
+async def _change(request: Request, name: _Name, body: LevelChange) -> Response:
+    context, client = context_of(request), request.client.host if request.client else ""
+    until = context.queries.clock.wall() + body.seconds
+    change = None if body.level is None else Change(body.level, until, client[:64])
+    try:
+        problem = await in_daemon_thread(lambda: context.change_level(name, change))
+    except ValueError as error:
+        return error_response(400, "too_many_changed", f"{error}.")
+    reach = f"this process alone: {problem}" if problem else "all processes, within seconds"
+    return json_response(context.levels.describe(name) | {"reach": reach})
+
+
+_CHANGE = 'change a level for a while: {"level": "DEBUG", "for": "10m"}; {"level": null} ends it'
+_ONE = {200: "The logger.", 422: None}
+ENDPOINTS = (
+    Endpoint("/loggers", "operator", _loggers, "the loggers of this process and their levels", {200: "The loggers."}),
+    Endpoint("/loggers/{name}", "operator", _logger, "a logger's level, and what else may hide its lines", _ONE),
+    Endpoint("/loggers/{name}", "operator", _change, _CHANGE, {**_ONE, 400: None}, methods=("PUT",)),
+)
