@@ -98,13 +98,7 @@ def COLLECTOR_LEADER(*, mode: str) -> None: ...
 def HEALTH_CHANGED(*, check: str, status: str, previous_status: _Text = None, reason: _Text = None) -> None: ...
 @declare("log_level_changed", "WARNING", "level of a logger changed", security=True)
 def LOG_LEVEL_CHANGED(
-    *,
-    changed_logger: str,
-    previous_level: str,
-    new_level: str,
-    seconds: int | None,
-    source: str,
-    client_address: _Text,
+    *, changed_logger: str, previous_level: str, new_level: str, source: str, seconds: int | None, client_address: _Text
 ) -> None: ...
 @_declare_each(_PORTS, "management_port", "WARNING", "{} not opened")
 def PORT_NOT_OPENED(*, reason: str) -> None: ...

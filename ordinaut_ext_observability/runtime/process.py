@@ -17,11 +17,11 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.runtime.alerts import Alerts
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients
 from ordinaut_ext_observability.runtime.history import KeptHistory
-from ordinaut_ext_observability.runtime.log_levels import LogLevels
 from ordinaut_ext_observability.runtime.logs import ProcessLogs
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
@@ -41,7 +41,7 @@ class Runtime:
         self.settings = settings
         self.clock = clock or Clock()
         self.metrics = metrics = Metrics(_make_registry(settings))
-        self.logs = ProcessLogs(settings, metrics, self.clock)
+        self.logs = ProcessLogs(settings, metrics)
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
@@ -54,7 +54,10 @@ class Runtime:
         self.alerts = Alerts(
             settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event
         )
-        self.log_levels = LogLevels(self.logs.levels, self.merged, metrics)
+        self.levels = LogLevels(self.clock, self.logs.event, settings.logs.level, self.merged.open_store)
+        self.logs.setup.lifted = self.levels.lifted
+        if self.merged.relay is not None:
+            self.merged.relay.exchange.on_watched = self.levels.follow
         self.ports = Ports(self.logs.event)
         self._started = False
         _describe_build(settings, metrics)
@@ -70,7 +73,7 @@ class Runtime:
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
-        return (self.clients, self.collectors, self.merged, self.alerts, self.history, self.log_levels, self.ports)
+        return (self.clients, self.collectors, self.merged, self.alerts, self.history, self.ports)
 
     def reset_after_fork(self) -> None:
         """Nothing of the parent's runs here: begin with the first start."""
@@ -99,6 +102,7 @@ class Runtime:
             part.begin_stop()
         for part in self.parts():
             part.stop(ends_at)
+        self.levels.apply({}, "stopped")
         self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def notes(self) -> dict[str, str]:

@@ -53,8 +53,7 @@ def make_context(
             stale_seconds=runtime.alerts.lease_seconds,
         ),
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
-        levels=runtime.logs.levels,
-        change_level=runtime.log_levels.change,
+        levels=runtime.levels,
         config=runtime.config,
         overview=overview,
     )

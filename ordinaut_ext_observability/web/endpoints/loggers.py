@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import Path
@@ -12,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
-from ordinaut_ext_observability.logs.levels import LONGEST_SECONDS, Change
 from ordinaut_ext_observability.promql.times import parse_duration
+from ordinaut_ext_observability.relay.log_levels import LONGEST_SECONDS
 from ordinaut_ext_observability.web.answers import error_response, json_response
 from ordinaut_ext_observability.web.endpoints.alerts import render_list, render_object, respond
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
@@ -22,20 +21,17 @@ _Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
 
 
 def _read_seconds(given: object) -> float:
-    seconds = 0.0
-    if isinstance(given, str | float | int) and not isinstance(given, bool):
-        with suppress(ValueError):
-            seconds = parse_duration(str(given)) / 1000
-    if not 1.0 <= seconds <= LONGEST_SECONDS:
-        raise ValueError(f"{str(given)[:50]!r} is no duration such as 30s or 10m, or a number of seconds, up to 1d")
-    return seconds
+    try:
+        return parse_duration(str(given)) / 1000
+    except ValueError:
+        raise ValueError("give a duration such as 30s or 10m, or a number of seconds") from None
 
 
 class LevelChange(BaseModel, extra="forbid"):
     """A level for a logger, null for the one from before, and the time after which it ends."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None
-    seconds: Annotated[float, BeforeValidator(_read_seconds)] = Field(default=600.0, alias="for")
+    seconds: Annotated[float, BeforeValidator(_read_seconds)] = Field(600.0, alias="for", ge=1.0, le=LONGEST_SECONDS)
 
 
 async def _loggers(request: Request) -> Response:
@@ -51,15 +47,13 @@ async def _logger(request: Request, name: _Name) -> Response:
 
 
 async def _change(request: Request, name: _Name, body: LevelChange) -> Response:
-    context, client = context_of(request), request.client.host if request.client else ""
-    until = context.queries.clock.wall() + body.seconds
-    change = None if body.level is None else Change(body.level, until, client[:64])
+    levels, client = context_of(request).levels, request.client.host if request.client else ""
     try:
-        problem = await in_daemon_thread(lambda: context.change_level(name, change))
+        problem = await in_daemon_thread(lambda: levels.change(name, body.level, body.seconds, client[:64]))
     except ValueError as error:
         return error_response(400, "too_many_changed", f"{error}.")
     reach = f"this process alone: {problem}" if problem else "all processes, within seconds"
-    return json_response(context.levels.describe(name) | {"reach": reach})
+    return json_response(levels.describe(name) | {"reach": reach})
 
 
 _CHANGE = 'change a level for a while: {"level": "DEBUG", "for": "10m"}; {"level": null} ends it'
