@@ -70,7 +70,7 @@ class LogLevels:
                 while True:  # again where another process has written meanwhile
                     self.follow(held := store.get(WATCHED))
                     self.apply(self._changes() | change, "request")
-                    if store.write([Put(WATCHED, held.version, orjson.dumps(self._changes()))]):
+                    if store.write([Put(WATCHED, held.version, orjson.dumps(self._changes(), default=list))]):
                         return ""
         except ClusterUnavailableError as error:
             return str(error)

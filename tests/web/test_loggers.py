@@ -35,7 +35,9 @@ def test_level_is_changed_for_a_while_and_its_change_ended(served: Any) -> None:
     assert until.endswith("Z")
     assert answer.pop("notes") == call(served, "GET", token=VIEWER).json()["notes"]
     assert answer == {
-        **{"name": NAME, "level": "DEBUG", "effective_level": "DEBUG"},
+        "name": NAME,
+        "level": "DEBUG",
+        "effective_level": "DEBUG",
         "changed": {"level": "DEBUG", "set_by": "127.0.0.1", "previous_level": "NOTSET"},
         "reach": "this process alone: processes share no store",
     }
@@ -51,7 +53,7 @@ def test_level_is_changed_for_a_while_and_its_change_ended(served: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "seconds"), [({}, 600), ({"for": 90}, 90), ({"for": "1.5"}, 2), ({"for": "1d"}, 86400)]
+    ("length", "seconds"), [({}, 600), ({"for": 90}, 90), ({"for": "1.9"}, 2), ({"for": "1d"}, 86400)]
 )
 def test_time_is_a_duration_or_seconds(served: Any, length: dict[str, Any], seconds: int) -> None:
     assert call(served, "PUT", json={"level": "INFO", **length}).status_code == 200
