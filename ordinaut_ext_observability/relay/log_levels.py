@@ -49,7 +49,8 @@ class LogLevels:
 
     def reset_after_fork(self) -> None:
         """Take all changes back: the thread that would end them is the parent's."""
-        self._lock, self._timer = threading.RLock(), threading.Timer(0.0, self.end_expired)  # it is not started
+        self._lock = threading.RLock()
+        self._timer = threading.Timer(0.0, self.end_expired)  # not started
         self.apply({}, "")
 
     def change(self, name: str, level: str | None, seconds: float, set_by: str) -> str:
@@ -111,10 +112,11 @@ class LogLevels:
             self._changed[name] = change, before
         if change != held:
             level, until, client = change or (logging.getLevelName(before), now, None)
+            facts = {"changed_logger": name, "previous_level": logging.getLevelName(previous), "new_level": level}
             if source:
-                levels = {"previous_level": logging.getLevelName(previous), "new_level": level, "source": source}
-                seconds = round(until - now)
-                self._event(LOG_LEVEL_CHANGED, changed_logger=name, **levels, seconds=seconds, client_address=client)
+                self._event(
+                    LOG_LEVEL_CHANGED, **facts, source=source, seconds=round(until - now), client_address=client
+                )
             logger.setLevel(before if change is None else level)
 
     @contextmanager
@@ -132,16 +134,16 @@ class LogLevels:
         """Fields about a logger: its level, the one in effect, the change, and notes on what else hides lines."""
         logger, (change, before) = logging.getLogger(name), self._changed.get(name, (None, 0))
         level, effective, name_of = logger.level, logger.getEffectiveLevel(), logging.getLevelName
-        notes = [f"{handler} hides lines below its level" for handler in _handlers(logger) if handler.level > effective]
+        hiding = [each for each in _handlers(logger) if each.level > effective]
+        notes = [f"a {type(each).__name__} hides lines below {name_of(each.level)}" for each in hiding]
         notes += ["the logger is disabled: it writes nothing"] if logger.disabled else []
         effective = level or self._own_level if name in OWN_LOGS else effective
-        shown = {"name": name, "level": name_of(level), "effective_level": name_of(effective), "notes": notes}
-        if change is None:
-            return shown | {"changed": None}
-        notes += ["the host has set another level since"] if level != name_of(change.level) else []
-        return shown | {
-            "changed": {**change._asdict(), "until": timestamp(change.until), "previous_level": name_of(before)}
-        }
+        changed = None
+        if change is not None:
+            changed = {**change._asdict(), "until": timestamp(change.until), "previous_level": name_of(before)}
+            notes += ["the host has set another level since"] if level != name_of(change.level) else []
+        names = {"name": name, "level": name_of(level), "effective_level": name_of(effective)}
+        return {**names, "changed": changed, "notes": notes}
 
     def _changes(self) -> dict[str, Change | None]:
         with self._lock:

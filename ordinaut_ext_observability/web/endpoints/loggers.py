@@ -14,7 +14,6 @@ from ordinaut_ext_observability.background.daemon_threads import in_daemon_threa
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.relay.log_levels import LONGEST_SECONDS
 from ordinaut_ext_observability.web.answers import error_response, json_response
-from ordinaut_ext_observability.web.endpoints.alerts import render_list, render_object, respond
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 _Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
@@ -37,7 +36,7 @@ class LevelChange(BaseModel, extra="forbid"):
 async def _loggers(request: Request) -> Response:
     describe, known = context_of(request).levels.describe, logging.root.manager.loggerDict.copy()
     names = ("root", *sorted(name for name in known if isinstance(known[name], logging.Logger)))
-    return await respond(render_object({}, "loggers", render_list(map(describe, names))))
+    return json_response({"loggers": await in_daemon_thread(lambda: [describe(name) for name in names])})
 
 
 async def _logger(request: Request, name: _Name) -> Response:
@@ -57,9 +56,9 @@ async def _change(request: Request, name: _Name, body: LevelChange) -> Response:
 
 
 _CHANGE = 'change a level for a while: {"level": "DEBUG", "for": "10m"}; {"level": null} ends it'
-_ONE = {200: "The logger.", 422: None}
+_ONE = {200: "The logger.", 400: None, 422: None}
 ENDPOINTS = (
     Endpoint("/loggers", "operator", _loggers, "the loggers of this process and their levels", {200: "The loggers."}),
     Endpoint("/loggers/{name}", "operator", _logger, "a logger's level, and what else may hide its lines", _ONE),
-    Endpoint("/loggers/{name}", "operator", _change, _CHANGE, {**_ONE, 400: None}, methods=("PUT",)),
+    Endpoint("/loggers/{name}", "operator", _change, _CHANGE, _ONE, methods=("PUT",)),
 )
