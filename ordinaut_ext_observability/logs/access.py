@@ -24,7 +24,7 @@ class AccessLog:
     def __init__(self, writer: LogWriter, settings: LogSettings) -> None:
         """Failed requests are ERROR, slow ones WARNING, a share of the others is INFO, as the settings say.
 
-        What is below the level of the settings is not written, or below that of `LOGGER_NAME` where it has one.
+        A level of the logger `LOGGER_NAME` takes the place of theirs.
         """
         self.writer = writer
         self.enabled = settings.access_log

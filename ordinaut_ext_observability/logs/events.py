@@ -77,7 +77,7 @@ class EventLog:
     """Writes events under one logger's name."""
 
     def __init__(self, writer: LogWriter, logger_name: str, level: str = "INFO") -> None:
-        """Events below `level` are not written, or below that of the logger of this name where it has one."""
+        """Events below `level` are not written; a level of the logger of this name takes its place."""
         self._writer = writer
         self._logger_name = logger_name
         self._logger = logging.getLogger(logger_name)

@@ -79,7 +79,7 @@ class LogLevels:
     def follow(self, document: Document) -> None:
         """Let the changes hold that the store has; where it lost them, those go on that are known here."""
         if document.version:
-            self.apply({name: Change(*held) for name, held in orjson.loads(document.content).items()}, "store")
+            self.apply({name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}, "store")
 
     def end_expired(self) -> None:
         """End the changes whose time is over."""
