@@ -227,7 +227,7 @@ class NotificationSettings(Part):
     alertmanager_urls: types.HttpList = ()
     """A real Alertmanager, or several that form a cluster: all get the alerts, and they tell people, not we."""
     strict_alertmanager: bool = False
-    """Do as Alertmanager does in all: a silence also holds back that what was told is over, and its end tells nobody."""
+    """Do all as Alertmanager does: a silence also holds back that what was told is over, and its end tells nobody."""
     watchdog_url: types.HttpSecret | None = None
     """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
 

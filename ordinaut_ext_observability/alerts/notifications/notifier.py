@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.dedup import (
     Told,
     reason_to_tell,
@@ -30,12 +30,14 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery,
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import Record
 
 OUTBOX: Final = "outbox"
 TOLD: Final = "told"
 JOURNAL: Final = "journal"
-TABLES: Final = (OUTBOX, TOLD)
+CHANGES: Final = "alert_changes"
+TABLES: Final = (OUTBOX, TOLD, CHANGES)
 """The tables that a notifier is restored from."""
 
 JOURNAL_SECONDS: Final = 30 * 86_400.0
@@ -43,6 +45,9 @@ _FORGET_MS: Final = 15 * 60_000
 """Time for which a resolved alert is known: as long as Prometheus repeats it."""
 MAX_ALERTS: Final = 10_000
 """Alerts at one time; further ones are refused, and counted."""
+
+MAX_UNSAVED: Final = 10_000
+"""Records that wait for a store that does not answer: an hour of many notifications."""
 
 
 class Notifier:
@@ -66,8 +71,10 @@ class Notifier:
             each.key: each for receiver in routing.receivers.values() for each in receiver.integrations
         }
         self._changed: dict[tuple[str, str], Record] = {}
+        self._unconfirmed: set[str] = set()
+        """Restored alerts of which nobody has said since that they fire."""
 
-    def restore(self, tables: Mapping[str, Mapping[str, bytes]]) -> int:
+    def restore(self, tables: Mapping[str, Mapping[str, bytes]], now_ms: int) -> int:
         """Go on from what is kept in the store; the number of records that cannot be read."""
         unreadable = 0
         kinds: tuple[tuple[str, dict[str, Any], Callable[[Any], Any]], ...] = (
@@ -80,15 +87,21 @@ class Notifier:
                     into[key] = read(orjson.loads(content))
                 except (ValueError, TypeError, KeyError):
                     unreadable += 1
-        for delivery in self.outbox.values():
-            for alert in delivery.alerts:
-                self.take([alert], delivery.now_ms)
+        restored = [alert for delivery in self.outbox.values() for alert in delivery.alerts]
+        for content in tables.get(CHANGES, {}).values():
+            try:
+                restored.append(NotifiedAlert.from_json(orjson.loads(content)))
+            except (ValueError, TypeError, KeyError):
+                unreadable += 1
+        self.take(sorted(restored, key=lambda alert: alert.updated_at_ms), now_ms)
+        self._unconfirmed = set(self.alerts)
         return unreadable
 
     def take(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Take alerts that are new or have changed; the others change nothing."""
         for taken in alerts:
             known = self.alerts.get(taken.fingerprint)
+            self._unconfirmed.discard(taken.fingerprint)
             if known is None and len(self.alerts) >= MAX_ALERTS:
                 self.refused += 1
                 continue
@@ -102,11 +115,14 @@ class Notifier:
 
         Call it once the rules were evaluated after a start.
         """
+        vanished = {fingerprint: self.alerts[fingerprint] for fingerprint in self._unconfirmed & self.alerts.keys()}
         for told in self.told.values():
             for fingerprint, kept in told.firing.items():
                 if fingerprint not in self.alerts:
-                    alert = NotifiedAlert.from_json(kept)
-                    self.take([replace(alert, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False)], now_ms)
+                    vanished[fingerprint] = NotifiedAlert.from_json(kept)
+        firing = [alert for alert in vanished.values() if not alert.is_resolved(now_ms)]
+        self.take([replace(each, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False) for each in firing], now_ms)
+        self._unconfirmed.clear()
 
     def flush_due(self, now_ms: int) -> None:
         """Look at the groups whose turn it is, and queue what has to be told."""
@@ -155,9 +171,19 @@ class Notifier:
         return changed
 
     def keep_changed(self, records: Iterable[Record]) -> None:
-        """Have these written with the next, where nothing newer is to be written in their place."""
+        """Have these written with the next, where nothing newer is to be written in their place.
+
+        Of too many those of the journal go first: what is to be sent, and what was, is needed to send right.
+        """
         for record in records:
             self._changed.setdefault((record.table, record.key), record)
+        if len(self._changed) > MAX_UNSAVED:
+            self._changed = {name: record for name, record in self._changed.items() if name[0] != JOURNAL}
+
+    @property
+    def unsaved(self) -> int:
+        """Records that are to be written."""
+        return len(self._changed)
 
     def _flush(self, group: Group, now_ms: int) -> None:
         muted = self.mutes.of_group(group, now_ms)
@@ -242,6 +268,15 @@ class Notifier:
 
     def _keep(self, table: str, key: str, value: Mapping[str, Any], ttl_seconds: float | None = None) -> None:
         self._changed[table, key] = Record(table, key, orjson.dumps(value), ttl_seconds)
+
+
+def change_record(alert: AlertState) -> Record:
+    """The record of an alert that began to fire or was resolved: written with the states, it outlives a crash.
+
+    A day is longer than any notification of it waits.
+    """
+    notified = notified_alert(alert)
+    return Record(CHANGES, notified.fingerprint, orjson.dumps(notified.as_json()), 86_400.0)
 
 
 def journal_entry(delivery: Delivery, outcome: str, now_ms: int) -> dict[str, Any]:
