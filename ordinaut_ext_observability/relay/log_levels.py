@@ -134,7 +134,8 @@ class LogLevels:
         """Fields about a logger: its level, the one in effect, the change, and notes on what else hides lines."""
         logger, (change, before) = logging.getLogger(name), self._changed.get(name, (None, 0))
         level, effective, name_of = logger.level, logger.getEffectiveLevel(), logging.getLevelName
-        hiding = [each for each in _handlers(logger) if each.level > effective]
+        handlers = () if name in OWN_LOGS else _handlers(logger) or (logging.lastResort,)
+        hiding = [each for each in handlers if each is not None and each.level > effective]
         notes = [f"a {type(each).__name__} hides lines below {name_of(each.level)}" for each in hiding]
         notes += ["the logger is disabled: it writes nothing"] if logger.disabled else []
         effective = level or self._own_level if name in OWN_LOGS else effective

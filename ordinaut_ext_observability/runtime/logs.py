@@ -29,6 +29,7 @@ class ProcessLogs:
         )
         self._settings = settings
         self.writer = LogWriter(standard_stream(logs.destination), reports)
+        self.access_log = AccessLog(self.writer, logs)
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
         self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
 
@@ -42,7 +43,3 @@ class ProcessLogs:
         """Take over the host's logging where the settings ask for it, also what was set up since."""
         if self._settings.logs.configure_logging:
             self.setup.configure()
-
-    def make_access_log(self) -> AccessLog:
-        """The access log that the settings describe."""
-        return AccessLog(self.writer, self._settings.logs)

@@ -16,6 +16,7 @@ from ordinaut_ext_observability.relay.log_levels import LONGEST_SECONDS
 from ordinaut_ext_observability.web.answers import error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
+_MOST_LISTED = 2_000  # a host with more makes them by the piece of work
 _Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
 
 
@@ -36,7 +37,8 @@ class LevelChange(BaseModel, extra="forbid"):
 async def _loggers(request: Request) -> Response:
     describe, known = context_of(request).levels.describe, logging.root.manager.loggerDict.copy()
     names = ("root", *sorted(name for name in known if isinstance(known[name], logging.Logger)))
-    return json_response({"loggers": await in_daemon_thread(lambda: [describe(name) for name in names])})
+    shown = await in_daemon_thread(lambda: [describe(name) for name in names[:_MOST_LISTED]])
+    return json_response({"loggers": shown, "not_listed": len(names) - len(shown)})
 
 
 async def _logger(request: Request, name: _Name) -> Response:
