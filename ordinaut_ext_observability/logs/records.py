@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
@@ -75,6 +76,9 @@ class JsonFormatter(logging.Formatter):
 class JsonHandler(logging.Handler):
     """Writes records as JSON lines without making the caller wait."""
 
+    note_error: Callable[[BaseException | None, str, object], None] | None = None
+    """Called with exceptions logged as errors, the name of their logger, and the place of the call."""
+
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
@@ -90,7 +94,10 @@ class JsonHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line; those of errors are written at once, and kept when there are too many."""
         try:
-            self._writer.write(self.format(record), urgent=record.levelno >= logging.ERROR)
+            is_error = record.levelno >= logging.ERROR
+            self._writer.write(self.format(record), urgent=is_error)
+            if is_error and record.exc_info and self.note_error is not None:
+                self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr
             self.handleError(record)
 

@@ -110,7 +110,7 @@ class Exchange:
 
     def read(self) -> None:
         """Read the total and the entries."""
-        reading = self._series.read(self._opened())
+        reading = self._series.read(self.opened())
         others = []
         for entry in reading.entries:
             if entry.publisher != self._publisher.id:
@@ -131,7 +131,7 @@ class Exchange:
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
         self.refresh_families()
-        store = self._opened()
+        store = self.opened()
         try:
             self._publish()
             store.leave(self._publisher.store, self._publisher.id)
@@ -141,11 +141,12 @@ class Exchange:
             store.close()
 
     def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
-        store = self._opened()
+        store = self.opened()
         if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
 
-    def _opened(self) -> RelayStore:
+    def opened(self) -> RelayStore:
+        """The store, asked or not."""
         if self._store is None:
             self._store = self._open_store()
         return self._store

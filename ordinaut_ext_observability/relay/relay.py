@@ -17,6 +17,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.origin_queue import OriginQueue
 from ordinaut_ext_observability.relay.siblings import Siblings
+from ordinaut_ext_observability.relay.store import RelayStore
 
 
 @dataclass(slots=True)
@@ -76,6 +77,8 @@ class Relay(BackgroundThread):
         self.exchange = exchange
         self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
+        self.after_publish: Callable[[RelayStore], None] = lambda _store: None
+        """Called with the store after each publication, and before the end."""
         self._siblings = siblings
         self._interval_seconds = interval_seconds
         self._serves = False
@@ -134,6 +137,7 @@ class Relay(BackgroundThread):
         self.origins.send()
 
     async def _leave(self) -> None:
+        self._guarded(lambda: self.after_publish(self.exchange.opened()))
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:
@@ -141,6 +145,7 @@ class Relay(BackgroundThread):
         self.exchange.publish(serves=self._serves, interval_seconds=self._interval_seconds)
         if self._serves:
             self.exchange.read()
+        self.after_publish(self.exchange.opened())
 
     def _answer(self, asked: Future[bool]) -> None:
         if self._asked is asked:

@@ -52,6 +52,7 @@ def make_context(
             runtime.alerts.reload,
             stale_seconds=runtime.alerts.lease_seconds,
         ),
+        trouble=runtime.trouble,
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,

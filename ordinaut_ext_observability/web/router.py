@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import alerts, health, metrics, prometheus, prometheus_rules
+from ordinaut_ext_observability.web.endpoints import alerts, health, metrics, prometheus, prometheus_rules, trouble
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
     EndpointContext,
@@ -49,6 +49,7 @@ ENDPOINTS = (
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
+    *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
 )
 

@@ -76,6 +76,11 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",
     )
+    errors_seen = counter(
+        "ordinaut_observability_errors_seen_total{outcome}",
+        "Errors logged or raised out of the application: grouped, counted_before where it was logged, or not_looked_at "
+        "because there were too many in a second.",
+    )
     access_refused = counter(
         "ordinaut_observability_access_refused_total{tier,reason}",
         "Requests to protected endpoints that were turned away.",
