@@ -76,12 +76,11 @@ class JsonFormatter(logging.Formatter):
 class JsonHandler(logging.Handler):
     """Writes records as JSON lines without making the caller wait."""
 
-    note_error: Callable[[BaseException | None, str, object], None] | None = None
-    """Called with exceptions logged as errors, the name of their logger, and the place of the call."""
-
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
+        self.note_error: Callable[[BaseException | None, str, object], None] = lambda *_: None
+        """Called with an exception that is logged as an error, the logger's name, and the place of the call."""
         self.setFormatter(JsonFormatter())
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
@@ -96,7 +95,7 @@ class JsonHandler(logging.Handler):
         try:
             is_error = record.levelno >= logging.ERROR
             self._writer.write(self.format(record), urgent=is_error)
-            if is_error and record.exc_info and self.note_error is not None:
+            if is_error and record.exc_info:
                 self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr
             self.handleError(record)

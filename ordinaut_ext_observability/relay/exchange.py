@@ -110,7 +110,7 @@ class Exchange:
 
     def read(self) -> None:
         """Read the total and the entries."""
-        reading = self._series.read(self.opened())
+        reading = self._series.read(self._opened())
         others = []
         for entry in reading.entries:
             if entry.publisher != self._publisher.id:
@@ -131,7 +131,7 @@ class Exchange:
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
         self.refresh_families()
-        store = self.opened()
+        store = self._opened()
         try:
             self._publish()
             store.leave(self._publisher.store, self._publisher.id)
@@ -141,12 +141,11 @@ class Exchange:
             store.close()
 
     def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
-        store = self.opened()
+        store = self._opened()
         if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
 
-    def opened(self) -> RelayStore:
-        """The store, asked or not."""
+    def _opened(self) -> RelayStore:
         if self._store is None:
             self._store = self._open_store()
         return self._store

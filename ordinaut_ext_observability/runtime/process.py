@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import platform
 import weakref
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Put
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.health.setup import make_monitor
@@ -28,15 +26,12 @@ from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.settings.load import Settings, effective_values
-from ordinaut_ext_observability.trouble import Trouble
 from ordinaut_ext_observability.trouble.errors import ErrorGroups
-from ordinaut_ext_observability.trouble.requests import SlowRequests
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
-_ERRORS = "errors-1"
-"""The document with groups of errors, and the number of its format."""
 
 
 class Runtime:
@@ -49,14 +44,14 @@ class Runtime:
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.logs = ProcessLogs(settings, metrics)
         errors = ErrorGroups(settings.general.version, metrics, self.clock, self.logs.event)
+        self.trouble = RecentTrouble(errors, settings.logs.slow_request_seconds)
         self.logs.setup.handler.note_error = errors.note
-        self.trouble = Trouble(errors, SlowRequests(settings.logs.slow_request_seconds))
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         if self.merged.relay is not None:
-            self.merged.relay.after_publish = self._share_errors
+            self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
@@ -110,13 +105,6 @@ class Runtime:
         for part in self.parts():
             part.stop(ends_at)
         self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
-
-    def _share_errors(self, store: Cluster) -> None:
-        """Exchange groups of errors, where this process has something to say, or somebody to tell."""
-        if self.trouble.errors.unsent or self.lifecycle.mounted:
-            with suppress(ClusterUnavailableError):  # there is another publication soon
-                held = store.get(_ERRORS)
-                self.trouble.errors.exchange(held.content, lambda new: store.write([Put(_ERRORS, held.version, new)]))
 
     def notes(self) -> dict[str, str]:
         """Words for people about how every part stands."""

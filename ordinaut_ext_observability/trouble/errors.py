@@ -19,27 +19,31 @@ from ordinaut_ext_observability.trouble.fingerprint import clean, describe, rais
 MAX_GROUPS: Final = 100
 """More than a person looks through: 50 kB as JSON, 300 kB where all texts are as long as they may be."""
 ERRORS_PER_SECOND: Final = 50
-"""Errors looked at in a second: each takes 30 µs, one of a recursion that went too deep a millisecond."""
+"""Errors looked at in a second: each takes 50 µs, one of a recursion that went too deep a millisecond."""
 _SAME_SECONDS: Final = 5.0
 """Within this time an error that was logged and raised again is logged again, or leaves the application."""
 _REMEMBERED: Final = 64
 """Errors of which that is noticed: as many as may be on their way at a time."""
 
 Group = dict[str, Any]
-"""One as JSON. Its instants are text in UTC, which sorts as they do; other texts are those of the newest error."""
+"""A group as JSON. Its instants are text in UTC, which sorts as they do; other texts are those of the newest error."""
 Groups = dict[str, Group]
 _ADDED, _LATER = ("count", "reopenings"), ("resolved_at", "reopened_at")
 _NOTHING: Final = {"count": 0, "reopenings": 0, "resolved_at": "", "reopened_at": ""}
 
 
-def add_groups(groups: Groups, seen: Groups) -> Groups:
-    """Add what was seen to the groups, by fingerprint, and return them. Past `MAX_GROUPS` the oldest resolved one goes.
+def is_open(group: Group) -> bool:
+    """False where the group is resolved, and was not seen since."""
+    return bool(group["last_seen"] > group["resolved_at"])
 
-    Where none is resolved, it is the one not seen for the longest time.
+
+def add_groups(groups: Groups, seen: Groups) -> Groups:
+    """Add what was seen to the groups, by fingerprint, and return them.
+
+    Past `MAX_GROUPS` the one resolved first goes; where none is resolved, the one not seen for the longest time.
     """
-    for fingerprint, new in list(seen.items()):
-        old = groups.get(fingerprint)
-        groups[fingerprint] = new if old is None else _merge(old, new)
+    for fingerprint, new in seen.items():
+        groups[fingerprint] = _merge(groups[fingerprint], new) if fingerprint in groups else new
     while len(groups) > MAX_GROUPS:
         age = {name: (is_open(group), max(group["last_seen"], group["resolved_at"])) for name, group in groups.items()}
         del groups[min(groups, key=age.__getitem__)]
@@ -55,11 +59,6 @@ def _merge(old: Group, new: Group) -> Group:
     return merged
 
 
-def is_open(group: Group) -> bool:
-    """False where the group is resolved, and was not seen since."""
-    return bool(group["last_seen"] > group["resolved_at"])
-
-
 class ErrorGroups:
     """The groups as one process knows them. Safe from any thread."""
 
@@ -68,29 +67,27 @@ class ErrorGroups:
         self._metrics = metrics
         self._clock = clock
         self._event = event
-        self._lock = threading.RLock()
         self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """Begin with nothing: what the parent saw is the parent's."""
         self._lock = threading.RLock()
-        self.unsent: Groups = {}
-        """What this process saw and resolved since the last exchange."""
-        self._shared, self._shared_at = b"{}", -1.0
+        self._unsent: Groups = {}
+        self._shared = b"{}"
+        self._shared_at: float | None = None
         self._second = self._looked_at = 0
         self._recent: dict[tuple[object, ...], tuple[object, float]] = {}
 
     def note(self, error: object, where: str, log_call: object = None) -> None:
         """Count an error that left the application at a route, or was logged by a `log_call`. Never raises."""
-        if not isinstance(error, Exception):
-            return
-        try:
-            with self._lock:
-                outcome = self._note(error, where, log_call)
-            self._metrics.errors_seen.labels(outcome).inc()
-        except Exception:  # noqa: BLE001 - of classes that are not ours
-            self._metrics.count_internal_error("trouble")
+        if isinstance(error, Exception):
+            try:
+                with self._lock:
+                    outcome = self._note(error, where, log_call)
+                self._metrics.errors_seen.labels(outcome).inc()
+            except Exception:  # noqa: BLE001 - of classes that are not ours
+                self._metrics.count_internal_error("trouble")
 
     def _note(self, error: Exception, where: str, log_call: object) -> str:
         second = int(self._clock.monotonic())
@@ -103,59 +100,59 @@ class ErrorGroups:
         fingerprint, group = describe(error)
         group |= {"where": clean(where), "release": self._release, "correlation_id": current_correlation_id()}
         group["first_seen"] = group["last_seen"] = timestamp(self._clock.wall())
-        add_groups(self.unsent, {fingerprint: {**group, **_NOTHING, "count": 1}})
+        add_groups(self._unsent, {fingerprint: {**group, **_NOTHING, "count": 1}})
         return "grouped"
 
     def _was_counted(self, error: BaseException, log_call: object) -> bool:
-        """True where it, or what it was raised `from`, was told elsewhere in this request just before.
+        """True where it, or what it was raised `from`, was noted elsewhere in this request just before.
 
         No reference is kept, so that another error may get its identity: it counts if the same call logs it.
         """
-        root = error.__cause__ or error
+        root = error if error.__cause__ is None else error.__cause__
         key, now = (id(root), raised_at(root), current_correlation_id()), self._clock.monotonic()
-        told, told_at = self._recent.get(key, (log_call, now))
-        if told != log_call and now - told_at <= _SAME_SECONDS:
+        noted_by, noted_at = self._recent.get(key, (log_call, now))
+        if noted_by != log_call and now - noted_at <= _SAME_SECONDS:
             return True
         self._recent[key] = (log_call, now)
         if len(self._recent) > _REMEMBERED:
             del self._recent[next(iter(self._recent))]
         return False
 
-    def groups(self) -> Groups:
-        """The groups by fingerprint: of all processes as of the last exchange, and what this one saw since."""
-        with self._lock:
-            return add_groups(orjson.loads(self._shared), self.unsent)
+    def known(self) -> tuple[Groups, float | None]:
+        """The groups by fingerprint: of all processes as of so many seconds ago, and what this one saw since.
 
-    def age_seconds(self) -> float | None:
-        """Seconds since the last exchange; None where the groups are this process's alone."""
-        return None if self._shared_at < 0 else self._clock.monotonic() - self._shared_at
+        The age is None where they are this process's alone.
+        """
+        with self._lock:
+            age = None if self._shared_at is None else self._clock.monotonic() - self._shared_at
+            return add_groups(orjson.loads(self._shared), self._unsent), age
 
     def newest_group(self) -> tuple[str, Group] | None:
         """The open group that was first seen, or reopened, last, and its fingerprint."""
-        found = [(name, group) for name, group in self.groups().items() if is_open(group)]
+        found = [(name, group) for name, group in self.known()[0].items() if is_open(group)]
         return max(found, key=lambda item: max(item[1]["first_seen"], item[1]["reopened_at"]), default=None)
 
     def resolve(self, fingerprint: str) -> None:
         """Mark a group, if there is one, as resolved until it is seen again."""
         with self._lock:
-            group = self.groups().get(fingerprint)
+            group = self.known()[0].get(fingerprint)
             if group is None or not is_open(group):
                 return
-            now = timestamp(self._clock.wall())
-            add_groups(self.unsent, {fingerprint: {**group, **_NOTHING, "resolved_at": now}})
+            resolved = {**group, **_NOTHING, "resolved_at": timestamp(self._clock.wall())}
+            add_groups(self._unsent, {fingerprint: resolved})
         self._event(events.ERROR_RESOLVED, fingerprint=fingerprint, exception_type=group["exception_type"])
 
     def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
-        """Add what is unsent to the document of all processes; what `write` does not take is unsent again."""
+        """Add what is unsent to the document of all processes. What `write` does not take is sent the next time."""
         with self._lock:
-            sent, self.unsent = self.unsent, {}
+            sent, self._unsent = self._unsent, {}
         written = False
         try:
             content = orjson.dumps(add_groups(orjson.loads(shared or b"{}"), sent))
-            written = content == shared or write(content)
+            written = content == shared or not sent or write(content)
         finally:
             with self._lock:
                 if written:
                     self._shared, self._shared_at = content, self._clock.monotonic()
                 else:
-                    add_groups(self.unsent, sent)
+                    self._unsent = add_groups(sent, self._unsent)

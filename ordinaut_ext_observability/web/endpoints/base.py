@@ -28,7 +28,7 @@ from starlette.types import Scope
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
-from ordinaut_ext_observability.trouble import Trouble
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
@@ -74,7 +74,7 @@ class EndpointContext:
     scrapes: ScrapeService
     queries: QueryService
     alerts: AlertService
-    trouble: Trouble
+    trouble: RecentTrouble
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""

@@ -1,4 +1,4 @@
-"""Recent errors in groups, and requests that failed or were slow."""
+"""Recent errors in groups, and recent requests that failed or were slow."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ordinaut_ext_observability.trouble.errors import is_open
 from ordinaut_ext_observability.web.answers import error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
-_Limit = Annotated[int, Query(ge=1, description="So many, the newest.")]
+_Shown = dict[str, Any]
+_Limit = Annotated[int, Query(ge=1, description="The newest, so many.")]
 _Window = Annotated[float, Query(gt=0, le=1e9, description="Those of the last so many seconds.")]
 
 
 async def _errors(request: Request, limit: _Limit = 100, window: _Window = 1e9) -> Response:
-    errors = context_of(request).trouble.errors
-    groups = _newest(map(_shown, errors.groups().items()), "last_seen", limit, window)
-    age = errors.age_seconds()
-    scope = {"scope": "process" if age is None else "installation", "age_seconds": age}
-    return json_response({**scope, "errors": groups})
+    groups, age = context_of(request).trouble.errors.known()
+    shown = _newest((_group(*item) for item in groups.items()), "last_seen", limit, window)
+    scope = "process" if age is None else "installation"
+    return json_response({"scope": scope, "age_seconds": age, "errors": shown})
 
 
 async def _error(request: Request, fingerprint: str) -> Response:
-    group = context_of(request).trouble.errors.groups().get(fingerprint)
-    if group is None:
+    groups, _ = context_of(request).trouble.errors.known()
+    if fingerprint not in groups:
         return error_response(404, "not_found", "There is no such group of errors, or no more: see /errors.")
-    return json_response(_shown((fingerprint, group)))
+    return json_response(_group(fingerprint, groups[fingerprint]))
 
 
 async def _resolve(request: Request, fingerprint: str) -> Response:
@@ -40,28 +40,26 @@ async def _resolve(request: Request, fingerprint: str) -> Response:
 
 
 async def _slow_requests(request: Request, limit: _Limit = 100, window: _Window = 1e9) -> Response:
-    requests = context_of(request).trouble.requests
-    shown = _newest(requests.all(), "time", limit, window)
-    return json_response({"scope": "process", "slow_request_seconds": requests.slow_seconds, "requests": shown})
+    trouble = context_of(request).trouble
+    shown = _newest(trouble.requests(), "time", limit, window)
+    return json_response({"scope": "process", "slow_request_seconds": trouble.slow_seconds, "requests": shown})
 
 
-def _shown(item: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    return {"fingerprint": item[0], "status": "open" if is_open(item[1]) else "resolved", **item[1]}
+def _group(fingerprint: str, group: _Shown) -> _Shown:
+    return {"fingerprint": fingerprint, "status": "open" if is_open(group) else "resolved", **group}
 
 
-def _newest(found: Iterable[dict[str, Any]], instant: str, limit: int, window: float) -> list[dict[str, Any]]:
+def _newest(found: Iterable[_Shown], instant: str, limit: int, window: float) -> list[_Shown]:
     since = timestamp(wall_seconds() - window)
     return sorted((each for each in found if each[instant] >= since), key=lambda each: each[instant])[: -limit - 1 : -1]
 
 
-_ALL = {200: "The newest first; `scope` tells of which processes.", 422: None}
+_ALL = {200: "The newest first, and of which processes (`scope`).", 422: None}
 _GROUP = {200: "The group."}
 
 ENDPOINTS = (
     Endpoint("/errors", "operator", _errors, "recent errors, in groups", _ALL),
     Endpoint("/errors/{fingerprint}", "operator", _error, "one group of errors", _GROUP),
-    Endpoint(
-        "/errors/{fingerprint}/resolve", "operator", _resolve, "mark a group as resolved", _GROUP, methods=("POST",)
-    ),
-    Endpoint("/requests/slow", "operator", _slow_requests, "recent requests that failed or were slow", _ALL),
+    Endpoint("/errors/{fingerprint}/resolve", "operator", _resolve, "mark it as resolved", _GROUP, methods=("POST",)),
+    Endpoint("/requests/slow", "operator", _slow_requests, "requests here that failed or were slow", _ALL),
 )
