@@ -26,8 +26,7 @@ from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.settings.load import Settings, effective_values
-from ordinaut_ext_observability.trouble.errors import ErrorGroups
-from ordinaut_ext_observability.trouble.recent import RecentTrouble
+from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
 from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1

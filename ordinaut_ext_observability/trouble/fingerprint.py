@@ -10,7 +10,6 @@ import hashlib
 import os
 from functools import lru_cache
 from traceback import walk_tb
-from types import CodeType
 from typing import Any, Final
 
 FRAMES: Final = 5
@@ -25,10 +24,11 @@ _NOT_THE_HOSTS: Final = ("<", f"{os.path.dirname(os.__file__)}/", f"{os.path.dir
 def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     """The fingerprint, 16 hexadecimal digits, and what is kept. Where no code is the host's, any counts."""
     kind = clean(f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."))
-    frames, place = _functions(error, of_host=True) or _functions(error, of_host=False), raised_at(error)
+    found = _functions(error, of_host=True) or _functions(error, of_host=False)
+    frames, location = list(found)[:FRAMES], next(iter(found.values()), "")
     digest = hashlib.blake2b("\n".join((kind, *frames)).encode(), digest_size=8)
-    raised = clean(f"{place[0].co_filename}:{place[1]}"[-MAX_TEXT_LENGTH:]) if place else ""
-    return digest.hexdigest(), {"exception_type": kind, "frames": frames, "raised_at": raised}
+    kept = {"exception_type": kind, "frames": frames, "location": clean(location[-MAX_TEXT_LENGTH:])}
+    return digest.hexdigest(), kept
 
 
 def clean(text: str) -> str:
@@ -36,17 +36,20 @@ def clean(text: str) -> str:
     return text[:MAX_TEXT_LENGTH].encode(errors="replace").decode()
 
 
-def raised_at(error: BaseException) -> tuple[CodeType, int] | None:
+def raised_at(error: BaseException) -> tuple[object, int] | None:
     """The code and line that raised it, the same as long as it lives; None where it was not raised."""
     return next(((frame.f_code, line) for frame, line in reversed(list(walk_tb(error.__traceback__)))), None)
 
 
-def _functions(error: BaseException, *, of_host: bool) -> list[str]:
-    """The innermost functions, that one first; each once, since the depth of a recursion is a value."""
-    passed = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name not in _INLINED]
-    of_these = [frame for frame in passed if not of_host or _is_of_host(frame.f_code.co_filename)]
-    names = (f"{frame.f_globals.get('__name__')}:{frame.f_code.co_qualname}" for frame in reversed(of_these))
-    return list(dict.fromkeys(map(clean, names)))[:FRAMES]
+def _functions(error: BaseException, *, of_host: bool) -> dict[str, str]:
+    """Functions and where in them, innermost first; each once, since the depth of a recursion is a value."""
+    found: dict[str, str] = {}
+    for frame, line in reversed(list(walk_tb(error.__traceback__))):
+        code = frame.f_code
+        if code.co_name not in _INLINED and (not of_host or _is_of_host(code.co_filename)):
+            name = clean(f"{frame.f_globals.get('__name__')}:{code.co_qualname}")
+            found.setdefault(name, f"{code.co_filename}:{line}")
+    return found
 
 
 @lru_cache(1024)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.events import timestamp
-from ordinaut_ext_observability.trouble.errors import is_open
+from ordinaut_ext_observability.trouble.recent import is_open
 from ordinaut_ext_observability.web.answers import error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
@@ -28,15 +28,13 @@ async def _errors(request: Request, limit: _Limit = 100, window: _Window = 1e9) 
 
 
 async def _error(request: Request, fingerprint: str) -> Response:
-    groups, _ = context_of(request).trouble.errors.known()
+    errors = context_of(request).trouble.errors
+    if request.method == "POST":
+        errors.resolve(fingerprint)
+    groups, _ = errors.known()
     if fingerprint not in groups:
         return error_response(404, "not_found", "There is no such group of errors, or no more: see /errors.")
     return json_response(_group(fingerprint, groups[fingerprint]))
-
-
-async def _resolve(request: Request, fingerprint: str) -> Response:
-    context_of(request).trouble.errors.resolve(fingerprint)
-    return await _error(request, fingerprint)
 
 
 async def _slow_requests(request: Request, limit: _Limit = 100, window: _Window = 1e9) -> Response:
@@ -60,6 +58,6 @@ _GROUP = {200: "The group."}
 ENDPOINTS = (
     Endpoint("/errors", "operator", _errors, "recent errors, in groups", _ALL),
     Endpoint("/errors/{fingerprint}", "operator", _error, "one group of errors", _GROUP),
-    Endpoint("/errors/{fingerprint}/resolve", "operator", _resolve, "mark it as resolved", _GROUP, methods=("POST",)),
+    Endpoint("/errors/{fingerprint}/resolve", "operator", _error, "mark it as resolved", _GROUP, methods=("POST",)),
     Endpoint("/requests/slow", "operator", _slow_requests, "requests here that failed or were slow", _ALL),
 )

@@ -13,8 +13,16 @@ import pytest
 from ordinaut_ext_observability.logs.records import JsonHandler
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.trouble.errors import ERRORS_PER_SECOND, MAX_GROUPS, ErrorGroups, Group, is_open
-from ordinaut_ext_observability.trouble.recent import PER_ROUTE, ROUTES, RecentTrouble
+from ordinaut_ext_observability.trouble.recent import (
+    ERRORS_PER_SECOND,
+    MAX_GROUPS,
+    PER_ROUTE,
+    ROUTES,
+    ErrorGroups,
+    Group,
+    RecentTrouble,
+    is_open,
+)
 from tests.clock import ManualClock
 
 

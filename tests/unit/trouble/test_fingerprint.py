@@ -57,8 +57,8 @@ def fingerprint(call: Callable[..., Any], *arguments: Any) -> str:
 def test_lines_values_and_messages_make_no_difference() -> None:
     moved = load(above="# a comment\n" * 40)
     assert fingerprint(load()["check"], 1) == fingerprint(moved["check"], "another")
-    assert describe(raised(load()["check"], 1))[1]["raised_at"] == "/srv/app/work.py:9"
-    assert describe(raised(moved["check"], 1))[1]["raised_at"] == "/srv/app/work.py:49"
+    assert describe(raised(load()["check"], 1))[1]["location"] == "/srv/app/work.py:9"
+    assert describe(raised(moved["check"], 1))[1]["location"] == "/srv/app/work.py:49"
 
 
 def test_another_type_and_another_way_make_another_fingerprint() -> None:
@@ -102,7 +102,7 @@ def test_what_is_kept_is_bounded_text() -> None:
 
     for error in (raised(names["deep"], 5), raised(fail), ValueError("never raised")):
         _, described = describe(error)
-        texts = [described["exception_type"], described["raised_at"], *described["frames"]]
+        texts = [described["exception_type"], described["location"], *described["frames"]]
         assert len(described["frames"]) <= FRAMES
         assert all(len(text) <= MAX_TEXT_LENGTH for text in texts)
         json.dumps(described, ensure_ascii=False).encode()
