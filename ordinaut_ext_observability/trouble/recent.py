@@ -25,7 +25,6 @@ _SAME_SECONDS: Final = 5.0
 """Within this time an error that was logged and raised again is logged again, or leaves the application."""
 _REMEMBERED: Final = 64
 """Errors of which that is noticed: as many as may be on their way at a time."""
-
 ROUTES: Final = 100
 """Routes remembered; past it the one goes that has had no such request for the longest time."""
 PER_ROUTE: Final = 10
@@ -44,9 +43,9 @@ def is_open(group: Group) -> bool:
 
 
 def add_groups(groups: Groups, seen: Groups) -> Groups:
-    """Add what was seen to the groups, by fingerprint, and return them.
+    """Add what was seen to the groups, by fingerprint, and return them, `MAX_GROUPS` at most.
 
-    Past `MAX_GROUPS` the one resolved first goes; where none is resolved, the one not seen for the longest time.
+    The one resolved first goes before others; where none is resolved, the one not seen for the longest time.
     """
     for fingerprint, new in seen.items():
         groups[fingerprint] = _merge(groups[fingerprint], new) if fingerprint in groups else new
@@ -125,10 +124,7 @@ class ErrorGroups:
         return False
 
     def known(self) -> tuple[Groups, float | None]:
-        """The groups by fingerprint: of all processes as of so many seconds ago, and what this one saw since.
-
-        The age is None where they are this process's alone.
-        """
+        """The groups of all processes as of so many seconds ago (None: of this one alone), and what it saw since."""
         with self._lock:
             age = None if self._shared_at is None else self._clock.monotonic() - self._shared_at
             return add_groups(orjson.loads(self._shared), self._unsent), age
@@ -152,10 +148,11 @@ class ErrorGroups:
         """Add what is unsent to the document of all processes. What `write` does not take is sent the next time."""
         with self._lock:
             sent, self._unsent = self._unsent, {}
-        written = False
+        content, written = shared or b"{}", not sent
         try:
-            content = orjson.dumps(add_groups(orjson.loads(shared or b"{}"), sent))
-            written = content == shared or not sent or write(content)
+            if sent:
+                content = orjson.dumps(add_groups(orjson.loads(content), sent))
+                written = write(content)
         finally:
             with self._lock:
                 if written:

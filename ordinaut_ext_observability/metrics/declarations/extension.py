@@ -78,8 +78,7 @@ class ExtensionMetrics(MetricSet):
     )
     errors_seen = counter(
         "ordinaut_observability_errors_seen_total{outcome}",
-        "Errors logged or raised out of the application: grouped, counted_before where it was logged, or not_looked_at "
-        "because there were too many in a second.",
+        "Errors logged or left to the server: grouped, counted_before (logged earlier), not_looked_at (too many).",
     )
     access_refused = counter(
         "ordinaut_observability_access_refused_total{tier,reason}",
