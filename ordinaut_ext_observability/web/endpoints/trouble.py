@@ -53,7 +53,7 @@ def _newest(found: Iterable[_Shown], instant: str, limit: int, window: float) ->
 
 
 _ALL = {200: "The newest first, and of which processes (`scope`).", 422: None}
-_GROUP = {200: "The group."}
+_GROUP = {200: "The group.", 422: None}
 
 ENDPOINTS = (
     Endpoint("/errors", "operator", _errors, "recent errors, in groups", _ALL),
