@@ -8,7 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import alerts, health, metrics, prometheus, prometheus_rules, trouble
+from ordinaut_ext_observability.web.endpoints import (
+    alertmanager,
+    alerts,
+    health,
+    metrics,
+    prometheus,
+    prometheus_rules,
+    trouble,
+)
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
     EndpointContext,
@@ -51,6 +59,7 @@ ENDPOINTS = (
     *alerts.ENDPOINTS,
     *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
+    *alertmanager.ENDPOINTS,
 )
 
 

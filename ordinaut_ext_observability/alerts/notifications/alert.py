@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
+from ordinaut_ext_observability.alerts.states import AlertState
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,16 @@ class NotifiedAlert:
     def from_json(cls, data: dict[str, Any]) -> NotifiedAlert:
         """The alert that was kept so. Raises TypeError or KeyError for anything else."""
         return cls(**data)
+
+
+def notified_alert(alert: AlertState) -> NotifiedAlert:
+    """An alert of our own rules that fires or is resolved: it began when it began to fire, as Prometheus has it."""
+    fired_at_ms = alert.active_at_ms if alert.fired_at_ms is None else alert.fired_at_ms
+    ended_ms = alert.resolved_at_ms
+    updated_ms = fired_at_ms if ended_ms is None else ended_ms
+    return NotifiedAlert(dict(alert.labels), dict(alert.annotations), fired_at_ms, ended_ms, updated_ms)
+
+
+def rfc3339(time_ms: int) -> str:
+    """The time as in RFC 3339, `2026-11-23T22:19:04.123Z`."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.dedup import (
     Told,
     reason_to_tell,
@@ -30,12 +30,14 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery,
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import Record
 
 OUTBOX: Final = "outbox"
 TOLD: Final = "told"
 JOURNAL: Final = "journal"
-TABLES: Final = (OUTBOX, TOLD)
+CHANGES: Final = "alert_changes"
+TABLES: Final = (OUTBOX, TOLD, CHANGES)
 """The tables that a notifier is restored from."""
 
 JOURNAL_SECONDS: Final = 30 * 86_400.0
@@ -43,6 +45,9 @@ _FORGET_MS: Final = 15 * 60_000
 """Time for which a resolved alert is known: as long as Prometheus repeats it."""
 MAX_ALERTS: Final = 10_000
 """Alerts at one time; further ones are refused, and counted."""
+
+MAX_UNSAVED: Final = 10_000
+"""Records that wait for a store that does not answer: an hour of many notifications."""
 
 
 class Notifier:
@@ -66,8 +71,12 @@ class Notifier:
             each.key: each for receiver in routing.receivers.values() for each in receiver.integrations
         }
         self._changed: dict[tuple[str, str], Record] = {}
+        self._taken: dict[str, NotifiedAlert] = {}
+        """The alerts as they were taken last: one that is the same again is no news."""
+        self._unconfirmed: set[str] = set()
+        """Restored alerts of which nobody has said since that they fire."""
 
-    def restore(self, tables: Mapping[str, Mapping[str, bytes]]) -> int:
+    def restore(self, tables: Mapping[str, Mapping[str, bytes]], now_ms: int) -> int:
         """Go on from what is kept in the store; the number of records that cannot be read."""
         unreadable = 0
         kinds: tuple[tuple[str, dict[str, Any], Callable[[Any], Any]], ...] = (
@@ -80,39 +89,49 @@ class Notifier:
                     into[key] = read(orjson.loads(content))
                 except (ValueError, TypeError, KeyError):
                     unreadable += 1
-        for delivery in self.outbox.values():
-            for alert in delivery.alerts:
-                self.take([alert], delivery.now_ms)
+        restored = [alert for delivery in self.outbox.values() for alert in delivery.alerts]
+        for content in tables.get(CHANGES, {}).values():
+            try:
+                restored.append(NotifiedAlert.from_json(orjson.loads(content)))
+            except (ValueError, TypeError, KeyError):
+                unreadable += 1
+        self.take(sorted(restored, key=lambda alert: alert.updated_at_ms), now_ms)
+        self._unconfirmed = set(self.alerts)
         return unreadable
 
     def take(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Take alerts that are new or have changed; the others change nothing."""
         for taken in alerts:
+            self._unconfirmed.discard(taken.fingerprint)
+            if taken == self._taken.get(taken.fingerprint):
+                continue
             known = self.alerts.get(taken.fingerprint)
             if known is None and len(self.alerts) >= MAX_ALERTS:
                 self.refused += 1
                 continue
-            alert = taken if known is None else taken.merged_over(known)
-            if known is None or alert != replace(known, updated_at_ms=alert.updated_at_ms):
-                self.alerts[alert.fingerprint] = alert
-                self.groups.put(alert, now_ms)
+            self._taken[taken.fingerprint] = taken
+            alert = self.alerts[taken.fingerprint] = taken if known is None else taken.merged_over(known)
+            self.groups.put(alert, now_ms)
 
     def resolve_vanished(self, now_ms: int) -> None:
         """End alerts that somebody was told of and nobody knows any more: the rule is gone, or the restart took long.
 
         Call it once the rules were evaluated after a start.
         """
+        vanished = {fingerprint: self.alerts[fingerprint] for fingerprint in self._unconfirmed & self.alerts.keys()}
         for told in self.told.values():
             for fingerprint, kept in told.firing.items():
                 if fingerprint not in self.alerts:
-                    alert = NotifiedAlert.from_json(kept)
-                    self.take([replace(alert, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False)], now_ms)
+                    vanished[fingerprint] = NotifiedAlert.from_json(kept)
+        firing = [alert for alert in vanished.values() if not alert.is_resolved(now_ms)]
+        self.take([replace(each, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False) for each in firing], now_ms)
+        self._unconfirmed.clear()
 
     def flush_due(self, now_ms: int) -> None:
         """Look at the groups whose turn it is, and queue what has to be told."""
         for fingerprint, alert in list(self.alerts.items()):
             if alert.ends_at_ms is not None and alert.ends_at_ms + _FORGET_MS < now_ms:
-                del self.alerts[fingerprint]
+                del self.alerts[fingerprint], self._taken[fingerprint]
         self.mutes.begin(self.alerts.values(), now_ms)
         for group in self.groups.take_due(now_ms):
             self._flush(group, now_ms)
@@ -133,6 +152,7 @@ class Notifier:
 
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
+        delivery.under_way = False
         self._tell(delivery)
         self._remove(delivery)
         self._write_journal(delivery, "sent", now_ms)
@@ -142,6 +162,7 @@ class Notifier:
 
     def note_failed(self, delivery: Delivery, error: DeliveryError, now_ms: int) -> None:
         """It did not arrive: try it again later, unless the same would be refused again."""
+        delivery.under_way = False
         delivery.note_failure(error, now_ms)
         if error.permanent:
             self._remove(delivery)
@@ -155,9 +176,19 @@ class Notifier:
         return changed
 
     def keep_changed(self, records: Iterable[Record]) -> None:
-        """Have these written with the next, where nothing newer is to be written in their place."""
+        """Have these written with the next, where nothing newer is to be written in their place.
+
+        Of too many those of the journal go first: what is to be sent, and what was, is needed to send right.
+        """
         for record in records:
             self._changed.setdefault((record.table, record.key), record)
+        if len(self._changed) > MAX_UNSAVED:
+            self._changed = {name: record for name, record in self._changed.items() if name[0] != JOURNAL}
+
+    @property
+    def unsaved(self) -> int:
+        """Records that are to be written."""
+        return len(self._changed)
 
     def _flush(self, group: Group, now_ms: int) -> None:
         muted = self.mutes.of_group(group, now_ms)
@@ -176,6 +207,8 @@ class Notifier:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
         told, waiting = self.told.get(key), self.outbox.get(key)
+        if waiting is not None and waiting.under_way:
+            return True
         shown = [alert for alert in group.alerts.values() if self._is_shown(alert, muted, told, now_ms)]
         firing = [alert.fingerprint for alert in shown if not alert.is_resolved(now_ms)]
         resolved = [alert.fingerprint for alert in shown if alert.is_resolved(now_ms)]
@@ -242,6 +275,15 @@ class Notifier:
 
     def _keep(self, table: str, key: str, value: Mapping[str, Any], ttl_seconds: float | None = None) -> None:
         self._changed[table, key] = Record(table, key, orjson.dumps(value), ttl_seconds)
+
+
+def change_record(alert: AlertState) -> Record:
+    """The record of an alert that began to fire or was resolved: written with the states, it outlives a crash.
+
+    A day is longer than any notification of it waits.
+    """
+    notified = notified_alert(alert)
+    return Record(CHANGES, notified.fingerprint, orjson.dumps(notified.as_json()), 86_400.0)
 
 
 def journal_entry(delivery: Delivery, outcome: str, now_ms: int) -> dict[str, Any]:

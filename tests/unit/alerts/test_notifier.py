@@ -75,7 +75,7 @@ class Told:
 
     def restart(self) -> None:
         self.notifier = Notifier(self.routing, Mutes(self.routing), self.now)
-        assert self.notifier.restore(self.kept) == 0
+        assert self.notifier.restore(self.kept, self.now) == 0
 
 
 @pytest.fixture
