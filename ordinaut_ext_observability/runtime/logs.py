@@ -17,6 +17,7 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
 
 LOGGER_NAME = "orchestrator.observability"
+_AFTER_LOGGER = '","message":'
 
 
 class ProcessLogs:
@@ -76,8 +77,15 @@ class ProcessLogs:
         )
 
     def _count_records(self, lines: list[str]) -> None:
-        for head, number in Counter(line[LEVEL_AT : line.find('","message":', LEVEL_AT)] for line in lines).items():
-            level, _, logger = head.partition('","logger":"')
-            if head.count('"') != 4:  # a name with a quote in it, or one that is no text
+        numbers: Counter[str] = Counter()
+        head = "\n"  # that of the line before: most lines in a row have the same
+        for line in lines:
+            if not line.startswith(head, LEVEL_AT):
+                end = line.find(_AFTER_LOGGER, LEVEL_AT)
+                head = line[LEVEL_AT : end + len(_AFTER_LOGGER)] if end > 0 else "\n"
+            numbers[head] += 1
+        for head, number in numbers.items():
+            level, _, logger = head.removesuffix(_AFTER_LOGGER).partition('","logger":"')
+            if head.count('"') != 7:  # a name with a quote in it, or one that is no text
                 level = logger = ""
             self._metrics.log_records.labels(level, logger).inc(number)
