@@ -40,7 +40,7 @@ class LoggingSetup:
     def __init__(self, writer: LogWriter, level: str = "INFO", *, replaces_access_log: bool = True) -> None:
         """`level` is one of `LEVELS`; `replaces_access_log`: uvicorn's access lines end, since ours say more."""
         self._replaces_access_log = replaces_access_log
-        self._handler = JsonHandler(writer)
+        self.handler = JsonHandler(writer)
         self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
@@ -60,7 +60,7 @@ class LoggingSetup:
         with self.lifted(), self._lock:
             if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
                 self._own.append(_state(logger))
-                logger.addHandler(self._handler)
+                logger.addHandler(self.handler)
                 logger.propagate = False
                 if logger.level == logging.NOTSET:
                     logger.setLevel(self._level)
@@ -85,7 +85,7 @@ class LoggingSetup:
                 logger.handlers[:] = [self._nowhere] if ends else []
                 logger.propagate = not ends
             root = logging.getLogger()
-            root.handlers[:] = [self._handler]
+            root.handlers[:] = [self.handler]
             root.setLevel((level or self._level).upper())
             self._structlog_before = take_structlog(self._structlog_before)
 

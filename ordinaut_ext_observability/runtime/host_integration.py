@@ -47,6 +47,7 @@ class HostIntegration:
             runtime.logs.access_log,
             RequestIdReader(AddressList(http.trust_request_ids_from), metrics, runtime.logs.event),
             EndpointResolver(app),
+            runtime.trouble,
             http,
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,

@@ -27,6 +27,7 @@ from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.settings.load import Settings, effective_values
+from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
 from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
@@ -42,12 +43,17 @@ class Runtime:
         self.clock = clock or Clock()
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.logs = ProcessLogs(settings, metrics)
+        errors = ErrorGroups(settings.general.version, metrics, self.clock, self.logs.event)
+        self.trouble = RecentTrouble(errors, settings.logs.slow_request_seconds)
+        self.logs.setup.handler.note_error = errors.note
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         if self.logs.file is not None:
             monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
+        if self.merged.relay is not None:
+            self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database

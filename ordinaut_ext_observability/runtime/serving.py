@@ -48,6 +48,7 @@ def make_context(
         ),
         alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
         desk=runtime.alerts.desk,
+        trouble=runtime.trouble,
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,

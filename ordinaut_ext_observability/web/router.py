@@ -16,6 +16,7 @@ from ordinaut_ext_observability.web.endpoints import (
     metrics,
     prometheus,
     prometheus_rules,
+    trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
@@ -58,6 +59,7 @@ ENDPOINTS = (
     *loggers.ENDPOINTS,
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
+    *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
 )

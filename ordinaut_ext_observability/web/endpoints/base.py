@@ -29,6 +29,7 @@ from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.relay.log_levels import LogLevels
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
@@ -77,6 +78,7 @@ class EndpointContext:
     alerts: Callable[[], Rounds | None]
     """Gives who evaluates rules; None in a process that evaluates none."""
     desk: AlertDesk
+    trouble: RecentTrouble
     access: AccessControl
     levels: LogLevels
     config: Callable[[], dict[str, Any]]
