@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -79,46 +80,28 @@ def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", he
 
     Also name rules that look back further than ORDINAUT_OBS_HISTORY_RETENTION_SECONDS keeps samples.
     """
+    from ordinaut_ext_observability.alerts.builtin import builtin_groups
+    from ordinaut_ext_observability.alerts.evaluation import lookback_notes
     from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
-    from ordinaut_ext_observability.alerts.rules import AlertingRule
-
-    groups: list[Any] = []
-    status = 0
-    for path in files:
-        try:
-            read = read_rule_file(path)
-        except RuleFileError as error:
-            typer.echo(str(error))
-            status = 1
-        else:
-            found = [isinstance(rule, AlertingRule) for group in read for rule in group.rules]
-            typer.echo(f"{path}: OK, {found.count(True)} alerting and {found.count(False)} recording rules")
-            groups += read
-    for note in _lookback_notes(groups):
-        typer.echo(note)
-    return status
-
-
-def _lookback_notes(groups: Sequence[Any]) -> list[str]:
-    """Lines about the rules of these groups that look back further than the settings let samples be kept."""
-    from ordinaut_ext_observability.alerts.evaluation import Engine
-    from ordinaut_ext_observability.alerts.loading import LoadedRules
-    from ordinaut_ext_observability.background.clock import Clock
-    from ordinaut_ext_observability.history.history import History
     from ordinaut_ext_observability.settings.load import load_settings
 
-    builtin = LoadedRules((), {})
-    builtin.read_changed()
-    kept = load_settings().history
-    engine = Engine(History(Clock(), retention_seconds=kept.retention_seconds, max_series=0), kept)
-    engine.load([*builtin.groups, *groups], 0)
-    return [
-        f"{group.file}: {rule.name}: {note}"
-        for group in groups
-        for rule in group.rules
-        for note in engine.notes_on(rule, 0)
-        if note.startswith("needs")
-    ]
+    read: dict[str, list[Any]] = {}
+    for path in files:
+        try:
+            read[path] = [rule for group in read_rule_file(path) for rule in group.rules]
+        except RuleFileError as error:
+            typer.echo(str(error))
+        else:
+            kinds = Counter(rule.kind for rule in read[path])
+            typer.echo(f"{path}: OK, {kinds['alerting']} alerting and {kinds['recording']} recording rules")
+    rules = [rule for group in builtin_groups() for rule in group.rules] + [*chain(*read.values())]
+    recorded = {rule.name for rule in rules if rule.kind == "recording"}
+    retention_ms = round(load_settings().history.retention_seconds * 1000)
+    for path, found in read.items():
+        for rule in found:
+            for note in lookback_notes(rule, recorded, retention_ms):
+                typer.echo(f"{path}: {rule.name}: {note}")
+    return int(len(read) < len(set(files)))
 
 
 def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
