@@ -71,10 +71,8 @@ class LoadedRules:
 
     def _look(self) -> dict[str, Signature]:
         """The files that the patterns name, with what changes when they do; a path without wildcards is always one."""
-        paths: dict[str, None] = {}
-        for pattern in self._patterns:
-            paths.update(dict.fromkeys(sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]))  # noqa: PTH207 - as Prometheus has it
-        return {path: _signature(path) for path in paths}
+        found = (sorted(glob.glob(each)) if glob.has_magic(each) else [each] for each in self._patterns)  # noqa: PTH207 - as Prometheus has it
+        return {path: _signature(path) for paths in found for path in paths}
 
 
 def _signature(path: str) -> Signature:

@@ -104,17 +104,16 @@ class SharedStates:
 
 def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:
     """The document with the states of rules, by their keys."""
-    rules = {}
+    rules: dict[str, list[Any]] = {}
     for key, state in states.items():
         alerts = list(state.alerts.values())
         values = [repr(alert.value) for alert in alerts]  # as text: JSON has no infinities
         rules[key] = [alerts, values, state.health, state.error, state.seconds, state.evaluated_at_ms]
     content = orjson.dumps([_FORMAT, written_ms, rules])
     if len(content) > MAX_BYTES:
-        bare = {
-            key: [[replace(each, annotations={}) for each in alerts], *rest] for key, (alerts, *rest) in rules.items()
-        }
-        content = orjson.dumps([_FORMAT, written_ms, bare])
+        for rule in rules.values():
+            rule[0] = [replace(alert, annotations={}) for alert in rule[0]]
+        content = orjson.dumps([_FORMAT, written_ms, rules])
     return content
 
 
@@ -125,9 +124,9 @@ def decode(content: bytes) -> tuple[int, dict[str, RuleState]]:
         if number != _FORMAT:
             raise ValueError(f"it has the format {number!r}, not {_FORMAT}")
         states = {}
-        for key, (written, values, *fields) in rules.items():
-            alerts = map(_restored, written, values)
-            states[key] = RuleState(*fields, alerts={alert.labels: alert for alert in alerts})
+        for key, (written, values, health, error, seconds, evaluated_at_ms) in rules.items():
+            alerts = {alert.labels: alert for alert in map(_restored, written, values)}
+            states[key] = RuleState(health, error, seconds, evaluated_at_ms, alerts)
         return int(written_ms), states
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has other fields: {error!r}") from None

@@ -20,6 +20,7 @@ from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, Timeout, 
 from ordinaut_ext_observability.cli.query import make_console
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
+_HERE = "http://127.0.0.1:8000"
 _STATES = ("firing", "pending", "resolved")
 _SEVERITIES = ("critical", "error", "warning", "", "info", "none")
 _STATUS = {"ok": 0, "firing": 1, "unknown": 2, "off": 2}
@@ -34,42 +35,33 @@ _STYLES = {
 
 Answer = dict[str, Any]
 
-rules = typer.Typer(
-    name="rules", help="Show the rules of a running service, or check rule files.", no_args_is_help=True
-)
+_RULES = "Show the rules of a running service, or check rule files."
+rules = typer.Typer(name="rules", help=_RULES, no_args_is_help=True)
 
 
-def alerts(
-    url: ServiceUrl = "http://127.0.0.1:8000",
-    token: ViewerToken = "",
-    timeout: Timeout = 5.0,
-    *,
-    as_json: AsJson = False,
-) -> int:
+def alerts(url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False) -> int:
     """Show the alerts that are pending, firing or just resolved.
 
     Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or not known.
     """
-    answer = _ask(url, token, "alerts", timeout)
-    _show(answer, _alert_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
+    url, password = without_password(url)
+    answer = _ask(url, password or token, "alerts", timeout)
+    _show(answer, _alert_table, has_token=bool(password or token), as_json=as_json)
     return _STATUS[answer["status"]]
 
 
 @rules.command("list")
 def list_rules(
-    url: ServiceUrl = "http://127.0.0.1:8000",
-    token: ViewerToken = "",
-    timeout: Timeout = 5.0,
-    *,
-    as_json: AsJson = False,
+    url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Show all rules of a running service by group.
 
     Exit status: 0 all are evaluated; 1 a rule fails, or a file or an override is not used;
     2 no answer, or not known.
     """
-    answer = _ask(url, token, "groups", timeout)
-    _show(answer, _rule_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
+    url, password = without_password(url)
+    answer = _ask(url, password or token, "groups", timeout)
+    _show(answer, _rule_table, has_token=bool(password or token), as_json=as_json)
     fails = any(rule["health"] == "err" for group in answer["groups"] for rule in group["rules"])
     return max(fails or bool(answer.get("problems")), _STATUS[answer["status"]] & 2)
 
@@ -106,10 +98,9 @@ def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", he
 
 def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
     """The answer of the service at this URL, its base or its mount path. Raises NoAnswerError."""
-    url, password = without_password(url)
     base, path = url.rstrip("/"), {"alerts": "/alerts", "groups": "/rules"}[part]
     for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
-        answer = ask(f"{mount}{path}", password or token, timeout_seconds)
+        answer = ask(f"{mount}{path}", token, timeout_seconds)
         fields = answer.fields()
         if fields.get("status") in _STATUS and isinstance(fields.get(part), list):
             return fields
@@ -132,10 +123,8 @@ def _show(answer: Answer, make_table: Callable[[Answer], Table], *, has_token: b
         console.print(table, "")
     console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
     if "problems" not in answer:
-        why = (
-            "the service does not accept the token." if has_token else "give the operator or viewer token with --token."
-        )
-        console.print(Text(f"Names and states only: {why}"))
+        why = "the service does not accept the token" if has_token else "give the operator or viewer token with --token"
+        console.print(Text(f"Names and states only: {why}."))
     for problem in filter(None, (*(answer.get("problems") or ()), answer.get("store_problem"))):
         console.print(Text(problem, style="yellow"))
 
