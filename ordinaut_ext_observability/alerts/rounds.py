@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -13,6 +13,7 @@ from ordinaut_ext_observability.alerts.builtin import BUILTIN
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
 from ordinaut_ext_observability.alerts.loading import LoadedRules
+from ordinaut_ext_observability.alerts.notifications.notifier import change_record
 from ordinaut_ext_observability.alerts.report import Report, build_report
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.alerts.storage import SharedStates, decode, encode
@@ -84,6 +85,11 @@ class Rounds:
         self.rules = LoadedRules(settings.file.rule_files, settings.file.rules)
         self.shared = SharedStates(open_store, self._lease_seconds)
         self.progress = Progress()
+        self.tell: Callable[[Iterable[AlertState] | None, bool], None] = lambda _alerts, _settled: None
+        """Called after each evaluation with all that fires or is resolved, and whether nothing may be missing of it.
+
+        None instead where another process leads.
+        """
         self.report = Report()
         """What is shown of rules and alerts; another object after each round. Any thread may read it."""
 
@@ -105,6 +111,11 @@ class Rounds:
         progress.evaluated_at = self._clock.monotonic()
         if leads:
             await self._commit(engine.transitions, time_ms)
+            states = engine.alerting_states().values()
+            alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
+            self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
+        else:
+            self.tell(None, engine.readiness.settled)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
@@ -113,10 +124,11 @@ class Rounds:
     async def _commit(self, transitions: Sequence[AlertState], time_ms: int) -> None:
         """Write the states, then tell what fires or is resolved by them: every transition comes here, once.
 
-        What is to follow from one is handed to the same `save`, as records. Nothing is told where another process has
-        written: it leads, and finds the same.
+        So that nobody's page or resolve is lost, each is a record of its own in the same write. Nothing is told where
+        another process has written: it leads, and finds the same.
         """
-        if not await asyncio.to_thread(self.shared.save, encode(self._engine.alerting_states(), time_ms)):
+        content = encode(self._engine.alerting_states(), time_ms)
+        if not await asyncio.to_thread(self.shared.save, content, [change_record(alert) for alert in transitions]):
             return
         self.progress.states_at = self.progress.evaluated_at
         for alert in transitions:

@@ -17,6 +17,7 @@ from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.runtime.history import KeptHistory
+from ordinaut_ext_observability.runtime.notifications import Notifications
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.settings.load import Settings
 
@@ -43,6 +44,8 @@ class Alerts(Part):
         self._metrics = metrics
         self._monitor = monitor
         self._kept = kept
+        self.notifications = Notifications(settings, metrics, clock, open_store, event)
+        """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
         self._of_parent: list[object] = []
         self._begin()
@@ -55,6 +58,7 @@ class Alerts(Part):
 
     def _begin(self) -> None:
         self.rounds = self._make_rounds()
+        self.rounds.tell = self.notifications.take_alerts
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""
 
