@@ -44,7 +44,8 @@ class Engine:
     def __init__(self, history: History, kept: HistorySettings, external_url: str = "") -> None:
         """`external_url` stands for `$externalURL` in templates."""
         self._history = history
-        self.interval_ms, self._retention_ms = round(kept.interval_seconds * 1000), round(kept.retention_seconds * 1000)
+        self._interval_ms = round(kept.interval_seconds * 1000)
+        self._retention_ms = round(kept.retention_seconds * 1000)
         self._results = Results(history, external_url)
         self._groups: dict[str, tuple[RuleGroup, dict[str, list[Rule]]]] = {}
         """Each group, and its rules by the table of the history that has what they record."""
@@ -53,7 +54,7 @@ class Engine:
         self._due_ms: dict[str, int] = {}
         self.states: dict[str, RuleState] = {}
         """State of each rule, by `key_of`."""
-        self.conditions = RuleGroup("conditions", "python", ())
+        self.conditions = RuleGroup("conditions", "python", (), self._interval_ms)
         """Rules that are functions: `take_conditions` says how they stand."""
         self.readiness = Readiness()
         self.refused = 0
@@ -64,7 +65,8 @@ class Engine:
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
         """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
         before, self._names, self._groups = self._names, {}, {}
-        for group in groups:
+        for each in groups:
+            group = replace(each, interval_ms=each.interval_ms or self._interval_ms)
             place = f"{group.file};{group.name}"
             tables = {f"{place};{number}": rules for number, rules in enumerate(_parts(group))}
             self._groups[place] = group, tables
@@ -121,9 +123,9 @@ class Engine:
         """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
         for place, (group, tables) in list(self._groups.items()):
             # Ticks come a little early or late: the nearest one is meant.
-            if now_ms < self._due_ms.get(place, now_ms) - self.interval_ms // 2:
+            if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
-            self._due_ms[place] = now_ms + (group.interval_ms or self.interval_ms)
+            self._due_ms[place] = now_ms + group.interval_ms
             for table, rules in tables.items():
                 results: list[Sample] = []
                 for rule in rules:

@@ -105,7 +105,7 @@ def _groups(root: yaml.Node, file: str) -> Iterator[RuleGroup]:
             raise _WrongError(node, f"the file has more than {MAX_GROUPS} groups")
         labels = _labels(fields, "labels")
         of_group = tuple(_rule(each, labels, rules) for each in _items(fields, "rules"))
-        every_ms, offset_ms = _duration(fields, "interval") or None, _duration(fields, "query_offset")
+        every_ms, offset_ms = _duration(fields, "interval"), _duration(fields, "query_offset")
         yield RuleGroup(name, file, of_group, every_ms, _number(fields, "limit"), offset_ms)
 
 
