@@ -31,17 +31,6 @@ class Readiness(NamedTuple):
     """False: alerts that were restored do not end, either, before the history goes back as far as their rule looks."""
 
 
-class _Segment(NamedTuple):
-    """Rules of a group that do not read what others among them record: it can be recorded at once, after them."""
-
-    group: RuleGroup
-    table: str
-    """The name under which the history keeps the results; empty where nothing is recorded."""
-    rules: tuple[Rule, ...]
-    names: frozenset[str]
-    """Names of the series that are recorded."""
-
-
 class Engine:
     """Loaded groups and the states of their rules. Everything is called on the thread that writes the history.
 
@@ -55,18 +44,19 @@ class Engine:
     def __init__(self, history: History, kept: HistorySettings, external_url: str = "") -> None:
         """`external_url` stands for `$externalURL` in templates."""
         self._history = history
-        self.interval_ms, self._retention_ms = round(kept.interval_seconds * 1000), round(kept.retention_seconds * 1000)
+        self._interval_ms = round(kept.interval_seconds * 1000)
+        self._retention_ms = round(kept.retention_seconds * 1000)
         self._results = Results(history, external_url)
-        self._segments: dict[str, list[_Segment]] = {}
-        self._recorded: set[str] = set()
-        """Names of all series that rules record."""
+        self._groups: dict[str, tuple[RuleGroup, dict[str, list[Rule]]]] = {}
+        """Each group, and its rules by the table of the history that has what they record."""
+        self._names: dict[str, set[str]] = {}
+        """Names of the series in each table."""
         self._due_ms: dict[str, int] = {}
         self.states: dict[str, RuleState] = {}
         """State of each rule, by `key_of`."""
-        self.conditions = RuleGroup("conditions", "python", ())
+        self.conditions = RuleGroup("conditions", "python", (), self._interval_ms)
         """Rules that are functions: `take_conditions` says how they stand."""
         self.readiness = Readiness()
-        self._room = MAX_ALERTS
         self.refused = 0
         """Results of rules for which the history had no room."""
         self.transitions: list[AlertState] = []
@@ -74,13 +64,18 @@ class Engine:
 
     def load(self, groups: Iterable[RuleGroup], now_ms: int) -> None:
         """Put these groups in place of those before. A rule that stays the same keeps its alerts."""
-        before = {part.table for segments in self._segments.values() for part in segments if part.table}
-        self._segments = {_place(group): list(_segments(group)) for group in groups}
-        parts = [part for segments in self._segments.values() for part in segments]
-        self._recorded = {name for part in parts for name in part.names}
-        for ended in before.difference(part.table for part in parts):
+        before, self._names, self._groups = self._names, {}, {}
+        for each in groups:
+            group = replace(each, interval_ms=each.interval_ms or self._interval_ms)
+            place = f"{group.file};{group.name}"
+            tables = {f"{place};{number}": rules for number, rules in enumerate(_parts(group))}
+            self._groups[place] = group, tables
+            for table, rules in tables.items():
+                if names := {rule.name for rule in rules if isinstance(rule, RecordingRule)}:
+                    self._names[table] = names
+        for ended in before.keys() - self._names.keys():
             self._history.record(ended, now_ms, ())
-        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._segments}
+        self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._groups}
         self.states = {key: self.states.get(key) or RuleState() for key, _ in self._keyed()}
 
     def load_conditions(self, rules: Iterable[AlertingRule]) -> None:
@@ -109,7 +104,7 @@ class Engine:
 
     def groups(self) -> Iterator[RuleGroup]:
         """All groups with rules."""
-        yield from (segments[0].group for segments in self._segments.values())
+        yield from (group for group, _ in self._groups.values())
         if self.conditions.rules:
             yield self.conditions
 
@@ -126,19 +121,18 @@ class Engine:
 
     def evaluate_due(self, now_ms: int, *, alerts: bool) -> Pieces:
         """Evaluate the groups that are due, of which alerting rules only where `alerts`. Yields where it may pause."""
-        self._room = MAX_ALERTS - sum(len(state.alerts) for state in self.states.values())
-        for place, segments in list(self._segments.items()):
+        for place, (group, tables) in list(self._groups.items()):
             # Ticks come a little early or late: the nearest one is meant.
-            if now_ms < self._due_ms.get(place, now_ms) - self.interval_ms // 2:
+            if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
-            for segment in segments:
-                self._due_ms[place] = now_ms + (segment.group.interval_ms or self.interval_ms)
+            self._due_ms[place] = now_ms + group.interval_ms
+            for table, rules in tables.items():
                 results: list[Sample] = []
-                for rule in segment.rules:
+                for rule in rules:
                     if isinstance(rule, RecordingRule) or alerts:
-                        yield from self._evaluate(segment.group, rule, now_ms, results)
-                if segment.table:
-                    self.refused += self._history.record(segment.table, now_ms, results)
+                        yield from self._evaluate(group, rule, now_ms, results)
+                if table in self._names:
+                    self.refused += self._history.record(table, now_ms, results)
                     yield
 
     def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
@@ -178,11 +172,12 @@ class Engine:
         self, group: RuleGroup, rule: AlertingRule, state: RuleState, now_ms: int, found: Mapping[Labels, Instance]
     ) -> None:
         """Take the alerts that a rule has now: here every transition is made."""
-        room = max(1, self._room + len(state.alerts))
-        limit = min(group.limit, room) if group.limit > 0 else room
+        limit = group.limit if group.limit > 0 else MAX_ALERTS
+        if found.keys() - state.alerts.keys():
+            others = sum(len(each.alerts) for each in self.states.values() if each is not state)
+            limit = min(limit, max(1, MAX_ALERTS - others))
         settled, complete = self.readiness.settled, self.readiness.patient or not self._is_incomplete(rule, now_ms)
         self.transitions += state.update(rule, now_ms, found, limit=limit, settled=settled, complete=complete)
-        self._room = room - len(state.alerts)
 
     def _is_incomplete(self, rule: Rule, now_ms: int) -> bool:
         """Tell whether a rule looks back further than samples go, so that its result may lack something."""
@@ -191,7 +186,7 @@ class Engine:
 
     def notes_on(self, rule: Rule, now_ms: int) -> list[str]:
         """Texts about what a rule's result may lack: `needs 6h, kept 1h`, `incomplete`."""
-        notes = lookback_notes(rule, self._recorded, self._retention_ms)
+        notes = lookback_notes(rule, set().union(*self._names.values()), self._retention_ms)
         return [*notes, "incomplete: not enough samples yet"] if self._is_incomplete(rule, now_ms) else notes
 
 
@@ -202,18 +197,14 @@ def lookback_notes(rule: Rule, recorded: Container[str | None], retention_ms: in
     return [f"needs {show_duration(needed_ms)}, kept {show_duration(kept_ms)}"] if needed_ms > kept_ms else []
 
 
-def _segments(group: RuleGroup) -> Iterator[_Segment]:
-    rules: list[Rule] = []
-    names: set[str] = set()
-    number = 0
+def _parts(group: RuleGroup) -> list[list[Rule]]:
+    """The rules of a group in parts that do not read what they record: it can be recorded at once, after them."""
+    parts: list[list[Rule]] = [[]]
+    names: set[str | None] = set()
     for rule in group.rules:
-        if any(name is None or name in names for name in rule.names_read) and names:
-            yield _Segment(group, f"{_place(group)};{number}", tuple(rules), frozenset(names))
-            rules, names, number = [], set(), number + 1
-        rules.append(rule)
+        if names and (None in rule.names_read or names & rule.names_read):
+            parts.append([])
+            names.clear()
+        parts[-1].append(rule)
         names.update([rule.name] if isinstance(rule, RecordingRule) else [])
-    yield _Segment(group, f"{_place(group)};{number}" if names else "", tuple(rules), frozenset(names))
-
-
-def _place(group: RuleGroup) -> str:
-    return f"{group.file};{group.name}"
+    return parts

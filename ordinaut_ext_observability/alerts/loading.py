@@ -6,20 +6,12 @@ import glob
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
 
-import orjson
-
-from ordinaut_ext_observability.alerts.builtin import builtin_groups
-from ordinaut_ext_observability.alerts.rule_files import RuleFileError, parse_rules, read_rule_file
-from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
+from ordinaut_ext_observability.alerts.builtin import BUILTIN, apply_overrides, builtin_groups
+from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
+from ordinaut_ext_observability.alerts.rules import RuleGroup
 from ordinaut_ext_observability.settings.rules import RuleOverride
 
-BUILTIN = "builtin"
-"""The name that stands for a file with the built-in rules."""
-
-RuleT = TypeVar("RuleT", bound=Rule)
 Signature = tuple[int, ...]
 
 
@@ -57,7 +49,9 @@ class LoadedRules:
         with self._lock:
             seen = self._look()
             problems: dict[str, RuleFileError] = {}
-            groups = {BUILTIN: self._groups.get(BUILTIN) or self._builtin()}
+            groups = {BUILTIN: self._groups.get(BUILTIN, ())}
+            if not groups[BUILTIN]:
+                groups[BUILTIN], self.override_problems = apply_overrides(builtin_groups(), self._overrides)
             for path, signature in seen.items():
                 if not all_files and self._seen.get(path) == signature:
                     groups[path] = self._groups.get(path, ())
@@ -77,21 +71,8 @@ class LoadedRules:
 
     def _look(self) -> dict[str, Signature]:
         """The files that the patterns name, with what changes when they do; a path without wildcards is always one."""
-        paths: dict[str, None] = {}
-        for pattern in self._patterns:
-            paths.update(dict.fromkeys(sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]))  # noqa: PTH207 - as Prometheus has it
-        return {path: _signature(path) for path in paths}
-
-    def _builtin(self) -> tuple[RuleGroup, ...]:
-        groups, self.override_problems = builtin_groups(self._overrides)
-        parsed = parse_rules(orjson.dumps({"groups": groups}).decode(), BUILTIN)  # JSON is YAML, too
-        return tuple(replace(group, rules=tuple(map(self._with_no_data, group.rules))) for group in parsed)
-
-    def _with_no_data(self, rule: RuleT) -> RuleT:
-        override = self._overrides.get(rule.name)
-        if isinstance(rule, AlertingRule) and override is not None and override.no_data == "alert":
-            return replace(rule, no_data=True)
-        return rule
+        found = (sorted(glob.glob(each)) if glob.has_magic(each) else [each] for each in self._patterns)  # noqa: PTH207 - as Prometheus has it
+        return {path: _signature(path) for paths in found for path in paths}
 
 
 def _signature(path: str) -> Signature:

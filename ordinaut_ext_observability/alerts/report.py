@@ -22,9 +22,6 @@ ALERT_SERIES = {
 """Help texts of the series that Prometheus has of alerts."""
 
 
-_COUNTED = ("firing", "pending")
-
-
 class RuleReport(NamedTuple):
     """A rule and how it stood."""
 
@@ -38,7 +35,6 @@ class GroupReport(NamedTuple):
     """A group with its rules."""
 
     group: RuleGroup
-    interval_ms: int
     rules: list[RuleReport]
 
 
@@ -75,7 +71,9 @@ class Report:
         """Alerts by severity and state; 0 for severities that rules have and alerts do not."""
         labels = [rule.labels for rule, *_ in self.rules() if isinstance(rule, AlertingRule)]
         severities = {text for each in labels if "{{" not in (text := str(each.get("severity", "")))}
-        counts: dict[tuple[str, ...], float] = {(each, state): 0 for each in severities for state in _COUNTED}
+        counts: dict[tuple[str, ...], float] = {
+            (each, state): 0 for each in severities for state in ("firing", "pending")
+        }
         return counts | Counter(
             (alert.label("severity"), alert.state) for rule in self.rules() for alert in rule.state.active
         )
@@ -86,7 +84,7 @@ def build_report(engine: Engine, now_ms: int) -> Generator[None, None, Report]:
     groups: list[GroupReport] = []
     samples: dict[Labels, float] = {}
     for group in engine.groups():
-        groups.append(GroupReport(group, group.interval_ms or engine.interval_ms, []))
+        groups.append(GroupReport(group, []))
         for rule in group.rules:
             state = engine.state_of(group, rule).copy()
             groups[-1].rules.append(RuleReport(rule, state, engine.notes_on(rule, now_ms)))

@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
+from ordinaut_ext_observability.alerts.builtin import BUILTIN
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
-from ordinaut_ext_observability.alerts.loading import BUILTIN, LoadedRules
+from ordinaut_ext_observability.alerts.loading import LoadedRules
 from ordinaut_ext_observability.alerts.notifications.notifier import change_record
 from ordinaut_ext_observability.alerts.report import Report, build_report
 from ordinaut_ext_observability.alerts.states import AlertState

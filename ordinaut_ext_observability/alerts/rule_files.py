@@ -11,8 +11,8 @@ twice, and what `promql` and `templates` do not support.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import yaml
 
@@ -20,7 +20,6 @@ from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule,
 from ordinaut_ext_observability.alerts.templates import Template, TemplateError, compile_template
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.promql.errors import QueryError
-from ordinaut_ext_observability.promql.nodes import Node
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.settings.environment import read_regular_file
@@ -43,9 +42,9 @@ _METRIC: Final = re.compile("[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 _GROUP_FIELDS: Final = ("name", "interval", "query_offset", "limit", "labels", "rules")
 _RULE_FIELDS: Final = ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
-_OF_ALERTS: Final = ("for", "keep_firing_for", "annotations")
 
 Fields = dict[str, yaml.Node]
+ResultT = TypeVar("ResultT")
 
 
 class RuleFileError(ObservabilityError):
@@ -98,96 +97,82 @@ def _groups(root: yaml.Node, file: str) -> Iterator[RuleGroup]:
         fields = _fields(node, "a group", _GROUP_FIELDS)
         name = _text(fields, "name")
         if not name:
-            _refuse(node, "the group has no name")
+            raise _WrongError(node, "the group has no name")
         if name in names:
-            _refuse(fields["name"], f"there is a group {name!r} already")
+            raise _WrongError(fields["name"], f"there is a group {name!r} already")
         names.add(name)
         if len(names) > MAX_GROUPS:
-            _refuse(node, f"the file has more than {MAX_GROUPS} groups")
+            raise _WrongError(node, f"the file has more than {MAX_GROUPS} groups")
         labels = _labels(fields, "labels")
-        yield RuleGroup(
-            name,
-            file,
-            tuple(_rule(each, labels, rules) for each in _items(fields, "rules")),
-            _duration(fields, "interval") or None,
-            _number(fields, "limit"),
-            _duration(fields, "query_offset"),
-        )
+        of_group = tuple(_rule(each, labels, rules) for each in _items(fields, "rules"))
+        every_ms, offset_ms = _duration(fields, "interval"), _duration(fields, "query_offset")
+        yield RuleGroup(name, file, of_group, every_ms, _number(fields, "limit"), offset_ms)
 
 
 def _rule(node: yaml.Node, group_labels: Mapping[str, str], seen: set[tuple[object, ...]]) -> Rule:
     fields = _fields(node, "a rule", _RULE_FIELDS)
     record, alert = _text(fields, "record"), _text(fields, "alert")
     if bool(record) == bool(alert):
-        _refuse(node, "a rule has either 'record' or 'alert', and exactly one of them")
+        raise _WrongError(node, "a rule has either 'record' or 'alert', and exactly one of them")
     labels = {**group_labels, **_labels(fields, "labels")}
     identity = (record, alert, *sorted(labels.items()))
     if identity in seen:
-        _refuse(node, f"there is a rule {record or alert!r} with these labels already")
+        raise _WrongError(node, f"there is a rule {record or alert!r} with these labels already")
     seen.add(identity)
     if len(seen) > MAX_RULES:
-        _refuse(node, f"the file has more than {MAX_RULES} rules")
-    query, expression = _expression(node, fields)
+        raise _WrongError(node, f"the file has more than {MAX_RULES} rules")
+    query = _text(fields, "expr")
+    if not query:
+        raise _WrongError(node, "the rule has no 'expr'")
+    expression = _compiled(parse, query, fields["expr"], "expr")
+    for_ms, keep_ms = _duration(fields, "for"), _duration(fields, "keep_firing_for")
+    annotations = _labels(fields, "annotations")
     if alert:
-        return AlertingRule(
-            alert,
-            query,
-            expression,
-            _duration(fields, "for"),
-            _duration(fields, "keep_firing_for"),
-            _templates(fields, "labels", labels),
-            _templates(fields, "annotations", _labels(fields, "annotations")),
-        )
-    for name in _OF_ALERTS:
-        if name in fields and (_labels(fields, name) if name == "annotations" else _duration(fields, name)):
-            _refuse(fields[name], f"a recording rule has no {name!r}")
+        texts = _templates(node, fields, "labels", labels), _templates(node, fields, "annotations", annotations)
+        return AlertingRule(alert, query, expression, for_ms, keep_ms, *texts)
+    for name, value in {"for": for_ms, "keep_firing_for": keep_ms, "annotations": annotations}.items():
+        if value:
+            raise _WrongError(fields[name], f"a recording rule has no {name!r}")
     if not _METRIC.fullmatch(record):
-        _refuse(fields["record"], f"{record!r} is no name of a metric; letters, digits, _ and : are accepted")
+        said = f"{record!r} is no name of a metric; letters, digits, _ and : are accepted"
+        raise _WrongError(fields["record"], said)
     return RecordingRule(record, query, expression, labels)
 
 
-def _expression(node: yaml.Node, fields: Fields) -> tuple[str, Node]:
-    query = _text(fields, "expr")
-    if not query:
-        _refuse(node, "the rule has no 'expr'")
+def _templates(rule: yaml.Node, fields: Fields, name: str, texts: Mapping[str, str]) -> dict[str, Template]:
+    node = fields.get(name, rule)  # a label may be the group's
+    return {label: _compiled(compile_template, text, node, f"{name}: {label}") for label, text in texts.items()}
+
+
+def _compiled(compile_text: Callable[[str], ResultT], text: str, node: yaml.Node, place: str) -> ResultT:
     try:
-        return query, parse(query)
-    except QueryError as error:
-        _refuse(fields["expr"], f"expr: {error}")
-
-
-def _templates(fields: Fields, name: str, texts: Mapping[str, str]) -> dict[str, Template]:
-    compiled = {}
-    for label, text in texts.items():
-        try:
-            compiled[label] = compile_template(text)
-        except TemplateError as error:
-            _refuse(fields[name], f"{name}: {label}: {error}")
-    return compiled
+        return compile_text(text)
+    except (QueryError, TemplateError) as error:
+        raise _WrongError(node, f"{place}: {error}") from None
 
 
 def _labels(fields: Fields, name: str) -> dict[str, str]:
-    pairs = _fields(fields[name], repr(name), None) if name in fields else {}
+    pairs = _fields(fields[name], repr(name)) if name in fields else {}
     for label, node in pairs.items():
         if not _LABEL.fullmatch(label) or (label == "__name__" and name == "labels"):
-            _refuse(node, f"{name}: {label!r} is no name of a label; letters, digits and _ are accepted")
+            raise _WrongError(node, f"{name}: {label!r} is no name of a label; letters, digits and _ are accepted")
     return {label: _text(pairs, label) for label in pairs}
 
 
-def _fields(node: yaml.Node, what: str, known: tuple[str, ...] | None) -> Fields:
-    """The fields of a mapping, with the node of each value; `known` None: they may have any names."""
+def _fields(node: yaml.Node, what: str, known: tuple[str, ...] = ()) -> Fields:
+    """The fields of a mapping, with the node of each value; without `known` ones they may have any names."""
     if _is_null(node):
         return {}
     if not isinstance(node, yaml.MappingNode):
-        _refuse(node, f"{what} must be a mapping")
+        raise _WrongError(node, f"{what} must be a mapping")
     fields: Fields = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            _refuse(key, f"a name in {what} must be text")
-        if known is not None and key.value not in known:
-            _refuse(key, f"{what} has no field {key.value!r}; there are {', '.join(known)}")
+            raise _WrongError(key, f"a name in {what} must be text")
+        if known and key.value not in known:
+            raise _WrongError(key, f"{what} has no field {key.value!r}; there are {', '.join(known)}")
         if key.value in fields:
-            _refuse(key, f"{key.value!r} stands here twice")
+            raise _WrongError(key, f"{key.value!r} stands here twice")
         fields[key.value] = value
     return fields
 
@@ -197,18 +182,19 @@ def _items(fields: Fields, name: str) -> list[yaml.Node]:
     if node is None or _is_null(node):
         return []
     if not isinstance(node, yaml.SequenceNode):
-        _refuse(node, f"{name!r} must be a list")
+        raise _WrongError(node, f"{name!r} must be a list")
     return list(node.value)
 
 
 def _text(fields: Fields, name: str) -> str:
+    """The text of a field, empty where it is not there."""
     node = fields.get(name)
     if node is None or _is_null(node):
         return ""
     if not isinstance(node, yaml.ScalarNode):
-        _refuse(node, f"{name!r} must be text")
+        raise _WrongError(node, f"{name!r} must be text")
     if re.search("[\ud800-\udfff]", node.value):
-        _refuse(node, f"{name!r} has half of a surrogate pair, which is no character")
+        raise _WrongError(node, f"{name!r} has half of a surrogate pair, which is no character")
     return str(node.value)
 
 
@@ -221,20 +207,17 @@ def _duration(fields: Fields, name: str) -> int:
     except ValueError:
         duration = -1
     if not 0 <= duration <= _MAX_DURATION_MS:
-        _refuse(fields[name], f"{name}: {text!r} is no duration; one such as 30s, 5m or 1h30m is accepted, up to 292y")
+        said = f"{text!r} is no duration; one such as 30s, 5m or 1h30m is accepted, up to 292y"
+        raise _WrongError(fields[name], f"{name}: {said}")
     return duration
 
 
 def _number(fields: Fields, name: str) -> int:
     text = _text(fields, name)
     if text and not (fields[name].tag.endswith(":int") and re.fullmatch("-?[0-9]{1,9}", text)):
-        _refuse(fields[name], f"{name} must be a whole number")
+        raise _WrongError(fields[name], f"{name} must be a whole number")
     return int(text or 0)
 
 
 def _is_null(node: yaml.Node) -> bool:
     return node.tag == "tag:yaml.org,2002:null"
-
-
-def _refuse(node: yaml.Node, reason: str) -> NoReturn:
-    raise _WrongError(node, reason)

@@ -67,8 +67,8 @@ class RuleGroup:
     name: str
     file: str
     rules: tuple[Rule, ...]
-    interval_ms: int | None = None
-    """Milliseconds between two evaluations; None: as often as samples are taken."""
+    interval_ms: int = 0
+    """Milliseconds between two evaluations; 0: as often as samples are taken."""
     limit: int = 0
     """Results that a rule may have; with more it fails and has none. 0: any number."""
     query_offset_ms: int = 0

@@ -26,7 +26,7 @@ class Instance(NamedTuple):
     """An alert that a rule's expression gives now."""
 
     value: float
-    annotations: Mapping[str, str]
+    annotations: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class AlertState:
 
     labels: Labels
     value: float
-    annotations: Mapping[str, str]
+    annotations: dict[str, str]
     active_at_ms: int
     """When its condition began to hold."""
     state: StateName = "pending"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -25,12 +25,10 @@ from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableE
 
 _NAME: Final = "alerts"
 """The document, and the lease."""
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Number of the document's format; what another version of this package wrote otherwise is not read."""
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest document. Annotations are left out of a longer one: 1,000 alerts with usual texts take a quarter."""
-
-_KEPT: Final = tuple(each.name for each in fields(AlertState) if each.name != "restored")
 
 
 class SharedStates:
@@ -106,50 +104,34 @@ class SharedStates:
 
 def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:
     """The document with the states of rules, by their keys."""
-    rules: dict[str, list[Any]] = {
-        key: [
-            state.health,
-            state.error,
-            state.seconds,
-            state.evaluated_at_ms,
-            list(map(_written, state.alerts.values())),
-        ]
-        for key, state in states.items()
-    }
-    content = _dump(rules, written_ms)
+    rules: dict[str, list[Any]] = {}
+    for key, state in states.items():
+        alerts = list(state.alerts.values())
+        values = [repr(alert.value) for alert in alerts]  # as text: JSON has no infinities
+        rules[key] = [alerts, values, state.health, state.error, state.seconds, state.evaluated_at_ms]
+    content = orjson.dumps([_FORMAT, written_ms, rules])
     if len(content) > MAX_BYTES:
-        for *_, alerts in rules.values():
-            for alert in alerts:
-                alert["annotations"] = {}
-        content = _dump(rules, written_ms)
+        for rule in rules.values():
+            rule[0] = [replace(alert, annotations={}) for alert in rule[0]]
+        content = orjson.dumps([_FORMAT, written_ms, rules])
     return content
 
 
 def decode(content: bytes) -> tuple[int, dict[str, RuleState]]:
     """When a document was written, and its states. Raises ValueError where it is none of this format."""
     try:
-        document = orjson.loads(content)
-        if document["format"] != _FORMAT:
-            raise ValueError(f"it has the format {document['format']!r}, not {_FORMAT}")
+        number, written_ms, rules = orjson.loads(content)
+        if number != _FORMAT:
+            raise ValueError(f"it has the format {number!r}, not {_FORMAT}")
         states = {}
-        for key, (health, error, seconds, evaluated_at_ms, written) in document["rules"].items():
-            alerts = map(_read, written)
-            by_labels = {alert.labels: alert for alert in alerts}
-            states[key] = RuleState(health, error, seconds, evaluated_at_ms, by_labels)
-        return int(document["written_ms"]), states
+        for key, (written, values, health, error, seconds, evaluated_at_ms) in rules.items():
+            alerts = {alert.labels: alert for alert in map(_restored, written, values)}
+            states[key] = RuleState(health, error, seconds, evaluated_at_ms, alerts)
+        return int(written_ms), states
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has other fields: {error!r}") from None
 
 
-def _dump(rules: Mapping[str, object], written_ms: int) -> bytes:
-    return orjson.dumps({"format": _FORMAT, "written_ms": written_ms, "rules": rules})
-
-
-def _written(alert: AlertState) -> dict[str, Any]:
-    # A number as text: JSON has no infinities.
-    return {name: getattr(alert, name) for name in _KEPT} | {"value": repr(alert.value)}
-
-
-def _read(written: dict[str, Any]) -> AlertState:
+def _restored(written: dict[str, Any], value: str) -> AlertState:
     labels = tuple((name, value) for name, value in written["labels"])
-    return AlertState(**written | {"labels": labels, "value": float(written["value"])}, restored=True)
+    return AlertState(**written | {"labels": labels, "value": float(value), "restored": True})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ordinaut_ext_observability.alerts.builtin import builtin_groups, builtin_runbooks, threshold_of
+from ordinaut_ext_observability.alerts.rules import AlertingRule, show_duration
 from ordinaut_ext_observability.logs.event_types import EVENTS
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.declarations import PARTS
@@ -102,14 +103,14 @@ def alerts_reference(_current: str) -> str:
         "[rules.yaml](../ordinaut_ext_observability/alerts/builtin/rules.yaml), with the reasons for the thresholds.",
         "How to change or disable one: [configuration.md](configuration.md).",
     ]
-    for group in builtin_groups()[0]:
-        lines += ["", f"## {group['name']}", ""]
+    for group in builtin_groups():
+        lines += ["", f"## {group.name}", ""]
         lines += ["| alert | severity | when | for | meaning | what to do |", "|---|---|---|---|---|---|"]
-        for rule in (each for each in group["rules"] if "alert" in each):
-            runbook = builtin_runbooks()[rule["alert"]]
-            compared = " ".join(rule["expr"].split()[-2:])
-            when = "always" if threshold_of(rule["expr"]) is None else f"`{compared}`"
-            row = (f"`{rule['alert']}`", rule["labels"]["severity"], when, rule.get("for", "0s"))
+        for rule in (each for each in group.rules if isinstance(each, AlertingRule)):
+            runbook = builtin_runbooks()[rule.name]
+            compared = " ".join(rule.query.split()[-2:])
+            when = "always" if threshold_of(rule.query) is None else f"`{compared}`"
+            row = (f"`{rule.name}`", str(rule.labels["severity"]), when, show_duration(rule.for_ms))
             lines.append(f"| {' | '.join(row)} | {runbook.meaning} | {' '.join(runbook.mend)} |")
     return "\n".join(lines) + "\n"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, Timeout, 
 from ordinaut_ext_observability.cli.query import make_console
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
+_HERE = "http://127.0.0.1:8000"
 _STATES = ("firing", "pending", "resolved")
 _SEVERITIES = ("critical", "error", "warning", "", "info", "none")
 _STATUS = {"ok": 0, "firing": 1, "unknown": 2, "off": 2}
@@ -33,42 +35,33 @@ _STYLES = {
 
 Answer = dict[str, Any]
 
-rules = typer.Typer(
-    name="rules", help="Show the rules of a running service, or check rule files.", no_args_is_help=True
-)
+_RULES = "Show the rules of a running service, or check rule files."
+rules = typer.Typer(name="rules", help=_RULES, no_args_is_help=True)
 
 
-def alerts(
-    url: ServiceUrl = "http://127.0.0.1:8000",
-    token: ViewerToken = "",
-    timeout: Timeout = 5.0,
-    *,
-    as_json: AsJson = False,
-) -> int:
+def alerts(url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False) -> int:
     """Show the alerts that are pending, firing or just resolved.
 
     Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or not known.
     """
-    answer = _ask(url, token, "alerts", timeout)
-    _show(answer, _alert_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
+    url, password = without_password(url)
+    answer = _ask(url, password or token, "alerts", timeout)
+    _show(answer, _alert_table, has_token=bool(password or token), as_json=as_json)
     return _STATUS[answer["status"]]
 
 
 @rules.command("list")
 def list_rules(
-    url: ServiceUrl = "http://127.0.0.1:8000",
-    token: ViewerToken = "",
-    timeout: Timeout = 5.0,
-    *,
-    as_json: AsJson = False,
+    url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Show all rules of a running service by group.
 
     Exit status: 0 all are evaluated; 1 a rule fails, or a file or an override is not used;
     2 no answer, or not known.
     """
-    answer = _ask(url, token, "groups", timeout)
-    _show(answer, _rule_table, has_token=bool(without_password(url)[1] or token), as_json=as_json)
+    url, password = without_password(url)
+    answer = _ask(url, password or token, "groups", timeout)
+    _show(answer, _rule_table, has_token=bool(password or token), as_json=as_json)
     fails = any(rule["health"] == "err" for group in answer["groups"] for rule in group["rules"])
     return max(fails or bool(answer.get("problems")), _STATUS[answer["status"]] & 2)
 
@@ -79,54 +72,35 @@ def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", he
 
     Also name rules that look back further than ORDINAUT_OBS_HISTORY_RETENTION_SECONDS keeps samples.
     """
+    from ordinaut_ext_observability.alerts.builtin import builtin_groups
+    from ordinaut_ext_observability.alerts.evaluation import lookback_notes
     from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
-    from ordinaut_ext_observability.alerts.rules import AlertingRule
-
-    groups: list[Any] = []
-    status = 0
-    for path in files:
-        try:
-            read = read_rule_file(path)
-        except RuleFileError as error:
-            typer.echo(str(error))
-            status = 1
-        else:
-            found = [isinstance(rule, AlertingRule) for group in read for rule in group.rules]
-            typer.echo(f"{path}: OK, {found.count(True)} alerting and {found.count(False)} recording rules")
-            groups += read
-    for note in _lookback_notes(groups):
-        typer.echo(note)
-    return status
-
-
-def _lookback_notes(groups: Sequence[Any]) -> list[str]:
-    """Lines about the rules of these groups that look back further than the settings let samples be kept."""
-    from ordinaut_ext_observability.alerts.evaluation import Engine
-    from ordinaut_ext_observability.alerts.loading import LoadedRules
-    from ordinaut_ext_observability.background.clock import Clock
-    from ordinaut_ext_observability.history.history import History
     from ordinaut_ext_observability.settings.load import load_settings
 
-    builtin = LoadedRules((), {})
-    builtin.read_changed()
-    kept = load_settings().history
-    engine = Engine(History(Clock(), retention_seconds=kept.retention_seconds, max_series=0), kept)
-    engine.load([*builtin.groups, *groups], 0)
-    return [
-        f"{group.file}: {rule.name}: {note}"
-        for group in groups
-        for rule in group.rules
-        for note in engine.notes_on(rule, 0)
-        if note.startswith("needs")
-    ]
+    read: dict[str, list[Any]] = {}
+    for path in files:
+        try:
+            read[path] = [rule for group in read_rule_file(path) for rule in group.rules]
+        except RuleFileError as error:
+            typer.echo(str(error))
+        else:
+            kinds = Counter(rule.kind for rule in read[path])
+            typer.echo(f"{path}: OK, {kinds['alerting']} alerting and {kinds['recording']} recording rules")
+    rules = [rule for group in builtin_groups() for rule in group.rules] + [*chain(*read.values())]
+    recorded = {rule.name for rule in rules if rule.kind == "recording"}
+    retention_ms = round(load_settings().history.retention_seconds * 1000)
+    for path, found in read.items():
+        for rule in found:
+            for note in lookback_notes(rule, recorded, retention_ms):
+                typer.echo(f"{path}: {rule.name}: {note}")
+    return int(len(read) < len(set(files)))
 
 
 def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
     """The answer of the service at this URL, its base or its mount path. Raises NoAnswerError."""
-    url, password = without_password(url)
     base, path = url.rstrip("/"), {"alerts": "/alerts", "groups": "/rules"}[part]
     for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
-        answer = ask(f"{mount}{path}", password or token, timeout_seconds)
+        answer = ask(f"{mount}{path}", token, timeout_seconds)
         fields = answer.fields()
         if fields.get("status") in _STATUS and isinstance(fields.get(part), list):
             return fields
@@ -149,10 +123,8 @@ def _show(answer: Answer, make_table: Callable[[Answer], Table], *, has_token: b
         console.print(table, "")
     console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
     if "problems" not in answer:
-        why = (
-            "the service does not accept the token." if has_token else "give the operator or viewer token with --token."
-        )
-        console.print(Text(f"Names and states only: {why}"))
+        why = "the service does not accept the token" if has_token else "give the operator or viewer token with --token"
+        console.print(Text(f"Names and states only: {why}."))
     for problem in filter(None, (*(answer.get("problems") or ()), answer.get("store_problem"))):
         console.print(Text(problem, style="yellow"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 
@@ -33,7 +34,7 @@ class KeptHistory(Part):
         """Empty where none is kept."""
         self.after_tick: Callable[[int], object] = lambda _time_ms: None
         """Called with the time of each tick once it is kept, on the thread that writes the history. Must not wait."""
-        self.at_end: Callable[[], Awaitable[None]] = _nothing
+        self.at_end: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
         """Called there once at the end."""
         task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=self._finish)
         self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
@@ -97,7 +98,3 @@ class KeptHistory(Part):
         metrics.history_last_tick.labels().set(time_ms / 1000)
         if self._sampler.refused:
             metrics.history_refused.labels().inc(self._sampler.refused)
-
-
-async def _nothing() -> None:
-    """Nobody listens."""

@@ -17,10 +17,10 @@ from ordinaut_ext_observability.alerts import builtin
 from ordinaut_ext_observability.alerts.builtin import (
     apply_overrides,
     builtin_groups,
-    builtin_rules_text,
     builtin_runbooks,
     threshold_of,
 )
+from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.metrics.declarations import PARTS
 from ordinaut_ext_observability.metrics.declare import declarations_of
 from ordinaut_ext_observability.promql.nodes import Binary, MatrixSelector, Number, VectorSelector
@@ -29,7 +29,7 @@ from ordinaut_ext_observability.settings.rules import RuleOverride
 
 RULES_FILE = Path(builtin.__file__).with_name("rules.yaml")
 CASES = sorted((Path(__file__).parents[1] / "alerts" / "builtin").glob("*.test.yaml"))
-RULES = [rule for group in builtin_groups()[0] for rule in group["rules"]]
+RULES = [rule for group in yaml.safe_load(RULES_FILE.read_text())["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 
@@ -102,15 +102,15 @@ def test_a_rule_asks_for_metrics_and_labels_that_there_are_for_as_long_as_they_a
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_ends_in_its_threshold_and_another_can_take_its_place(alert: str) -> None:
     expression = ALERTS[alert]["expr"]
-    groups, problems = builtin_groups({alert: RuleOverride(threshold=123.5)})
+    groups, problems = apply_overrides(builtin_groups(), {alert: RuleOverride(threshold=123.5)})
     if alert == "Watchdog":
         assert "has no threshold" in problems[alert]
         return
-    overridden = next(rule["expr"] for group in groups for rule in group["rules"] if rule.get("alert") == alert)
-    before, after = parse(expression), parse(overridden)
+    [overridden] = [rule for group in groups for rule in group.rules if rule.name == alert]
+    before, after = parse(expression), overridden.expression
     assert isinstance(before, Binary) and before.operator in {">", "<", ">=", "<=", "==", "!="} and not problems
     assert isinstance(before.right, Number) and before.right.value == threshold_of(expression)
-    assert repr(after) == repr(dataclasses.replace(before, right=Number(123.5)))
+    assert repr(after) == repr(parse(overridden.query)) == repr(dataclasses.replace(before, right=Number(123.5)))
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -130,23 +130,26 @@ def test_an_override_changes_its_rule_alone_and_keeps_the_file_as_it_was() -> No
         "QueueStalled": RuleOverride.model_validate({"threshold": 600, "for": "1m"}),
         "Watchdog": RuleOverride(enabled=False),
     }
-    groups, problems = builtin_groups(overrides)
-    rules = {rule.get("alert"): rule for group in groups for rule in group["rules"]}
+    groups, problems = apply_overrides(builtin_groups(), overrides)
+    rules, shipped = (
+        {rule.name: rule for group in each for rule in group.rules} for each in (groups, builtin_groups())
+    )
     assert problems == {} and "Watchdog" not in rules
-    assert rules["QueueStalled"]["for"] == "1m" and threshold_of(rules["QueueStalled"]["expr"]) == 600
-    assert {name for name in ALERTS if rules.get(name) != ALERTS[name]} == {"QueueStalled", "Watchdog"}
-    assert builtin_groups() == (yaml.safe_load(builtin_rules_text())["groups"], {})
+    assert rules["QueueStalled"].for_ms == 60_000 and threshold_of(rules["QueueStalled"].query) == 600
+    assert {name for name in shipped if rules.get(name) is not shipped[name]} == {"QueueStalled", "Watchdog"}
 
 
 def test_a_group_whose_last_rule_is_disabled_goes_too() -> None:
-    group = {"name": "one", "rules": [{"alert": "A", "expr": "a > 1"}]}
-    assert apply_overrides([group], {"A": RuleOverride(enabled=False)}) == ([], {})
+    groups = parse_rules("groups: [{name: one, rules: [{alert: A, expr: a > 1}]}]", "")
+    assert apply_overrides(groups, {"A": RuleOverride(enabled=False)}) == ((), {})
 
 
 def test_an_override_of_a_rule_that_is_not_there_names_a_similar_one() -> None:
-    groups, problems = builtin_groups({"QueueStaled": RuleOverride(enabled=False), "x": RuleOverride()})
+    groups, problems = apply_overrides(
+        builtin_groups(), {"QueueStaled": RuleOverride(enabled=False), "x": RuleOverride()}
+    )
     assert problems == {
         "QueueStaled": "there is no such built-in rule (did you mean QueueStalled?)",
         "x": "there is no such built-in rule",
     }
-    assert groups == builtin_groups()[0]
+    assert groups == builtin_groups()

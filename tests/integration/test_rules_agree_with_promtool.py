@@ -92,7 +92,7 @@ def as_promtool_says(groups: tuple[RuleGroup, ...], series: dict[str, str], tick
     """The expectations of promtool at each tick: all series of alerts, and each alert with its texts."""
     history = Given(series)
     engine = Engine(history, HistorySettings())
-    engine.load([replace(group, interval_ms=None) for group in groups], 0)  # promtool evaluates all at each tick
+    engine.load([replace(group, interval_ms=0) for group in groups], 0)  # promtool evaluates all at each tick
     alerting = alerts_with_exact_texts(groups)
     for tick in range(ticks):
         for _ in engine.evaluate_due(tick * TICK * 1000, alerts=True):

@@ -8,18 +8,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from pydantic import TypeAdapter
 
-from ordinaut_ext_observability.alerts.rule_files import YAML_LOADER
+from ordinaut_ext_observability.alerts.rule_files import YAML_LOADER, parse_rules
+from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
+from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.settings.rules import RuleOverride
 
-Groups = list[dict[str, Any]]
-"""The groups of a rule file, as YAML has them."""
+BUILTIN = "builtin"
+"""The name that stands for a file with the built-in rules."""
 
 _THRESHOLD = re.compile(r"(?P<before>.*[<>=]\s*)(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*", re.DOTALL)
 
@@ -36,25 +40,16 @@ class Runbook(NamedTuple):
 
 
 @cache
-def builtin_rules_text() -> str:
-    """The rule file as it is shipped, comments included."""
-    return _read("rules.yaml")
-
-
-def builtin_groups(overrides: Mapping[str, RuleOverride] | None = None) -> tuple[Groups, dict[str, str]]:
-    """The groups of the rule file with these overrides, and what is wrong with those by the rule's name.
-
-    ::
-
-        groups, problems = builtin_groups({"QueueStalled": RuleOverride(threshold=600)})
-    """
-    return apply_overrides(_data(builtin_rules_text())["groups"], overrides or {})
+def builtin_groups() -> tuple[RuleGroup, ...]:
+    """The groups of the rule file as it is shipped."""
+    return parse_rules(_read("rules.yaml"), BUILTIN)
 
 
 @cache
 def builtin_runbooks() -> dict[str, Runbook]:
     """The runbook of each built-in alert, by the alert's name."""
-    return TypeAdapter(dict[str, Runbook]).validate_python(_data(_read("runbooks.yaml")))
+    found = yaml.load(_read("runbooks.yaml"), YAML_LOADER)  # noqa: S506 - it is safe, and in C where that is there
+    return TypeAdapter(dict[str, Runbook]).validate_python(found)
 
 
 def threshold_of(expression: str) -> float | None:
@@ -63,43 +58,40 @@ def threshold_of(expression: str) -> float | None:
     return float(match["number"]) if match is not None else None
 
 
-def apply_overrides(groups: Groups, overrides: Mapping[str, RuleOverride]) -> tuple[Groups, dict[str, str]]:
-    """New groups with the overrides, and what is wrong by the rule's name; what is wrong changes nothing."""
-    alerts = {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
-    problems = {}
-    changed: dict[str, dict[str, Any]] = {}
+def apply_overrides(
+    groups: Iterable[RuleGroup], overrides: Mapping[str, RuleOverride]
+) -> tuple[tuple[RuleGroup, ...], dict[str, str]]:
+    """Groups with the overrides, and what is wrong by the rule's name; what is wrong changes nothing.
+
+    ::
+
+        groups, problems = apply_overrides(builtin_groups(), {"QueueStalled": RuleOverride(threshold=600)})
+    """
+    groups, problems = tuple(groups), {}
+    alerts = {rule.name: rule for group in groups for rule in group.rules if isinstance(rule, AlertingRule)}
+    changed: dict[str, Rule | None] = {}
     for name, override in overrides.items():
         rule = alerts.get(name)
         if rule is None:
-            problems[name] = _unknown(name, alerts)
-        elif override.threshold is not None and threshold_of(rule["expr"]) is None:
+            close = difflib.get_close_matches(name[:64], alerts, n=1)
+            similar = f" (did you mean {close[0]}?)" if close else ""
+            problems[name] = f"there is no such built-in rule{similar}"
+        elif override.threshold is not None and threshold_of(rule.query) is None:
             problems[name] = "this rule has no threshold; `for`, `enabled` and `no_data` can be set"
         else:
-            changed[name] = _overridden(rule, override) if override.enabled else {}
-    result = [
-        {**group, "rules": [rule for each in group["rules"] if (rule := changed.get(each.get("alert", ""), each))]}
-        for group in groups
-    ]
-    return [group for group in result if group["rules"]], problems
+            changed[name] = _overridden(rule, override) if override.enabled else None
+    left = [[kept for each in group.rules if (kept := changed.get(each.name, each))] for group in groups]
+    found = (replace(group, rules=tuple(rules)) for group, rules in zip(groups, left, strict=True) if rules)
+    return tuple(found), problems
 
 
-def _overridden(rule: dict[str, Any], override: RuleOverride) -> dict[str, Any]:
-    rule = dict(rule)
+def _overridden(rule: AlertingRule, override: RuleOverride) -> AlertingRule:
+    rule = replace(rule, no_data=override.no_data == "alert")
     if override.threshold is not None:
-        rule["expr"] = _THRESHOLD.sub(rf"\g<before>{override.threshold!r}", rule["expr"], count=1)
-    if override.hold is not None:
-        rule["for"] = override.hold
-    return rule
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name[:64], known, n=1)
-    return f"there is no such built-in rule (did you mean {close[0]}?)" if close else "there is no such built-in rule"
+        query = _THRESHOLD.sub(rf"\g<before>{override.threshold!r}", rule.query, count=1)
+        rule = replace(rule, query=query, expression=parse(query))
+    return rule if override.hold is None else replace(rule, for_ms=parse_duration(override.hold))
 
 
 def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _data(text: str) -> Any:
-    return yaml.load(text, YAML_LOADER)  # noqa: S506 - it is safe, and in C where that is there

@@ -60,11 +60,11 @@ def _alert(alert: AlertState, *, detailed: bool) -> Shown:
 
 
 def _group(found: GroupReport, *, detailed: bool) -> Shown:
-    group = found.group
-    shown: Shown = {"name": group.name, "interval_seconds": found.interval_ms / 1000}
+    group, rules = found
+    shown: Shown = {"name": group.name, "interval_seconds": group.interval_ms / 1000}
     if detailed:
         shown |= {"file": group.file, "limit": group.limit}
-    return shown | {"rules": (_rule(rule, detailed=detailed) for rule in found.rules)}
+    return shown | {"rules": (_rule(rule, detailed=detailed) for rule in rules)}
 
 
 def _rule(found: RuleReport, *, detailed: bool) -> Shown:

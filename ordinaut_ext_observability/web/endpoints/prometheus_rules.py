@@ -80,16 +80,17 @@ def _page(groups: Sequence[GroupReport], parameters: Parameters) -> tuple[Sequen
 
 
 def _group(found: GroupReport, *, with_alerts: bool) -> Shown:
-    states = [rule.state for rule in found.rules]
+    group, rules = found
+    states = [rule.state for rule in rules]
     times = [state.evaluated_at_ms for state in states if state.evaluated_at_ms is not None]
     return {
-        "name": found.group.name,
-        "file": found.group.file,
-        "interval": found.interval_ms / 1000,
-        "limit": found.group.limit,
+        "name": group.name,
+        "file": group.file,
+        "interval": group.interval_ms / 1000,
+        "limit": group.limit,
         "evaluationTime": sum(state.seconds for state in states),
         "lastEvaluation": format_time(max(times, default=None)),
-        "rules": (_rule(rule, with_alerts=with_alerts) for rule in found.rules),
+        "rules": (_rule(rule, with_alerts=with_alerts) for rule in rules),
     }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ordinaut_ext_observability.alerts.loading import BUILTIN, LoadedRules
+from ordinaut_ext_observability.alerts.builtin import BUILTIN
+from ordinaut_ext_observability.alerts.loading import LoadedRules
 from ordinaut_ext_observability.alerts.rule_files import MAX_FILE_BYTES, RuleFileError, parse_rules, read_rule_file
 from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule
 

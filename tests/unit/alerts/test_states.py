@@ -116,7 +116,7 @@ def test_series_of_an_alert_say_its_state_and_since_when() -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"format": 2}', b'{"format": 1, "rules": {"a": 1}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[1, 0, {}]", b'[2, 0, {"a": 1}]'])
 def test_a_document_that_is_none_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
         decode(content)
