@@ -19,6 +19,7 @@ from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_se
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.cli.log_level import log_level
+from ordinaut_ext_observability.cli.notifications import notifications, routes, why
 from ordinaut_ext_observability.cli.options import (
     AsJson,
     DatabaseTimeout,
@@ -151,9 +152,12 @@ def query(
     return print_answer(make_console(), answer)
 
 
-app.command()(alerts)
+app.add_typer(alerts)
 app.command()(log_level)
 app.add_typer(rules)
+app.command()(notifications)
+app.add_typer(routes)
+alerts.command("why")(why)
 
 
 @app.command()
