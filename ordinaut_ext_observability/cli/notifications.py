@@ -33,7 +33,12 @@ def notifications(
 ) -> None:
     """Show who was told of what, when and why, the newest first. Exit status: 2 no answer."""
     answer = _ask(url, token, f"/notifications?limit={limit}")
-    typer.echo(json.dumps(answer, indent=2)) if as_json else _print_journal(answer["notifications"])
+    table = Table("time", "integration", "alerts", "status", "reason", "outcome", "error", box=None, pad_edge=False)
+    for each in answer["notifications"]:
+        names = ", ".join(sorted({alert["alertname"] for alert in each["alerts"]}))
+        texts = (each["integration"], names, each["status"], each["reason"], each["outcome"], each["error"])
+        table.add_row(*map(Text, (each["at"][:19], *texts)))  # as text: [] is no markup
+    typer.echo(json.dumps(answer, indent=2)) if as_json else make_console().print(table)
 
 
 def why(
@@ -41,9 +46,9 @@ def why(
 ) -> None:
     """Say who was told of an alert and why, what mutes it, and when it is looked at next. Exit status: 2 no answer."""
     answer = _ask(url, token, f"/alerts/{fingerprint}/why")
-    entries = [] if as_json else answer.pop("journal")  # all else is sentences
+    for each in () if as_json else answer["journal"]:  # all else is sentences
+        del each["alerts"], each["id"], each["created_ms"], each["at_ms"]
     typer.echo(json.dumps(answer, indent=2) if as_json else yaml.safe_dump(answer, sort_keys=False, width=120))
-    _print_journal(entries)
 
 
 @routes.command("show")
@@ -55,19 +60,8 @@ def show_routes(config: _Config = "", url: ServiceUrl = _HERE, token: ViewerToke
 @routes.command("test")
 def find_routes(labels: _Labels, config: _Config = "", url: ServiceUrl = _HERE, token: ViewerToken = "") -> None:
     """Say who would be told of an alert with these labels, and when. Exit status: 2 it cannot be read."""
-    if wrong := [text for text in labels if "=" not in text]:
-        raise NoAnswerError(f"{wrong[0]!r} is no label such as severity=critical")
-    found = _routing(config, url, token).route.match(dict(text.split("=", 1) for text in labels))
-    typer.echo("\n".join(map(_said, found)))
-
-
-def _print_journal(entries: list[dict[str, Any]]) -> None:
-    table = Table("time", "integration", "alerts", "status", "reason", "outcome", "error", box=None, pad_edge=False)
-    for each in entries:
-        names = ", ".join(sorted({alert["alertname"] for alert in each["alerts"]}))
-        texts = (each["integration"], names, each["status"], each["reason"], each["outcome"], each["error"])
-        table.add_row(*map(Text, (each["at"][:19], *texts)))  # as text: [] is no markup
-    make_console().print(*[table] if entries else [], end="")
+    given = dict(text.partition("=")[::2] for text in labels)
+    typer.echo("\n".join(map(_said, _routing(config, url, token).route.match(given))))
 
 
 def _routing(config: str, url: str, token: str) -> Routing:
@@ -97,9 +91,8 @@ def _ask(url: str, token: str, path: str) -> dict[str, Any]:
 
 
 def _said(route: Route) -> str:
-    grouped = "each alert alone" if route.group_by is None else f"by {', '.join(route.group_by) or 'nothing'}"
     again = ", ".join(f"{each / 60_000:g}" for each in route.repeat_intervals_ms)
     times = f"after {route.group_wait_ms / 1000:g} s, then every {route.group_interval_ms / 1000:g} s"
     hours = [f"not in {each}" for each in route.mute_time_intervals]
     hours += [f"only in {each}" for each in route.active_time_intervals]
-    return "; ".join((f"{route.key} -> {route.receiver}", grouped, times, f"again after {again} min", *hours))
+    return "; ".join((f"{route.key} -> {route.receiver}", times, f"again after {again} min", *hours))

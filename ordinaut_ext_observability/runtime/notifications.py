@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
@@ -21,6 +21,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.runtime.part import Part
@@ -28,6 +29,10 @@ from ordinaut_ext_observability.settings.load import Settings
 
 _LOOK_SECONDS: Final = 5.0
 """Time between two looks at what other processes wrote: silences, acknowledgements, alerts that were posted to them."""
+_LONG_MS: Final = 300_000
+"""An integration that fails for longer does not mend itself: shorter than most restarts of a receiver take."""
+_LATE_INTERVALS: Final = 3
+"""After so many samples without an evaluation another process leads, or none does."""
 _ROUND_SECONDS: Final = 3600.0
 """A round waits for its turn by itself."""
 
@@ -65,7 +70,9 @@ class Notifications(Part):
         self._sender: Sender | None = None
         self._wake = asyncio.Event()
         self._looked_at = 0.0
-        self._settled = False
+        self._settled = self._restored = False
+        self._taken_at = 0.0
+        """When the rules were evaluated last."""
 
     def start(self, *, serves: bool) -> None:
         """Begin, where there is an application to serve."""
@@ -96,17 +103,42 @@ class Notifications(Part):
         taken = None if alerts is None else [notified_alert(alert) for alert in alerts]
         self._thread.call_soon(self._take, taken, settled)
 
-    def _make_tasks(self) -> list[PeriodicTask]:
-        return [
-            PeriodicTask(
-                "notifications", self._round, 1.0, deadline_seconds=_ROUND_SECONDS, finish=self._end, jitter=0.0
-            )
+    def outcome(self) -> Outcome:
+        """The health check: can everybody be told who has to be?"""
+        now_ms, notifier, failing = self.now_ms(), self.notifier, self._sender.failing if self._sender else {}
+        troubles = [
+            f"{key} fails since {rfc3339(since_ms)}: {reason}"
+            for key, (since_ms, reason) in failing.items()
+            if notifier is not None and now_ms - since_ms > _LONG_MS
         ]
+        if self.routing_problem:
+            troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
+        if self.store.problem:
+            waits = f"; {notifier.unsaved} records wait in memory" if notifier is not None else ""
+            troubles.append(f"the store does not answer: {self.store.problem}{waits}")
+        return Outcome(HealthStatus.DEGRADED if troubles else HealthStatus.HEALTHY, "; ".join(troubles))
+
+    def _make_tasks(self) -> list[PeriodicTask]:
+        self.routing()  # whoever leads: what is wrong with it is known at once
+        tell = PeriodicTask("notifications", self._round, 1.0, _ROUND_SECONDS, finish=self._end, jitter=0.0)
+        return [tell, PeriodicTask("watchdog", self._call_watchdog, 60.0, jitter=0.0)]
+
+    async def _call_watchdog(self) -> float | None:
+        """Call the dead-man's switch, where this process leads and rules are evaluated in time."""
+        url, sender = self._settings.notifications.watchdog_url, self._sender
+        late = self._clock.monotonic() - self._taken_at > _LATE_INTERVALS * self._settings.history.interval_seconds
+        if url is None or sender is None or self.notifier is None or late:
+            return _LOOK_SECONDS
+        await sender.call_watchdog(url.get_secret_value())
+        return None
 
     def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
+        self._taken_at = self._clock.monotonic()
         if alerts is None:
             self.notifier = None
+            self._metrics.notifications_waiting.labels().set(0)
+            self._metrics.notification_integration_up.replace({})
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take(alerts, self.now_ms())
@@ -117,16 +149,20 @@ class Notifications(Part):
         notifier = Notifier(
             routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
         )
-        with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
-            tables = self.store.read(*TABLES)
-            for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
-                self._metrics.count_internal_error("notification_records")
-        self.notifier, self._looked_at, self._settled = notifier, 0.0, False
+        self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
+        with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then
+            self._restore(notifier)
         if self._sender is None:
             context = ChannelContext(self._event, self._settings.alerts.external_url)
             self._sender = Sender(context, self._metrics, self.now_ms)
             self._sender.on_change = self._wake.set
         return notifier
+
+    def _restore(self, notifier: Notifier) -> None:
+        tables = self.store.read(*TABLES)
+        for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
+            self._metrics.count_internal_error("notification_records")
+        self._restored = True
 
     def routing(self) -> Routing:
         """Who is told of what, read at the first call; from any thread."""
@@ -176,6 +212,8 @@ class Notifications(Part):
             silences, posted = await asyncio.to_thread(self.store.read_news)
             notifier.mutes.silences = silences
             notifier.take(posted, self.now_ms())
+            if not self._restored:
+                self._restore(notifier)
             if self._settled:
                 notifier.resolve_vanished(self.now_ms())
 

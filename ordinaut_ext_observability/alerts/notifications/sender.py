@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
+from ordinaut_ext_observability.alerts.channels.http import HttpSender
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.logs import event_types as events
@@ -32,8 +33,8 @@ class Sender:
         self._rests_until_ms: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """The delivery under way, by integration."""
-        self.failing: dict[str, str] = {}
-        """The integrations whose last try failed, and why."""
+        self.failing: dict[str, tuple[int, str]] = {}
+        """The integrations whose last try failed: since when, in milliseconds, and why."""
         self.up: dict[str, bool] = {}
         """The outcome of the last try, by integration."""
         self.on_change: Callable[[], None] = lambda: None
@@ -48,6 +49,17 @@ class Sender:
                 continue
             delivery.under_way = True
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
+
+    async def call_watchdog(self, url: str) -> None:
+        """Call a dead-man's switch; its failures are counted and told as those of an integration."""
+        http = HttpSender()
+        try:
+            await http.post(url, b"{}")
+            self._note_up("watchdog")
+        except DeliveryError as error:
+            self._note_down("watchdog", error)
+        finally:
+            await http.close()
 
     async def close(self) -> None:
         """Give up what is under way, which stays in the outbox, and close the channels."""
@@ -67,7 +79,8 @@ class Sender:
                 self._note_failure(notifier, delivery, error)
             else:
                 notifier.note_delivered(delivery, self._now_ms())
-                self._note_success(delivery)
+                self._metrics.notifications_sent.labels(key, delivery.reason).inc()
+                self._note_up(key)
         finally:
             self._tasks.pop(key, None)
             self.on_change()
@@ -94,18 +107,20 @@ class Sender:
 
     def _note_failure(self, notifier: Notifier, delivery: Delivery, error: DeliveryError) -> None:
         key = delivery.integration
-        self.up[key] = False
         notifier.note_failed(delivery, error, self._now_ms())
         if not error.permanent:
             self._rests_until_ms[key] = delivery.next_try_ms
+        self._note_down(key, error)
+
+    def _note_down(self, key: str, error: DeliveryError) -> None:
+        self.up[key] = False
         self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
-        if self.failing.get(key) != str(error):
-            self.failing[key] = str(error)
+        since_ms, before = self.failing.get(key, (self._now_ms(), ""))
+        self.failing[key] = since_ms, str(error)
+        if before != str(error):
             self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
 
-    def _note_success(self, delivery: Delivery) -> None:
-        key = delivery.integration
+    def _note_up(self, key: str) -> None:
         self.up[key] = True
-        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
         if self.failing.pop(key, None) is not None:
             self._context.event(events.NOTIFICATION_RECOVERED, integration=key)

@@ -34,6 +34,7 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
         "location": settings.time_zone,
     }
     return {
+        "global": {"resolve_timeout": "5m"},
         "route": {
             "receiver": "info",
             "group_by": ["alertname"],
@@ -59,7 +60,11 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
                 "target_matchers": ['severity=~"warning|info"'],
                 "equal": ["alertname"],
             },
-            {"source_matchers": ["alertname=database_down"], "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"']},
+            {
+                "source_matchers": ["alertname=database_down"],
+                "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"'],
+                "equal": ["cluster"],
+            },
         ],
         "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
     }
