@@ -35,6 +35,9 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status, self.headers = 200, {}
+        self.answers = threading.Event()
+        """Cleared: it hangs, and what was posted meanwhile is lost."""
+        self.answers.set()
         self.taken: list[dict[str, Any]] = []
         self.given: list[Any] = []
         receiver = self
@@ -43,6 +46,9 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.given.append(self.headers)
+                if not receiver.answers.is_set():
+                    receiver.answers.wait(60)
+                    return
                 if receiver.status == 200:
                     receiver.taken.append(json.loads(body))
                 self.send_response(receiver.status)
