@@ -19,7 +19,9 @@ import pytest
 from fastapi import FastAPI
 
 from ordinaut_ext_observability.demo.servers import RedisServer
-from tests.integration.test_notifications import QUICK, RULES, Receiver, configured, receiver  # noqa: F401 - fixtures
+from tests.integration.test_notifications import QUICK, RULES, Receiver
+from tests.integration.test_notifications import configured as configured
+from tests.integration.test_notifications import receiver as receiver
 
 TOKEN = "an-operators-token-0123456789"
 MOUNT = "/ext/observability"
@@ -61,7 +63,7 @@ def replicas(
     start_child: Any,
     free_port: Any,
     store: Path,
-    configured: Callable[[int], dict[str, str]],  # noqa: F811
+    configured: Callable[[int], dict[str, str]],
 ) -> Replicas:
     return Replicas(start_child, free_port, {**configured(1), "STORE": f"file:{store}"})
 
@@ -78,7 +80,7 @@ def test_page_of_a_killed_process_arrives_under_its_key_and_then_its_resolve(
     receiver: Receiver,
     store: Path,
     configured: Any,
-    eventually: Any,  # noqa: F811
+    eventually: Any,
 ) -> None:
     receiver.answers.clear()
     first = replicas.start()
@@ -115,7 +117,7 @@ def test_receiver_that_hangs_keeps_no_other_from_being_told_and_the_alert_says_s
     serve: Any,
     receiver: Receiver,
     tmp_path: Path,
-    eventually: Any,  # noqa: F811
+    eventually: Any,
 ) -> None:
     slow = Receiver()
     slow.answers.clear()
@@ -139,7 +141,7 @@ def test_receiver_names_the_time_to_wait_and_a_refusal_is_not_repeated(
     serve: Any,
     receiver: Receiver,
     configured: Any,
-    eventually: Any,  # noqa: F811
+    eventually: Any,
 ) -> None:
     receiver.status, receiver.headers = 429, {"Retry-After": "2"}
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, **configured(1))
@@ -161,7 +163,7 @@ def test_pages_are_sent_from_memory_while_redis_and_postgresql_are_gone_and_jour
     receiver: Receiver,
     configured: Any,
     eventually: Any,
-    free_port: Any,  # noqa: F811
+    free_port: Any,
 ) -> None:
     server = RedisServer()
     server.start()
@@ -210,7 +212,7 @@ def test_pages_are_sent_from_memory_while_the_disk_is_full_and_journalled_later(
     small_disk: Path,
     receiver: Receiver,
     configured: Any,
-    eventually: Any,  # noqa: F811
+    eventually: Any,
 ) -> None:
     settings = {"OPERATOR_TOKEN": TOKEN, "STORE": f"file:{small_disk / 'store.sqlite'}", "INSTALLATION": "t"}
     served = serve(FastAPI(), **settings, **configured(0))

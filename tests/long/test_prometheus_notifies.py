@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from tests.integration.test_notifications import RULES, Receiver, configured, receiver  # noqa: F401 - fixtures
+from tests.integration.test_notifications import RULES, Receiver
+from tests.integration.test_notifications import configured as configured
+from tests.integration.test_notifications import receiver as receiver
 
 TOKEN = "an-operators-token-0123456789"
 CONFIG = """
@@ -32,7 +34,7 @@ def test_prometheus_delivers_an_alert_and_its_end_through_us(
     configured: Any,
     tmp_path: Path,
     free_port: Any,
-    eventually: Any,  # noqa: F811
+    eventually: Any,
 ) -> None:
     program = shutil.which("prometheus")
     if program is None:
