@@ -134,7 +134,12 @@ async def _from_store(find: Callable[[AlertDesk, str], Any], desk: AlertDesk, te
 
 _RELOADED = {200: "All files are read; they take effect with the next evaluation.", 422: None, 503: None}
 _JOURNAL = {200: "The newest first.", 422: None, 503: None}
-_WHY = {200: "Its routes: who was told, what mutes it, when it is looked at next; its journal.", 404: None, 503: None}
+_WHY = {
+    200: "Its routes: who was told, what mutes it, when it is looked at; its journal.",
+    404: None,
+    422: None,
+    503: None,
+}
 
 ENDPOINTS = (
     _endpoint("/alerts", "alerts", Report.alerts, _alert, "alerts pending, firing, just resolved"),
