@@ -28,6 +28,10 @@ __all__ = [
 
 _MAX_NOTED = 1000  # workers and pipelines of which something is remembered
 _ENDED = inf
+_AUDITED = frozenset(
+    ("security_events", "authentication_attempts", "jwt_tokens_revoked", "blocked_requests", "rate_limit_violations")
+)
+"""Metrics of what the audit keeps; of attempts only those that failed."""
 
 
 def _reports(arguments: str, *families: str, **defaults: object) -> Any:
@@ -229,6 +233,8 @@ def _report(given: Mapping[str, object], value: Any, *families: str) -> None:
     runtime = _runtime()
     export_once(runtime)
     for name in families:
+        if name in _AUDITED and given.get("result") != "success":
+            runtime.logs.audit.record(name.removesuffix("s"), given)
         family: Any = getattr(runtime.metrics, name)
         if family.kind == "histogram" and not _is_duration(value):
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import CodeType
@@ -77,9 +78,11 @@ class EventLog:
     """Writes events under one logger's name."""
 
     def __init__(self, writer: LogWriter, logger_name: str, level: str = "INFO") -> None:
-        """Events below `level` are not written."""
+        """Events below `level` are not written, but those of security always are."""
         self._writer = writer
         self._logger_name = logger_name
+        self.audit: Callable[[str, dict[str, object]], None] = lambda _name, _fields: None
+        """Called with the name and the fields of each security event."""
         self._threshold = logging.getLevelNamesMapping()[level]
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -90,6 +93,8 @@ class EventLog:
 
     def emit(self, event: Event[FieldsP], /, *_: FieldsP.args, **fields: FieldsP.kwargs) -> None:
         """Write one event; a field of None is left out. Never raises."""
+        if event.security:
+            self.audit(event.name, fields)
         head = self._heads[event] if event in self._heads else self._lay_out(event)
         if head is None:
             return
@@ -116,7 +121,7 @@ class EventLog:
         level = logging.getLevelNamesMapping()[event.level]
         text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
         is_urgent = event.security or level >= logging.ERROR
-        self._heads[event] = (text, is_urgent) if level >= self._threshold else None
+        self._heads[event] = (text, is_urgent) if event.security or level >= self._threshold else None
         return self._heads[event]
 
 

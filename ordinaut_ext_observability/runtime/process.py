@@ -97,7 +97,8 @@ class Runtime:
             part.begin_stop()
         for part in self.parts():
             part.stop(ends_at)
-        self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
+        for log in (self.logs.audit, self.logs.writer):
+            log.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def notes(self) -> dict[str, str]:
         """Words for people about how every part stands."""

@@ -89,6 +89,11 @@ class AccessControl:
         if changes and scheme == "basic" and not _same_origin(request):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
+    def report_action(self, request: Request, endpoint: str, status_code: int) -> None:
+        """Tell of a change that an operator was let pass for, and what came of it."""
+        facts = {"method": request.method, "endpoint": endpoint, "client_address": _address(request)}
+        self._event(events.OPERATOR_ACTION, **facts, status_code=status_code)
+
     def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
         """The scheme the right token was given under, and that token."""
         scheme, given = _credentials(request.headers.get("authorization", ""))
@@ -100,7 +105,7 @@ class AccessControl:
         raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
 
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
-        address = request.client.host if request.client else ""
+        address = _address(request)
         self._metrics.access_refused.labels(tier, reason).inc()
         now = self._clock.monotonic()
         if now >= self._window_ends:
@@ -122,6 +127,10 @@ class AccessControl:
         if status_code == 401:
             return Refusal(401, "unauthorized", message, _CHALLENGE)
         return Refusal(status_code, "forbidden", message)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _credentials(header: str) -> tuple[str, str | None]:

@@ -72,6 +72,11 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_log_lines_total{outcome}",
         "Log lines handed to the log writer, by what became of them: written or dropped.",
     )
+    audit_records = counter(
+        "ordinaut_observability_audit_records_total{outcome}",
+        "Security events for the audit's files, by what became of them: written, or not kept: disk (it did not take "
+        "them), queue (it hung), rate (more than 300 of one type in a minute).",
+    )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",

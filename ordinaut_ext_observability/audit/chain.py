@@ -1,0 +1,133 @@
+"""Security events in hash-chained files: lines of JSON, each ending in a hash over all before it and the previous hash.
+
+No file stays open: a host that closes descriptors, or forks, takes nothing from us, nor we from it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.logs.events import add_context, timestamp
+from ordinaut_ext_observability.scrub.plain_values import encode
+from ordinaut_ext_observability.scrub.text import mask_details
+from ordinaut_ext_observability.settings.parts import AuditSettings
+
+_MAX_NAMED_FILES = 50  # a hundred bytes each, in the first record of every file
+_TAIL_BYTES = 256 * 1024  # holds the last record of a file, whatever was logged
+_DAY_SECONDS = 86400.0
+
+
+def make_line(event_type: str, fields: Mapping[str, object]) -> str:
+    """A record without its place in a chain; `fields` are plain and masked."""
+    ids: dict[str, object] = {}
+    add_context(ids)
+    record = {"timestamp": timestamp(wall_seconds()), "event_type": event_type, **mask_details(ids), "fields": fields}
+    return encode(record).decode()
+
+
+def digest(body: bytes, key: bytes) -> str:
+    """SHA-256 in hexadecimal; with a key HMAC-SHA-256, which nobody can compute without it."""
+    return hmac.digest(key, body, "sha256").hex() if key else hashlib.sha256(body).hexdigest()
+
+
+def split_hash(line: bytes) -> tuple[bytes, str]:
+    """The part of a record's line that is hashed, and the hash that stands in it."""
+    body, _, end = line.rpartition(b',"hash":"')
+    return body + b"}", end.removesuffix(b'"}').decode("ascii", "replace")
+
+
+class Chain:
+    """The chain of one process, whose files it appends to in one thread. Nothing is made or read before the first."""
+
+    def __init__(self, settings: AuditSettings) -> None:
+        self._settings = settings
+        self._directory = Path(settings.directory or "")
+        self._key = settings.key.get_secret_value().encode() if settings.key is not None else b""
+        self._id = secrets.token_hex(8)
+        self.length, self._last_hash = 0, "0" * 64
+        self._path, self._size = self._directory, 0
+        self._removed = 0  # files that retention deleted, until a record says so
+
+    def append(self, lines: list[str]) -> None:
+        """Append the lines and wait for the disk. Raises OSError where that failed: none of them is in the chain."""
+        if self._can_go_on():
+            self._write(self._path, lines)
+            return
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = self._directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
+        path = self._directory / f"audit-{os.getpid()}-{self._id}-{self.length:09}.jsonl"
+        self._size = 0
+        self._write(path, [self._open_record(), *lines])
+        self._path, self._removed = path, 0
+
+    def _can_go_on(self) -> bool:
+        """False where the file is full, or not as we left it: the next goes on, and `verify` tells what is missing."""
+        with suppress(OSError):
+            status = self._path.lstat()
+            return stat.S_ISREG(status.st_mode) and status.st_size == self._size < self._settings.file_bytes
+        return False
+
+    def _write(self, path: Path, lines: list[str]) -> None:
+        """Append to a file of our size, 0 for a new one. What cannot be written as a whole is taken back."""
+        data, length, last_hash = b"", self.length, self._last_hash
+        for line in lines:
+            body = f'{{"chain":"{self._id}","sequence":{length},"previous":"{last_hash}",{line[1:]}'.encode()
+            length, last_hash = length + 1, digest(body, self._key)
+            data += b'%s,"hash":"%s"}\n' % (body[:-1], last_hash.encode())
+        with open(path, "r+b" if self._size else "xb", buffering=0, opener=_open_private) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            sent = file.seek(self._size) - self._size
+            try:
+                while sent < len(data):
+                    sent += file.write(data[sent:])
+                os.fdatasync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(self._size)
+                    if not self._size:
+                        path.unlink()
+                raise
+        self.length, self._last_hash, self._size = length, last_hash, self._size + len(data)
+
+    def _open_record(self) -> str:
+        """The first record of a file, which names others with their last hashes. Old ones are deleted before."""
+        paths = [path for path in self._directory.glob("audit-*-*-*.jsonl") if path.is_file() and not path.is_symlink()]
+        files = sorted((path.stat().st_mtime, path) for path in paths)
+        oldest, excess = wall_seconds() - self._settings.days * _DAY_SECONDS, len(files) + 1 - self._settings.files
+        old = [path for number, (changed, path) in enumerate(files) if number < excess or changed < oldest]
+        for path in old:
+            path.unlink(missing_ok=True)
+        self._removed += len(old)
+        named = [_mend(path) for _, path in files[len(old) :][-_MAX_NAMED_FILES:]]
+        return make_line("file_opened", {"process": os.getpid(), "removed": self._removed, "files": named})
+
+
+def _mend(path: Path) -> dict[str, object]:
+    """A file's name and last hash. A torn last line, of a process that was killed while it wrote, is taken off."""
+    found: dict[str, object] = {"file": path.name}
+    with suppress(OSError), open(path, "r+b", buffering=0, opener=_open_private) as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process writes
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        whole, _, torn = file.read().rpartition(b"\n")
+        if torn:
+            file.truncate(size - len(torn))
+            found["torn_bytes"] = len(torn)
+        if whole:
+            found["hash"] = split_hash(whole.rpartition(b"\n")[2])[1]
+    return found
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
