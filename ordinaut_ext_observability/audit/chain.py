@@ -23,11 +23,10 @@ from ordinaut_ext_observability.settings.parts import AuditSettings
 
 _MAX_NAMED_FILES = 50  # a hundred bytes each, in the first record of every file
 _TAIL_BYTES = 256 * 1024  # holds the last record of a file, whatever was logged
-_DAY_SECONDS = 86400.0
 
 
 def make_line(event_type: str, fields: Mapping[str, object]) -> str:
-    """A record without its place in a chain; `fields` are plain and masked."""
+    """A record without its place in a chain; its fields are plain and masked."""
     ids: dict[str, object] = {}
     add_context(ids)
     record = {"timestamp": timestamp(wall_seconds()), "event_type": event_type, **mask_details(ids), "fields": fields}
@@ -40,43 +39,37 @@ def digest(body: bytes, key: bytes) -> str:
 
 
 def split_hash(line: bytes) -> tuple[bytes, str]:
-    """The part of a record's line that is hashed, and the hash that stands in it."""
+    """The part of a record that is hashed, and the hash that stands in it."""
     body, _, end = line.rpartition(b',"hash":"')
     return body + b"}", end.removesuffix(b'"}').decode("ascii", "replace")
 
 
 class Chain:
-    """The chain of one process, whose files it appends to in one thread. Nothing is made or read before the first."""
+    """The chain of one process, used by one thread. Nothing is made or read before the first record."""
 
     def __init__(self, settings: AuditSettings) -> None:
         self._settings = settings
-        self._directory = Path(settings.directory or "")
         self._key = settings.key.get_secret_value().encode() if settings.key is not None else b""
         self._id = secrets.token_hex(8)
         self.length, self._last_hash = 0, "0" * 64
-        self._path, self._size = self._directory, 0
-        self._removed = 0  # files that retention deleted, until a record says so
+        self._path, self._size = Path(settings.directory or ""), 0
+        self._removed = 0  # files that were deleted as old, until a record says so
 
     def append(self, lines: list[str]) -> None:
         """Append the lines and wait for the disk. Raises OSError where that failed: none of them is in the chain."""
-        if self._can_go_on():
-            self._write(self._path, lines)
-            return
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._directory.lstat()
+        with suppress(OSError):  # a file that is full, or not as we left it, is left alone: the next goes on
+            status = self._path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size == self._size < self._settings.file_bytes:
+                self._write(self._path, lines)
+                return
+        directory = Path(self._settings.directory or "")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
-        path = self._directory / f"audit-{os.getpid()}-{self._id}-{self.length:09}.jsonl"
-        self._size = 0
-        self._write(path, [self._open_record(), *lines])
+        path, self._size = directory / f"audit-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
+        self._write(path, [self._open_record(directory), *lines])
         self._path, self._removed = path, 0
-
-    def _can_go_on(self) -> bool:
-        """False where the file is full, or not as we left it: the next goes on, and `verify` tells what is missing."""
-        with suppress(OSError):
-            status = self._path.lstat()
-            return stat.S_ISREG(status.st_mode) and status.st_size == self._size < self._settings.file_bytes
-        return False
 
     def _write(self, path: Path, lines: list[str]) -> None:
         """Append to a file of our size, 0 for a new one. What cannot be written as a whole is taken back."""
@@ -85,26 +78,23 @@ class Chain:
             body = f'{{"chain":"{self._id}","sequence":{length},"previous":"{last_hash}",{line[1:]}'.encode()
             length, last_hash = length + 1, digest(body, self._key)
             data += b'%s,"hash":"%s"}\n' % (body[:-1], last_hash.encode())
-        with open(path, "r+b" if self._size else "xb", buffering=0, opener=_open_private) as file:
+        with open(path, "ab", buffering=0, opener=_open_private) as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
-            sent = file.seek(self._size) - self._size
+            sent = 0
             try:
                 while sent < len(data):
                     sent += file.write(data[sent:])
                 os.fdatasync(file.fileno())
             except OSError:
-                with suppress(OSError):
-                    file.truncate(self._size)
-                    if not self._size:
-                        path.unlink()
+                file.truncate(self._size)
                 raise
         self.length, self._last_hash, self._size = length, last_hash, self._size + len(data)
 
-    def _open_record(self) -> str:
+    def _open_record(self, directory: Path) -> str:
         """The first record of a file, which names others with their last hashes. Old ones are deleted before."""
-        paths = [path for path in self._directory.glob("audit-*-*-*.jsonl") if path.is_file() and not path.is_symlink()]
+        paths = [path for path in directory.glob("audit-*-*-*.jsonl") if path.is_file() and not path.is_symlink()]
         files = sorted((path.stat().st_mtime, path) for path in paths)
-        oldest, excess = wall_seconds() - self._settings.days * _DAY_SECONDS, len(files) + 1 - self._settings.files
+        oldest, excess = wall_seconds() - self._settings.days * 86400, len(files) + 1 - self._settings.files
         old = [path for number, (changed, path) in enumerate(files) if number < excess or changed < oldest]
         for path in old:
             path.unlink(missing_ok=True)

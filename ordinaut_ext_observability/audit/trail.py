@@ -51,39 +51,37 @@ class AuditTrail:
             self._window_ends = now + 60.0
             self._taken.clear()
         self._taken[event_type] += 1
-        if self._taken[event_type] > RECORDS_PER_MINUTE:
-            self._miss("rate")
-        elif len(self._queue) >= MAX_QUEUED_RECORDS:
-            self._miss("queue")
-        else:
-            given = {name: value for name, value in fields.items() if value is not None}
-            self._queue.append(make_line(event_type, mask_details(given)))
-            self._writer.wake(urgent=True)
+        if self._taken[event_type] > RECORDS_PER_MINUTE or len(self._queue) >= MAX_QUEUED_RECORDS:
+            self._miss("too_many", 1)
+            return
+        given = {name: value for name, value in fields.items() if value is not None}
+        self._queue.append(make_line(event_type, mask_details(given)))
+        self._writer.wake(urgent=True)
 
     def close(self, timeout_seconds: float) -> None:
         """Write what is queued and end the chain with a record that says so; a later event begins another."""
-        if self._chain.length or self._queue:
+        if self._writer.thread is not None:
             self._closing = True
             self._writer.close(timeout_seconds)
 
-    def _miss(self, reason: str, number: int = 1) -> None:
-        """Count records that are not kept; before the next that is comes one that says how many, and why."""
+    def _miss(self, reason: str, number: int) -> None:
+        """Count records that are not kept; before the next that is, one says how many and why."""
         self._missing[reason] += number
         self._records.labels(reason).inc(number)
 
     def _append_queued(self) -> None:
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
         kept, closing, missing = len(lines), self._closing, self._missing.copy()
-        if missing and (lines or closing):
-            lines.insert(0, make_line("records_missing", missing))
-        if closing:
+        if closing and (lines or self._chain.length):
             lines.append(make_line("chain_closed", {}))
+        if missing and lines:
+            lines.insert(0, make_line("records_missing", missing))
         try:
             if lines:
                 self._chain.append(lines)
                 self._missing -= missing
-                self._records.labels("written").inc(kept)
                 self._failing = False
+                self._records.labels("written").inc(kept)
         except OSError as error:
             self._miss("disk", kept)
             if not self._failing:

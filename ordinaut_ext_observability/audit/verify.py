@@ -16,27 +16,24 @@ from ordinaut_ext_observability.audit.chain import digest, split_hash
 class CheckedChain:
     """One process's chain, as far as it was read."""
 
-    records: int = 0
-    first: str = ""
-    last: str = ""
-    """Instants of the first and the last record."""
-    end: str = ""
-    """Words for how it ended."""
-    next_sequence: int = 0
+    next_sequence: int
     last_hash: str = ""
+    records: int = 0
+    first_instant: str = ""
+    last_instant: str = ""
+    end: str = "no whole record"
 
 
 class Verification:
-    """The result of a check: chains by name, and a problem for each line that is not as it was written."""
+    """The result of a check: chains by name, and words for each problem, which begin with its file and line."""
 
     def __init__(self, paths: Iterable[Path], key: bytes) -> None:
         """Raises OSError where a file cannot be read."""
         self.chains: dict[str, CheckedChain] = {}
         self.problems: list[str] = []
-        """Words that begin with the file, and the line where it is one."""
         self._key = key
         self._hashes: dict[str, set[str]] = {}
-        self._openings: list[tuple[Path, dict[str, Any]]] = []
+        self._openings: list[tuple[Path, Any]] = []
         for path in sorted(paths, key=lambda path: path.name.split("-")[2:]):  # by chain, then by its first record
             self._read_file(path)
         removed_at = max((each["timestamp"] for _, each in self._openings if each["fields"]["removed"]), default="")
@@ -46,7 +43,7 @@ class Verification:
 
     def _read_file(self, path: Path) -> None:
         _, _, name, first = path.stem.split("-")
-        chain = self.chains.setdefault(name, CheckedChain(next_sequence=int(first)))
+        chain = self.chains.setdefault(name, CheckedChain(int(first)))
         hashes = self._hashes[path.name] = set()
         *lines, torn = path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
@@ -61,22 +58,23 @@ class Verification:
             elif sequence < expected or record["chain"] != name or chain.last_hash not in ("", record["previous"]):
                 self.problems.append(f"{path}:{number}: in another order, inserted or repeated: record {sequence}")
             hashes.add(written)
-            chain.records += 1
-            chain.next_sequence, chain.last_hash = sequence + 1, written
-            chain.first, chain.last = chain.first or record["timestamp"], record["timestamp"]
-            chain.end = "closed" if record["event_type"] == "chain_closed" else "no closing record: runs, or was killed"
-            if record["event_type"] == "file_opened":
+            chain.records, chain.next_sequence, chain.last_hash = chain.records + 1, sequence + 1, written
+            chain.last_instant, event_type = record["timestamp"], record["event_type"]
+            chain.first_instant = chain.first_instant or chain.last_instant
+            chain.end = "closed" if event_type == "chain_closed" else "no closing record: runs, or was killed"
+            if event_type == "file_opened":
                 self._openings.append((path, record))
         if torn:
-            chain.end = f"torn last line of {len(torn)} bytes: killed while it wrote"
+            chain.end = f"killed while it wrote: a torn last line of {len(torn)} bytes"
 
     def _check_named(self, path: Path, named: dict[str, Any], *, may_be_removed: bool) -> None:
-        """Check a file that a later one names with its last hash at that time."""
-        name = named["file"]
-        if name in self._hashes:
-            if named.get("hash") not in (None, *self._hashes[name]):
-                self.problems.append(f"{path.with_name(name)}: its end is missing, which {path.name} names")
+        """Check a file that a later one names, with its last hash at that time."""
+        place = path.with_name(named["file"])
+        if place.name in self._hashes:
+            if named.get("hash") not in (None, *self._hashes[place.name]):
+                self.problems.append(f"{place}: its end is missing, which {path.name} names")
             if "torn_bytes" in named:
-                self.chains[name.split("-")[2]].end = f"killed while it wrote; {named['torn_bytes']} bytes taken off"
-        elif not may_be_removed and not path.with_name(name).exists():
-            self.problems.append(f"{path.with_name(name)}: the file is missing, which {path.name} names")
+                chain = self.chains[place.name.split("-")[2]]
+                chain.end = f"killed while it wrote: {named['torn_bytes']} bytes of a torn line taken off"
+        elif not may_be_removed and not place.exists():
+            self.problems.append(f"{place}: the file is missing, which {path.name} names")

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ordinaut_ext_observability.cli.options import AuditKey
 from ordinaut_ext_observability.errors import ObservabilityError
 
 audit = typer.Typer(name="audit", help="Files that keep security events.", no_args_is_help=True)
 
-_PLACES = typer.Argument(envvar="ORDINAUT_OBS_AUDIT_DIR", metavar="DIR|FILE...", help="The files, or where they are.")
+_PLACES = typer.Argument(envvar="ORDINAUT_OBS_AUDIT_DIR", metavar="DIR|FILE...", help="Files, or where they are.")
+
+
+@audit.callback()
+def _group() -> None:
+    pass
 
 
 @audit.command()
@@ -26,18 +28,16 @@ def verify(places: Annotated[list[Path], _PLACES], key: AuditKey = "") -> int:
     """
     from ordinaut_ext_observability.audit.verify import Verification
 
-    found = [path for place in places for path in (place.glob("audit-*-*-*.jsonl") if place.is_dir() else [place])]
-    if not found:
-        raise ObservabilityError(f"No audit files in {', '.join(map(str, places))}.")
+    paths = [path for place in places for path in (place.glob("audit-*-*-*.jsonl") if place.is_dir() else [place])]
     try:
-        result = Verification(found, key.encode())
-    except OSError as error:
-        raise ObservabilityError(f"{error.filename}: {error.strerror}") from error
-    table = Table("chain", "records", "first", "last", "end")
+        result = Verification(paths, key.encode())
+    except (OSError, ValueError) as error:
+        raise ObservabilityError(f"Not an audit file that can be read: {error}") from error
+    if not paths:
+        raise ObservabilityError(f"No audit files in {', '.join(map(str, places))}.")
+    typer.echo(f"{'chain':16}  {'first record':24}  {'last record':24}  {'records':>8}  end")
     for name, chain in result.chains.items():
-        table.add_row(name, str(chain.records), chain.first, chain.last, chain.end)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+        typer.echo(f"{name}  {chain.first_instant:24}  {chain.last_instant:24}  {chain.records:8}  {chain.end}")
     for problem in result.problems:
-        console.print(escape(problem))
+        typer.echo(problem)
     return 1 if result.problems else 0
