@@ -21,7 +21,8 @@ from ordinaut_ext_observability.scrub.plain_values import encode
 from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.settings.parts import AuditSettings
 
-_MAX_NAMED_FILES = 50  # a hundred bytes each, in the first record of every file
+FILES = "audit-*-*-*.jsonl"
+"""Names of the files: process, chain, number of the first record."""
 _TAIL_BYTES = 256 * 1024  # holds the last record of a file, whatever was logged
 
 
@@ -53,7 +54,6 @@ class Chain:
         self._id = secrets.token_hex(8)
         self.length, self._last_hash = 0, "0" * 64
         self._path, self._size = Path(settings.directory or ""), 0
-        self._removed = 0  # files that were deleted as old, until a record says so
 
     def append(self, lines: list[str]) -> None:
         """Append the lines and wait for the disk. Raises OSError where that failed: none of them is in the chain."""
@@ -68,8 +68,8 @@ class Chain:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
         path, self._size = directory / f"audit-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
-        self._write(path, [self._open_record(directory), *lines])
-        self._path, self._removed = path, 0
+        self._write(path, [*self._opening(directory), *lines])
+        self._path = path
 
     def _write(self, path: Path, lines: list[str]) -> None:
         """Append to a file of our size, 0 for a new one. What cannot be written as a whole is taken back."""
@@ -90,33 +90,28 @@ class Chain:
                 raise
         self.length, self._last_hash, self._size = length, last_hash, self._size + len(data)
 
-    def _open_record(self, directory: Path) -> str:
-        """The first record of a file, which names others with their last hashes. Old ones are deleted before."""
-        paths = [path for path in directory.glob("audit-*-*-*.jsonl") if path.is_file() and not path.is_symlink()]
-        files = sorted((path.stat().st_mtime, path) for path in paths)
-        oldest, excess = wall_seconds() - self._settings.days * 86400, len(files) + 1 - self._settings.files
-        old = [path for number, (changed, path) in enumerate(files) if number < excess or changed < oldest]
-        for path in old:
+    def _opening(self, directory: Path) -> list[str]:
+        """The first records of a file: who writes it, and of which others a torn line was taken off. Old ones go."""
+        paths = [path for path in directory.glob(FILES) if path.is_file() and not path.is_symlink()]
+        paths.sort(key=lambda path: path.stat().st_mtime)
+        excess = max(0, len(paths) + 1 - self._settings.files)
+        for path in paths[:excess]:
             path.unlink(missing_ok=True)
-        self._removed += len(old)
-        named = [_mend(path) for _, path in files[len(old) :][-_MAX_NAMED_FILES:]]
-        return make_line("file_opened", {"process": os.getpid(), "removed": self._removed, "files": named})
+        torn = [(path.name, torn_bytes) for path in paths[excess:] if (torn_bytes := _mend(path))]
+        mended = [make_line("file_mended", {"file": name, "torn_bytes": torn_bytes}) for name, torn_bytes in torn]
+        return [make_line("file_opened", {"process": os.getpid()}), *mended]
 
 
-def _mend(path: Path) -> dict[str, object]:
-    """A file's name and last hash. A torn last line, of a process that was killed while it wrote, is taken off."""
-    found: dict[str, object] = {"file": path.name}
+def _mend(path: Path) -> int:
+    """Take off a torn last line, of a process that was killed while it wrote; the number of its bytes."""
     with suppress(OSError), open(path, "r+b", buffering=0, opener=_open_private) as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process writes
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL_BYTES))
-        whole, _, torn = file.read().rpartition(b"\n")
-        if torn:
-            file.truncate(size - len(torn))
-            found["torn_bytes"] = len(torn)
-        if whole:
-            found["hash"] = split_hash(whole.rpartition(b"\n")[2])[1]
-    return found
+        torn = len(file.read().rpartition(b"\n")[2])
+        file.truncate(size - torn)
+        return torn
+    return 0
 
 
 def _open_private(path: str, flags: int) -> int:

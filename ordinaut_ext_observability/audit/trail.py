@@ -16,8 +16,7 @@ from ordinaut_ext_observability.settings.parts import AuditSettings
 
 RECORDS_PER_MINUTE = 300
 """Records of one event type: a flood of one fills no disk, and leaves room for the others."""
-MAX_QUEUED_RECORDS = 5000
-"""Records that wait for a disk that hangs; 1 kB each, 60 at most."""
+_MAX_QUEUED_RECORDS = 5000  # while a disk hangs; 1 kB each, 60 at most
 
 
 class AuditTrail:
@@ -51,11 +50,10 @@ class AuditTrail:
             self._window_ends = now + 60.0
             self._taken.clear()
         self._taken[event_type] += 1
-        if self._taken[event_type] > RECORDS_PER_MINUTE or len(self._queue) >= MAX_QUEUED_RECORDS:
+        if self._taken[event_type] > RECORDS_PER_MINUTE or len(self._queue) >= _MAX_QUEUED_RECORDS:
             self._miss("too_many", 1)
             return
-        given = {name: value for name, value in fields.items() if value is not None}
-        self._queue.append(make_line(event_type, mask_details(given)))
+        self._queue.append(make_line(event_type, mask_details(fields)))
         self._writer.wake(urgent=True)
 
     def close(self, timeout_seconds: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import coroutine
@@ -48,6 +48,8 @@ __all__ = [
     "track_http_requests",
     "worker_logger",
 ]
+
+_done = coroutine(lambda: (_ for _ in ()))  # an awaitable that has nothing to wait for
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -171,20 +173,12 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
     return decorate
 
 
-@coroutine
-def _done() -> Generator[None, None, None]:
-    return
-    yield
-
-
 def log_security_event(
     event_type: str, result: str, context: Mapping[str, object] | None = None, *, severity: str = "medium"
 ) -> Awaitable[None]:
-    """Count a security event, log it whatever the level, and keep it in the audit. Never raises.
+    """Count a security event, log it whatever the level, keep it in the audit: awaited or not. Never raises::
 
-    All is done when the call returns, awaited or not::
-
-        await log_security_event("authentication_failure", "blocked", {"ip_address": "192.0.2.7"})
+    await log_security_event("authentication_failure", "blocked", {"ip_address": "192.0.2.7"})
     """
     from ordinaut_ext_observability.compat.metrics import orchestrator_metrics
 

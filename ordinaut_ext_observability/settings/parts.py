@@ -136,16 +136,13 @@ class AuditSettings(Part, alias_generator=lambda name: f"{PREFIX}AUDIT_{name.upp
     """Files that keep security events."""
 
     directory: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}AUDIT_DIR")
-    """Directory, of this user alone, in which each process keeps security events; unset: they are logged and counted
-    only. Check it with `ordinaut-observability audit verify`."""
+    """Directory for files of security events, this user's alone; unset: they are only logged and counted."""
     key: types.Token | None = None
-    """Key of the records' hashes, 16 characters or more: without it nobody can write records that pass the check."""
+    """Key of the hashes, 16 characters or more: without it nobody can write records that pass the check."""
     file_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, le=1024**3)
     """Size from which on a process begins another file."""
     files: int = Field(default=200, ge=2, le=10_000)
     """Files of all processes that are kept; the oldest are deleted."""
-    days: float = Field(default=365.0, gt=0.0, le=36500.0)
-    """Days after its last change for which a file is kept."""
 
 
 class ManagementSettings(Part):

@@ -91,7 +91,8 @@ class AccessControl:
 
     def report_action(self, request: Request, endpoint: str, status_code: int) -> None:
         """Tell of a change that an operator was let pass for, and what came of it."""
-        facts = {"method": request.method, "endpoint": endpoint, "client_address": _address(request)}
+        address = request.client.host if request.client else ""
+        facts = {"method": request.method, "endpoint": endpoint, "client_address": address}
         self._event(events.OPERATOR_ACTION, **facts, status_code=status_code)
 
     def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
@@ -105,7 +106,7 @@ class AccessControl:
         raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
 
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
-        address = _address(request)
+        address = request.client.host if request.client else ""
         self._metrics.access_refused.labels(tier, reason).inc()
         now = self._clock.monotonic()
         if now >= self._window_ends:
@@ -127,10 +128,6 @@ class AccessControl:
         if status_code == 401:
             return Refusal(401, "unauthorized", message, _CHALLENGE)
         return Refusal(status_code, "forbidden", message)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _credentials(header: str) -> tuple[str, str | None]:

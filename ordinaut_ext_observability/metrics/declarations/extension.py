@@ -74,8 +74,7 @@ class ExtensionMetrics(MetricSet):
     )
     audit_records = counter(
         "ordinaut_observability_audit_records_total{outcome}",
-        "Security events for the audit's files, by what became of them: written, or not kept: disk (it did not take "
-        "them), queue (it hung), rate (more than 300 of one type in a minute).",
+        "Security events for the audit's files: written, or not, for the disk or as too_many (of a type in a minute).",
     )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
