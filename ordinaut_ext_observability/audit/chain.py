@@ -59,7 +59,7 @@ class Chain:
         """Append the lines and wait for the disk. Raises OSError where that failed: none of them is in the chain."""
         with suppress(OSError):  # a file that is full, or not as we left it, is left alone: the next goes on
             status = self._path.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_size == self._size < self._settings.file_bytes:
+            if stat.S_ISREG(status.st_mode) and 0 < status.st_size == self._size < self._settings.file_bytes:
                 self._write(self._path, lines)
                 return
         directory = Path(self._settings.directory or "")
@@ -93,7 +93,7 @@ class Chain:
     def _opening(self, directory: Path) -> list[str]:
         """The first records of a file: who writes it, and of which others a torn line was taken off. Old ones go."""
         paths = [path for path in directory.glob(FILES) if path.is_file() and not path.is_symlink()]
-        paths.sort(key=lambda path: path.stat().st_mtime)
+        paths.sort(key=lambda path: (path.stat().st_mtime, path.name))
         excess = max(0, len(paths) + 1 - self._settings.files)
         for path in paths[:excess]:
             path.unlink(missing_ok=True)

@@ -49,7 +49,7 @@ __all__ = [
     "worker_logger",
 ]
 
-_done = coroutine(lambda: (_ for _ in ()))  # an awaitable that has nothing to wait for
+_done: Callable[[], Awaitable[None]] = coroutine(lambda: (_ for _ in ()))  # with nothing to wait for
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
