@@ -22,7 +22,7 @@ from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.settings.parts import AuditSettings
 
 FILES = "audit-*-*-*.jsonl"
-"""Names of the files: process, chain, number of the first record."""
+"""Names of the files, of which the oldest is the first: when begun, process, chain, number of the first record."""
 _TAIL_BYTES = 256 * 1024  # holds the last record of a file, whatever was logged
 
 
@@ -67,7 +67,8 @@ class Chain:
         status = directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
-        path, self._size = directory / f"audit-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
+        begun = timestamp(wall_seconds()).replace(":", "")
+        path, self._size = directory / f"audit-{begun}-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
         self._write(path, [*self._opening(directory), *lines])
         self._path = path
 
@@ -92,14 +93,15 @@ class Chain:
 
     def _opening(self, directory: Path) -> list[str]:
         """The first records of a file: who writes it, and of which others a torn line was taken off. Old ones go."""
-        paths = [path for path in directory.glob(FILES) if path.is_file() and not path.is_symlink()]
-        paths.sort(key=lambda path: (path.stat().st_mtime, path.name))
+        paths = sorted(path for path in directory.glob(FILES) if path.is_file() and not path.is_symlink())
         excess = max(0, len(paths) + 1 - self._settings.files)
         for path in paths[:excess]:
             path.unlink(missing_ok=True)
-        torn = [(path.name, torn_bytes) for path in paths[excess:] if (torn_bytes := _mend(path))]
-        mended = [make_line("file_mended", {"file": name, "torn_bytes": torn_bytes}) for name, torn_bytes in torn]
-        return [make_line("file_opened", {"process": os.getpid()}), *mended]
+        mended = [{"file": path.name, "torn_bytes": torn} for path in paths[excess:] if (torn := _mend(path))]
+        return [
+            make_line("file_opened", {"process": os.getpid()}),
+            *(make_line("file_mended", each) for each in mended),
+        ]
 
 
 def _mend(path: Path) -> int:

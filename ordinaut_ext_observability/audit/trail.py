@@ -37,7 +37,7 @@ class AuditTrail:
         """Begin a chain of this process's own."""
         self._chain = Chain(self._settings)
         self._queue: deque[str] = deque()
-        self._closing = self._failing = False
+        self._closing = False
         self._missing: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
         self._window_ends = 0.0
@@ -51,7 +51,8 @@ class AuditTrail:
             self._taken.clear()
         self._taken[event_type] += 1
         if self._taken[event_type] > RECORDS_PER_MINUTE or len(self._queue) >= _MAX_QUEUED_RECORDS:
-            self._miss("too_many", 1)
+            self._missing["too_many"] += 1
+            self._records.labels("too_many").inc()
             return
         self._queue.append(make_line(event_type, mask_details(fields)))
         self._writer.wake(urgent=True)
@@ -62,14 +63,10 @@ class AuditTrail:
             self._closing = True
             self._writer.close(timeout_seconds)
 
-    def _miss(self, reason: str, number: int) -> None:
-        """Count records that are not kept; before the next that is, one says how many and why."""
-        self._missing[reason] += number
-        self._records.labels(reason).inc(number)
-
     def _append_queued(self) -> None:
+        """Append what is queued, after a record of how many were not kept since the last that was, and why."""
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
-        kept, closing, missing = len(lines), self._closing, self._missing.copy()
+        kept, closing, missing = len(lines), self._closing, +self._missing.copy()
         if closing and (lines or self._chain.length):
             lines.append(make_line("chain_closed", {}))
         if missing and lines:
@@ -77,13 +74,12 @@ class AuditTrail:
         try:
             if lines:
                 self._chain.append(lines)
-                self._missing -= missing
-                self._failing = False
+                self._missing.subtract(missing)
                 self._records.labels("written").inc(kept)
         except OSError as error:
-            self._miss("disk", kept)
-            if not self._failing:
+            self._missing["disk"] += kept
+            self._records.labels("disk").inc(kept)
+            if not missing["disk"]:  # else that has been said
                 self._event(events.AUDIT_FAILED, reason=error.strerror or str(error))
-            self._failing = True
         if closing:
             self._chain, self._closing = Chain(self._settings), False

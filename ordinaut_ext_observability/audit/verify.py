@@ -36,11 +36,11 @@ class Verification:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._key = key
-        for path in sorted(paths, key=lambda path: path.name.split("-")[2:]):  # by chain, then by its first record
+        for path in sorted(paths, key=lambda path: path.stem.rsplit("-", 2)[1:]):  # by chain, then by its first record
             self._read_file(path)
 
     def _read_file(self, path: Path) -> None:
-        _, _, name, first = path.stem.split("-")
+        _, name, first = path.stem.rsplit("-", 2)
         if name not in self.chains and int(first):
             self.notes.append(f"{path}: the oldest file of its chain here, whose records before {int(first)} are gone")
         chain = self.chains.setdefault(name, CheckedChain(int(first)))

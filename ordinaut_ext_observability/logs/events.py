@@ -81,8 +81,7 @@ class EventLog:
         """Events below `level` are not written, but those of security always are."""
         self._writer = writer
         self._logger_name = logger_name
-        self.audit: Callable[[str, dict[str, object]], None] = lambda _name, _fields: None
-        """Called with the name and the fields of each security event."""
+        self.audit: Callable[[str, dict[str, object]], None] = lambda _name, _fields: None  # of security events
         self._threshold = logging.getLevelNamesMapping()[level]
         self.reset_after_fork()
         reset_in_forked_child(self)

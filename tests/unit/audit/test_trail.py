@@ -22,7 +22,7 @@ Make = Callable[..., Audited]
 
 
 def records(audited: Audited) -> list[dict[str, Any]]:
-    files = sorted(audited.directory.iterdir(), key=lambda path: path.name.split("-")[2:])
+    files = sorted(audited.directory.iterdir(), key=lambda path: path.stem.rsplit("-", 2)[1:])
     return [json.loads(line) for path in files for line in path.read_bytes().splitlines()]
 
 

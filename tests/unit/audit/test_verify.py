@@ -23,7 +23,7 @@ def write_chain(directory: Path, key: str | None = None) -> list[tuple[str, list
     for number in range(9):
         chain.append([make_line("security_event", {"number": number, "text": "x" * 20_000})])
     chain.append([make_line("chain_closed", {})])
-    paths = sorted(directory.iterdir(), key=lambda path: path.name.split("-")[2:])
+    paths = sorted(directory.iterdir(), key=lambda path: path.stem.rsplit("-", 2)[1:])
     return [(path.name, path.read_bytes().splitlines(keepends=True)) for path in paths]
 
 
