@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 
-FILES = tuple(f"tests/integration/test_{name}.py" for name in ("relay", "stop_times", "rules_agree_with_promtool"))
+NAMES = ("relay", "stop_times", "rules_agree_with_promtool", "builtin_rules")
+FILES = tuple(f"tests/integration/test_{name}.py" for name in NAMES)
 
 
 def test_every_case_of_what_the_suite_runs_in_part() -> None:
