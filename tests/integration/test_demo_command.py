@@ -236,6 +236,76 @@ def test_what_workers_and_scheduler_count_is_seen_at_the_host(demo: RunningDemo,
     assert eventually(sees(demo, *patterns), 40), [p for p in patterns if not re.search(p, demo.samples())]
 
 
+# Others run while the one that all share comes to the events that it takes half a minute to.
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("Starting PostgreSQL", signal.SIGINT),
+        ("Starting Redis", signal.SIGTERM),
+        ("Starting the host", signal.SIGINT),
+    ],
+)
+def test_signal_during_the_start_leaves_nothing(
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], eventually: Any, said: str, number: signal.Signals
+) -> None:
+    demo = RunningDemo(start_child, folder_for())
+    assert eventually(lambda: said in demo.child.out, START_SECONDS)
+    demo.end(number)
+
+
+def test_killed_outright_its_processes_and_files_go_within_seconds(
+    start_demo: Callable[..., RunningDemo], eventually: Any
+) -> None:
+    demo = start_demo()
+    assert len(demo.note_processes()) > 8
+    demo.process.kill()
+    demo.process.wait()
+    assert eventually(lambda: demo.left() == [], 20.0), demo.left()
+
+
+def test_part_that_ends_ends_the_demo_with_a_reason(start_demo: Callable[..., RunningDemo]) -> None:
+    demo = start_demo()
+    (scheduler,) = demo.running("scheduler")
+    scheduler.kill()
+    assert demo.process.wait(20) == 1
+    assert "scheduler has ended" in demo.child.out
+    assert demo.left() == []
+
+
+SETTINGS_OF_THE_CALLER = {
+    "ORDINAUT_OBS_DISABLED": "1",
+    "ORDINAUT_OBS_RELAY": "false",
+    "ORDINAUT_OBS_OPERATOR_TOKEN": "an-operators-token-0123456789",
+    "ENVIRONMENT": "production",
+    "LOG_LEVEL": "CRITICAL",
+    "DATABASE_URL": "postgresql://nobody:nothing@nowhere.invalid/none",
+    "REDIS_URL": "redis://nowhere.invalid:1/0",
+    "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+    "PGSSLMODE": "require",
+    "PGTARGETSESSIONATTRS": "standby",
+    "WEB_CONCURRENCY": "many",
+}
+
+
+def test_neither_the_callers_settings_nor_its_folder_nor_its_home_matter(
+    start_child: Callable[..., Any], folder_for: Callable[[], Path], tmp_path: Path, eventually: Any
+) -> None:
+    for module in ("redis", "types", "asyncpg", "uvicorn", "observability", "httpx"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the library')\n")
+    home = tmp_path / "home"
+    (home / ".postgresql").mkdir(parents=True)
+    (home / ".postgresql" / "postgresql.key").symlink_to("postgresql.key")  # whoever looks at it fails
+    tmp_path.chmod(0o555)
+    demo = RunningDemo(start_child, folder_for(), cwd=tmp_path, HOME=str(home), **SETTINGS_OF_THE_CALLER)
+    assert eventually(demo.is_ready, START_SECONDS), demo.child.out + demo.child.err
+    merged = sees(demo, r"orchestrator_worker_heartbeat_total\{", r"orchestrator_queue_depth ")
+    assert eventually(merged, 20)
+    assert SETTINGS_OF_THE_CALLER["ORDINAUT_OBS_OPERATOR_TOKEN"] not in demo.child.out
+    demo.end(signal.SIGINT)
+
+
 def query(demo: RunningDemo, sql: str) -> Any:
     import asyncio
 
@@ -315,69 +385,9 @@ def test_one_worker_is_killed_and_the_demo_goes_on(demo: RunningDemo, eventually
     assert demo.process.poll() is None
 
 
-def test_closed_terminal_ends_everything_and_leaves_nothing(start_demo: Callable[..., RunningDemo]) -> None:
-    """As Ctrl-C does, below, and SIGTERM, by which the other demos here end."""
-    start_demo().end(signal.SIGHUP)
-
-
-@pytest.mark.parametrize("said", ["Starting PostgreSQL", "Starting Redis", "Starting the host"])
-def test_signal_during_the_start_leaves_nothing(
-    start_child: Callable[..., Any], folder_for: Callable[[], Path], eventually: Any, said: str
-) -> None:
-    demo = RunningDemo(start_child, folder_for())
-    assert eventually(lambda: said in demo.child.out, START_SECONDS)
-    demo.end(signal.SIGINT)
-
-
-def test_killed_outright_its_processes_and_files_go_within_seconds(
-    start_demo: Callable[..., RunningDemo], eventually: Any
-) -> None:
-    demo = start_demo()
-    assert len(demo.note_processes()) > 8
-    demo.process.kill()
-    demo.process.wait()
-    assert eventually(lambda: demo.left() == [], 8.0), demo.left()
-
-
-def test_part_that_ends_ends_the_demo_with_a_reason(start_demo: Callable[..., RunningDemo]) -> None:
-    demo = start_demo()
-    (scheduler,) = demo.running("scheduler")
-    scheduler.kill()
-    assert demo.process.wait(20) == 1
-    assert "scheduler has ended" in demo.child.out
-    assert demo.left() == []
-
-
-SETTINGS_OF_THE_CALLER = {
-    "ORDINAUT_OBS_DISABLED": "1",
-    "ORDINAUT_OBS_RELAY": "false",
-    "ORDINAUT_OBS_OPERATOR_TOKEN": "an-operators-token-0123456789",
-    "ENVIRONMENT": "production",
-    "LOG_LEVEL": "CRITICAL",
-    "DATABASE_URL": "postgresql://nobody:nothing@nowhere.invalid/none",
-    "REDIS_URL": "redis://nowhere.invalid:1/0",
-    "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
-    "PGSSLMODE": "require",
-    "PGTARGETSESSIONATTRS": "standby",
-    "WEB_CONCURRENCY": "many",
-}
-
-
-def test_neither_the_callers_settings_nor_its_folder_nor_its_home_matter(
-    start_child: Callable[..., Any], folder_for: Callable[[], Path], tmp_path: Path, eventually: Any
-) -> None:
-    for module in ("redis", "types", "asyncpg", "uvicorn", "observability", "httpx"):
-        (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the library')\n")
-    home = tmp_path / "home"
-    (home / ".postgresql").mkdir(parents=True)
-    (home / ".postgresql" / "postgresql.key").symlink_to("postgresql.key")  # whoever looks at it fails
-    tmp_path.chmod(0o555)
-    demo = RunningDemo(start_child, folder_for(), cwd=tmp_path, HOME=str(home), **SETTINGS_OF_THE_CALLER)
-    assert eventually(demo.is_ready, START_SECONDS), demo.child.out + demo.child.err
-    merged = sees(demo, r"orchestrator_worker_heartbeat_total\{", r"orchestrator_queue_depth ")
-    assert eventually(merged, 20)
-    assert SETTINGS_OF_THE_CALLER["ORDINAUT_OBS_OPERATOR_TOKEN"] not in demo.child.out
-    demo.end(signal.SIGINT)
+def test_closed_terminal_ends_everything_and_leaves_nothing(demo: RunningDemo) -> None:
+    """The last test of the demo that all share. Ctrl-C and SIGTERM do so too, above."""
+    demo.end(signal.SIGHUP)
 
 
 @pytest.fixture
