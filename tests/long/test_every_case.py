@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 NAMES = ("relay", "stop_times", "rules_agree_with_promtool", "builtin_rules")
-FILES = tuple(f"tests/integration/test_{name}.py" for name in NAMES)
+FILES = (*(f"tests/integration/test_{name}.py" for name in NAMES), "tests/promql/test_hostile_text.py")
 
 
 def test_every_case_of_what_the_suite_runs_in_part() -> None:
