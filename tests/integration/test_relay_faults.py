@@ -288,6 +288,6 @@ def test_while_redis_does_not_answer_the_api_does(
             time.sleep(0.02)
     finally:
         server.process.send_signal(signal.SIGCONT)
-    assert sorted(seconds)[len(seconds) // 2] < 0.05
+    assert sorted(seconds)[len(seconds) // 2] < 0.5  # whoever asked the store would wait for a second
     assert eventually(lambda: "relay store answers again" in relay_events(api))
     assert "Traceback" not in api.err + worker.err
