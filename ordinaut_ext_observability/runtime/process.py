@@ -68,7 +68,15 @@ class Runtime:
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
-        return (self.clients, self.collectors, self.merged, self.alerts, self.history, self.ports)
+        return (
+            self.clients,
+            self.collectors,
+            self.merged,
+            self.alerts.notifications,
+            self.alerts,
+            self.history,
+            self.ports,
+        )
 
     def reset_after_fork(self) -> None:
         """Nothing of the parent's runs here: begin with the first start."""

@@ -199,6 +199,39 @@ class AlertSettings(Part, alias_generator=lambda name: f"{PREFIX}ALERTS_{name.up
     """Seconds after the start in which no alert begins to fire and none is resolved: there is little history yet."""
 
 
+class NotificationSettings(Part):
+    """The people and programs that are told of alerts; routes in the configuration file (`alertmanager`) come first."""
+
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}NOTIFICATIONS")
+    """Tell of alerts; off: alerts are evaluated and shown, and nobody is told."""
+    slack_webhook_url: types.HttpSecret | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
+    """Incoming webhook of Slack for warnings and critical alerts."""
+    pagerduty_routing_key: types.Token | None = None
+    """Integration key of PagerDuty (Events API v2) for critical alerts."""
+    pagerduty_url: types.HttpText = "https://events.pagerduty.com/v2/enqueue"
+    """Where PagerDuty takes events; for accounts in the EU `https://events.eu.pagerduty.com/v2/enqueue`."""
+    smtp_url: types.SmtpUrl | None = None
+    """Mail server, `smtp://user:password@host:587` (STARTTLS) or `smtps://user:password@host:465`."""
+    email_to: types.TextList = ()
+    """Addresses for mails on warnings (in business hours) and critical alerts."""
+    email_from: str = ""
+    """Sender of mails. Unset: the user in the URL where that is an address, else `ordinaut@` its host."""
+    webhook_url: types.HttpSecret | None = None
+    """A program that is told of warnings and critical alerts, with Alertmanager's JSON."""
+    webhook_secret: types.Token | None = None
+    """Key that signs what is sent to it."""
+    business_hours: types.BusinessHours = "monday:friday 09:00-17:00"
+    """Days and times in which warnings are mailed."""
+    time_zone: types.TimeZone = "UTC"
+    """Time zone of the business hours, such as `Europe/Berlin`."""
+    alertmanager_urls: types.HttpList = ()
+    """A real Alertmanager, or several that form a cluster: all get the alerts, and they tell people, not we."""
+    strict_alertmanager: bool = False
+    """Do all as Alertmanager does: a silence also holds back that what was told is over, and its end tells nobody."""
+    watchdog_url: types.HttpSecret | None = None
+    """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
+
+
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
     """The metrics of the near past, kept in memory by every process that serves."""
 

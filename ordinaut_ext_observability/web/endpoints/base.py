@@ -32,7 +32,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.endpoints.alerts import AlertService
+    from ordinaut_ext_observability.alerts.rounds import Rounds
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
     from ordinaut_ext_observability.web.queries import QueryService
 
@@ -72,7 +72,8 @@ class EndpointContext:
     monitor: HealthMonitor
     scrapes: ScrapeService
     queries: QueryService
-    alerts: AlertService
+    alerts: Callable[[], Rounds | None]
+    """Gives who evaluates rules; None in a process that evaluates none."""
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
