@@ -236,6 +236,39 @@ def test_what_workers_and_scheduler_count_is_seen_at_the_host(demo: RunningDemo,
     assert eventually(sees(demo, *patterns), 40), [p for p in patterns if not re.search(p, demo.samples())]
 
 
+def query(demo: RunningDemo, sql: str) -> Any:
+    import asyncio
+
+    import asyncpg
+
+    url = re.search(r"(postgresql://\S+)", demo.child.out)
+    assert url
+
+    async def ask() -> Any:
+        connection = await asyncpg.connect(url[1])
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def test_tables_hold_what_a_host_would_write(demo: RunningDemo, eventually: Any) -> None:
+    """While all workers live: one of them is killed after a while."""
+    for kind in ("cron", "rrule", "once", "event", "condition"):
+        assert query(demo, f"SELECT count(*) FROM task WHERE schedule_kind = '{kind}'") > 0
+    for sql in (
+        "SELECT count(*) > 0 FROM task_run WHERE success",
+        "SELECT count(*) > 0 FROM task_run AS a JOIN task_run AS b USING (task_id, started_at) "
+        "WHERE a.attempt = 1 AND b.attempt = 2",
+        "SELECT count(*) >= 3 FROM worker_heartbeat WHERE last_seen > now() - interval '30 seconds'",
+        "SELECT count(DISTINCT action) >= 3 FROM audit_log",
+        "SELECT count(*) > 3 FROM apscheduler_jobs WHERE next_run_time IS NOT NULL",
+    ):
+        assert eventually(lambda sql=sql: query(demo, sql), 30), sql
+
+
 # Others run while the one that all share comes to the events that it takes half a minute to.
 
 
@@ -306,24 +339,6 @@ def test_neither_the_callers_settings_nor_its_folder_nor_its_home_matter(
     demo.end(signal.SIGINT)
 
 
-def query(demo: RunningDemo, sql: str) -> Any:
-    import asyncio
-
-    import asyncpg
-
-    url = re.search(r"(postgresql://\S+)", demo.child.out)
-    assert url
-
-    async def ask() -> Any:
-        connection = await asyncpg.connect(url[1])
-        try:
-            return await connection.fetchval(sql)
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
-
-
 def test_tasks_are_created_and_events_streamed_while_it_runs(demo: RunningDemo, eventually: Any) -> None:
     patterns = (
         r'orchestrator_tasks_created_total\{[^}]*"(event|condition)"[^}]*\} [1-9]',
@@ -344,20 +359,6 @@ def test_database_lets_nobody_in_without_the_password(demo: RunningDemo) -> None
     for refused in (without, without.replace("@", ":guessed@")):
         with pytest.raises(asyncpg.InvalidPasswordError):
             asyncio.run(asyncpg.connect(refused, passfile="/nowhere"))
-
-
-def test_tables_hold_what_a_host_would_write(demo: RunningDemo, eventually: Any) -> None:
-    for kind in ("cron", "rrule", "once", "event", "condition"):
-        assert query(demo, f"SELECT count(*) FROM task WHERE schedule_kind = '{kind}'") > 0
-    for sql in (
-        "SELECT count(*) > 0 FROM task_run WHERE success",
-        "SELECT count(*) > 0 FROM task_run AS a JOIN task_run AS b USING (task_id, started_at) "
-        "WHERE a.attempt = 1 AND b.attempt = 2",
-        "SELECT count(*) >= 3 FROM worker_heartbeat WHERE last_seen > now() - interval '30 seconds'",
-        "SELECT count(DISTINCT action) >= 3 FROM audit_log",
-        "SELECT count(*) > 3 FROM apscheduler_jobs WHERE next_run_time IS NOT NULL",
-    ):
-        assert eventually(lambda sql=sql: query(demo, sql), 30), sql
 
 
 def test_leases_run_out_of_a_live_and_of_a_dead_worker(demo: RunningDemo, eventually: Any) -> None:
