@@ -255,7 +255,7 @@ def query(demo: RunningDemo, sql: str) -> Any:
 
 
 def test_tables_hold_what_a_host_would_write(demo: RunningDemo, eventually: Any) -> None:
-    """While all workers live: one of them is killed after a while."""
+    """Looks while all workers live: one of them is killed after a while."""
     for kind in ("cron", "rrule", "once", "event", "condition"):
         assert query(demo, f"SELECT count(*) FROM task WHERE schedule_kind = '{kind}'") > 0
     for sql in (

@@ -86,7 +86,7 @@ _of_earlier_tests: set[threading.Thread] = set()
 
 @pytest.fixture(autouse=True, scope="module")
 def _objects_of_earlier_tests() -> Iterator[None]:
-    """They are not looked at: with all that a suite has made, a collection takes half a second, and each test asks for many."""
+    """Leaves them out of collections, which take half a second with all that a suite has made: each test asks for many."""
     gc.collect()
     gc.freeze()
     yield

@@ -224,7 +224,7 @@ COMMANDS = {
 
 
 def test_commands_end_soon_although_no_name_server_answers(start: Start, silent_resolver: Any) -> None:
-    """All of them at once: each waits for seconds."""
+    """Runs all at once: each waits for seconds."""
     environ = {
         "COLUMNS": "300",
         "DATABASE_URL": "postgresql://u@postgresql.hanging.test/db",
