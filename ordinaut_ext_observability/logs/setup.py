@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ordinaut_ext_observability.logs.records import JsonHandler
@@ -42,6 +44,8 @@ class LoggingSetup:
         self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
+        self.lifted: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes a block in which loggers have the levels that are not changed for a while."""
         self._own: list[_LoggerState] = []
         self._taken: list[_LoggerState] = []
         self._structlog_before: dict[str, Any] | None = None
@@ -53,7 +57,7 @@ class LoggingSetup:
         on, so that no line is written twice.
         """
         logger = logging.getLogger(name)
-        with self._lock:
+        with self.lifted(), self._lock:
             if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
                 self._own.append(_state(logger))
                 logger.addHandler(self._handler)
@@ -69,7 +73,7 @@ class LoggingSetup:
         """
         if level is not None and level.upper() not in LEVELS:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
-        with self._lock:
+        with self.lifted(), self._lock:
             if not self._taken:
                 _put_back(self._own)
                 self._taken = [_state(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, None)]
@@ -87,7 +91,7 @@ class LoggingSetup:
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
-        with self._lock:
+        with self.lifted(), self._lock:
             if self in _configured:
                 above = _configured[_configured.index(self) + 1 :]
                 if above:  # was configured over this one: puts back, in the end, what this one would have

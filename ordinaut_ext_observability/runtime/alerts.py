@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.report import AlertSeries
 from ordinaut_ext_observability.alerts.rounds import Rounds
 from ordinaut_ext_observability.background.clock import Clock
@@ -47,6 +49,10 @@ class Alerts(Part):
         self.notifications = Notifications(settings, metrics, clock, open_store, event)
         """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
+        self.desk = AlertDesk(
+            self.notifications.store, self.notifications.routing, self._own_alerts, self.notifications.now_ms
+        )
+        self.desk.on_change = self.notifications.wake
         self._of_parent: list[object] = []
         self._begin()
         reset_in_forked_child(self)
@@ -88,6 +94,9 @@ class Alerts(Part):
         """The series of alerts, for a scrape; none where no rules are evaluated."""
         report = self.rounds.report
         return report.series() if report.groups or self._is_called else {}
+
+    def _own_alerts(self) -> list[NotifiedAlert]:
+        return [notified_alert(alert) for alert in self.rounds.report.alerts() if alert.fired_at_ms is not None]
 
     def begin_evaluation(self, time_ms: int) -> None:
         """Evaluate what is due beside the history's own work; nothing where the last evaluation has not ended."""

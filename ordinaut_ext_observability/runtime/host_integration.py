@@ -44,7 +44,7 @@ class HostIntegration:
         http, metrics = runtime.settings.http, runtime.metrics
         self._recorder = RequestRecorder(
             metrics,
-            runtime.logs.make_access_log(),
+            runtime.logs.access_log,
             RequestIdReader(AddressList(http.trust_request_ids_from), metrics, runtime.logs.event),
             EndpointResolver(app),
             http,

@@ -59,7 +59,7 @@ class Notifications(Part):
     def reset_after_fork(self) -> None:
         """Begin anew: what the parent knows is the parent's to tell."""
         self.store = NotificationStore(self._open_store, self._clock)
-        self.routing: Routing | None = None
+        self._routing: Routing | None = None
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
@@ -113,7 +113,7 @@ class Notifications(Part):
         self._settled = settled
 
     def _begin_to_lead(self) -> Notifier:
-        routing = self.routing = self.routing or self._read_routing()
+        routing = self.routing()
         notifier = Notifier(
             routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
         )
@@ -127,6 +127,15 @@ class Notifications(Part):
             self._sender = Sender(context, self._metrics, self.now_ms)
             self._sender.on_change = self._wake.set
         return notifier
+
+    def routing(self) -> Routing:
+        """Who is told of what, read at the first call; from any thread."""
+        self._routing = self._routing or self._read_routing()
+        return self._routing
+
+    def wake(self) -> None:
+        """Have what was changed be seen now, from any thread."""
+        self._thread.call_soon(self._wake.set)
 
     def _read_routing(self) -> Routing:
         given: Mapping[str, Any] = self._settings.file.alertmanager

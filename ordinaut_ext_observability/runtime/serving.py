@@ -47,7 +47,9 @@ def make_context(
             metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
         ),
         alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
+        desk=runtime.alerts.desk,
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
+        levels=runtime.levels,
         config=runtime.config,
         overview=overview,
     )

@@ -5,8 +5,6 @@ A setting's variable is its name in capitals after the prefix of its part, or wh
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from ordinaut_ext_observability.settings import types
@@ -99,8 +97,17 @@ class LogSettings(Part):
     """Route templates logged only when a request failed or was slow, as shell patterns."""
     slow_request_seconds: float = Field(default=1.0, gt=0.0)
     """From this duration on a request is logged as a warning."""
-    destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
-    """Where the lines go: `stderr` or `stdout`."""
+    destination: types.LogStream = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
+    """Stream that the lines go to: `stderr`, `stdout` or `none`."""
+    file: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}LOG_FILE")
+    """Write the lines to a file too: for `/var/log/api.jsonl`, to `/var/log/api.0.jsonl`, or with the first number that
+    no other process has."""
+    file_max_bytes: int = Field(
+        default=20_000_000, validation_alias=f"{PREFIX}LOG_FILE_MAX_BYTES", ge=65_536, le=10**10
+    )
+    """Size at which the file is renamed to `api.0.jsonl.1`, that one to `.2`, and a new one is begun."""
+    files_kept: int = Field(default=5, validation_alias=f"{PREFIX}LOG_FILES_KEPT", ge=1, le=100)
+    """Renamed files kept of each process; older ones are deleted."""
 
 
 class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.upper()}"):

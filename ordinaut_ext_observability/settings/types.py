@@ -92,6 +92,7 @@ CheckNames = Annotated[tuple[BuiltInCheck, ...], BeforeValidator(_split)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
 ]
+LogStream = Literal["stderr", "stdout", "none"]
 Limits = Json[Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100)]]
 Bounds = Annotated[
     tuple[Annotated[float, Field(gt=0)], ...],

@@ -35,7 +35,7 @@ API_PATHS = tuple(
 )
 """Errors there are in Prometheus's shape."""
 RULE_PATHS = ("/api/v1/rules", "/api/v1/alerts")
-OPERATOR_ENDPOINTS = (*OPERATOR_PATHS, "/health/checks", *API_PATHS, *RULE_PATHS)
+OPERATOR_ENDPOINTS = (*OPERATOR_PATHS, "/health/checks", "/loggers", "/loggers/{name}", *API_PATHS, *RULE_PATHS)
 SCRAPE_PATHS = (*(f"{MOUNT}/{path}" for path in ("metrics", "health", "alerts", "rules")), "/metrics")
 
 
@@ -239,7 +239,8 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
     assert listed == {route.path for route in routes_of(served.face)}
     for endpoint in index["endpoints"]:
         assert endpoint["enabled"] is True
-        expected = (200, 400) if endpoint["path"].startswith("/api/v1/") else (200,)  # without the query it asks for
+        needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"]  # a query, a name
+        expected = (200, 400, 422) if needs_more else (200,)
         method = endpoint["methods"].partition(",")[0]
         answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN))
         assert answer.status_code in expected or endpoint["path"] in RULE_PATHS  # which have no answer yet
@@ -357,6 +358,8 @@ ANSWERS = {
     "/health": {200, 401, 403, 429, 500, 503},
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
     "/health/checks": {200, 401, 404, 422, 429, 500},
+    "/loggers": {200, 401, 404, 429, 500},
+    "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
     **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 429, 500, 503}),
     **dict.fromkeys(API_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import httpx
@@ -79,7 +80,7 @@ def _tls(config: Mapping[str, Any]) -> ssl.SSLContext | bool:
     if config.get("insecure_skip_verify"):
         return False
     if not (config.get("ca_file") or config.get("cert_file")):
-        return True
+        return _usual_tls()
     try:
         context = ssl.create_default_context(cafile=config.get("ca_file"))
         if config.get("cert_file"):
@@ -87,6 +88,12 @@ def _tls(config: Mapping[str, Any]) -> ssl.SSLContext | bool:
     except (OSError, ssl.SSLError) as error:
         raise DeliveryError(f"a certificate cannot be read: {type(error).__name__}", permanent=True) from None
     return context
+
+
+@lru_cache(1)
+def _usual_tls() -> ssl.SSLContext:
+    """One for all receivers, as httpx makes it: to read the certificates takes longer than to send."""
+    return httpx.create_ssl_context()
 
 
 async def _beginning(response: httpx.Response) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.channels.http import HttpSender
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 
@@ -71,11 +70,6 @@ def _shown(alert: NotifiedAlert, now_ms: int) -> dict[str, Any]:
         "generatorURL": alert.generator_url,
         "fingerprint": alert.fingerprint,
     }
-
-
-def rfc3339(time_ms: int) -> str:
-    """The time as in RFC 3339, `2026-11-23T22:19:04.123Z`."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _common(each: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -79,3 +80,8 @@ def notified_alert(alert: AlertState) -> NotifiedAlert:
     ended_ms = alert.resolved_at_ms
     updated_ms = fired_at_ms if ended_ms is None else ended_ms
     return NotifiedAlert(dict(alert.labels), dict(alert.annotations), fired_at_ms, ended_ms, updated_ms)
+
+
+def rfc3339(time_ms: int) -> str:
+    """The time as in RFC 3339, `2026-11-23T22:19:04.123Z`."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -45,6 +45,8 @@ class Delivery:
     next_try_ms: int = 0
     error: str = ""
     """The reason why the last try failed."""
+    under_way: bool = field(default=False, compare=False)
+    """True while it is being sent: until that has ended its group is not looked at again for this integration."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further facts that explain it, for messages."""
 
@@ -83,7 +85,7 @@ class Delivery:
 
     def as_json(self) -> dict[str, Any]:
         """The delivery as it is kept in the store."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "under_way"}
         return plain | {"alerts": [alert.as_json() for alert in self.alerts]}
 
     @classmethod

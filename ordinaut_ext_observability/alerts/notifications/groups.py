@@ -73,7 +73,7 @@ class Groups:
                 if len(self._groups) >= MAX_GROUPS:
                     self.refused += 1
                     continue
-                due_ms = now_ms + route.group_wait_ms
+                due_ms = min(now_ms, alert.updated_at_ms) + route.group_wait_ms
                 group = self._groups[key] = Group(route, labels, key, due_ms)
             group.put(alert, now_ms)
 
@@ -84,7 +84,9 @@ class Groups:
             self._groups = {key: group for key, group in self._groups.items() if group.alerts}
         due = [group for group in self._groups.values() if group.due_ms <= now_ms]
         for group in due:
-            group.due_ms, group.flushed = now_ms + group.route.group_interval_ms, True
+            # From when it was due: whoever is late once is not later each time.
+            next_ms, group.flushed = group.due_ms + group.route.group_interval_ms, True
+            group.due_ms = next_ms if next_ms > now_ms else now_ms + group.route.group_interval_ms
         return due
 
     def next_due_ms(self) -> int | None:

@@ -71,6 +71,8 @@ class Notifier:
             each.key: each for receiver in routing.receivers.values() for each in receiver.integrations
         }
         self._changed: dict[tuple[str, str], Record] = {}
+        self._taken: dict[str, NotifiedAlert] = {}
+        """The alerts as they were taken last: one that is the same again is no news."""
         self._unconfirmed: set[str] = set()
         """Restored alerts of which nobody has said since that they fire."""
 
@@ -100,15 +102,16 @@ class Notifier:
     def take(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Take alerts that are new or have changed; the others change nothing."""
         for taken in alerts:
-            known = self.alerts.get(taken.fingerprint)
             self._unconfirmed.discard(taken.fingerprint)
+            if taken == self._taken.get(taken.fingerprint):
+                continue
+            known = self.alerts.get(taken.fingerprint)
             if known is None and len(self.alerts) >= MAX_ALERTS:
                 self.refused += 1
                 continue
-            alert = taken if known is None else taken.merged_over(known)
-            if known is None or alert != replace(known, updated_at_ms=alert.updated_at_ms):
-                self.alerts[alert.fingerprint] = alert
-                self.groups.put(alert, now_ms)
+            self._taken[taken.fingerprint] = taken
+            alert = self.alerts[taken.fingerprint] = taken if known is None else taken.merged_over(known)
+            self.groups.put(alert, now_ms)
 
     def resolve_vanished(self, now_ms: int) -> None:
         """End alerts that somebody was told of and nobody knows any more: the rule is gone, or the restart took long.
@@ -128,7 +131,7 @@ class Notifier:
         """Look at the groups whose turn it is, and queue what has to be told."""
         for fingerprint, alert in list(self.alerts.items()):
             if alert.ends_at_ms is not None and alert.ends_at_ms + _FORGET_MS < now_ms:
-                del self.alerts[fingerprint]
+                del self.alerts[fingerprint], self._taken[fingerprint]
         self.mutes.begin(self.alerts.values(), now_ms)
         for group in self.groups.take_due(now_ms):
             self._flush(group, now_ms)
@@ -149,6 +152,7 @@ class Notifier:
 
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
+        delivery.under_way = False
         self._tell(delivery)
         self._remove(delivery)
         self._write_journal(delivery, "sent", now_ms)
@@ -158,6 +162,7 @@ class Notifier:
 
     def note_failed(self, delivery: Delivery, error: DeliveryError, now_ms: int) -> None:
         """It did not arrive: try it again later, unless the same would be refused again."""
+        delivery.under_way = False
         delivery.note_failure(error, now_ms)
         if error.permanent:
             self._remove(delivery)
@@ -202,6 +207,8 @@ class Notifier:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
         told, waiting = self.told.get(key), self.outbox.get(key)
+        if waiting is not None and waiting.under_way:
+            return True
         shown = [alert for alert in group.alerts.values() if self._is_shown(alert, muted, told, now_ms)]
         firing = [alert.fingerprint for alert in shown if not alert.is_resolved(now_ms)]
         resolved = [alert.fingerprint for alert in shown if alert.is_resolved(now_ms)]

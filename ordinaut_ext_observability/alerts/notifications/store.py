@@ -60,6 +60,10 @@ class NotificationStore:
     def read_news(self) -> tuple[dict[str, Silence], list[NotifiedAlert]]:
         """The silences and the posted alerts. Raises `ClusterUnavailableError`."""
         self.has_news = False
+        return self.read_records()
+
+    def read_records(self) -> tuple[dict[str, Silence], list[NotifiedAlert]]:
+        """The same, for whoever does not lead. Raises `ClusterUnavailableError`."""
         silences, posted = self.read(SILENCES, POSTED)
         return _readable(silences, Silence.from_json), list(_readable(posted, NotifiedAlert.from_json).values())
 
