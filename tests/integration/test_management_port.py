@@ -130,6 +130,7 @@ def test_nothing_of_the_host_is_served(managed: Any) -> None:
 def test_scrape_shows_the_hosts_requests_and_not_its_own(managed: Any) -> None:
     served, client = managed()
     served.get("/tasks/1")
+    served.expect("orchestrator_http_requests_total", 1)  # it is counted once it is answered
     for _ in range(2):
         page = client.get("/metrics").text
     requests = [

@@ -201,8 +201,8 @@ def test_processes_that_live_for_a_moment_leave_only_the_total(
         children = [start_child("-c", SHORT_LIVED, environ=environ) for _ in range(4)]
         assert [child.process.wait(30) for child in children] == [0] * 4
         assert "".join(child.err for child in children if "Traceback" in child.err) == ""
-    assert api.value(HEARTBEATS) == 12
-    assert publishers(environ) == 1
+    assert eventually(lambda: api.value(HEARTBEATS) == 12), api.value(HEARTBEATS)
+    assert eventually(lambda: publishers(environ) == 1), publishers(environ)
 
 
 def publishers(environ: Mapping[str, str]) -> int:
