@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.labels import Remembered, Vector, drop_name, only, value_of, with_value, without
-from ordinaut_ext_observability.promql.nodes import Binary, Negation
+from ordinaut_ext_observability.promql.nodes import Binary
 from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import changed, pieces, unique
+from ordinaut_ext_observability.promql.work import Parts, Paused, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
 Compute = Callable[[float, float], float]
 Keeps = Callable[[float, float], bool]
@@ -65,38 +65,11 @@ _COMPARISONS: Final[dict[str, Keeps]] = {
 }
 
 
-def negated(evaluator: Evaluator, node: Negation, time: int) -> Evaluating:
-    """The vector with a minus before each value."""
-    vector = yield from evaluator.vector(node.expression, time)
-    return (yield from evaluator.mapped(node, vector, operator.neg))
-
-
-def scalar(evaluator: Evaluator, node: Binary, time: int) -> EvaluatingScalar:
-    """The number that two numbers give."""
-    left = yield from evaluator.scalar(node.left, time)
-    right = yield from evaluator.scalar(node.right, time)
-    return _functions(node)[0](left, right)
-
-
-def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
-    """The vector that two expressions give, of which at least one is a vector."""
-    if node.left.type == "scalar":
-        left = yield from evaluator.scalar(node.left, time)
-        samples = yield from evaluator.vector(node.right, time)
-        return (yield from _with_scalar(evaluator, node, samples, left))
-    samples = yield from evaluator.vector(node.left, time)
-    if node.right.type == "scalar":
-        right = yield from evaluator.scalar(node.right, time)
-        return (yield from _with_scalar(evaluator, node, samples, right))
-    others = yield from evaluator.vector(node.right, time)
-    match = evaluator.state(node, lambda: _Match(node))
-    if node.operator in ("and", "or", "unless"):
-        result = yield from match.set_operation(samples, others)
-        evaluator.work.check_series(len(result))
-        return result
-    if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
-        return []
-    return (yield from unique((yield from match.operate(samples, others))))
+def binary(evaluator: Evaluator, node: Binary, time: int) -> Parts:
+    """What an operator makes of two vectors, or of numbers."""
+    if "scalar" in (node.left.type, node.right.type):
+        return _with_scalar(evaluator, node, time)
+    return evaluator.state(node, lambda: _Match(node)).between(evaluator, time)
 
 
 def _functions(node: Binary) -> tuple[Compute, Keeps | None]:
@@ -109,15 +82,22 @@ def _functions(node: Binary) -> tuple[Compute, Keeps | None]:
     return (lambda left, _right: left), compare
 
 
-def _with_scalar(evaluator: Evaluator, node: Binary, samples: Vector, number: float) -> Evaluating:
+def _with_scalar(evaluator: Evaluator, node: Binary, time: int) -> Parts:
+    """An operator's results for a number on one side and each sample on the other."""
+    is_left = node.left.type == "scalar"
+    number = yield from evaluator.scalar(node.left if is_left else node.right, time)
+    parts = evaluator.parts(node.right if is_left else node.left, time)
+
     def with_number(function: Callable[[float, float], ResultT]) -> Callable[[float], ResultT]:
-        return partial(function, number) if node.left.type == "scalar" else lambda value: function(value, number)
+        return partial(function, number) if is_left else lambda value: function(value, number)
 
     compute, keeps = _functions(node)
     if keeps is None:
-        return (yield from evaluator.mapped(node, samples, with_number(compute)))
+        yield from evaluator.mapped(node, parts, with_number(compute))
+        return
     keep = with_number(keeps)
-    return (yield from changed(samples, lambda piece: [sample for sample in piece if keep(sample[1])]))
+    for part in parts:
+        yield [sample for sample in part if keep(sample[1])]
 
 
 class _Match:
@@ -132,7 +112,21 @@ class _Match:
         """The labels by which a series is found, by its own."""
         self._results = Remembered[tuple[Labels, Labels], Labels](self._combined)
 
-    def operate(self, left: Vector, right: Vector) -> Evaluating:
+    def between(self, evaluator: Evaluator, time: int) -> Parts:
+        """The operator's results for two vectors."""
+        node, fills = self._node, (self._matching.fill_left, self._matching.fill_right)
+        left = yield from evaluator.vector(node.left, time)
+        right = yield from evaluator.vector(node.right, time)
+        if node.operator in ("and", "or", "unless"):
+            count = 0
+            for part in self._set_operation(left, right):
+                count += len(part)
+                evaluator.work.check_series(count)
+                yield part
+        elif (left and right) or fills != (None, None):
+            yield from unique(self._operate(left, right))
+
+    def _operate(self, left: Vector, right: Vector) -> Parts:
         """The operator's results for all two series that match.
 
         Raises:
@@ -144,18 +138,17 @@ class _Match:
         pairs = yield from self._pairs(many, ones)
         compute, keeps = _functions(self._node)
         matched: dict[Labels, set[Labels]] = {}
-        result: Vector = []
         for piece in pieces(pairs):
+            part: Vector = []
             for key, (labels, value), (other_labels, other) in piece:
                 combined = self._results[labels, other_labels]
                 self._note(matched, key, combined)
                 first, second = (other, value) if swapped else (value, other)
                 if keeps is None or keeps(first, second):
-                    result.append((combined, compute(first, second)))
-            yield
-        return result
+                    part.append((combined, compute(first, second)))
+            yield part
 
-    def _pairs(self, many: Vector, ones: dict[Labels, _Sample]) -> Generator[None, None, list[_Pair]]:
+    def _pairs(self, many: Vector, ones: dict[Labels, _Sample]) -> Paused[list[_Pair]]:
         # The right fill stands for the one side with group_right too: so it is in Prometheus.
         fill_many, fill_one = self._matching.fill_left, self._matching.fill_right
         pairs: list[_Pair] = []
@@ -167,13 +160,13 @@ class _Match:
                     pairs.append((key, sample, other))
                 elif fill_one is not None:
                     pairs.append((key, sample, (key, fill_one)))
-            yield
+            yield ()
         if fill_many is not None:
             matched = {key for key, _, _ in pairs}
             pairs += [(key, (key, fill_many), sample) for key, sample in ones.items() if key not in matched]
         return pairs
 
-    def _by_key(self, vector: Vector, side: str) -> Generator[None, None, dict[Labels, _Sample]]:
+    def _by_key(self, vector: Vector, side: str) -> Paused[dict[Labels, _Sample]]:
         found: dict[Labels, _Sample] = {}
         for piece in pieces(vector):
             for sample in piece:
@@ -185,7 +178,7 @@ class _Match:
                         f"hand-side of the operation: [{first}, {second}];many-to-many matching not allowed: "
                         "matching labels must be unique on one side"
                     )
-            yield
+            yield ()
         return found
 
     def _note(self, matched: dict[Labels, set[Labels]], key: Labels, combined: Labels) -> None:
@@ -214,18 +207,16 @@ class _Match:
             labels = with_value(labels, name, value_of(one, name))
         return labels
 
-    def set_operation(self, left: Vector, right: Vector) -> Evaluating:
+    def _set_operation(self, left: Vector, right: Vector) -> Parts:
         """The union of two vectors, or the series of the left one that the right one has, or has not."""
         union, keys = self._node.operator == "or", self._keys
         present: set[Labels] = set()
-        for some in pieces(left if union else right):
-            present.update([keys[labels] for labels, _ in some])
-            yield
+        for part in pieces(left if union else right):
+            present.update([keys[labels] for labels, _ in part])
+            yield part if union else ()
         found = self._node.operator == "and"
-        kept = yield from changed(
-            right if union else left, lambda piece: [one for one in piece if (keys[one[0]] in present) is found]
-        )
-        return left + kept if union else kept
+        for part in pieces(right if union else left):
+            yield [sample for sample in part if (keys[sample[0]] in present) is found]
 
 
 def _text_of(labels: Labels) -> str:

@@ -6,16 +6,17 @@ Values within a bucket are taken as spread evenly; the first bucket begins at ze
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.labels import Remembered, drop_name, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call
 from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import changed, pieces, unique
+from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
 Buckets = list[tuple[float, float]]
 """Upper bounds and the counts of observations up to there."""
@@ -24,24 +25,22 @@ _ROUNDING: Final = 1e-12
 """Relative difference of two counts that is no difference: sums of rates are that inexact. Prometheus's own value."""
 
 
-def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def histogram(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
     numbers = yield from evaluator.scalars(call, time)
-    vector = yield from evaluator.vector(call.arguments[-1], time)
     compute = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
     bounds = evaluator.state(call, lambda: Remembered(_bound))
-    histograms: dict[Labels, Buckets] = {}
-    for piece in pieces(vector):
-        for labels, count in piece:
+    histograms: defaultdict[Labels, Buckets] = defaultdict(list)
+    for part in evaluator.parts(call.arguments[-1], time):
+        for labels, count in part:
             found = bounds[labels]
             if found is not None:
-                histograms.setdefault(found[0], []).append((found[1], count))
-        yield
-    items = list(histograms.items())
-    result = yield from changed(
-        items, lambda piece: [(drop_name(labels), compute(buckets, *numbers)) for labels, buckets in piece]
+                histograms[found[0]].append((found[1], count))
+        yield ()
+    yield from unique(
+        [(drop_name(labels), compute(buckets, *numbers)) for labels, buckets in piece]
+        for piece in pieces(list(histograms.items()))
     )
-    return (yield from unique(result))
 
 
 def _bound(labels: Labels) -> tuple[Labels, float] | None:

@@ -8,16 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from ordinaut_ext_observability.promql.selecting import Window
-from ordinaut_ext_observability.promql.statistics import (
-    deviation,
-    largest,
-    mean,
-    quantile,
-    regression,
-    smallest,
-    total,
-    variance,
-)
+from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile, regression
 
 RangeFunction = Callable[[Sequence[int], Sequence[float], Window], float | None]
 """A function of the samples' times and values, at least one; None where it has no result."""
@@ -100,22 +91,16 @@ def _predict_linear(times: Sequence[int], values: Sequence[float], window: Windo
     return slope * window.parameters[0] + now
 
 
-def _of_values(function: Callable[[Sequence[float]], float]) -> RangeFunction:
+def _of_values(function: Statistic) -> RangeFunction:
     return lambda _times, values, _window: function(values)
 
 
 RANGE_FUNCTIONS: Final[dict[str, RangeFunction]] = {
+    **{f"{name}_over_time": _of_values(function) for name, function in STATISTICS.items()},
     "absent_over_time": _of_values(lambda _: 1.0),
-    "avg_over_time": _of_values(mean),
-    "count_over_time": _of_values(lambda values: float(len(values))),
     "last_over_time": _of_values(lambda values: values[-1]),
-    "max_over_time": _of_values(largest),
-    "min_over_time": _of_values(smallest),
     "present_over_time": _of_values(lambda _: 1.0),
     "quantile_over_time": lambda _times, values, window: quantile(window.parameters[0], values),
-    "stddev_over_time": _of_values(deviation),
-    "stdvar_over_time": _of_values(variance),
-    "sum_over_time": _of_values(total),
     "changes": _changes,
     "delta": partial(_extrapolated, counter=False),
     "deriv": _deriv,

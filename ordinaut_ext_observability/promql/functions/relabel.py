@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, value_of, with_value
+from ordinaut_ext_observability.promql.labels import LabelsChange, value_of, with_value
 from ordinaut_ext_observability.promql.nodes import Call, String
 from ordinaut_ext_observability.promql.regex import compile_regex
-from ordinaut_ext_observability.promql.work import changed, unique
+from ordinaut_ext_observability.promql.work import Parts, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 """`$1`, `${1}`, `$name` and `$$` in a replacement."""
@@ -21,13 +21,12 @@ _LONGEST_LABELS: Final = 8_192
 """Characters that a series' values may have together: each call in another could double them."""
 
 
-def relabelled(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def relabelled(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """The samples with labels as the function makes them."""
     make = _replacing if call.function == "label_replace" else _joining
-    relabel = evaluator.state(call, lambda: Remembered(make(call)))
-    vector = yield from evaluator.vector(call.arguments[0], time)
-    result = yield from changed(vector, lambda piece: [(relabel[labels], value) for labels, value in piece])
-    return (yield from unique(result))
+    relabel = evaluator.remembered(call, make(call))
+    parts = evaluator.parts(call.arguments[0], time)
+    return unique([(relabel(labels), value) for labels, value in part] for part in parts)
 
 
 def _texts(call: Call) -> list[str]:

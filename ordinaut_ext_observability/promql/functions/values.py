@@ -91,6 +91,7 @@ VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "ln": _logarithm(math.log),
     "log10": _logarithm(math.log10),
     "log2": _logarithm(math.log2),
+    "pi": lambda _: math.pi,
     "rad": lambda value: value * math.pi / 180,
     "sgn": lambda value: float((value > 0) - (value < 0)) or value,
     "sin": _defined(math.sin),
@@ -98,4 +99,5 @@ VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
     "sqrt": _defined(math.sqrt),
     "tan": _defined(math.tan),
     "tanh": math.tanh,
+    "time": float,
 }

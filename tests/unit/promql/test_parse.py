@@ -163,7 +163,7 @@ def test_a_wrong_query_is_told_what_is_wrong(text: str, problem: str) -> None:
     assert problem in str(refused.value)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS | AGGREGATIONS))
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS, *AGGREGATIONS}))
 def test_the_library_knows_what_is_evaluated_and_checks_its_arguments(name: str) -> None:
     for arguments in ("'a'", "'a', 'b'", "x, x, x, x, x, x", "x[5m], x[5m]"):
         with pytest.raises(BadQueryError) as refused:
