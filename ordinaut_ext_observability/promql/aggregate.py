@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from decimal import Decimal
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, only, with_value, without
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
 from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile
+from ordinaut_ext_observability.promql.times import format_value
 from ordinaut_ext_observability.promql.work import Parts, Paused, pieces
 
 if TYPE_CHECKING:
@@ -28,16 +27,18 @@ _LARGEST_COUNT: Final = 2.0**63
 
 def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Parts:
     """One sample for each group of series; of `topk` and `bottomk` some samples of each."""
+    names, parts = set(node.grouping), evaluator.parts(node.expression, time)
     number = 0.0
-    if node.parameter is not None and node.parameter.type == "scalar":
+    if isinstance(node.parameter, String):
+        parts = _with_value_label(node.parameter.value, parts)
+        if not node.without:
+            names.add(node.parameter.value)
+    elif node.parameter is not None:
         number = yield from evaluator.scalar(node.parameter, time)
-    group_of = evaluator.remembered(node, _grouping(node))
-    parts = evaluator.parts(node.expression, time)
+    group_of = evaluator.remembered(node, grouping(names, kept=not node.without))
     if node.operator in ("topk", "bottomk"):
         yield from _extremes(node.operator, number, group_of, parts)
         return
-    if node.operator == "count_values":
-        parts = _with_value_label(node, parts)
     groups: defaultdict[Labels, list[float]] = defaultdict(list)
     for part in parts:
         for labels, value in part:
@@ -46,15 +47,6 @@ def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Parts:
     function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
     for piece in pieces(list(groups.items())):
         yield [(labels, function(values)) for labels, values in piece]
-
-
-def _grouping(node: Aggregation) -> LabelsChange:
-    names = set(node.grouping)
-    if node.without:
-        return lambda labels: without(labels, names)
-    if isinstance(node.parameter, String):
-        names.add(node.parameter.value)
-    return (lambda labels: only(labels, names)) if names else (lambda _: ())
 
 
 def _extremes(operator: str, number: float, group_of: LabelsChange, parts: Parts) -> Parts:
@@ -86,18 +78,9 @@ def by_value(vector: Vector, *, descending: bool) -> Paused[Vector]:
     return numbers + others
 
 
-def _with_value_label(node: Aggregation, parts: Parts) -> Parts:
+def _with_value_label(label: str, parts: Parts) -> Parts:
     """The samples, each series with its value as a label."""
-    label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
-        raise ExecutionError(f'invalid label name "{label}"')
+        raise ExecutionError('invalid label name ""')
     for part in parts:
-        yield [(with_value(labels, label, _number_text(value)), value) for labels, value in part]
-
-
-def _number_text(value: float) -> str:
-    """The number in as few digits as tell it, without an exponent, as Prometheus writes it into a label."""
-    if math.isfinite(value):
-        text = format(Decimal(repr(value)), "f")
-        return text.removesuffix(".0")
-    return "NaN" if value != value else f"{value:+}".replace("inf", "Inf")  # noqa: PLR0124
+        yield [(with_value(labels, label, format_value(value, exponents=False)), value) for labels, value in part]

@@ -86,7 +86,7 @@ class Evaluator:
         self.source = source
         self.work = work
         self.steps = steps
-        self._states: dict[nodes.Node, object] = {}
+        self._states: dict[object, object] = {}
 
     def parts(self, node: nodes.Node, time: int) -> Parts:
         """The samples of a node whose type is vector or scalar."""
@@ -114,11 +114,11 @@ class Evaluator:
                 values.append(value)
         return values
 
-    def state(self, node: nodes.Node, make: Callable[[], StateT]) -> StateT:
-        """State of the node that lasts from step to step."""
-        state = self._states.get(node)
+    def state(self, key: object, make: Callable[[], StateT]) -> StateT:
+        """State of a node, or of what else is the key, that lasts from step to step."""
+        state = self._states.get(key)
         if state is None:
-            state = self._states[node] = make()
+            state = self._states[key] = make()
         return cast("StateT", state)
 
     def remembered(self, node: nodes.Node, change: LabelsChange) -> LabelsChange:

@@ -12,11 +12,8 @@ from typing import Final, TypeVar
 
 from ordinaut_ext_observability.history.series import NAME, Labels
 
-METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
-"""Labels that say what a metric is, and go with its name."""
-
-_LAST_METADATA: Final = "__unit__"
-
+_METADATA: Final = (NAME, "__type__", "__unit__")
+"""Labels that say what a metric is, and go with its name; sorted."""
 _REMEMBERED: Final = 10_000
 """Keys remembered at a time by each node of a query: `count_values` makes others at every step."""
 
@@ -31,9 +28,9 @@ ValueT = TypeVar("ValueT")
 
 def drop_name(labels: Labels) -> Labels:
     """The labels without the metric's name, type and unit."""
-    if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _LAST_METADATA):
+    if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _METADATA[-1]):
         return labels[1:]
-    kept = tuple(pair for pair in labels if pair[0] not in METADATA)
+    kept = tuple(pair for pair in labels if pair[0] not in _METADATA)
     return labels if len(kept) == len(labels) else kept  # the same object: many nodes may remember it
 
 
@@ -53,14 +50,11 @@ def with_value(labels: Labels, name: str, value: str) -> Labels:
     return tuple(sorted(others))
 
 
-def only(labels: Labels, names: Collection[str]) -> Labels:
-    """The labels with these names."""
-    return tuple(pair for pair in labels if pair[0] in names)
-
-
-def without(labels: Labels, names: Collection[str]) -> Labels:
-    """The labels that have other names, without the metric's."""
-    return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME)
+def grouping(names: Collection[str], *, kept: bool) -> LabelsChange:
+    """The change that keeps the labels of these names, or else all others but the metric's name."""
+    if kept:
+        return (lambda labels: tuple([pair for pair in labels if pair[0] in names])) if names else lambda _: ()
+    return lambda labels: tuple([pair for pair in labels if pair[0] not in names and pair[0] != NAME])
 
 
 class Remembered(dict[KeyT, ValueT]):

@@ -9,13 +9,16 @@ A node is evaluated as it stands: what it means was checked when it was parsed. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from ordinaut_ext_observability.history.series import NAME, Matcher
+from ordinaut_ext_observability.history.series import NAME
+from ordinaut_ext_observability.promql.regex import compile_regex
 
 ValueType = Literal["scalar", "vector", "matrix", "string"]
+
+MatchOperator = Literal["=", "!=", "=~", "!~"]
 
 At = int | Literal["start", "end"] | None
 """The `@` modifier: a time in milliseconds since 1970, or the start or end of the query."""
@@ -37,12 +40,47 @@ class String:
     type: ValueType = field(default="string", init=False)
 
 
+@dataclass(frozen=True, slots=True)
+class LabelMatcher:
+    """A condition on the value of one label; a label that a series does not have is empty.
+
+    ::
+
+        LabelMatcher("code", "=~", "5..").matches("503")
+
+    Raises:
+        BadQueryError: The regular expression is wrong, or may take too long.
+    """
+
+    name: str
+    operator: MatchOperator
+    value: str
+    _accepts: Callable[[str], object] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "_accepts", compile_regex(self.value).fullmatch if "~" in self.operator else self.value.__eq__
+        )
+
+    @property
+    def equal_to(self) -> str | None:
+        """The value, where only one will do."""
+        return self.value if self.operator == "=" else None
+
+    def matches(self, value: str) -> bool:
+        """Tell whether the label may have this value.
+
+        Raises:
+            ExecutionError: Matching a value of this length may take too long.
+        """
+        return bool(self._accepts(value)) != ("!" in self.operator)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorSelector:
     """The last sample of each matching series."""
 
-    matchers: tuple[Matcher, ...]
-    """Conditions that a series meets."""
+    matchers: tuple[LabelMatcher, ...]
     offset_ms: int = 0
     at: At = None
     type: ValueType = field(default="vector", init=False)
@@ -158,17 +196,8 @@ def names_read(node: Node) -> frozenset[str | None]:
     )
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> Iterator[Node]:
     """The expressions that a node is made of."""
-    match node:
-        case MatrixSelector():
-            return (node.selector,)
-        case Subquery() | Negation():
-            return (node.expression,)
-        case Binary():
-            return (node.left, node.right)
-        case Aggregation():
-            return (node.expression,) if node.parameter is None else (node.expression, node.parameter)
-        case Call():
-            return node.arguments
-    return ()
+    for each in fields(node):
+        value = getattr(node, each.name)
+        yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Node))

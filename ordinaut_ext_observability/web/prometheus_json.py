@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
-from math import isfinite
 from typing import TypeVar, cast
 
 import orjson
@@ -12,6 +10,7 @@ import orjson
 from ordinaut_ext_observability.history.series import Labels, Series
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.query import Answer, Sample
+from ordinaut_ext_observability.promql.times import format_value
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Longest answer: an hour of 5,000 series takes 22 MB, and no panel of a dashboard can draw a tenth of that."""
@@ -19,22 +18,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE_BYTES = 32 * 1024
 """Size from which on a piece is sent by itself: few enough pieces, each written in a fraction of a millisecond."""
 _POINTS_AT_ONCE = 200
-_LEAST_PLAIN, _LEAST_LARGE = 1e-6, 1e21  # between them Prometheus writes samples without an exponent
 
 ItemT = TypeVar("ItemT")
-
-
-def format_value(value: float, *, exponents: bool = True) -> str:
-    """The shortest decimal that is this number, as Go writes it: `1`, `0.1`, `1e+21`, `+Inf`, `NaN`.
-
-    Without `exponents` no number has one: Prometheus writes those of scalars so.
-    """
-    if not isfinite(value):
-        return "+Inf" if value > 0 else "-Inf" if value < 0 else "NaN"
-    text = repr(value).removesuffix(".0")
-    if "e" not in text or (exponents and not _LEAST_PLAIN <= abs(value) < _LEAST_LARGE):
-        return text
-    return format(Decimal(text), "f")
 
 
 def render_answer(answer: Answer, at_ms: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.web import prometheus_json, queries
 from ordinaut_ext_observability.web.endpoints import prometheus
-from ordinaut_ext_observability.web.prometheus_json import format_value
+from ordinaut_ext_observability.promql.times import format_value
 from tests.samples import FIRST, Samples
 
 API = "/ext/observability/api/v1"
