@@ -18,7 +18,6 @@ from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
 _NATIVE: Final = "reads native histograms, which are not kept here; use the series _bucket, _count and _sum"
 _OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
-_SET_OPERATORS: Final = frozenset({"and", "or", "unless"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MATCH_OPERATORS: Final[dict[str, nodes.MatchOperator]] = {
@@ -100,20 +99,8 @@ def _binary(expression: library.BinaryExpr) -> nodes.Node:
     modifier = expression.modifier
     if modifier is None:
         return nodes.Binary(operator, left, right)
-    matching = _matching(modifier)
-    between_vectors = left.type == right.type == "vector"
-    if matching.fill_left is not None or matching.fill_right is not None:
-        if operator in _SET_OPERATORS:
-            raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
-        if not between_vectors:
-            raise BadQueryError("filling in missing series only allowed between instant vectors")
-    return nodes.Binary(operator, left, right, matching if between_vectors else nodes.Matching(), modifier.return_bool)
-
-
-def _matching(modifier: library.BinModifier) -> nodes.Matching:
-    matched = modifier.matching
-    fill = modifier.fill_values
-    return nodes.Matching(
+    matched, fill = modifier.matching, modifier.fill_values
+    matching = nodes.Matching(
         labels=() if matched is None else _labels(matched.labels),
         on=matched is not None and matched.type == library.LabelModifierType.Include,
         many=_MANY.get(str(modifier.card)),
@@ -121,6 +108,13 @@ def _matching(modifier: library.BinModifier) -> nodes.Matching:
         fill_left=fill and fill.lhs,
         fill_right=fill and fill.rhs,
     )
+    between_vectors = left.type == right.type == "vector"
+    if matching.fill_left is not None or matching.fill_right is not None:
+        if operator in ("and", "or", "unless"):
+            raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
+        if not between_vectors:
+            raise BadQueryError("filling in missing series only allowed between instant vectors")
+    return nodes.Binary(operator, left, right, matching if between_vectors else nodes.Matching(), modifier.return_bool)
 
 
 def _labels(names: list[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
-from ordinaut_ext_observability.promql.tokens import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
+from ordinaut_ext_observability.promql.guard import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
 from tests.promql.meaning import meaning
 from ordinaut_ext_observability.promql.nodes import LabelMatcher
 from ordinaut_ext_observability.promql.nodes import (
