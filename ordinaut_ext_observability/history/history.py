@@ -86,7 +86,7 @@ class History:
     def trim(self) -> Iterator[None]:
         """Free the memory of what is too old, a little at a step. Call it after every tick."""
         for group, table in list(self._recorded.items()):
-            if (table.last_ms or 0) < (self.table.last_ms or 0) - RECORDED_RETENTION_MS:
+            if table.last_ms < self.table.last_ms - RECORDED_RETENTION_MS:
                 del self._recorded[group]
         for table in self._tables():
             yield from table.trim()
