@@ -18,11 +18,9 @@ MAX_RECORDED_SERIES = 500
 MAX_RECORDED_SAMPLES = 2_200_000
 """500 series, each once a minute for three days: 18 MB. With more, the oldest are dropped sooner."""
 
-_TOLERATED_SECONDS = 1.0
-"""A clock that is put right bit by bit stays within this between two looks."""
+_TOLERATED_SECONDS = 1.0  # a clock that is put right bit by bit stays within this between two looks
 
-_SERIES_BYTES = 700
-"""Memory of a series beside its samples, as measured with five labels."""
+_SERIES_BYTES = 700  # memory of a series beside its samples, as measured with five labels
 
 
 class History:

@@ -19,8 +19,7 @@ from itertools import compress
 
 from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series
 
-_AT_ONCE = 64
-"""Series that are looked at without a pause: they take some tens of microseconds."""
+_AT_ONCE = 64  # series that are looked at without a pause: they take some tens of microseconds
 
 _TRIMMED_EVERY = 16
 """Ticks after which all series get rid of what is too old: to move the rest each time would cost too much."""

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 _BY_VALUES: Final[dict[str, Statistic]] = {**STATISTICS, "count_values": STATISTICS["count"], "group": lambda _: 1.0}
 AGGREGATIONS: Final = frozenset((*_BY_VALUES, "bottomk", "quantile", "topk"))
 """Names of those that are supported: all but Prometheus's experimental ones."""
-_LARGEST_COUNT: Final = 2.0**63
-"""Bound on the number of `topk`: Prometheus's is a 64-bit integer."""
+_LARGEST_COUNT: Final = 2.0**63  # bound on the number of `topk`: Prometheus's is a 64-bit integer
 
 
 def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Parts:

@@ -30,10 +30,8 @@ MAX_BRACKETS: Final = 64
 
 AT_SHIFT_MS: Final = 10_000_000_000_000
 """Milliseconds added to every time after `@`, so that it is after 1970: the library panics on others."""
-_MAX_AT_MS: Final = 250_000_000_000_000
-"""Shifted times that Python's dates can hold: the year 9892."""
-_MAX_DURATION_MS: Final = (2**63 - 1) // 10**6
-"""Prometheus keeps durations as nanoseconds in 64 bits: 292 years."""
+_MAX_AT_MS: Final = 250_000_000_000_000  # shifted times that Python's dates can hold: the year 9892
+_MAX_DURATION_MS: Final = (2**63 - 1) // 10**6  # Prometheus keeps durations as nanoseconds in 64 bits: 292 years
 
 _NAME: Final = re.compile(r"(?:[a-zA-Z_]\w*)?", re.ASCII)
 _NOT_DECIMAL: Final = re.compile("0[0-9xX]")

@@ -12,8 +12,7 @@ from typing import Final, TypeVar
 
 from ordinaut_ext_observability.history.series import NAME, Labels
 
-_METADATA: Final = (NAME, "__type__", "__unit__")
-"""Labels that say what a metric is, and go with its name; sorted."""
+_METADATA: Final = (NAME, "__type__", "__unit__")  # labels that say what a metric is, and go with its name; sorted
 _REMEMBERED: Final = 10_000
 """Keys remembered at a time by each node of a query: `count_values` makes others at every step."""
 

@@ -10,16 +10,11 @@ from typing import Final
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.regex_cost import NOTHING, Piece, any_of, joined, one_of, repeated
 
-_CACHED_PATTERNS: Final = 256
-"""A query that is evaluated at many steps compiles its patterns once."""
-_MAX_STEPS: Final = 100_000
-"""Steps on one text: a few milliseconds."""
-_MAX_OPEN: Final = 20
-"""Repetitions whose end is open: more can be tried on texts of five characters at most."""
-_MAX_REPEATED: Final = 1_000
-"""RE2's own bound on counts."""
-_MAX_WIDE: Final = 65_536
-"""Characters in all ranges of a pattern: `re` takes 5 ms to compile as many."""
+_CACHED_PATTERNS: Final = 256  # a query that is evaluated at many steps compiles its patterns once
+_MAX_STEPS: Final = 100_000  # steps on one text: a few milliseconds
+_MAX_OPEN: Final = 20  # repetitions whose end is open: more can be tried on texts of five characters at most
+_MAX_REPEATED: Final = 1_000  # RE2's own bound on counts
+_MAX_WIDE: Final = 65_536  # characters in all ranges of a pattern: `re` takes 5 ms to compile as many
 
 _QUOTED: Final = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 _QUANTIFIER: Final = r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})"

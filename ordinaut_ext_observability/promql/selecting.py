@@ -31,7 +31,7 @@ class Window:
         self.end_ms = evaluator.query.moved(place, time_ms)
         self.start_ms = self.end_ms - node.range_ms
         """Excluded, as Prometheus does since version 3."""
-        self.seconds = node.range_ms / 1_000
+        self.seconds: float = node.range_ms / 1_000
         self.parameters: Sequence[float] = ()
 
     def bounds(self, timestamps: Sequence[int]) -> tuple[int, int]:

@@ -21,10 +21,8 @@ from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator
 
-_PIECE: Final = 1_000
-"""Samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each."""
-_OF_CALL: Final = 10
-"""Samples that take as long as calling a function once."""
+_PIECE: Final = 1_000  # samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each
+_OF_CALL: Final = 10  # samples that take as long as calling a function once
 _KEEP_NAMES: Final = frozenset({"absent_over_time", "last_over_time"})
 
 

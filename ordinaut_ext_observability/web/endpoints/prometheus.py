@@ -42,12 +42,10 @@ MAX_POINTS = 11_000
 SPOKEN_VERSION = "3.0.0"
 """The Prometheus whose API this is: clients ask it to know what they may ask."""
 
-_STATUSES = {"bad_data": 400, "execution": 422, "internal": 500}
-"""HTTP statuses by error type; others are 503."""
+_STATUSES = {"bad_data": 400, "execution": 422, "internal": 500}  # HTTP statuses by error type; others are 503
 _LOOKBACK_MS = 5 * 60_000  # Prometheus's default: four readings of a usual minute may be missed
 _FAILED = "the extension failed; see its internal error count"
-_TRUNCATED = "results truncated due to limit"
-"""Prometheus's words for an answer with more results than were asked for."""
+_TRUNCATED = "results truncated due to limit"  # Prometheus's words for an answer with more results than were asked for
 
 
 def _query(parameters: Parameters, service: QueryService) -> Work:
