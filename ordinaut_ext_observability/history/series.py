@@ -34,6 +34,14 @@ def labels_of(pairs: Mapping[str, str]) -> Labels:
     return tuple(sorted(pair for pair in pairs.items() if pair[1]))
 
 
+def value_of(labels: Labels, name: str) -> str:
+    """The label's value, empty if there is none."""
+    for label, value in labels:
+        if label == name:
+            return value
+    return ""
+
+
 class Series(NamedTuple):
     """A series and some of its samples."""
 

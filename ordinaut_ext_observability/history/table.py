@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series
+from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series, value_of
 
 _AT_ONCE = 64  # series that are looked at without a pause: they take some tens of microseconds
 
@@ -95,12 +95,12 @@ class Table:
         """
         first_tick, times = self._ticks
         next_tick = first_tick + len(times)
-        row = self._by_name.get(_name_of(labels), {}).get(labels)
+        row = self._by_name.get(value_of(labels, NAME), {}).get(labels)
         if row is None:
             if self.series_count >= self.max_series and not self.drop_ended():
                 return None
             row = Row(labels, (next_tick, array("d")))
-            self._by_name.setdefault(_name_of(labels), {})[labels] = row
+            self._by_name.setdefault(value_of(labels, NAME), {})[labels] = row
         if row not in self._live:
             first, values = row.samples
             if (missing := next_tick - first - len(values)) > 0:
@@ -188,14 +188,10 @@ class Table:
 
     def _drop(self, row: Row) -> None:
         del self._ended[row]
-        name = _name_of(row.labels)
+        name = value_of(row.labels, NAME)
         del self._by_name[name][row.labels]
         if not self._by_name[name]:
             del self._by_name[name]
-
-
-def _name_of(labels: Labels) -> str:
-    return next((value for name, value in labels if name == NAME), "")
 
 
 def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:

@@ -43,7 +43,9 @@ def convert(expression: Any) -> nodes.Node:
 
 def _negation(expression: library.UnaryExpr) -> nodes.Node:
     negated = convert(expression.expr)
-    return nodes.Number(-negated.value) if isinstance(negated, nodes.Number) else nodes.Negation(negated)
+    if isinstance(negated, nodes.Number):
+        return nodes.Number(-negated.value)
+    return nodes.Binary("*", nodes.Number(-1.0), negated)
 
 
 def _vector_selector(expression: library.VectorSelector) -> nodes.VectorSelector:

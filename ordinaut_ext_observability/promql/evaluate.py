@@ -12,21 +12,27 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from itertools import starmap
-from operator import itemgetter, neg
+from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 from ordinaut_ext_observability.history.series import Labels, SampleSource, Series
 from ordinaut_ext_observability.promql import aggregate, nodes, operators, selecting
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions import calls
-from ordinaut_ext_observability.promql.labels import LabelsChange, Remembered, Vector, drop_name
+from ordinaut_ext_observability.promql.labels import Vector, drop_name
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import Parts, Paused, Work, pieces, unique
 
+KeyT = TypeVar("KeyT")
+ResultT = TypeVar("ResultT")
 StateT = TypeVar("StateT")
 
 Answering = Generator[None, None, Answer]
+
+_REMEMBERED: Final = 10_000
+"""Results remembered at a time by each node: `count_values` makes others at every step."""
 
 _by_labels = itemgetter(0)
 
@@ -121,9 +127,9 @@ class Evaluator:
             state = self._states[key] = make()
         return cast("StateT", state)
 
-    def remembered(self, node: nodes.Node, change: LabelsChange) -> LabelsChange:
-        """The change that a node makes of labels, made once for each series however many steps there are."""
-        return change if len(self.steps) == 1 else self.state(node, lambda: Remembered(change)).__getitem__
+    def remembered(self, key: object, function: Callable[[KeyT], ResultT]) -> Callable[[KeyT], ResultT]:
+        """A function of labels, called once for each series however many steps there are."""
+        return function if len(self.steps) == 1 else self.state(key, lambda: lru_cache(_REMEMBERED)(function))
 
     def mapped(self, node: nodes.Node, parts: Parts, function: Callable[[float], float]) -> Parts:
         """Samples with the function's results for values, and labels without the metric's name."""
@@ -157,5 +163,4 @@ _PARTS: Final[dict[type, Callable[[Evaluator, Any, int], Parts]]] = {
     nodes.Binary: operators.binary,
     nodes.Aggregation: aggregate.aggregation,
     nodes.Call: lambda evaluator, call, time: calls.FUNCTIONS[call.function](evaluator, call, time),
-    nodes.Negation: lambda evaluator, node, time: evaluator.mapped(node, evaluator.parts(node.expression, time), neg),
 }

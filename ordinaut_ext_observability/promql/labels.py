@@ -8,21 +8,15 @@ A function's result is another metric than its argument, so that it loses the na
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final, TypeVar
+from typing import Final
 
 from ordinaut_ext_observability.history.series import NAME, Labels
 
 _METADATA: Final = (NAME, "__type__", "__unit__")  # labels that say what a metric is, and go with its name; sorted
-_REMEMBERED: Final = 10_000
-"""Keys remembered at a time by each node of a query: `count_values` makes others at every step."""
-
 Vector = list[tuple[Labels, float]]
 """Series and their values at one time."""
 
 LabelsChange = Callable[[Labels], Labels]
-
-KeyT = TypeVar("KeyT")
-ValueT = TypeVar("ValueT")
 
 
 def drop_name(labels: Labels) -> Labels:
@@ -31,14 +25,6 @@ def drop_name(labels: Labels) -> Labels:
         return labels[1:]
     kept = tuple(pair for pair in labels if pair[0] not in _METADATA)
     return labels if len(kept) == len(labels) else kept  # the same object: many nodes may remember it
-
-
-def value_of(labels: Labels, name: str) -> str:
-    """The label's value, empty if there is none."""
-    for label, value in labels:
-        if label == name:
-            return value
-    return ""
 
 
 def with_value(labels: Labels, name: str, value: str) -> Labels:
@@ -54,17 +40,3 @@ def grouping(names: Collection[str], *, kept: bool) -> LabelsChange:
     if kept:
         return (lambda labels: tuple([pair for pair in labels if pair[0] in names])) if names else lambda _: ()
     return lambda labels: tuple([pair for pair in labels if pair[0] not in names and pair[0] != NAME])
-
-
-class Remembered(dict[KeyT, ValueT]):
-    """A function's results by its argument, made once for each as long as there are not too many."""
-
-    def __init__(self, function: Callable[[KeyT], ValueT]) -> None:
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, key: KeyT) -> ValueT:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        value = self[key] = self._function(key)
-        return value

@@ -108,17 +108,6 @@ class Subquery:
     type: ValueType = field(default="matrix", init=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Negation:
-    """An expression with a minus before it."""
-
-    expression: Node
-    type: ValueType = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "type", self.expression.type)
-
-
 @dataclass(frozen=True, slots=True)
 class Matching:
     """Matching of the series of two vectors."""
@@ -177,7 +166,7 @@ class Call:
     type: ValueType
 
 
-Node = Number | String | VectorSelector | MatrixSelector | Subquery | Negation | Binary | Aggregation | Call
+Node = Number | String | VectorSelector | MatrixSelector | Subquery | Binary | Aggregation | Call
 
 
 def selectors_of(node: Node) -> Iterator[VectorSelector]:

@@ -9,17 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import Labels
+from ordinaut_ext_observability.history.series import Labels, value_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.labels import (
-    LabelsChange,
-    Remembered,
-    Vector,
-    drop_name,
-    grouping,
-    value_of,
-    with_value,
-)
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Binary, Matching
 from ordinaut_ext_observability.promql.statistics import divide
 from ordinaut_ext_observability.promql.work import Parts, Paused, pieces, unique
@@ -136,12 +128,12 @@ def _between_vectors(evaluator: Evaluator, node: Binary, keys: LabelsChange, lef
     many, one = (right, left) if swapped else (left, right)
     ones = yield from _by_key(one, keys, "left" if swapped else "right")
     compute, keeps = _functions(node)
-    labels_of = evaluator.state((node, _combined), lambda: Remembered(partial(_combined, node)))
+    labels_of = evaluator.remembered((node, _combined), partial(_combined, node))
     matched: defaultdict[Labels, set[Labels]] = defaultdict(set)
     for pairs in _pairs(many, ones, keys, matching):
         part: Vector = []
         for key, (labels, value), (other_labels, other) in pairs:
-            results, combined = matched[key], labels_of[labels, other_labels]
+            results, combined = matched[key], labels_of((labels, other_labels))
             if results and matching.many is None:
                 reason = "many-to-one matching must be explicit (group_left/group_right)"
                 raise ExecutionError(f"multiple matches for labels: {reason}")

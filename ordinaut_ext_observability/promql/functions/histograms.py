@@ -11,8 +11,8 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.labels import Remembered, drop_name, value_of, with_value
+from ordinaut_ext_observability.history.series import Labels, value_of
+from ordinaut_ext_observability.promql.labels import drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call
 from ordinaut_ext_observability.promql.statistics import divide
 from ordinaut_ext_observability.promql.work import Parts, pieces, unique
@@ -31,11 +31,11 @@ def histogram(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
     numbers = yield from evaluator.scalars(call, time)
     compute = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
-    bounds = evaluator.state(call, lambda: Remembered(_bound))
+    bounds = evaluator.remembered(call, _bound)
     histograms: defaultdict[Labels, Buckets] = defaultdict(list)
     for part in evaluator.parts(call.arguments[-1], time):
         for labels, count in part:
-            found = bounds[labels]
+            found = bounds(labels)
             if found is not None:
                 histograms[found[0]].append((found[1], count))
         yield ()

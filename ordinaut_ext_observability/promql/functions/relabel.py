@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import Labels
+from ordinaut_ext_observability.history.series import Labels, value_of
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.labels import value_of, with_value
+from ordinaut_ext_observability.promql.labels import with_value
 from ordinaut_ext_observability.promql.nodes import Call, String
 from ordinaut_ext_observability.promql.regex import compile_regex
 from ordinaut_ext_observability.promql.work import Parts, unique
