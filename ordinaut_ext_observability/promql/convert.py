@@ -35,8 +35,7 @@ _MANY: Final[dict[str, Literal["left", "right"]]] = {
 def convert(expression: Any) -> nodes.Node:
     """The node for an expression of the library, whose times the guard has written.
 
-    Raises:
-        BadQueryError: The expression has what Prometheus refuses, or what is not supported here.
+    Raises BadQueryError where the expression has what Prometheus refuses, or what is not supported here.
     """
     return _CONVERSIONS[type(expression)](expression)
 

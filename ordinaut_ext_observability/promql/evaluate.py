@@ -40,10 +40,8 @@ _by_labels = itemgetter(0)
 def evaluate(query: Query, source: SampleSource, limits: Limits) -> Answering:
     """The query's answer. Yields where there may be a pause: at most about a millisecond of work lies between two.
 
-    Raises:
-        BadQueryError: The expression has no value over a range.
-        ExecutionError: Evaluating failed, or reached a limit on samples, series or steps.
-        QueryTimeoutError: It took longer than the limit.
+    Raises BadQueryError where the expression has no value over a range, ExecutionError where evaluating failed or
+    reached a limit on samples, series or steps, QueryTimeoutError where it took longer than the limit.
     """
     work = Work(limits)
     answering = _answer(query, source, work)

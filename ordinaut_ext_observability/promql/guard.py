@@ -75,8 +75,7 @@ class Token(NamedTuple):
 def split(text: str) -> list[Token]:
     """Split a query into tokens; spaces and comments are left out.
 
-    Raises:
-        BadQueryError: The query is too long or too deep, or has an expression where a duration is expected.
+    Raises BadQueryError where it is too long or too deep, or has an expression where a duration is expected.
     """
     try:
         size = len(text.encode())
@@ -128,11 +127,7 @@ def unexpected(tokens: Sequence[Token]) -> str:
 
 
 def guarded(tokens: Sequence[Token]) -> str:
-    """The query that the library can stand.
-
-    Raises:
-        BadQueryError: A time is out of range, or a text in quotes is not valid.
-    """
+    """The query that the library can stand. Raises BadQueryError for a wrong time or text in quotes."""
     written, place = [], ""
     for token in tokens:
         written.append(_written(token, place))

@@ -121,8 +121,7 @@ def _set_operation(operator: str, keys: LabelsChange, left: Vector, right: Vecto
 def _between_vectors(evaluator: Evaluator, node: Binary, keys: LabelsChange, left: Vector, right: Vector) -> Parts:
     """The operator's results for all two series that match.
 
-    Raises:
-        ExecutionError: A series finds several others where it may find one; in Prometheus's words.
+    Raises ExecutionError, in Prometheus's words, where a series finds several others and may find one.
     """
     matching, swapped = node.matching, node.matching.many == "right"
     many, one = (right, left) if swapped else (left, right)

@@ -41,9 +41,8 @@ os.register_at_fork(before=_stack_size.acquire, after_in_parent=_stack_size.rele
 def parse(text: str) -> Node:
     """Parse a query, and check all that can be checked before it is evaluated.
 
-    Raises:
-        BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
-        ExecutionError: The process can start no thread.
+    Raises BadQueryError where it cannot be understood, is too long or too deep, or asks for what is not supported;
+    ExecutionError where the process can start no thread.
     """
     return _checked(text, convert)
 
@@ -51,10 +50,7 @@ def parse(text: str) -> Node:
 def format_query(text: str) -> str:
     """The query in Prometheus's layout: `format_query("sum(x)by(job)>0")` is `sum by (job) (x) > 0`.
 
-    It is the library's, a port of Prometheus's own. Comments are left out.
-
-    Raises:
-        BadQueryError: The query cannot be understood.
+    The layout is the library's, a port of Prometheus's own. Comments are left out. Raises as `parse` does.
     """
     parse(text)
     return _checked(text, lambda tree: shown_query(tree.prettify()))

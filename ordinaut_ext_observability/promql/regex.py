@@ -61,8 +61,7 @@ _CONTROLS: Final = dict(zip("aftnrv", "\a\f\t\n\r\v", strict=True))
 class Regex:
     """A compiled pattern: `compile_regex("(.*)-bytes").fullmatch("rx-bytes")`.
 
-    Raises:
-        BadQueryError: RE2 refuses it, or matching it may take too long.
+    Raises BadQueryError where RE2 refuses it, or matching it may take too long.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -77,8 +76,7 @@ class Regex:
     def fullmatch(self, text: str) -> re.Match[str] | None:
         """The match of the whole text, with its groups; None where it does not match.
 
-        Raises:
-            ExecutionError: The text is so long that matching it may take too long.
+        Raises ExecutionError where the text is so long that it may take too long.
         """
         if len(text) > self._safe_length and self._piece.most_steps(text) > _MAX_STEPS:
             raise ExecutionError(

@@ -32,8 +32,7 @@ def pieces(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
 def unique(parts: Iterable[Sequence[tuple[Labels, float]]]) -> Parts:
     """The same parts, with a pause before each, since all nodes may work on a part in a row.
 
-    Raises:
-        ExecutionError: A series is in them twice; in Prometheus's words.
+    Raises ExecutionError, in Prometheus's words, where a series is in them twice.
     """
     found: set[Labels] = set()
     count = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -28,10 +28,8 @@ from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
-from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
+from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, parsed, read_parameters
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
-
-ParsedT = TypeVar("ParsedT")
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -66,7 +64,7 @@ def _query_range(parameters: Parameters, service: QueryService) -> Work:
 def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
     source, limit = service.source(), parameters.limit()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    query = Query(_parsed(parameters, parse), start_ms, end_ms, step_ms, lookback_ms)
+    query = Query(parsed("query", parameters.text("query"), parse), start_ms, end_ms, step_ms, lookback_ms)
 
     def work() -> Work:
         answer = yield from evaluate(query, source, Limits())
@@ -155,14 +153,7 @@ def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
 
 
 def _format_query(parameters: Parameters, _service: QueryService) -> Work:
-    return render_success([orjson.dumps(_parsed(parameters, format_query))])
-
-
-def _parsed(parameters: Parameters, parse: Callable[[str], ParsedT]) -> ParsedT:
-    try:
-        return parse(parameters.text("query"))
-    except BadQueryError as error:
-        raise invalid("query", str(error)) from None
+    return render_success([orjson.dumps(parsed("query", parameters.text("query"), format_query))])
 
 
 def _unescaped(name: str) -> str:
