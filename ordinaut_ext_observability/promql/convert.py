@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, cast
 
 import promql_parser as library
@@ -18,7 +18,6 @@ from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
 _NATIVE: Final = "reads native histograms, which are not kept here; use the series _bucket, _count and _sum"
 _OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MATCH_OPERATORS: Final[dict[str, nodes.MatchOperator]] = {
     "MatchOp.Equal": "=",
@@ -69,7 +68,7 @@ def _at(modifier: library.AtModifier | None) -> nodes.At:
     if modifier is None:
         return None
     if modifier.at is not None:
-        return _milliseconds(modifier.at - _EPOCH) - AT_SHIFT_MS
+        return round(modifier.at.timestamp() * 1000) - AT_SHIFT_MS
     return "start" if modifier.type == library.AtModifierType.Start else "end"
 
 

@@ -1,9 +1,4 @@
-"""Labels of results: taken, dropped, kept and replaced.
-
-A function's result is another metric than its argument, so that it loses the name::
-
-    drop_name((("__name__", "up"), ("job", "api"))) == (("job", "api"),)
-"""
+"""Labels of results: dropped, kept and replaced."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from typing import Final
 from ordinaut_ext_observability.history.series import NAME, Labels
 
 _METADATA: Final = (NAME, "__type__", "__unit__")  # labels that say what a metric is, and go with its name; sorted
+
 Vector = list[tuple[Labels, float]]
 """Series and their values at one time."""
 
@@ -20,7 +16,7 @@ LabelsChange = Callable[[Labels], Labels]
 
 
 def drop_name(labels: Labels) -> Labels:
-    """The labels without the metric's name, type and unit."""
+    """The labels without the metric's name, type and unit: a function's result is another metric."""
     if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _METADATA[-1]):
         return labels[1:]
     kept = tuple(pair for pair in labels if pair[0] not in _METADATA)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels, value_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.functions.values import defined
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Binary, Matching
 from ordinaut_ext_observability.promql.statistics import divide
@@ -37,19 +38,12 @@ def _power(base: float, exponent: float) -> float:
         return math.copysign(math.inf, base) if odd else math.inf
 
 
-def _remainder(left: float, right: float) -> float:
-    try:
-        return math.fmod(left, right)
-    except ValueError:
-        return math.nan
-
-
 _ARITHMETIC: Final[dict[str, Compute]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": divide,
-    "%": _remainder,
+    "%": defined(math.fmod),
     "^": _power,
     "atan2": math.atan2,
 }

@@ -28,7 +28,11 @@ def render_answer(answer: Answer, at_ms: int) -> Iterator[bytes]:
     if answer.type == "matrix":
         yield from render_list(cast("list[Series]", answer.value), _series)
     elif isinstance(answer.value, list):
-        yield from render_list(cast("list[Sample]", answer.value), lambda one: [_sample(one, at_ms)])
+        at = _seconds(at_ms)
+        yield from render_list(
+            cast("list[Sample]", answer.value),
+            lambda one: [orjson.dumps({"metric": dict(one.labels), "value": [at, format_value(one.value)]})],
+        )
     else:
         text = answer.value if isinstance(answer.value, str) else format_value(answer.value, exponents=False)
         yield orjson.dumps([_seconds(at_ms), text])
@@ -51,21 +55,16 @@ def render_list(items: list[ItemT], parts: Callable[[ItemT], Iterable[bytes]]) -
     yield b"]" if before == b"," else b"[]"
 
 
-def _sample(sample: Sample, at_ms: int) -> bytes:
-    return orjson.dumps({"metric": dict(sample.labels), "value": [_seconds(at_ms), format_value(sample.value)]})
-
-
 def _series(series: Series) -> Iterator[bytes]:
     yield b'{"metric":' + orjson.dumps(dict(series.labels)) + b',"values":'
-    starts = list(range(0, len(series.values), _POINTS_AT_ONCE))
-    yield from render_list(starts, lambda start: [_points(series, start)])
+
+    def points(start: int) -> Iterator[bytes]:
+        some = slice(start, start + _POINTS_AT_ONCE)
+        pairs = zip(series.timestamps[some], series.values[some], strict=True)
+        yield orjson.dumps([(_seconds(at), format_value(value)) for at, value in pairs])[1:-1]
+
+    yield from render_list(list(range(0, len(series.values), _POINTS_AT_ONCE)), points)
     yield b"}"
-
-
-def _points(series: Series, start: int) -> bytes:
-    end = start + _POINTS_AT_ONCE
-    points = zip(series.timestamps[start:end], series.values[start:end], strict=True)
-    return orjson.dumps([(_seconds(at), format_value(value)) for at, value in points])[1:-1]
 
 
 def _seconds(milliseconds: int) -> float:

@@ -14,7 +14,7 @@ from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, 
 from ordinaut_ext_observability.promql.functions.relabel import relabelled
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import Vector, drop_name, with_value
-from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
+from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector, names_read
 from ordinaut_ext_observability.promql.selecting import Batches, Window
 from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
@@ -34,14 +34,8 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Parts:
     keeps_name = call.function in _KEEP_NAMES
     batches = selecting.ranges(evaluator, argument, None if keeps_name else drop_name)
     parts = _applied(evaluator, RANGE_FUNCTIONS[call.function], window, batches)
-    yield from parts if keeps_name or _is_of_one_name(argument) else unique(parts)
-
-
-def _is_of_one_name(argument: MatrixSelector | Subquery) -> bool:
-    """Tell whether all series of a range have one name, so that they differ without it, too."""
-    return isinstance(argument, MatrixSelector) and any(
-        matcher.name == NAME and matcher.equal_to for matcher in argument.selector.matchers
-    )
+    is_of_one_name = isinstance(argument, MatrixSelector) and None not in names_read(argument)
+    yield from parts if keeps_name or is_of_one_name else unique(parts)
 
 
 def _applied(evaluator: Evaluator, function: RangeFunction, window: Window, batches: Batches) -> Parts:
