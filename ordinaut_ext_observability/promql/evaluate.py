@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Generator
-from functools import lru_cache
 from itertools import starmap
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
@@ -127,7 +126,7 @@ class Evaluator:
 
     def remembered(self, key: object, function: Callable[[KeyT], ResultT]) -> Callable[[KeyT], ResultT]:
         """A function of labels, called once for each series however many steps there are."""
-        return function if len(self.steps) == 1 else self.state(key, lambda: lru_cache(_REMEMBERED)(function))
+        return function if len(self.steps) == 1 else self.state(key, lambda: _Remembered(function)).__getitem__
 
     def mapped(self, node: nodes.Node, parts: Parts, function: Callable[[float], float]) -> Parts:
         """Samples with the function's results for values, and labels without the metric's name."""
@@ -152,6 +151,20 @@ class Evaluator:
         for piece in pieces(list(found.items())):
             result += [Series(labels, *samples) for labels, samples in piece]
             yield ()
+        return result
+
+
+class _Remembered(dict[KeyT, ResultT]):
+    """A function's results by its argument, made once for each as long as there are not too many."""
+
+    def __init__(self, function: Callable[[KeyT], ResultT]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, key: KeyT) -> ResultT:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        result = self[key] = self._function(key)
         return result
 
 

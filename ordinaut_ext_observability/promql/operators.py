@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -122,17 +121,21 @@ def _between_vectors(evaluator: Evaluator, node: Binary, keys: LabelsChange, lef
     ones = yield from _by_key(one, keys, "left" if swapped else "right")
     compute, keeps = _functions(node)
     labels_of = evaluator.remembered((node, _combined), partial(_combined, node))
-    matched: defaultdict[Labels, set[Labels]] = defaultdict(set)
+    matched: dict[Labels, set[Labels]] = {}
     for pairs in _pairs(many, ones, keys, matching):
         part: Vector = []
         for key, (labels, value), (other_labels, other) in pairs:
-            results, combined = matched[key], labels_of((labels, other_labels))
-            if results and matching.many is None:
+            combined = labels_of((labels, other_labels))
+            results = matched.get(key)
+            if results is None:
+                matched[key] = {combined}
+            elif matching.many is None:
                 reason = "many-to-one matching must be explicit (group_left/group_right)"
                 raise ExecutionError(f"multiple matches for labels: {reason}")
-            if combined in results:
+            elif combined in results:
                 raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
-            results.add(combined)
+            else:
+                results.add(combined)
             first, second = (other, value) if swapped else (value, other)
             if keeps is None or keeps(first, second):
                 part.append((combined, compute(first, second)))

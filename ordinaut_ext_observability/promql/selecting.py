@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.history.series import Labels, Series, is_stale
@@ -78,8 +79,9 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery, change: Labels
     """
 
     def read() -> Batches:
+        batches: Batches
         if isinstance(node, MatrixSelector):
-            batches = _read(evaluator, node.selector, node.range_ms)
+            batches = map(_without_stale, _read(evaluator, node.selector, node.range_ms))
         else:
             step = node.step_ms or evaluator.query.subquery_step_ms
             start, end = _extent(evaluator, node, node.range_ms)
@@ -87,10 +89,7 @@ def ranges(evaluator: Evaluator, node: MatrixSelector | Subquery, change: Labels
             inner = type(evaluator)(evaluator.query, evaluator.source, evaluator.work, multiples)
             batches = pieces((yield from inner.series_of(node.expression)))
         for batch in batches:
-            yield [
-                (change(labels) if change else labels, *_without_stale(times, values))
-                for labels, times, values in batch
-            ]
+            yield [(change(labels), times, values) for labels, times, values in batch] if change else batch
 
     return _kept(evaluator, node, read)
 
@@ -124,24 +123,28 @@ def _extent(evaluator: Evaluator, node: VectorSelector | Subquery, range_ms: int
 def _read(evaluator: Evaluator, node: VectorSelector, range_ms: int) -> Batches:
     """The series that a selector needs at any step."""
     start, end = _extent(evaluator, node, range_ms)
-    number, batch = 0, list[Series]()
-    for series in evaluator.source.select(node.matchers, start, end) if start <= end else ():
+    work, number, batch = evaluator.work, 0, list[Series]()
+    for series in chain(evaluator.source.select(node.matchers, start, end), (None,)) if start <= end else ():
         if series is not None:
-            evaluator.work.count_samples(len(series.timestamps))
             batch.append(series)
-        if series is None or len(batch) == PIECE:
-            number += len(batch)
-            evaluator.work.check_series(number)
-            yield batch
-            batch = []
-    evaluator.work.check_series(number + len(batch))
-    yield batch
+            if len(batch) < PIECE:
+                continue
+        number += len(batch)
+        work.check_series(number)
+        work.count_samples(sum([len(times) for _, times, _ in batch]))
+        yield batch
+        batch = []
 
 
-def _without_stale(times: Sequence[int], values: Sequence[float]) -> tuple[Sequence[int], Sequence[float]]:
-    """The samples without marks of the series' end."""
-    total = sum(values)
-    if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark
-        return times, values
-    kept = [sample for sample in zip(times, values, strict=True) if not is_stale(sample[1])]
-    return [time for time, _ in kept], [value for _, value in kept]
+def _without_stale(batch: Sequence[_Series]) -> list[_Series]:
+    """The series without marks of their ends."""
+    result: list[_Series] = []
+    for series in batch:
+        labels, times, values = series
+        total = sum(values)
+        if total == total:  # noqa: PLR0124 - not a NaN: none of the values is such a mark
+            result.append(series)
+        else:
+            kept = [sample for sample in zip(times, values, strict=True) if not is_stale(sample[1])]
+            result.append((labels, [time for time, _ in kept], [value for _, value in kept]))
+    return result

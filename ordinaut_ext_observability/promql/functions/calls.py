@@ -14,7 +14,7 @@ from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, 
 from ordinaut_ext_observability.promql.functions.relabel import relabelled
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import Vector, drop_name, with_value
-from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector, names_read
+from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
 from ordinaut_ext_observability.promql.selecting import Batches, Window
 from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
@@ -34,7 +34,9 @@ def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Parts:
     keeps_name = call.function in _KEEP_NAMES
     batches = selecting.ranges(evaluator, argument, None if keeps_name else drop_name)
     parts = _applied(evaluator, RANGE_FUNCTIONS[call.function], window, batches)
-    is_of_one_name = isinstance(argument, MatrixSelector) and None not in names_read(argument)
+    inner = argument.selector if isinstance(argument, MatrixSelector) else argument.expression
+    matchers = inner.matchers if isinstance(inner, VectorSelector) else ()
+    is_of_one_name = any(matcher.name == NAME and matcher.equal_to for matcher in matchers)
     yield from parts if keeps_name or is_of_one_name else unique(parts)
 
 
