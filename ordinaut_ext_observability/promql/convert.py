@@ -14,12 +14,13 @@ from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
 from ordinaut_ext_observability.promql.guard import AT_SHIFT_MS, shown
+from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
 _NATIVE: Final = "reads native histograms, which are not kept here; use the series _bucket, _count and _sum"
 _OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_MATCH_OPERATORS: Final[dict[str, nodes.MatchOperator]] = {
+_MATCH_OPERATORS: Final[dict[str, MatchOperator]] = {
     "MatchOp.Equal": "=",
     "MatchOp.NotEqual": "!=",
     "MatchOp.Re": "=~",
@@ -50,11 +51,11 @@ def _vector_selector(expression: library.VectorSelector) -> nodes.VectorSelector
     if expression.matchers.or_matchers:
         raise BadQueryError("'or' within braces is not supported; use a pattern, as {job=~\"a|b\"}, or two selectors")
     matchers = tuple(
-        nodes.LabelMatcher(_labels([matcher.name])[0], _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
+        LabelMatcher(_labels([matcher.name])[0], _MATCH_OPERATORS[str(matcher.op)], shown(matcher.value))
         for matcher in expression.matchers.matchers
     )
     if expression.name is not None:
-        matchers = (nodes.LabelMatcher(NAME, "=", shown(expression.name)), *matchers)
+        matchers = (LabelMatcher(NAME, "=", shown(expression.name)), *matchers)
     if all(matcher.matches("") for matcher in matchers):
         raise BadQueryError('a selector must have a condition that no empty label meets, as {job="api"} or {job=~".+"}')
     return nodes.VectorSelector(matchers, _milliseconds(expression.offset), _at(expression.at))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 
-from ordinaut_ext_observability.promql.nodes import LabelMatcher
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 
 def meaning(node: object) -> str:

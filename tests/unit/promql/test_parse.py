@@ -14,7 +14,7 @@ from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
 from ordinaut_ext_observability.promql.guard import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
 from tests.promql.meaning import meaning
-from ordinaut_ext_observability.promql.nodes import LabelMatcher
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.promql.nodes import (
     Aggregation,
     Binary,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.nodes import LabelMatcher
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.promql.regex import compile_regex
 
 
