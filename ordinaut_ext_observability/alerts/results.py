@@ -15,6 +15,7 @@ from ordinaut_ext_observability.promql.nodes import Node, selectors_of
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.scrub.text import scrub_text
 
 _LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
 """Bounds on a rule's expression: 200 rules have an interval to share, and most take less than a millisecond."""
@@ -62,7 +63,7 @@ class Results:
             key = labels_of(own)
             if key in found:
                 raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
-            found[key] = Instance(value, expanded(rule.annotations))
+            found[key] = Instance(value, {name: scrub_text(text) for name, text in expanded(rule.annotations).items()})
             yield
         return found
 

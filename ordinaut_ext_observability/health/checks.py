@@ -55,6 +55,8 @@ def make_checks(
     yield "event_loop", partial(event_loop, loop_watch), warns
     yield "task_success", TaskSuccessCheck(metrics.task_executions, clock).run, warns
     yield "settings", partial(unused_settings, settings), warns
+    if not settings.scrub.enabled:
+        yield "scrubbing", scrubbing_off, warns
     # A busy CPU comes and goes: it takes longer to be believed.
     yield "cpu", CpuCheck().run, {**warns, "failures_to_worsen": 4}
     yield "memory", memory, warns
@@ -88,6 +90,11 @@ async def unused_settings(settings: Settings) -> Outcome:
     which = f"{len(variables)} setting{'s' if len(variables) > 1 else ''}"
     message = f"{which} could not be used; GET /config and `doctor` name them"
     return Outcome(HealthStatus.DEGRADED, message, {"variables": variables})
+
+
+async def scrubbing_off() -> Outcome:
+    """Degraded for as long as the process runs so."""
+    return Outcome(HealthStatus.DEGRADED, "ORDINAUT_OBS_SCRUB is off: secrets and personal data are shown as they are")
 
 
 @dataclass(slots=True)

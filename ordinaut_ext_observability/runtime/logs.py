@@ -11,6 +11,7 @@ from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings
 
 LOGGER_NAME = "orchestrator.observability"
@@ -19,7 +20,7 @@ LOGGER_NAME = "orchestrator.observability"
 class ProcessLogs:
     """Lines of all kinds go through one writer; the host's loggers are left alone until they are configured."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, scrubber: Scrubber | None) -> None:
         lines, logs = metrics.log_lines, settings.logs
         reports = WriterReports(
             lines.labels("written").inc,
@@ -28,12 +29,16 @@ class ProcessLogs:
             lambda _: metrics.count_internal_error("log_writer"),
         )
         self._settings = settings
-        self.writer = LogWriter(standard_stream(logs.destination), reports)
+        self.writer = LogWriter(
+            standard_stream(logs.destination), reports, *([] if scrubber is None else [scrubber.lines])
+        )
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
         self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
 
     def start(self) -> None:
         """Say which settings could not be used, and take over the host's logging where the settings ask for it."""
+        if not self._settings.scrub.enabled:
+            self.event(events.SCRUBBING_OFF)
         for problem in self._settings.problems:
             self.event(events.SETTING_NOT_USED, **asdict(problem))
         self.configure_if_asked()

@@ -25,6 +25,7 @@ from ordinaut_ext_observability.runtime.logs import ProcessLogs
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.version import __version__
 
@@ -40,7 +41,8 @@ class Runtime:
         self.settings = settings
         self.clock = clock or Clock()
         self.metrics = metrics = Metrics(_make_registry(settings))
-        self.logs = ProcessLogs(settings, metrics)
+        self.scrubber = _make_scrubber(settings, metrics)
+        self.logs = ProcessLogs(settings, metrics, self.scrubber)
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
@@ -118,6 +120,19 @@ def _make_registry(settings: Settings) -> Registry:
         max_series=settings.metrics.series_limit,
     )
     return Registry(budgets, {REQUEST: settings.http.buckets})
+
+
+def _make_scrubber(settings: Settings, metrics: Metrics) -> Scrubber | None:
+    """The scrubber of what leaves the process; None where the settings turn it off."""
+    if not settings.scrub.enabled:
+        return None
+    key = settings.scrub.key
+    return Scrubber(
+        settings.file.scrub.allow,
+        key.get_secret_value().encode() if key is not None else None,
+        lambda kind: metrics.redactions.labels(kind).inc(),
+        lambda _: metrics.count_internal_error("scrubber"),
+    )
 
 
 def _describe_build(settings: Settings, metrics: Metrics) -> None:

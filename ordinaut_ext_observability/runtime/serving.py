@@ -55,6 +55,7 @@ def make_context(
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,
+        scrubber=runtime.scrubber,
     )
 
 

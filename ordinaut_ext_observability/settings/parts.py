@@ -103,6 +103,15 @@ class LogSettings(Part):
     """Where the lines go: `stderr` or `stdout`."""
 
 
+class ScrubSettings(Part):
+    """Secrets and personal data in what leaves the process."""
+
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}SCRUB")
+    """Replace secrets and personal data in log lines and answers; see docs/scrubbing.md."""
+    key: types.Token | None = Field(default=None, validation_alias=f"{PREFIX}SCRUB_KEY")
+    """With this key, 16 characters or more, markers of persons tell them apart: `[REDACTED_EMAIL:4f1c9a2b]`."""
+
+
 class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.upper()}"):
     """Checks in the background."""
 

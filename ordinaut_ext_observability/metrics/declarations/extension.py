@@ -72,6 +72,10 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_log_lines_total{outcome}",
         "Log lines handed to the log writer, by what became of them: written or dropped.",
     )
+    redactions = counter(
+        "ordinaut_observability_redactions_total{kind}",
+        "Secrets and personal data that were replaced in log lines and answers, by kind.",
+    )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",

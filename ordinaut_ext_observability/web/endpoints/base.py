@@ -22,12 +22,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
@@ -78,6 +79,7 @@ class EndpointContext:
     """Gives the settings in effect."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
+    scrubber: Scrubber | None = None
 
 
 def context_of(request: Request) -> EndpointContext:
@@ -106,6 +108,15 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
+def _scrubbed(response: Response, scrubber: Scrubber | None) -> Response:
+    """The answer, scrubbed where it is JSON as a whole; alerts, sent in pieces, are scrubbed where they are made."""
+    if scrubber is not None and isinstance(response, JSONResponse):
+        body = bytes(response.body).decode()
+        response.body = scrubber.json(body).encode() if scrubber.prefilter(body) else response.body
+        response.headers["content-length"] = str(len(response.body))
+    return response
+
+
 def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
     """A class of routes that ask for the tier, give the handler its context, and answer failures in our shape.
 
@@ -125,7 +136,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         reads = request.method in ("GET", "HEAD")
                         changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
-                    return await handle(request)
+                    return _scrubbed(await handle(request), context.scrubber)
                 except Refusal as refusal:
                     return refusal.response
                 except RequestValidationError as error:
