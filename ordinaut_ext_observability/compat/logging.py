@@ -188,6 +188,10 @@ pipeline_logger = StructuredLogger("orchestrator.pipeline")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "LogSanitizer":
+        from ordinaut_ext_observability.scrub.text import LogSanitizer
+
+        return LogSanitizer
     if name == "StructuredFormatter":
         from ordinaut_ext_observability.logs.records import JsonFormatter
 

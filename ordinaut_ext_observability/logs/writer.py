@@ -51,22 +51,15 @@ class LogWriter:
     A forked child starts with an empty queue and a thread of its own: the parent writes what it queued.
     """
 
-    def __init__(
-        self,
-        file_descriptor: int | None,
-        reports: WriterReports = WriterReports(),
-        scrub: Callable[[Sequence[str]], Sequence[str]] = lambda lines: lines,
-    ) -> None:
-        """Lines go to what the descriptor stands for now; without one they are dropped, and counted.
-
-        `scrub` gives the lines as they may be shown, and never raises; it is called in the thread.
-        """
-        self._scrub = scrub
+    def __init__(self, file_descriptor: int | None, reports: WriterReports = WriterReports()) -> None:
+        """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
         self._destination = Destination(file_descriptor)
         self._reports = reports
         self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
+        self.scrub: Callable[[Sequence[str]], Sequence[str]] = lambda lines: lines
+        """Gives lines as they may be shown, and never raises; called in the thread."""
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -176,7 +169,7 @@ class LogWriter:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
-            data = "".join(f"{line}\n" for line in self._scrub(lines)).encode("utf-8", "backslashreplace")
+            data = "".join(f"{line}\n" for line in self.scrub(lines)).encode("utf-8", "backslashreplace")
             written = self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)

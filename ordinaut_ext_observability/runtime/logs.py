@@ -29,15 +29,15 @@ class ProcessLogs:
             lambda _: metrics.count_internal_error("log_writer"),
         )
         self._settings = settings
-        self.writer = LogWriter(
-            standard_stream(logs.destination), reports, *([] if scrubber is None else [scrubber.lines])
-        )
+        self.writer = LogWriter(standard_stream(logs.destination), reports)
+        if scrubber is not None:
+            self.writer.scrub = scrubber.lines
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
         self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
 
     def start(self) -> None:
         """Say which settings could not be used, and take over the host's logging where the settings ask for it."""
-        if not self._settings.scrub.enabled:
+        if not self._settings.general.scrub:
             self.event(events.SCRUBBING_OFF)
         for problem in self._settings.problems:
             self.event(events.SETTING_NOT_USED, **asdict(problem))

@@ -124,12 +124,12 @@ def _make_registry(settings: Settings) -> Registry:
 
 def _make_scrubber(settings: Settings, metrics: Metrics) -> Scrubber | None:
     """The scrubber of what leaves the process; None where the settings turn it off."""
-    if not settings.scrub.enabled:
+    if not settings.general.scrub:
         return None
-    key = settings.scrub.key
+    key = settings.general.scrub_key
     return Scrubber(
         settings.file.scrub.allow,
-        key.get_secret_value().encode() if key is not None else None,
+        None if key is None else key.get_secret_value().encode(),
         lambda kind: metrics.redactions.labels(kind).inc(),
         lambda _: metrics.count_internal_error("scrubber"),
     )

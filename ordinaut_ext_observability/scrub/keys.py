@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-NAME_PARTS = r"(?:pass|pwd|secret|token|credential|auth|cookie|jwt|dsn|signature|[cx]srf|otp|cv[vc]|ssn|sessionid|key)"
-"""Pattern, for any case, that the name of every secret has somewhere."""
+NAME_NEEDS = "pass pwd secret token credential auth cookie jwt dsn signature csrf xsrf otp cvv cvc ssn sessionid key"
+NAME_PARTS = f"(?:{NAME_NEEDS.replace(' ', '|')})"
+"""Texts of which the name of every secret has one, in any case; as a list and as a pattern."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -44,8 +45,3 @@ def is_secret(name: str) -> bool:
         return before[-1] in ("access", "refresh", "auth", "api")
     last = last.removesuffix("s") if last != "pass" else last
     return last.endswith(_LAST) or last in _LAST_ALONE or (last == "key" and not _KEYS_OF.isdisjoint(before[-1:]))
-
-
-def takes_line(name: str) -> bool:
-    """True for a header whose value goes on to the end of its line."""
-    return name.lower().endswith(("authorization", "cookie"))

@@ -9,7 +9,7 @@ Nothing here raises. What takes too long to look at is dropped, never passed.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,31 +17,30 @@ import orjson
 
 from ordinaut_ext_observability.scrub.keys import is_secret
 from ordinaut_ext_observability.scrub.patterns import KINDS, MARKER, Kind, compiled
-from ordinaut_ext_observability.scrub.plain_values import encode, put, text_of
-from ordinaut_ext_observability.scrub.prefilter import Prefilter, make_prefilter
+from ordinaut_ext_observability.scrub.plain_values import encode, text_of
+from ordinaut_ext_observability.scrub.prefilter import Prefilter, shared_prefilter
 
 MAX_TEXT_LENGTH = 64 * 1024
 """Longest text that is looked at, in characters: four times the longest log line."""
 
-MAX_DEPTH, MAX_VALUES = 20, 20_000
-"""How deep containers may stand in each other, and values in one: what is beyond is dropped."""
+MAX_VALUES = 20_000
+"""Values that are looked at in one: further ones are dropped."""
 
 _MAX_ROUNDS = 5
 """A text is looked at until nothing is found: what is left may stand together anew."""
 
-_NO_SECRETS = ("", "set", "unset")
-"""Texts under the name of a secret that tell nothing of it."""
+_NO_SECRETS = frozenset((None, True, False, "", "set", "unset"))
+"""Values under the name of a secret that tell nothing of it."""
 
-_LEAST_NUMBER, _MOST_NUMBER = 10**13, 10**19
-"""Numbers between have as many digits as cards."""
+_CARD_NUMBERS = range(10**13, 10**19)
 
-# Fields of every line, which the host's data cannot reach, and ids.
-_FIXED = frozenset(
-    (
-        *("timestamp", "level", "logger", "module", "function", "line", "process"),
-        *("correlation_id", "request_id", "trace_id", "span_id"),
-    )
-)
+_OF_LINES = {
+    *("timestamp", "level", "logger", "module", "function", "line", "process"),
+    *("correlation_id", "request_id", "trace_id", "span_id"),
+}
+"""Fields of every line that are left as they are: ids, and what code says of itself."""
+
+_FAILED = "[REDACTED_FAILED]"
 
 
 class Scrubber:
@@ -66,61 +65,55 @@ class Scrubber:
     @cached_property
     def prefilter(self) -> Prefilter:
         """The first pass, made when it is first needed."""
-        return make_prefilter([kind.hint for kind in KINDS])
+        return shared_prefilter()
 
     def text(self, text: str) -> str:
         """The text without what is found in it."""
-        try:
-            if len(text) > MAX_TEXT_LENGTH:
-                return self._mark("TOO_LONG")
-            for _ in range(_MAX_ROUNDS):
-                hits = self.prefilter(text)
-                if not hits:
-                    return text
-                before = text
-                for number in sorted(hits):
-                    text = self._replace(KINDS[number], text)
-                if text == before:
-                    return text
-        except Exception as error:  # noqa: BLE001 - nothing is passed that was not looked at
-            self._on_error(error)
-        return self._mark("FAILED")
+        if len(text) <= MAX_TEXT_LENGTH and not self.prefilter(text):
+            return text
+        scrubbed: str = self._safely(self._scrub, text, _FAILED)
+        return scrubbed
 
     def value(self, value: Any) -> Any:
         """The value, containers of the same types, without what is found in texts, bytes, numbers, keys, exceptions."""
-        try:
-            return self._walk(value, (), [MAX_VALUES])
-        except Exception as error:  # noqa: BLE001 - as above
-            self._on_error(error)
-            return self._mark("FAILED")
+        return self._safely(lambda value: self._walk(value, "", self._allow, [MAX_VALUES]), value, _FAILED)
+
+    def json(self, text: str, allow: Collection[str] = ()) -> str:
+        """The JSON without what is found, the same text where nothing is; `allow` are further paths."""
+
+        def scrub(text: str) -> str:
+            given = orjson.loads(text)
+            scrubbed = self._walk(given, "", self._allow.union(allow), [MAX_VALUES])
+            return text if scrubbed == given else encode(scrubbed).decode()
+
+        return self._safely(scrub, text, f'{{"message":"{_FAILED}"}}') if self.prefilter(text) else text
 
     def lines(self, lines: Sequence[str]) -> Sequence[str]:
-        """Log lines, each one JSON object. Those without a find are the same."""
-        try:
-            if not self.prefilter("\n".join(lines)):
-                return lines
-            return [self.json(line, _FIXED) if self.prefilter(line) else line for line in lines]
-        except Exception as error:  # noqa: BLE001 - as above
-            self._on_error(error)
-            return [f'{{"message":"{self._mark("FAILED")}"}}' for _ in lines]
+        """Log lines, each one JSON object."""
+        return [self.json(line, _OF_LINES) for line in lines] if self.prefilter("\n".join(lines)) else lines
 
-    def json(self, text: str, fixed: Collection[str] = ()) -> str:
-        """The JSON without what is found; fields of these names in the outermost object stay."""
+    def _safely(self, scrub: Callable[[Any], Any], given: Any, otherwise: str) -> Any:
         try:
-            given = orjson.loads(text)
-            kept = {name: value for name, value in given.items() if name in fixed} if fixed else {}
-            scrubbed = self.value(given)
-            if kept:
-                scrubbed = {name: kept.get(name, value) for name, value in scrubbed.items()}
-            return text if scrubbed == given else encode(scrubbed).decode()
-        except Exception as error:  # noqa: BLE001 - as above
+            return scrub(given)
+        except Exception as error:  # noqa: BLE001 - nothing is passed that was not looked at, and nothing raised
             self._on_error(error)
-            return f'{{"message":"{self._mark("FAILED")}"}}'
+            return otherwise
+
+    def _scrub(self, text: str) -> str:
+        if len(text) > MAX_TEXT_LENGTH:
+            return self._mark("TOO_LONG")
+        for _ in range(_MAX_ROUNDS):
+            before = text
+            for number in sorted(self.prefilter(text)):
+                text = self._replace(KINDS[number], text)
+            if text == before:
+                return text
+        return self._mark("FAILED")
 
     def _replace(self, kind: Kind, text: str) -> str:
         parts: list[str] = []
         done = 0
-        for found in kind.expression.finditer(text):
+        for found in compiled(kind.pattern).finditer(text):
             span = kind.span(found)
             if span is not None and span[0] >= done:
                 parts += text[done : span[0]], self._mark(kind.name, text[span[0] : span[1]], person=kind.person)
@@ -136,23 +129,38 @@ class Scrubber:
         digest = hmac.digest(self._key, secret.lower().encode("utf-8", "surrogatepass"), "sha256").hex()
         return f"[REDACTED_{kind}:{digest[:8]}]"
 
-    def _walk(self, value: Any, path: tuple[str, ...], left: list[int]) -> Any:
+    def _walk(self, value: Any, path: str, allow: Collection[str], left: list[int]) -> Any:
         """The value at this path; `left` holds how many more are looked at."""
         left[0] -= 1
-        if left[0] < 0 or len(path) > MAX_DEPTH:
+        if left[0] < 0:
             return self._mark("TOO_LARGE")
-        if self._allow and ".".join(filter(None, path)) in self._allow:
-            return value
         if isinstance(value, dict):
-            walked: dict[str, Any] = {}
+            walked: dict[Any, Any] = {}
             for name, item in value.items():
-                put(walked, *self._field(name, item, path, left))
+                shown, shown_item = self._field(name, item, path, allow, left)
+                while shown in walked:
+                    shown = f"{shown}_"
+                walked[shown] = shown_item
             return walked
-        if not isinstance(value, (list, tuple, set, frozenset)):
+        kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)
+        if kind is None:
             return self._single(value)
-        if len(value) == 2 and isinstance(value, (list, tuple)) and isinstance(value[0], str):
-            return _like(value, self._field(value[0], value[1], path, left))
-        return _like(value, [self._walk(item, path, left) for item in value])
+        if len(value) == 2 and kind in (list, tuple) and isinstance(value[0], str):  # as headers are kept
+            return kind(self._field(value[0], value[1], path, allow, left))
+        return kind(self._walk(item, path, allow, left) for item in value)
+
+    def _field(self, name: Any, value: Any, path: str, allow: Collection[str], left: list[int]) -> tuple[Any, Any]:
+        """The name and what stands under it."""
+        if not isinstance(name, str):
+            return name, self._walk(value, path, allow, left)
+        shown, path = self.text(name), f"{path}.{name}".lstrip(".")
+        if path in allow:
+            return shown, value
+        if not is_secret(name):
+            return shown, self._walk(value, path, allow, left)
+        is_text = isinstance(value, str)
+        nothing = (is_text or isinstance(value, bool) or value is None) and value in _NO_SECRETS
+        return shown, value if nothing else self._mark("SECRET", value if is_text else "")
 
     def _single(self, value: Any) -> Any:
         """A value that is no container."""
@@ -162,21 +170,7 @@ class Scrubber:
             return self.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         if isinstance(value, BaseException):
             return self.text(f"{type(value).__name__}: {text_of(value)}")
-        if type(value) is int and _LEAST_NUMBER <= value < _MOST_NUMBER and "[" in (text := self.text(str(value))):
-            return text
+        if type(value) is int and value in _CARD_NUMBERS:
+            text = self.text(str(value))
+            return text if "[" in text else value
         return value
-
-    def _field(self, name: Any, value: Any, path: tuple[str, ...], left: list[int]) -> tuple[Any, Any]:
-        """The name and what stands under it."""
-        shown = self.text(name) if isinstance(name, str) else name
-        path = (*path, text_of(name))
-        if not isinstance(name, str) or not is_secret(name) or ".".join(filter(None, path)) in self._allow:
-            return shown, self._walk(value, path, left)
-        nothing = value is None or isinstance(value, bool) or (isinstance(value, str) and value in _NO_SECRETS)
-        return shown, value if nothing else self._mark("SECRET", value if isinstance(value, str) else "")
-
-
-def _like(container: Any, items: Iterable[Any]) -> Any:
-    """The items in a container of the same kind."""
-    kinds = (list, tuple, frozenset, set)
-    return next(kind for kind in kinds if isinstance(container, kind))(items)

@@ -65,7 +65,6 @@ class Settings:
     http: parts.HttpSettings = field(default_factory=parts.HttpSettings)
     metrics: parts.MetricsSettings = field(default_factory=parts.MetricsSettings)
     logs: parts.LogSettings = field(default_factory=parts.LogSettings)
-    scrub: parts.ScrubSettings = field(default_factory=parts.ScrubSettings)
     health: parts.HealthSettings = field(default_factory=parts.HealthSettings)
     access: parts.AccessSettings = field(default_factory=parts.AccessSettings)
     management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)

@@ -38,6 +38,10 @@ class GeneralSettings(Part):
     """The host's variable; shown likewise."""
     config: types.PathText | None = None
     """Path of the configuration file (YAML): checks of services, see docs/configuration.md."""
+    scrub: bool = True
+    """Replace secrets and personal data in log lines and answers; see docs/scrubbing.md."""
+    scrub_key: types.Token | None = None
+    """With this key, 16 characters or more, persons can be told apart: `[REDACTED_EMAIL:4f1c9a2b]`."""
 
 
 class HttpSettings(Part):
@@ -101,15 +105,6 @@ class LogSettings(Part):
     """From this duration on a request is logged as a warning."""
     destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
     """Where the lines go: `stderr` or `stdout`."""
-
-
-class ScrubSettings(Part):
-    """Secrets and personal data in what leaves the process."""
-
-    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}SCRUB")
-    """Replace secrets and personal data in log lines and answers; see docs/scrubbing.md."""
-    key: types.Token | None = Field(default=None, validation_alias=f"{PREFIX}SCRUB_KEY")
-    """With this key, 16 characters or more, markers of persons tell them apart: `[REDACTED_EMAIL:4f1c9a2b]`."""
 
 
 class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.upper()}"):

@@ -108,15 +108,6 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _scrubbed(response: Response, scrubber: Scrubber | None) -> Response:
-    """The answer, scrubbed where it is JSON as a whole; alerts, sent in pieces, are scrubbed where they are made."""
-    if scrubber is not None and isinstance(response, JSONResponse):
-        body = bytes(response.body).decode()
-        response.body = scrubber.json(body).encode() if scrubber.prefilter(body) else response.body
-        response.headers["content-length"] = str(len(response.body))
-    return response
-
-
 def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
     """A class of routes that ask for the tier, give the handler its context, and answer failures in our shape.
 
@@ -136,7 +127,12 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         reads = request.method in ("GET", "HEAD")
                         changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
-                    return _scrubbed(await handle(request), context.scrubber)
+                    response = await handle(request)
+                    # What is sent in pieces is scrubbed where it is made.
+                    if context.scrubber is not None and isinstance(response, JSONResponse):
+                        response.body = context.scrubber.json(bytes(response.body).decode()).encode()
+                        response.headers["content-length"] = str(len(response.body))
+                    return response  # noqa: TRY300 - what fails above is answered below
                 except Refusal as refusal:
                     return refusal.response
                 except RequestValidationError as error:

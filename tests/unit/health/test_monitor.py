@@ -217,7 +217,7 @@ ERRORS = [
     (ValueError("bad"), "ValueError: bad"),
     (ValueError(), "ValueError"),
     (BrokenText(), "BrokenText: <BrokenText: __str__ raised RuntimeError>"),
-    (OSError("https://u:p@h/?k=v"), "OSError: https://[REDACTED_PASSWORD]@h/?[REDACTED_SECRET]"),
+    (OSError("https://u:p@h/?k=v"), "OSError: https://[REDACTED_PASSWORD]@h/?k=v"),
     (TimeoutError(), "TimeoutError"),
     (asyncio.CancelledError(), "the check was cancelled"),
     (StopAsyncIteration(), "StopAsyncIteration"),

@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
+from ordinaut_ext_observability.scrub.plain_values import MAX_SHORT_LENGTH
 from ordinaut_ext_observability.scrub.text import mask_details
-from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_text
+from ordinaut_ext_observability.scrub.text import mask_text
 
 SECRET = "hunter2XcorrectY"
 MASK, PASSWORD = "[REDACTED_SECRET]", "[REDACTED_PASSWORD]"
@@ -95,9 +96,9 @@ def test_secrets_in_less_usual_shapes_are_masked_too(text: str) -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert mask_text("x" * MAX_TEXT_LENGTH) == "x" * MAX_TEXT_LENGTH
-    assert mask_text("x" * (MAX_TEXT_LENGTH + 1)) == "x" * MAX_TEXT_LENGTH + "…"
-    assert len(mask_text("x" * 1_000_000)) == MAX_TEXT_LENGTH + 1
+    assert mask_text("x" * MAX_SHORT_LENGTH) == "x" * MAX_SHORT_LENGTH
+    assert mask_text("x" * (MAX_SHORT_LENGTH + 1)) == "x" * MAX_SHORT_LENGTH + "…"
+    assert len(mask_text("x" * 1_000_000)) == MAX_SHORT_LENGTH + 1
 
 
 def test_what_is_no_unicode_is_shown_as_escapes() -> None:
@@ -112,7 +113,7 @@ def test_what_is_no_unicode_is_shown_as_escapes() -> None:
 def test_hostile_texts_are_masked_at_all(piece: str) -> None:
     """A pattern that takes more than linear time would not come to an end here."""
     hostile = (piece * (100_000 // len(piece)))[:100_000]
-    assert len(mask_text(hostile)) <= MAX_TEXT_LENGTH + 1
+    assert len(mask_text(hostile)) <= MAX_SHORT_LENGTH + 1
 
 
 # -- Details -----------------------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def test_details_are_bounded() -> None:
 
 
 def test_details_are_bounded_as_a_whole() -> None:
-    shared: list[Any] = ["x" * MAX_TEXT_LENGTH] * 30
+    shared: list[Any] = ["x" * MAX_SHORT_LENGTH] * 30
     nested = [[shared] * 20] * 10
     assert len(orjson.dumps(mask_details({"nested": nested}))) < 500_000
 
