@@ -7,7 +7,7 @@ place, in linear time: what repeats is possessive, and begins only where it coul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -29,19 +29,18 @@ def _where(is_valid: Callable[[str], bool] = lambda _: True) -> Callable[[Found]
 
 
 class Kind(NamedTuple):
-    """One kind: how it is called in its marker, and how it is found."""
+    """One kind, called `name` in its marker; with `person` it tells who somebody is.
+
+    Of `needs`, texts in small letters, it has one; `hint` is for RE2 and `re`, `pattern` for `re`. `span` gives the
+    place of the secret in a match, None where there is none.
+    """
 
     name: str
     needs: str
-    """Texts in small letters, of which it has one."""
     hint: str
-    """Pattern for RE2 and for `re`."""
     pattern: str
-    """Pattern for `re`."""
     span: Callable[[Found], Span | None] = _where()
-    """Gives the place of the secret; None where the match is none."""
     person: bool = False
-    """True where it tells who somebody is."""
 
 
 _QUOTED = r"[bu]?\"(?:[^\"\\]|\\.)*+\"?+|[bu]?'(?:[^'\\]|\\.)*+'?+"
@@ -77,12 +76,14 @@ _LABELS = r"(?!(?:mailto|e?mail|to|from|cc|bcc|user|sender|owner|author|contact)
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9])(?<!\d[.-])", r"(?![A-Za-z0-9])(?![.-]\d)"  # a number, and no part of a longer one
 
 # fmt: off
-_TOKENS = (  # of GitHub, GitLab, OpenAI, Stripe, AWS, Slack, Google, npm, PyPI, SendGrid, Hugging Face, DigitalOcean, …
+_TOKENS = (  # of GitHub, GitLab, OpenAI, Stripe, AWS, Slack, Google, npm, PyPI, SendGrid, Discord, …
     r"gh[pousr]_\w{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|[sr]k_(?:live|test)_\w{10,}|whsec_\w{16,}"
     r"|A(?:KIA|SIA)[0-9A-Z]{12,}|xox[abeprs]-[\w-]{8,}|xapp-[\w-]{16,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|npm_\w{30,}"
     r"|pypi-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|hf_\w{20,}|dop_v1_\w{30,}|shp(?:at|ss|ca|pa)_\w{20,}|\d{8,10}:AA[\w-]{30,}"
+    r"|hooks\.slack\.com/(?:services|workflows)/([\w/-]{8,})|api\.telegram\.org/bot([\w:-]{8,})"
+    r"|discord(?:app)?\.com/api/webhooks/([\w/-]{8,})"
 )
-_BEGINNINGS = "gh github_pat_ glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi- sg. hf_ dop_v1_ shp :aa"
+_BEGINNINGS = "gh slack discord glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi- sg. hf_ dop_ shp :aa org/bot"
 
 KINDS = (
     Kind("KEY", "private", r"-----BEGIN [A-Z ]*PRIVATE KEY",
@@ -93,9 +94,6 @@ KINDS = (
     Kind("SECRET", "?key= &key= sig= sid= hmac= code=", r"[?&](?:key|sig|sid|hmac|code)=",
          r"[?&](?:(?:key|sig|sid|hmac)=|code=(?=[^\s&#]{12}))([^\s&#'\"<>]++)"),
     Kind("SQL", "'", _SQL, r"'((?:[^'\\]|''|\\.)++)'?+"),
-    Kind("WEBHOOK", "hooks.slack.com api.telegram.org /webhooks/",
-         r"hooks\.slack\.com/|api\.telegram\.org/bot|/api/webhooks/",
-         r"(?:hooks\.slack\.com/(?:services|workflows)/|api\.telegram\.org/bot|discord(?:app)?\.com/api/webhooks/)([\w/:-]++)"),
     Kind("PASSWORD", "://", r"[^\s\"]@", r"://[^\s'\"<>]++", _user_info),
     Kind("PASSWORD", "@", r":[^\s@]{1,100}@", rf"(?<![\w.+-]){_LABELS}[\w.+-]++:(?!//)([^\s@/:\"']++)@(?=[\w.-])"),
     Kind("CREDENTIAL", "bearer basic", r"(?i)(?:bearer|basic)\s{1,3}[A-Za-z0-9._~+/=-]{8}",
@@ -119,3 +117,42 @@ KINDS = (
          rf"|\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,14}}\)?){{1,6}}){_AFTER}", _where(is_phone), person=True),
 )
 """Every kind, in the order in which they are looked for: what names a secret comes before what looks like one."""
+# fmt: on
+
+Prefilter = Callable[[str], Sequence[int]]
+"""The first pass: gives the numbers of the kinds that a text may hold."""
+
+
+@cache
+def shared_prefilter() -> Prefilter:
+    """The faster of the two that there is, made once; both say the same."""
+    try:
+        return prefilter_with_re2()
+    except ImportError:
+        return prefilter_with_re()
+
+
+def prefilter_with_re2() -> Prefilter:
+    """All kinds in one run over the text, in linear time. Raises ImportError without `google-re2`."""
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes are compared: any text will do, also what is no Unicode
+    one_of = re2.Set.SearchSet(options)
+    for kind in KINDS:
+        one_of.Add(kind.hint)
+    one_of.Compile()
+    # The wrapper around this takes a tenth of the time, for what is not needed here.
+    match: Callable[[bytes], list[int]] = getattr(one_of, "_set", one_of).Match
+    return lambda text: match(text.encode("utf-8", "surrogatepass"))
+
+
+def prefilter_with_re() -> Prefilter:
+    """One kind after the other: repetitions are bounded, since `re` may try them again from every character."""
+    searches = [(number, kind.needs.split() or [""], re.compile(kind.hint)) for number, kind in enumerate(KINDS)]
+
+    def match(text: str) -> list[int]:
+        has = text.lower().__contains__
+        return [number for number, needs, hint in searches if any(map(has, needs)) and hint.search(text)]
+
+    return match

@@ -16,9 +16,8 @@ from typing import Any
 import orjson
 
 from ordinaut_ext_observability.scrub.keys import is_secret
-from ordinaut_ext_observability.scrub.patterns import KINDS, MARKER, Kind, compiled
+from ordinaut_ext_observability.scrub.patterns import KINDS, MARKER, Kind, Prefilter, compiled, shared_prefilter
 from ordinaut_ext_observability.scrub.plain_values import encode, text_of
-from ordinaut_ext_observability.scrub.prefilter import Prefilter, shared_prefilter
 
 MAX_TEXT_LENGTH = 64 * 1024
 """Longest text that is looked at, in characters: four times the longest log line."""
@@ -114,8 +113,8 @@ class Scrubber:
         parts: list[str] = []
         done = 0
         for found in compiled(kind.pattern).finditer(text):
-            span = kind.span(found)
-            if span is not None and span[0] >= done:
+            span = kind.span(found) if found.start() >= done else None
+            if span is not None:
                 parts += text[done : span[0]], self._mark(kind.name, text[span[0] : span[1]], person=kind.person)
                 done = span[1]
         return "".join(parts) + text[done:]
@@ -156,7 +155,7 @@ class Scrubber:
         shown, path = self.text(name), f"{path}.{name}".lstrip(".")
         if path in allow:
             return shown, value
-        if not is_secret(name):
+        if not is_secret(compiled(MARKER).sub("", name)):
             return shown, self._walk(value, path, allow, left)
         is_text = isinstance(value, str)
         nothing = (is_text or isinstance(value, bool) or value is None) and value in _NO_SECRETS
