@@ -83,7 +83,7 @@ _TOKENS = (  # of GitHub, GitLab, OpenAI, Stripe, AWS, Slack, Google, npm, PyPI,
     r"|hooks\.slack\.com/(?:services|workflows)/([\w/-]{8,})|api\.telegram\.org/bot([\w:-]{8,})"
     r"|discord(?:app)?\.com/api/webhooks/([\w/-]{8,})"
 )
-_BEGINNINGS = "gh slack discord glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi- sg. hf_ dop_ shp :aa org/bot"
+_BEGINNINGS = "gh slack discord glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi- sg. hf_ dop_ shp :aa /bot"
 
 KINDS = (
     Kind("KEY", "private", r"-----BEGIN [A-Z ]*PRIVATE KEY",

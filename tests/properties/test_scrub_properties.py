@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.scrub.patterns import prefilter_with_re, prefilter_with_re2
@@ -64,7 +64,9 @@ def test_no_secret_under_its_name_is_left(before: str, name: str, sign: str, sec
 
 
 @given(words, names, printable, st.booleans(), words)
-def test_no_secret_in_the_text_of_a_dict_is_left(before: str, name: str, secret: str, is_json: bool, after: str) -> None:
+def test_no_secret_in_the_text_of_a_dict_is_left(
+    before: str, name: str, secret: str, is_json: bool, after: str
+) -> None:
     shown = json.dumps({"a": 1, name: secret}) if is_json else repr({"a": 1, name: secret})
     _leaves_nothing(f"{before} {shown} {after}")
 
@@ -88,6 +90,7 @@ def test_no_token_is_left_wherever_it_stands(place: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("scrubber", [WITH_RE2, WITH_RE], ids=["re2", "re"])
+@settings(max_examples=20)
 @given(piece=st.lists(pieces, min_size=1, max_size=3).map("".join))
 def test_hostile_texts_come_to_an_end(scrubber: Scrubber, piece: str) -> None:
     """A pattern that takes more than linear time would not come to an end here."""

@@ -167,7 +167,11 @@ def test_values_keep_their_types(scrubber: Scrubber) -> None:
 
 def test_fields_that_are_allowed_stay_and_persons_can_be_told_apart() -> None:
     scrubber = Scrubber(["user.contact", "token"], b"k" * 16)
-    given = {"user": [{"contact": "bob@example.com", "other": "Bob@example.com"}], "token": "x", "also": "amy@example.com"}
+    given = {
+        "user": [{"contact": "bob@example.com", "other": "Bob@example.com"}],
+        "token": "x",
+        "also": "amy@example.com",
+    }
     shown = scrubber.value(given)
     assert shown["user"][0]["contact"] == "bob@example.com"
     assert shown["token"] == "x"
