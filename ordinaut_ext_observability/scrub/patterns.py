@@ -83,7 +83,7 @@ _TOKENS = (  # of GitHub, GitLab, OpenAI, Stripe, AWS, Slack, Google, npm, PyPI,
     r"|hooks\.slack\.com/(?:services|workflows)/([\w/-]{8,})|api\.telegram\.org/bot([\w:-]{8,})"
     r"|discord(?:app)?\.com/api/webhooks/([\w/-]{8,})"
 )
-_BEGINNINGS = "gh slack discord glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi- sg. hf_ dop_ shp :aa /bot"
+_BEGIN = "gh slack discord glpat- sk- k_ whsec_ akia asia xox xapp- aiza ya29. npm_ pypi sg. hf_ dop_ shp :aa /bot"
 
 KINDS = (
     Kind("KEY", "private", r"-----BEGIN [A-Z ]*PRIVATE KEY",
@@ -95,11 +95,11 @@ KINDS = (
          r"[?&](?:(?:key|sig|sid|hmac)=|code=(?=[^\s&#]{12}))([^\s&#'\"<>]++)"),
     Kind("SQL", "'", _SQL, r"'((?:[^'\\]|''|\\.)++)'?+"),
     Kind("PASSWORD", "://", r"[^\s\"]@", r"://[^\s'\"<>]++", _user_info),
-    Kind("PASSWORD", "@", r":[^\s@]{1,100}@", rf"(?<![\w.+-]){_LABELS}[\w.+-]++:(?!//)([^\s@/:\"']++)@(?=[\w.-])"),
+    Kind("PASSWORD", "@", r"[^\s\"]@", rf"(?<![\w.+-]){_LABELS}[\w.+-]++:(?!//)([^\s@/:\"']++)@(?=[\w.-])"),
     Kind("CREDENTIAL", "bearer basic", r"(?i)(?:bearer|basic)\s{1,3}[A-Za-z0-9._~+/=-]{8}",
          r"(?i)\b(?:bearer|basic)\s{1,3}([A-Za-z0-9._~+/=-]{8,}+)", _where(is_random)),
     Kind("JWT", "eyj", r"eyJ[\w-]{8}", r"(?<![A-Za-z0-9-])eyJ[\w-]{8,}+\.[\w-]{8,}+(?:\.[\w-]*+)?"),
-    Kind("TOKEN", _BEGINNINGS, _TOKENS.replace(",}", "}"), rf"(?<![A-Za-z0-9])(?:{_TOKENS.replace(',}', ',}+')})",
+    Kind("TOKEN", _BEGIN, _TOKENS.replace(",}", "}"), rf"(?<![A-Za-z0-9])(?:{_TOKENS.replace(',}', ',}+')})",
          _where(is_random)),
     Kind("EMAIL", "@ %40", r"[^\s\"](?:@|%40)[^\s\"@]{1,100}\.[^\s\"@]",
          r"(?<![\w.+~-])[\w.+~-]++(?:@|%40)(?:[\w-]++\.(?=\w))++[^\W\d_][\w-]++", person=True),
