@@ -22,6 +22,7 @@ from ordinaut_ext_observability.alerts.storage import encode
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import labels_of
+from ordinaut_ext_observability.settings.parts import HistorySettings
 
 RULES = 200
 SERIES = 5000
@@ -69,7 +70,7 @@ class Evaluated:
                 assert row is not None
                 self.rows.append(row)
         self.time_ms, self.ticks = 1_700_000_000_000, 0
-        self.engine = Engine(self.history)
+        self.engine = Engine(self.history, HistorySettings())
         self.engine.load(parse_rules(_rules(), "rules.yml"), self.time_ms)
         for _ in range(TICKS):
             self.sample()
@@ -120,9 +121,9 @@ def run(options: Options) -> list[Result]:
     tick, generated = low(figures["tick"]), low(figures["generate"])
     pieces = [evaluated.piece_seconds() for _ in range(rounds)]
     longest = max(low(piece) for piece in zip(*pieces, strict=True))
-    failing = [rule["name"] for group in evaluated.report.groups for rule in group["rules"] if rule["health"] != "ok"]
+    failing = [each.rule.name for each in evaluated.report.rules() if each.state.health != "ok"]
     assert not failing, failing
-    firing = sum(alert["state"] == "firing" for alert in evaluated.report.alerts)
+    firing = sum(alert.state == "firing" for alert in evaluated.report.alerts())
     return [
         Result(
             "rules_tick",

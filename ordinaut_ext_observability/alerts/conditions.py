@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.manager import known_managers
+from ordinaut_ext_observability.alerts.results import Results
+from ordinaut_ext_observability.alerts.rules import AlertingRule
+from ordinaut_ext_observability.alerts.templates import compile_template
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.health.model import HealthReport
 from ordinaut_ext_observability.history.series import SampleSource
-from ordinaut_ext_observability.promql.evaluate import evaluate
+from ordinaut_ext_observability.promql.nodes import Number
 from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Limits, Query, Sample
 
 _QUERIES: Final = {
     "queue_depth": "max(orchestrator_queue_depth)",
@@ -35,9 +37,13 @@ Answers = dict[Condition, tuple[bool | None, str]]
 """Truth of each condition, None where it failed, and its message."""
 
 
-def known_conditions() -> Iterator[Condition]:
-    """Those that somebody added to a manager."""
-    return ((rule.name, rule.severity.value) for manager in known_managers() for rule in manager.rules)
+def known_conditions() -> list[AlertingRule]:
+    """Those that somebody added to a manager, each name and severity once, as rules without an expression."""
+    keys = {(rule.name, rule.severity.value): None for manager in known_managers() for rule in manager.rules}
+    return [
+        AlertingRule(name, "a condition in Python", Number(0.0), labels={"severity": compile_template(severity)})
+        for name, severity in keys
+    ]
 
 
 class Conditions:
@@ -49,7 +55,7 @@ class Conditions:
 
     async def ask(self, time_ms: int, source: SampleSource, health: HealthReport, slicer: Slicer) -> Answers:
         """Ask them about this time; nothing where there are none, or where they take too long."""
-        if not any(known_conditions()) or (self._asked is not None and not self._asked.done()):
+        if not known_conditions() or (self._asked is not None and not self._asked.done()):
             return {}
         context: dict[str, Any] = {}
         async for _ in slicer.slices(_put_facts(time_ms, source, health, context)):
@@ -77,8 +83,6 @@ def _put_facts(
         if check.name == "database" and check.known:
             context |= {"database_status": check.status.value, "database_error": check.message}
     for name, query in _QUERIES.items():
-        answer = yield from evaluate(Query(parse(query), time_ms, time_ms), source, Limits(seconds=5.0))
-        if isinstance(answer.value, list):
-            for sample in answer.value:
-                if isinstance(sample, Sample) and math.isfinite(sample.value):
-                    context[name] = sample.value
+        for _, value in (yield from Results(source).vector(parse(query), time_ms)):
+            if math.isfinite(value):
+                context[name] = value

@@ -52,8 +52,8 @@ class LoadedRules:
         """Tell whether a file changed, came or went since the last reading."""
         return not self._groups or self._look() != self._seen
 
-    def read_changed(self, *, all_files: bool = False) -> None:
-        """Read the files that changed since the last time, or all. Raises nothing: see `problems`."""
+    def read_changed(self, *, all_files: bool = False) -> list[str]:
+        """Read the files that changed since the last time, or all. Raises nothing; returns what is `refused`."""
         with self._lock:
             seen = self._look()
             problems: dict[str, RuleFileError] = {}
@@ -69,6 +69,11 @@ class LoadedRules:
                     groups[path], problems[path] = self._groups.get(path, ()), error
             self._seen, self._groups, self.problems = seen, groups, problems
             self.readings += 1
+            return self.refused()
+
+    def refused(self) -> list[str]:
+        """Sentences about files that are not used as they are now."""
+        return [f"rule file not used: {problem}" for problem in self.problems.values()]
 
     def _look(self) -> dict[str, Signature]:
         """The files that the patterns name, with what changes when they do; a path without wildcards is always one."""

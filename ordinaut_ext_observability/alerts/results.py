@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from typing import Final, cast
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, TemplatedText
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule
 from ordinaut_ext_observability.alerts.states import Instance
+from ordinaut_ext_observability.alerts.templates import Query as TemplateQuery
+from ordinaut_ext_observability.alerts.templates import Template
 from ordinaut_ext_observability.history.series import NAME, Labels, SampleSource, labels_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.evaluate import Answering, evaluate
+from ordinaut_ext_observability.promql.evaluate import evaluate
 from ordinaut_ext_observability.promql.labels import drop_name
 from ordinaut_ext_observability.promql.nodes import Node, selectors_of
 from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
+from ordinaut_ext_observability.promql.query import Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import pieces
 from ordinaut_ext_observability.scrub.text import scrub_text
 
@@ -36,8 +39,9 @@ class Results:
         self._source = source
         self._external_url = external_url
 
-    def vector(self, expression: Node, time_ms: int) -> Generator[None, None, list[Sample]]:
-        answer = yield from evaluate(Query(expression, time_ms, time_ms), self._source, _LIMITS)
+    def vector(self, expression: Node, time_ms: int, limits: Limits = _LIMITS) -> Generator[None, None, list[Sample]]:
+        """The samples that an expression gives at this time; a number is one without labels."""
+        answer = yield from evaluate(Query(expression, time_ms, time_ms), self._source, limits)
         if isinstance(answer.value, float):
             return [Sample((), answer.value)]
         if answer.type != "vector":
@@ -52,34 +56,27 @@ class Results:
             vector = [Sample((("reason", "no_data"),), 0.0)]
         found: dict[Labels, Instance] = {}
         for labels, value in vector:
-            shown = dict(labels)
-
-            def expanded(
-                texts: Mapping[str, TemplatedText], shown: dict[str, str] = shown, value: float = value
-            ) -> dict[str, str]:
-                return {name: self._expand(text, shown, value, time_ms) for name, text in texts.items()}
-
-            own = {**dict(drop_name(labels)), **expanded(rule.labels), "alertname": rule.name}
-            key = labels_of(own)
+            expand = partial(self._expand, dict(labels), value, partial(self._query, time_ms))
+            key = labels_of({**dict(drop_name(labels)), **expand(rule.labels), "alertname": rule.name})
             if key in found:
                 raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
-            found[key] = Instance(value, {name: scrub_text(text) for name, text in expanded(rule.annotations).items()})
+            annotations = expand(rule.annotations)
+            found[key] = Instance(value, {name: scrub_text(text) for name, text in annotations.items()})
             yield
         return found
 
-    def _expand(self, text: TemplatedText, labels: Mapping[str, str], value: float, time_ms: int) -> str:
-        if text.template is None:
-            return text.text
+    def _expand(
+        self, labels: Mapping[str, str], value: float, query: TemplateQuery, texts: Mapping[str, Template]
+    ) -> dict[str, str]:
+        return {name: text.expand(labels, value, {}, self._external_url, query) for name, text in texts.items()}
 
-        def query(expression: str) -> Iterator[tuple[Mapping[str, str], float]]:
-            asked = Query(parse(expression), time_ms, time_ms)
-            value = _run_to_end(evaluate(asked, self._source, _TEMPLATE_LIMITS)).value
-            if isinstance(value, float):
-                yield {}, value
-            elif isinstance(value, list):
-                yield from ((dict(each.labels), each.value) for each in value if isinstance(each, Sample))
-
-        return text.template.expand(labels, value, {}, self._external_url, query)
+    def _query(self, time_ms: int, expression: str) -> Iterator[tuple[Mapping[str, str], float]]:
+        working = self.vector(parse(expression), time_ms, _TEMPLATE_LIMITS)
+        try:
+            while True:
+                next(working)
+        except StopIteration as done:
+            yield from ((dict(labels), value) for labels, value in done.value)
 
     def _has_data(self, rule: AlertingRule, time_ms: int) -> Generator[None, None, bool]:
         start_ms = time_ms - rule.lookback_ms - _STANDS_MS
@@ -104,11 +101,3 @@ def recorded(rule: RecordingRule, vector: list[Sample], limit: int) -> Generator
     if len({labels for labels, _ in results}) < len(results):
         raise ExecutionError("vector contains metrics with the same labelset after applying rule labels")
     return results
-
-
-def _run_to_end(answering: Answering) -> Answer:
-    try:
-        while True:
-            next(answering)
-    except StopIteration as done:
-        return cast("Answer", done.value)

@@ -1,21 +1,24 @@
-"""The work of a process on alerts after each tick of its history."""
+"""The work of a process on alerts after each tick of its history, and what is known of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
+from ordinaut_ext_observability.alerts import NO_TROUBLE
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
 from ordinaut_ext_observability.alerts.loading import BUILTIN, LoadedRules
+from ordinaut_ext_observability.alerts.notifications.notifier import change_record
 from ordinaut_ext_observability.alerts.report import Report, build_report
-from ordinaut_ext_observability.alerts.states import Change
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.alerts.storage import SharedStates, decode, encode
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.cluster.base import Cluster
 from ordinaut_ext_observability.health.model import HealthReport
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.logs import event_types as events
@@ -26,6 +29,12 @@ _OUTAGE_MS: Final = 3_600_000
 """States older than this are no states of now: Prometheus's own default."""
 _WAITS_SECONDS: Final = 600.0
 """A restored alert waits no longer for a complete history: as long as Prometheus's grace for restored alerts."""
+_SILENT_INTERVALS: Final = 3
+"""After so many intervals without an evaluation another process leads, and it is worth saying."""
+_SHORTEST_LEASE_SECONDS: Final = 15.0
+"""A call of the store may take two seconds, and there are two between two exchanges."""
+_NAMED: Final = 5
+"""Failing rules that are named: a message is read in a line."""
 
 _TABLE: Final = "ALERTS"
 """The name under which the history keeps the series of alerts."""
@@ -48,65 +57,131 @@ class Progress:
 
 
 class Rounds:
-    """Evaluates rules, and shares or learns the states of alerts. Used on the thread that writes the history."""
+    """Evaluates rules, and shares or learns the states of alerts, on the thread that writes the history."""
 
     def __init__(
         self,
         settings: Settings,
-        rules: LoadedRules,
-        history: History,
-        shared: SharedStates,
         metrics: Metrics,
         clock: Clock,
+        health: Callable[[], HealthReport],
+        history: History,
+        open_store: Callable[[], Cluster] | None,
         event: events.LogEvent,
     ) -> None:
-        """Nothing is read or evaluated yet."""
-        self._rules = rules
-        self._history = history
-        self.shared = shared
+        """Nothing is read, evaluated or connected to yet. Without a store the process knows its own alerts alone."""
         self._metrics = metrics
         self._clock = clock
+        self._health = health
+        self._history = history
         self._event = event
         self._settle_seconds = settings.alerts.settle_seconds
-        kept = settings.history
-        interval_ms, retention_ms = round(kept.interval_seconds * 1000), round(kept.retention_seconds * 1000)
-        url = settings.alerts.external_url
-        self._engine = Engine(history, interval_ms=interval_ms, retention_ms=retention_ms, external_url=url)
+        self._patience_seconds = _SILENT_INTERVALS * settings.history.interval_seconds
+        # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
+        self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, self._patience_seconds)
+        self._engine = Engine(history, settings.history, settings.alerts.external_url)
         self._conditions = Conditions()
+        self.rules = LoadedRules(settings.file.rule_files, settings.file.rules)
+        self.shared = SharedStates(open_store, self._lease_seconds)
         self.progress = Progress()
-        self.report = Report()
-        """The report that is shown; another object after each round."""
+        self.tell: Callable[[Iterable[AlertState] | None, bool], None] = lambda _alerts, _settled: None
+        """Called after each evaluation with all that fires or is resolved, and whether nothing may be missing of it.
 
-    async def evaluate(self, time_ms: int, health: Callable[[], HealthReport]) -> None:
+        None instead where another process leads.
+        """
+        self.report = Report()
+        """What is shown of rules and alerts; another object after each round. Any thread may read it."""
+
+    async def evaluate(self, time_ms: int) -> None:
         """Evaluate the rules that are due at a tick of this time."""
-        engine, shared, progress, slicer = self._engine, self.shared, self.progress, Slicer()
+        engine, progress, slicer = self._engine, self.progress, Slicer()
         self._follow_clock()
         await self._load_rules(time_ms)
-        self._adopt(await asyncio.to_thread(shared.exchange), time_ms)
-        leads = shared.leads
+        self._adopt(await asyncio.to_thread(self.shared.exchange), time_ms)
+        leads = self.shared.leads
         progress.began_at = progress.began_at if progress.ticks else self._clock.monotonic()
         progress.ticks += 1
-        async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads, readiness=self.readiness())):
+        engine.readiness = self._readiness()
+        async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads)):
             pass
         if leads:
-            found = await self._conditions.ask(time_ms, self._history, health(), slicer)
-            engine.take_conditions(found, time_ms, self.readiness())
+            found = await self._conditions.ask(time_ms, self._history, self._health(), slicer)
+            engine.take_conditions(found, time_ms)
         progress.evaluated_at = self._clock.monotonic()
-        if leads and await asyncio.to_thread(shared.save, encode(engine.alerting_states(), time_ms)):
-            progress.states_at = progress.evaluated_at
-            for change in engine.changes:
-                self._tell(change)
-        engine.changes = []  # not before: where the save is cancelled, the next round tells them
+        if leads:
+            await self._commit(engine.transitions, time_ms)
+            states = engine.alerting_states().values()
+            alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
+            self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
+        else:
+            self.tell(None, engine.readiness.settled)
+        engine.transitions = []  # not before: where the write is cancelled, the next round commits them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
+
+    async def _commit(self, transitions: Sequence[AlertState], time_ms: int) -> None:
+        """Write the states, then tell what fires or is resolved by them: every transition comes here, once.
+
+        So that nobody's page or resolve is lost, each is a record of its own in the same write. Nothing is told where
+        another process has written: it leads, and finds the same.
+        """
+        content = encode(self._engine.alerting_states(), time_ms)
+        if not await asyncio.to_thread(self.shared.save, content, [change_record(alert) for alert in transitions]):
+            return
+        self.progress.states_at = self.progress.evaluated_at
+        for alert in transitions:
+            self._event(
+                events.ALERT_FIRING if alert.state == "firing" else events.ALERT_RESOLVED,
+                alert=alert.label("alertname"),
+                severity=alert.label("severity") or None,
+                labels=", ".join(f'{name}="{value}"' for name, value in alert.labels),
+                summary=alert.annotations.get("summary"),
+            )
 
     def begin_anew(self) -> None:
         """Have what follows be as after a start: there may be a gap in the history."""
         self.progress.ticks = 0
         self._engine.restore()
 
-    def readiness(self) -> Readiness:
+    def overview(self) -> dict[str, Any]:
+        """One word for all alerts (firing, ok, unknown), who evaluates them, how old that is, and what is wrong."""
+        known_at, shared = self.progress.states_at, self.shared
+        age = None if known_at is None else self._clock.monotonic() - known_at
+        firing = {alert.label("severity") for alert in self.report.alerts() if alert.state == "firing"}
+        status = "firing" if firing.difference(NO_TROUBLE) else "ok"
+        return {
+            "status": "unknown" if age is None or age > self._lease_seconds else status,
+            "age_seconds": age,
+            "evaluated_here": shared.leads,
+            "settled": self._readiness().settled,
+            "problems": self.problems(),
+            "store_problem": shared.problem,
+        }
+
+    def problems(self) -> list[str]:
+        """Sentences about rule files that are not used, and overrides of built-in rules."""
+        overrides = self.rules.override_problems.items()
+        wrong = [f"rules.{name} in the configuration file: {problem}" for name, problem in overrides]
+        return self.rules.refused() + wrong
+
+    def troubles(self) -> list[str]:
+        """All that is wrong with rules and their evaluation, in sentences."""
+        problems, progress = self.problems(), self.progress
+        failing = [each.rule.name for each in self.report.rules() if each.state.health == "err"]
+        if failing:
+            problems.append(f"rules that fail: {', '.join(failing[:_NAMED])}; GET /rules gives the reasons")
+        now, patience, states_at = self._clock.monotonic(), self._patience_seconds, progress.states_at
+        silent = now - max(progress.evaluated_at, progress.began_at)
+        if progress.ticks and silent > patience:
+            problems.append(f"no rules have been evaluated for {silent:.0f} s")
+        elif progress.ticks and states_at is None and now - progress.began_at > patience + self._lease_seconds:
+            problems.append("another process evaluates alerts, and its states cannot be read")
+        elif states_at is not None and now - states_at > patience + self._lease_seconds:
+            problems.append(f"alerts are shown as they were {now - states_at:.0f} s ago")
+        return problems
+
+    def _readiness(self) -> Readiness:
         """Weight of what the history lacks now."""
         seconds = self._clock.monotonic() - self.progress.began_at
         settled = self.progress.ticks > 1 and seconds >= self._settle_seconds
@@ -120,7 +195,7 @@ class Rounds:
             self.progress.shifted_ms += by_ms
 
     async def _load_rules(self, time_ms: int) -> None:
-        rules = self._rules
+        rules = self.rules
         if rules.have_changed():
             await asyncio.to_thread(rules.read_changed)
         if self.progress.readings != rules.readings:
@@ -148,16 +223,6 @@ class Rounds:
             self._engine.adopt(states, min(0, age_ms))
             self.progress.states_at = self._clock.monotonic() - max(0, age_ms) / 1000
 
-    def _tell(self, change: Change) -> None:
-        alert = change.alert
-        self._event(
-            events.ALERT_FIRING if change.fires else events.ALERT_RESOLVED,
-            alert=change.rule,
-            severity=dict(alert.labels).get("severity"),
-            labels=", ".join(f'{name}="{value}"' for name, value in alert.labels),
-            summary=alert.annotations.get("summary"),
-        )
-
     def _show(self, time_ms: int) -> Iterator[None]:
         """Put what is known now where it is seen: the report, the history, the metrics."""
         metrics, engine = self._metrics, self._engine
@@ -168,5 +233,5 @@ class Rounds:
         metrics.alerts.replace(report.count_alerts())
         metrics.alert_rules.replace(report.count_rules())
         metrics.alert_leader.labels().set(self.shared.leads)
-        metrics.alert_rule_files_refused.labels().set(len(self._rules.problems))
+        metrics.alert_rule_files_refused.labels().set(len(self.rules.problems))
         metrics.alert_last_evaluation.labels().set(time_ms / 1000)

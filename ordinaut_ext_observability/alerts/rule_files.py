@@ -16,8 +16,8 @@ from typing import Final, NoReturn
 
 import yaml
 
-from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup, TemplatedText
-from ordinaut_ext_observability.alerts.templates import TemplateError
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup
+from ordinaut_ext_observability.alerts.templates import Template, TemplateError, compile_template
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.promql.errors import QueryError
 from ordinaut_ext_observability.promql.nodes import Node
@@ -156,11 +156,11 @@ def _expression(node: yaml.Node, fields: Fields) -> tuple[str, Node]:
         _refuse(fields["expr"], f"expr: {error}")
 
 
-def _templates(fields: Fields, name: str, texts: Mapping[str, str]) -> dict[str, TemplatedText]:
+def _templates(fields: Fields, name: str, texts: Mapping[str, str]) -> dict[str, Template]:
     compiled = {}
     for label, text in texts.items():
         try:
-            compiled[label] = TemplatedText(text)
+            compiled[label] = compile_template(text)
         except TemplateError as error:
             _refuse(fields[name], f"{name}: {label}: {error}")
     return compiled

@@ -8,23 +8,9 @@ from functools import cached_property
 
 import orjson
 
-from ordinaut_ext_observability.alerts.templates import Template, compile_template
+from ordinaut_ext_observability.alerts.templates import Template
 from ordinaut_ext_observability.promql.nodes import Node, names_read
 from ordinaut_ext_observability.promql.query import Query
-
-
-class TemplatedText:
-    """The text of a label or annotation, and its template. Raises `TemplateError` where it is none."""
-
-    __slots__ = ("template", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.template: Template | None = compile_template(text) if "{{" in text else None
-        """None: the text stands as it is."""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)
@@ -50,6 +36,8 @@ class _Rule:
 class RecordingRule(_Rule):
     """An expression whose results become series of another name."""
 
+    kind = "recording"
+
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,12 +45,14 @@ class RecordingRule(_Rule):
 class AlertingRule(_Rule):
     """An expression whose every result is an alert."""
 
+    kind = "alerting"
+
     for_ms: int = 0
     """Milliseconds for which the condition holds before the alert fires."""
     keep_firing_for_ms: int = 0
     """Milliseconds for which the alert still fires once the condition holds no more."""
-    labels: Mapping[str, TemplatedText] = field(default_factory=dict)
-    annotations: Mapping[str, TemplatedText] = field(default_factory=dict)
+    labels: Mapping[str, Template] = field(default_factory=dict)
+    annotations: Mapping[str, Template] = field(default_factory=dict)
     no_data: bool = False
     """True: where the expression finds no series to look at, that is an alert, too."""
 
@@ -89,3 +79,10 @@ def key_of(group: RuleGroup, rule: Rule) -> str:
     """The text by which a rule is the same after a reload, and in another process."""
     labels = sorted((name, str(label)) for name, label in rule.labels.items())
     return orjson.dumps((group.file, group.name, type(rule).__name__, rule.name, labels)).decode()
+
+
+def show_duration(milliseconds: int) -> str:
+    """A duration in its largest whole unit, as rule files have it: `90s`, `6h`."""
+    sizes = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+    unit = next((unit for unit, size in sizes.items() if milliseconds and milliseconds % size == 0), "s")
+    return f"{milliseconds // sizes[unit]}{unit}"

@@ -8,7 +8,7 @@ Nothing here reads a clock. Times are milliseconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule
@@ -18,7 +18,7 @@ from ordinaut_ext_observability.promql.errors import ExecutionError
 RESOLVED_RETENTION_MS: Final = 15 * 60_000
 """Time for which a resolved alert is remembered: Prometheus's own, for receivers that missed it."""
 
-StateName = Literal["inactive", "pending", "firing"]
+StateName = Literal["pending", "firing", "resolved"]
 Health = Literal["ok", "err", "unknown"]
 
 
@@ -39,13 +39,16 @@ class AlertState:
     active_at_ms: int
     """When its condition began to hold."""
     state: StateName = "pending"
-    """Inactive: it was firing and is resolved."""
     fired_at_ms: int | None = None
     resolved_at_ms: int | None = None
     keep_firing_since_ms: int | None = None
     """When its condition ceased to hold, while it fires on all the same."""
-    restored: bool = False
+    restored: bool = field(default=False, compare=False)
     """True from a start or change of leader until its condition was seen to hold."""
+
+    def label(self, name: str) -> str:
+        """The value of a label, such as `alertname` or `severity`; empty where there is none."""
+        return dict(self.labels).get(name, "")
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
@@ -53,18 +56,6 @@ class AlertState:
         for name in ("fired_at_ms", "resolved_at_ms", "keep_firing_since_ms"):
             if (time_ms := getattr(self, name)) is not None:
                 setattr(self, name, time_ms + by_ms)
-
-
-class Change(NamedTuple):
-    """An alert that began to fire, or was resolved."""
-
-    rule: str
-    alert: AlertState
-
-    @property
-    def fires(self) -> bool:
-        """True where it began to fire."""
-        return self.alert.state == "firing"
 
 
 @dataclass(slots=True)
@@ -81,7 +72,17 @@ class RuleState:
     @property
     def active(self) -> list[AlertState]:
         """Alerts that are pending or firing."""
-        return [alert for alert in self.alerts.values() if alert.state != "inactive"]
+        return [alert for alert in self.alerts.values() if alert.state != "resolved"]
+
+    @property
+    def severest(self) -> str:
+        """`firing` or `pending` where an alert is, else `inactive`."""
+        states = {alert.state for alert in self.active}
+        return "firing" if "firing" in states else "pending" if states else "inactive"
+
+    def copy(self) -> RuleState:
+        """The state as it is now: later evaluations do not change it."""
+        return replace(self, alerts={labels: replace(alert) for labels, alert in self.alerts.items()})
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
@@ -99,26 +100,26 @@ class RuleState:
         limit: int = 0,
         settled: bool = True,
         complete: bool = True,
-    ) -> list[Change]:
-        """Take the result of an evaluation; returns what fires or is resolved since the last.
+    ) -> list[AlertState]:
+        """Take the result of an evaluation; returns the alerts that it made fire or resolved, as they are now.
 
         Until all is `settled`, nothing begins to fire and nothing ends. A restored alert does not end before the
         history is `complete`, either: it may lack what the alert is about. Raises ExecutionError, and forgets all
         alerts, where more than `limit` are active.
         """
-        changes: list[Change] = []
+        changes: list[AlertState] = []
         for labels, instance in found.items():
             alert = self.alerts.get(labels)
-            if alert is None or alert.state == "inactive":
+            if alert is None or alert.state == "resolved":
                 alert = self.alerts[labels] = AlertState(labels, instance.value, instance.annotations, now_ms)
             alert.value, alert.annotations = instance.value, instance.annotations
             alert.keep_firing_since_ms, alert.restored = None, False
             if alert.state == "pending" and settled and now_ms - alert.active_at_ms >= rule.for_ms:
                 alert.state, alert.fired_at_ms = "firing", now_ms
-                changes.append(Change(rule.name, alert))
+                changes.append(replace(alert))
         missing = [alert for labels, alert in self.alerts.items() if labels not in found]
         ending = [alert for alert in missing if settled and (complete or not alert.restored)]
-        changes += [Change(rule.name, alert) for alert in ending if self._end(alert, rule, now_ms)]
+        changes += [replace(alert) for alert in ending if self._end(alert, rule, now_ms)]
         if 0 < limit < (active := len(self.active)):
             self.alerts.clear()
             raise ExecutionError(f"exceeded limit of {limit} with {active} alerts")
@@ -131,7 +132,7 @@ class RuleState:
                 alert.keep_firing_since_ms = now_ms
             if now_ms - alert.keep_firing_since_ms < rule.keep_firing_for_ms:
                 return False
-            alert.state, alert.resolved_at_ms = "inactive", now_ms
+            alert.state, alert.resolved_at_ms = "resolved", now_ms
             return True
         if alert.state == "pending" or now_ms - (alert.resolved_at_ms or 0) > RESOLVED_RETENTION_MS:
             del self.alerts[alert.labels]

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
 import orjson
 
 from ordinaut_ext_observability.alerts.states import AlertState, RuleState
-from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Put
+from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Put, Record
 
 _NAME: Final = "alerts"
 """The document, and the lease."""
@@ -73,8 +73,8 @@ class SharedStates:
         newer, self._version = held.version > self._version, held.version
         return held.content if newer and held.content != self._sent else b""
 
-    def save(self, content: bytes) -> bool:
-        """Write the document.
+    def save(self, content: bytes, records: Sequence[Record] = ()) -> bool:
+        """Write the document, and the records that follow from it, together or not at all.
 
         False where another process has written since the exchange: it leads now. True also where the store does not
         answer.
@@ -83,7 +83,7 @@ class SharedStates:
             return True
         self._sent = content
         try:
-            if not self._store.write([Put(_NAME, self._version, content)]):
+            if not self._store.write([Put(_NAME, self._version, content)], (), records):
                 self.leads = False
                 return False
         except ClusterUnavailableError as error:

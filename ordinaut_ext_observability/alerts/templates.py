@@ -52,9 +52,13 @@ _TOKEN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled template."""
+    """A compiled template, or a text without any, which stands as it is."""
 
+    text: str
     body: Part
+
+    def __str__(self) -> str:
+        return self.text
 
     def expand(self, labels: Labels, value: float, external_labels: Labels, external_url: str, query: Query) -> str:
         """The text for an alert's labels and value; where that fails, `<error expanding template: …>` with the reason.
@@ -74,6 +78,8 @@ def compile_template(text: str) -> Template:
     Raises:
         TemplateError: It is malformed, longer than `MAX_TEXT`, or uses what is not supported; says what.
     """
+    if "{{" not in text:
+        return Template(text, _constant(text))
     if len(text) > MAX_TEXT:
         raise TemplateError(f"the template has {len(text)} characters, more than {MAX_TEXT}")
     parser = _Parser([*_tokens(text), (_END, _END)][::-1])
@@ -81,7 +87,7 @@ def compile_template(text: str) -> Template:
         raise TemplateError(f"the template has more than {_MAX_NESTING} blocks, brackets and pipes")
     body = parser.body()
     parser.take(_END)
-    return Template(body)
+    return Template(text, body)
 
 
 @dataclass(slots=True)

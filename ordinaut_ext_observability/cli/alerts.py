@@ -109,9 +109,8 @@ def _lookback_notes(groups: Sequence[Any]) -> list[str]:
 
     builtin = LoadedRules((), {})
     builtin.read_changed()
-    retention = load_settings().history.retention_seconds
-    history = History(Clock(), retention_seconds=retention, max_series=0)
-    engine = Engine(history, retention_ms=round(retention * 1000))
+    kept = load_settings().history
+    engine = Engine(History(Clock(), retention_seconds=kept.retention_seconds, max_series=0), kept)
     engine.load([*builtin.groups, *groups], 0)
     return [
         f"{group.file}: {rule.name}: {note}"

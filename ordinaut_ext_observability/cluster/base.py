@@ -2,12 +2,14 @@
 
     lease      one holder at a time, until it expires: who evaluates alerts, who reads the database
     document   a name and some bytes with a version: the states of alerts, a checkpoint
-    rows       queues whose rows are taken in order, each once, and expire: notifications to send, origins of work
+    rows       queues whose rows are taken in order, each once, and expire: origins of work
+    records    tables of facts, each under a key of its own: silences, notifications to send, what was sent
 
-Several documents and rows are written together or not at all, so that a state and what follows from it never part:
+All that is written in one call is written together or not at all, so that a state and what follows from it never part:
 
     held = cluster.get("alerts")
-    cluster.write([Put("alerts", held.version, new_states)], [Append("outbox", notification, 3600.0)])
+    cluster.write([Put("alerts", held.version, new_states)], records=[Record("outbox", "4f1c", notification)])
+    assert cluster.records("outbox") == [{"4f1c": notification}]
 
 One suite tests every implementation: `tests/contract/test_cluster.py`.
 """
@@ -21,6 +23,10 @@ from ordinaut_ext_observability.errors import ObservabilityError
 
 QUEUE_ROWS = 10_000
 """Rows that a queue keeps; past it the oldest go. A queue that nobody empties must not fill the store."""
+
+
+TABLE_RECORDS = 5_000
+"""Records with a time that a table keeps; past it those go that end first. Others are their writer's care."""
 
 
 class ClusterUnavailableError(ObservabilityError):
@@ -57,6 +63,17 @@ class Append(NamedTuple):
     """The row is not handed out after this time."""
 
 
+class Record(NamedTuple):
+    """A record to keep, in place of the one of its key."""
+
+    table: str
+    key: str
+    content: bytes | None
+    """None: the record of this key goes."""
+    ttl_seconds: float | None = None
+    """The record goes after this time; None: it stays."""
+
+
 class Cluster(Protocol):
     """Calls come from one thread at a time and end within two seconds. All raise `ClusterUnavailableError`."""
 
@@ -69,8 +86,14 @@ class Cluster(Protocol):
     def get(self, name: str) -> Document:
         """The document; version 0 and no content where there is none."""
 
-    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
-        """Write all of it; False, and nothing written, where a document has another version."""
+    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = (), records: Sequence[Record] = ()) -> bool:
+        """Write all of it; False, and nothing written, where a document has another version.
+
+        Where there are records, a file has all of it on the disk when this returns.
+        """
+
+    def records(self, *tables: str) -> list[dict[str, bytes]]:
+        """The records of each of these tables, by key, as they are at one moment."""
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         """Remove and return the oldest rows that have not expired, at most `limit`."""

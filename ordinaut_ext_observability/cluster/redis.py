@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from importlib import resources
-from itertools import chain
 from typing import Any, TypeVar
 
 from redis import Redis, exceptions
@@ -18,7 +17,15 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
-from ordinaut_ext_observability.cluster.base import QUEUE_ROWS, Append, ClusterUnavailableError, Document, Put
+from ordinaut_ext_observability.cluster.base import (
+    QUEUE_ROWS,
+    TABLE_RECORDS,
+    Append,
+    ClusterUnavailableError,
+    Document,
+    Put,
+    Record,
+)
 from ordinaut_ext_observability.errors import Problem
 
 TIMEOUT_SECONDS = 1.0
@@ -103,7 +110,10 @@ async def _introduce_async(connection: Any) -> None:
 
 
 class RedisCluster:
-    """Each operation is one script: a lease is a key, a document a hash, a queue a list. Time is the server's."""
+    """Each operation is one script: a lease is a key, a document a hash, a queue a list.
+
+    A table of records is a hash, beside the instants at which those end that do. Time is the server's.
+    """
 
     def __init__(self, url: str, installation: str) -> None:
         """Every key carries the `installation`, so that several may share a server. Connects at the first call."""
@@ -114,7 +124,7 @@ class RedisCluster:
         # A hash tag: in a Redis Cluster all keys of an installation are on one server.
         self._prefix = f"{{ordinaut-observability:{installation}}}:"
         self._scripts: dict[str, Any] = {}
-        self.add_scripts(__package__, ("get", "write", "take", "hold_lease", "release_lease"))
+        self.add_scripts(__package__, ("get", "write", "records", "take", "hold_lease", "release_lease"))
 
     def add_scripts(self, package: str, names: Sequence[str], *, common: str = "") -> None:
         """Read `<package>/scripts/<name>.lua`; each begins with the script `common`, where one is named."""
@@ -127,7 +137,7 @@ class RedisCluster:
     def run_script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script on these keys of the installation."""
         # A name may hold anything, and is not ours to refuse.
-        full_keys = [(self._prefix + key).encode(errors="backslashreplace") for key in keys]
+        full_keys = [_encoded(self._prefix + key) for key in keys]
         try:
             return self._scripts[name](keys=full_keys, args=arguments)
         except FAILURES as error:
@@ -144,11 +154,22 @@ class RedisCluster:
         version, content = self.run_script("get", [f"document:{name}"])
         return Document(int(version or 0), content or b"")
 
-    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
+    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = (), records: Sequence[Record] = ()) -> bool:
         keys = [f"document:{put.name}" for put in documents] + [f"queue:{row.queue}" for row in rows]
-        pairs: list[tuple[Any, Any]] = [(put.version, put.content) for put in documents]
-        pairs += [(row.content, round(row.ttl_seconds * 1000)) for row in rows]
-        return bool(self.run_script("write", keys, len(documents), QUEUE_ROWS, *chain.from_iterable(pairs)))
+        arguments: list[Any] = [len(documents), len(rows), QUEUE_ROWS, TABLE_RECORDS]
+        for put in documents:
+            arguments += (put.version, put.content)
+        for row in rows:
+            arguments += (row.content, round(row.ttl_seconds * 1000))
+        for table, key, content, ttl_seconds in records:
+            keys += _keys_of_table(table)
+            ttl = "" if ttl_seconds is None else round(ttl_seconds * 1000)
+            arguments += (_encoded(key), "" if content is None else b"=" + content, ttl)
+        return bool(self.run_script("write", keys, *arguments))
+
+    def records(self, *tables: str) -> list[dict[str, bytes]]:
+        found = self.run_script("records", [key for table in tables for key in _keys_of_table(table)])
+        return [{key.decode(): content for key, content in zip(flat[::2], flat[1::2], strict=True)} for flat in found]
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         rows: list[bytes] = self.run_script("take", [f"queue:{queue}"], limit)
@@ -156,3 +177,11 @@ class RedisCluster:
 
     def close(self) -> None:
         self._client.connection_pool.disconnect()
+
+
+def _keys_of_table(table: str) -> tuple[str, str]:
+    return f"records:{table}", f"records-until:{table}"
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode(errors="backslashreplace")

@@ -15,11 +15,13 @@ from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.fork import close_before_fork, forks_held_off, was_forked_too_early
 from ordinaut_ext_observability.cluster.base import (
     QUEUE_ROWS,
+    TABLE_RECORDS,
     Append,
     ClusterBusyError,
     ClusterUnavailableError,
     Document,
     Put,
+    Record,
 )
 
 MEMORY = ":memory:"
@@ -32,14 +34,18 @@ _POLL_SECONDS = 0.005
 """Time between two tries of a file that another process writes to: about as long as a write takes."""
 
 
+_RECORDS = "SELECT key, content FROM records WHERE name = ? AND (until IS NULL OR until > ?)"
+
+
 class SqliteCluster:
-    """Leases, documents and rows as tables. Instants are seconds since 1970, by this machine's clock."""
+    """Leases, documents, rows and records as tables. Instants are seconds since 1970, by this machine's clock."""
 
     tables = """
 CREATE TABLE IF NOT EXISTS leases (name BLOB PRIMARY KEY, owner TEXT NOT NULL, taken REAL NOT NULL, until REAL);
 CREATE TABLE IF NOT EXISTS documents (name BLOB PRIMARY KEY, version INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, queue BLOB NOT NULL, until REAL NOT NULL, content BLOB);
 CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
+CREATE TABLE IF NOT EXISTS records (name BLOB, key BLOB, until REAL, content BLOB NOT NULL, PRIMARY KEY (name, key));
 """
 
     def __init__(self, path: str, clock: Clock) -> None:
@@ -72,8 +78,8 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
         with self.transaction() as db:
             return _document(db, name)
 
-    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = ()) -> bool:
-        with self.transaction(write=True) as db:
+    def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = (), records: Sequence[Record] = ()) -> bool:
+        with self.transaction(write=True, durable=bool(records)) as db:
             if not put_documents(db, documents):
                 return False
             now = self._clock.wall()
@@ -86,7 +92,18 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
                 " (SELECT position FROM rows WHERE queue = :queue ORDER BY position DESC LIMIT 1 OFFSET :kept)",
                 [{"queue": _key(queue), "kept": QUEUE_ROWS} for queue in {row.queue for row in rows}],
             )
+            _put_records(db, records, now)
             return True
+
+    def records(self, *tables: str) -> list[dict[str, bytes]]:
+        with self.transaction() as db:
+            return [
+                {
+                    key.decode(): bytes(content)
+                    for key, content in db.execute(_RECORDS, (_key(table), self._clock.wall()))
+                }
+                for table in tables
+            ]
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         with self.transaction(write=True) as db:
@@ -98,9 +115,10 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
             return [bytes(content) for _, content in found]
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, write: bool = False, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """Run a block in one transaction: all of it takes effect, or nothing where it raises.
 
+        What is `durable` outlives the machine's failure, not only the process's: the disk is waited for.
         Raises `ClusterUnavailableError` where the file cannot be opened, is not trusted, is damaged or busy.
         """
         if was_forked_too_early():
@@ -109,7 +127,7 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
         try:
             while True:
                 with forks_held_off():
-                    connection = self._begin(write=write, ends_at=ends_at)
+                    connection = self._begin(write=write, durable=durable, ends_at=ends_at)
                     if connection is not None:
                         try:
                             yield connection
@@ -135,10 +153,11 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
                 self._connection.close()
             self._connection = self._identity = None
 
-    def _begin(self, *, write: bool, ends_at: float) -> sqlite3.Connection | None:
+    def _begin(self, *, write: bool, durable: bool, ends_at: float) -> sqlite3.Connection | None:
         """A connection with a transaction; None while another process writes, before this time."""
         try:
             connection = self._open()
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # what is read is of this moment
         except sqlite3.OperationalError as error:
@@ -157,8 +176,6 @@ CREATE INDEX IF NOT EXISTS rows_by_queue ON rows (queue, position);
                 self._trust()
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # What is lost with the machine is lost with its processes: nobody waits for the disk.
-            self._connection.execute("PRAGMA synchronous = OFF")
             ((made_by,),) = self._connection.execute("PRAGMA user_version")
             if made_by != self._version:  # else nothing is written: a file that is held can be read
                 script = f"BEGIN IMMEDIATE;{self.tables}PRAGMA user_version = {self._version};COMMIT;"
@@ -203,6 +220,22 @@ def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
         [(_key(put.name), put.version, put.content) for put in documents],
     )
     return True
+
+
+def _put_records(db: sqlite3.Connection, records: Sequence[Record], now: float) -> None:
+    for name, key, content, ttl_seconds in records:
+        if content is None:
+            db.execute("DELETE FROM records WHERE name = ? AND key = ?", (_key(name), _key(key)))
+        else:
+            until = None if ttl_seconds is None else now + ttl_seconds
+            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", (_key(name), _key(key), until, content))
+    for name in {record.table for record in records}:
+        db.execute("DELETE FROM records WHERE name = ? AND until <= ?", (_key(name), now))
+        db.execute(
+            "DELETE FROM records WHERE name = :name AND until <= (SELECT until FROM records"
+            " WHERE name = :name AND until IS NOT NULL ORDER BY until DESC LIMIT 1 OFFSET :kept)",
+            {"name": _key(name), "kept": TABLE_RECORDS},
+        )
 
 
 def _document(db: sqlite3.Connection, name: str) -> Document:

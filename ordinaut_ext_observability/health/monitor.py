@@ -31,6 +31,9 @@ MAX_CHECKS = 300
 _SLOW_SECONDS = 0.02
 """A function that takes longer is not waited for by the next one: it asks somebody over a network, or hangs."""
 
+_START_SECONDS = 5.0
+"""So long after the start probes wait for first results: a machine on which everything starts at once is slow."""
+
 _SOON_SECONDS, _POLL_SECONDS = 0.1, 0.01
 """The collectors need about a tenth of a second to read what a check asks about; the first probes wait for it."""
 
@@ -173,8 +176,8 @@ class HealthMonitor:
         return HealthReport(status, checks, tuple(name for name in self.not_configured if name not in shown))
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Wait until something is known of every check that runs on this loop, until so long after the start."""
-        ends_at = self._started_at + timeout_seconds
+        """Wait until something is known of every check that runs on this loop, so long at most, early on only."""
+        ends_at = min(self.clock.monotonic() + timeout_seconds, self._started_at + _START_SECONDS)
         while self.clock.monotonic() < ends_at and self.loop is asyncio.get_running_loop():
             if all(check.hysteresis.status is not None for check in list(self._checks.values())):
                 return

@@ -19,11 +19,19 @@ NAMES_OF_EVERY_LINE = {
     *("correlation_id", "request_id", "trace_id", "span_id", "task_context"),
 }
 
+_CATEGORIES = {
+    "error": ("audit_failed", "lifecycle"),
+    "integration": ("collector_", "external_tool_", "notification", "relay"),
+    "request": ("api_request", "request_"),
+    "task": ("lease_", "pipeline_", "task_"),
+}
+"""Beginnings of the names of their events; the others are `system`, and those marked so `security`."""
+
 
 class Event(Generic[FieldsP]):
-    """A kind of log line: its `event_type`, level and message, and the names of its fields in their order."""
+    """A kind of log line: its `event_type`, level, message and category, and the names of its fields in their order."""
 
-    __slots__ = ("fields", "level", "message", "name", "security")
+    __slots__ = ("category", "fields", "level", "message", "name", "security")
 
     # Not a dataclass: the host imports this with its loggers, and `dataclasses` costs as much as all of our part.
     def __init__(
@@ -34,6 +42,8 @@ class Event(Generic[FieldsP]):
         self.message = message
         self.fields = fields
         self.security = security
+        listed = [category for category, beginnings in _CATEGORIES.items() if name.startswith(beginnings)]
+        self.category = "security" if security else listed[0] if listed else "system"
 
 
 class LogEvent(Protocol):
@@ -86,6 +96,14 @@ def COLLECTOR_RECOVERED(*, collector: str, part: _Text = None) -> None: ...
 def ALERT_FIRING(*, alert: str, severity: _Text, labels: str, summary: _Text) -> None: ...
 @declare("alert_resolved", "INFO", "alert is resolved")
 def ALERT_RESOLVED(*, alert: str, severity: _Text, labels: str, summary: _Text) -> None: ...
+@_declare_each(("firing", "resolved"), "notification", "INFO", "notification: {}")
+def NOTIFICATION(*, receiver: str, reason: str, group: str, firing: int, resolved: int) -> None: ...
+@declare("notification_failed", "WARNING", "notification not sent")
+def NOTIFICATION_FAILED(*, integration: str, reason: str) -> None: ...
+@declare("notification_recovered", "INFO", "notifications are sent again")
+def NOTIFICATION_RECOVERED(*, integration: str) -> None: ...
+@declare("routing_refused", "ERROR", "alertmanager section not used; severity decides who is told")
+def ROUTING_REFUSED(*, reason: str) -> None: ...
 @declare("rule_file_refused", "WARNING", "rule file not used; its rules from before stay in effect")
 def RULE_FILE_REFUSED(*, file: str, line_number: int, reason: str) -> None: ...
 @declare("rules_loaded", "INFO", "alert rules loaded")
@@ -96,6 +114,8 @@ def COLLECTOR_FOLLOWER() -> None: ...
 def COLLECTOR_LEADER(*, mode: str) -> None: ...
 @_declare_each(_LEVELS, "health_transition", "{}", "health changed")
 def HEALTH_CHANGED(*, check: str, status: str, previous_status: _Text = None, reason: _Text = None) -> None: ...
+@declare("log_file", "WARNING", "log file cannot be written; its lines are dropped")
+def LOG_FILE_FAILED(*, reason: str) -> None: ...
 @_declare_each(_PORTS, "management_port", "WARNING", "{} not opened")
 def PORT_NOT_OPENED(*, reason: str) -> None: ...
 @_declare_each(_PORTS, "management_port", "INFO", "{} not opened")

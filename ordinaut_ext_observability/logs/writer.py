@@ -31,6 +31,9 @@ MAX_QUEUED_LINES = 20_000
 CLOSE_SECONDS = 0.4
 """Longest wait, at the end, for a destination that does not take lines: the process must end soon all the same."""
 
+LEVEL_AT = len('{"timestamp":"2026-11-23T22:19:04.123Z","level":"')
+"""Place of the level in every line."""
+
 _LINES_PER_WRITE = 1000
 _IDLE, _SOON, _NOW = range(3)  # how soon the thread is to write
 
@@ -46,20 +49,22 @@ class WriterReports:
 
 
 class LogWriter:
-    """Writes lines to a file descriptor from a thread of its own, which starts with the first line.
+    """Writes lines to a destination from a thread of its own, which starts with the first line.
 
     A forked child starts with an empty queue and a thread of its own: the parent writes what it queued.
     """
 
-    def __init__(self, file_descriptor: int | None, reports: WriterReports = WriterReports()) -> None:
-        """Lines go to what the descriptor stands for now; without one they are dropped, and counted."""
-        self._destination = Destination(file_descriptor)
+    def __init__(self, target: Destination | int | None, reports: WriterReports = WriterReports()) -> None:
+        """Lines go to what a descriptor stands for now; without one they are dropped, and counted."""
+        self._destination = target if isinstance(target, Destination) else Destination(target)
+        self.writers: list[LogWriter] = []  # they get the lines instead of the destination, and wait for no other
         self._reports = reports
         self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
         self.scrub: Callable[[Sequence[str]], Sequence[str]] = lambda lines: lines
         """Gives lines as they may be shown, and never raises; called in the thread."""
+        self.on_lines: Callable[[list[str]], object] = lambda _lines: None  # called in the thread, with those it takes
         self._process_ends = False
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -78,7 +83,10 @@ class LogWriter:
         self._ending = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
-        """Queue one line, without its line break. `urgent` lines do not wait, and are kept when others are dropped."""
+        """Queue one line; with its line break it holds nothing of a client's and is not scrubbed.
+
+        `urgent` lines do not wait, and are kept when others are dropped.
+        """
         queue = self._queue
         queued = len(queue)
         if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):
@@ -105,10 +113,12 @@ class LogWriter:
         """Wait until what is queued now has been written; False if that took too long."""
         if self.thread is None and not self._queue and not self.before_writing:
             return True
+        ends_at = monotonic_seconds() + timeout_seconds
         written = threading.Event()
         self._flushes.append(written)
         self.wake(urgent=True)
-        return written.wait(0.0 if self._process_ends else timeout_seconds)  # logging.shutdown() asks once more
+        is_done = written.wait(0.0 if self._process_ends else timeout_seconds)  # logging.shutdown() asks once more
+        return all(writer.flush(ends_at - monotonic_seconds()) for writer in self.writers) and is_done
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Write what is queued and end the thread, which ends later where its destination takes nothing now.
@@ -123,6 +133,8 @@ class LogWriter:
         if thread is not None:
             self._bell.put(_NOW)
             thread.join(max(0.0, deadline - monotonic_seconds()))
+        for writer in self.writers:
+            writer.close(max(0.0, deadline - monotonic_seconds()))
 
     def end_with_process(self) -> None:
         """Write what is queued, and from now on in the calling thread: nobody would wait for another, or end it."""
@@ -169,8 +181,11 @@ class LogWriter:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
-            data = "".join(f"{line}\n" for line in self.scrub(lines)).encode("utf-8", "backslashreplace")
-            written = self._destination.write_lines(data)
+            self._call(self.on_lines, lines)
+            given = iter(self.scrub([line for line in lines if line[-1:] != "\n"]))
+            lines = [line[:-1] if line[-1:] == "\n" else next(given) for line in lines]
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+            written = self._hand_on(lines) if self.writers else self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)
             if written < len(lines):
@@ -178,7 +193,15 @@ class LogWriter:
         for flush in flushes:
             flush.set()
 
-    def _call(self, callback: Callable[..., object], *arguments: float) -> None:
+    def _hand_on(self, lines: list[str]) -> int:
+        for writer in self.writers:
+            for line in lines:
+                is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event":true' in line
+                writer.write(line, urgent=is_kept)
+            writer.wake(urgent=True)  # they have waited already
+        return len(lines)
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - lines go on whatever is made of their number

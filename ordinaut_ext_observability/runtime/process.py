@@ -45,6 +45,8 @@ class Runtime:
         self.logs = ProcessLogs(settings, metrics, self.scrubber)
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
+        if self.logs.file is not None:
+            monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
@@ -70,7 +72,15 @@ class Runtime:
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
-        return (self.clients, self.collectors, self.merged, self.alerts, self.history, self.ports)
+        return (
+            self.clients,
+            self.collectors,
+            self.merged,
+            self.alerts.notifications,
+            self.alerts,
+            self.history,
+            self.ports,
+        )
 
     def reset_after_fork(self) -> None:
         """Nothing of the parent's runs here: begin with the first start."""

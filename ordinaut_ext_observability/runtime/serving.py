@@ -15,7 +15,6 @@ from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.endpoints.alerts import AlertService
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
@@ -47,11 +46,8 @@ def make_context(
         queries=QueryService(
             metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
         ),
-        alerts=AlertService(
-            lambda: runtime.alerts.state() if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
-            runtime.alerts.reload,
-            stale_seconds=runtime.alerts.lease_seconds,
-        ),
+        alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
+        desk=runtime.alerts.desk,
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         config=runtime.config,
         overview=overview,

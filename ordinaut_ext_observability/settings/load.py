@@ -55,6 +55,8 @@ class ConfigFile(Section):
     rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
     """Paths of further rule files."""
     scrub: ScrubSection = ScrubSection()
+    alertmanager: dict[str, Any] = Field(default={}, max_length=20)
+    """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Settings:
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)
     history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
     alerts: parts.AlertSettings = field(default_factory=parts.AlertSettings)
+    notifications: parts.NotificationSettings = field(default_factory=parts.NotificationSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 

@@ -5,8 +5,6 @@ A setting's variable is its name in capitals after the prefix of its part, or wh
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from ordinaut_ext_observability.settings import types
@@ -103,8 +101,17 @@ class LogSettings(Part):
     """Route templates logged only when a request failed or was slow, as shell patterns."""
     slow_request_seconds: float = Field(default=1.0, gt=0.0)
     """From this duration on a request is logged as a warning."""
-    destination: Literal["stderr", "stdout"] = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
-    """Where the lines go: `stderr` or `stdout`."""
+    destination: types.LogStream = Field(default="stderr", validation_alias=f"{PREFIX}LOG_DESTINATION")
+    """Stream that the lines go to: `stderr`, `stdout` or `none`."""
+    file: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}LOG_FILE")
+    """Write the lines to a file too: for `/var/log/api.jsonl`, to `/var/log/api.0.jsonl`, or with the first number that
+    no other process has."""
+    file_max_bytes: int = Field(
+        default=20_000_000, validation_alias=f"{PREFIX}LOG_FILE_MAX_BYTES", ge=65_536, le=10**10
+    )
+    """Size at which the file is renamed to `api.0.jsonl.1`, that one to `.2`, and a new one is begun."""
+    files_kept: int = Field(default=5, validation_alias=f"{PREFIX}LOG_FILES_KEPT", ge=1, le=100)
+    """Renamed files kept of each process; older ones are deleted."""
 
 
 class HealthSettings(Part, alias_generator=lambda name: f"{PREFIX}HEALTH_{name.upper()}"):
@@ -201,6 +208,39 @@ class AlertSettings(Part, alias_generator=lambda name: f"{PREFIX}ALERTS_{name.up
     templates of alerts make links with it, as `{{ $externalURL }}`. Unset: empty."""
     settle_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
     """Seconds after the start in which no alert begins to fire and none is resolved: there is little history yet."""
+
+
+class NotificationSettings(Part):
+    """The people and programs that are told of alerts; routes in the configuration file (`alertmanager`) come first."""
+
+    enabled: bool = Field(default=True, validation_alias=f"{PREFIX}NOTIFICATIONS")
+    """Tell of alerts; off: alerts are evaluated and shown, and nobody is told."""
+    slack_webhook_url: types.HttpSecret | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
+    """Incoming webhook of Slack for warnings and critical alerts."""
+    pagerduty_routing_key: types.Token | None = None
+    """Integration key of PagerDuty (Events API v2) for critical alerts."""
+    pagerduty_url: types.HttpText = "https://events.pagerduty.com/v2/enqueue"
+    """Where PagerDuty takes events; for accounts in the EU `https://events.eu.pagerduty.com/v2/enqueue`."""
+    smtp_url: types.SmtpUrl | None = None
+    """Mail server, `smtp://user:password@host:587` (STARTTLS) or `smtps://user:password@host:465`."""
+    email_to: types.TextList = ()
+    """Addresses for mails on warnings (in business hours) and critical alerts."""
+    email_from: str = ""
+    """Sender of mails. Unset: the user in the URL where that is an address, else `ordinaut@` its host."""
+    webhook_url: types.HttpSecret | None = None
+    """A program that is told of warnings and critical alerts, with Alertmanager's JSON."""
+    webhook_secret: types.Token | None = None
+    """Key that signs what is sent to it."""
+    business_hours: types.BusinessHours = "monday:friday 09:00-17:00"
+    """Days and times in which warnings are mailed."""
+    time_zone: types.TimeZone = "UTC"
+    """Time zone of the business hours, such as `Europe/Berlin`."""
+    alertmanager_urls: types.HttpList = ()
+    """A real Alertmanager, or several that form a cluster: all get the alerts, and they tell people, not we."""
+    strict_alertmanager: bool = False
+    """Do all as Alertmanager does: a silence also holds back that what was told is over, and its end tells nobody."""
+    watchdog_url: types.HttpSecret | None = None
+    """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
 
 
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):

@@ -68,6 +68,15 @@ def _is_escaped(url: str) -> bool:
     return parts.scheme == "unix" or "@" not in f"{parts.path}{parts.query}{parts.fragment}"
 
 
+def _is_time_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo  # not while the host starts: few set one
+
+    try:
+        return bool(ZoneInfo(name))
+    except (KeyError, OSError):
+        return False
+
+
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
 PathText = Annotated[str, _must(lambda path: "://" not in path, "is a URL where a path is expected")]
@@ -83,6 +92,7 @@ CheckNames = Annotated[tuple[BuiltInCheck, ...], BeforeValidator(_split)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
 ]
+LogStream = Literal["stderr", "stdout", "none"]
 Limits = Json[Annotated[dict[str, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100)]]
 Bounds = Annotated[
     tuple[Annotated[float, Field(gt=0)], ...],
@@ -119,3 +129,22 @@ InstallationName = Annotated[
     str, _like(r"[\w-][\w.-]{0,63}", "must have 1 to 64 letters, digits, dots, hyphens or underscores")
 ]
 """It is a part of keys and of a file's name."""
+TextList = Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=100)]
+_IS_HTTP = _like(r"https?://[^\s/]+\S*", "must begin with http:// or https://")
+HttpText = Annotated[str, _IS_HTTP]
+HttpSecret = Annotated[SecretStr, _IS_HTTP]
+"""A URL that is the key to what it names."""
+HttpList = Annotated[tuple[HttpText, ...], BeforeValidator(_split), Field(max_length=20)]
+SmtpUrl = Annotated[
+    SecretStr,
+    _like(r"smtps?://\S+", "must begin with smtp:// or smtps://"),
+    _must(lambda url: urlsplit(url).hostname and (urlsplit(url).port, True), "has a host or port that cannot be read"),
+]
+BusinessHours = Annotated[
+    str,
+    _like(
+        r"[a-z]+(:[a-z]+)? ([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)",
+        "must be days and times such as monday:friday 09:00-17:00",
+    ),
+]
+TimeZone = Annotated[str, _must(_is_time_zone, "is no time zone such as Europe/Berlin or UTC")]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from math import isfinite
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from ordinaut_ext_observability.history.series import Labels, Series
+from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.query import Answer, Sample
 
@@ -35,6 +36,18 @@ def format_value(value: float, *, exponents: bool = True) -> str:
     if "e" not in text or (exponents and not _LEAST_PLAIN <= abs(value) < _LEAST_LARGE):
         return text
     return format(Decimal(text), "f")
+
+
+def format_exponent(value: float) -> str:
+    """The shortest decimal that is this number, with an exponent, as Prometheus writes values of alerts: `1.5e+01`."""
+    if not isfinite(value):
+        return format_value(value)
+    return f"{value:.{len(Decimal(repr(value)).normalize().as_tuple().digits) - 1}e}"
+
+
+def format_time(time_ms: int | None) -> str:
+    """An instant as in RFC 3339; the year 1 for never, as Prometheus has it."""
+    return timestamp(time_ms / 1000) if time_ms is not None else "0001-01-01T00:00:00Z"
 
 
 def render_answer(answer: Answer, at_ms: int) -> Iterator[bytes]:
@@ -64,6 +77,23 @@ def render_list(items: list[ItemT], parts: Callable[[ItemT], Iterable[bytes]]) -
         yield from parts(items.pop())
         before = b","
     yield b"]" if before == b"," else b"[]"
+
+
+def render(value: Any) -> Iterator[bytes]:
+    """Any value in short parts: an iterator in an object becomes a list, item by item."""
+    if isinstance(value, Iterator):
+        yield b"["
+        for number, item in enumerate(value):
+            yield b"," if number else b""
+            yield from render(item)
+        yield b"]"
+    elif isinstance(value, dict) and any(isinstance(each, Iterator) for each in value.values()):
+        for number, (name, each) in enumerate(value.items()):
+            yield (b"," if number else b"{") + orjson.dumps(name) + b":"
+            yield from render(each)
+        yield b"}"
+    else:
+        yield orjson.dumps(value)
 
 
 def _sample(sample: Sample, at_ms: int) -> bytes:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import alerts, health, metrics, prometheus, prometheus_rules
+from ordinaut_ext_observability.web.endpoints import alertmanager, alerts, health, metrics, prometheus, prometheus_rules
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
     EndpointContext,
@@ -50,6 +50,7 @@ ENDPOINTS = (
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
+    *alertmanager.ENDPOINTS,
 )
 
 

@@ -16,7 +16,7 @@ import pytest
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background import fork
 from ordinaut_ext_observability.cluster import base, redis, sqlite
-from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put
+from ordinaut_ext_observability.cluster.base import Append, Cluster, ClusterUnavailableError, Document, Put, Record
 from ordinaut_ext_observability.cluster.redis import RedisCluster
 from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 from tests.clock import ManualClock
@@ -138,11 +138,47 @@ def test_queue_that_nobody_empties_keeps_the_newest(cluster: Cluster, monkeypatc
     assert cluster.take("outbox", 10) == [b"2", b"3", b"4"]
 
 
+def test_records_are_kept_by_key_until_they_go(installation: Installation) -> None:
+    first, second = installation.open(), installation.open()
+    assert first.write(
+        records=[Record("silences", "a", b"1"), Record("silences", "b", b"", 60), Record("acks", "a", b"2")]
+    )
+    assert second.records("silences", "acks", "none") == [{"a": b"1", "b": b""}, {"a": b"2"}, {}]
+    assert second.write(records=[Record("silences", "a", b"\x00\xff"), Record("silences", "b", None)])
+    assert first.records("silences") == [{"a": b"\x00\xff"}]
+    assert first.records() == []
+
+
+def test_record_ends_with_its_time_and_is_kept_again_without_one(cluster: Cluster) -> None:
+    cluster.write(records=[Record("acks", key, b"1", SHORT_SECONDS) for key in "abc"])
+    cluster.write(records=[Record("acks", "b", b"2"), Record("acks", "c", b"3", 60)])
+    time.sleep(2 * SHORT_SECONDS)
+    assert cluster.records("acks") == [{"b": b"2", "c": b"3"}]
+
+
+def test_records_are_written_with_documents_or_not_at_all(cluster: Cluster) -> None:
+    assert cluster.write([Put("states", 0, b"1")], records=[Record("outbox", "a", b"1")])
+    assert not cluster.write([Put("states", 7, b"2")], [Append("other", b"1", 60)], [Record("outbox", "a", None)])
+    assert (cluster.records("outbox"), cluster.take("other")) == ([{"a": b"1"}], [])
+
+
+def test_full_table_loses_the_records_that_end_first_and_none_without_a_time(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (base, redis, sqlite):
+        monkeypatch.setattr(module, "TABLE_RECORDS", 2)
+    cluster.write(records=[Record("journal", "stays", b"")])
+    cluster.write(records=[Record("journal", str(number), b"", 60 + number) for number in range(5)])
+    assert set(cluster.records("journal")[0]) == {"stays", "3", "4"}
+
+
 @pytest.mark.parametrize("name", ["", "a b", "ünïcode", "\udcff", "x" * 500, "a'b\"c;--", "{tag}:1"])
 def test_any_name_will_do(cluster: Cluster, name: str) -> None:
     assert cluster.hold_lease(name, "a", 60)
     assert cluster.write([Put(name, 0, b"1")], [Append(name, b"2", 60)])
     assert (cluster.get(name), cluster.take(name)) == (Document(1, b"1"), [b"2"])
+    assert cluster.write(records=[Record(name, "ü", b"3")])
+    assert cluster.records(name) == [{"ü": b"3"}]
 
 
 def test_writers_at_the_same_time_lose_nothing(installation: Installation) -> None:

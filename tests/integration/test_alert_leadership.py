@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from ordinaut_ext_observability.alerts.manager import AlertManager, AlertRule, AlertSeverity
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.demo.servers import RedisServer
 from ordinaut_ext_observability.logs import event_types as events
@@ -69,14 +70,14 @@ class Process:
         times: list[int] = []
         self.runtime.history.after_tick = times.append
         asyncio.run(self.runtime.history.take_sample())
-        asyncio.run(self.alerts.evaluate(times[0]))
+        asyncio.run(self.alerts.rounds.evaluate(times[0]))
 
     @property
     def leads(self) -> bool:
-        return self.alerts.state()["evaluated_here"]
+        return self.alerts.rounds.overview()["evaluated_here"]
 
-    def alert(self, name: str = "Problem") -> dict[str, Any]:
-        [found] = [alert for alert in self.alerts.rounds.report.alerts if alert["name"] == name]
+    def alert(self, name: str = "Problem") -> AlertState:
+        [found] = [alert for alert in self.alerts.rounds.report.alerts() if alert.label("alertname") == name]
         return found
 
     def of(self, name: str = "Problem") -> list[str]:
@@ -134,7 +135,7 @@ def test_one_process_leads_and_the_others_show_what_it_found(end_lease: object, 
         assert one.leads and not other.leads
         assert other.alert() == one.alert()
         clock.advance(TICK)
-    assert one.alert()["state"] == "firing" and one.of() == ["firing"] and other.events == []
+    assert one.alert().state == "firing" and one.of() == ["firing"] and other.events == []
     # The others record the series of alerts, too, and count the alerts.
     assert other.alerts.series() == one.alerts.series()
     assert other.runtime.metrics.alerts.labels("critical", "firing").value == 1
@@ -155,11 +156,11 @@ def test_the_leader_is_killed_while_it_evaluates(end_lease: Callable[[], None], 
     began = clock.wall()
     clock.advance(4 * TICK)
     survivor.look()
-    assert not survivor.leads and survivor.alert()["state"] == "pending"
+    assert not survivor.leads and survivor.alert().state == "pending"
     end_lease()
     survivor.tick()
-    assert survivor.leads and survivor.alert()["state"] == "firing" and survivor.of() == ["firing"]
-    assert survivor.alert()["activeAt"] == as_text(began)
+    assert survivor.leads and survivor.alert().state == "firing" and survivor.of() == ["firing"]
+    assert survivor.alert().active_at_ms == in_ms(began)
     survivor.tick(8)
     assert survivor.of() == ["firing"]
 
@@ -178,7 +179,7 @@ def test_what_fires_goes_on_as_the_same_alert_with_another_leader(
     successor.value = 0.0
     successor.tick()
     assert successor.of() == ["resolved"]
-    assert successor.alert()["firedAt"] == before["firedAt"]
+    assert successor.alert().fired_at_ms == before.fired_at_ms
 
 
 def test_what_fires_does_not_end_because_a_new_process_has_no_history(
@@ -194,7 +195,7 @@ def test_what_fires_does_not_end_because_a_new_process_has_no_history(
     end_lease()
     successor = Process(clock)
     successor.tick(10)
-    assert successor.leads and successor.of("Counted") == [] and successor.alert("Counted")["state"] == "firing"
+    assert successor.leads and successor.of("Counted") == [] and successor.alert("Counted").state == "firing"
     successor.tick(15)  # by now, five minutes of samples say that nothing was counted
     assert successor.of("Counted") == ["resolved"]
 
@@ -216,7 +217,7 @@ def test_states_of_more_than_an_hour_ago_are_none_of_now(end_lease: Callable[[],
     successor = Process(clock)
     began = clock.wall()
     successor.tick(5)
-    assert successor.alert()["activeAt"] == as_text(began) and successor.of() == ["firing"]
+    assert successor.alert().active_at_ms == in_ms(began) and successor.of() == ["firing"]
 
 
 def test_a_clock_that_is_set_back_takes_the_times_of_alerts_with_it(
@@ -229,14 +230,14 @@ def test_a_clock_that_is_set_back_takes_the_times_of_alerts_with_it(
         leader.look()
         other.look()
         clock.advance(TICK)
-    assert leader.alert()["state"] == "pending"
+    assert leader.alert().state == "pending"
     leader.look()
-    assert leader.of() == ["firing"] and leader.alert()["activeAt"] == as_text(clock.wall() - 4 * TICK)
+    assert leader.of() == ["firing"] and leader.alert().active_at_ms == in_ms(clock.wall() - 4 * TICK)
     leader.die()
     clock.set_by -= 7200.0  # and again, while nobody writes
     end_lease()
     other.tick(4)
-    assert other.leads and other.of() == [] and other.alert()["state"] == "firing"
+    assert other.leads and other.of() == [] and other.alert().state == "firing"
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_what_was_written_without_an_answer_is_not_read_as_another_processs(
 ) -> None:
     leader = Process(clock)
     leader.tick(3)
-    assert leader.alert()["state"] == "pending"
+    assert leader.alert().state == "pending"
     store = leader.alerts.rounds.shared._store
     assert store is not None
     write = store.write
@@ -279,7 +280,7 @@ def test_no_age_is_made_up_for_states_that_were_never_known(end_lease: object, c
     leader.hold_lease("alerts", "a leader that writes nothing", 3600.0)
     leader.close()
     other.tick(9)
-    assert not other.leads and other.alerts.state()["age_seconds"] is None
+    assert not other.leads and other.alerts.rounds.overview()["age_seconds"] is None
     message = other.alerts._outcome().message
     assert message == "another process evaluates alerts, and its states cannot be read"
 
@@ -318,16 +319,16 @@ def test_redis_is_lost_and_comes_back_empty(
     leader, other = Process(clock), Process(clock)
     leader.look()
     other.look()
-    began = leader.alert()["activeAt"]
+    began = leader.alert().active_at_ms
     own_server.stop(keep=True)
     for _ in range(5):
         clock.advance(TICK)
         leader.look()
         other.look()
     # Who led goes on; the other says how old it is what it shows.
-    assert leader.of() == ["firing"] and leader.alert()["activeAt"] == began
-    assert other.alert()["state"] == "pending" and other.alerts.state()["age_seconds"] == 5 * TICK
-    assert not other.leads and "Redis" in other.alerts.state()["store_problem"]
+    assert leader.of() == ["firing"] and leader.alert().active_at_ms == began
+    assert other.alert().state == "pending" and other.alerts.rounds.overview()["age_seconds"] == 5 * TICK
+    assert not other.leads and "Redis" in other.alerts.rounds.overview()["store_problem"]
     clock.advance(2 * TICK)
     other.look()
     assert other.alerts._outcome().message == "alerts are shown as they were 105 s ago"
@@ -336,7 +337,7 @@ def test_redis_is_lost_and_comes_back_empty(
         clock.advance(TICK)
         leader.look()
         other.look()
-    assert leader.leads and other.alert() == leader.alert() and other.alerts.state()["age_seconds"] == 0
+    assert leader.leads and other.alert() == leader.alert() and other.alerts.rounds.overview()["age_seconds"] == 0
     assert leader.of() == ["firing"] and other.of() == []
 
 
@@ -350,7 +351,5 @@ def test_a_process_that_never_heard_of_its_store_evaluates_alerts_for_itself(
     assert alone.leads and alone.of() == ["firing"]
 
 
-def as_text(seconds: float) -> str:
-    from ordinaut_ext_observability.logs.events import timestamp
-
-    return timestamp(seconds)
+def in_ms(seconds: float) -> int:
+    return round(seconds * 1000)

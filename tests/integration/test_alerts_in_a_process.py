@@ -21,7 +21,7 @@ from ordinaut_ext_observability.alerts.manager import (
     database_connectivity_rule,
     high_queue_depth_rule,
 )
-from ordinaut_ext_observability.alerts.report import show_value
+from ordinaut_ext_observability.alerts.report import RuleReport
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import QueueMetrics
@@ -29,6 +29,7 @@ from ordinaut_ext_observability.metrics.exposition import DOTS, OPENMETRICS_END,
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import load_settings
+from ordinaut_ext_observability.web.prometheus_json import format_exponent
 from tests.clock import ManualClock
 
 TICK = 15.0
@@ -49,19 +50,19 @@ class Process:
         times: list[int] = []
         self.runtime.history.after_tick = times.append
         await self.runtime.history.take_sample()
-        await self.alerts.evaluate(times[0])
+        await self.alerts.rounds.evaluate(times[0])
 
     def tick(self, ticks: int = 1) -> None:
         for _ in range(ticks):
             asyncio.run(self._tick())
             self.clock.advance(TICK)
 
-    def rule(self, name: str) -> dict[str, Any]:
-        [rule] = [each for group in self.alerts.rounds.report.groups for each in group["rules"] if each["name"] == name]
+    def rule(self, name: str) -> RuleReport:
+        [rule] = [each for each in self.alerts.rounds.report.rules() if each.rule.name == name]
         return rule
 
     def states(self) -> dict[str, str]:
-        shown = {alert["name"]: alert["state"] for alert in self.alerts.rounds.report.alerts}
+        shown = {alert.label("alertname"): alert.state for alert in self.alerts.rounds.report.alerts()}
         return {name: state for name, state in shown.items() if name not in ("Watchdog", "HealthCheckNotHealthy")}
 
 
@@ -91,9 +92,9 @@ def test_a_changed_rule_file_takes_effect_at_the_next_tick_and_a_bad_one_does_no
     assert (events.RULE_FILE_REFUSED, {"file": str(path), "line_number": 2, "reason": reason}) in process.events
     outcome = process.alerts._outcome()
     assert outcome.status is HealthStatus.DEGRADED and f"{path}:2: {reason}" in outcome.message
-    assert process.alerts.reload() == [f"rule file not used: {path}:2: {reason}"]
+    assert process.alerts.rounds.rules.read_changed(all_files=True) == [f"rule file not used: {path}:2: {reason}"]
     path.write_text(RULE % "Two")
-    assert process.alerts.reload() == []
+    assert process.alerts.rounds.rules.read_changed(all_files=True) == []
     process.tick()
     assert process.states() == {"Two": "firing"} and process.alerts._outcome().status is HealthStatus.HEALTHY
 
@@ -123,8 +124,8 @@ def test_a_rule_that_fails_says_why_and_keeps_no_other_from_being_evaluated(
     config(f"rule_files: [{path}]")
     process = Process()
     process.tick()
-    assert process.rule("a")["health"] == "err" and process.rule("b")["health"] == "ok"
-    assert process.rule("a")["lastError"] == "the rule's result is neither a vector nor a scalar"
+    assert process.rule("a").state.health == "err" and process.rule("b").state.health == "ok"
+    assert process.rule("a").state.error == "the rule's result is neither a vector nor a scalar"
     assert process.alerts._outcome().message == "rules that fail: a; GET /rules gives the reasons"
     process.clock.advance(60)
     assert "no rules have been evaluated for 75 s" in process.alerts._outcome().message
@@ -140,7 +141,7 @@ def test_a_fault_of_ours_in_one_rule_keeps_no_other_from_being_evaluated(
     process = Process()
     process.tick(4)
     assert process.states() == {"Good": "firing"}
-    assert (process.rule("Bad")["health"], process.rule("Bad")["lastError"]) == (
+    assert (process.rule("Bad").state.health, process.rule("Bad").state.error) == (
         *("err", "the extension failed: ZeroDivisionError"),
     )
 
@@ -195,11 +196,11 @@ def test_a_rule_that_looks_back_further_than_is_kept_says_so(config: Callable[[s
     process = Process()
     process.tick(2)
     incomplete = "incomplete: not enough samples yet"
-    assert process.rule("long")["notes"] == ["needs 6h, kept 1h", incomplete]
-    assert process.rule("r")["notes"] == process.rule("kept")["notes"] == [incomplete]
-    assert "notes" not in process.rule("plain")
+    assert process.rule("long").notes == ["needs 6h, kept 1h", incomplete]
+    assert process.rule("r").notes == process.rule("kept").notes == [incomplete]
+    assert process.rule("plain").notes == []
     process.tick(4)
-    assert "notes" not in process.rule("r")
+    assert process.rule("r").notes == []
 
 
 def test_no_data_is_an_alert_where_that_is_set(config: Callable[[str], None]) -> None:
@@ -208,9 +209,9 @@ def test_no_data_is_an_alert_where_that_is_set(config: Callable[[str], None]) ->
     process.tick()
     assert process.states() == {"high_queue_depth": "pending"}
     process.tick(3)
-    [alert] = [each for each in process.alerts.rounds.report.alerts if each["name"] == "high_queue_depth"]
-    assert alert["state"] == "firing"
-    assert alert["labels"] == {"alertname": "high_queue_depth", "reason": "no_data", "severity": "warning"}
+    [alert] = [each for each in process.alerts.rounds.report.alerts() if each.label("alertname") == "high_queue_depth"]
+    assert alert.state == "firing"
+    assert dict(alert.labels) == {"alertname": "high_queue_depth", "reason": "no_data", "severity": "warning"}
     QueueMetrics(process.runtime.metrics.registry).queue_depth.labels().set(5)
     process.tick()
     assert process.states() == {"high_queue_depth": "resolved"}
@@ -227,14 +228,14 @@ def test_rules_in_python_are_evaluated_with_the_others(clean_process: pytest.Mon
     process.runtime.health_monitor.register_check("database", lambda: Outcome(status[0], "it is gone"))
     asyncio.run(process.runtime.health_monitor.run_all_checks())
     process.tick(4)
-    alerts = {alert["name"]: alert for alert in process.alerts.rounds.report.alerts if alert["state"] == "firing"}
-    assert alerts["database_down"]["severity"] == "critical"
-    assert alerts["database_down"]["annotations"] == {"summary": "Database connectivity issue: it is gone"}
-    assert "250.0 tasks pending" in alerts["high_queue_depth"]["annotations"]["summary"]
-    [fails] = [
-        each for group in process.alerts.rounds.report.groups for each in group["rules"] if each["name"] == "fails"
-    ]
-    assert (fails["health"], fails["lastError"]) == ("err", "the condition failed: KeyError")
+    alerts = {
+        alert.label("alertname"): alert for alert in process.alerts.rounds.report.alerts() if alert.state == "firing"
+    }
+    assert alerts["database_down"].label("severity") == "critical"
+    assert alerts["database_down"].annotations == {"summary": "Database connectivity issue: it is gone"}
+    assert "250.0 tasks pending" in alerts["high_queue_depth"].annotations["summary"]
+    fails = process.rule("fails").state
+    assert (fails.health, fails.error) == ("err", "the condition failed: KeyError")
     status[0] = HealthStatus.HEALTHY
     asyncio.run(process.runtime.health_monitor.run_all_checks())
     process.tick()
@@ -295,7 +296,7 @@ def test_the_history_does_not_wait_for_a_store_that_hangs(
 
     asyncio.run(ticks())
     assert process.runtime.metrics.alert_ticks_missed.labels().value == 1
-    assert alerts.state()["evaluated_here"] and alerts.rounds.report.groups
+    assert alerts.rounds.shared.leads and alerts.rounds.report.groups
 
 
 def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyPatch) -> None:
@@ -312,7 +313,7 @@ def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyP
         ends.set()
 
     asyncio.run(ticks())
-    assert asked == [1] and process.rule("hangs")["health"] == "err"
+    assert asked == [1] and process.rule("hangs").state.health == "err"
 
 
 @pytest.mark.parametrize(
@@ -321,4 +322,4 @@ def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyP
     + [(float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN"), (1 / 3, "3.333333333333333e-01")],
 )
 def test_the_value_of_an_alert_is_written_as_prometheus_writes_it(value: float, text: str) -> None:
-    assert show_value(value) == text
+    assert format_exponent(value) == text

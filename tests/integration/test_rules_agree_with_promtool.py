@@ -26,6 +26,7 @@ from ordinaut_ext_observability.alerts.states import samples_of
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, Labels
 from ordinaut_ext_observability.promql.nodes import selectors_of
+from ordinaut_ext_observability.settings.parts import HistorySettings
 from tests.clock import ManualClock
 from tests.promql.conformance import Store, _load
 
@@ -90,7 +91,7 @@ def alerts_with_exact_texts(groups: tuple[RuleGroup, ...]) -> set[str]:
 def as_promtool_says(groups: tuple[RuleGroup, ...], series: dict[str, str], ticks: int) -> Iterator[dict[str, Any]]:
     """The expectations of promtool at each tick: all series of alerts, and each alert with its texts."""
     history = Given(series)
-    engine = Engine(history)
+    engine = Engine(history, HistorySettings())
     engine.load([replace(group, interval_ms=None) for group in groups], 0)  # promtool evaluates all at each tick
     alerting = alerts_with_exact_texts(groups)
     for tick in range(ticks):

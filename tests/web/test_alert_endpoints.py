@@ -61,14 +61,16 @@ class Api:
         usual = {"HISTORY_INTERVAL_SECONDS": "300", "ALERTS_SETTLE_SECONDS": "0", "OPERATOR_TOKEN": TOKEN}
         self.served = serve(FastAPI(), CONFIG=str(config), VIEWER_TOKEN=VIEWER, **usual | settings)
         # The round of the start is over then, and the next one far.
-        assert comes_true(lambda: self.served.runtime.alerts.state()["age_seconds"] is not None or "ALERTS" in settings)
+        assert comes_true(
+            lambda: self.served.runtime.alerts.rounds.progress.states_at is not None or "ALERTS" in settings
+        )
         self._time_ms = round(self.served.runtime.clock.wall() * 1000)
 
     def evaluate(self, times: int = 2) -> None:
         runtime = self.served.runtime
         for _ in range(times):
             self._time_ms += 300_000
-            self.served.on_loop(runtime.alerts.evaluate(self._time_ms))
+            self.served.on_loop(runtime.alerts.rounds.evaluate(self._time_ms))
 
     def get(self, path: str, token: str = TOKEN, **parameters: Any) -> Any:
         return self.served.get(f"{MOUNT}{path}", params=parameters, headers=bearer(token) if token else {})

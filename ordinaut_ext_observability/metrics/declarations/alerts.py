@@ -35,3 +35,26 @@ class AlertMetrics(MetricSet):
         "ordinaut_observability_alerts_ticks_missed_total",
         "Samples of history after which no rules were evaluated, because the evaluation before had not ended.",
     )
+
+    notifications_sent = counter(
+        "ordinaut_observability_notifications_total{integration,reason}",
+        "Notifications that their receivers took, by the reason why they were sent.",
+    )
+    notifications_failed = counter(
+        "ordinaut_observability_notifications_failed_total{integration,kind}",
+        "Tries that failed: temporary ones are repeated, permanent ones would be refused again.",
+    )
+    notifications_waiting = gauge(
+        "ordinaut_observability_notifications_waiting",
+        "Notifications that are to be sent.",
+        merged_by="sum",
+    )
+    notification_integration_up = gauge(
+        "ordinaut_observability_notification_integration_up{integration}",
+        "1 where the last try through an integration succeeded, 0 where it failed; absent before the first.",
+    )
+    notifications_unsaved = gauge(
+        "ordinaut_observability_notifications_unsaved_records",
+        "Records about notifications that the store has not taken yet: they are in memory, and sending goes on.",
+        merged_by="sum",
+    )

@@ -69,8 +69,12 @@ class ExtensionMetrics(MetricSet):
         "Metrics of prometheus_client's default registry left out of the scrape because their names are ours.",
     )
     log_lines = counter(
-        "ordinaut_observability_log_lines_total{outcome}",
-        "Log lines handed to the log writer, by what became of them: written or dropped.",
+        "ordinaut_observability_log_lines_total{destination,outcome}",
+        "Log lines by destination (stderr, stdout, file; queue: before both) and outcome: written or dropped.",
+    )
+    log_records = counter(
+        "ordinaut_observability_log_records_total{level,logger}",
+        "Log lines of all kinds by level and logger, but for those dropped from a full queue.",
     )
     redactions = counter(
         "ordinaut_observability_redactions_total{kind}",

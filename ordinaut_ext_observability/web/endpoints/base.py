@@ -33,7 +33,8 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.web.endpoints.alerts import AlertService
+    from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
+    from ordinaut_ext_observability.alerts.rounds import Rounds
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
     from ordinaut_ext_observability.web.queries import QueryService
 
@@ -73,7 +74,9 @@ class EndpointContext:
     monitor: HealthMonitor
     scrapes: ScrapeService
     queries: QueryService
-    alerts: AlertService
+    alerts: Callable[[], Rounds | None]
+    """Gives who evaluates rules; None in a process that evaluates none."""
+    desk: AlertDesk
     access: AccessControl
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""

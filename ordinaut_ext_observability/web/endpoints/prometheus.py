@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import orjson
@@ -26,7 +27,7 @@ from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
-from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
@@ -175,14 +176,19 @@ def _unescaped(name: str) -> str:
     return escape.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", name[3:])
 
 
-def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], description: str) -> Endpoint:
+def api_endpoint(
+    path: str, answer: Callable[[Parameters, Any], Work], said: str, source: Callable[[EndpointContext], Any]
+) -> Endpoint:
+    """An endpoint of the API, whose work is made from the parameters and that part of the context."""
+
     async def handle(request: Request) -> Response:
-        service = context_of(request).queries
+        context = context_of(request)
+        service = context.queries
         started, outcome = monotonic_seconds(), "success"
         try:
             parameters = await read_parameters(request)
             seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
-            pieces = await service.run(request, partial(answer, parameters, service), seconds)
+            pieces = await service.run(request, partial(answer, parameters, source(context)), seconds)
             return PiecewiseResponse(pieces, JSON_HEADERS)
         except QueryError as error:
             outcome = error.error_type
@@ -196,7 +202,11 @@ def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], des
             service.metrics.query_seconds.labels().observe(monotonic_seconds() - started)
 
     answers = {200: "The answer, as Prometheus gives it.", 400: _ERROR, 422: _ERROR, 500: _ERROR, 503: _ERROR}
-    return Endpoint(f"/api/v1{path}", "operator", handle, description, answers, methods=("GET", "POST"), changes=False)
+    return Endpoint(f"/api/v1{path}", "operator", handle, said, answers, methods=("GET", "POST"), changes=False)
+
+
+def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], said: str) -> Endpoint:
+    return api_endpoint(path, answer, said, attrgetter("queries"))
 
 
 _ERROR = "An error in Prometheus's shape: status, errorType, error."

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+
+from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
+from ordinaut_ext_observability.alerts.rounds import Progress
+from ordinaut_ext_observability.alerts.rule_files import RuleFileError
+from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup
+from ordinaut_ext_observability.alerts.states import AlertState, RuleState
+from ordinaut_ext_observability.alerts.templates import compile_template
+from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.promql.nodes import Number
+from tests.clock import ManualClock
 
 TOKEN = "an-operators-token-0123456789"
 MOUNT = "/ext/observability"
@@ -23,31 +32,29 @@ class Service:
 
     def __init__(self, served: Any) -> None:
         self.url: str = served.url
-        self.alerts: list[dict[str, Any]] = []
-        self.rules: list[dict[str, Any]] = []
-        self.known: dict[str, Any] = {"age_seconds": 4.2, "evaluated_here": True, "settled": True, "problems": []}
-        service = served.face._endpoint_context.alerts
-        object.__setattr__(service, "state", self._state)
+        self.rounds = served.runtime.alerts._make_rounds()
+        self.rounds._clock = ManualClock()
+        self.rounds.progress = Progress(ticks=9, began_at=-1e6)
+        self.rounds.report = Report((GroupReport(RuleGroup("g", "f", ()), 15_000, []),))
+        self.age(4.2)
+        object.__setattr__(served.face._endpoint_context, "alerts", lambda: self.rounds)
 
-    def _state(self) -> dict[str, Any]:
-        group = {"name": "g", "file": "f", "interval": 15, "limit": 0, "rules": self.rules}
-        return {"groups": [group], "alerts": self.alerts, **self.known}
+    def age(self, seconds: float | None) -> None:
+        self.rounds.progress.states_at = None if seconds is None else self.rounds._clock.monotonic() - seconds
 
-    def alert(self, name: str, severity: str, state: str, seconds: float) -> None:
-        since = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
-        times = {"activeAt": since, "firedAt": None, "resolvedAt": None}
-        said = {
-            "labels": {},
-            "annotations": {"summary": "in short", "description": f"[{name}]\n is so"},
-            "value": "1e+00",
-            "fingerprint": "0",
-        }
-        self.alerts.append({"name": name, "severity": severity, "state": state, **times, **said})
+    def alert(self, name: str, severity: str, state: Any, seconds: float) -> None:
+        labels = (("alertname", name), ("severity", severity))
+        said = {"summary": "in short", "description": f"[{name}]\n is so"}
+        alert = AlertState(labels, 1.0, said, round((wall_seconds() - seconds) * 1000), state)
+        self.rule(name, "ok", alerts={labels: alert})
 
-    def rule(self, name: str, health: str, **more: Any) -> None:
-        fields = {"query": "1", "labels": {}, "evaluationTime": 0.1, "lastEvaluation": "2026-11-23T22:19:04Z"}
-        alerting = {"alerts": [], "duration": 0, "keepFiringFor": 0, "annotations": {}, "state": "inactive"}
-        self.rules.append({"name": name, "type": "alerting", "health": health, **fields, **alerting, **more})
+    @property
+    def rules(self) -> list[RuleReport]:
+        return self.rounds.report.groups[0].rules
+
+    def rule(self, name: str, health: Any, severity: str = "", notes: Sequence[str] = (), **more: Any) -> None:
+        rule = AlertingRule(name, "1", Number(1.0), labels={"severity": compile_template(severity)})
+        self.rules.append(RuleReport(rule, RuleState(health, **more), list(notes)))
 
 
 @pytest.fixture
@@ -87,7 +94,8 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
 
 
 def test_nothing_fires_in_words(run: Command, service: Service) -> None:
-    service.known |= {"evaluated_here": False, "settled": False, "problems": ["rule file not used: r.yml:3: no"]}
+    service.rounds.shared.leads, service.rounds.progress.ticks = False, 1
+    service.rounds.rules.problems = {"r.yml": RuleFileError("r.yml", 3, "no")}
     done = run("alerts")
     assert done.returncode == 0
     assert lines(done) == [
@@ -110,7 +118,7 @@ def test_alerts_of_severity_info_are_no_trouble(run: Command, service: Service) 
     ],
 )
 def test_what_is_not_known_is_no_answer(run: Command, service: Service, age: float | None, words: str) -> None:
-    service.known["age_seconds"] = age
+    service.age(age)
     done = run("alerts")
     assert (done.returncode, lines(done)) == (2, [words])
 
@@ -137,10 +145,10 @@ def test_json_is_the_answer_of_the_service(run: Command, service: Service) -> No
 
 
 def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> None:
-    service.rule("Fine", "ok", labels={"severity": "warning"}, notes=["needs 6h, kept 1h"])
+    service.rule("Fine", "ok", "warning", ["needs 6h, kept 1h"])
     done = run("rules", "list")
     assert done.returncode == 0
-    service.rule("Broken", "err", lastError="it is [bad]")
+    service.rule("Broken", "err", error="it is [bad]")
     done = run("rules", "list")
     assert done.returncode == 1
     assert lines(done) == [
@@ -151,7 +159,7 @@ def test_rules_are_listed_with_what_is_wrong(run: Command, service: Service) -> 
         "",
         "Evaluated 4 s ago by the process that answers.",
     ]
-    service.known["age_seconds"] = None
+    service.age(None)
     assert run("rules", "list").returncode == 2
 
 

@@ -237,8 +237,8 @@ from ordinaut_ext_observability import current_runtime, get_logger
 get_logger("w").info("lost")
 runtime = current_runtime()
 assert runtime.logs.writer.flush(10)
-counts["dropped"] = runtime.metrics.log_lines.labels("dropped").value
-counts["written"] = runtime.metrics.log_lines.labels("written").value
+counts["dropped"] = runtime.metrics.log_lines.labels("stderr", "dropped").value
+counts["written"] = runtime.metrics.log_lines.labels("stderr", "written").value
 report(ends)
 """
     reported, _ = run(code, "stderr", tmp_path, closed=True)

@@ -169,8 +169,17 @@ def test_the_list_has_every_event_with_its_fields_and_marks_those_of_security() 
 def test_every_event_in_the_list_is_logged_somewhere() -> None:
     package = Path(event_types.__file__).parents[1]
     code = "".join(path.read_text() for path in package.rglob("*.py") if path.name != "event_types.py")
-    listed = [name for name, value in vars(event_types).items() if name.isupper() and isinstance(value, (Event, dict))]
+    public = {name: value for name, value in vars(event_types).items() if name.isupper() and not name.startswith("_")}
+    listed = [name for name, value in public.items() if isinstance(value, (Event, dict))]
     assert [name for name in listed if name not in code] == []
+
+
+def test_every_event_has_one_of_six_categories_and_each_of_these_has_events() -> None:
+    categories = {event.name: event.category for event in EVENTS}
+    assert set(categories.values()) == {"system", "request", "task", "integration", "security", "error"}
+    assert categories["lifecycle"] == "error"
+    assert categories["task_completed"] == categories["pipeline_step_started"] == "task"
+    assert categories["settings_problem"] == categories["scheduler_tick"] == "system"
 
 
 def test_an_event_of_security_says_so_and_does_not_wait(events: EventLog, log_lines: Any) -> None:

@@ -1,0 +1,59 @@
+"""The contract of a channel, and what every channel is made from.
+
+The smallest one is `LogChannel`, in `channels/log.py`. A channel is made once for each integration, when it is first
+needed, on the event loop on which it sends::
+
+    channel = make_channel(integration, context)
+    await channel.send(delivery)       # returns once the receiver has taken it
+    await channel.close()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.routing.routes import Integration
+from ordinaut_ext_observability.logs import event_types as events
+
+TRY_SECONDS: Final = 10.0
+"""Longest try. Receivers answer within a second; one that does not is asked again later."""
+
+
+@dataclass(frozen=True)
+class ChannelContext:
+    """What channels know of the process that sends."""
+
+    event: events.LogEvent
+    external_url: str = ""
+    """The URL under which people reach our endpoints; empty: messages have no links."""
+    links: Callable[[Delivery], dict[str, str]] = lambda _delivery: {}
+    """Gives further links for a message, by their text: acknowledge, snooze."""
+
+
+class Channel(Protocol):
+    """One way to a receiver."""
+
+    async def send(self, delivery: Delivery) -> None:
+        """Hand it over. Raises `DeliveryError` where the receiver did not take it."""
+
+    async def close(self) -> None:
+        """Give back connections. Safe more than once."""
+
+
+_MAKERS: Final = {
+    "log": "log:LogChannel",
+    "webhook": "webhook:WebhookChannel",
+}
+"""By the kind of an integration: the module and the class, imported when one is configured."""
+
+
+def make_channel(integration: Integration, context: ChannelContext) -> Channel:
+    """The channel of an integration. Raises `DeliveryError` where it lacks a library, with what to install."""
+    module, _, name = _MAKERS[integration.kind].partition(":")
+    kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    channel: Channel = kind(integration, context)
+    return channel

@@ -1,0 +1,80 @@
+"""Any program, by HTTP: Alertmanager's webhook, version 4, signed where a secret is set.
+
+https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from ordinaut_ext_observability.alerts.channels.base import ChannelContext
+from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.routing.routes import Integration
+
+_NEVER: Final = "0001-01-01T00:00:00Z"
+"""The end of an alert that has none, as Go writes it."""
+
+
+class WebhookChannel:
+    """Posts one JSON object for each notification."""
+
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        self._options = integration.options
+        self._external_url = context.external_url
+        self._http = HttpSender(self._options.get("http_config"))
+
+    async def send(self, delivery: Delivery) -> None:
+        body = orjson.dumps(payload(delivery, self._external_url, self._options.get("max_alerts") or 0))
+        headers = {"Idempotency-Key": delivery.id}
+        if (secret := self._options.get("secret")) is not None:
+            headers["X-Signature-256"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+        await self._http.post(self._options["url"], body, headers)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def payload(delivery: Delivery, external_url: str, max_alerts: int = 0) -> dict[str, Any]:
+    """The object that is posted."""
+    alerts = delivery.alerts[:max_alerts] if max_alerts else delivery.alerts
+    return {
+        "version": "4",
+        "groupKey": delivery.group_key,
+        "truncatedAlerts": len(delivery.alerts) - len(alerts),
+        "status": delivery.status,
+        "receiver": delivery.receiver,
+        "groupLabels": delivery.group_labels,
+        "commonLabels": _common(alert.labels for alert in delivery.alerts),
+        "commonAnnotations": _common(alert.annotations for alert in delivery.alerts),
+        "externalURL": external_url,
+        "notification_reason": delivery.reason,
+        "alerts": [_shown(alert, delivery.now_ms) for alert in alerts],
+    }
+
+
+def _shown(alert: NotifiedAlert, now_ms: int) -> dict[str, Any]:
+    resolved = alert.is_resolved(now_ms)
+    return {
+        "status": "resolved" if resolved else "firing",
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "startsAt": rfc3339(alert.starts_at_ms),
+        "endsAt": rfc3339(alert.ends_at_ms) if resolved and alert.ends_at_ms is not None else _NEVER,
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }
+
+
+def _common(each: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The pairs that all have."""
+    found: dict[str, str] | None = None
+    for pairs in each:
+        found = dict(pairs) if found is None else {k: v for k, v in found.items() if pairs.get(k) == v}
+    return found or {}

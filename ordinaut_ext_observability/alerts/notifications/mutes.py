@@ -1,0 +1,97 @@
+"""The reasons why an alert is not told now: inhibited by another, silenced, or outside its route's hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.groups import Group
+from ordinaut_ext_observability.alerts.notifications.silences import Silence, silenced_by
+from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Route, Routing
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
+
+
+class Muted(NamedTuple):
+    """The reasons why one alert is not told."""
+
+    inhibited_by: list[str]
+    """Fingerprints of alerts."""
+    silenced_by: list[str]
+    """Ids of silences."""
+    muted_by: list[str]
+    """Names of time intervals."""
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
+class Mutes:
+    """Inhibition, silences and time intervals, as they are now."""
+
+    def __init__(self, routing: Routing) -> None:
+        self._routing = routing
+        self.silences: dict[str, Silence] = {}
+        """By id. Whoever runs the notifier reads them from the store, where any process writes."""
+        self._sources: list[list[NotifiedAlert]] = []
+        self._before: dict[str, set[str]] = {}
+        self._now: dict[str, set[str]] = {}
+
+    def begin(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
+        """Note which alerts fire and may inhibit others."""
+        firing = [alert for alert in alerts if not alert.is_resolved(now_ms)]
+        rules = self._routing.inhibit_rules
+        self._sources = [[alert for alert in firing if _match(rule.source, alert.labels)] for rule in rules]
+
+    def of_alert(self, labels: Mapping[str, str], now_ms: int, intervals: Iterable[str] = ()) -> Muted:
+        """The reasons that hold for an alert of these labels."""
+        inhibited = [
+            source
+            for rule, sources in zip(self._routing.inhibit_rules, self._sources, strict=False)
+            if (source := _inhibitor(rule, sources, labels)) is not None
+        ]
+        return Muted(inhibited[:1], silenced_by(self.silences.values(), labels, now_ms), list(intervals))
+
+    def of_group(self, group: Group, now_ms: int) -> dict[str, Muted]:
+        """The alerts of a group that are not told now, by fingerprint."""
+        intervals = self.muting_intervals(group.route, now_ms)
+        muted = {
+            fingerprint: found
+            for fingerprint, alert in group.alerts.items()
+            if (found := self.of_alert(alert.labels, now_ms, intervals))
+        }
+        self._before[group.key] = self._now.pop(group.key, set())
+        if muted:
+            self._now[group.key] = set(muted)
+        return muted
+
+    def ended(self, group: Group) -> set[str]:
+        """The alerts of a group that were muted at the last look and are not at this one."""
+        return self._before.get(group.key, set()) - self._now.get(group.key, set())
+
+    def muting_intervals(self, route: Route, now_ms: int) -> list[str]:
+        """The time intervals that mute a route now: one that mutes, or all those in which alone it is active."""
+        intervals = self._routing.time_intervals
+        muting = [name for name in route.mute_time_intervals if intervals[name].contains(now_ms)]
+        active = route.active_time_intervals
+        if not muting and active and not any(intervals[name].contains(now_ms) for name in active):
+            muting = list(active)
+        return muting
+
+
+def _inhibitor(rule: InhibitRule, sources: list[NotifiedAlert], labels: Mapping[str, str]) -> str | None:
+    """The fingerprint of a source that inhibits an alert of these labels."""
+    if not _match(rule.target, labels):
+        return None
+    # An alert that is on both sides does not inhibit what is on both sides, itself included.
+    is_both = _match(rule.source, labels)
+    for source in sources:
+        if is_both and _match(rule.target, source.labels):
+            continue
+        if all(source.labels.get(name, "") == labels.get(name, "") for name in rule.equal):
+            return source.fingerprint
+    return None
+
+
+def _match(matchers: tuple[LabelMatcher, ...], labels: Mapping[str, str]) -> bool:
+    return all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)

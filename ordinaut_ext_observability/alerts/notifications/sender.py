@@ -1,0 +1,111 @@
+"""Sending what is due: one at a time through each integration, with what came of it told to the notifier.
+
+An integration that failed is left alone until its next try is due, for all groups: a receiver that is down is not asked
+for each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
+from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations import Metrics
+
+_LEAST_SECONDS_BETWEEN: Final = {"slack": 1.0}
+"""Slack takes about one message a second and switches off who sends more; others set no limit that is met here."""
+
+
+class Sender:
+    """Sends deliveries of a notifier, on one event loop."""
+
+    def __init__(self, context: ChannelContext, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+        """`now_ms` gives the time in milliseconds since 1970."""
+        self._context = context
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._channels: dict[str, Channel] = {}
+        self._rests_until_ms: dict[str, int] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """The delivery under way, by integration."""
+        self.failing: dict[str, str] = {}
+        """The integrations whose last try failed, and why."""
+        self.up: dict[str, bool] = {}
+        """The outcome of the last try, by integration."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each try."""
+
+    def send_due(self, notifier: Notifier) -> None:
+        """Begin to send what is due, as far as nothing else is on its way to the same receiver."""
+        now_ms = self._now_ms()
+        for delivery in notifier.due_deliveries(now_ms):
+            key = delivery.integration
+            if key in self._tasks or self._rests_until_ms.get(key, 0) > now_ms:
+                continue
+            delivery.under_way = True
+            self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
+
+    async def close(self) -> None:
+        """Give up what is under way, which stays in the outbox, and close the channels."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+
+    async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
+        key = delivery.integration
+        try:
+            try:
+                await self._hand_over(notifier, delivery)
+            except DeliveryError as error:
+                self._note_failure(notifier, delivery, error)
+            else:
+                notifier.note_delivered(delivery, self._now_ms())
+                self._note_success(delivery)
+        finally:
+            self._tasks.pop(key, None)
+            self.on_change()
+
+    async def _hand_over(self, notifier: Notifier, delivery: Delivery) -> None:
+        integration = notifier.integration(delivery.integration)
+        if integration is None:
+            raise DeliveryError("it is no longer configured", permanent=True)
+        rest_ms = round(_LEAST_SECONDS_BETWEEN.get(integration.kind, 0.0) * 1000)
+        self._rests_until_ms[integration.key] = self._now_ms() + rest_ms
+        try:
+            channel = self._channels.get(integration.key)
+            if channel is None:
+                channel = self._channels[integration.key] = make_channel(integration, self._context)
+            async with asyncio.timeout(TRY_SECONDS):
+                await channel.send(delivery)
+        except TimeoutError:
+            raise DeliveryError(f"no answer within {TRY_SECONDS:g} s") from None
+        except DeliveryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not keep others from being told
+            self._metrics.count_internal_error("notifications")
+            raise DeliveryError(f"it cannot be made: {type(error).__name__}", permanent=True) from None
+
+    def _note_failure(self, notifier: Notifier, delivery: Delivery, error: DeliveryError) -> None:
+        key = delivery.integration
+        self.up[key] = False
+        notifier.note_failed(delivery, error, self._now_ms())
+        if not error.permanent:
+            self._rests_until_ms[key] = delivery.next_try_ms
+        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
+        if self.failing.get(key) != str(error):
+            self.failing[key] = str(error)
+            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
+
+    def _note_success(self, delivery: Delivery) -> None:
+        key = delivery.integration
+        self.up[key] = True
+        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
+        if self.failing.pop(key, None) is not None:
+            self._context.event(events.NOTIFICATION_RECOVERED, integration=key)

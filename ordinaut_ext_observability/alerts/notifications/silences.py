@@ -1,0 +1,81 @@
+"""Silences: alerts that match are not told for a time, as Alertmanager has it.
+
+    pending ─ starts_at ─► active ─ ends_at ─► expired, remembered for five days
+
+Maintenance is a silence whose `kind` says so, and a snooze is one of a single alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
+
+RETENTION_MS: Final = 5 * 24 * 3_600_000
+"""Time for which an expired silence is remembered: Alertmanager's own."""
+
+SilenceState = Literal["pending", "active", "expired"]
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One silence. Times are milliseconds since 1970."""
+
+    id: str
+    """A UUID."""
+    matchers: tuple[LabelMatcher, ...]
+    """An alert is silenced where all of them match."""
+    starts_at_ms: int
+    ends_at_ms: int
+    updated_at_ms: int
+    created_by: str
+    comment: str
+    kind: Literal["silence", "snooze", "maintenance"] = "silence"
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    def state(self, now_ms: int) -> SilenceState:
+        """Where it is in its life."""
+        if self.ends_at_ms <= now_ms:
+            return "expired"
+        return "pending" if now_ms < self.starts_at_ms else "active"
+
+    def mutes(self, labels: Mapping[str, str], now_ms: int) -> bool:
+        """Tell whether an alert of these labels is silenced now."""
+        if self.state(now_ms) != "active":
+            return False
+        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
+
+    def can_become(self, new: Silence, now_ms: int) -> bool:
+        """Tell whether the new one takes this one's place under its id, or is another silence.
+
+        An active silence keeps its matchers and start, and cannot end in the past; a pending one starts later.
+        """
+        if self.matchers != new.matchers:
+            return False
+        if self.state(now_ms) == "active":
+            return self.starts_at_ms == new.starts_at_ms and new.ends_at_ms >= now_ms
+        return self.state(now_ms) == "pending" and new.starts_at_ms >= now_ms
+
+    def expired(self, now_ms: int) -> Silence:
+        """The silence, ended now."""
+        return replace(self, starts_at_ms=min(self.starts_at_ms, now_ms), ends_at_ms=now_ms, updated_at_ms=now_ms)
+
+    def as_json(self) -> dict[str, Any]:
+        """The silence as it is kept in the store."""
+        matchers = [(matcher.name, matcher.operator, matcher.value) for matcher in self.matchers]
+        fields = ("id", "starts_at_ms", "ends_at_ms", "updated_at_ms", "created_by", "comment", "kind", "annotations")
+        return {"matchers": matchers} | {name: getattr(self, name) for name in fields}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Silence:
+        """The silence that was kept so. Raises TypeError, KeyError or ValueError for anything else."""
+        matchers = tuple(LabelMatcher(*each) for each in data["matchers"])
+        annotations = tuple((name, text) for name, text in data["annotations"])
+        return cls(**{**data, "matchers": matchers, "annotations": annotations})
+
+
+def silenced_by(silences: Iterable[Silence], labels: Mapping[str, str], now_ms: int) -> list[str]:
+    """The ids of the silences that mute an alert of these labels now."""
+    return [silence.id for silence in silences if silence.mutes(labels, now_ms)]

@@ -1,0 +1,97 @@
+"""The routing where the configuration file has none: who is told by severity, through what the environment names.
+
+info      log
+warning   log, Slack; mail in business hours
+critical  log, Slack, mail, PagerDuty, at any time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from ordinaut_ext_observability.settings.parts import NotificationSettings
+
+_DATABASE_IS_DOWN: Final = "QueueStalled|EnqueueLag|NoWorkers|WorkersLost|WorkerHeartbeatOld|Scheduler.*|Collector.*"
+"""Alerts that follow from a database that is down, and say nothing new then."""
+
+
+def default_config(settings: NotificationSettings) -> dict[str, Any]:
+    """The routing by severity, as `alertmanager.yml` would have it; ways that are not set are left out."""
+    slack = _named("slack", api_url=settings.slack_webhook_url)
+    pagerduty = _named("pagerduty", routing_key=settings.pagerduty_routing_key, url=settings.pagerduty_url)
+    webhook = _named("webhook", url=settings.webhook_url, secret=settings.webhook_secret)
+    mail = _mail(settings)
+    log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*"}]}
+    hours = settings.business_hours.split(" ")
+    first, last = hours[1].split("-")
+    within = {
+        "weekdays": [hours[0]],
+        "times": [{"start_time": first, "end_time": last}],
+        "location": settings.time_zone,
+    }
+    return {
+        "route": {
+            "receiver": "info",
+            "group_by": ["alertname"],
+            "routes": [
+                {"matchers": ['severity="critical"'], "receiver": "critical"},
+                {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
+                {
+                    "matchers": ['severity="warning"'],
+                    "receiver": "warning-in-business-hours",
+                    "active_time_intervals": ["business-hours"],
+                },
+            ],
+        },
+        "receivers": [
+            {"name": "info", **log},
+            {"name": "warning", **log, **slack, **webhook},
+            {"name": "warning-in-business-hours", **mail},
+            {"name": "critical", **log, **slack, **webhook, **mail, **pagerduty},
+        ],
+        "inhibit_rules": [
+            {
+                "source_matchers": ['severity="critical"'],
+                "target_matchers": ['severity=~"warning|info"'],
+                "equal": ["alertname"],
+            },
+            {"source_matchers": ["alertname=database_down"], "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"']},
+        ],
+        "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
+    }
+
+
+def _named(kind: str, **options: SecretStr | str | None) -> dict[str, Any]:
+    """The integration, where its first option is set."""
+    given = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    return {f"{kind}_configs": [{**given, "send_resolved": True}]} if next(iter(options)) in given else {}
+
+
+def _mail(settings: NotificationSettings) -> dict[str, Any]:
+    if settings.smtp_url is None or not settings.email_to:
+        return {}
+    url = urlsplit(settings.smtp_url.get_secret_value())
+    user, password, host = unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
+    port = url.port or (465 if url.scheme == "smtps" else 587)
+    options = {
+        "to": ", ".join(_plain(settings.email_to)),
+        "from": settings.email_from or (user if "@" in user else f"ordinaut@{host}"),
+        "smarthost": f"{host}:{port}",
+        "auth_username": user or None,
+        "auth_password": password or None,
+        "require_tls": url.scheme == "smtps" or bool(user),
+        "send_resolved": True,
+    }
+    return {"email_configs": [{name: value for name, value in options.items() if value is not None}]}
+
+
+def _plain(addresses: Iterable[str]) -> list[str]:
+    return [address.replace("\r", "").replace("\n", "") for address in addresses]

@@ -1,0 +1,214 @@
+"""Models of what the configuration file has under `alertmanager`: a subset of `alertmanager.yml`, and a little more.
+
+https://prometheus.io/docs/alerting/latest/configuration/
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from ordinaut_ext_observability.alerts.routing import intervals
+from ordinaut_ext_observability.alerts.routing.matchers import parse_matchers
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
+from ordinaut_ext_observability.promql.times import parse_duration
+from ordinaut_ext_observability.settings.environment import read_regular_file
+from ordinaut_ext_observability.settings.reading import Section
+
+MAX_ENTRIES: Final = 500
+"""Routes below one route, receivers, rules: more than any real configuration has."""
+_MAX_SECRET_BYTES: Final = 4096
+
+
+def _duration(value: Any) -> int:
+    try:
+        return parse_duration(str(value) if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("is not a duration as Prometheus writes it, such as 30s, 5m or 1h30m") from None
+
+
+def _durations(value: Any) -> tuple[int, ...]:
+    found = tuple(_duration(each) for each in (value if isinstance(value, list) else [value]))
+    if not found or min(found) <= 0:
+        raise ValueError("must be a duration above 0, or a list of them for ever slower repeats")
+    return found
+
+
+def _matchers(value: Any) -> list[LabelMatcher]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError('must be a list of matchers such as severity="critical"')
+    return [matcher for text in value for matcher in parse_matchers(text)]
+
+
+def _from_file(path: str) -> str:
+    try:
+        return read_regular_file(path, _MAX_SECRET_BYTES).decode().strip()
+    except ValueError as error:
+        raise ValueError(f"the file {error}") from None
+
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000)]
+Duration = Annotated[int, BeforeValidator(_duration)]
+Matchers = Annotated[Any, BeforeValidator(_matchers)]
+SecretFile = Annotated[str, AfterValidator(_from_file)]
+"""The path of a file; what is kept is its content."""
+
+
+class TlsConfig(Section):
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    insecure_skip_verify: bool = False
+
+
+class BasicAuth(Section):
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: SecretFile | None = None
+
+
+class Authorization(Section):
+    type: str = "Bearer"
+    credentials: SecretStr | None = None
+    credentials_file: SecretFile | None = None
+
+
+class HttpConfig(Section):
+    """The way to an HTTP receiver: who we are to it, and through what."""
+
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    proxy_url: HttpUrl | None = None
+    tls_config: TlsConfig = TlsConfig()
+    follow_redirects: bool = True
+
+
+class IntegrationConfig(Section):
+    """What every integration may say."""
+
+    send_resolved: bool = True
+    """Tell when it is over, too."""
+
+
+class SlackConfig(IntegrationConfig):
+    send_resolved: bool = False
+    api_url: SecretStr | None = None
+    api_url_file: SecretFile | None = None
+    channel: str = ""
+    username: str = ""
+    http_config: HttpConfig | None = None
+
+
+class PagerDutyConfig(IntegrationConfig):
+    routing_key: SecretStr | None = None
+    routing_key_file: SecretFile | None = None
+    url: HttpUrl | None = None
+    http_config: HttpConfig | None = None
+
+
+class EmailConfig(IntegrationConfig):
+    send_resolved: bool = False
+    to: str = Field(min_length=3)
+    from_: str | None = Field(default=None, alias="from")
+    smarthost: str | None = None
+    hello: str | None = None
+    auth_username: str | None = None
+    auth_password: SecretStr | None = None
+    auth_password_file: SecretFile | None = None
+    require_tls: bool | None = None
+    tls_config: TlsConfig = TlsConfig()
+
+
+class WebhookConfig(IntegrationConfig):
+    url: SecretStr | None = None
+    url_file: SecretFile | None = None
+    max_alerts: int = Field(default=0, ge=0)
+    http_config: HttpConfig | None = None
+    secret: SecretStr | None = None
+    """Ours: signs the body, so that the receiver knows who sent it."""
+    secret_file: SecretFile | None = None
+
+
+class LogConfig(IntegrationConfig):
+    """Ours: lines in the log."""
+
+
+class FunctionConfig(IntegrationConfig):
+    """Ours: a function that `add_notification_channel` named."""
+
+    name: str = Field(min_length=1, max_length=100)
+
+
+class ReceiverConfig(Section):
+    name: str = Field(min_length=1, max_length=200)
+    slack_configs: list[SlackConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    pagerduty_configs: list[PagerDutyConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    email_configs: list[EmailConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    webhook_configs: list[WebhookConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    log_configs: list[LogConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    function_configs: list[FunctionConfig] = Field(default=[], max_length=MAX_ENTRIES)
+
+
+class RouteConfig(Section):
+    receiver: str | None = None
+    group_by: list[str] | None = None
+    group_wait: Duration | None = None
+    group_interval: Annotated[Duration, Field(gt=0)] | None = None
+    repeat_interval: Annotated[Any, BeforeValidator(_durations)] = None
+    matchers: Matchers = Field(default=[])
+    match: dict[str, str] = Field(default={})
+    match_re: dict[str, str] = Field(default={})
+    continue_: bool = Field(default=False, alias="continue")
+    mute_time_intervals: list[str] = Field(default=[])
+    active_time_intervals: list[str] = Field(default=[])
+    routes: list[RouteConfig] = Field(default=[], max_length=MAX_ENTRIES)
+
+
+class InhibitConfig(Section):
+    source_matchers: Matchers = Field(default=[])
+    target_matchers: Matchers = Field(default=[])
+    source_match: dict[str, str] = Field(default={})
+    source_match_re: dict[str, str] = Field(default={})
+    target_match: dict[str, str] = Field(default={})
+    target_match_re: dict[str, str] = Field(default={})
+    equal: list[str] = Field(default=[])
+
+
+class TimeIntervalConfig(Section):
+    times: Annotated[Any, BeforeValidator(intervals.read_times)] = ()
+    weekdays: Annotated[Any, BeforeValidator(intervals.read_weekdays)] = ()
+    days_of_month: Annotated[Any, BeforeValidator(intervals.read_days_of_month)] = ()
+    months: Annotated[Any, BeforeValidator(intervals.read_months)] = ()
+    years: Annotated[Any, BeforeValidator(intervals.read_years)] = ()
+    location: Annotated[Any, BeforeValidator(intervals.read_location)] = UTC
+
+
+class NamedIntervals(Section):
+    name: str = Field(min_length=1)
+    time_intervals: list[TimeIntervalConfig] = Field(default=[], max_length=MAX_ENTRIES)
+
+
+class GlobalConfig(Section):
+    resolve_timeout: Duration = 300_000
+    slack_api_url: SecretStr | None = None
+    slack_api_url_file: SecretFile | None = None
+    pagerduty_url: HttpUrl | None = None
+    smtp_from: str | None = None
+    smtp_smarthost: str | None = None
+    smtp_hello: str | None = None
+    smtp_auth_username: str | None = None
+    smtp_auth_password: SecretStr | None = None
+    smtp_auth_password_file: SecretFile | None = None
+    smtp_require_tls: bool = True
+    http_config: HttpConfig = HttpConfig()
+
+
+class RoutingConfig(Section):
+    global_: GlobalConfig = Field(default=GlobalConfig(), alias="global")
+    route: RouteConfig = RouteConfig()
+    receivers: list[ReceiverConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    inhibit_rules: list[InhibitConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
+    mute_time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)

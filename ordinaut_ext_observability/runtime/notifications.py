@@ -1,0 +1,206 @@
+"""The part of a process that tells people of alerts, on a thread and event loop of its own, where the process leads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from ordinaut_ext_observability.alerts.channels.base import ChannelContext
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
+from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
+from ordinaut_ext_observability.alerts.notifications.sender import Sender
+from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
+from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.defaults import default_config
+from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.states import AlertState
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
+from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.runtime.part import Part
+from ordinaut_ext_observability.settings.load import Settings
+
+_LOOK_SECONDS: Final = 5.0
+"""Time between two looks at what other processes wrote: silences, acknowledgements, alerts that were posted to them."""
+_ROUND_SECONDS: Final = 3600.0
+"""A round waits for its turn by itself."""
+
+
+class Notifications(Part):
+    """Tells people of the alerts of the installation, while this process leads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock,
+        open_store: Callable[[], Cluster] | None,
+        event: events.LogEvent,
+    ) -> None:
+        """Nothing is started, read or connected to."""
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._open_store = open_store
+        self._event = event
+        self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
+        self.routing_problem = ""
+        """The reason why the configuration's routing is not used."""
+        self._thread = BackgroundThread("notifications", self._make_tasks, lambda *_: self._count_error())
+        self.reset_after_fork()
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin anew: what the parent knows is the parent's to tell."""
+        self.store = NotificationStore(self._open_store, self._clock)
+        self._routing: Routing | None = None
+        self.notifier: Notifier | None = None
+        """None while another process leads."""
+        self._sender: Sender | None = None
+        self._wake = asyncio.Event()
+        self._looked_at = 0.0
+        self._settled = False
+
+    def start(self, *, serves: bool) -> None:
+        """Begin, where there is an application to serve."""
+        if serves and self.enabled:
+            self._thread.start()
+
+    def begin_stop(self) -> None:
+        self._thread.call_soon(self._wake.set)
+        self._thread.begin_stop()
+
+    def stop(self, ends_at: float) -> None:
+        self._thread.stop(ends_at)
+
+    def notes(self) -> dict[str, str]:
+        """Words for people: who tells whom, and what waits."""
+        if not self.enabled:
+            return {
+                "notifications": "off: ORDINAUT_OBS_NOTIFICATIONS, ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false"
+            }
+        notifier, sender = self.notifier, self._sender
+        if notifier is None or sender is None:
+            return {"notifications": "sent by another process, or not yet"}
+        failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
+        return {"notifications": f"sent by this process; {len(notifier.outbox)} wait{failing}"}
+
+    def take_alerts(self, alerts: Iterable[AlertState] | None, settled: bool) -> None:  # noqa: FBT001 - as called
+        """Take the alerts of our rules, from any thread. None: another process leads; `settled`: none is missing."""
+        taken = None if alerts is None else [notified_alert(alert) for alert in alerts]
+        self._thread.call_soon(self._take, taken, settled)
+
+    def _make_tasks(self) -> list[PeriodicTask]:
+        return [
+            PeriodicTask(
+                "notifications", self._round, 1.0, deadline_seconds=_ROUND_SECONDS, finish=self._end, jitter=0.0
+            )
+        ]
+
+    def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
+        self._wake.set()
+        if alerts is None:
+            self.notifier = None
+            return
+        notifier = self.notifier or self._begin_to_lead()
+        notifier.take(alerts, self.now_ms())
+        self._settled = settled
+
+    def _begin_to_lead(self) -> Notifier:
+        routing = self.routing()
+        notifier = Notifier(
+            routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
+        )
+        with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
+            tables = self.store.read(*TABLES)
+            for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
+                self._metrics.count_internal_error("notification_records")
+        self.notifier, self._looked_at, self._settled = notifier, 0.0, False
+        if self._sender is None:
+            context = ChannelContext(self._event, self._settings.alerts.external_url)
+            self._sender = Sender(context, self._metrics, self.now_ms)
+            self._sender.on_change = self._wake.set
+        return notifier
+
+    def routing(self) -> Routing:
+        """Who is told of what, read at the first call; from any thread."""
+        self._routing = self._routing or self._read_routing()
+        return self._routing
+
+    def wake(self) -> None:
+        """Have what was changed be seen now, from any thread."""
+        self._thread.call_soon(self._wake.set)
+
+    def _read_routing(self) -> Routing:
+        given: Mapping[str, Any] = self._settings.file.alertmanager
+        if given:
+            try:
+                return read_routing(given)
+            except RoutingError as error:
+                self.routing_problem = str(error)
+                self._event(events.ROUTING_REFUSED, reason=str(error))
+        return read_routing(default_config(self._settings.notifications))
+
+    async def _round(self) -> float:
+        """Do what is due, and wait until something is, or is new."""
+        notifier, sender = self.notifier, self._sender
+        wait = _LOOK_SECONDS
+        if notifier is not None and sender is not None:
+            await self._look(notifier)
+            now_ms = self.now_ms()
+            notifier.flush_due(now_ms)
+            await self._save(notifier)
+            sender.send_due(notifier)
+            self._show(notifier, sender)
+            due_ms = notifier.next_due_ms()
+            if due_ms is not None:
+                wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        self._wake.clear()
+        return 0.0
+
+    async def _look(self, notifier: Notifier) -> None:
+        """Read what any process may have written."""
+        if self._clock.monotonic() - self._looked_at < _LOOK_SECONDS and not self.store.has_news:
+            return
+        self._looked_at = self._clock.monotonic()
+        with contextlib.suppress(ClusterUnavailableError):
+            silences, posted = await asyncio.to_thread(self.store.read_news)
+            notifier.mutes.silences = silences
+            notifier.take(posted, self.now_ms())
+            if self._settled:
+                notifier.resolve_vanished(self.now_ms())
+
+    async def _save(self, notifier: Notifier) -> None:
+        records = notifier.take_changed()
+        if records and not await asyncio.to_thread(self.store.write, records):
+            notifier.keep_changed(records)
+        self._metrics.notifications_unsaved.labels().set(notifier.unsaved)
+
+    def _show(self, notifier: Notifier, sender: Sender) -> None:
+        self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
+        self._metrics.notification_integration_up.replace({(key,): float(up) for key, up in sender.up.items()})
+
+    async def _end(self) -> None:
+        notifier, sender = self.notifier, self._sender
+        if sender is not None:
+            await sender.close()
+        if notifier is not None:
+            await self._save(notifier)
+        self.notifier = self._sender = None
+        await asyncio.to_thread(self.store.close)
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return round(self._clock.wall() * 1000)
+
+    def _count_error(self) -> None:
+        self._metrics.count_internal_error("notifications")

@@ -1,0 +1,110 @@
+"""Alerts that reach somebody: an application, its rules, and a real HTTP receiver."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+ALERTMANAGER = """
+alertmanager:
+  route: {receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
+  receivers:
+  - name: hook
+    webhook_configs: [{url: "%s", secret: a-secret-of-many-letters}]
+rules: {HealthCheckNotHealthy: {enabled: false}, Watchdog: {enabled: false}}
+rule_files: [%s]
+"""
+RULES = """
+groups:
+- name: g
+  rules:
+  - {alert: Planted, expr: 'vector(%s) > 0', labels: {severity: critical}, annotations: {summary: It is planted}}
+"""
+QUICK = {"HISTORY_INTERVAL_SECONDS": "1", "ALERTS_SETTLE_SECONDS": "0"}
+
+
+class Receiver:
+    """Takes what is posted to it, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status, self.headers = 200, {}
+        self.taken: list[dict[str, Any]] = []
+        self.given: list[Any] = []
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.given.append(self.headers)
+                if receiver.status == 200:
+                    receiver.taken.append(json.loads(body))
+                self.send_response(receiver.status)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(each["alerts"][0]["labels"]["alertname"], each["status"]) for each in self.taken]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+@pytest.fixture
+def configured(receiver: Receiver, tmp_path: Path) -> Callable[[int], dict[str, str]]:
+    """Writes the configuration, with the alert firing or not; the settings that name it."""
+
+    def write(firing: int) -> dict[str, str]:
+        rules, config = tmp_path / "rules.yaml", tmp_path / "observability.yaml"
+        rules.write_text(RULES % firing)
+        config.write_text(ALERTMANAGER % (receiver.url, rules))
+        return {"CONFIG": str(config), **QUICK}
+
+    return write
+
+
+def test_alert_is_told_and_its_end_is_too(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    served = serve(FastAPI(), **configured(1))
+    assert eventually(lambda: receiver.told() == [("Planted", "firing")], 10)
+    (alert,) = receiver.taken[0]["alerts"]
+    assert alert["annotations"] == {"summary": "It is planted"}
+    assert receiver.given[0]["X-Signature-256"].startswith("sha256=")
+    configured(0)
+    assert eventually(lambda: receiver.told() == [("Planted", "firing"), ("Planted", "resolved")], 10)
+    assert (
+        served.value("ordinaut_observability_notifications_total", integration="hook/webhook[0]", reason="first") == 1
+    )
+
+
+def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    receiver.status = 503
+    served = serve(FastAPI(), **configured(1))
+    assert eventually(lambda: len(receiver.given) >= 2, 15)
+    assert served.log.line(event_type="notification_failed")["reason"] == "the receiver answered 503"
+    assert len({headers["Idempotency-Key"] for headers in receiver.given}) == 1
+    receiver.status = 200
+    assert eventually(lambda: receiver.told() == [("Planted", "firing")], 15)
+    assert served.log.line(event_type="notification_recovered")["integration"] == "hook/webhook[0]"
