@@ -83,10 +83,7 @@ class LogWriter:
         self._ending = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
-        """Queue one line; with its line break it holds nothing of a client's and is not scrubbed.
-
-        `urgent` lines do not wait, and are kept when others are dropped.
-        """
+        """Queue one line; with a line break it is not scrubbed. `urgent` ones do not wait, and are dropped last."""
         queue = self._queue
         queued = len(queue)
         if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):

@@ -139,7 +139,7 @@ def _make_scrubber(settings: Settings, metrics: Metrics) -> Scrubber | None:
     key = settings.general.scrub_key
     return Scrubber(
         settings.file.scrub.allow,
-        None if key is None else key.get_secret_value().encode(),
+        key.get_secret_value().encode() if key is not None else None,
         lambda kind: metrics.redactions.labels(kind).inc(),
         lambda _: metrics.count_internal_error("scrubber"),
     )

@@ -42,11 +42,6 @@ def is_iban(text: str) -> bool:
     return int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97 == 1
 
 
-def is_phone(text: str) -> bool:
-    """True for as many digits as a telephone number has: 8 to 15 (E.164)."""
-    return 8 <= sum(map(str.isdigit, text)) <= 15
-
-
 def is_random(text: str) -> bool:
     """True for what is no word: it has a digit, or capitals after small letters."""
     return any(map(str.isdigit, text)) or not (text.islower() or text.isupper() or text.istitle())

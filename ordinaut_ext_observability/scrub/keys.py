@@ -1,7 +1,4 @@
-"""Names of keys and variables, and those among them that name a secret, told by their words.
-
-`author` is not `auth`, and `tokens_used` is not `token`.
-"""
+"""Names of secrets, told by their words: `author` is not `auth`, `tokens_used` is not `token`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from ordinaut_ext_observability.scrub.checks import is_card, is_iban, is_phone, is_random
+from ordinaut_ext_observability.scrub.checks import is_card, is_iban, is_random
 from ordinaut_ext_observability.scrub.keys import NAME_NEEDS, NAME_PARTS, is_secret
 
 compiled = cache(re.compile)
@@ -24,23 +24,19 @@ Found = re.Match[str]
 
 
 def _where(is_valid: Callable[[str], bool] = lambda _: True) -> Callable[[Found], Span | None]:
-    """Gives the place of the last group, or of the whole match, where the text there is valid."""
+    """The place of the last group, or of the whole match, where the text there is valid."""
     return lambda found: found.span(found.lastindex or 0) if is_valid(found[found.lastindex or 0]) else None
 
 
 class Kind(NamedTuple):
-    """One kind, called `name` in its marker; with `person` it tells who somebody is.
-
-    Of `needs`, texts in small letters, it has one; `hint` is for RE2 and `re`, `pattern` for `re`. `span` gives the
-    place of the secret in a match, None where there is none.
-    """
+    """One kind of secret."""
 
     name: str
-    needs: str
-    hint: str
-    pattern: str
-    span: Callable[[Found], Span | None] = _where()
-    person: bool = False
+    needs: str  # texts in small letters, of which it has one
+    hint: str  # for RE2 and `re`
+    pattern: str  # for `re`
+    span: Callable[[Found], Span | None] = _where()  # gives the secret's place in a match, None where there is none
+    person: bool = False  # it tells who somebody is
 
 
 _QUOTED = r"[bu]?\"(?:[^\"\\]|\\.)*+\"?+|[bu]?'(?:[^'\\]|\\.)*+'?+"
@@ -114,13 +110,13 @@ KINDS = (
          rf"{_BEFORE}(?!000|666|9)\d{{3}}-(?!00)\d\d-(?!0000)\d{{4}}{_AFTER}", person=True),
     Kind("PHONE", "", r"\d{3}-\d{3}-\d{4}|\(\d{3}\) {0,1}\d{3}-\d{4}|\+[1-9][0-9 .()-]{7}",
          rf"{_BEFORE}(?:\d{{3}}-\d{{3}}-\d{{4}}|\(\d{{3}}\) ?\d{{3}}-\d{{4}}"
-         rf"|\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,14}}\)?){{1,6}}){_AFTER}", _where(is_phone), person=True),
+         rf"|\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,14}}\)?){{1,6}}){_AFTER}",
+         _where(lambda text: 8 <= sum(map(str.isdigit, text)) <= 15), person=True),
 )
 """Every kind, in the order in which they are looked for: what names a secret comes before what looks like one."""
 # fmt: on
 
-Prefilter = Callable[[str], Sequence[int]]
-"""The first pass: gives the numbers of the kinds that a text may hold."""
+Prefilter = Callable[[str], Sequence[int]]  # gives the numbers of the kinds that a text may hold
 
 
 @cache

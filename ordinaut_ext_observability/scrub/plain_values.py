@@ -24,8 +24,7 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_TEXT_LENGTH = 2000
 """Longest text kept in a field, in characters."""
 
-MAX_SHORT_LENGTH = 300
-"""Longest text kept of what a person is told, in characters."""
+MAX_SHORT_LENGTH = 300  # of what a person is told
 
 # JSON lets these stand as they are. DEL and C1 are commands to terminals; NEL (one of C1), U+2028 and U+2029 end a line
 # for some readers; bidirectional controls change the order in which text is shown.

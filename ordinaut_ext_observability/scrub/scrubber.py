@@ -1,10 +1,4 @@
-"""Texts, values and lines of JSON without the secrets and personal data in them: the one call at every exit.
-
-    scrubber = Scrubber()
-    scrubber.text("ask bob@example.com")  # 'ask [REDACTED_EMAIL]'
-
-Nothing here raises. What takes too long to look at is dropped, never passed.
-"""
+"""Texts, values, lines without secrets: `text("ask bob@example.com")` gives 'ask [REDACTED_EMAIL]'. Nothing raises."""
 
 from __future__ import annotations
 
@@ -19,18 +13,12 @@ from ordinaut_ext_observability.scrub.keys import is_secret
 from ordinaut_ext_observability.scrub.patterns import KINDS, MARKER, Kind, Prefilter, compiled, shared_prefilter
 from ordinaut_ext_observability.scrub.plain_values import encode, text_of
 
-MAX_TEXT_LENGTH = 64 * 1024
-"""Longest text that is looked at, in characters: four times the longest log line."""
-
+MAX_TEXT_LENGTH = 64 * 1024  # characters: four times the longest log line
 MAX_VALUES = 20_000
-"""Values that are looked at in one: further ones are dropped."""
+"""Most that is looked at, of a text and of a value: what is longer, or further in, is dropped and never passed."""
 
-_MAX_ROUNDS = 5
-"""A text is looked at until nothing is found: what is left may stand together anew."""
-
-_NO_SECRETS = frozenset((None, True, False, "", "set", "unset"))
-"""Values under the name of a secret that tell nothing of it."""
-
+_MAX_ROUNDS = 5  # a text is looked at until nothing is found: what is left may stand together anew
+_NO_SECRETS = frozenset((None, True, False, "", "set", "unset"))  # under a secret's name they tell nothing of it
 _CARD_NUMBERS = range(10**13, 10**19)
 
 _OF_LINES = {
@@ -52,10 +40,7 @@ class Scrubber:
         count: Callable[[str], object] = lambda _kind: None,
         on_error: Callable[[Exception], object] = lambda _error: None,
     ) -> None:
-        """`allow` are paths of fields left as they are, `user.contact`; with a `key` persons are told apart.
-
-        `count` is told the kind of each secret, `on_error` what went wrong here.
-        """
+        """`allow`: fields to leave, `user.contact`; with a `key` persons are told apart; `count` gets the kinds."""
         self._allow = frozenset(allow)
         self._key = key
         self._count = count
