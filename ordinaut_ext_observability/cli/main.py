@@ -18,6 +18,7 @@ from ordinaut_ext_observability.cli.alerts import alerts, rules
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
+from ordinaut_ext_observability.cli.log_level import log_level
 from ordinaut_ext_observability.cli.options import (
     AsJson,
     DatabaseTimeout,
@@ -151,6 +152,7 @@ def query(
 
 
 app.command()(alerts)
+app.command()(log_level)
 app.add_typer(rules)
 
 

@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS records (name BLOB, key BLOB, until REAL, content BLO
 
     def get(self, name: str) -> Document:
         with self.transaction() as db:
-            return _document(db, name)
+            return read_document(db, name)
 
     def write(self, documents: Sequence[Put] = (), rows: Sequence[Append] = (), records: Sequence[Record] = ()) -> bool:
         with self.transaction(write=True, durable=bool(records)) as db:
@@ -212,7 +212,7 @@ CREATE TABLE IF NOT EXISTS records (name BLOB, key BLOB, until REAL, content BLO
 
 def put_documents(db: sqlite3.Connection, documents: Sequence[Put]) -> bool:
     """Write documents in a transaction that is open; False, and nothing written, where one has another version."""
-    if any(_document(db, put.name).version != put.version for put in documents):
+    if any(read_document(db, put.name).version != put.version for put in documents):
         return False
     db.executemany(
         "INSERT INTO documents VALUES (?, ? + 1, ?)"
@@ -238,7 +238,8 @@ def _put_records(db: sqlite3.Connection, records: Sequence[Record], now: float) 
         )
 
 
-def _document(db: sqlite3.Connection, name: str) -> Document:
+def read_document(db: sqlite3.Connection, name: str) -> Document:
+    """The document, in a transaction that is open."""
     found = db.execute("SELECT version, content FROM documents WHERE name = ?", (_key(name),)).fetchone()
     return Document(found[0], bytes(found[1])) if found is not None else Document(0, b"")
 

@@ -7,7 +7,6 @@ need no escaping: see `ids.match_client_id`) and its duration.
 from __future__ import annotations
 
 import logging
-import math
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
@@ -23,13 +22,16 @@ LOGGER_NAME = "orchestrator.api"
 
 class AccessLog:
     def __init__(self, writer: LogWriter, settings: LogSettings) -> None:
-        """Failed requests are ERROR, slow ones WARNING, a share of the others is INFO, as the settings say."""
+        """Failed requests are ERROR, slow ones WARNING, a share of the others is INFO, as the settings say.
+
+        A level of the logger `LOGGER_NAME` takes the place of theirs.
+        """
         self.writer = writer
         self.enabled = settings.access_log
-        least = logging.getLevelNamesMapping()[settings.level]
-        self._writes_errors = least <= logging.ERROR
-        self._slow_seconds = settings.slow_request_seconds if least <= logging.WARNING else math.inf
-        self._sample_ratio = settings.access_log_sample_ratio if least <= logging.INFO else 0.0
+        self._logger = logging.getLogger(LOGGER_NAME)
+        self._threshold = logging.getLevelNamesMapping()[settings.level]
+        self._slow_seconds = settings.slow_request_seconds
+        self._sample_ratio = settings.access_log_sample_ratio
         self.reset_after_fork()
         reset_in_forked_child(self)
 
@@ -46,11 +48,12 @@ class AccessLog:
 
     def level(self, status_code: int, duration_seconds: float, *, quiet: bool) -> str | None:
         """The level of a request's line; None for no line, as for a `quiet` one that neither failed nor was slow."""
+        least = self._logger.level or self._threshold
         if status_code >= 500:
-            return "ERROR" if self._writes_errors else None
-        if duration_seconds >= self._slow_seconds:
+            return "ERROR" if least <= logging.ERROR else None
+        if duration_seconds >= self._slow_seconds and least <= logging.WARNING:
             return "WARNING"
-        if quiet or (self._sample_ratio < 1.0 and draw() >= self._sample_ratio):
+        if quiet or least > logging.INFO or (self._sample_ratio < 1.0 and draw() >= self._sample_ratio):
             return None
         return "INFO"
 

@@ -77,23 +77,23 @@ class EventLog:
     """Writes events under one logger's name."""
 
     def __init__(self, writer: LogWriter, logger_name: str, level: str = "INFO") -> None:
-        """Events below `level` are not written."""
+        """Events below `level` are not written; a level of the logger of this name takes its place."""
         self._writer = writer
         self._logger_name = logger_name
+        self._logger = logging.getLogger(logger_name)
         self._threshold = logging.getLevelNamesMapping()[level]
         self.reset_after_fork()
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
         """Lay the fixed parts of lines out anew: they name the process."""
-        self._heads: dict[Event[Any], tuple[str, bool] | None] = {}
+        self._heads: dict[Event[Any], tuple[str, bool, int]] = {}
 
     def emit(self, event: Event[FieldsP], /, *_: FieldsP.args, **fields: FieldsP.kwargs) -> None:
         """Write one event; a field of None is left out. Never raises."""
-        head = self._heads[event] if event in self._heads else self._lay_out(event)
-        if head is None:
+        text, urgent, level = self._heads.get(event) or self._lay_out(event)
+        if level < (self._logger.level or self._threshold):
             return
-        text, urgent = head
         ids = request_ids.get()
         rest = None
         if not work_ids.get() and _are_usual(map(type, fields.values())):
@@ -111,13 +111,12 @@ class EventLog:
             rest = _unusual(fields, MAX_LINE_BYTES - _HEAD_BYTES - len(text.encode()))
         self._writer.write(f'{{"timestamp":"{timestamp(wall_seconds())}{text}{rest}}}', urgent=urgent)
 
-    def _lay_out(self, event: Event[Any]) -> tuple[str, bool] | None:
-        """The fixed text of the event's lines, and whether they cannot wait; None for a level that is not written."""
+    def _lay_out(self, event: Event[Any]) -> tuple[str, bool, int]:
+        """The fixed text of the event's lines, whether they cannot wait, and their level."""
         level = logging.getLevelNamesMapping()[event.level]
         text = lay_out_head(event, self._logger_name, EventLog.emit.__code__)
-        is_urgent = event.security or level >= logging.ERROR
-        self._heads[event] = (text, is_urgent) if level >= self._threshold else None
-        return self._heads[event]
+        head = self._heads[event] = text, event.security or level >= logging.ERROR, level
+        return head
 
 
 def _unusual(fields: dict[str, object], max_bytes: int) -> str:

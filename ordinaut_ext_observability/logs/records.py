@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
@@ -81,6 +82,8 @@ class JsonHandler(logging.Handler):
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
+        self.note_error: Callable[[BaseException | None, str, object], None] = lambda *_: None
+        """Called with an exception that is logged as an error, the logger's name, and the place of the call."""
         self.setFormatter(JsonFormatter())
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
@@ -93,7 +96,10 @@ class JsonHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line; those of errors are written at once, and kept when there are too many."""
         try:
-            self._writer.write(self.format(record), urgent=record.levelno >= logging.ERROR)
+            is_error = record.levelno >= logging.ERROR
+            self._writer.write(self.format(record), urgent=is_error)
+            if is_error and record.exc_info:
+                self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr
             self.handleError(record)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ordinaut_ext_observability.logs.records import JsonHandler
@@ -38,10 +40,12 @@ class LoggingSetup:
     def __init__(self, writer: LogWriter, level: str = "INFO", *, replaces_access_log: bool = True) -> None:
         """`level` is one of `LEVELS`; `replaces_access_log`: uvicorn's access lines end, since ours say more."""
         self._replaces_access_log = replaces_access_log
-        self._handler = JsonHandler(writer)
+        self.handler = JsonHandler(writer)
         self._nowhere = logging.NullHandler()
         self._level = level
         self._lock = threading.RLock()
+        self.lifted: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes a block in which loggers have the levels that are not changed for a while."""
         self._own: list[_LoggerState] = []
         self._taken: list[_LoggerState] = []
         self._structlog_before: dict[str, Any] | None = None
@@ -53,10 +57,10 @@ class LoggingSetup:
         on, so that no line is written twice.
         """
         logger = logging.getLogger(name)
-        with self._lock:
+        with self.lifted(), self._lock:
             if not self._taken and not any(isinstance(handler, JsonHandler) for handler in logger.handlers):
                 self._own.append(_state(logger))
-                logger.addHandler(self._handler)
+                logger.addHandler(self.handler)
                 logger.propagate = False
                 if logger.level == logging.NOTSET:
                     logger.setLevel(self._level)
@@ -69,7 +73,7 @@ class LoggingSetup:
         """
         if level is not None and level.upper() not in LEVELS:
             raise ValueError(f"{level!r} is not a log level; there are {', '.join(LEVELS)}")
-        with self._lock:
+        with self.lifted(), self._lock:
             if not self._taken:
                 _put_back(self._own)
                 self._taken = [_state(logging.getLogger(name)) for name in (*_UVICORN_LOGGERS, None)]
@@ -81,13 +85,13 @@ class LoggingSetup:
                 logger.handlers[:] = [self._nowhere] if ends else []
                 logger.propagate = not ends
             root = logging.getLogger()
-            root.handlers[:] = [self._handler]
+            root.handlers[:] = [self.handler]
             root.setLevel((level or self._level).upper())
             self._structlog_before = take_structlog(self._structlog_before)
 
     def restore(self) -> None:
         """Put every logger back as it was before `configure` and `get_logger`. Safe without either."""
-        with self._lock:
+        with self.lifted(), self._lock:
             if self in _configured:
                 above = _configured[_configured.index(self) + 1 :]
                 if above:  # was configured over this one: puts back, in the end, what this one would have

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 
-from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError, Document
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import AnyFamily
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -21,7 +21,7 @@ from ordinaut_ext_observability.relay.entries import (
 from ordinaut_ext_observability.relay.merged import MergedRegistry
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
-from ordinaut_ext_observability.relay.store import Outcome, OwnEntry, RelayStore
+from ordinaut_ext_observability.relay.store import WATCHED, Outcome, OwnEntry, RelayStore
 
 _TRIES = 3
 """A publisher that was forgotten takes a new id, and its series may have to be learned anew: then it is through."""
@@ -40,6 +40,8 @@ class Exchange:
         self._metrics = metrics
         self.shown_only: Sequence[AnyFamily] = ()
         """Families of which this process publishes nothing: somebody else publishes for all what it counts there."""
+        self.on_watched: Callable[[Document], object] = lambda _: None
+        """Told of `WATCHED` where it has another version than when it was read last."""
         self._publisher = Publisher(self._published, metrics.relay_failures.labels("number").inc)
         self._store: RelayStore | None = None
         self._of_parent: RelayStore | None = None
@@ -50,6 +52,7 @@ class Exchange:
         self.merged = self._make_merged()
         """The families that show what was read last."""
         self._others: list[Said] = []
+        self._watched_version = 0
 
     def reset_after_fork(self) -> None:
         """Have no connection, and count from zero: what the parent counted is the parent's."""
@@ -137,13 +140,17 @@ class Exchange:
             store.leave(self._publisher.store, self._publisher.id)
         finally:
             self._publisher.begin_anew()
-            self._store = None
+            self._store, self._watched_version = None, 0
             store.close()
 
     def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
         store = self._opened()
         if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
+        if store.watched_version != self._watched_version:
+            document = store.get(WATCHED)
+            self._watched_version = document.version
+            self.on_watched(document)
 
     def _opened(self) -> RelayStore:
         if self._store is None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ordinaut_ext_observability.cluster.redis import RedisCluster
-from ordinaut_ext_observability.relay.store import REMEMBERED_SECONDS, Entry, Outcome, Publication, Reading
+from ordinaut_ext_observability.relay.store import REMEMBERED_SECONDS, WATCHED, Entry, Outcome, Publication, Reading
 
 _KEYS = [f"relay:{name}" for name in ("state", "series", "total", "publishers", "seen", "entries")]
 _NUMBER_BYTES = 8
@@ -23,6 +23,7 @@ class RedisRelayStore(RedisCluster):
     """The total is one string, to which `BITFIELD` adds, and which a reader takes with one `GET`."""
 
     name = "redis"
+    watched_version = 0
 
     def __init__(self, url: str, installation: str) -> None:
         super().__init__(url, installation)
@@ -40,9 +41,12 @@ class RedisRelayStore(RedisCluster):
         added = " ".join(f"{place} {delta}" for place, delta in deltas.items())
         entry = ("", "") if said is None else (said[0], round(said[1] * 1000))
         document = () if put is None else (put.version, put.content)
-        keys = [] if put is None else [f"document:{put.name}"]
-        answer = self._run("publish", store, publisher, sequence, added, *entry, *document, further_keys=keys)
-        return Outcome(answer.decode())
+        keys = [f"document:{name}" for name in (WATCHED, *(() if put is None else (put.name,)))]
+        outcome, *version = self._run(
+            "publish", store, publisher, sequence, added, *entry, *document, further_keys=keys
+        )
+        self.watched_version = int(version[0]) if version else self.watched_version
+        return Outcome(outcome.decode())
 
     def leave(self, store: str, publisher: str) -> None:
         self._run("leave", store, publisher)

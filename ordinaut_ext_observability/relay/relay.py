@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.origin_queue import OriginQueue
 from ordinaut_ext_observability.relay.siblings import Siblings
+from ordinaut_ext_observability.relay.store import RelayStore
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ class Relay(BackgroundThread):
         self.exchange = exchange
         self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
+        self.documents: dict[str, Callable[[bytes, Callable[[bytes], bool]], None]] = {}
+        """By name: called after publications with a document, and what writes another (False: it is outdated)."""
         self._siblings = siblings
         self._interval_seconds = interval_seconds
         self._serves = False
@@ -134,6 +138,7 @@ class Relay(BackgroundThread):
         self.origins.send()
 
     async def _leave(self) -> None:
+        self._guarded(self._exchange_documents)
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:
@@ -141,6 +146,17 @@ class Relay(BackgroundThread):
         self.exchange.publish(serves=self._serves, interval_seconds=self._interval_seconds)
         if self._serves:
             self.exchange.read()
+        self._exchange_documents()
+
+    def _exchange_documents(self) -> None:
+        for name in self.documents:
+            self._call(self._exchange_document, name, self.exchange.store)
+
+    def _exchange_document(self, name: str, store: RelayStore | None) -> None:
+        if store is not None:
+            with suppress(ClusterUnavailableError):  # there is a next time
+                held = store.get(name)
+                self.documents[name](held.content, lambda content: store.write([Put(name, held.version, content)]))
 
     def _answer(self, asked: Future[bool]) -> None:
         if self._asked is asked:

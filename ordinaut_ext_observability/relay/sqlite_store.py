@@ -7,10 +7,11 @@ import sqlite3
 from array import array
 from collections.abc import Sequence
 
-from ordinaut_ext_observability.cluster.sqlite import SqliteCluster, put_documents
+from ordinaut_ext_observability.cluster.sqlite import SqliteCluster, put_documents, read_document
 from ordinaut_ext_observability.relay.store import (
     LARGEST_NUMBER,
     REMEMBERED_SECONDS,
+    WATCHED,
     Entry,
     Outcome,
     Publication,
@@ -34,6 +35,7 @@ class SqliteRelayStore(SqliteCluster):
     """
 
     name = "file"
+    watched_version = 0
     tables = f"""{SqliteCluster.tables}
 CREATE TABLE IF NOT EXISTS relay_state (identity TEXT NOT NULL, touched REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS relay_series (position INTEGER PRIMARY KEY, line BLOB NOT NULL);
@@ -73,6 +75,7 @@ INSERT INTO relay_state SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (S
             held = db.execute("SELECT sequence FROM relay_publishers WHERE publisher = ?", (publisher,)).fetchone()
             if held is None or sequence > held[0] + 1:
                 return Outcome.FORGOTTEN
+            self.watched_version = read_document(db, WATCHED).version
             if sequence <= held[0]:
                 return Outcome.ADDED
             if put is not None and not put_documents(db, [put]):

@@ -31,6 +31,9 @@ from ordinaut_ext_observability.cluster.base import Cluster, Put
 REMEMBERED_SECONDS = 86_400.0
 """A publisher not heard of for a day is forgotten; what it added stays. A process is hardly stopped for longer."""
 
+WATCHED = "log_levels"
+"""The document whose version is read with each publication: whoever publishes sees that it was written."""
+
 LARGEST_NUMBER = 2**63 - 1
 """A number in the total stays there: it has 64 bits."""
 
@@ -92,6 +95,8 @@ class RelayStore(Cluster, Protocol):
 
     name: str
     """Name for people: `redis` or `file`."""
+    watched_version: int
+    """Version of `WATCHED` when the last publication was added; 0 before one was."""
 
     def join(self, publisher: str) -> str:
         """Make the publisher known, with no publication yet; the store's identity."""

@@ -44,9 +44,10 @@ class HostIntegration:
         http, metrics = runtime.settings.http, runtime.metrics
         self._recorder = RequestRecorder(
             metrics,
-            runtime.logs.make_access_log(),
+            runtime.logs.access_log,
             RequestIdReader(AddressList(http.trust_request_ids_from), metrics, runtime.logs.event),
             EndpointResolver(app),
+            runtime.trouble,
             http,
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, replace
 
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
@@ -35,6 +34,7 @@ class ProcessLogs:
         self.writer.on_lines = self._count_records
         if scrubber is not None:
             self.writer.scrub = scrubber.lines
+        self.access_log = AccessLog(self.writer, logs)
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
         self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
 
@@ -50,10 +50,6 @@ class ProcessLogs:
         """Take over the host's logging where the settings ask for it, also what was set up since."""
         if self._settings.logs.configure_logging:
             self.setup.configure()
-
-    def make_access_log(self) -> AccessLog:
-        """The access log that the settings describe."""
-        return AccessLog(self.writer, self._settings.logs)
 
     def check_file(self) -> Outcome:
         """The health check of the log file: unhealthy while its lines are dropped."""
@@ -82,15 +78,15 @@ class ProcessLogs:
         )
 
     def _count_records(self, lines: list[str]) -> None:
-        numbers: Counter[str] = Counter()
-        head = "\n"  # that of the line before: most lines in a row have the same
-        for line in lines:
-            if not line.startswith(head, LEVEL_AT):
-                end = line.find(_AFTER_LOGGER, LEVEL_AT)
-                head = line[LEVEL_AT : end + len(_AFTER_LOGGER)] if end > 0 else "\n"
-            numbers[head] += 1
-        for head, number in numbers.items():
-            level, _, logger = head.removesuffix(_AFTER_LOGGER).partition('","logger":"')
-            if head.count('"') != 7:  # a name with a quote in it, or one that is no text
-                level = logger = ""
-            self._metrics.log_records.labels(level, logger).inc(number)
+        head, number = "\n", 0  # that of the line before: most lines in a row have the same
+        for line in (*lines, ""):
+            if line.startswith(head, LEVEL_AT):
+                number += 1
+                continue
+            if number:
+                level, _, logger = head.removesuffix(_AFTER_LOGGER).partition('","logger":"')
+                if head.count('"') != 7:  # a name with a quote in it, or one that is no text
+                    level = logger = ""
+                self._metrics.log_records.labels(level, logger).inc(number)
+            end = line.find(_AFTER_LOGGER, LEVEL_AT)
+            head, number = line[LEVEL_AT : end + len(_AFTER_LOGGER)] if end > 0 else "\n", 1

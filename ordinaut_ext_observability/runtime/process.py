@@ -17,6 +17,7 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.registry import Registry
+from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.runtime.alerts import Alerts
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients
@@ -27,6 +28,7 @@ from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings, effective_values
+from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
 from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
@@ -43,12 +45,17 @@ class Runtime:
         self.metrics = metrics = Metrics(_make_registry(settings))
         self.scrubber = _make_scrubber(settings, metrics)
         self.logs = ProcessLogs(settings, metrics, self.scrubber)
+        errors = ErrorGroups(settings.general.version, metrics, self.clock, self.logs.event)
+        self.trouble = RecentTrouble(errors, settings.logs.slow_request_seconds)
+        self.logs.setup.handler.note_error = errors.note
         loop_watch = LoopWatch(self.clock)
         monitor = make_monitor(settings, metrics, loop_watch, self.clock, self.logs.event)
         if self.logs.file is not None:
             monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
+        if self.merged.relay is not None:
+            self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
@@ -57,6 +64,10 @@ class Runtime:
         self.alerts = Alerts(
             settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event
         )
+        self.levels = LogLevels(self.clock, self.logs.event, settings.logs.level, self.merged.open_store)
+        self.logs.setup.lifted = self.levels.lifted
+        if self.merged.relay is not None:
+            self.merged.relay.exchange.on_watched = self.levels.follow
         self.ports = Ports(self.logs.event)
         self._started = False
         _describe_build(settings, metrics)
@@ -109,6 +120,7 @@ class Runtime:
             part.begin_stop()
         for part in self.parts():
             part.stop(ends_at)
+        self.levels.apply({}, "stopped")
         self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def notes(self) -> dict[str, str]:

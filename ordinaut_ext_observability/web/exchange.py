@@ -192,7 +192,9 @@ class HttpExchange(Exchange):
         if isinstance(error, OSError) and gone:
             return
         rare.exception_type = type(error).__name__
-        self._recorder.metrics.http_exceptions.labels(self.known_method(), self.endpoint(), rare.exception_type).inc()
+        endpoint = self.endpoint()
+        self._recorder.metrics.http_exceptions.labels(self.known_method(), endpoint, rare.exception_type).inc()
+        self._recorder.trouble.errors.note(error, endpoint)
 
     def abandon(self) -> None:
         """The application is done and its response is not complete: the server makes it, or cuts it off."""

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
+from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import Exemplar
 from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.settings.parts import HttpSettings
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
@@ -82,6 +84,7 @@ class RequestRecorder:
     access_log: AccessLog
     id_reader: RequestIdReader
     endpoints: EndpointResolver
+    trouble: RecentTrouble
     settings: HttpSettings
     quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
     is_own: Callable[[str], bool]  # tells our endpoints from the host's
@@ -144,6 +147,12 @@ class RequestRecorder:
                 details = self._details(exchange, record.endpoint)
                 self.access_log.emit(level, record.access_layout, ended_at, seconds, exchange.ids, details)
         stream = exchange.rare.stream_endpoint
+        if (status >= 500 or seconds >= self.trouble.slow_seconds) and record.series is not None and stream is None:
+            facts = {"time": timestamp(ended_at), "method": exchange.known_method(), "status_code": status}
+            facts |= {"duration_seconds": round(seconds, 6), "exception_type": exchange.rare.exception_type or None}
+            self.trouble.add_request(
+                record.endpoint, {**facts, "correlation_id": exchange.ids[0], "trace_id": exchange.ids[1]}
+            )
         if stream is not None:
             self.metrics.streams_open.labels(stream).dec()
             self.metrics.stream_seconds.labels(stream).observe(seconds)

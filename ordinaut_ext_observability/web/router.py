@@ -8,7 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.web.answers import json_response
-from ordinaut_ext_observability.web.endpoints import alertmanager, alerts, health, metrics, prometheus, prometheus_rules
+from ordinaut_ext_observability.web.endpoints import (
+    alertmanager,
+    alerts,
+    health,
+    loggers,
+    metrics,
+    prometheus,
+    prometheus_rules,
+    trouble,
+)
 from ordinaut_ext_observability.web.endpoints.base import (
     Endpoint,
     EndpointContext,
@@ -47,8 +56,10 @@ ENDPOINTS = (
     metrics.METRICS,
     Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
+    *loggers.ENDPOINTS,
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
+    *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
 )

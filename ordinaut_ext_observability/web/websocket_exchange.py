@@ -64,7 +64,9 @@ class WebSocketExchange(Exchange):
         if self._close_code and isinstance(error, asyncio.CancelledError):
             return  # it was closed already
         self._close_code = self._close_code or INTERNAL_ERROR
-        self._recorder.metrics.http_exceptions.labels("WEBSOCKET", self.endpoint(), type(error).__name__).inc()
+        endpoint = self.endpoint()
+        self._recorder.metrics.http_exceptions.labels("WEBSOCKET", endpoint, type(error).__name__).inc()
+        self._recorder.trouble.errors.note(error, endpoint)
 
     def abandon(self) -> None:
         """Record the connection, which has ended."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.cluster.base import Document, Put
-from ordinaut_ext_observability.relay.store import LARGEST_NUMBER, Outcome, Publication
+from ordinaut_ext_observability.relay.store import LARGEST_NUMBER, WATCHED, Outcome, Publication
 
 ME = "a" * 32
 OTHER = "b" * 32
@@ -95,6 +95,24 @@ def test_document_is_written_with_the_counts_or_neither_is(place: Any) -> None:
     assert relay.get("checkpoint") == Document(2, b"two")
     assert relay.read(store, 0).total[0] == 3
     assert relay.publish(store, Publication(ME, 2, {0: 4})) is Outcome.ADDED
+
+
+def test_publication_answers_the_version_of_the_watched_document(place: Any) -> None:
+    one, other = place.open(), place.open()
+    store = one.join(ME)
+    assert one.watched_version == 0
+    for version in range(2):
+        assert other.write([Put(WATCHED, version, b"{}")])
+        assert one.publish(store, Publication(ME, version + 1, {0: 1})) is Outcome.ADDED
+        assert one.watched_version == version + 1
+    assert other.write([Put(WATCHED, 2, b"{}"), Put("another", 0, b"")])
+    assert one.publish(store, Publication(ME, 2, {0: 1})) is Outcome.ADDED  # once more, for want of an answer
+    assert one.watched_version == 3
+    assert one.publish(store, Publication(ME, 3, {0: 1}, Put("another", 7, b""))) is Outcome.OUTDATED
+    assert one.watched_version == 3
+    place.lose()
+    assert one.publish(one.join(ME), Publication(ME, 1, {0: 1})) is Outcome.ADDED
+    assert one.watched_version == 0
 
 
 def test_entry_is_shown_until_it_expires_or_its_publisher_leaves(place: Any) -> None:

@@ -35,7 +35,17 @@ API_PATHS = tuple(
 )
 """Errors there are in Prometheus's shape."""
 RULE_PATHS = ("/api/v1/rules", "/api/v1/alerts")
-OPERATOR_ENDPOINTS = (*OPERATOR_PATHS, "/health/checks", *API_PATHS, *RULE_PATHS)
+ALERTMANAGER_PATHS = (
+    *(f"/api/v2/{path}" for path in ("status", "receivers", "alerts", "alerts/groups", "silences")),
+    "/api/v2/silence/{silence_id}",
+)
+"""Errors there are in Alertmanager's shape."""
+ALIVE_PATHS = ("/-/healthy", "/-/ready")
+TROUBLE_PATHS = ("/errors", "/errors/{fingerprint}", "/requests/slow")
+LOGGER_PATHS = ("/loggers", "/loggers/{name}")
+OPERATOR_ENDPOINTS = (
+    *(*OPERATOR_PATHS, "/health/checks", *LOGGER_PATHS, *TROUBLE_PATHS, *API_PATHS, *RULE_PATHS, *ALERTMANAGER_PATHS),
+)
 SCRAPE_PATHS = (*(f"{MOUNT}/{path}" for path in ("metrics", "health", "alerts", "rules")), "/metrics")
 
 
@@ -70,7 +80,7 @@ def test_scrape_tier_is_metrics_health_and_alerts(serve: Any) -> None:
         for path in {route.path for route in routes_of(served.face)}
         if served.get(f"{MOUNT}{path}", headers=bearer(SCRAPE_TOKEN)).status_code == 200
     }
-    assert open_to_scrapers == {"/metrics", "/health", "/alerts", "/rules"} | PUBLIC
+    assert open_to_scrapers == {"/metrics", "/health", "/alerts", "/rules", *ALIVE_PATHS} | PUBLIC
 
 
 @pytest.mark.parametrize("probe", sorted(PUBLIC))
@@ -239,7 +249,8 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
     assert listed == {route.path for route in routes_of(served.face)}
     for endpoint in index["endpoints"]:
         assert endpoint["enabled"] is True
-        expected = (200, 400) if endpoint["path"].startswith("/api/v1/") else (200,)  # without the query it asks for
+        needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"]  # a query, a name
+        expected = (200, 400, 404, 422) if needs_more else (200,)
         method = endpoint["methods"].partition(",")[0]
         answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN))
         assert answer.status_code in expected or endpoint["path"] in RULE_PATHS  # which have no answer yet
@@ -357,8 +368,13 @@ ANSWERS = {
     "/health": {200, 401, 403, 429, 500, 503},
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
     "/health/checks": {200, 401, 404, 422, 429, 500},
+    "/loggers": {200, 401, 404, 429, 500},
+    "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
-    **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 429, 500, 503}),
+    **dict.fromkeys(TROUBLE_PATHS, {200, 401, 404, 422, 429, 500}),
+    **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
+    **dict.fromkeys(ALERTMANAGER_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
+    **dict.fromkeys(ALIVE_PATHS, {200, 401, 403, 429, 500}),
     **dict.fromkeys(API_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
 }
 
@@ -374,13 +390,13 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
     for path, responses in told.items():
         for status, answer in responses.items():
             kinds = {"text/plain", "application/openmetrics-text"} if (path, status) == ("/metrics", "200") else None
+            kinds = {"text/plain"} if path in ALIVE_PATHS and status == "200" else kinds
             assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
             assert answer["description"]
             schema = next(iter(answer["content"].values()))["schema"]
             assert schema["type"] == ("string" if kinds else "object")
-            if status not in ("200", "503") and not (
-                path in API_PATHS + RULE_PATHS and status in ("400", "422", "500")
-            ):
+            others = API_PATHS + RULE_PATHS + ALERTMANAGER_PATHS
+            if status not in ("200", "503") and not (path in others and status in ("400", "404", "422", "500")):
                 assert set(schema["required"]) == {"error", "message", "request_id"}
 
 

@@ -84,6 +84,10 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",
     )
+    errors_seen = counter(
+        "ordinaut_observability_errors_seen_total{outcome}",
+        "Errors logged or left to the server: grouped, counted_before (logged earlier), not_looked_at (too many).",
+    )
     access_refused = counter(
         "ordinaut_observability_access_refused_total{tier,reason}",
         "Requests to protected endpoints that were turned away.",

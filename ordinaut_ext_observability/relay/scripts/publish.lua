@@ -1,18 +1,19 @@
--- ttl_ms is empty where nothing is said. KEYS[7], version and content: a document, which version it must have, and its
--- new content, where there is one.
+-- ttl_ms is empty where nothing is said. KEYS[7] is the document whose version is answered. KEYS[8], version and content:
+-- a document to write, which version it must have, and its new content, where there is one.
 local _, store, publisher, sequence, deltas, said, ttl_ms, version, content = unpack(ARGV)
 if identity() ~= store then
-    return 'replaced'
+    return { 'replaced' }
 end
+local watched = redis.call('HGET', KEYS[7], 'version') or '0'
 local last = tonumber(redis.call('HGET', PUBLISHERS, publisher) or -2)
 if tonumber(sequence) > last + 1 then
-    return 'forgotten'
+    return { 'forgotten' }
 end
 if tonumber(sequence) <= last then
-    return 'added'
+    return { 'added', watched }
 end
-if KEYS[7] and (redis.call('HGET', KEYS[7], 'version') or '0') ~= version then
-    return 'outdated'
+if KEYS[8] and (redis.call('HGET', KEYS[8], 'version') or '0') ~= version then
+    return { 'outdated' }
 end
 local operations = {}
 local function add()
@@ -35,7 +36,7 @@ redis.call('ZADD', SEEN, now, publisher)
 if ttl_ms ~= '' then
     redis.call('HSET', ENTRIES, publisher, string.format('%.0f ', now + ttl_ms) .. said)
 end
-if KEYS[7] then
-    redis.call('HSET', KEYS[7], 'version', version + 1, 'content', content)
+if KEYS[8] then
+    redis.call('HSET', KEYS[8], 'version', version + 1, 'content', content)
 end
-return 'added'
+return { 'added', watched }

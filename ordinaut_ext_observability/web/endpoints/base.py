@@ -28,7 +28,9 @@ from starlette.types import Scope
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
 
@@ -77,7 +79,9 @@ class EndpointContext:
     alerts: Callable[[], Rounds | None]
     """Gives who evaluates rules; None in a process that evaluates none."""
     desk: AlertDesk
+    trouble: RecentTrouble
     access: AccessControl
+    levels: LogLevels
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
     overview: Callable[[Scope], dict[str, Any]]
@@ -140,8 +144,8 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     return refusal.response
                 except RequestValidationError as error:
                     problem = error.errors()[0]
-                    place = ".".join(map(str, problem["loc"]))
-                    return error_response(422, "invalid_request", f"{place}: {problem['msg']}")
+                    place, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+                    return error_response(422, "invalid_request", f"{place}: {said}")
                 except HTTPException as error:  # of the host's dependency on scopes
                     return error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted

@@ -548,7 +548,7 @@ def test_the_functions_of_the_package_use_the_processes_runtime(host: HostsHandl
     before = state()
     logger = package.get_logger("tests.setup.a")
     package.configure_logging("ERROR")
-    assert logging.getLogger().handlers == [package.current_runtime().logs.setup._handler]
+    assert logging.getLogger().handlers == [package.current_runtime().logs.setup.handler]
     assert logging.getLogger().level == logging.ERROR
     assert package.get_logger("tests.setup.a") is logger
     package.restore_logging()
@@ -575,7 +575,7 @@ def test_a_runtime_configures_logging_at_its_start_when_the_settings_say_so(
     assert state() == before
     runtime.start()
     try:
-        assert (logging.getLogger().handlers == [runtime.logs.setup._handler]) is asked
+        assert (logging.getLogger().handlers == [runtime.logs.setup.handler]) is asked
     finally:
         runtime.stop()
         runtime.logs.setup.restore()
