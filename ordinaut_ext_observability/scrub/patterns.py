@@ -68,7 +68,7 @@ _SQL = (
 )
 _NAMED = rf"(?i){NAME_PARTS}[\w-]{{0,40}}(?:\\*[\"']{{0,1}}{_SPACE}{{0,20}}[=:]|\\*[\"'],{_SPACE}{{0,20}}b?\\*[\"'])"
 _NAME = r"(?:[\[(]b?[\"']([\w-]++)[\"'],|(?<![\w-])([\w-]++)\\{0,4}[\"']?+\s{0,20}+[=:]>?)\s{0,20}+"
-_LABELS = r"(?!(?:mailto|e?mail|to|from|cc|bcc|user|sender|owner|author|contact):)"
+_LABELS = r"(?!(?:mailto|e?mail|to|from|cc|bcc):)"
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9])(?<!\d[.-])", r"(?![A-Za-z0-9])(?![.-]\d)"  # a number, and no part of a longer one
 
 # fmt: off

@@ -478,7 +478,7 @@ def leaking(kind: str) -> Callable[[], Any]:
             "dsn": dsn,
             "nested": [{"api_key": CANARY}],
             "note": f"token: {CANARY}",
-            "url": f"https://h/?k={CANARY}",
+            "url": f"https://h/?key={CANARY}",
         }
         return Outcome(HealthStatus.DEGRADED, f"slow answer of {dsn}?sslpassword={CANARY}", details)
 
@@ -529,7 +529,7 @@ def test_secrets_of_checks_are_shown_to_nobody(
         "dsn": "[REDACTED_SECRET]",
         "nested": [{"api_key": "[REDACTED_SECRET]"}],
         "note": "token: [REDACTED_SECRET]",
-        "url": "https://h/?[REDACTED_SECRET]",
+        "url": "https://h/?key=[REDACTED_SECRET]",
     }
     assert checks["api"]["status"] == "unhealthy"
     assert operators["/config"].json()["problems"]
