@@ -30,7 +30,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 texts = st.one_of(st.text(st.characters(), max_size=300), st.lists(pieces, max_size=12).map("".join))
 values = st.recursive(
-    st.one_of(texts, st.integers(), st.floats(), st.none(), st.binary(max_size=30), st.builds(ValueError, texts)),
+    st.one_of(texts, st.integers(), st.floats(allow_nan=False), st.none(), st.binary(max_size=30), st.builds(ValueError, texts)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.tuples(inner, inner),
@@ -51,7 +51,7 @@ def test_a_text_is_scrubbed_once_for_all_and_the_same_by_both_first_passes(text:
 @given(values)
 def test_any_value_is_scrubbed_and_so_is_its_line(value: Any) -> None:
     once = WITH_RE2.value(value)
-    assert repr(WITH_RE2.value(once)) == repr(once)
+    assert WITH_RE2.value(once) == once
     line = encode_line({"message": "x", "value": value})
     (scrubbed,) = WITH_RE2.lines([line])
     assert list(WITH_RE2.lines([scrubbed])) == [scrubbed]
