@@ -129,7 +129,9 @@ class Scrubber:
         kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)
         if kind is None:
             return self._single(value)
-        if len(value) == 2 and kind in (list, tuple) and isinstance(value[0], str):  # as headers are kept
+        if (
+            len(value) == 2 and kind in (list, tuple) and compiled(r"[\w-]+").fullmatch(str(value[0]))
+        ):  # a header's name
             return kind(self._field(value[0], value[1], path, allow, left))
         return kind(self._walk(item, path, allow, left) for item in value)
 

@@ -30,7 +30,14 @@ pieces = st.sampled_from(
 )  # fmt: skip
 texts = st.one_of(st.text(st.characters(), max_size=300), st.lists(pieces, max_size=12).map("".join))
 values = st.recursive(
-    st.one_of(texts, st.integers(), st.floats(allow_nan=False), st.none(), st.binary(max_size=30), st.builds(ValueError, texts)),
+    st.one_of(
+        texts,
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.none(),
+        st.binary(max_size=30),
+        st.builds(ValueError, texts),
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.tuples(inner, inner),
