@@ -179,9 +179,12 @@ class LogWriter:
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
             self._call(self.on_lines, lines)
-            given = iter(self.scrub([line for line in lines if line[-1:] != "\n"]))
-            lines = [line[:-1] if line[-1:] == "\n" else next(given) for line in lines]
-            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+            looked_at = [line for line in lines if line[-1:] != "\n"]
+            shown = self.scrub(looked_at) if looked_at else looked_at
+            if shown is not looked_at:
+                scrubbed = iter(shown)
+                lines = [line if line[-1:] == "\n" else next(scrubbed) for line in lines]
+            data = ("\n".join(lines) + "\n").replace("\n\n", "\n").encode("utf-8", "backslashreplace")
             written = self._hand_on(lines) if self.writers else self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)
