@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.manager import database_connectivity_rule as database_connectivity_rule
     from ordinaut_ext_observability.alerts.manager import high_queue_depth_rule as high_queue_depth_rule
     from ordinaut_ext_observability.alerts.manager import task_failure_rate_rule as task_failure_rate_rule
+    from ordinaut_ext_observability.compat.logging import log_security_event as log_security_event
     from ordinaut_ext_observability.correlation.context import RequestContext as RequestContext
     from ordinaut_ext_observability.correlation.context import current_correlation_id as current_correlation_id
     from ordinaut_ext_observability.correlation.context import current_traceparent as current_traceparent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.current import instrument_pool as instrument_pool
     from ordinaut_ext_observability.runtime.current import monitor_execution as monitor_execution
     from ordinaut_ext_observability.runtime.current import restore_logging as restore_logging
+    from ordinaut_ext_observability.scrub.text import LogSanitizer as LogSanitizer
     from ordinaut_ext_observability.version import __version__ as __version__
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
         *("Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"),
         *("database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"),
     ),
+    "compat.logging": ("log_security_event",),
     "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
     "extension": ("get_extension", "mount"),
     "health.model": ("HealthCheck", "HealthStatus"),
@@ -47,6 +50,7 @@ _HOMES = {
         *("configure_logging", "current_runtime", "get_logger", "instrument_connection", "instrument_pool"),
         *("monitor_execution", "restore_logging"),
     ),
+    "scrub.text": ("LogSanitizer",),
     "version": ("__version__",),
 }
 """The public names by the module that has them."""

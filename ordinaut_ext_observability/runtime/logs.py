@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from ordinaut_ext_observability.audit.trail import AuditTrail
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -13,7 +14,9 @@ from ordinaut_ext_observability.logs.log_file import LogFile
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LEVEL_AT, LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.settings.parts import AuditSettings
 
 LOGGER_NAME = "orchestrator.observability"
 _AFTER_LOGGER = '","message":'
@@ -22,7 +25,7 @@ _AFTER_LOGGER = '","message":'
 class ProcessLogs:
     """Lines of all kinds go through one writer; the host's loggers are left alone until they are configured."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, scrubber: Scrubber | None) -> None:
         logs = settings.logs
         self._settings = settings
         self._metrics = metrics
@@ -31,12 +34,20 @@ class ProcessLogs:
         )
         self.writer = self._make_writer()
         self.writer.on_lines = self._count_records
+        if scrubber is not None:
+            self.writer.scrub = scrubber.lines
         self.access_log = AccessLog(self.writer, logs)
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
-        self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
+        log = EventLog(self.writer, LOGGER_NAME, logs.level)
+        self.event: events.LogEvent = log.emit
+        audit = AuditSettings() if settings.general.disabled else settings.audit
+        self.audit = AuditTrail(audit, metrics, self.event)
+        log.audit = self.audit.record
 
     def start(self) -> None:
         """Say which settings could not be used, and take over the host's logging where the settings ask for it."""
+        if not self._settings.general.scrub:
+            self.event(events.SCRUBBING_OFF)
         for problem in self._settings.problems:
             self.event(events.SETTING_NOT_USED, **asdict(problem))
         self.configure_if_asked()

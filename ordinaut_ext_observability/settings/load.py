@@ -39,6 +39,13 @@ class SettingProblem:
     """Words about what is wrong and what would be accepted."""
 
 
+class ScrubSection(Section):
+    """Exceptions from scrubbing."""
+
+    allow: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    """Paths of fields that are left as they are, names joined by dots: `user.contact`."""
+
+
 class ConfigFile(Section):
     """The sections of the configuration file, each with its model."""
 
@@ -47,6 +54,7 @@ class ConfigFile(Section):
     """Changes to built-in alert rules, by the alert's name."""
     rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
     """Paths of further rule files."""
+    scrub: ScrubSection = ScrubSection()
     alertmanager: dict[str, Any] = Field(default={}, max_length=20)
     """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
 
@@ -61,6 +69,7 @@ class Settings:
     logs: parts.LogSettings = field(default_factory=parts.LogSettings)
     health: parts.HealthSettings = field(default_factory=parts.HealthSettings)
     access: parts.AccessSettings = field(default_factory=parts.AccessSettings)
+    audit: parts.AuditSettings = field(default_factory=parts.AuditSettings)
     management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)
     relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)

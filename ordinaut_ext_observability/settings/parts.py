@@ -36,6 +36,10 @@ class GeneralSettings(Part):
     """The host's variable; shown likewise."""
     config: types.PathText | None = None
     """Path of the configuration file (YAML): checks of services, see docs/configuration.md."""
+    scrub: bool = True
+    """Replace secrets and personal data in log lines and answers; see docs/scrubbing.md."""
+    scrub_key: types.Token | None = None
+    """With this key, 16 characters or more, persons can be told apart: `[REDACTED_EMAIL:4f1c9a2b]`."""
 
 
 class HttpSettings(Part):
@@ -137,6 +141,19 @@ class AccessSettings(Part):
     """Bearer token (or Basic password) for the scrape endpoints; while unset they are open."""
     scrape_allow: types.NetworkList = EVERYWHERE
     """Client addresses (CIDR) that may scrape; with a token set, both are asked for."""
+
+
+class AuditSettings(Part, alias_generator=lambda name: f"{PREFIX}AUDIT_{name.upper()}"):
+    """Files that keep security events."""
+
+    directory: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}AUDIT_DIR")
+    """Directory for files of security events, this user's alone; unset: they are only logged and counted."""
+    key: types.Token | None = None
+    """Key of the hashes, 16 characters or more: without it nobody can write records that pass the check."""
+    file_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, le=1024**3)
+    """Size from which on a process begins another file."""
+    files: int = Field(default=200, ge=2, le=10_000)
+    """Files of all processes that are kept; the oldest are deleted."""
 
 
 class ManagementSettings(Part):

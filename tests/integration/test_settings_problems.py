@@ -211,7 +211,7 @@ def test_disabled_adds_no_route_no_middleware_and_no_thread(set_up: Any, serve_b
         ("SLOW_REQUEST_SECONDS", "nan", "It is not a finite number."),
         ("SLOW_REQUEST_SECONDS", "soon", "It is not a number."),
         ("SLOW_REQUEST_SECONDS", "0", "It must be more than 0.0."),
-        ("LOG_DESTINATION", "syslog", "It must be 'stderr' or 'stdout'."),
+        ("LOG_DESTINATION", "syslog", "It must be 'stderr', 'stdout' or 'none'."),
         ("HTTP_BUCKETS", "1,2,x", "Entry 3 is not a number."),
         ("HTTP_BUCKETS", ",".join(map(str, range(1, 60))), "It must have at most 50 entries."),
         ("HTTP_BUCKETS", "2,1", "It must ascend."),
@@ -339,7 +339,7 @@ def test_a_password_in_a_label_of_the_host_is_masked_wherever_it_is_shown(serve:
     paths = ("/metrics", "/config", "/", "/health/checks")
     told = "".join(served.get(f"{MOUNT}{path}", headers=AUTHORIZATION).text for path in paths)
     served.log.line(event_type="settings_problem")
-    assert "[masked]@host/db" in told
+    assert "[REDACTED_PASSWORD]@host/db" in told
     assert PASSWORD not in told + served.log.path.read_text() + "".join(capfd.readouterr())
 
 
@@ -374,20 +374,22 @@ def test_every_secret_may_stand_in_a_file(clean_process: pytest.MonkeyPatch, wri
         "ORDINAUT_OBS_SCRAPE_TOKEN": TOKEN[::-1],
         "DATABASE_URL": "postgresql://u:p@h/d",
         "REDIS_URL": "redis://:p@h/0",
+        "ORDINAUT_OBS_SCRUB_KEY": TOKEN[1:],
+        "ORDINAUT_OBS_AUDIT_KEY": TOKEN[2:],
+        "ORDINAUT_OBS_PAGERDUTY_ROUTING_KEY": TOKEN[3:],
+        "ORDINAUT_OBS_SMTP_URL": "smtp://u:p@h",
+        "ORDINAUT_OBS_WEBHOOK_URL": "https://h/key",
+        "ORDINAUT_OBS_WEBHOOK_SECRET": TOKEN[4:],
+        "ORDINAUT_OBS_WATCHDOG_URL": "https://h/ping",
+        "SLACK_WEBHOOK_URL": "https://h/services",
     }
     assert {setting.variable for setting in SETTINGS if setting.secret} == set(secrets)
     for variable, secret in secrets.items():
         clean_process.setenv(f"{variable}_FILE", write_secret(f"{secret}\n", variable))
     settings = load_settings()
     assert settings.problems == ()
-    held = (
-        settings.access.operator_token,
-        settings.access.viewer_token,
-        settings.access.scrape_token,
-        settings.collectors.database_url,
-        settings.relay.redis_url,
-    )
-    assert [secret.get_secret_value() for secret in held if secret is not None] == list(secrets.values())
+    held = {each.variable: getattr(getattr(settings, each.part), each.name) for each in SETTINGS if each.secret}
+    assert {variable: secret.get_secret_value() for variable, secret in held.items()} == secrets
     assert {effective_values(settings)[variable] for variable in secrets} == {"set"}
 
 
@@ -455,22 +457,22 @@ def test_a_variable_and_a_file_that_say_the_same_are_used(
 
 
 def test_commands_take_secrets_from_files_too(
-    serve: Any, run_command: Any, write_secret: WriteSecret, database_url: str
+    serve: Any, invoke_command: Any, write_secret: WriteSecret, database_url: str
 ) -> None:
     served = serve(make_app(), OPERATOR_TOKEN=TOKEN)
     path = write_secret(f"{TOKEN}\n")
-    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN_FILE=path).stdout
+    told = invoke_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN_FILE=path).stdout
     assert all("message" in check for check in json.loads(told)["checks"])
-    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN="another-token-0123456789").stdout
+    told = invoke_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN="another-token-0123456789").stdout
     assert not any("message" in check for check in json.loads(told)["checks"])
     url = database_url.replace("postgresql://", "postgresql+psycopg_async://")
-    answer = run_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
+    answer = invoke_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
     assert answer.returncode == 0, answer.stdout
     differing = {"DATABASE_URL": "postgresql://127.0.0.1:1/other", "DATABASE_URL_FILE": write_secret(url, "url")}
-    answer = run_command("db", **differing)
+    answer = invoke_command("db", **differing)
     assert (answer.returncode, "are both set and differ" in answer.stderr) == (2, True)
-    assert run_command("db", "--url", database_url, **differing).returncode == 0
-    answer = run_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
+    assert invoke_command("db", "--url", database_url, **differing).returncode == 0
+    answer = invoke_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
     assert "ORDINAUT_OBS_OPERATOR_TOKEN_FILE is not a regular file." in answer.stderr
 
 

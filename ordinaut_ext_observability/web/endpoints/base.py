@@ -29,9 +29,10 @@ from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.relay.log_levels import LogLevels
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
+from ordinaut_ext_observability.web.answers import PiecewiseResponse, Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
@@ -85,6 +86,7 @@ class EndpointContext:
     """Gives the settings in effect."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
+    scrubber: Scrubber | None = None
 
 
 def context_of(request: Request) -> EndpointContext:
@@ -125,6 +127,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
 
             async def answer(request: Request) -> Response:
                 request.scope[_CONTEXT] = context
+                changes = False
                 try:
                     if endpoint.tier == "scrape":
                         context.access.check_scraper(request)
@@ -132,19 +135,31 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         reads = request.method in ("GET", "HEAD")
                         changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
-                    return await handle(request)
-                except Refusal as refusal:
+                    reply = _scrubbed(await handle(request), context.scrubber)
+                except Refusal as refusal:  # which the access control tells of
                     return refusal.response
                 except RequestValidationError as error:
                     problem = error.errors()[0]
                     place, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-                    return error_response(422, "invalid_request", f"{place}: {said}")
+                    reply = error_response(422, "invalid_request", f"{place}: {said}")
                 except HTTPException as error:  # of the host's dependency on scopes
-                    return error_response(error.status_code, "refused_by_host", str(error.detail))
+                    reply = error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
                     context.metrics.count_internal_error("endpoint")
-                    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
+                    reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
+                if changes:
+                    context.access.report_action(request, endpoint.path, reply.status_code)
+                return reply
 
             return answer
 
     return ObservabilityRoute
+
+
+def _scrubbed(reply: Response, scrubber: Scrubber | None) -> Response:
+    """The answer without secrets, where it is JSON; what is sent in pieces is scrubbed where it is made."""
+    is_whole = not isinstance(reply, PiecewiseResponse) and reply.headers.get("content-type") == "application/json"
+    if scrubber is not None and is_whole and reply.body:
+        reply.body = scrubber.json(bytes(reply.body).decode()).encode()
+        reply.headers["content-length"] = str(len(reply.body))
+    return reply

@@ -257,4 +257,4 @@ def test_amlint_has_nothing_to_say_of_the_default_routes(tmp_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     found = [(each["code"], each["where"]) for each in json.loads(done.stdout)]
     # Alertmanager has no log: to its tools a receiver that only logs has nothing.
-    assert found == [("empty-receiver", "receivers[info]")]
+    assert found == [("empty-receiver", "receivers[discard]"), ("empty-receiver", "receivers[info]")]

@@ -83,6 +83,7 @@ def test_routes_of_a_file_need_no_service(config: Path, invoke_command: Command)
     shown = invoke_command("routes", "show", "--config", str(config)).stdout
     assert [line.split("; ")[0].split(" -> ")[1] for line in shown.splitlines()] == [
         "info",
+        "discard",
         "critical",
         "warning",
         "warning-in-business-hours",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -188,9 +189,14 @@ def test_a_check_is_anything_that_can_be_run(check: Any, message: str) -> None:
         (UNHEALTHY, UNHEALTHY, "", None),
         (Outcome(DEGRADED), DEGRADED, "", None),
         (Outcome(UNHEALTHY, "the queue is full", {"depth": 9}), UNHEALTHY, "the queue is full", {"depth": 9}),
-        (Outcome(HEALTHY, "token=abc", {"token": "abc"}), HEALTHY, "token=[masked]", {"token": "[masked]"}),
+        (
+            Outcome(HEALTHY, "token=abc", {"token": "abc"}),
+            HEALTHY,
+            "token=[REDACTED_SECRET]",
+            {"token": "[REDACTED_SECRET]"},
+        ),
         (HealthCheck("only", DEGRADED, "full", 1.0, datetime.now(UTC)), DEGRADED, "full", None),
-        ("password=abc", HEALTHY, "password=[masked]", None),
+        ("password=abc", HEALTHY, "password=[REDACTED_SECRET]", None),
         (Outcome("degraded"), DEGRADED, "", None),  # type: ignore[arg-type]
         (Outcome("bad"), UNHEALTHY, "ValueError: 'bad' is not a valid HealthStatus", None),  # type: ignore[arg-type]
     ],
@@ -212,7 +218,7 @@ ERRORS = [
     (ValueError("bad"), "ValueError: bad"),
     (ValueError(), "ValueError"),
     (BrokenText(), "BrokenText: <BrokenText: __str__ raised RuntimeError>"),
-    (OSError("https://u:p@h/?k=v"), "OSError: https://[masked]@h/?[masked]"),
+    (OSError("https://u:p@h/?k=v"), "OSError: https://[REDACTED_PASSWORD]@h/?k=v"),
     (TimeoutError(), "TimeoutError"),
     (asyncio.CancelledError(), "the check was cancelled"),
     (StopAsyncIteration(), "StopAsyncIteration"),
@@ -284,6 +290,18 @@ def test_no_check_has_longer_than_the_deadline(released: threading.Event) -> Non
     monitor.register_check("hanging", released.wait, timeout_seconds=3600)
     result = asyncio.run(monitor.run_all_checks())["hanging"]
     assert result.message == "timed out after 0.02 s"
+
+
+def test_a_forked_child_does_not_wait_for_what_the_checks_of_its_parent_were_at(released: threading.Event) -> None:
+    hangs, monitor = [True], HealthMonitor()
+    monitor.register_check("check", lambda: released.wait() if hangs else True, timeout_seconds=0.02)
+    assert asyncio.run(monitor.run_all_checks())["check"].message == "timed out after 0.02 s"
+    child = os.fork()
+    if child == 0:
+        hangs.clear()
+        os._exit(asyncio.run(monitor.run_all_checks())["check"].status is not HEALTHY)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_checks_run_at_the_same_time() -> None:
