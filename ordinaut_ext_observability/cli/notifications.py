@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,15 +69,14 @@ def _routing(config: str, url: str, token: str) -> Routing:
     from ordinaut_ext_observability.alerts.routing.defaults import default_config
     from ordinaut_ext_observability.settings.load import load_settings
 
+    settings = load_settings(config)
     if not config:
         data = yaml.safe_load(_ask(url, token, "/api/v2/status")["config"]["original"])
         # Its secrets are hidden and its files are there: the names of receivers are all that routes need.
         return read_routing({**data, "global": {}, "receivers": [{"name": one["name"]} for one in data["receivers"]]})
-    try:
-        given = (yaml.safe_load(Path(config).read_text("utf-8")) or {}).get("alertmanager")
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        raise NoAnswerError(f"{config} cannot be read: {error}") from None
-    return read_routing(given or default_config(load_settings().notifications))
+    if wrong := [one.problem for one in settings.problems if one.variable.endswith("_CONFIG")]:
+        raise NoAnswerError(f"{config}: {'; '.join(wrong)}")
+    return read_routing(settings.file.alertmanager or default_config(settings.notifications))
 
 
 def _ask(url: str, token: str, path: str) -> dict[str, Any]:

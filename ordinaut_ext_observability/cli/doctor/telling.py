@@ -57,8 +57,8 @@ def _unreachable(route: Route, held: tuple[LabelMatcher, ...]) -> Iterator[Findi
 
 def _follows(matcher: LabelMatcher, known: tuple[LabelMatcher, ...]) -> bool:
     """Tell whether it matches wherever the known ones do, as far as equality says."""
-    same = [each for each in known if each.name == matcher.name and each.operator == "="]
-    return matcher in known or any(matcher.matches(each.value) for each in same)
+    values = [each.equal_to for each in known if each.name == matcher.name]
+    return matcher in known or any(value is not None and matcher.matches(value) for value in values)
 
 
 def _odd(routing: Routing) -> Iterator[Finding]:

@@ -12,21 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
-from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.explaining import explain, journal_of
 from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.web.answers import (
-    JSON_HEADERS,
-    PiecewiseResponse,
-    Refusal,
-    error_response,
-    json_response,
-)
+from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.prometheus_json import format_exponent, format_time, render
 
@@ -112,34 +104,21 @@ async def _reload(request: Request) -> Response:
 async def _notifications(
     request: Request, limit: _Limit = 100, alert: _Alert = "", receiver: _Receiver = "", outcome: _Outcome = ""
 ) -> Response:
-    found = await _from_store(journal_of, context_of(request).desk, alert)
+    found = await in_daemon_thread(journal_of, context_of(request).desk, alert)
     wanted = [each for each in found if receiver in ("", each["receiver"]) and outcome in ("", each["outcome"])]
     return json_response({"notifications": wanted[:limit]})
 
 
 async def _why(request: Request, fingerprint: str) -> Response:
-    found = await _from_store(explain, context_of(request).desk, fingerprint)
+    found = await in_daemon_thread(explain, context_of(request).desk, fingerprint)
     if found is None:
-        said = "No such alert fires, and nobody was told of one. GET /alerts gives fingerprints of those that fire."
-        return error_response(404, "not_found", said)
+        return error_response(404, "not_found", "No such alert fires, and nobody was told of one: see GET /alerts.")
     return json_response(found)
-
-
-async def _from_store(find: Callable[[AlertDesk, str], Any], desk: AlertDesk, text: str) -> Any:
-    try:
-        return await in_daemon_thread(find, desk, text)
-    except ClusterUnavailableError as error:
-        raise Refusal(503, "store_unavailable", f"The store does not answer: {error}") from None
 
 
 _RELOADED = {200: "All files are read; they take effect with the next evaluation.", 422: None, 503: None}
 _JOURNAL = {200: "The newest first.", 422: None, 503: None}
-_WHY = {
-    200: "Its routes: who was told, what mutes it, when it is looked at; its journal.",
-    404: None,
-    422: None,
-    503: None,
-}
+_WHY = {200: "Who was told, what mutes it, when it is looked at next.", 404: None, 422: None, 503: None}
 
 ENDPOINTS = (
     _endpoint("/alerts", "alerts", Report.alerts, _alert, "alerts pending, firing, just resolved"),
