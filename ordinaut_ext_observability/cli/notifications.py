@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _HERE = "http://127.0.0.1:8000"
 _Limit = Annotated[int, typer.Option(min=1, max=5000, help="The newest, so many.")]
-_Fingerprint = Annotated[str, typer.Argument(help="The alert's, as in `alerts --json`.")]
 _Labels = Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="Labels of an alert.")]
 _Config = Annotated[str, typer.Option(metavar="FILE", help="Configuration file to read, instead of asking a service.")]
 
@@ -40,9 +39,7 @@ def notifications(
     typer.echo(json.dumps(answer, indent=2)) if as_json else make_console().print(table)
 
 
-def why(
-    fingerprint: _Fingerprint, url: ServiceUrl = _HERE, token: ViewerToken = "", *, as_json: AsJson = False
-) -> None:
+def why(fingerprint: str, url: ServiceUrl = _HERE, token: ViewerToken = "", *, as_json: AsJson = False) -> None:
     """Say who was told of an alert and why, what mutes it, and when it is looked at next. Exit status: 2 no answer."""
     answer = _ask(url, token, f"/alerts/{fingerprint}/why")
     for each in () if as_json else answer["journal"]:  # all else is sentences

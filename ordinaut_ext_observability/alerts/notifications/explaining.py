@@ -40,12 +40,8 @@ def explain(desk: AlertDesk, fingerprint: str) -> Shown | None:
                 told_ms = max(told_ms, before.at_ms if before else 0)
         shown = {"receiver": route.receiver, "group_key": key, "muted_by": muted, "integrations": integrations}
         routes.append({**shown, "next_look": _next_look(route, alert.starts_at_ms, told_ms, desk.now_ms())})
-    shown = {
-        "fingerprint": fingerprint,
-        "labels": alert.labels,
-        "state": "firing" if fingerprint in active else "resolved",
-    }
-    return {**shown, "routes": routes, "journal": entries}
+    shown = {"fingerprint": fingerprint, "labels": alert.labels, "routes": routes, "journal": entries}
+    return {"state": "firing" if fingerprint in active else "resolved", **shown}
 
 
 def journal_of(desk: AlertDesk, alert: str = "") -> list[Shown]:

@@ -12,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
+from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.explaining import explain, journal_of
 from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.prometheus_json import format_exponent, format_time, render
@@ -104,13 +106,22 @@ async def _reload(request: Request) -> Response:
 async def _notifications(
     request: Request, limit: _Limit = 100, alert: _Alert = "", receiver: _Receiver = "", outcome: _Outcome = ""
 ) -> Response:
-    found = await in_daemon_thread(journal_of, context_of(request).desk, alert)
-    wanted = [each for each in found if receiver in ("", each["receiver"]) and outcome in ("", each["outcome"])]
-    return json_response({"notifications": wanted[:limit]})
+    def find(desk: AlertDesk) -> Shown:
+        wanted = (each for each in journal_of(desk, alert) if receiver in ("", each["receiver"]))
+        return {"notifications": [each for each in wanted if outcome in ("", each["outcome"])][:limit]}
+
+    return await _from_store(request, find)
 
 
 async def _why(request: Request, fingerprint: str) -> Response:
-    found = await in_daemon_thread(explain, context_of(request).desk, fingerprint)
+    return await _from_store(request, lambda desk: explain(desk, fingerprint))
+
+
+async def _from_store(request: Request, find: Callable[[AlertDesk], Shown | None]) -> Response:
+    try:
+        found = await in_daemon_thread(find, context_of(request).desk)
+    except ClusterUnavailableError as error:
+        return error_response(503, "store_unavailable", f"The store does not answer: {error}")
     if found is None:
         return error_response(404, "not_found", "No such alert fires, and nobody was told of one: see GET /alerts.")
     return json_response(found)

@@ -96,4 +96,4 @@ def test_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path, 
     if content is not None:
         path.write_text(content)
     done = invoke_command("routes", "show", "--config", str(path))
-    assert done.returncode == 2 and done.stdout.startswith(f"{path} cannot be read: ")
+    assert done.returncode == 2 and done.stdout.startswith(f"{path}: ")
