@@ -38,9 +38,9 @@ def explain(desk: AlertDesk, fingerprint: str) -> Shown | None:
                 words = ". ".join(_words(fingerprint, route, before, waiting, about))
                 integrations[each.key] = words or ("not told: it is muted" if muted else "not told yet")
                 told_ms = max(told_ms, before.at_ms if before else 0)
-        shown = {"receiver": route.receiver, "group_key": key, "muted_by": muted, "integrations": integrations}
-        routes.append({**shown, "next_look": _next_look(route, alert.starts_at_ms, told_ms, desk.now_ms())})
-    shown = {"fingerprint": fingerprint, "labels": alert.labels, "routes": routes, "journal": entries}
+        found = {"receiver": route.receiver, "group_key": key, "muted_by": muted, "integrations": integrations}
+        routes.append({**found, "next_look": _next_look(route, alert.starts_at_ms, told_ms, desk.now_ms())})
+    shown: Shown = {"fingerprint": fingerprint, "labels": alert.labels, "routes": routes, "journal": entries}
     return {"state": "firing" if fingerprint in active else "resolved", **shown}
 
 
