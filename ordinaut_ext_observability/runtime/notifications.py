@@ -30,7 +30,7 @@ from ordinaut_ext_observability.settings.load import Settings
 _LOOK_SECONDS: Final = 5.0
 """Time between two looks at what other processes wrote: silences, acknowledgements, alerts that were posted to them."""
 _LONG_MS: Final = 300_000
-"""An integration that fails for longer does not mend itself: shorter than most restarts of a receiver take."""
+"""An integration that fails for longer is worth saying: most restarts of a receiver take less."""
 _LATE_INTERVALS: Final = 3
 """After so many samples without an evaluation another process leads, or none does."""
 _ROUND_SECONDS: Final = 3600.0
@@ -108,7 +108,7 @@ class Notifications(Part):
         now_ms, notifier, failing = self.now_ms(), self.notifier, self._sender.failing if self._sender else {}
         troubles = [
             f"{key} fails since {rfc3339(since_ms)}: {reason}"
-            for key, (since_ms, reason) in failing.items()
+            for key, (since_ms, reason) in list(failing.items())
             if notifier is not None and now_ms - since_ms > _LONG_MS
         ]
         if self.routing_problem:

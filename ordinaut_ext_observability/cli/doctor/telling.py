@@ -9,7 +9,7 @@ from typing import Any
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.original import SECRETS
-from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
+from ordinaut_ext_observability.alerts.routing.routes import Route
 from ordinaut_ext_observability.cli.doctor.findings import Finding, advice, fact, problem
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.runtime.store import choose_store
@@ -29,7 +29,10 @@ def telling(settings: Settings) -> Iterator[Finding]:
     yield fact(f"{len(routing.routes)} routes, to {', '.join(routing.receivers)}")
     if given:
         yield from _unreachable(routing.route, ())
-        yield from _odd(routing)
+        empty = (name for name, each in routing.receivers.items() if not each.integrations)
+        yield from (advice(f"the receiver {name} has no integration: it tells nobody") for name in empty)
+        loose = (number for number, rule in enumerate(routing.inhibit_rules) if not rule.equal)
+        yield from (advice(f"inhibit_rules.{number} has no equal: any source mutes all targets") for number in loose)
         yield from (
             advice(f"alertmanager.{place} is in plain text: {place.rpartition('.')[2]}_file names a file")
             for place in _secrets(given)
@@ -59,13 +62,6 @@ def _follows(matcher: LabelMatcher, known: tuple[LabelMatcher, ...]) -> bool:
     """Tell whether it matches wherever the known ones do, as far as equality says."""
     values = [each.equal_to for each in known if each.name == matcher.name]
     return matcher in known or any(value is not None and matcher.matches(value) for value in values)
-
-
-def _odd(routing: Routing) -> Iterator[Finding]:
-    for name in (name for name, each in routing.receivers.items() if not each.integrations):
-        yield advice(f"the receiver {name} has no integration: it tells nobody")
-    for number in (number for number, rule in enumerate(routing.inhibit_rules) if not rule.equal):
-        yield advice(f"inhibit_rules.{number} has no equal: any source mutes all targets, whatever they are about")
 
 
 def _secrets(value: Any, place: str = "") -> Iterator[str]:
