@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -73,8 +74,10 @@ class Installation:
 
 
 @pytest.fixture
-def installation() -> Installation:
-    return Installation()
+def installation() -> Iterator[Installation]:
+    installation = Installation()
+    yield installation
+    installation.store.close()
 
 
 def test_alert_says_when_its_new_group_is_looked_at(installation: Installation) -> None:
