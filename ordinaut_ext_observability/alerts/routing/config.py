@@ -55,7 +55,7 @@ _NEEDED: Final = {
 
 def read_routing(data: Mapping[str, Any]) -> Routing:
     """The routing that this mapping describes. Raises `RoutingError` with every problem and its place."""
-    config, told = read_usable(RoutingConfig, _copied(data))
+    config, told = read_usable(RoutingConfig, copied(data))
     problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
     receivers = {receiver.name: _receiver(receiver, config.global_) for receiver in config.receivers}
     if problems := problems or [*_names_given_twice(config), *_unknown_names(config), *_lacking(receivers)]:
@@ -71,11 +71,11 @@ def read_routing(data: Mapping[str, Any]) -> Routing:
     )
 
 
-def _copied(data: Any) -> Any:
+def copied(data: Any) -> Any:
     """The data anew: reading empties it of what is wrong."""
     if isinstance(data, Mapping):
-        return {key: _copied(value) for key, value in data.items()}
-    return [_copied(value) for value in data] if isinstance(data, list) else data
+        return {key: copied(value) for key, value in data.items()}
+    return [copied(value) for value in data] if isinstance(data, list) else data
 
 
 def _names_given_twice(config: RoutingConfig) -> Iterator[str]:

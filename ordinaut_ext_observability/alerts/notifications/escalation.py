@@ -1,0 +1,94 @@
+"""Escalation: what still fires and nobody acknowledged is told to further receivers, level by level.
+
+    first notification ─ after ─► level 1 ─ after ─► level 2 …      reached levels stay until the group is resolved
+
+All that is known of a group stands in what was told of it and in the outbox, so it outlives a restart. The delays count
+anew when an acknowledgement or a silence ends. Nothing here reads a clock; times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.dedup import Told
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, delivery_key
+from ordinaut_ext_observability.alerts.notifications.groups import Group
+from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE
+from ordinaut_ext_observability.alerts.routing.escalations import Level, Policy
+from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.logs import event_types as events
+
+DOWN_MS: Final = 120_000
+"""A receiver that could not be told for longer is down: the next level stands in. A restart of one takes less."""
+
+
+class Escalation:
+    """Finds the receivers that a group has escalated to."""
+
+    def __init__(self, policies: Sequence[Policy], routing: Routing, event: events.LogEvent) -> None:
+        self._policies = policies
+        self._routing = routing
+        self._event = event
+        self._names = list(dict.fromkeys(level.receiver for policy in policies for level in policy.levels))
+        self.has_policies = bool(policies)
+        self.refused: set[str] = set()
+        """Keys of deliveries that their receiver refused for good."""
+
+    def receivers(
+        self,
+        group: Group,
+        firing: Sequence[NotifiedAlert],
+        told: Mapping[str, Told],
+        outbox: Mapping[str, Delivery],
+        now_ms: int,
+        *,
+        anew: bool,
+    ) -> dict[str, tuple[int, ...]]:
+        """The further receivers of a group, with their repeat intervals; it is due again when the next level is.
+
+        `firing` are its alerts that fire and are not muted; `anew` where some of them were muted until now.
+        """
+        own = group.route.receiver
+        began = {name: self._began_ms(group, name, told, outbox) for name in (own, *self._names)}
+        reached = {name: group.route.repeat_intervals_ms for name in self._names if began[name] is not None}
+        since_ms = now_ms if anew else min((at for at in began.values() if at is not None), default=now_ms)
+        last = own
+        for level in self._levels(firing):
+            is_down = self._is_down(group, last, outbox, now_ms)
+            due_ms = now_ms if is_down else since_ms + level.after
+            if level.receiver not in reached and due_ms <= now_ms and self._is_open(level, now_ms):
+                why = f"{last} cannot be told" if is_down else "it still fires, and nobody acknowledged it"
+                self._event(events.ALERTS_ESCALATED, group=group.key, receiver=level.receiver, reason=why)
+            elif level.receiver not in reached:
+                group.due_ms = min(group.due_ms, max(due_ms, now_ms + 1)) if due_ms > now_ms else group.due_ms
+                continue
+            last = level.receiver
+            reached[last] = group.route.repeat_intervals_ms if level.repeat is None else (level.repeat,)
+        return reached
+
+    def _levels(self, firing: Sequence[NotifiedAlert]) -> Sequence[Level]:
+        labels = [alert.labels for alert in firing if alert.labels.get("alertname") != MAINTENANCE]
+        return next((each.levels for each in self._policies if any(map(each.matches, labels))), ())
+
+    def _is_open(self, level: Level, now_ms: int) -> bool:
+        hours = [self._routing.time_intervals[name] for name in level.active_time_intervals]
+        return not hours or any(each.contains(now_ms) for each in hours)
+
+    def _keys(self, group: Group, receiver: str) -> list[str]:
+        known = self._routing.receivers.get(receiver)
+        return [delivery_key(group.key, each.key) for each in known.integrations] if known is not None else []
+
+    def _began_ms(
+        self, group: Group, receiver: str, told: Mapping[str, Told], outbox: Mapping[str, Delivery]
+    ) -> int | None:
+        """The time since when a receiver knows of what fires now, or is to be told; None: it does not."""
+        keys = self._keys(group, receiver)
+        times = [told[key].since_ms for key in keys if key in told and told[key].firing]
+        return min([*times, *(outbox[key].created_ms for key in keys if key in outbox)], default=None)
+
+    def _is_down(self, group: Group, receiver: str, outbox: Mapping[str, Delivery], now_ms: int) -> bool:
+        keys = self._keys(group, receiver)
+        waits = any(key in outbox and outbox[key].created_ms + DOWN_MS <= now_ms for key in keys)
+        return waits or not self.refused.isdisjoint(keys)
