@@ -16,10 +16,10 @@ from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Not
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
 from ordinaut_ext_observability.alerts.notifications.silences import announcements
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
-from ordinaut_ext_observability.alerts.routing.escalations import Policy, read_escalations
 from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
@@ -67,7 +67,7 @@ class Notifications(Part):
         """Begin anew: what the parent knows is the parent's to tell."""
         self.store = NotificationStore(self._open_store, self._clock)
         self._routing: Routing | None = None
-        self._policies: tuple[Policy, ...] | None = None
+        self._policies: tuple[EscalationConfig, ...] | None = None
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
@@ -143,7 +143,7 @@ class Notifications(Part):
         self._routing = self._routing or self._read_routing()
         return self._routing
 
-    def policies(self) -> tuple[Policy, ...]:
+    def policies(self) -> tuple[EscalationConfig, ...]:
         """Who is told next of what still fires, read at the first call; from any thread."""
         if self._policies is None:
             try:

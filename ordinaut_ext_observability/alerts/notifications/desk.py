@@ -5,16 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
 from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.escalations import Policy
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.logs import event_types as events
@@ -60,7 +60,7 @@ class AlertDesk:
         routing: Callable[[], Routing],
         own_alerts: Callable[[], Iterable[NotifiedAlert]],
         now_ms: Callable[[], int],
-        policies: Callable[[], Sequence[Policy]],
+        policies: Callable[[], Sequence[EscalationConfig]],
         event: events.LogEvent,
         links: Links | None,
     ) -> None:
@@ -116,6 +116,7 @@ class AlertDesk:
         changed = []
         if silence.id:
             before = known[silence.id]
+            silence = replace(silence, kind=before.kind)
             if not before.can_become(silence, now_ms):
                 if before.state(now_ms) != "expired":
                     changed.append(before.expired(now_ms))
@@ -125,47 +126,37 @@ class AlertDesk:
         self._write([*changed, replace(silence, updated_at_ms=now_ms)])
         return silence.id
 
-    def held(self, kind: str) -> dict[str, Silence]:
-        """The acknowledgements or snoozes in effect, by the alert's fingerprint. Raises `ClusterUnavailableError`."""
-        found = [each for each in self.silences() if each.kind == kind and each.state(self.now_ms()) == "active"]
-        return {dict(each.annotations)["fingerprint"]: each for each in found}
+    def hold(self, fingerprint: str, kind: Kind, for_ms: int | None, by: str, comment: str = "") -> Silence:
+        """Acknowledge or snooze one alert; without a time until the timeout of its escalation policy.
 
-    def hold(
-        self,
-        fingerprint: str,
-        kind: Literal["acknowledgement", "snooze"],
-        for_ms: int | None,
-        by: str,
-        comment: str = "",
-    ) -> Silence:
-        """Acknowledge or snooze one alert from now on, without a time until the timeout of its escalation policy.
-
-        Raises as `set_silence`, `KeyError` for an alert that does not fire.
+        Raises as `begin`, and `KeyError` for an alert that does not fire.
         """
         alert = self.alert(fingerprint)
         if for_ms is None:
             timeouts = [policy.ack_timeout for policy in self.policies() if policy.matches(alert.labels)]
             for_ms = next(iter(timeouts), _ACK_MS)
-        matchers = sort_matchers(LabelMatcher(name, "=", value) for name, value in alert.labels.items())
-        if fingerprint in (known := self.held(kind)):
-            self.expire_silence(known[fingerprint].id)
-        return self.begin(kind, matchers, for_ms, by, comment, (("fingerprint", fingerprint),))
+        matchers = [LabelMatcher(name, "=", value) for name, value in alert.labels.items()]
+        return self.begin(kind, for_ms, by, comment, matchers)
 
     def begin(
-        self,
-        kind: Kind,
-        matchers: Sequence[LabelMatcher],
-        for_ms: int,
-        by: str,
-        comment: str,
-        annotations: tuple[tuple[str, str], ...] = (),
+        self, kind: Kind, for_ms: int, by: str, comment: str, matchers: Iterable[LabelMatcher] = EVERYTHING
     ) -> Silence:
-        """Begin a silence now, such as a maintenance, for a day at most. Raises as `set_silence`."""
-        if not 0 < for_ms <= _LONGEST_MS:
-            raise RefusedError("it ends within a day: give a time of at most 24h, and go on then")
+        """Begin a silence now, such as a maintenance, in place of one like it. Raises as `set_silence`."""
+        if kind != "silence" and not 0 < for_ms <= _LONGEST_MS:
+            raise RefusedError("give a time of at most 24h, and go on with another one then")
         now_ms = self.now_ms()
-        new = Silence("", tuple(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind, annotations)
+        new = Silence("", sort_matchers(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind)
+        for known in self.silences():
+            if (known.kind, known.matchers, known.state(now_ms)) == (kind, new.matchers, "active"):
+                self.expire_silence(known.id)
         return replace(new, id=self.set_silence(new))
+
+    def maintenances(self, by: str = "") -> list[Silence]:
+        """Those that are on, of anybody or of one author. Raises `ClusterUnavailableError`."""
+        found = [
+            each for each in self.silences() if each.kind == "maintenance" and each.state(self.now_ms()) == "active"
+        ]
+        return [each for each in found if by in ("", each.created_by)]
 
     def alert(self, fingerprint: str) -> NotifiedAlert:
         """The alert of this fingerprint. Raises `KeyError` where it does not fire, `ClusterUnavailableError`."""

@@ -16,8 +16,8 @@ from ordinaut_ext_observability.alerts.notifications.dedup import Told
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, delivery_key
 from ordinaut_ext_observability.alerts.notifications.groups import Group
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE
-from ordinaut_ext_observability.alerts.routing.escalations import Level, Policy
 from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig, LevelConfig
 from ordinaut_ext_observability.logs import event_types as events
 
 DOWN_MS: Final = 120_000
@@ -27,7 +27,7 @@ DOWN_MS: Final = 120_000
 class Escalation:
     """Finds the receivers that a group has escalated to."""
 
-    def __init__(self, policies: Sequence[Policy], routing: Routing, event: events.LogEvent) -> None:
+    def __init__(self, policies: Sequence[EscalationConfig], routing: Routing, event: events.LogEvent) -> None:
         self._policies = policies
         self._routing = routing
         self._event = event
@@ -68,11 +68,11 @@ class Escalation:
             reached[last] = group.route.repeat_intervals_ms if level.repeat is None else (level.repeat,)
         return reached
 
-    def _levels(self, firing: Sequence[NotifiedAlert]) -> Sequence[Level]:
+    def _levels(self, firing: Sequence[NotifiedAlert]) -> Sequence[LevelConfig]:
         labels = [alert.labels for alert in firing if alert.labels.get("alertname") != MAINTENANCE]
         return next((each.levels for each in self._policies if any(map(each.matches, labels))), ())
 
-    def _is_open(self, level: Level, now_ms: int) -> bool:
+    def _is_open(self, level: LevelConfig, now_ms: int) -> bool:
         hours = [self._routing.time_intervals[name] for name in level.active_time_intervals]
         return not hours or any(each.contains(now_ms) for each in hours)
 

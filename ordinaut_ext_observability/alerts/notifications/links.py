@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Final, NamedTuple
+from typing import Final
 
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE
@@ -23,17 +23,6 @@ ACTIONS: Final = {
 """The words on a link and the milliseconds of a snooze, by the action in it."""
 _VALID_MS: Final = 86_400_000
 """A message is acted on within a day, or comes again with new links."""
-
-
-class InvalidLinkError(Exception):
-    """The link is not ours, or has expired; the message is a word for statistics."""
-
-
-class Link(NamedTuple):
-    """The content of a link."""
-
-    action: str
-    fingerprint: str
 
 
 class Links:
@@ -50,15 +39,13 @@ class Links:
         end = f"{delivery.firing[0].fingerprint}.{delivery.now_ms + _VALID_MS}"
         return {words: self._url + self._signed(f"{action}.{end}") for action, (words, _) in ACTIONS.items()}
 
-    def read(self, text: str, now_ms: int) -> Link:
-        """The link of this text. Raises `InvalidLinkError`."""
+    def read(self, text: str, now_ms: int) -> tuple[str, str] | None:
+        """The action and the alert's fingerprint of this link; None where it is not ours, or has expired."""
         content = text.rpartition(".")[0]
         if not hmac.compare_digest(text.encode(), self._signed(content).encode()):
-            raise InvalidLinkError("forged_link")
+            return None
         action, fingerprint, expires_ms = content.split(".")
-        if int(expires_ms) <= now_ms:
-            raise InvalidLinkError("expired_link")
-        return Link(action, fingerprint)
+        return (action, fingerprint) if now_ms < int(expires_ms) else None
 
     def _signed(self, content: str) -> str:
         return f"{content}.{hmac.digest(self._key, content.encode(), hashlib.sha256).hex()}"

@@ -17,6 +17,8 @@ from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, mat
 from ordinaut_ext_observability.alerts.routing.original import original_of
 from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Integration, Receiver, Route, Routing
 from ordinaut_ext_observability.alerts.routing.schema import (
+    EscalationConfig,
+    EscalationsConfig,
     GlobalConfig,
     InhibitConfig,
     ReceiverConfig,
@@ -55,7 +57,7 @@ _NEEDED: Final = {
 
 def read_routing(data: Mapping[str, Any]) -> Routing:
     """The routing that this mapping describes. Raises `RoutingError` with every problem and its place."""
-    config, told = read_usable(RoutingConfig, copied(data))
+    config, told = read_usable(RoutingConfig, _copied(data))
     problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
     receivers = {receiver.name: _receiver(receiver, config.global_) for receiver in config.receivers}
     if problems := problems or [*_names_given_twice(config), *_unknown_names(config), *_lacking(receivers)]:
@@ -71,11 +73,28 @@ def read_routing(data: Mapping[str, Any]) -> Routing:
     )
 
 
-def copied(data: Any) -> Any:
+def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfig, ...]:
+    """The escalation policies, of which the first that matches counts. Raises `RoutingError`, as for the routing."""
+    config, told = read_usable(EscalationsConfig, _copied({"escalations": data}))
+    problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
+    for number, policy in enumerate(config.escalations if not told else ()):
+        for at, level in enumerate(policy.levels):
+            place = f"escalations.{number}.levels.{at}"
+            if level.receiver not in routing.receivers:
+                known = ", ".join(routing.receivers)
+                problems.append(f"{place}.receiver: there is no receiver {level.receiver!r}; there are {known}")
+            unknown = sorted(set(level.active_time_intervals) - routing.time_intervals.keys())
+            problems += [f"{place}: there is no time interval {name!r}" for name in unknown]
+    if problems:
+        raise RoutingError("; ".join(problems))
+    return tuple(config.escalations)
+
+
+def _copied(data: Any) -> Any:
     """The data anew: reading empties it of what is wrong."""
     if isinstance(data, Mapping):
-        return {key: copied(value) for key, value in data.items()}
-    return [copied(value) for value in data] if isinstance(data, list) else data
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(value) for value in data] if isinstance(data, list) else data
 
 
 def _names_given_twice(config: RoutingConfig) -> Iterator[str]:

@@ -14,8 +14,7 @@ from ordinaut_ext_observability.alerts.notifications.escalation import Escalatio
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE, Silence, announcements
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
-from ordinaut_ext_observability.alerts.routing.escalations import read_escalations
+from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 T0 = 1_700_000_000_000  # a Tuesday, 22:13:20 UTC
