@@ -58,12 +58,12 @@ class Escalation:
         for level in self._levels(firing):
             is_down = self._is_down(group, last, outbox, now_ms)
             due_ms = now_ms if is_down else since_ms + level.after
-            if level.receiver not in reached and due_ms <= now_ms and self._is_open(level, now_ms):
+            if level.receiver not in reached:
+                group.due_ms = min(group.due_ms, due_ms) if due_ms > now_ms else group.due_ms
+                if due_ms > now_ms or not self._is_open(level, now_ms):
+                    continue
                 why = f"{last} cannot be told" if is_down else "it still fires, and nobody acknowledged it"
                 self._event(events.ALERTS_ESCALATED, group=group.key, receiver=level.receiver, reason=why)
-            elif level.receiver not in reached:
-                group.due_ms = min(group.due_ms, max(due_ms, now_ms + 1)) if due_ms > now_ms else group.due_ms
-                continue
             last = level.receiver
             reached[last] = group.route.repeat_intervals_ms if level.repeat is None else (level.repeat,)
         return reached

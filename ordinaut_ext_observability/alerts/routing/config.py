@@ -77,12 +77,13 @@ def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfi
     """The escalation policies, of which the first that matches counts. Raises `RoutingError`, as for the routing."""
     config, told = read_usable(EscalationsConfig, _copied({"escalations": data}))
     problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
+    receivers = [name for name, receiver in routing.receivers.items() if receiver.integrations]
     for number, policy in enumerate(config.escalations if not told else ()):
         for at, level in enumerate(policy.levels):
             place = f"escalations.{number}.levels.{at}"
-            if level.receiver not in routing.receivers:
-                known = ", ".join(routing.receivers)
-                problems.append(f"{place}.receiver: there is no receiver {level.receiver!r}; there are {known}")
+            if level.receiver not in receivers:
+                known = ", ".join(receivers)
+                problems.append(f"{place}.receiver: {level.receiver!r} tells nobody; there are {known}")
             unknown = sorted(set(level.active_time_intervals) - routing.time_intervals.keys())
             problems += [f"{place}: there is no time interval {name!r}" for name in unknown]
     if problems:

@@ -44,7 +44,7 @@ def _endpoint(path: str, part: str, find: Callable[[Report], Any], show: Callabl
         if not detailed:
             del shown["problems"], shown["store_problem"]
         report = rounds.report if rounds is not None else Report()
-        if detailed and part == "alerts":
+        if detailed and part == "alerts" and rounds is not None:
             with suppress(ClusterUnavailableError):  # the alerts are shown all the same
                 shown["acknowledged"] = await in_daemon_thread(_acknowledged, context.desk, report)
         shown[part] = (show(each, detailed=detailed) for each in find(report))

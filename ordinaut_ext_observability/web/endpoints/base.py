@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Tier = Literal["public", "scrape", "links", "operator"]
 
 _ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429)}
-_ERRORS |= {"links": (429,), "operator": (401, 404, 429)}
+_ERRORS |= {"links": (), "operator": (401, 404, 429)}
 
 _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""

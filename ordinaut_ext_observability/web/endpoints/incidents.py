@@ -110,7 +110,7 @@ _SILENCE = 'silence alerts: {"matchers": ["node=a"], "for": "2h", "by": "me", "c
 _START = 'begin a maintenance: {"for": "30m", "reason": "…", "by": "me", "matchers": ["node=a"]}'
 _FOLLOW = "acknowledge or snooze an alert, by a signed link in a message"
 _SAID = {200: "The silence that it is.", 404: None, 422: None, 503: None}
-_PAGE = {200: "A page with one button; POST acts.", 403: None, 404: None, 503: None}
+_PAGE = {200: "A page with one button; POST acts.", **dict.fromkeys((403, 404, 429, 503), "A page that says why not.")}
 
 ENDPOINTS = (
     Endpoint("/alerts/{fingerprint}/ack", "operator", _acknowledge, _ACKNOWLEDGE, _SAID, methods=("POST",)),

@@ -226,7 +226,7 @@ def test_maintenance_is_announced_at_its_start_and_end_and_what_fires_then_is_to
     [
         ([{"levels": []}], "escalations.0.levels: must have at least 1 entries"),
         ([{"levels": [{"receiver": "lead", "after": "soon"}]}], "escalations.0.levels.0.after: is not a duration"),
-        ([{"levels": [{"receiver": "x", "after": "1m"}]}], "there is no receiver 'x'; there are team, lead, head"),
+        ([{"levels": [{"receiver": "x", "after": "1m"}]}], "'x' tells nobody; there are team, lead, head"),
         (
             [{"levels": [{"receiver": "lead", "after": "1m", "active_time_intervals": ["x"]}]}],
             "escalations.0.levels.0: there is no time interval 'x'",
