@@ -75,10 +75,10 @@ def shown_hold(silence: Silence) -> dict[str, Any]:
     return {"id": silence.id, "by": silence.created_by, **times, "comment": silence.comment}
 
 
-async def _link(request: Request, link: str) -> Response:
+async def _link(request: Request) -> Response:
     context = context_of(request)
     links, desk = context.desk.links, context.desk
-    meant = links.read(link, desk.now_ms()) if links is not None else None
+    meant = links.read(request.path_params["link"], desk.now_ms()) if links is not None else None
     if meant is None:
         status = context.access.refuse_link(request)
         return _page(status, "This link is not valid", "It has expired or is damaged: take one of a newer message.")
