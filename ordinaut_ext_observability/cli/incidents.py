@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
-from ordinaut_ext_observability.cli.options import ServiceUrl, ViewerToken
+from ordinaut_ext_observability.cli.options import ServiceUrl as _Url
+from ordinaut_ext_observability.cli.options import ViewerToken as _Token
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 _HERE = "http://127.0.0.1:8000"
 _Matchers = Annotated[list[str] | None, typer.Argument(metavar="MATCHER...", help="Such as severity=critical.")]
-_Fingerprint = Annotated[str, typer.Argument(help="The alert's, as in `alerts --json`.")]
+_Alert = Annotated[str, typer.Argument(help="The alert's, as in `alerts --json`.")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...")]
 _For = Annotated[str, typer.Option("--for", "-d", "--duration", help="Time until it ends, such as 2h.")]
 _By = Annotated[str, typer.Option("--by", "-a", "--author", envvar="USER", help="Who does it.")]
@@ -27,44 +28,32 @@ maintenance = typer.Typer(name="maintenance", invoke_without_command=True)
 
 
 def acknowledge(
-    fingerprint: _Fingerprint,
-    until: _For = "",
-    by: _By = "",
-    why: _Why = "",
-    url: ServiceUrl = _HERE,
-    token: ViewerToken = "",
+    alert: _Alert, until: _For = "", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
 ) -> None:
     """Say that you work on an alert: it is not told again and does not escalate for a time. Exit status: 2 refused."""
-    made = _send(url, token, "POST", f"/alerts/{fingerprint}/ack", _body(until, by, why))
+    made = _send(url, token, "POST", f"/alerts/{alert}/ack", _body(until, by, why))
     typer.echo(f"Acknowledged until {made['until']}. To take it back: silence expire {made['id']}")
 
 
 @silence.command("add")
 def add_silence(
-    matchers: _Matchers,
-    until: _For = "1h",
-    by: _By = "",
-    why: _Why = "",
-    url: ServiceUrl = _HERE,
-    token: ViewerToken = "",
+    matchers: _Matchers, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
 ) -> None:
     """Silence the alerts that match, and print the silence's id. Exit status: 2 refused, or no answer."""
     typer.echo(_send(url, token, "POST", "/silences", _body(until, by, why, matchers))["id"])
 
 
-def list_silences(context: typer.Context, url: ServiceUrl = _HERE, token: ViewerToken = "") -> None:
+def list_silences(context: typer.Context, url: _Url = _HERE, token: _Token = "") -> None:
     """Show what is on, or will be. Exit status: 2 no answer."""
     only = "maintenance" if context.parent and context.parent.info_name == "maintenance" else ""
     for each in _send(url, token, "GET", "/api/v2/silences"):
         kind = each["annotations"].get("kind", "silence")
         if each["status"]["state"] != "expired" and only in ("", kind):
-            names = ", ".join(f"{matcher['name']} {matcher['value']}" for matcher in each["matchers"])
-            typer.echo(
-                f"{each['id']}  {kind}  until {each['endsAt']}  by {each['createdBy']}  {each['comment']}  {names}"
-            )
+            said = "{id}  {kind}  until {endsAt}  by {createdBy}  {comment}".format_map(each | {"kind": kind})
+            typer.echo(f"{said}  {', '.join(map(_text, each['matchers']))}")
 
 
-def end_silences(ids: _Ids, url: ServiceUrl = _HERE, token: ViewerToken = "") -> None:
+def end_silences(ids: _Ids, url: _Url = _HERE, token: _Token = "") -> None:
     """End silences, snoozes, acknowledgements or maintenances. Exit status: 2 refused, or no answer."""
     for identity in ids:
         _send(url, token, "DELETE", f"/api/v2/silence/{identity}")
@@ -77,12 +66,7 @@ for _group, _end in ((silence, "expire"), (maintenance, "end")):
 
 @maintenance.command("start")
 def start_maintenance(
-    matchers: _Matchers = None,
-    until: _For = "1h",
-    by: _By = "",
-    why: _Why = "",
-    url: ServiceUrl = _HERE,
-    token: ViewerToken = "",
+    matchers: _Matchers = None, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
 ) -> None:
     """Begin a maintenance, of all alerts where no matcher is given, and print its id. Exit status: 2 refused."""
     typer.echo(_send(url, token, "POST", "/maintenance", _body(until, by, why, matchers))["id"])
@@ -95,8 +79,8 @@ def run_within(
     until: _For = "1h",
     by: _By = "",
     why: _Why = "",
-    url: ServiceUrl = _HERE,
-    token: ViewerToken = "",
+    url: _Url = _HERE,
+    token: _Token = "",
 ) -> int:
     """Begin and end maintenances, in which alerts are not told; with --while, run a command within one.
 
@@ -120,6 +104,11 @@ def run_within(
         except NoAnswerError as error:
             typer.echo(f"The maintenance goes on for {until}: {error}", err=True)
     return status if status >= 0 else 128 - status
+
+
+def _text(matcher: dict[str, Any]) -> str:
+    operator = ("!~", "!=", "=~", "=")[2 * matcher["isEqual"] + (not matcher["isRegex"])]
+    return f'{matcher["name"]}{operator}"{matcher["value"]}"'
 
 
 def _body(until: str, by: str, why: str, matchers: list[str] | None = None) -> dict[str, Any]:

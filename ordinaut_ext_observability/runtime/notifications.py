@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
-from ordinaut_ext_observability.alerts.notifications.escalation import Escalation
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
@@ -122,10 +121,8 @@ class Notifications(Part):
 
     def _begin_to_lead(self) -> Notifier:
         routing = self.routing()
-        notifier = Notifier(
-            routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
-        )
-        notifier.escalation = Escalation(self.policies(), routing, self._event)
+        strict, now_ms = self._settings.notifications.strict_alertmanager, self.now_ms()
+        notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
         with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
             tables = self.store.read(*TABLES)
             for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):

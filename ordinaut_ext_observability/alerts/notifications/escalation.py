@@ -27,38 +27,38 @@ DOWN_MS: Final = 120_000
 class Escalation:
     """Finds the receivers that a group has escalated to."""
 
-    def __init__(self, policies: Sequence[EscalationConfig], routing: Routing, event: events.LogEvent) -> None:
-        self._policies = policies
+    def __init__(
+        self,
+        policies: Sequence[EscalationConfig],
+        routing: Routing,
+        told: Mapping[str, Told],
+        outbox: Mapping[str, Delivery],
+        event: events.LogEvent,
+    ) -> None:
+        self.policies = policies
         self._routing = routing
+        self._told = told
+        self._outbox = outbox
         self._event = event
         self._names = list(dict.fromkeys(level.receiver for policy in policies for level in policy.levels))
-        self.has_policies = bool(policies)
         self.refused: set[str] = set()
         """Keys of deliveries that their receiver refused for good."""
 
     def receivers(
-        self,
-        group: Group,
-        firing: Sequence[NotifiedAlert],
-        told: Mapping[str, Told],
-        outbox: Mapping[str, Delivery],
-        now_ms: int,
-        *,
-        anew: bool,
+        self, group: Group, firing: Sequence[NotifiedAlert], now_ms: int, *, anew: bool
     ) -> dict[str, tuple[int, ...]]:
         """The further receivers of a group, with their repeat intervals; it is due again when the next level is.
 
         `firing` are its alerts that fire and are not muted; `anew` where some of them were muted until now.
         """
-        own = group.route.receiver
-        began = {name: self._began_ms(group, name, told, outbox) for name in (own, *self._names)}
-        reached = {name: group.route.repeat_intervals_ms for name in self._names if began[name] is not None}
-        since_ms = now_ms if anew else min((at for at in began.values() if at is not None), default=now_ms)
-        last = own
+        last = group.route.receiver
+        began = {name: at for name in (last, *self._names) if (at := self._began_ms(group, name)) is not None}
+        reached = {name: group.route.repeat_intervals_ms for name in self._names if name in began}
+        since_ms = now_ms if anew else min(began.values(), default=now_ms)
         for level in self._levels(firing):
-            is_down = self._is_down(group, last, outbox, now_ms)
-            due_ms = now_ms if is_down else since_ms + level.after
             if level.receiver not in reached:
+                is_down = self._is_down(group, last, now_ms)
+                due_ms = now_ms if is_down else since_ms + level.after
                 group.due_ms = min(group.due_ms, due_ms) if due_ms > now_ms else group.due_ms
                 if due_ms > now_ms or not self._is_open(level, now_ms):
                     continue
@@ -70,7 +70,7 @@ class Escalation:
 
     def _levels(self, firing: Sequence[NotifiedAlert]) -> Sequence[LevelConfig]:
         labels = [alert.labels for alert in firing if alert.labels.get("alertname") != MAINTENANCE]
-        return next((each.levels for each in self._policies if any(map(each.matches, labels))), ())
+        return next((each.levels for each in self.policies if any(map(each.matches, labels))), ())
 
     def _is_open(self, level: LevelConfig, now_ms: int) -> bool:
         hours = [self._routing.time_intervals[name] for name in level.active_time_intervals]
@@ -80,15 +80,13 @@ class Escalation:
         known = self._routing.receivers.get(receiver)
         return [delivery_key(group.key, each.key) for each in known.integrations] if known is not None else []
 
-    def _began_ms(
-        self, group: Group, receiver: str, told: Mapping[str, Told], outbox: Mapping[str, Delivery]
-    ) -> int | None:
+    def _began_ms(self, group: Group, receiver: str) -> int | None:
         """The time since when a receiver knows of what fires now, or is to be told; None: it does not."""
         keys = self._keys(group, receiver)
-        times = [told[key].since_ms for key in keys if key in told and told[key].firing]
-        return min([*times, *(outbox[key].created_ms for key in keys if key in outbox)], default=None)
+        times = [self._told[key].since_ms for key in keys if key in self._told and self._told[key].firing]
+        return min([*times, *(self._outbox[key].created_ms for key in keys if key in self._outbox)], default=None)
 
-    def _is_down(self, group: Group, receiver: str, outbox: Mapping[str, Delivery], now_ms: int) -> bool:
+    def _is_down(self, group: Group, receiver: str, now_ms: int) -> bool:
         keys = self._keys(group, receiver)
-        waits = any(key in outbox and outbox[key].created_ms + DOWN_MS <= now_ms for key in keys)
-        return waits or not self.refused.isdisjoint(keys)
+        waiting = [self._outbox[key].created_ms for key in keys if key in self._outbox]
+        return min(waiting, default=now_ms) + DOWN_MS <= now_ms or not self.refused.isdisjoint(keys)

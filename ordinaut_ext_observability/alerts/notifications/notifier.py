@@ -13,7 +13,7 @@ that are due, and keeps the records that changed in the installation's store::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,8 +32,10 @@ from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import Record
+from ordinaut_ext_observability.logs import event_types as events
 
 OUTBOX: Final = "outbox"
 TOLD: Final = "told"
@@ -55,7 +57,16 @@ MAX_UNSAVED: Final = 10_000
 class Notifier:
     """The alerts, groups and notifications of an installation, at the process that leads. Used on one thread."""
 
-    def __init__(self, routing: Routing, mutes: Mutes, now_ms: int, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        mutes: Mutes,
+        now_ms: int,
+        policies: Sequence[EscalationConfig] = (),
+        event: events.LogEvent = lambda *_, **__: None,
+        *,
+        strict: bool = False,
+    ) -> None:
         """`strict`: as Alertmanager does, a mute also holds back resolves, and its end tells nobody."""
         self.routing = routing
         self.mutes = mutes
@@ -66,8 +77,7 @@ class Notifier:
         self.outbox: dict[str, Delivery] = {}
         self.refused = 0
         """Alerts that were refused for their number."""
-        self.escalation = Escalation((), routing, lambda *_, **__: None)
-        """Finds the receivers that a group has escalated to, besides its route's; without policies none."""
+        self.escalation = Escalation(policies, routing, self.told, self.outbox, event)
         self._strict = strict
         self._integrations = {
             each.key: each for receiver in routing.receivers.values() for each in receiver.integrations
@@ -189,7 +199,7 @@ class Notifier:
         group = self.groups.get(delivery.group_key)
         if (
             group is not None
-            and self.escalation.has_policies
+            and self.escalation.policies
             and (error.permanent or delivery.created_ms + DOWN_MS <= now_ms)
         ):
             group.hurry(now_ms)
@@ -220,7 +230,7 @@ class Notifier:
             each for each in group.alerts.values() if not each.is_resolved(now_ms) and each.fingerprint not in muted
         ]
         anew = any(alert.fingerprint in self.mutes.ended(group) for alert in firing)
-        further = self.escalation.receivers(group, firing, self.told, self.outbox, now_ms, anew=anew)
+        further = self.escalation.receivers(group, firing, now_ms, anew=anew)
         pending = False
         for name, repeats_ms in ({group.route.receiver: group.route.repeat_intervals_ms} | further).items():
             receiver = self.routing.receivers.get(name)

@@ -24,6 +24,7 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.web.answers import NO_STORE, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
+_HOUR_MS: Final = 3_600_000
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _PAGE_HEADERS: Final = {
     **NO_STORE,
@@ -44,23 +45,25 @@ class HoldBody(BaseModel, extra="forbid"):
 
 
 async def _acknowledge(request: Request, fingerprint: str, body: HoldBody) -> Response:
-    how = (body.for_ms, body.by, body.comment)
-    return await _begin(request, lambda desk: desk.hold(fingerprint, "acknowledgement", *how))
+    return await _begin(request, AlertDesk.hold, fingerprint, "acknowledgement", body.for_ms, body.by, body.comment)
 
 
 async def _silence(request: Request, body: HoldBody) -> Response:
-    how = (body.for_ms or 3_600_000, body.by, body.comment, body.matchers)
-    return await _begin(request, lambda desk: desk.begin("silence", *how))
+    return await _begin(
+        request, AlertDesk.begin, "silence", body.for_ms or _HOUR_MS, body.by, body.comment, body.matchers
+    )
 
 
 async def _maintain(request: Request, body: HoldBody) -> Response:
-    how = (body.for_ms or 3_600_000, body.by, body.comment, body.matchers or EVERYTHING)
-    return await _begin(request, lambda desk: desk.begin("maintenance", *how))
+    matchers = body.matchers or EVERYTHING
+    return await _begin(
+        request, AlertDesk.begin, "maintenance", body.for_ms or _HOUR_MS, body.by, body.comment, matchers
+    )
 
 
-async def _begin(request: Request, begin: Callable[[AlertDesk], Silence]) -> Response:
+async def _begin(request: Request, begin: Callable[..., Silence], *how: Any) -> Response:
     try:
-        return json_response(shown_hold(await in_daemon_thread(begin, context_of(request).desk)))
+        return json_response(shown_hold(await in_daemon_thread(begin, context_of(request).desk, *how)))
     except KeyError:
         return error_response(404, "not_found", "No alert of this fingerprint fires.")
     except RefusedError as error:

@@ -10,7 +10,6 @@ import pytest
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
-from ordinaut_ext_observability.alerts.notifications.escalation import Escalation
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE, Silence, announcements
@@ -49,8 +48,8 @@ class Incident:
         self.restart()
 
     def restart(self) -> None:
-        self.notifier = Notifier(self.routing, Mutes(self.routing), self.now)
-        self.notifier.escalation = Escalation(self.policies, self.routing, lambda _, **facts: self.events.append(facts))
+        event = lambda _, **facts: self.events.append(facts)  # noqa: E731
+        self.notifier = Notifier(self.routing, Mutes(self.routing), self.now, self.policies, event)
         assert self.notifier.restore(self.kept, self.now) == 0
 
     def fires(self, name: str = "Down", **labels: str) -> NotifiedAlert:
