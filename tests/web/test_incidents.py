@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from fastapi import FastAPI
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
@@ -189,3 +190,19 @@ def test_program_begins_and_ends_a_maintenance_also_without_redis(served: Any, m
     assert silences(served) == [("maintenance", "MaintenanceMode")]
     asyncio.run(mode.disable())
     assert silences(served) == [] and asyncio.run(mode.is_enabled()) is False
+
+
+def test_program_sets_the_key_in_redis_for_as_long(
+    served: Any, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    from observability.alerts import MaintenanceMode
+
+    monkeypatch.setattr("ordinaut_ext_observability.runtime.current._current", served.runtime)
+    with redis.Redis.from_url(redis_url) as client:
+        mode = MaintenanceMode(client)
+        asyncio.run(mode.enable(30, "deployment"))
+        kept = json.loads(client.get("orchestrator:maintenance"))
+        assert (kept["duration_minutes"], kept["reason"]) == (30, "deployment")
+        assert 0 < client.ttl("orchestrator:maintenance") <= 1800
+        asyncio.run(mode.disable())
+        assert client.exists("orchestrator:maintenance") == 0

@@ -89,8 +89,10 @@ async def _link(request: Request) -> Response:
         return await in_daemon_thread(_open, desk, *meant, request.method == "POST")
     except KeyError:
         return _page(404, "This alert does not fire any more", "There is nothing to do.")
-    except (RefusedError, ClusterUnavailableError) as error:
+    except RefusedError as error:
         return _page(503, "It cannot be done now", str(error))
+    except ClusterUnavailableError:
+        return _page(503, "It cannot be done now", "The store does not answer: try again in a minute.")
 
 
 def _open(desk: AlertDesk, action: str, fingerprint: str, acts: bool) -> Response:  # noqa: FBT001 - through a thread
