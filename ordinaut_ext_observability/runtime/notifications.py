@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert, rfc3339
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
+from ordinaut_ext_observability.alerts.notifications.silences import announcements
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
@@ -29,10 +32,6 @@ from ordinaut_ext_observability.settings.load import Settings
 
 _LOOK_SECONDS: Final = 5.0
 """Time between two looks at what other processes wrote: silences, acknowledgements, alerts that were posted to them."""
-_LONG_MS: Final = 300_000
-"""An integration that fails for longer is worth saying: most restarts of a receiver take less."""
-_LATE_INTERVALS: Final = 3
-"""After so many samples without an evaluation another process leads, or none does."""
 _ROUND_SECONDS: Final = 3600.0
 """A round waits for its turn by itself."""
 
@@ -55,6 +54,9 @@ class Notifications(Part):
         self._open_store = open_store
         self._event = event
         self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
+        token, url = settings.access.operator_token, settings.alerts.external_url
+        self.links = Links(token.get_secret_value(), url) if token is not None and url else None
+        """Makes and reads the links in messages; None: there are none."""
         self.routing_problem = ""
         """The reason why the configuration's routing is not used."""
         self._thread = BackgroundThread("notifications", self._make_tasks, lambda *_: self._count_error())
@@ -65,6 +67,7 @@ class Notifications(Part):
         """Begin anew: what the parent knows is the parent's to tell."""
         self.store = NotificationStore(self._open_store, self._clock)
         self._routing: Routing | None = None
+        self._policies: tuple[EscalationConfig, ...] | None = None
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
@@ -105,12 +108,8 @@ class Notifications(Part):
 
     def outcome(self) -> Outcome:
         """The health check: can everybody be told who has to be?"""
-        now_ms, notifier, failing = self.now_ms(), self.notifier, self._sender.failing if self._sender else {}
-        troubles = [
-            f"{key} fails since {rfc3339(since_ms)}: {reason}"
-            for key, (since_ms, reason) in list(failing.items())
-            if notifier is not None and now_ms - since_ms > _LONG_MS
-        ]
+        notifier, sender = self.notifier, self._sender
+        troubles = sender.troubles() if notifier is not None and sender is not None else []
         if self.routing_problem:
             troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
         if self.store.problem:
@@ -124,9 +123,9 @@ class Notifications(Part):
         return [tell, PeriodicTask("watchdog", self._call_watchdog, 60.0, jitter=0.0)]
 
     async def _call_watchdog(self) -> float | None:
-        """Call the dead-man's switch, where this process leads and rules are evaluated in time."""
+        """Call the dead-man's switch, where this process leads and no more than three samples had no evaluation."""
         url, sender = self._settings.notifications.watchdog_url, self._sender
-        late = self._clock.monotonic() - self._taken_at > _LATE_INTERVALS * self._settings.history.interval_seconds
+        late = self._clock.monotonic() - self._taken_at > 3 * self._settings.history.interval_seconds
         if url is None or sender is None or self.notifier is None or late:
             return _LOOK_SECONDS
         await sender.call_watchdog(url.get_secret_value())
@@ -146,14 +145,14 @@ class Notifications(Part):
 
     def _begin_to_lead(self) -> Notifier:
         routing = self.routing()
-        notifier = Notifier(
-            routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
-        )
+        strict, now_ms = self._settings.notifications.strict_alertmanager, self.now_ms()
+        notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
         self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
         with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then
             self._restore(notifier)
         if self._sender is None:
-            context = ChannelContext(self._event, self._settings.alerts.external_url)
+            links = self.links.of_delivery if self.links is not None else lambda _: {}
+            context = ChannelContext(self._event, self._settings.alerts.external_url, links)
             self._sender = Sender(context, self._metrics, self.now_ms)
             self._sender.on_change = self._wake.set
         return notifier
@@ -168,6 +167,16 @@ class Notifications(Part):
         """Who is told of what, read at the first call; from any thread."""
         self._routing = self._routing or self._read_routing()
         return self._routing
+
+    def policies(self) -> tuple[EscalationConfig, ...]:
+        """Who is told next of what still fires, read at the first call; from any thread."""
+        if self._policies is None:
+            try:
+                self._policies = read_escalations(self._settings.file.escalations, self.routing())
+            except RoutingError as error:
+                self._policies = ()
+                self._event(events.ESCALATIONS_REFUSED, reason=str(error))
+        return self._policies
 
     def wake(self) -> None:
         """Have what was changed be seen now, from any thread."""
@@ -210,8 +219,8 @@ class Notifications(Part):
         self._looked_at = self._clock.monotonic()
         with contextlib.suppress(ClusterUnavailableError):
             silences, posted = await asyncio.to_thread(self.store.read_news)
-            notifier.mutes.silences = silences
-            notifier.take(posted, self.now_ms())
+            notifier.take([*posted, *announcements(silences.values(), self.now_ms())], self.now_ms())
+            notifier.take_silences(silences, self.now_ms())
             if not self._restored:
                 self._restore(notifier)
             if self._settled:

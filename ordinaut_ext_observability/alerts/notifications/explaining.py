@@ -82,10 +82,10 @@ def _next_look(route: Route, starts_ms: int, told_ms: int, now_ms: int) -> str:
 def _mutes(desk: AlertDesk, alert: NotifiedAlert, route: Route, active: dict[str, NotifiedAlert]) -> Iterator[str]:
     now_ms, mutes = desk.now_ms(), Mutes(desk.routing())
     for each in desk.silences():
-        if each.mutes(alert.labels, now_ms):
+        if each.mutes(alert, now_ms):
             yield f"{each.kind} {each.id} by {each.created_by} until {_at(each.ends_at_ms)}: {each.comment}"
     mutes.begin(active.values(), now_ms)
-    for source in mutes.of_alert(alert.labels, now_ms).inhibited_by:
+    for source in mutes.of_alert(alert, now_ms).inhibited_by:
         yield f"inhibited by the alert {active[source].labels.get('alertname', '')} ({source})"
     for name in mutes.muting_intervals(route, now_ms):
         yield f"{'within' if name in route.mute_time_intervals else 'outside'} the time interval {name}"

@@ -12,6 +12,7 @@ from typing import Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
 from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.logs import event_types as events
@@ -19,6 +20,8 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 
 _LEAST_SECONDS_BETWEEN: Final = {"slack": 1.0}
 """Slack takes about one message a second and switches off who sends more; others set no limit that is met here."""
+_LONG_MS: Final = 300_000
+"""An integration that fails for longer is worth saying: most restarts of a receiver take less."""
 
 
 class Sender:
@@ -49,6 +52,12 @@ class Sender:
                 continue
             delivery.under_way = True
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
+
+    def troubles(self) -> list[str]:
+        """Sentences about integrations that have failed for long; from any thread."""
+        long_ago_ms = self._now_ms() - _LONG_MS
+        known = list(self.failing.items())
+        return [f"{key} fails since {rfc3339(at)}: {reason}" for key, (at, reason) in known if at < long_ago_ms]
 
     async def call_watchdog(self, url: str) -> None:
         """Call a dead-man's switch; its failures are counted and told as those of an integration."""
