@@ -72,10 +72,9 @@ class Notifications(Part):
         """None while another process leads."""
         self._sender: Sender | None = None
         self._wake = asyncio.Event()
-        self._looked_at = 0.0
+        self._looked_at = self._taken_at = 0.0
+        """When records were read, and rules evaluated, last."""
         self._settled = self._restored = False
-        self._taken_at = 0.0
-        """When the rules were evaluated last."""
 
     def start(self, *, serves: bool) -> None:
         """Begin, where there is an application to serve."""
@@ -108,13 +107,11 @@ class Notifications(Part):
 
     def outcome(self) -> Outcome:
         """The health check: can everybody be told who has to be?"""
-        notifier, sender = self.notifier, self._sender
-        troubles = sender.troubles() if notifier is not None and sender is not None else []
+        troubles = self._sender.troubles() if self._sender is not None and self.notifier is not None else []
         if self.routing_problem:
             troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
         if self.store.problem:
-            waits = f"; {notifier.unsaved} records wait in memory" if notifier is not None else ""
-            troubles.append(f"the store does not answer: {self.store.problem}{waits}")
+            troubles.append(f"the store does not answer, records wait in memory: {self.store.problem}")
         return Outcome(HealthStatus.DEGRADED if troubles else HealthStatus.HEALTHY, "; ".join(troubles))
 
     def _make_tasks(self) -> list[PeriodicTask]:
@@ -144,8 +141,7 @@ class Notifications(Part):
         self._settled = settled
 
     def _begin_to_lead(self) -> Notifier:
-        routing = self.routing()
-        strict, now_ms = self._settings.notifications.strict_alertmanager, self.now_ms()
+        strict, routing, now_ms = self._settings.notifications.strict_alertmanager, self.routing(), self.now_ms()
         notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
         self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
         with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then

@@ -177,7 +177,7 @@ def test_health_says_what_keeps_notifications_from_arriving(
     assert eventually(lambda: notifications.routing_problem, 10)
     assert "there is no receiver 'nobody'; there are hook" in notifications.outcome().message
     assert served.log.line(event_type="routing_refused")["reason"] == notifications.routing_problem
-    assert eventually(lambda: notifications.notifier is not None, 10)
+    assert eventually(lambda: notifications._sender is not None, 10)
     notifications._sender.failing["critical/webhook[0]"] = notifications.now_ms() - 301_000, "the receiver answered 500"
     result = served.on_loop(served.runtime.lifecycle.monitor.run_all_checks())["notifications"]
     assert result.status.value == "degraded"

@@ -44,7 +44,12 @@ class Installation:
         self.store = NotificationStore(None, self.clock)
         self.alerts: list[NotifiedAlert] = []
         self.notifier = Notifier(ROUTING, Mutes(ROUTING), self.now)
-        self.desk = AlertDesk(self.store, lambda: ROUTING, lambda: self.alerts, lambda: self.now)
+        self.desk = AlertDesk(
+            self.store, lambda: ROUTING, lambda: self.alerts, lambda: self.now, tuple, self._event, None
+        )
+
+    def _event(self, *_: Any, **__: Any) -> None:
+        pass
 
     @property
     def now(self) -> int:
