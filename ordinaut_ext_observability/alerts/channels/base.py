@@ -10,17 +10,22 @@ needed, on the event loop on which it sends::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Protocol
 
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.logs import event_types as events
 
 TRY_SECONDS: Final = 10.0
 """Longest try. Receivers answer within a second; one that does not is asked again later."""
+
+
+async def _no_facts(_alerts: Sequence[NotifiedAlert]) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class ChannelContext:
     """The URL under which people reach our endpoints; empty: messages have no links."""
     links: Callable[[Delivery], dict[str, str]] = lambda _delivery: {}
     """Gives further links for a message, by their text: acknowledge, snooze."""
+    explain: Callable[[Sequence[NotifiedAlert]], Awaitable[dict[str, Any]]] = _no_facts
+    """Gives `Delivery.facts`, as `notifications/explanation.py` does; bounded in time, and never raises."""
 
 
 class Channel(Protocol):
@@ -47,6 +54,10 @@ class Channel(Protocol):
 _MAKERS: Final = {
     "log": "log:LogChannel",
     "webhook": "webhook:WebhookChannel",
+    "slack": "slack:SlackChannel",
+    "pagerduty": "pagerduty:PagerDutyChannel",
+    "email": "email:EmailChannel",
+    "function": "function:FunctionChannel",
 }
 """By the kind of an integration: the module and the class, imported when one is configured."""
 

@@ -6,6 +6,7 @@ Proxies and certificates are as httpx takes them from the environment, unless th
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import httpx
+import orjson
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
@@ -23,6 +25,8 @@ from ordinaut_ext_observability.version import __version__
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 """A receiver that asks to wait for longer is asked again after an hour: the page still matters."""
 _MAX_ANSWER_BYTES: Final = 64 * 1024
+_PLAIN_WORDS: Final = re.compile(r"(?:(?:[a-z_]{1,40}|[\w.,:'()-]{1,15})(?: |$)){1,20}")
+"""An answer that is told: words, none of them so long that it could be a key."""
 
 
 class HttpSender:
@@ -43,15 +47,16 @@ class HttpSender:
             timeout=TRY_SECONDS,
             follow_redirects=config.get("follow_redirects", True),
             proxy=config.get("proxy_url"),
-            verify=_tls(config.get("tls_config") or {}),
+            verify=tls_context(config.get("tls_config") or {}),
         )
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str] | None = None, *, retried: tuple[int, ...] = ()
+        self, url: str, body: bytes, headers: Mapping[str, str] | None = None, *, rest_seconds: float | None = None
     ) -> str:
-        """Post JSON; the beginning of the answer. Raises `DeliveryError`: temporary for no answer, 5xx, 429, `retried`.
+        """Post JSON; the beginning of the answer. Raises `DeliveryError`: temporary for no answer, 5xx and 429.
 
-        The error names the status and never the URL, which may be a secret.
+        The error names the status and never the URL, which may be a secret. After 429 a receiver that names no time is
+        left alone for `rest_seconds`.
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
@@ -66,19 +71,33 @@ class HttpSender:
         status = response.status_code
         if status < 300:
             return text
-        temporary = status >= 500 or status == 429 or status in retried
-        raise DeliveryError(
-            f"the receiver answered {status}", permanent=not temporary, retry_after_seconds=_retry_after(response)
-        )
+        wait = _retry_after(response)
+        if status == 429 and wait is None:
+            wait = rest_seconds
+        said = f"the receiver answered {status}{f': {words}' if (words := plain_words(text)) else ''}"
+        raise DeliveryError(said, permanent=status < 500 and status != 429, retry_after_seconds=wait)
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
 
 
-def _tls(config: Mapping[str, Any]) -> ssl.SSLContext | bool:
+def plain_words(answer: str) -> str:
+    """What a receiver said, where it is a short sentence without anything that may be a secret; else nothing."""
+    try:
+        content = orjson.loads(answer)
+        answer = str((content.get("errors") or [content.get("message")])[0] or "")
+    except (ValueError, AttributeError, LookupError):
+        pass
+    return answer.strip() if _PLAIN_WORDS.fullmatch(answer.strip()) else ""
+
+
+def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:
+    """The certificates that a `tls_config` names, else the usual ones. Raises `DeliveryError`."""
     if config.get("insecure_skip_verify"):
-        return False
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
     if not (config.get("ca_file") or config.get("cert_file")):
         return _usual_tls()
     try:

@@ -136,9 +136,11 @@ class LogConfig(IntegrationConfig):
 
 
 class FunctionConfig(IntegrationConfig):
-    """Ours: a function that `add_notification_channel` named."""
+    """Ours: a function that `add_notification_channel` named; `*`: those that `routing_rules` name for the severity."""
 
     name: str = Field(min_length=1, max_length=100)
+    besides: list[str] = Field(default=[], max_length=100)
+    """Names that `*` does not mean."""
 
 
 class ReceiverConfig(Section):

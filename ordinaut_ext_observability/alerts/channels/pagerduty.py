@@ -1,0 +1,75 @@
+"""PagerDuty, by its Events API, version 2. https://developer.pagerduty.com/docs/events-api-v2-overview"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+import orjson
+
+from ordinaut_ext_observability.alerts.channels.base import ChannelContext
+from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.channels.message import Message, make_message
+from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.routing.routes import Integration
+
+_URL: Final = "https://events.pagerduty.com/v2/enqueue"
+_MAX_SUMMARY: Final = 1024
+_MAX_BYTES: Final = 512_000
+_REST_SECONDS: Final = 120.0
+"""PagerDuty asks to wait for minutes once it has refused for the number of events."""
+
+
+class PagerDutyChannel:
+    """Opens an incident for a group, adds to it, acknowledges and resolves it: all by the delivery's key."""
+
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        self._options, self._context = integration.options, context
+        self._http = HttpSender(self._options.get("http_config"))
+
+    async def send(self, delivery: Delivery) -> None:
+        event = make_event(delivery, make_message(delivery, self._context), self._context.external_url)
+        body = orjson.dumps(event | {"routing_key": self._options["routing_key"]})
+        if len(body) > _MAX_BYTES:
+            event["payload"]["custom_details"] = {"error": "The details are longer than PagerDuty takes."}
+            body = orjson.dumps(event | {"routing_key": self._options["routing_key"]})
+        await self._http.post(self._options.get("url") or _URL, body, rest_seconds=_REST_SECONDS)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def make_event(delivery: Delivery, message: Message, external_url: str = "") -> dict[str, Any]:
+    """The event, without the routing key."""
+    common = {"dedup_key": delivery.key}
+    if message.resolved:
+        return {"event_action": "resolve", **common}
+    if "acknowledged_by" in delivery.facts:
+        return {"event_action": "acknowledge", **common}
+    labels = delivery.firing[0].labels
+    details: dict[str, Any] = {**message.facts, "alerts": [_details(alert) for alert in message.alerts]}
+    if message.more:
+        details["more_alerts"] = message.more
+    payload = {
+        "summary": message.title[:_MAX_SUMMARY],
+        "source": labels.get("instance") or socket.gethostname(),
+        "severity": message.severity,
+        "timestamp": rfc3339(min(alert.starts_at_ms for alert in delivery.firing)),
+        "component": labels.get("component") or labels.get("job"),
+        "class": labels.get("alertname"),
+        "custom_details": details,
+    }
+    event = {
+        "event_action": "trigger",
+        **common,
+        "client": "Ordinaut",
+        "payload": {name: value for name, value in payload.items() if value},
+        "links": [{"href": url, "text": text} for text, url in message.links.items()],
+    }
+    return event | ({"client_url": external_url} if external_url else {})
+
+
+def _details(alert: Any) -> dict[str, str]:
+    named = {"alert": alert.heading, "description": alert.text, "value": alert.value, "labels": alert.labels}
+    return {name: text for name, text in (named | {"when": alert.when}).items() if text}
