@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.logs import event_types as events
 
@@ -65,6 +65,10 @@ _MAKERS: Final = {
 def make_channel(integration: Integration, context: ChannelContext) -> Channel:
     """The channel of an integration. Raises `DeliveryError` where it lacks a library, with what to install."""
     module, _, name = _MAKERS[integration.kind].partition(":")
-    kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    try:
+        kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    except ImportError as error:
+        needs = f"{integration.kind} needs {error.name}: pip install 'ordinaut-ext-observability[{integration.kind}]'"
+        raise DeliveryError(needs, permanent=True) from None
     channel: Channel = kind(integration, context)
     return channel

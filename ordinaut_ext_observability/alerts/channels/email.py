@@ -1,4 +1,4 @@
-"""Mail, by SMTP: text and HTML. All mails on one group and receiver are one conversation."""
+"""Mail, by SMTP: text and HTML. All mails on one group to one receiver are one conversation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import aiosmtplib
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.channels.http import tls_context
-from ordinaut_ext_observability.alerts.channels.message import Message, make_message
+from ordinaut_ext_observability.alerts.channels.message import Message, Texts, make_message
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
-
-if TYPE_CHECKING:
-    import aiosmtplib
 
 _COLOURS: Final = {"critical": "#c0392b", "error": "#c0392b", "warning": "#b9770e", "info": "#2471a3"}
 _TLS_PORT: Final = 465
@@ -26,44 +25,30 @@ class EmailChannel:
     """Sends one mail for each notification, over a connection of its own."""
 
     def __init__(self, integration: Integration, context: ChannelContext) -> None:
-        try:
-            import aiosmtplib
-        except ImportError:
-            needs = "mail needs aiosmtplib: pip install 'ordinaut-ext-observability[email]'"
-            raise DeliveryError(needs, permanent=True) from None
         self._options, self._context = integration.options, context
-        self._errors = aiosmtplib.SMTPException
-        self._client_class = aiosmtplib.SMTP
 
     async def send(self, delivery: Delivery) -> None:
         options = self._options
-        mail = make_mail(delivery, make_message(delivery, self._context), options["from"], options["to"])
+        host, _, port = options["smarthost"].rpartition(":")
+        over_tls = port == str(_TLS_PORT)
         try:
-            async with self._client() as client:
-                await client.send_message(mail)
-        except self._errors as error:
+            await aiosmtplib.send(
+                make_mail(delivery, make_message(delivery, self._context), options["from"], options["to"]),
+                hostname=host.strip("[]"),
+                port=int(port),
+                username=options.get("auth_username"),
+                password=options.get("auth_password"),
+                local_hostname=options.get("hello") or "localhost",  # else a name server is asked, and waited for
+                timeout=TRY_SECONDS,
+                use_tls=over_tls,
+                start_tls=not over_tls and options.get("require_tls") is not False,
+                tls_context=tls_context(options.get("tls_config") or {}),
+            )
+        except (aiosmtplib.SMTPException, OSError) as error:
             raise _delivery_error(error) from None
-        except OSError as error:
-            raise DeliveryError(f"the mail server cannot be reached: {type(error).__name__}") from None
 
     async def close(self) -> None:
         """Each mail closes its own connection."""
-
-    def _client(self) -> aiosmtplib.SMTP:
-        options = self._options
-        host, _, port = options["smarthost"].rpartition(":")
-        over_tls = int(port) == _TLS_PORT
-        return self._client_class(
-            hostname=host.strip("[]"),
-            port=int(port),
-            username=options.get("auth_username"),
-            password=options.get("auth_password"),
-            local_hostname=options.get("hello") or "localhost",  # else a name server is asked, and waited for
-            timeout=TRY_SECONDS,
-            use_tls=over_tls,
-            start_tls=not over_tls and options.get("require_tls") is not False,
-            tls_context=tls_context(options.get("tls_config") or {}),
-        )
 
 
 def make_mail(delivery: Delivery, message: Message, sender: str, to: str) -> EmailMessage:
@@ -83,44 +68,32 @@ def make_mail(delivery: Delivery, message: Message, sender: str, to: str) -> Ema
     }
     for name, text in headers.items():
         mail[name] = " ".join(text.split())  # no line of a text becomes a header
-    mail.set_content("\n".join((message.title, "", *message.lines, "")))
+    mail.set_content(f"{message.text}\n")
     mail.add_alternative(_html(message), subtype="html")
     return mail
 
 
 def _html(message: Message) -> str:
     colour = "#1e8449" if message.resolved else _COLOURS[message.severity]
-    parts = [f'<h2 style="color:{colour};margin:0 0 8px">{html.escape(message.title)}</h2>', _paragraph(message.note)]
-    for alert in message.alerts:
-        rows = {"What": alert.heading, "": alert.text, "Value": alert.value, "When": alert.when, "Labels": alert.labels}
-        parts.append(_table(rows, colour))
-    parts += [_paragraph(f"And {message.more} more." if message.more else ""), _table(message.facts, "#ccc")]
+    parts = [f'<h2 style="color:{colour}">{html.escape(message.title)}</h2>']
+    parts += [_table(alert, colour) for alert in message.alerts] + [_table(message.facts, "#ccc")]
     links = (f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in message.links.items())
-    parts.append(f"<p>{' &middot; '.join(links)}</p>")
-    return f'<html><body style="font-family:sans-serif;font-size:14px">{"".join(parts)}</body></html>'
+    return f'<html><body style="font:14px sans-serif">{"".join(parts)}<p>{" &middot; ".join(links)}</p></body></html>'
 
 
-def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>" if text else ""
-
-
-def _table(rows: dict[str, str], colour: str) -> str:
-    cells = "".join(
-        f'<tr><td style="color:#666;padding-right:12px;white-space:nowrap" valign="top">{html.escape(name)}</td>'
+def _table(texts: Texts, colour: str) -> str:
+    rows = (
+        f'<tr><td style="color:#666;padding-right:12px" valign="top">{html.escape(name)}</td>'
         f"<td>{html.escape(text)}</td></tr>"
-        for name, text in rows.items()
-        if text
+        for name, text in texts.items()
     )
-    return (
-        f'<table style="border-left:4px solid {colour};padding-left:8px;margin:8px 0">{cells}</table>' if cells else ""
-    )
+    return f'<table style="border-left:4px solid {colour};padding-left:8px;margin:12px 0">{"".join(rows)}</table>'
 
 
 def _delivery_error(error: Exception) -> DeliveryError:
     """Why the server did not take it: its number and not its words, which may quote what was sent."""
-    refused = getattr(error, "recipients", None)
-    code = getattr(refused[0] if refused else error, "code", None)
-    if code is None:
+    each = getattr(error, "recipients", None) or [error]
+    codes = [code for one in each if (code := getattr(one, "code", None)) is not None]
+    if not codes:
         return DeliveryError(f"the mail server cannot be reached: {type(error).__name__}")
-    what = "refused the recipients" if refused else f"answered {code}"
-    return DeliveryError(f"the mail server {what} ({type(error).__name__} {code})", permanent=code >= 500)
+    return DeliveryError(f"the mail server answered {codes[0]} ({type(error).__name__})", permanent=min(codes) >= 500)

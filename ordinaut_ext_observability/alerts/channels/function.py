@@ -15,7 +15,7 @@ from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
-from ordinaut_ext_observability.scrub.text import mask_text as scrub
+from ordinaut_ext_observability.scrub.text import mask_text
 
 _SEVERITIES = {"critical": AlertSeverity.CRITICAL, "error": AlertSeverity.CRITICAL, "warning": AlertSeverity.WARNING}
 
@@ -39,7 +39,7 @@ class FunctionChannel:
             self._called = (delivery.id, set())
         failed: dict[str, str] = {}
         for alert in delivery.alerts:
-            shown = seed_alert(alert, delivery.now_ms)
+            shown = _as_added(alert, delivery.now_ms)
             for name, function in self._functions(shown.severity):
                 call = (id(function), alert.fingerprint)
                 if call in self._called[1]:
@@ -78,17 +78,17 @@ async def _call(function: Callable[[Alert], Any], alert: Alert, note_success: Ca
     return ""
 
 
-def seed_alert(alert: NotifiedAlert, now_ms: int) -> Alert:
+def _as_added(alert: NotifiedAlert, now_ms: int) -> Alert:
     """The alert as functions take it: its labels are the context."""
-    over = alert.is_resolved(now_ms)
+    ended = alert.is_resolved(now_ms)
     said = alert.annotations.get("description") or alert.annotations.get("summary", "")
     return Alert(
         alert.labels.get("alertname", ""),
         _SEVERITIES.get(alert.labels.get("severity", ""), AlertSeverity.INFO),
-        AlertStatus.RESOLVED if over else AlertStatus.FIRING,
-        scrub(said),
+        AlertStatus.RESOLVED if ended else AlertStatus.FIRING,
+        mask_text(said),
         datetime.fromtimestamp(alert.starts_at_ms / 1000, UTC),
-        datetime.fromtimestamp((alert.ends_at_ms or now_ms) / 1000, UTC) if over else None,
+        datetime.fromtimestamp((alert.ends_at_ms or now_ms) / 1000, UTC) if ended else None,
         dict(alert.labels),
         alert.fingerprint,
     )

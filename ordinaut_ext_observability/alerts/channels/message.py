@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,12 +9,13 @@ from typing import Final
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
-from ordinaut_ext_observability.scrub.text import mask_text as scrub
+from ordinaut_ext_observability.alerts.template_functions import humanize_duration
+from ordinaut_ext_observability.scrub.text import mask_text
 
-MAX_SHOWN: Final = 10
+_MAX_SHOWN: Final = 10
 """Alerts that are described; nobody reads further ones in a message."""
-_SEVERITIES: Final = ("critical", "error", "warning", "info")
-_WHY_AGAIN: Final = {
+_SEVERITIES: Final = {"critical": "critical", "error": "error", "warning": "warning", "info": "info", "none": "info"}
+_WHY: Final = {
     "repeat": "It still fires.",
     "silence_ended": "A silence or a mute interval has ended, and it still fires.",
     "escalated": "Nobody has acknowledged it.",
@@ -23,131 +23,96 @@ _WHY_AGAIN: Final = {
     "some_resolved": "Some alerts are resolved, others still fire.",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """One alert in words."""
-
-    name: str
-    summary: str
-    text: str
-    """What the rule says beyond that; may be empty."""
-    when: str
-    """`since 2026-11-23 22:19 UTC, for 12 min`."""
-    value: str
-    """`412 (threshold > 100)`; empty where it is not known."""
-    labels: str
-    """Those that tell it from others of its name."""
-
-    @property
-    def heading(self) -> str:
-        """Its name and summary."""
-        return f"{self.name}: {self.summary}" if self.summary else self.name
+Texts = dict[str, str]
+"""Texts by their names, in the order in which they are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One notification in words. Every text is scrubbed; none is escaped."""
+    """One notification in words. Every text is scrubbed and on one line; none is escaped."""
 
     resolved: bool
     severity: str
-    """The worst of its alerts': `critical`, `error`, `warning`, `info`."""
+    """The worst one: `critical`, `error`, `warning` or `info`."""
     title: str
-    """One line: `CRITICAL QueueStalled: Work is due and none is finished`."""
-    note: str
-    """Why it is told again; may be empty."""
-    alerts: list[Described]
-    more: int
-    """Alerts that are not described."""
-    facts: dict[str, str]
-    """What else is known, by its name: `Runs here: api-1, VERSION 2.2.2 …`."""
-    links: dict[str, str]
-    """URLs by their text."""
+    """`CRITICAL QueueStalled: Work is due and none is finished`."""
+    alerts: list[Texts]
+    facts: Texts
+    links: Texts
 
     @property
-    def lines(self) -> list[str]:
-        """The whole message as plain text."""
-        lines = [self.note] if self.note else []
-        for alert in self.alerts:
-            shown = (alert.heading, alert.text, f"Value: {alert.value}" if alert.value else "", alert.labels)
-            lines += [*filter(None, (*shown, alert.when[:1].upper() + alert.when[1:])), ""]
-        lines += [f"And {self.more} more.", ""] if self.more else []
-        lines += [f"{name}: {text}" for name, text in self.facts.items()]
-        return [*lines, *(f"{text}: {url}" for text, url in self.links.items())]
+    def text(self) -> str:
+        """The whole of it."""
+        parts = [*self.alerts, self.facts, self.links]
+        shown = ["\n".join(f"{name}: {text}" for name, text in part.items()) for part in parts if part]
+        return "\n\n".join((self.title, *shown))
 
 
 def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     """The words for a delivery."""
-    firing, resolved = delivery.firing, delivery.resolved
-    ordered = [*firing, *resolved]
-    severities = {alert.labels.get("severity", "") for alert in firing or resolved}
-    severity = next((each for each in _SEVERITIES if each in severities), "info" if "none" in severities else "error")
-    described = [_describe(alert, delivery) for alert in ordered[:MAX_SHOWN]]
-    facts = {str(name): scrub(str(text)) for name, text in delivery.facts.get("about", {}).items()}
+    firing = delivery.firing
+    ordered = [*firing, *delivery.resolved]
+    shown, more = ordered[:_MAX_SHOWN], len(ordered) - _MAX_SHOWN
+    found = {_SEVERITIES.get(alert.labels.get("severity", ""), "error") for alert in firing or ordered}
+    severity = next(each for each in _SEVERITIES if each in found)
+    texts = {
+        "Why again": _WHY.get(delivery.reason, "") if firing else "",
+        "Further alerts": str(more) if more > 0 else "",
+        **delivery.facts.get("about", {}),
+    }
     links = {"All alerts": f"{context.external_url.rstrip('/')}/alerts"} if context.external_url else {}
-    for alert in ordered[:MAX_SHOWN]:
+    for alert in shown:
         url = alert.annotations.get("runbook_url", "")
         if url.startswith(("http://", "https://")):  # as its author wrote it: masked, it would lead nowhere
-            links[f"Runbook of {scrub(alert.labels.get('alertname', 'alert'))}"] = url
+            links[f"Runbook of {_clean(alert.labels.get('alertname', ''))}"] = url
     return Message(
         not firing,
         severity,
-        _title(severity, described, len(firing), len(resolved)),
-        _WHY_AGAIN.get(delivery.reason, "") if firing else "",
-        described,
-        len(ordered) - len(described),
-        facts,
+        _title(severity if firing else "resolved", ordered, len(firing)),
+        [_describe(alert, delivery) for alert in shown],
+        _present(texts),
         links | context.links(delivery),
     )
 
 
-def _title(severity: str, described: list[Described], firing: int, resolved: int) -> str:
-    if firing + resolved == 1:
-        return f"{severity.upper() if firing else 'RESOLVED'} {described[0].heading}"
-    names = ", ".join(dict.fromkeys(alert.name for alert in described))
-    if not firing:
-        return f"RESOLVED {names}: {resolved} alerts"
-    over = f", {resolved} resolved" if resolved else ""
-    return f"{severity.upper()} {names}: {firing} firing{over}"
+def _title(status: str, alerts: list[NotifiedAlert], firing: int) -> str:
+    names = ", ".join(dict.fromkeys(_clean(alert.labels.get("alertname", "alert")) for alert in alerts[:_MAX_SHOWN]))
+    counts = f"{firing} firing, {len(alerts) - firing} resolved" if firing else f"{len(alerts)} alerts"
+    said = _summary(alerts[0]) if len(alerts) == 1 else counts
+    return f"{status.upper()} {names}{f': {said}' if said else ''}"
 
 
-def _describe(alert: NotifiedAlert, delivery: Delivery) -> Described:
-    labels, annotations = alert.labels, alert.annotations
-    name = scrub(labels.get("alertname", "alert"))
-    summary = _one_line(scrub(annotations.get("summary") or annotations.get("message", "")))
-    others = {key: value for key, value in labels.items() if key not in ("alertname", "severity")}
-    over = alert.is_resolved(delivery.now_ms)
-    end_ms = alert.ends_at_ms if over and alert.ends_at_ms is not None else delivery.now_ms
-    lasted = show_seconds((end_ms - alert.starts_at_ms) / 1000)
-    when = f"since {show_time(alert.starts_at_ms)}, for {lasted}"
-    return Described(
-        name,
-        summary,
-        _one_line(scrub(annotations.get("description", ""))),
-        f"resolved at {show_time(end_ms)} after {lasted}" if over else when,
-        "" if over else scrub(str(delivery.facts.get("values", {}).get(alert.fingerprint, ""))),
-        _one_line(scrub(_listed(f"{key}={value}" for key, value in sorted(others.items())))),
-    )
+def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:
+    ended = alert.is_resolved(delivery.now_ms)
+    end_ms = (alert.ends_at_ms or 0) if ended else delivery.now_ms
+    lasted = humanize_duration((end_ms - alert.starts_at_ms) // 1000)
+    others = [
+        f"{name}={value}" for name, value in sorted(alert.labels.items()) if name not in ("alertname", "severity")
+    ]
+    texts = {
+        "Alert": f"{alert.labels.get('alertname', '')}: {_summary(alert)}".strip(": "),
+        "What": alert.annotations.get("description", ""),
+        "Value": "" if ended else str(delivery.facts.get("values", {}).get(alert.fingerprint, "")),
+        "Resolved" if ended else "Since": f"{show_time(end_ms)}, after {lasted}"
+        if ended
+        else f"{show_time(alert.starts_at_ms)}, for {lasted}",
+        "Labels": ", ".join(others),
+    }
+    return _present(texts)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _summary(alert: NotifiedAlert) -> str:
+    return _clean(alert.annotations.get("summary") or alert.annotations.get("message", ""))
 
 
-def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(texts)
+def _present(texts: Texts) -> Texts:
+    return {name: _clean(text) for name, text in texts.items() if text}
+
+
+def _clean(text: str) -> str:
+    return " ".join(mask_text(text).split())
 
 
 def show_time(time_ms: float) -> str:
     """A time to the minute, `2026-11-23 22:19 UTC`."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def show_seconds(seconds: float) -> str:
-    """A duration in its two largest units at most: `40 s`, `12 min`, `3 h 5 min`, `2 d 4 h`."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{max(0, round(seconds))} s"
-    parts = (minutes // 1440, minutes // 60 % 24, minutes % 60)
-    named = [f"{part} {unit}" for part, unit in zip(parts, ("d", "h", "min"), strict=True) if part]
-    return " ".join(named[:2])

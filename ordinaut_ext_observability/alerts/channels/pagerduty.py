@@ -22,54 +22,39 @@ _REST_SECONDS: Final = 120.0
 
 
 class PagerDutyChannel:
-    """Opens an incident for a group, adds to it, acknowledges and resolves it: all by the delivery's key."""
+    """Opens an incident for a group, adds to it, acknowledges and resolves it: by the delivery's key."""
 
     def __init__(self, integration: Integration, context: ChannelContext) -> None:
         self._options, self._context = integration.options, context
         self._http = HttpSender(self._options.get("http_config"))
 
     async def send(self, delivery: Delivery) -> None:
-        event = make_event(delivery, make_message(delivery, self._context), self._context.external_url)
-        body = orjson.dumps(event | {"routing_key": self._options["routing_key"]})
+        event = make_event(delivery, make_message(delivery, self._context))
+        event |= {"routing_key": self._options["routing_key"], "dedup_key": delivery.key}
+        body = orjson.dumps(event)
         if len(body) > _MAX_BYTES:
             event["payload"]["custom_details"] = {"error": "The details are longer than PagerDuty takes."}
-            body = orjson.dumps(event | {"routing_key": self._options["routing_key"]})
+            body = orjson.dumps(event)
         await self._http.post(self._options.get("url") or _URL, body, rest_seconds=_REST_SECONDS)
 
     async def close(self) -> None:
         await self._http.close()
 
 
-def make_event(delivery: Delivery, message: Message, external_url: str = "") -> dict[str, Any]:
-    """The event, without the routing key."""
-    common = {"dedup_key": delivery.key}
+def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:
+    """The event, without its keys."""
     if message.resolved:
-        return {"event_action": "resolve", **common}
+        return {"event_action": "resolve"}
     if "acknowledged_by" in delivery.facts:
-        return {"event_action": "acknowledge", **common}
+        return {"event_action": "acknowledge"}
     labels = delivery.firing[0].labels
-    details: dict[str, Any] = {**message.facts, "alerts": [_details(alert) for alert in message.alerts]}
-    if message.more:
-        details["more_alerts"] = message.more
     payload = {
         "summary": message.title[:_MAX_SUMMARY],
         "source": labels.get("instance") or socket.gethostname(),
         "severity": message.severity,
         "timestamp": rfc3339(min(alert.starts_at_ms for alert in delivery.firing)),
-        "component": labels.get("component") or labels.get("job"),
         "class": labels.get("alertname"),
-        "custom_details": details,
+        "custom_details": {**message.facts, "Alerts": message.alerts},
     }
-    event = {
-        "event_action": "trigger",
-        **common,
-        "client": "Ordinaut",
-        "payload": {name: value for name, value in payload.items() if value},
-        "links": [{"href": url, "text": text} for text, url in message.links.items()],
-    }
-    return event | ({"client_url": external_url} if external_url else {})
-
-
-def _details(alert: Any) -> dict[str, str]:
-    named = {"alert": alert.heading, "description": alert.text, "value": alert.value, "labels": alert.labels}
-    return {name: text for name, text in (named | {"when": alert.when}).items() if text}
+    links = [{"href": url, "text": text} for text, url in message.links.items()]
+    return {"event_action": "trigger", "client": "Ordinaut", "payload": payload, "links": links}

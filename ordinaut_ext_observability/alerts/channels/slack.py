@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Final
 
 import orjson
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.channels.http import HttpSender, plain_words
-from ordinaut_ext_observability.alerts.channels.message import Message, make_message
+from ordinaut_ext_observability.alerts.channels.message import Message, Texts, make_message
 from ordinaut_ext_observability.alerts.manager import Alert
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
@@ -20,10 +20,7 @@ from ordinaut_ext_observability.settings.load import load_settings
 
 _COLOURS: Final = {"critical": "danger", "error": "danger", "warning": "warning", "info": "#439fe0"}
 _MAX_TEXT: Final = 3000
-"""Longest text of a section; Slack refuses the whole message for one more character."""
-_MAX_FIELDS: Final = 10
-_MAX_FIELD: Final = 1800
-"""Of the 2,000 that Slack takes, its name and marks included."""
+"""Longest text of a block, of which Slack takes 50: it refuses the whole message for one character more."""
 _MAX_TITLE: Final = 300
 
 
@@ -46,48 +43,24 @@ class SlackChannel:
 
 
 def payload(message: Message) -> dict[str, Any]:
-    """The object that is posted: at most 13 blocks of the 50 that Slack takes."""
-    title = f"*{escape(message.title, _MAX_TITLE)}*"
-    blocks = [_section("\n".join(filter(None, (title, escape(message.note)))))]
-    for alert in message.alerts:
-        heading = "" if len(message.alerts) == 1 else f"*{escape(alert.heading, _MAX_TITLE)}*"
-        about = "  ·  ".join(filter(None, (alert.when, f"value {alert.value}" if alert.value else "", alert.labels)))
-        lines = (heading, escape(alert.text, 1000), escape(about, 1000))
-        blocks.append(_section("\n".join(filter(None, lines))))
-    fields = [f"*{escape(name)}*\n{escape(text, _MAX_FIELD)}" for name, text in message.facts.items()]
-    if fields:
-        shown = [{"type": "mrkdwn", "text": field} for field in fields[:_MAX_FIELDS]]
-        blocks.append({"type": "section", "fields": shown})
-    links = "  ·  ".join(f"<{_url(url)}|{escape(text, 75)}>" for text, url in message.links.items())
-    last = "  ·  ".join(filter(None, (f"and {message.more} more" if message.more else "", links)))
-    if last and len(last) <= _MAX_TEXT:
-        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": last}]})
+    """The object that is posted."""
+    title = escape(message.title, _MAX_TITLE)
+    links = [f"<{escape(url).replace('|', '%7C')}|{escape(text, 75)}>" for text, url in message.links.items()]
+    texts = [f"*{title}*", *map(_lines, (*message.alerts, message.facts)), "  ·  ".join(links)]
+    blocks = [
+        {"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in texts if 0 < len(text) <= _MAX_TEXT
+    ]
     colour = "good" if message.resolved else _COLOURS[message.severity]
-    fallback = escape(message.title, _MAX_TITLE)
-    return {"text": fallback, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
+    return {"text": title, "attachments": [{"color": colour, "fallback": title, "blocks": blocks}]}
 
 
-async def send_alert(alert: Alert) -> None:
-    """Tell of an alert as the API of `observability.alerts` has it, where `SLACK_WEBHOOK_URL` is set."""
-    url = load_settings().notifications.slack_webhook_url
-    if url is None:
-        return
-    labels, ended = {"alertname": alert.name, "severity": alert.severity.value}, alert.resolved_at
-    starts_ms, ends_ms = _milliseconds(alert.fired_at), None if ended is None else _milliseconds(ended)
-    now_ms = max(round(wall_seconds() * 1000), ends_ms or 0)
-    told = NotifiedAlert(labels, {"summary": alert.message}, starts_ms, ends_ms)
-    channel = SlackChannel(
-        Integration("slack", "slack", options={"api_url": url.get_secret_value()}),
-        ChannelContext(lambda *_, **__: None),
+def _lines(texts: Texts) -> str:
+    """One line for each, all together no longer than a block; what an alert is called needs no name."""
+    share = _MAX_TEXT // max(1, len(texts)) - 40
+    return "\n".join(
+        f"*{escape(text, share)}*" if name == "Alert" else f"{name}: {escape(text, share)}"
+        for name, text in texts.items()
     )
-    try:
-        await channel.send(Delivery("", {}, "", "slack", "first", [told], now_ms, now_ms))
-    finally:
-        await channel.close()
-
-
-def _milliseconds(time: datetime) -> int:
-    return round(time.replace(tzinfo=time.tzinfo or UTC).timestamp() * 1000)
 
 
 def escape(text: str, longest: int = _MAX_TEXT) -> str:
@@ -98,9 +71,20 @@ def escape(text: str, longest: int = _MAX_TEXT) -> str:
     return re.sub(r"&\w{0,3}$", "", escaped[: longest - 1]) + "…"  # without half an entity
 
 
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:_MAX_TEXT]}}
-
-
-def _url(url: str) -> str:
-    return escape(url).replace("|", "%7C")
+async def send_alert(alert: Alert) -> None:
+    """Tell of an alert as `observability.alerts` has it, where `SLACK_WEBHOOK_URL` is set. Raises `DeliveryError`."""
+    url = load_settings().notifications.slack_webhook_url
+    if url is None:
+        return
+    starts_ms, ends_ms = (
+        None if time is None else round(time.replace(tzinfo=time.tzinfo or UTC).timestamp() * 1000)
+        for time in (alert.fired_at, alert.resolved_at)
+    )
+    now_ms, labels = round(wall_seconds() * 1000), {"alertname": alert.name, "severity": alert.severity.value}
+    told = NotifiedAlert(labels, {"summary": alert.message}, starts_ms or now_ms, ends_ms)
+    options = {"api_url": url.get_secret_value()}
+    channel = SlackChannel(Integration("slack", "slack", options=options), ChannelContext(lambda *_, **__: None))
+    try:
+        await channel.send(Delivery("", {}, "", "slack", "first", [told], now_ms, max(now_ms, ends_ms or 0)))
+    finally:
+        await channel.close()
