@@ -26,7 +26,7 @@ from tests.client_model import ClientModel
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0
 """Longest wait for something that is bound to happen; only a failing test waits this long."""
 
 MOUNT_PATH = "/ext/observability"
@@ -222,7 +222,7 @@ class ServedApp:
 
     def expect(self, name: str, value: float, **labels: str) -> None:
         """Wait until the samples add up to this value."""
-        assert eventually(lambda: self.value(name, **labels) == value, 4.0), (
+        assert eventually(lambda: self.value(name, **labels) == value), (
             f"{name}{labels} is {self.value(name, **labels)}, not {value}: {self.samples(name)}"
         )
 
@@ -235,7 +235,7 @@ class ServedApp:
 
     def expect_requests(self, expected: Mapping[tuple[str, str, str], float]) -> None:
         """Wait until exactly these requests are counted."""
-        assert eventually(lambda: self.requests() == expected, 4.0), f"{self.requests()} is not {expected}"
+        assert eventually(lambda: self.requests() == expected), f"{self.requests()} is not {expected}"
 
     def internal_errors(self) -> dict[str, float]:
         """Our own failures, by component."""

@@ -105,7 +105,7 @@ class BackgroundThread:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._rounds: asyncio.Future[list[None]] | None = None
+        self._rounds: list[asyncio.Task[None]] = []
 
     @property
     def started(self) -> bool:
@@ -158,9 +158,9 @@ class BackgroundThread:
     async def _run_tasks(self, stop: asyncio.Event) -> None:
         with forks_held_off():
             rounds = [run_periodically(task, stop, self._on_error) for task in self._make_tasks()]
-        with contextlib.suppress(asyncio.CancelledError):  # by `stop`
-            self._rounds = asyncio.gather(*(asyncio.create_task(each, name=_ROUNDS) for each in rounds))
-            await self._rounds
+        # A group waits for all: one that was cancelled may have ended while another still closes its connections.
+        async with asyncio.TaskGroup() as group:
+            self._rounds = [group.create_task(each, name=_ROUNDS) for each in rounds]
 
 
 def _cancel_rounds() -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ordinaut_ext_observability.cli.alerts import alerts, rules
+from ordinaut_ext_observability.cli.audit import audit
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
@@ -154,6 +155,7 @@ def query(
 app.command()(alerts)
 app.command()(log_level)
 app.add_typer(rules)
+app.add_typer(audit)
 
 
 @app.command()

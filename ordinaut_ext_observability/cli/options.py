@@ -37,6 +37,7 @@ _VIEWERS = "Operator or viewer token of the service."
 OperatorToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _OPERATORS)]
 ViewerToken = Annotated[str, _secret("--token", "ORDINAUT_OBS_OPERATOR_TOKEN", "TOKEN", _VIEWERS)]
 ScrapeToken = Annotated[str, _secret("--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", "TOKEN", "Token of scrapers.")]
+AuditKey = Annotated[str, _secret("--key", "ORDINAUT_OBS_AUDIT_KEY", "KEY", "Key of the records' hashes.")]
 ServiceUrl = Annotated[str, typer.Option("--url", help="The service.")]
 Timeout = Annotated[float, _seconds("Time to wait for each answer.")]
 DatabaseUrl = Annotated[str, _secret("--url", "DATABASE_URL", "URL", _URL)]

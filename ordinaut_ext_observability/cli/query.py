@@ -25,8 +25,7 @@ _USUAL_STEPS = 60
 _LEAST_STEP_MS = 15_000
 """The default pause between two samples: with a shorter step, the same sample would be shown twice."""
 _MOST_CELLS, _FEWEST_CELLS = 60, 22  # the heading, two times, takes 22
-_PIPED_WIDTH = 10_000
-"""Columns where nobody looks: a program that reads a line wants all of it."""
+_PIPED_WIDTH = 10_000  # columns where nobody looks: a program that reads a line wants all of it
 
 Points = Sequence[tuple[float, str]]
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from types import coroutine
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.compat.context import (
@@ -39,6 +40,7 @@ __all__ = [
     "get_logger",
     "get_request_context",
     "log_function_call",
+    "log_security_event",
     "log_with_context",
     "pipeline_logger",
     "scheduler_logger",
@@ -46,6 +48,8 @@ __all__ = [
     "track_http_requests",
     "worker_logger",
 ]
+
+_done: Callable[[], Awaitable[None]] = coroutine(lambda: (_ for _ in ()))  # with nothing to wait for
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -111,11 +115,15 @@ class StructuredLogger:
         elif not named.get("success", True):
             level = logging.ERROR
         self._log(level, event.message, {"event_type": event.name, **named})
+        if event.security:
+            from ordinaut_ext_observability.runtime.current import current_runtime
+
+            current_runtime().logs.audit.record(event.name, named)
 
     @never_raises
     def _log(self, level: int, message: object, fields: dict[str, object], args: tuple[object, ...] = ()) -> None:
         logger = self.logger
-        if not logger.isEnabledFor(level):
+        if not logger.isEnabledFor(level) and fields.get("event_type") != "security_event":
             return
         exc_info = fields.pop("exc_info", None)
         work = work_ids.get()
@@ -165,6 +173,21 @@ def log_function_call(logger: StructuredLogger | None = None, level: int = loggi
     return decorate
 
 
+def log_security_event(
+    event_type: str, result: str, context: Mapping[str, object] | None = None, *, severity: str = "medium"
+) -> Awaitable[None]:
+    """Count a security event, log it whatever the level, keep it in the audit: awaited or not. Never raises::
+
+    await log_security_event("authentication_failure", "blocked", {"ip_address": "192.0.2.7"})
+    """
+    from ordinaut_ext_observability.compat.metrics import orchestrator_metrics
+
+    orchestrator_metrics.record_security_event(event_type, severity, result, context=context)
+    fields = {"security_event_type": event_type, "result": result, "severity": severity, "context": context or {}}
+    _security_logger._log(logging.WARNING, "Security event", {"event_type": "security_event", **fields})  # noqa: SLF001
+    return _done()
+
+
 def log_with_context(function: FunctionT) -> FunctionT:
     """Decorator: the ids set during a call of the function are gone when it ends."""
     return within("log_with_context", function, lambda *_: RestoredIds())
@@ -185,6 +208,7 @@ api_logger = StructuredLogger("orchestrator.api")
 worker_logger = StructuredLogger("orchestrator.worker")
 scheduler_logger = StructuredLogger("orchestrator.scheduler")
 pipeline_logger = StructuredLogger("orchestrator.pipeline")
+_security_logger = StructuredLogger("orchestrator.security")
 
 
 def __getattr__(name: str) -> Any:

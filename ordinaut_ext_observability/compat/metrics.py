@@ -30,14 +30,19 @@ _MAX_NOTED = 1000  # workers and pipelines of which something is remembered
 _ENDED = inf
 
 
-def _reports(arguments: str, *families: str, **defaults: object) -> Any:
-    """A method with these arguments, in this order or by name, that reports to these metrics; see `_report`."""
+def _reports(arguments: str, *families: str, audit: str = "", **defaults: object) -> Any:
+    """A method with these arguments, in this order or by name, that reports to these metrics; see `_report`.
+
+    With `audit` it is also kept in the audit, as an event of that type.
+    """
     names = arguments.split()
 
     @never_raises
     def report(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
         given = {**defaults, **dict(zip(names, args, strict=False)), **named}
         _report(given, given.get(names[-1], 0.0), *families)
+        if audit:
+            _runtime().logs.audit.record(audit, given)
 
     return report
 
@@ -50,13 +55,13 @@ class OrchestrationMetrics:
     record_scheduler_tick = _reports("result", "scheduler_ticks")
     record_scheduler_job_created = _reports("schedule_kind", "scheduler_jobs_created")
     record_redis_operation = _reports("operation result", "redis_operations")
-    record_security_event = _reports("event_type severity result", "security_events")
+    record_security_event = _reports("event_type severity result", "security_events", audit="security_event")
     record_authentication_attempt = _reports("method result", "authentication_attempts")
     record_jwt_token_issued = _reports("agent_id token_type", "jwt_tokens_issued")
-    record_jwt_token_revoked = _reports("reason", "jwt_tokens_revoked", reason="manual")
+    record_jwt_token_revoked = _reports("reason", "jwt_tokens_revoked", audit="jwt_token_revoked", reason="manual")
     # No label has the client's address: it would be one without end, and a person's.
-    record_blocked_request = _reports("reason client_ip", "blocked_requests")
-    record_rate_limit_violation = _reports("client_ip endpoint", "rate_limit_violations")
+    record_blocked_request = _reports("reason client_ip", "blocked_requests", audit="blocked_request")
+    record_rate_limit_violation = _reports("client_ip endpoint", "rate_limit_violations", audit="rate_limit_violation")
     record_external_tool_call = _reports("tool_address method status_code duration", "tool_calls", "tool_seconds")
     # The host gives the configured length of leases, not what a lease took.
     record_lease_duration = _reports("worker_id duration", "leases", "lease_seconds")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.health import services
 from ordinaut_ext_observability.health.check import RegisteredCheck, utc_now
@@ -63,6 +64,9 @@ class HealthMonitor:
     _checks: dict[str, RegisteredCheck] = field(default_factory=dict, init=False)
     _background: asyncio.Task[None] | None = field(default=None, init=False)
     _started_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        reset_in_forked_child(self)
 
     database_check = staticmethod(services.database_check)
     redis_check = staticmethod(services.redis_check)

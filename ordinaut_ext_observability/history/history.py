@@ -18,11 +18,9 @@ MAX_RECORDED_SERIES = 500
 MAX_RECORDED_SAMPLES = 2_200_000
 """500 series, each once a minute for three days: 18 MB. With more, the oldest are dropped sooner."""
 
-_TOLERATED_SECONDS = 1.0
-"""A clock that is put right bit by bit stays within this between two looks."""
+_TOLERATED_SECONDS = 1.0  # a clock that is put right bit by bit stays within this between two looks
 
-_SERIES_BYTES = 700
-"""Memory of a series beside its samples, as measured with five labels."""
+_SERIES_BYTES = 700  # memory of a series beside its samples, as measured with five labels
 
 
 class History:
@@ -86,7 +84,7 @@ class History:
     def trim(self) -> Iterator[None]:
         """Free the memory of what is too old, a little at a step. Call it after every tick."""
         for group, table in list(self._recorded.items()):
-            if (table.last_ms or 0) < (self.table.last_ms or 0) - RECORDED_RETENTION_MS:
+            if table.last_ms < self.table.last_ms - RECORDED_RETENTION_MS:
                 del self._recorded[group]
         for table in self._tables():
             yield from table.trim()

@@ -1,8 +1,6 @@
-"""Series and their samples, as whoever keeps them hands them to whoever asks.
+"""Series and their samples, as whoever keeps them hands them to whoever asks::
 
-A series is known by its labels, sorted by name, of which `__name__` is one and none is empty::
-
-    Series((("__name__", "up"), ("job", "api")), array("q", [1_000, 16_000]), array("d", [1.0, 0.0]))
+Series((("__name__", "up"), ("job", "api")), array("q", [1_000, 16_000]), array("d", [1.0, 0.0]))
 """
 
 from __future__ import annotations
@@ -17,21 +15,27 @@ Labels = tuple[tuple[str, str], ...]
 NAME = "__name__"
 """The label that has a metric's name."""
 
-_STALE_BITS = 0x7FF0000000000002
-_FLOAT = struct.Struct("<d")
-STALE: float = _FLOAT.unpack(struct.pack("<Q", _STALE_BITS))[0]
+_STALE_BYTES = bytes.fromhex("020000000000f07f")
+STALE: float = struct.unpack("<d", _STALE_BYTES)[0]
 """Prometheus's staleness marker, a NaN that no computation makes: the series ended before the next reading."""
-_STALE_BYTES = _FLOAT.pack(STALE)
 
 
 def is_stale(value: float) -> bool:
     """Tell whether a sample is the staleness marker, and not a NaN that was measured."""
-    return value != value and _FLOAT.pack(value) == _STALE_BYTES  # noqa: PLR0124 - true of a NaN alone
+    return value != value and struct.pack("<d", value) == _STALE_BYTES  # noqa: PLR0124 - true of a NaN alone
 
 
 def labels_of(pairs: Mapping[str, str]) -> Labels:
     """The labels that this mapping has, sorted, without empty ones."""
     return tuple(sorted(pair for pair in pairs.items() if pair[1]))
+
+
+def value_of(labels: Labels, name: str) -> str:
+    """The label's value, empty if there is none."""
+    for label, value in labels:
+        if label == name:
+            return value
+    return ""
 
 
 class Series(NamedTuple):
@@ -48,15 +52,13 @@ class Matcher(Protocol):
     """A condition on one label, as of a selector; a label that a series does not have is empty."""
 
     @property
-    def name(self) -> str:
-        """The label's name."""
+    def name(self) -> str: ...
 
     @property
     def equal_to(self) -> str | None:
         """The value, where only one will do: a source can look it up."""
 
-    def matches(self, value: str) -> bool:
-        """Tell whether the label may have this value."""
+    def matches(self, value: str) -> bool: ...
 
 
 class SampleSource(Protocol):

@@ -16,12 +16,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import NamedTuple
 
-from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series
+from ordinaut_ext_observability.history.series import NAME, STALE, Labels, Matcher, Series, value_of
 
-_AT_ONCE = 64
-"""Series that are looked at without a pause: they take some tens of microseconds."""
+_AT_ONCE = 64  # series that are looked at without a pause: they take some tens of microseconds
 
 _TRIMMED_EVERY = 16
 """Ticks after which all series get rid of what is too old: to move the rest each time would cost too much."""
@@ -41,19 +39,6 @@ class Row:
     has_holes: bool = False
 
 
-class _Ticks(NamedTuple):
-    """The ticks that are kept."""
-
-    first: int
-    """The number of the oldest; ticks are numbered from 0."""
-    times: array[int]
-
-    @property
-    def end(self) -> int:
-        """The number of the next tick."""
-        return self.first + len(self.times)
-
-
 class Table:
     """Series and their samples of a while, the newest where there is not room for all."""
 
@@ -65,7 +50,8 @@ class Table:
         self._retention_ms = retention_ms
         self.max_series = max_series
         self.max_ticks = max_ticks
-        self._ticks = _Ticks(0, array("q"))
+        self._ticks = (0, array("q"))
+        """The number of the oldest tick, counted from the first there was, and the times of all that are kept."""
         self._trimmed = 0
         """Number of the tick before which nothing is kept."""
         self._by_name: dict[str, dict[Labels, Row]] = {}
@@ -78,14 +64,12 @@ class Table:
     @property
     def since_ms(self) -> int | None:
         """Time of the oldest tick; None before the first."""
-        times = self._ticks.times
-        return times[0] if times else None
+        return next(iter(self._ticks[1]), None)
 
     @property
-    def last_ms(self) -> int | None:
-        """Time of the newest tick; None before the first."""
-        times = self._ticks.times
-        return times[-1] if times else None
+    def last_ms(self) -> int:
+        """Time of the newest tick; 0 before the first."""
+        return next(reversed(self._ticks[1]), 0)
 
     @property
     def series_count(self) -> int:
@@ -109,17 +93,17 @@ class Table:
 
         None where there is no room. Series that have ended make room first, the oldest first.
         """
-        row = self._by_name.get(_name_of(labels), {}).get(labels)
+        first_tick, times = self._ticks
+        next_tick = first_tick + len(times)
+        row = self._by_name.get(value_of(labels, NAME), {}).get(labels)
         if row is None:
-            if not self.has_room():
+            if self.series_count >= self.max_series and not self.drop_ended():
                 return None
-            if self.series_count >= self.max_series:
-                self.drop_ended()
-            row = Row(labels, (self._ticks.end, array("d")))
-            self._by_name.setdefault(_name_of(labels), {})[labels] = row
+            row = Row(labels, (next_tick, array("d")))
+            self._by_name.setdefault(value_of(labels, NAME), {})[labels] = row
         if row not in self._live:
             first, values = row.samples
-            if (missing := self._ticks.end - first - len(values)) > 0:
+            if (missing := next_tick - first - len(values)) > 0:
                 row.has_holes = True  # first, so that whoever sees the holes knows
                 values.extend([_HOLE] * missing)
             self._ended.pop(row, None)
@@ -148,11 +132,11 @@ class Table:
             row.samples[1].append(value)
         times = times + array("q", [max(time_ms, times[-1] + 1) if times else time_ms])
         dropped = max(bisect_left(times, times[-1] - self._retention_ms), len(times) - max(1, self.max_ticks))
-        self._ticks = _Ticks(first + dropped, times[dropped:])
+        self._ticks = (first + dropped, times[dropped:])
 
     def trim(self) -> Iterator[None]:
         """Free the memory of what is too old, some series at a step; does nothing most of the times."""
-        oldest = self._ticks.first
+        oldest, _ = self._ticks
         if oldest < self._trimmed + _TRIMMED_EVERY:
             return
         self._trimmed = oldest
@@ -168,20 +152,20 @@ class Table:
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""
         first, times = self._ticks
-        self._ticks = _Ticks(first, array("q", [time + by_ms for time in times]))
+        self._ticks = (first, array("q", [time + by_ms for time in times]))
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
         """Select as `SampleSource` says, of the ticks that are there when it begins."""
-        ticks = self._ticks
-        low, high = bisect_left(ticks.times, start_ms), bisect_right(ticks.times, end_ms)
+        first, times = self._ticks
+        low, high = bisect_left(times, start_ms), bisect_right(times, end_ms)
         if low >= high:
             return
-        times, start, end = ticks.times[low:high], ticks.first + low, ticks.first + high
+        times = times[low:high]
         name = next((each for each in matchers if each.name == NAME and each.equal_to is not None), None)
         others = [matcher for matcher in matchers if matcher is not name]
         for number, row in enumerate(self._rows(name.equal_to if name else None), 1):
             if not others or _meets(row.labels, others):
-                series = _cut(row, times, start, end)
+                series = _cut(row, times, first + low)
                 if series.values:
                     yield series
             if number % _AT_ONCE == 0:
@@ -204,14 +188,10 @@ class Table:
 
     def _drop(self, row: Row) -> None:
         del self._ended[row]
-        name = _name_of(row.labels)
+        name = value_of(row.labels, NAME)
         del self._by_name[name][row.labels]
         if not self._by_name[name]:
             del self._by_name[name]
-
-
-def _name_of(labels: Labels) -> str:
-    return next((value for name, value in labels if name == NAME), "")
 
 
 def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
@@ -219,11 +199,11 @@ def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
     return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
 
 
-def _cut(row: Row, times: array[int], start: int, end: int) -> Series:
-    """The samples of a series from one tick to before another, whose times these are."""
+def _cut(row: Row, times: array[int], start: int) -> Series:
+    """The samples of a series at these times, which are those of the ticks from `start` on."""
     first, values = row.samples
-    values = values[start - first : end - first] if first <= start else values[: max(end - first, 0)]
-    if len(values) < end - start:  # it began later, or ended before
+    values = values[max(start - first, 0) : max(start + len(times) - first, 0)]
+    if len(values) < len(times):  # it began later, or ended before
         missing = max(first - start, 0)
         times = times[missing : missing + len(values)]
     if row.has_holes:

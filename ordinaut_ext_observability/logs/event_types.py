@@ -86,6 +86,8 @@ ACCESS: dict[str, Event[...]] = {level: Event("api_request", level, "request", _
 
 @declare("access_refused", "WARNING", "access refused", security=True)
 def ACCESS_REFUSED(*, tier: str, reason: str, client_address: str, refusals_not_logged: int) -> None: ...
+@declare("audit_failed", "ERROR", "security events cannot be kept; further ones are counted")
+def AUDIT_FAILED(*, reason: str) -> None: ...
 @_declare_each(_SERVERS, "collector_problem", "WARNING", "{} cannot be read")
 def COLLECTOR_PROBLEM(
     *, collector: str, reason: str, part: _Text = None, exception_type: _Text = None, detail: _Text = None
@@ -120,6 +122,8 @@ def LOG_FILE_FAILED(*, reason: str) -> None: ...
 def LOG_LEVEL_CHANGED(
     *, changed_logger: str, previous_level: str, new_level: str, source: str, seconds: int | None, client_address: _Text
 ) -> None: ...
+@declare("operator_action", "INFO", "operator action", security=True)
+def OPERATOR_ACTION(*, method: str, endpoint: str, client_address: str, status_code: int) -> None: ...
 @_declare_each(_PORTS, "management_port", "WARNING", "{} not opened")
 def PORT_NOT_OPENED(*, reason: str) -> None: ...
 @_declare_each(_PORTS, "management_port", "INFO", "{} not opened")
@@ -153,7 +157,7 @@ HOST_EVENTS: dict[str, Event[...]] = {
         ("pipeline_step_completed", "INFO", "Pipeline step completed", "step_id tool_address success duration_ms"),
         ("pipeline_step_started", "INFO", "Pipeline step started", "step_id tool_address attempt"),
         ("scheduler_tick", "INFO", "Scheduler tick", "jobs_created lag_seconds"),
-        ("security_event", "WARNING", "Security event", "security_event_type agent_id details"),
+        ("security_event", "WARNING", "Security event", "security_event_type agent_id details result severity context"),
         ("task_completed", "INFO", "Task completed", "task_id run_id success duration_ms"),
         ("task_created", "INFO", "Task created", "task_id agent_id schedule_kind title"),
         ("task_started", "INFO", "Task started", "task_id run_id agent_id attempt"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import CodeType
@@ -77,10 +78,11 @@ class EventLog:
     """Writes events under one logger's name."""
 
     def __init__(self, writer: LogWriter, logger_name: str, level: str = "INFO") -> None:
-        """Events below `level` are not written; a level of the logger of this name takes its place."""
+        """Events below `level` are not written, except those of security; the logger's own level takes its place."""
         self._writer = writer
         self._logger_name = logger_name
         self._logger = logging.getLogger(logger_name)
+        self.audit: Callable[[str, dict[str, object]], None] = lambda _name, _fields: None  # of security events
         self._threshold = logging.getLevelNamesMapping()[level]
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -92,7 +94,9 @@ class EventLog:
     def emit(self, event: Event[FieldsP], /, *_: FieldsP.args, **fields: FieldsP.kwargs) -> None:
         """Write one event; a field of None is left out. Never raises."""
         text, urgent, level = self._heads.get(event) or self._lay_out(event)
-        if level < (self._logger.level or self._threshold):
+        if event.security:
+            self.audit(event.name, fields)
+        elif level < (self._logger.level or self._threshold):
             return
         ids = request_ids.get()
         rest = None

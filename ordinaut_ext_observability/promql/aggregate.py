@@ -2,125 +2,84 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from decimal import Decimal
+from collections import defaultdict
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.labels import (
-    LabelsChange,
-    Remembered,
-    Vector,
-    only,
-    with_value,
-    without,
-)
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
-from ordinaut_ext_observability.promql.statistics import deviation, largest, mean, quantile, smallest, total, variance
-from ordinaut_ext_observability.promql.work import changed
+from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile
+from ordinaut_ext_observability.promql.times import format_value
+from ordinaut_ext_observability.promql.work import Parts, Paused, pieces
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
-    from ordinaut_ext_observability.promql.selecting import Parts
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
-_BY_VALUES: Final[dict[str, Callable[[list[float]], float]]] = {
-    "sum": total,
-    "avg": mean,
-    "min": smallest,
-    "max": largest,
-    "count": lambda values: float(len(values)),
-    "count_values": lambda values: float(len(values)),
-    "group": lambda _: 1.0,
-    "stddev": deviation,
-    "stdvar": variance,
-}
+_BY_VALUES: Final[dict[str, Statistic]] = {**STATISTICS, "count_values": STATISTICS["count"], "group": lambda _: 1.0}
 AGGREGATIONS: Final = frozenset((*_BY_VALUES, "bottomk", "quantile", "topk"))
 """Names of those that are supported: all but Prometheus's experimental ones."""
-_LARGEST_COUNT: Final = 2.0**63
-"""Bound on the number of `topk`: Prometheus's is a 64-bit integer."""
+_LARGEST_COUNT: Final = 2.0**63  # bound on the number of `topk`: Prometheus's is a 64-bit integer
 
 
-def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Evaluating:
+def aggregation(evaluator: Evaluator, node: Aggregation, time: int) -> Parts:
     """One sample for each group of series; of `topk` and `bottomk` some samples of each."""
+    names, parts = set(node.grouping), evaluator.parts(node.expression, time)
     number = 0.0
-    if node.parameter is not None and node.parameter.type == "scalar":
-        number = yield from evaluator.scalar(node.parameter, time)
-    grouping = _grouping(node)
-    group_of = (
-        grouping if len(evaluator.steps) == 1 else evaluator.state(node, lambda: Remembered(grouping)).__getitem__
-    )
-    parts = evaluator.parts(node.expression, time)
-    if node.operator == "count_values":
-        parts = _with_value_label(node, parts)
-    if node.operator in ("topk", "bottomk"):
-        return (yield from _extremes(node.operator, number, group_of, parts))
-    function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
-    groups: dict[Labels, list[float]] = {}
-    for part in parts:
-        for labels, value in part or ():
-            key = group_of(labels)
-            values = groups.get(key)
-            if values is None:
-                groups[key] = [value]
-            else:
-                values.append(value)
-        yield
-    found = list(groups.items())
-    return (yield from changed(found, lambda piece: [(labels, function(values)) for labels, values in piece]))
-
-
-def _grouping(node: Aggregation) -> LabelsChange:
-    names = set(node.grouping)
-    if node.without:
-        return lambda labels: without(labels, names)
     if isinstance(node.parameter, String):
-        names.add(node.parameter.value)
-    return (lambda labels: only(labels, names)) if names else (lambda _: ())
+        parts = _with_value_label(node.parameter.value, parts)
+        if not node.without:
+            names.add(node.parameter.value)
+    elif node.parameter is not None:
+        number = yield from evaluator.scalar(node.parameter, time)
+    group_of = evaluator.remembered(node, grouping(names, kept=not node.without))
+    if node.operator in ("topk", "bottomk"):
+        yield from _extremes(node.operator, number, group_of, parts)
+        return
+    groups: defaultdict[Labels, list[float]] = defaultdict(list)
+    for part in parts:
+        for labels, value in part:
+            groups[group_of(labels)].append(value)
+        yield ()
+    function = partial(quantile, number) if node.operator == "quantile" else _BY_VALUES[node.operator]
+    for piece in pieces(list(groups.items())):
+        yield [(labels, function(values)) for labels, values in piece]
 
 
-def _extremes(operator: str, number: float, group_of: LabelsChange, parts: Parts) -> Evaluating:
+def _extremes(operator: str, number: float, group_of: LabelsChange, parts: Parts) -> Parts:
     """The samples with the largest or smallest values of each group, NaNs last; the first ones of equals."""
     if number != number:  # noqa: PLR0124 - a NaN
         raise ExecutionError("Parameter value is NaN")
     if number >= _LARGEST_COUNT:
         raise ExecutionError(f"Scalar value {number!r} overflows int64".replace("inf", "+Inf"))
-    groups: dict[Labels, Vector] = {}
+    groups: defaultdict[Labels, Vector] = defaultdict(list)
     for part in parts:
-        for sample in part or ():
-            groups.setdefault(group_of(sample[0]), []).append(sample)
-        yield
-    result: Vector = []
+        for sample in part:
+            groups[group_of(sample[0])].append(sample)
+        yield ()
     for samples in groups.values():
         ordered = yield from by_value(samples, descending=operator == "topk")
-        result += ordered[: int(max(0.0, number))]
-    return result
+        yield ordered[: int(max(0.0, number))]
 
 
-def by_value(vector: Vector, *, descending: bool) -> Evaluating:
+def by_value(vector: Vector, *, descending: bool) -> Paused[Vector]:
     """The samples in the order of their values, NaNs last; those of equal values in the order they have."""
-    numbers = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] == sample[1]])
-    others = yield from changed(vector, lambda piece: [sample for sample in piece if sample[1] != sample[1]])
+    numbers: Vector = []
+    others: Vector = []
+    for piece in pieces(vector):
+        for sample in piece:
+            (numbers if sample[1] == sample[1] else others).append(sample)
+        yield ()
     numbers.sort(key=itemgetter(1), reverse=descending)
-    yield
+    yield ()
     return numbers + others
 
 
-def _with_value_label(node: Aggregation, parts: Parts) -> Parts:
+def _with_value_label(label: str, parts: Parts) -> Parts:
     """The samples, each series with its value as a label."""
-    label = node.parameter.value if isinstance(node.parameter, String) else ""
     if not label:
-        raise ExecutionError(f'invalid label name "{label}"')
+        raise ExecutionError('invalid label name ""')
     for part in parts:
-        yield [(with_value(labels, label, _number_text(value)), value) for labels, value in part or ()]
-
-
-def _number_text(value: float) -> str:
-    """The number in as few digits as tell it, without an exponent, as Prometheus writes it into a label."""
-    if math.isfinite(value):
-        text = format(Decimal(repr(value)), "f")
-        return text.removesuffix(".0")
-    return "NaN" if value != value else f"{value:+}".replace("inf", "Inf")  # noqa: PLR0124
+        yield [(with_value(labels, label, format_value(value, exponents=False)), value) for labels, value in part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, cast
 
 import promql_parser as library
@@ -19,8 +19,6 @@ from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperat
 _EXPERIMENTAL: Final = "is experimental in Prometheus and not supported"
 _NATIVE: Final = "reads native histograms, which are not kept here; use the series _bucket, _count and _sum"
 _OF_NATIVE: Final = frozenset(f"histogram_{name}" for name in ("avg", "count", "stddev", "stdvar", "sum"))
-_SET_OPERATORS: Final = frozenset({"and", "or", "unless"})
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MATCH_OPERATORS: Final[dict[str, MatchOperator]] = {
     "MatchOp.Equal": "=",
@@ -37,15 +35,16 @@ _MANY: Final[dict[str, Literal["left", "right"]]] = {
 def convert(expression: Any) -> nodes.Node:
     """The node for an expression of the library, whose times the guard has written.
 
-    Raises:
-        BadQueryError: The expression has what Prometheus refuses, or what is not supported here.
+    Raises BadQueryError where the expression has what Prometheus refuses, or what is not supported here.
     """
     return _CONVERSIONS[type(expression)](expression)
 
 
 def _negation(expression: library.UnaryExpr) -> nodes.Node:
     negated = convert(expression.expr)
-    return nodes.Number(-negated.value) if isinstance(negated, nodes.Number) else nodes.Negation(negated)
+    if isinstance(negated, nodes.Number):
+        return nodes.Number(-negated.value)
+    return nodes.Binary("*", nodes.Number(-1.0), negated)
 
 
 def _vector_selector(expression: library.VectorSelector) -> nodes.VectorSelector:
@@ -70,7 +69,7 @@ def _at(modifier: library.AtModifier | None) -> nodes.At:
     if modifier is None:
         return None
     if modifier.at is not None:
-        return _milliseconds(modifier.at - _EPOCH) - AT_SHIFT_MS
+        return round(modifier.at.timestamp() * 1000) - AT_SHIFT_MS
     return "start" if modifier.type == library.AtModifierType.Start else "end"
 
 
@@ -101,20 +100,8 @@ def _binary(expression: library.BinaryExpr) -> nodes.Node:
     modifier = expression.modifier
     if modifier is None:
         return nodes.Binary(operator, left, right)
-    matching = _matching(modifier)
-    between_vectors = left.type == right.type == "vector"
-    if matching.fill_left is not None or matching.fill_right is not None:
-        if operator in _SET_OPERATORS:
-            raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
-        if not between_vectors:
-            raise BadQueryError("filling in missing series only allowed between instant vectors")
-    return nodes.Binary(operator, left, right, matching if between_vectors else nodes.Matching(), modifier.return_bool)
-
-
-def _matching(modifier: library.BinModifier) -> nodes.Matching:
-    matched = modifier.matching
-    fill = modifier.fill_values
-    return nodes.Matching(
+    matched, fill = modifier.matching, modifier.fill_values
+    matching = nodes.Matching(
         labels=() if matched is None else _labels(matched.labels),
         on=matched is not None and matched.type == library.LabelModifierType.Include,
         many=_MANY.get(str(modifier.card)),
@@ -122,6 +109,13 @@ def _matching(modifier: library.BinModifier) -> nodes.Matching:
         fill_left=fill and fill.lhs,
         fill_right=fill and fill.rhs,
     )
+    between_vectors = left.type == right.type == "vector"
+    if matching.fill_left is not None or matching.fill_right is not None:
+        if operator in ("and", "or", "unless"):
+            raise BadQueryError(f"filling in missing series not allowed for set operator {operator!r}")
+        if not between_vectors:
+            raise BadQueryError("filling in missing series only allowed between instant vectors")
+    return nodes.Binary(operator, left, right, matching if between_vectors else nodes.Matching(), modifier.return_bool)
 
 
 def _labels(names: list[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Reasons why a query has no answer, under the names of Prometheus's API."""
+"""Reasons why a query has no answer, with the field `errorType` that Prometheus's API gives each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ class QueryError(ObservabilityError):
     """A query without an answer. Its text says what is wrong and what would be accepted."""
 
     error_type: ClassVar[str]
-    """The field `errorType` of Prometheus's answer."""
 
 
 class BadQueryError(QueryError):

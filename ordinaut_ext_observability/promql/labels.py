@@ -1,48 +1,26 @@
-"""Labels of results: taken, dropped, kept and replaced.
-
-A function's result is another metric than its argument, so that it loses the name::
-
-    drop_name((("__name__", "up"), ("job", "api"))) == (("job", "api"),)
-"""
+"""Labels of results: dropped, kept and replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final, TypeVar
+from typing import Final
 
 from ordinaut_ext_observability.history.series import NAME, Labels
 
-METADATA: Final = frozenset({NAME, "__type__", "__unit__"})
-"""Labels that say what a metric is, and go with its name."""
-
-_LAST_METADATA: Final = "__unit__"
-
-_REMEMBERED: Final = 10_000
-"""Keys remembered at a time by each node of a query: `count_values` makes others at every step."""
+_METADATA: Final = (NAME, "__type__", "__unit__")  # labels that say what a metric is, and go with its name; sorted
 
 Vector = list[tuple[Labels, float]]
 """Series and their values at one time."""
 
 LabelsChange = Callable[[Labels], Labels]
 
-KeyT = TypeVar("KeyT")
-ValueT = TypeVar("ValueT")
-
 
 def drop_name(labels: Labels) -> Labels:
-    """The labels without the metric's name, type and unit."""
-    if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _LAST_METADATA):
+    """The labels without the metric's name, type and unit: a function's result is another metric."""
+    if labels and labels[0][0] == NAME and (len(labels) == 1 or labels[1][0] > _METADATA[-1]):
         return labels[1:]
-    kept = tuple(pair for pair in labels if pair[0] not in METADATA)
+    kept = tuple(pair for pair in labels if pair[0] not in _METADATA)
     return labels if len(kept) == len(labels) else kept  # the same object: many nodes may remember it
-
-
-def value_of(labels: Labels, name: str) -> str:
-    """The label's value, empty if there is none."""
-    for label, value in labels:
-        if label == name:
-            return value
-    return ""
 
 
 def with_value(labels: Labels, name: str, value: str) -> Labels:
@@ -53,25 +31,8 @@ def with_value(labels: Labels, name: str, value: str) -> Labels:
     return tuple(sorted(others))
 
 
-def only(labels: Labels, names: Collection[str]) -> Labels:
-    """The labels with these names."""
-    return tuple(pair for pair in labels if pair[0] in names)
-
-
-def without(labels: Labels, names: Collection[str]) -> Labels:
-    """The labels that have other names, without the metric's."""
-    return tuple(pair for pair in labels if pair[0] not in names and pair[0] != NAME)
-
-
-class Remembered(dict[KeyT, ValueT]):
-    """A function's results by its argument, made once for each as long as there are not too many."""
-
-    def __init__(self, function: Callable[[KeyT], ValueT]) -> None:
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, key: KeyT) -> ValueT:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        value = self[key] = self._function(key)
-        return value
+def grouping(names: Collection[str], *, kept: bool) -> LabelsChange:
+    """The change that keeps the labels of these names, or else all others but the metric's name."""
+    if kept:
+        return (lambda labels: tuple([pair for pair in labels if pair[0] in names])) if names else lambda _: ()
+    return lambda labels: tuple([pair for pair in labels if pair[0] not in names and pair[0] != NAME])

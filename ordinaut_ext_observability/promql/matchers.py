@@ -13,14 +13,9 @@ MatchOperator = Literal["=", "!=", "=~", "!~"]
 
 @dataclass(frozen=True, slots=True)
 class LabelMatcher:
-    """A condition on the value of one label; a label that a series does not have is empty.
+    """A condition on the value of one label: `LabelMatcher("code", "=~", "5..").matches("503")`.
 
-    ::
-
-        LabelMatcher("code", "=~", "5..").matches("503")
-
-    Raises:
-        BadQueryError: The regular expression is wrong, or may take too long.
+    A label that a series does not have is empty. Raises what `compile_regex` raises.
     """
 
     name: str
@@ -29,9 +24,8 @@ class LabelMatcher:
     _accepts: Callable[[str], object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "_accepts", compile_regex(self.value).fullmatch if "~" in self.operator else self.value.__eq__
-        )
+        accepts = compile_regex(self.value).fullmatch if "~" in self.operator else self.value.__eq__
+        object.__setattr__(self, "_accepts", accepts)
 
     @property
     def equal_to(self) -> str | None:
@@ -39,9 +33,5 @@ class LabelMatcher:
         return self.value if self.operator == "=" else None
 
     def matches(self, value: str) -> bool:
-        """Tell whether the label may have this value.
-
-        Raises:
-            ExecutionError: Matching a value of this length may take too long.
-        """
+        """Tell whether the label may have this value. Raises ExecutionError where that may take too long."""
         return bool(self._accepts(value)) != ("!" in self.operator)

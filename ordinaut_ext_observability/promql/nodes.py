@@ -10,13 +10,13 @@ A node is evaluated as it stands: what it means was checked when it was parsed. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from ordinaut_ext_observability.history.series import NAME, Matcher
+from ordinaut_ext_observability.history.series import NAME
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 ValueType = Literal["scalar", "vector", "matrix", "string"]
-
 At = int | Literal["start", "end"] | None
 """The `@` modifier: a time in milliseconds since 1970, or the start or end of the query."""
 
@@ -41,8 +41,7 @@ class String:
 class VectorSelector:
     """The last sample of each matching series."""
 
-    matchers: tuple[Matcher, ...]
-    """Conditions that a series meets."""
+    matchers: tuple[LabelMatcher, ...]
     offset_ms: int = 0
     at: At = None
     type: ValueType = field(default="vector", init=False)
@@ -68,17 +67,6 @@ class Subquery:
     offset_ms: int = 0
     at: At = None
     type: ValueType = field(default="matrix", init=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Negation:
-    """An expression with a minus before it."""
-
-    expression: Node
-    type: ValueType = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "type", self.expression.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +127,7 @@ class Call:
     type: ValueType
 
 
-Node = Number | String | VectorSelector | MatrixSelector | Subquery | Negation | Binary | Aggregation | Call
+Node = Number | String | VectorSelector | MatrixSelector | Subquery | Binary | Aggregation | Call
 
 
 def selectors_of(node: Node) -> Iterator[VectorSelector]:
@@ -158,17 +146,8 @@ def names_read(node: Node) -> frozenset[str | None]:
     )
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> Iterator[Node]:
     """The expressions that a node is made of."""
-    match node:
-        case MatrixSelector():
-            return (node.selector,)
-        case Subquery() | Negation():
-            return (node.expression,)
-        case Binary():
-            return (node.left, node.right)
-        case Aggregation():
-            return (node.expression,) if node.parameter is None else (node.expression, node.parameter)
-        case Call():
-            return node.arguments
-    return ()
+    for each in fields(node):
+        value = getattr(node, each.name)
+        yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Node))

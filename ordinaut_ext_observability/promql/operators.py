@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import Labels
+from ordinaut_ext_observability.history.series import Labels, value_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.labels import Remembered, Vector, drop_name, only, value_of, with_value, without
-from ordinaut_ext_observability.promql.nodes import Binary, Negation
+from ordinaut_ext_observability.promql.functions.values import defined
+from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, grouping, with_value
+from ordinaut_ext_observability.promql.nodes import Binary, Matching
 from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import changed, pieces, unique
+from ordinaut_ext_observability.promql.work import Parts, Paused, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
 Compute = Callable[[float, float], float]
 Keeps = Callable[[float, float], bool]
-ResultT = TypeVar("ResultT")
 
 _Sample = tuple[Labels, float]
-_Pair = tuple[Labels, _Sample, _Sample]
-"""Labels that two series have in common, and their samples: that of the side with many first."""
 
 
 def _power(base: float, exponent: float) -> float:
@@ -39,19 +37,12 @@ def _power(base: float, exponent: float) -> float:
         return math.copysign(math.inf, base) if odd else math.inf
 
 
-def _remainder(left: float, right: float) -> float:
-    try:
-        return math.fmod(left, right)
-    except ValueError:
-        return math.nan
-
-
 _ARITHMETIC: Final[dict[str, Compute]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": divide,
-    "%": _remainder,
+    "%": defined(math.fmod),
     "^": _power,
     "atan2": math.atan2,
 }
@@ -65,38 +56,23 @@ _COMPARISONS: Final[dict[str, Keeps]] = {
 }
 
 
-def negated(evaluator: Evaluator, node: Negation, time: int) -> Evaluating:
-    """The vector with a minus before each value."""
-    vector = yield from evaluator.vector(node.expression, time)
-    return (yield from evaluator.mapped(node, vector, operator.neg))
-
-
-def scalar(evaluator: Evaluator, node: Binary, time: int) -> EvaluatingScalar:
-    """The number that two numbers give."""
-    left = yield from evaluator.scalar(node.left, time)
-    right = yield from evaluator.scalar(node.right, time)
-    return _functions(node)[0](left, right)
-
-
-def vector(evaluator: Evaluator, node: Binary, time: int) -> Evaluating:
-    """The vector that two expressions give, of which at least one is a vector."""
-    if node.left.type == "scalar":
-        left = yield from evaluator.scalar(node.left, time)
-        samples = yield from evaluator.vector(node.right, time)
-        return (yield from _with_scalar(evaluator, node, samples, left))
-    samples = yield from evaluator.vector(node.left, time)
-    if node.right.type == "scalar":
-        right = yield from evaluator.scalar(node.right, time)
-        return (yield from _with_scalar(evaluator, node, samples, right))
-    others = yield from evaluator.vector(node.right, time)
-    match = evaluator.state(node, lambda: _Match(node))
+def binary(evaluator: Evaluator, node: Binary, time: int) -> Parts:
+    """What an operator makes of two vectors, or of numbers."""
+    matching = node.matching
+    if "scalar" in (node.left.type, node.right.type):
+        yield from _with_number(evaluator, node, time)
+        return
+    keys = evaluator.remembered(node, grouping(matching.labels, kept=matching.on))
+    left = yield from evaluator.vector(node.left, time)
+    right = yield from evaluator.vector(node.right, time)
     if node.operator in ("and", "or", "unless"):
-        result = yield from match.set_operation(samples, others)
-        evaluator.work.check_series(len(result))
-        return result
-    if not (samples and others) and node.matching.fill_left is None and node.matching.fill_right is None:
-        return []
-    return (yield from unique((yield from match.operate(samples, others))))
+        count = 0
+        for part in _set_operation(node.operator, keys, left, right):
+            count += len(part)
+            evaluator.work.check_series(count)
+            yield part
+    elif (left and right) or (matching.fill_left, matching.fill_right) != (None, None):
+        yield from unique(_between_vectors(evaluator, node, keys, left, right))
 
 
 def _functions(node: Binary) -> tuple[Compute, Keeps | None]:
@@ -109,123 +85,114 @@ def _functions(node: Binary) -> tuple[Compute, Keeps | None]:
     return (lambda left, _right: left), compare
 
 
-def _with_scalar(evaluator: Evaluator, node: Binary, samples: Vector, number: float) -> Evaluating:
-    def with_number(function: Callable[[float, float], ResultT]) -> Callable[[float], ResultT]:
-        return partial(function, number) if node.left.type == "scalar" else lambda value: function(value, number)
-
+def _with_number(evaluator: Evaluator, node: Binary, time: int) -> Parts:
+    """An operator's results for a number on one side and each sample on the other."""
+    is_left = node.left.type == "scalar"
+    number = yield from evaluator.scalar(node.left if is_left else node.right, time)
+    parts = evaluator.parts(node.right if is_left else node.left, time)
     compute, keeps = _functions(node)
+    function: Callable[[float, float], float] = keeps or compute
+    of_value: Callable[[float], float] = partial(function, number) if is_left else lambda value: function(value, number)
     if keeps is None:
-        return (yield from evaluator.mapped(node, samples, with_number(compute)))
-    keep = with_number(keeps)
-    return (yield from changed(samples, lambda piece: [sample for sample in piece if keep(sample[1])]))
+        yield from evaluator.mapped(node, parts, of_value)
+        return
+    for part in parts:
+        yield [sample for sample in part if of_value(sample[1])]
 
 
-class _Match:
-    """The matching of one operator: which labels two series share, and which their result has."""
+def _set_operation(operator: str, keys: LabelsChange, left: Vector, right: Vector) -> Parts:
+    """The union of two vectors, or the series of the left one that the right one has, or has not."""
+    union, found = operator == "or", operator == "and"
+    present: set[Labels] = set()
+    for part in pieces(left if union else right):
+        present.update([keys(labels) for labels, _ in part])
+        yield part if union else ()
+    for part in pieces(right if union else left):
+        yield [sample for sample in part if (keys(sample[0]) in present) is found]
 
-    def __init__(self, node: Binary) -> None:
-        self._node = node
-        self._matching = matching = node.matching
-        names = frozenset(matching.labels)
-        common = only if matching.on else without
-        self._keys = Remembered[Labels, Labels](lambda labels: common(labels, names))
-        """The labels by which a series is found, by its own."""
-        self._results = Remembered[tuple[Labels, Labels], Labels](self._combined)
 
-    def operate(self, left: Vector, right: Vector) -> Evaluating:
-        """The operator's results for all two series that match.
+def _between_vectors(evaluator: Evaluator, node: Binary, keys: LabelsChange, left: Vector, right: Vector) -> Parts:
+    """The operator's results for all two series that match.
 
-        Raises:
-            ExecutionError: A series finds several others where it may find one; in Prometheus's words.
-        """
-        swapped = self._matching.many == "right"
-        many, one = (right, left) if swapped else (left, right)
-        ones = yield from self._by_key(one, "left" if swapped else "right")
-        pairs = yield from self._pairs(many, ones)
-        compute, keeps = _functions(self._node)
-        matched: dict[Labels, set[Labels]] = {}
-        result: Vector = []
-        for piece in pieces(pairs):
-            for key, (labels, value), (other_labels, other) in piece:
-                combined = self._results[labels, other_labels]
-                self._note(matched, key, combined)
-                first, second = (other, value) if swapped else (value, other)
-                if keeps is None or keeps(first, second):
-                    result.append((combined, compute(first, second)))
-            yield
-        return result
+    Raises ExecutionError, in Prometheus's words, where a series finds several others and may find one.
+    """
+    matching, swapped = node.matching, node.matching.many == "right"
+    many, one = (right, left) if swapped else (left, right)
+    ones = yield from _by_key(one, keys, "left" if swapped else "right")
+    compute, keeps = _functions(node)
+    labels_of = evaluator.remembered((node, _combined), partial(_combined, node))
+    matched: dict[Labels, set[Labels]] = {}
+    for pairs in _pairs(many, ones, keys, matching):
+        part: Vector = []
+        for key, (labels, value), (other_labels, other) in pairs:
+            combined = labels_of((labels, other_labels))
+            results = matched.get(key)
+            if results is None:
+                matched[key] = {combined}
+            elif matching.many is None:
+                reason = "many-to-one matching must be explicit (group_left/group_right)"
+                raise ExecutionError(f"multiple matches for labels: {reason}")
+            elif combined in results:
+                raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
+            else:
+                results.add(combined)
+            first, second = (other, value) if swapped else (value, other)
+            if keeps is None or keeps(first, second):
+                part.append((combined, compute(first, second)))
+        yield part
 
-    def _pairs(self, many: Vector, ones: dict[Labels, _Sample]) -> Generator[None, None, list[_Pair]]:
-        # The right fill stands for the one side with group_right too: so it is in Prometheus.
-        fill_many, fill_one = self._matching.fill_left, self._matching.fill_right
-        pairs: list[_Pair] = []
-        for piece in pieces(many):
-            for sample in piece:
-                key = self._keys[sample[0]]
-                other = ones.get(key)
-                if other is not None:
-                    pairs.append((key, sample, other))
-                elif fill_one is not None:
-                    pairs.append((key, sample, (key, fill_one)))
-            yield
-        if fill_many is not None:
-            matched = {key for key, _, _ in pairs}
-            pairs += [(key, (key, fill_many), sample) for key, sample in ones.items() if key not in matched]
-        return pairs
 
-    def _by_key(self, vector: Vector, side: str) -> Generator[None, None, dict[Labels, _Sample]]:
-        found: dict[Labels, _Sample] = {}
-        for piece in pieces(vector):
-            for sample in piece:
-                other = found.setdefault(self._keys[sample[0]], sample)
-                if other is not sample:
-                    first, second = sorted((_text_of(sample[0]), _text_of(other[0])))
-                    raise ExecutionError(
-                        f"found duplicate series for the match group {_text_of(self._keys[sample[0]])} on the {side} "
-                        f"hand-side of the operation: [{first}, {second}];many-to-many matching not allowed: "
-                        "matching labels must be unique on one side"
-                    )
-            yield
-        return found
+def _by_key(vector: Vector, keys: LabelsChange, side: str) -> Paused[dict[Labels, _Sample]]:
+    """The samples of the side with one series for each key."""
+    found: dict[Labels, _Sample] = {}
+    for piece in pieces(vector):
+        for sample in piece:
+            key = keys(sample[0])
+            other = found.setdefault(key, sample)
+            if other is not sample:
+                first, second = sorted((_text_of(sample[0]), _text_of(other[0])))
+                raise ExecutionError(
+                    f"found duplicate series for the match group {_text_of(key)} on the {side} hand-side of the "
+                    f"operation: [{first}, {second}];many-to-many matching not allowed: "
+                    "matching labels must be unique on one side"
+                )
+        yield ()
+    return found
 
-    def _note(self, matched: dict[Labels, set[Labels]], key: Labels, combined: Labels) -> None:
-        """Note a match; refuse one that may not be."""
-        results = matched.get(key)
-        if results is None:
-            matched[key] = {combined}
-        elif self._matching.many is None:
-            raise ExecutionError(
-                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-            )
-        elif combined in results:
-            raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
-        else:
-            results.add(combined)
 
-    def _combined(self, pair: tuple[Labels, Labels]) -> Labels:
-        """The labels of the result of two series, that of the many side first."""
-        labels, one = pair
-        matching = self._matching
-        if self._node.operator in _ARITHMETIC or self._node.returns_bool:
-            labels = drop_name(labels)
-        if matching.many is None:
-            labels = tuple(label for label in labels if (label[0] in matching.labels) is matching.on)
-        for name in matching.include:
-            labels = with_value(labels, name, value_of(one, name))
-        return labels
+def _pairs(
+    many: Vector, ones: dict[Labels, _Sample], keys: LabelsChange, matching: Matching
+) -> Iterator[list[tuple[Labels, _Sample, _Sample]]]:
+    """Keys and their two samples, that of the side with many first; a fill stands for one that is missing."""
+    # The right fill stands for the one side with group_right too: so it is in Prometheus.
+    fill_many, fill_one = matching.fill_left, matching.fill_right
+    matched: set[Labels] = set()
+    for piece in pieces(many):
+        pairs = []
+        for sample in piece:
+            key = keys(sample[0])
+            other = ones.get(key)
+            if other is not None:
+                matched.add(key)
+                pairs.append((key, sample, other))
+            elif fill_one is not None:
+                pairs.append((key, sample, (key, fill_one)))
+        yield pairs
+    if fill_many is not None:
+        yield [(key, (key, fill_many), sample) for key, sample in ones.items() if key not in matched]
 
-    def set_operation(self, left: Vector, right: Vector) -> Evaluating:
-        """The union of two vectors, or the series of the left one that the right one has, or has not."""
-        union, keys = self._node.operator == "or", self._keys
-        present: set[Labels] = set()
-        for some in pieces(left if union else right):
-            present.update([keys[labels] for labels, _ in some])
-            yield
-        found = self._node.operator == "and"
-        kept = yield from changed(
-            right if union else left, lambda piece: [one for one in piece if (keys[one[0]] in present) is found]
-        )
-        return left + kept if union else kept
+
+def _combined(node: Binary, pair: tuple[Labels, Labels]) -> Labels:
+    """The labels of the result of two series, that of the many side first."""
+    labels, one = pair
+    matching = node.matching
+    if node.operator in _ARITHMETIC or node.returns_bool:
+        labels = drop_name(labels)
+    if matching.many is None:
+        labels = tuple([label for label in labels if (label[0] in matching.labels) is matching.on])
+    for name in matching.include:
+        labels = with_value(labels, name, value_of(one, name))
+    return labels
 
 
 def _text_of(labels: Labels) -> str:

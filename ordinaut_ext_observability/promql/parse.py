@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 
 import promql_parser
 
+from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor
 from ordinaut_ext_observability.promql.convert import convert
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
-from ordinaut_ext_observability.promql.guard import guarded, shown_query
+from ordinaut_ext_observability.promql.guard import Token, guarded, shown_query, split, unexpected
 from ordinaut_ext_observability.promql.nodes import Node
-from ordinaut_ext_observability.promql.tokens import Token, split, unexpected
 
 _UNKNOWN_FUNCTION: Final = re.compile("unknown function with name '(.*)'")
 _NAMES_TWICE: Final = "metric name must not be set twice"
@@ -28,6 +28,7 @@ _CACHED_QUERIES: Final = 128
 
 _ResultT = TypeVar("_ResultT")
 
+_threads: Final = DaemonExecutor()
 _stack_size = threading.Lock()
 """Held while the size of new stacks, which is the process's, is another; a fork waits, no child is left with it.
 
@@ -40,9 +41,8 @@ os.register_at_fork(before=_stack_size.acquire, after_in_parent=_stack_size.rele
 def parse(text: str) -> Node:
     """Parse a query, and check all that can be checked before it is evaluated.
 
-    Raises:
-        BadQueryError: The query cannot be understood, is too long or too deep, or asks for what is not supported.
-        ExecutionError: The process can start no thread.
+    Raises BadQueryError where it cannot be understood, is too long or too deep, or asks for what is not supported;
+    ExecutionError where the process can start no thread.
     """
     return _checked(text, convert)
 
@@ -50,10 +50,7 @@ def parse(text: str) -> Node:
 def format_query(text: str) -> str:
     """The query in Prometheus's layout: `format_query("sum(x)by(job)>0")` is `sum by (job) (x) > 0`.
 
-    It is the library's, a port of Prometheus's own. Comments are left out.
-
-    Raises:
-        BadQueryError: The query cannot be understood.
+    The layout is the library's, a port of Prometheus's own. Comments are left out. Raises as `parse` does.
     """
     parse(text)
     return _checked(text, lambda tree: shown_query(tree.prettify()))
@@ -75,38 +72,29 @@ def _library_tree(query: str, tokens: Sequence[Token]) -> Any:
     except BaseException as error:
         if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
             raise  # a panic is no Exception, and the library does not export it
-        raise BadQueryError(_explained(str(error)) or unexpected(tokens)) from None
-
-
-def _explained(message: str) -> str:
-    """The library's message, empty where it says no more than that the syntax is wrong."""
+        message = str(error)
     if message.startswith(_NAMES_TWICE):  # the rest has values that may be hidden
-        return _NAMES_TWICE
-    message = _UNKNOWN_FUNCTION.sub(r"\1() is not a function known here", message)
-    return "" if message == "invalid promql query" else message
+        message = _NAMES_TWICE
+    elif message in ("", "invalid promql query"):
+        message = unexpected(tokens)
+    raise BadQueryError(_UNKNOWN_FUNCTION.sub(r"\1() is not a function known here", message))
 
 
 def _on_deep_stack(work: Callable[[], _ResultT]) -> _ResultT:
     """The result of work done on a thread of its own, where what it leaves behind is dropped too."""
-    results: list[_ResultT] = []
-    errors: list[BaseException] = []
 
-    def run() -> None:
+    def run() -> _ResultT:
         try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the caller, without the trees in its frames
-            errors.append(error.with_traceback(None))
+            return work()
+        except BaseException as error:  # noqa: BLE001 - raised in the caller, without the trees in its frames
+            raise error.with_traceback(None) from None
 
-    thread = threading.Thread(target=run, name="promql-parse", daemon=True)
     with _stack_size:
         usual = threading.stack_size(_STACK_BYTES)
         try:
-            thread.start()
+            future = _threads.submit(run)
         except RuntimeError as error:
             raise ExecutionError(f"no thread can be started to parse the query: {error}") from None
         finally:
             threading.stack_size(usual)
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return future.result()

@@ -10,16 +10,11 @@ from typing import Final
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.regex_cost import NOTHING, Piece, any_of, joined, one_of, repeated
 
-_CACHED_PATTERNS: Final = 256
-"""A query that is evaluated at many steps compiles its patterns once."""
-_MAX_STEPS: Final = 100_000
-"""Steps on one text: a few milliseconds."""
-_MAX_OPEN: Final = 20
-"""Repetitions whose end is open: more can be tried on texts of five characters at most."""
-_MAX_REPEATED: Final = 1_000
-"""RE2's own bound on counts."""
-_MAX_WIDE: Final = 65_536
-"""Characters in all ranges of a pattern: `re` takes 5 ms to compile as many."""
+_CACHED_PATTERNS: Final = 256  # a query that is evaluated at many steps compiles its patterns once
+_MAX_STEPS: Final = 100_000  # steps on one text: a few milliseconds
+_MAX_OPEN: Final = 20  # repetitions whose end is open: more can be tried on texts of five characters at most
+_MAX_REPEATED: Final = 1_000  # RE2's own bound on counts
+_MAX_WIDE: Final = 65_536  # characters in all ranges of a pattern: `re` takes 5 ms to compile as many
 
 _QUOTED: Final = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 _QUANTIFIER: Final = r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})"
@@ -66,8 +61,7 @@ _CONTROLS: Final = dict(zip("aftnrv", "\a\f\t\n\r\v", strict=True))
 class Regex:
     """A compiled pattern: `compile_regex("(.*)-bytes").fullmatch("rx-bytes")`.
 
-    Raises:
-        BadQueryError: RE2 refuses it, or matching it may take too long.
+    Raises BadQueryError where RE2 refuses it, or matching it may take too long.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -82,8 +76,7 @@ class Regex:
     def fullmatch(self, text: str) -> re.Match[str] | None:
         """The match of the whole text, with its groups; None where it does not match.
 
-        Raises:
-            ExecutionError: The text is so long that matching it may take too long.
+        Raises ExecutionError where the text is so long that it may take too long.
         """
         if len(text) > self._safe_length and self._piece.most_steps(text) > _MAX_STEPS:
             raise ExecutionError(

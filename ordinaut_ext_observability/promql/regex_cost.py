@@ -19,8 +19,7 @@ from typing import Final, NamedTuple
 Characters = frozenset[str]
 
 _ASCII: Final = "".join(map(chr, range(128)))
-_BEYOND_ASCII: Final = ""
-"""Stands in sets for all other characters: as many of it are in a text as may be of them."""
+_BEYOND_ASCII: Final = ""  # stands in sets for all other characters: as many of it are in a text as may be of them
 _ALL: Final = frozenset((*_ASCII, _BEYOND_ASCII))
 _NONE: Final[Characters] = frozenset()
 

@@ -6,6 +6,9 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Final
+
+Statistic = Callable[[Sequence[float]], float]
 
 
 def _added(value: float, total: float, lost: float) -> tuple[float, float]:
@@ -52,11 +55,6 @@ def variance(values: Sequence[float]) -> float:
     return (squares + lost_squares) / len(values)
 
 
-def deviation(values: Sequence[float]) -> float:
-    """The standard deviation."""
-    return math.sqrt(variance(values))
-
-
 def divide(left: float, right: float) -> float:
     """The quotient as IEEE 754 has it: infinite or NaN where the divisor is zero."""
     if right:
@@ -69,16 +67,6 @@ def divide(left: float, right: float) -> float:
 def without_nan(values: Iterable[float]) -> list[float]:
     """The values that are numbers."""
     return [value for value in values if value == value]  # noqa: PLR0124 - false of a NaN
-
-
-def largest(values: Iterable[float]) -> float:
-    """The largest number, NaN only if there is none."""
-    return max(without_nan(values), default=math.nan)
-
-
-def smallest(values: Iterable[float]) -> float:
-    """The smallest number, NaN only if there is none."""
-    return min(without_nan(values), default=math.nan)
 
 
 def quantile(share: float, values: Sequence[float]) -> float:
@@ -96,6 +84,18 @@ def quantile(share: float, values: Sequence[float]) -> float:
     lower = math.floor(rank)
     weight = rank - lower
     return ordered[lower] * (1 - weight) + ordered[min(len(ordered) - 1, lower + 1)] * weight
+
+
+STATISTICS: Final[dict[str, Statistic]] = {
+    "avg": mean,
+    "count": lambda values: float(len(values)),
+    "max": lambda values: max(without_nan(values), default=math.nan),
+    "min": lambda values: min(without_nan(values), default=math.nan),
+    "stddev": lambda values: math.sqrt(variance(values)),
+    "stdvar": variance,
+    "sum": total,
+}
+"""What is computed of a group's values, and of a range's. An extreme is NaN only if all values are."""
 
 
 def regression(times: Sequence[int], values: Sequence[float], origin_ms: int) -> tuple[float, float]:

@@ -1,10 +1,11 @@
-"""Times and durations as Prometheus's queries, API and command line write them."""
+"""Times, durations and numbers as Prometheus's queries, API and command line write them."""
 
 from __future__ import annotations
 
 import math
 import re
 from datetime import datetime
+from decimal import Decimal
 
 MIN_MS = -(2**53)
 """The earliest time, in milliseconds since 1970: numbers of this size are exact as floats, too."""
@@ -15,6 +16,7 @@ _DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _ENDS_OF_TIME = {"-292273086-05-16T16:47:06Z": MIN_MS, "292277025-08-18T07:12:54.999999999Z": MAX_MS}
 """Texts by which Prometheus's own clients say from the beginning, and to the end."""
+_LEAST_PLAIN, _LEAST_LARGE = 1e-6, 1e21  # between them Prometheus writes samples without an exponent
 
 
 def parse_time(text: str) -> int:
@@ -45,3 +47,16 @@ def _milliseconds(seconds: str) -> int:
     if not math.isfinite(value) or not MIN_MS <= value <= MAX_MS:
         raise ValueError(f"{seconds} seconds are out of reach")
     return round(value)
+
+
+def format_value(value: float, *, exponents: bool = True) -> str:
+    """The shortest decimal that is this number, as Go writes it: `1`, `0.1`, `1e+21`, `+Inf`, `NaN`.
+
+    Without `exponents` no number has one: Prometheus writes those of scalars so.
+    """
+    if not math.isfinite(value):
+        return "+Inf" if value > 0 else "-Inf" if value < 0 else "NaN"
+    text = repr(value).removesuffix(".0")
+    if "e" not in text or (exponents and not _LEAST_PLAIN <= abs(value) < _LEAST_LARGE):
+        return text
+    return format(Decimal(text), "f")

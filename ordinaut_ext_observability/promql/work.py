@@ -1,54 +1,49 @@
-"""Bounds on the work of one query, and places to pause in it."""
+"""Bounds on the work of one query, and the parts in which it is done: between two parts there may be a pause."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError, QueryTimeoutError
-from ordinaut_ext_observability.promql.labels import Vector
 from ordinaut_ext_observability.promql.query import Limits
 
-PIECE: Final = 128
+PIECE: Final = 64
 """Series between two pauses where each takes some microseconds: a piece then takes less than half a millisecond."""
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+Parts = Iterator[Sequence[tuple[Labels, float]]]
+"""A vector, some of its samples at a time. A part may be empty, where there is only a pause."""
+Paused = Generator[tuple[()], None, ResultT]
+"""Work with pauses, and its result."""
 
-def pieces(items: list[ItemT]) -> Iterator[list[ItemT]]:
-    """The items in lists of at most `PIECE`, after each of which there should be a pause."""
+
+def pieces(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    """The items in sequences of at most `PIECE`, after each of which there should be a pause."""
     if len(items) <= PIECE:
         return iter((items,))
     return (items[start : start + PIECE] for start in range(0, len(items), PIECE))
 
 
-def changed(
-    items: list[ItemT], change: Callable[[list[ItemT]], Iterable[ResultT]]
-) -> Generator[None, None, list[ResultT]]:
-    """All that a change makes of the items, a piece at a time."""
-    result: list[ResultT] = []
-    for piece in pieces(items):
-        result += change(piece)
-        yield
-    return result
+def unique(parts: Iterable[Sequence[tuple[Labels, float]]]) -> Parts:
+    """The same parts, with a pause before each, since all nodes may work on a part in a row.
 
-
-def unique(vector: Vector) -> Generator[None, None, Vector]:
-    """The vector itself.
-
-    Raises:
-        ExecutionError: A series is in it twice; in Prometheus's words.
+    Raises ExecutionError, in Prometheus's words, where a series is in them twice.
     """
     found: set[Labels] = set()
-    for piece in pieces(vector if len(vector) > 1 else []):
-        found.update([labels for labels, _ in piece])
-        yield
-    if len(vector) > max(1, len(found)):
-        raise ExecutionError("vector cannot contain metrics with the same labelset")
-    return vector
+    count = 0
+    for part in parts:
+        found.update([labels for labels, _ in part])
+        count += len(part)
+        if len(found) < count:
+            raise ExecutionError("vector cannot contain metrics with the same labelset")
+        if count > 1:
+            yield ()
+        yield part
 
 
 class Work:

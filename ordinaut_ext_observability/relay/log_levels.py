@@ -77,9 +77,17 @@ class LogLevels:
             return str(error)
 
     def follow(self, document: Document) -> None:
-        """Let the changes hold that the store has; where it lost them, those go on that are known here."""
-        if document.version:
-            self.apply({name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}, "store")
+        """Let the changes hold that the store has; where it lost them, those go on that are known here.
+
+        So they do where another version of this package wrote something else; the next change takes its place.
+        """
+        if not document.version:
+            return
+        try:
+            changes = {name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}
+        except (ValueError, TypeError, AttributeError):
+            return
+        self.apply(changes, "store")
 
     def end_expired(self) -> None:
         """End the changes whose time is over."""

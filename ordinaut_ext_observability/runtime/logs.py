@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from ordinaut_ext_observability.audit.trail import AuditTrail
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -14,6 +15,7 @@ from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LEVEL_AT, LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.settings.parts import AuditSettings
 
 LOGGER_NAME = "orchestrator.observability"
 _AFTER_LOGGER = '","message":'
@@ -33,7 +35,11 @@ class ProcessLogs:
         self.writer.on_lines = self._count_records
         self.access_log = AccessLog(self.writer, logs)
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
-        self.event: events.LogEvent = EventLog(self.writer, LOGGER_NAME, logs.level).emit
+        log = EventLog(self.writer, LOGGER_NAME, logs.level)
+        self.event: events.LogEvent = log.emit
+        audit = AuditSettings() if settings.general.disabled else settings.audit
+        self.audit = AuditTrail(audit, metrics, self.event)
+        log.audit = self.audit.record
 
     def start(self) -> None:
         """Say which settings could not be used, and take over the host's logging where the settings ask for it."""

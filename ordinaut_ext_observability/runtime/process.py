@@ -119,7 +119,8 @@ class Runtime:
         for part in self.parts():
             part.stop(ends_at)
         self.levels.apply({}, "stopped")
-        self.logs.writer.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
+        for log in (self.logs.audit, self.logs.writer):
+            log.close(max(_WRITING_SECONDS, ends_at - monotonic_seconds()))
 
     def notes(self) -> dict[str, str]:
         """Words for people about how every part stands."""

@@ -61,6 +61,7 @@ class Settings:
     logs: parts.LogSettings = field(default_factory=parts.LogSettings)
     health: parts.HealthSettings = field(default_factory=parts.HealthSettings)
     access: parts.AccessSettings = field(default_factory=parts.AccessSettings)
+    audit: parts.AuditSettings = field(default_factory=parts.AuditSettings)
     management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)
     relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)

@@ -139,6 +139,19 @@ class AccessSettings(Part):
     """Client addresses (CIDR) that may scrape; with a token set, both are asked for."""
 
 
+class AuditSettings(Part, alias_generator=lambda name: f"{PREFIX}AUDIT_{name.upper()}"):
+    """Files that keep security events."""
+
+    directory: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}AUDIT_DIR")
+    """Directory for files of security events, this user's alone; unset: they are only logged and counted."""
+    key: types.Token | None = None
+    """Key of the hashes, 16 characters or more: without it nobody can write records that pass the check."""
+    file_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, le=1024**3)
+    """Size from which on a process begins another file."""
+    files: int = Field(default=200, ge=2, le=10_000)
+    """Files of all processes that are kept; the oldest are deleted."""
+
+
 class ManagementSettings(Part):
     """The port, thread and event loop of our own for scrapers and probes."""
 

@@ -89,6 +89,12 @@ class AccessControl:
         if changes and scheme == "basic" and not _same_origin(request):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
+    def report_action(self, request: Request, endpoint: str, status_code: int) -> None:
+        """Tell of a change that an operator was let pass for, and what came of it."""
+        address = request.client.host if request.client else ""
+        facts = {"method": request.method, "endpoint": endpoint, "client_address": address}
+        self._event(events.OPERATOR_ACTION, **facts, status_code=status_code)
+
     def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
         """The scheme the right token was given under, and that token."""
         scheme, given = _credentials(request.headers.get("authorization", ""))

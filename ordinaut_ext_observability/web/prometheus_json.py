@@ -13,6 +13,7 @@ from ordinaut_ext_observability.history.series import Labels, Series
 from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.query import Answer, Sample
+from ordinaut_ext_observability.promql.times import format_value
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Longest answer: an hour of 5,000 series takes 22 MB, and no panel of a dashboard can draw a tenth of that."""
@@ -20,22 +21,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE_BYTES = 32 * 1024
 """Size from which on a piece is sent by itself: few enough pieces, each written in a fraction of a millisecond."""
 _POINTS_AT_ONCE = 200
-_LEAST_PLAIN, _LEAST_LARGE = 1e-6, 1e21  # between them Prometheus writes samples without an exponent
 
 ItemT = TypeVar("ItemT")
-
-
-def format_value(value: float, *, exponents: bool = True) -> str:
-    """The shortest decimal that is this number, as Go writes it: `1`, `0.1`, `1e+21`, `+Inf`, `NaN`.
-
-    Without `exponents` no number has one: Prometheus writes those of scalars so.
-    """
-    if not isfinite(value):
-        return "+Inf" if value > 0 else "-Inf" if value < 0 else "NaN"
-    text = repr(value).removesuffix(".0")
-    if "e" not in text or (exponents and not _LEAST_PLAIN <= abs(value) < _LEAST_LARGE):
-        return text
-    return format(Decimal(text), "f")
 
 
 def format_exponent(value: float) -> str:
@@ -56,7 +43,11 @@ def render_answer(answer: Answer, at_ms: int) -> Iterator[bytes]:
     if answer.type == "matrix":
         yield from render_list(cast("list[Series]", answer.value), _series)
     elif isinstance(answer.value, list):
-        yield from render_list(cast("list[Sample]", answer.value), lambda one: [_sample(one, at_ms)])
+        at = _seconds(at_ms)
+        yield from render_list(
+            cast("list[Sample]", answer.value),
+            lambda one: [orjson.dumps({"metric": dict(one.labels), "value": [at, format_value(one.value)]})],
+        )
     else:
         text = answer.value if isinstance(answer.value, str) else format_value(answer.value, exponents=False)
         yield orjson.dumps([_seconds(at_ms), text])
@@ -96,21 +87,16 @@ def render(value: Any) -> Iterator[bytes]:
         yield orjson.dumps(value)
 
 
-def _sample(sample: Sample, at_ms: int) -> bytes:
-    return orjson.dumps({"metric": dict(sample.labels), "value": [_seconds(at_ms), format_value(sample.value)]})
-
-
 def _series(series: Series) -> Iterator[bytes]:
     yield b'{"metric":' + orjson.dumps(dict(series.labels)) + b',"values":'
-    starts = list(range(0, len(series.values), _POINTS_AT_ONCE))
-    yield from render_list(starts, lambda start: [_points(series, start)])
+
+    def points(start: int) -> Iterator[bytes]:
+        some = slice(start, start + _POINTS_AT_ONCE)
+        pairs = zip(series.timestamps[some], series.values[some], strict=True)
+        yield orjson.dumps([(_seconds(at), format_value(value)) for at, value in pairs])[1:-1]
+
+    yield from render_list(list(range(0, len(series.values), _POINTS_AT_ONCE)), points)
     yield b"}"
-
-
-def _points(series: Series, start: int) -> bytes:
-    end = start + _POINTS_AT_ONCE
-    points = zip(series.timestamps[start:end], series.values[start:end], strict=True)
-    return orjson.dumps([(_seconds(at), format_value(value)) for at, value in points])[1:-1]
 
 
 def _seconds(milliseconds: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,8 @@ from ordinaut_ext_observability.web.queries import QueryCanceledError
 
 MAX_BYTES = 64 * 1024
 """Longest form and URL: an expression of the longest kind, every character escaped, and room for the rest."""
+
+ParsedT = TypeVar("ParsedT")
 
 _MAX_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
@@ -46,10 +49,7 @@ class Parameters(dict[str, list[str]]):
         """The selectors given as `match[]`. Raises BadQueryError where one is none."""
         selectors = []
         for text in self.get("match[]", []):
-            try:
-                selector = parse(text)
-            except BadQueryError as error:
-                raise invalid("match[]", str(error)) from None
+            selector = parsed("match[]", text, parse)
             if not isinstance(selector, VectorSelector):
                 raise invalid("match[]", 'is not a selector such as up{job="api"}')
             selectors.append(selector)
@@ -69,6 +69,14 @@ def _parse_count(text: str) -> int:
     if not text.isdecimal():
         raise ValueError
     return int(text)
+
+
+def parsed(parameter: str, text: str, parse: Callable[[str], ParsedT]) -> ParsedT:
+    """The query in a parameter. Raises BadQueryError, which names the parameter, where it cannot be understood."""
+    try:
+        return parse(text)
+    except BadQueryError as error:
+        raise invalid(parameter, str(error)) from None
 
 
 def invalid(parameter: str, problem: str) -> BadQueryError:

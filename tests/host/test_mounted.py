@@ -163,7 +163,7 @@ def test_management_port_opens(
         except httpx.ConnectError:
             return False
 
-    assert eventually(answers, 5)
+    assert eventually(answers)
 
 
 def test_first_set_up_that_fails_is_made_up_for(run_host: RunHost) -> None:

@@ -73,9 +73,19 @@ def server(start_server: Callable[..., ManagementServer]) -> ManagementServer:
     return start_server()
 
 
+@pytest.fixture(scope="module")
+def lasting_server() -> Iterator[ManagementServer]:
+    """One for all tests that only ask."""
+    server = ManagementServer(make_router, host="127.0.0.1", port=0, mount_path="/mount")
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def port(server: ManagementServer) -> int:
-    return port_of(server)
+def port(request: pytest.FixtureRequest) -> int:
+    """The port of the test's own server where it has one."""
+    return port_of(request.getfixturevalue("server" if "server" in request.fixturenames else "lasting_server"))
 
 
 @pytest.fixture
@@ -153,19 +163,18 @@ def test_probes_are_answered_while_more_connections_than_places_are_in_a_state(
     assert len(held) == 60
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_time_of_every_state_ends(
-    quick: None, server: ManagementServer, open_in: Open, state: str, eventually: Any
-) -> None:
-    held = open_in(state)
+def test_time_of_every_state_ends(quick: None, server: ManagementServer, open_in: Open, eventually: Any) -> None:
+    held = {state: open_in(state) for state in STATES}
     assert eventually(lambda: not connections_of(server))
-    assert ended(held)
+    assert [state for state, connection in held.items() if not ended(connection)] == []
 
 
 @pytest.mark.parametrize(
     "part", [b"G", b"GET /health/live HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 99\r\n\r\n"]
 )
-def test_bytes_that_trickle_do_not_prolong_the_time(quick: None, port: int, part: bytes) -> None:
+def test_bytes_that_trickle_do_not_prolong_the_time(
+    quick: None, server: ManagementServer, port: int, part: bytes
+) -> None:
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(part)
         connection.settimeout(0.02)

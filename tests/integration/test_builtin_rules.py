@@ -52,8 +52,20 @@ def test_promtool_accepts_the_rule_file() -> None:
 
 
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.name.removesuffix(".test.yaml"))
-def test_each_alert_waits_fires_and_resolves_in_promtool(cases: Path) -> None:
-    promtool("test", "rules", str(cases))
+def test_each_alert_waits_fires_and_resolves_in_promtool(cases: Path, tmp_path: Path) -> None:
+    text = cases.read_text()
+    if "promql_expr_test" in text or os.environ.get("EVERY_CASE"):  # or these ask for all alerts there are
+        promtool("test", "rules", str(cases))
+        return
+    # promtool evaluates all rules at each step: with the groups of these alerts alone it takes a fifth of the time.
+    alerts = {tick["alertname"] for case in yaml.safe_load(text)["tests"] for tick in case["alert_rule_test"]}
+    groups = [
+        group for group in builtin_groups()[0] if alerts & {rule.get("alert", "recorded") for rule in group["rules"]}
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    alone = tmp_path / cases.name
+    alone.write_text(text.replace(os.path.relpath(RULES_FILE, cases.parent), "rules.yaml"))
+    promtool("test", "rules", str(alone))
 
 
 def test_each_alert_is_seen_silent_and_firing() -> None:

@@ -225,4 +225,4 @@ def test_a_command_ends_although_the_server_stops_answering(database_url: str, m
     status, said = command(database_url, timeout_seconds=0.5)
     assert status == 2
     assert said.endswith(": the connection broke\n")
-    assert time.monotonic() - begun < 10.0
+    assert time.monotonic() - begun < 30.0

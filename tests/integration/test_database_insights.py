@@ -21,7 +21,7 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SECRET = "hunter2secret"
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -53,7 +53,7 @@ class Instrumented:
         def found() -> list[Any]:
             return [span for span in self.exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
 
-        assert self._eventually(lambda: len(found()) >= count, 3), found()
+        assert self._eventually(lambda: len(found()) >= count), found()
         return found()
 
     def seen(self, count: int) -> list[tuple[str, Any, Any, str]]:

@@ -19,7 +19,7 @@ import pytest
 COMMAND = str(Path(sys.executable).with_name("ordinaut-observability"))
 METRICS = "/ext/observability/metrics"
 INTERVAL = 0.2
-KILLS = 10
+KILLS = 10 if os.environ.get("EVERY_CASE") else 5
 
 WORKER = """
 import itertools, sys, time
@@ -172,7 +172,7 @@ def test_a_worker_stopped_for_long_is_counted_once(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any
 ) -> None:
     environ = {**transport, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.1"}
-    api, worker = start_api(environ), start_worker(start_child, environ, limit=400)
+    api, worker = start_api(environ), start_worker(start_child, environ, limit=200)
     assert eventually(lambda: counted(worker) > 60)
     worker.process.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
@@ -183,11 +183,11 @@ def test_a_worker_stopped_for_long_is_counted_once(
         time.sleep(0.02)
     assert set(sums) == {before}
     worker.process.send_signal(signal.SIGCONT)
-    while counted(worker) < 400:
+    while counted(worker) < 200:
         sums.append(api.value(HEARTBEATS))
-    assert eventually(lambda: api.value(HEARTBEATS) == 400), api.value(HEARTBEATS)
+    assert eventually(lambda: api.value(HEARTBEATS) == 200), api.value(HEARTBEATS)
     time.sleep(3 * 0.1)
-    assert api.value(HEARTBEATS) == 400
+    assert api.value(HEARTBEATS) == 200
     assert sums == sorted(sums)
 
 
@@ -197,12 +197,12 @@ def test_processes_that_live_for_a_moment_leave_only_the_total(
 ) -> None:
     environ = {**transport, "ORDINAUT_OBS_RELAY_INTERVAL_SECONDS": "0.1"}
     api = start_api(environ)
-    for _ in range(5):
+    for _ in range(3):
         children = [start_child("-c", SHORT_LIVED, environ=environ) for _ in range(4)]
         assert [child.process.wait(30) for child in children] == [0] * 4
         assert "".join(child.err for child in children if "Traceback" in child.err) == ""
-    assert api.value(HEARTBEATS) == 20
-    assert publishers(environ) == 1
+    assert eventually(lambda: api.value(HEARTBEATS) == 12), api.value(HEARTBEATS)
+    assert eventually(lambda: publishers(environ) == 1), publishers(environ)
 
 
 def publishers(environ: Mapping[str, str]) -> int:
@@ -218,6 +218,7 @@ def publishers(environ: Mapping[str, str]) -> int:
         return int(count)
 
 
+@over("file")
 def test_it_works_beside_the_directory_of_prometheus_client(
     transport: dict[str, str], start_api: Any, start_child: Any, eventually: Any, tmp_path: Path
 ) -> None:

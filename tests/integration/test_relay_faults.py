@@ -160,19 +160,19 @@ def test_redis_restarted_empty_begins_at_zero_and_loses_nothing_more(
     server = redis_server_of_its_own
     environ = environ_of(server.url)
     apis = start_apis(run_child, port, environ, count=count)
-    worker = run_child("-c", WORKER, "600", environ=environ)
+    worker = run_child("-c", WORKER, "400", environ=environ)
     assert eventually(lambda: port.value(HEARTBEATS) > 50)
     before = port.watch(0.5)
     server.stop(keep=True)
     away = port.watch(1.5)
     server.start()
     after = port.watch(1.0)
-    assert eventually(lambda: counted(worker) == 600)
+    assert eventually(lambda: counted(worker) == 400)
     after += port.watch(1.0)
     assert decreases(before) == decreases(away) == []
     assert len(decreases(after)) <= 1
     # What was published before is gone, and of the rest at most what was in doubt when the store went.
-    assert 600 - before[-1] - 60 < after[-1] <= 600 - before[-1]
+    assert 400 - before[-1] - 60 < after[-1] <= 400 - before[-1]
     for child in (*apis, worker):
         assert "Traceback" not in child.err
         assert relay_events(child) == ["relay open", "relay store does not answer", "relay store answers again"]
@@ -208,7 +208,7 @@ def test_two_api_processes_on_one_port_show_the_same(
     worker = run_child("-c", WORKER, "10000", environ=environ)
     assert eventually(lambda: port.value(HEARTBEATS) > 0)
     heartbeats, requests, asked = [], [], 0
-    end = time.monotonic() + 5
+    end = time.monotonic() + 3
     while time.monotonic() < end:
         asked += port.get("/work") is not None
         page = port.get(METRICS) or ""
@@ -288,6 +288,6 @@ def test_while_redis_does_not_answer_the_api_does(
             time.sleep(0.02)
     finally:
         server.process.send_signal(signal.SIGCONT)
-    assert sorted(seconds)[len(seconds) // 2] < 0.05
+    assert sorted(seconds)[len(seconds) // 2] < 0.5  # whoever asked the store would wait for a second
     assert eventually(lambda: "relay store answers again" in relay_events(api))
     assert "Traceback" not in api.err + worker.err

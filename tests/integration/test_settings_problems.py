@@ -455,22 +455,22 @@ def test_a_variable_and_a_file_that_say_the_same_are_used(
 
 
 def test_commands_take_secrets_from_files_too(
-    serve: Any, run_command: Any, write_secret: WriteSecret, database_url: str
+    serve: Any, invoke_command: Any, write_secret: WriteSecret, database_url: str
 ) -> None:
     served = serve(make_app(), OPERATOR_TOKEN=TOKEN)
     path = write_secret(f"{TOKEN}\n")
-    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN_FILE=path).stdout
+    told = invoke_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN_FILE=path).stdout
     assert all("message" in check for check in json.loads(told)["checks"])
-    told = run_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN="another-token-0123456789").stdout
+    told = invoke_command("check", served.url, "--json", ORDINAUT_OBS_OPERATOR_TOKEN="another-token-0123456789").stdout
     assert not any("message" in check for check in json.loads(told)["checks"])
     url = database_url.replace("postgresql://", "postgresql+psycopg_async://")
-    answer = run_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
+    answer = invoke_command("db", DATABASE_URL="", DATABASE_URL_FILE=write_secret(f"{url}\n", "url"))
     assert answer.returncode == 0, answer.stdout
     differing = {"DATABASE_URL": "postgresql://127.0.0.1:1/other", "DATABASE_URL_FILE": write_secret(url, "url")}
-    answer = run_command("db", **differing)
+    answer = invoke_command("db", **differing)
     assert (answer.returncode, "are both set and differ" in answer.stderr) == (2, True)
-    assert run_command("db", "--url", database_url, **differing).returncode == 0
-    answer = run_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
+    assert invoke_command("db", "--url", database_url, **differing).returncode == 0
+    answer = invoke_command("check", served.url, ORDINAUT_OBS_OPERATOR_TOKEN_FILE="/dev/zero")
     assert "ORDINAUT_OBS_OPERATOR_TOKEN_FILE is not a regular file." in answer.stderr
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,13 @@ def test_a_stop_waits_half_a_second_longer_at_most(
             asked.append(server.asked)
         elif "DNS" in hanging:
             environ[variable] = url.format(f"{name.lower()}.hanging.test:1")
-    without = measure({}, around, lambda: None)
-    with_us = measure(environ, around, lambda: [event.wait(20.0) for event in asked])
+
+    def wait() -> None:
+        for event in asked:
+            event.wait(20.0)
+
+    with ThreadPoolExecutor() as pool:
+        without, with_us = pool.map(measure, ({}, environ), (around, around), (lambda: None, wait))
     assert with_us - without < MOST_ADDED_SECONDS, (without, with_us)
 
 
@@ -208,28 +214,33 @@ def test_an_ordinary_end_loses_neither_lines_nor_counts(start_child: Callable[..
     assert list(reading.entries) == []
 
 
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        ("check http://host.hanging.test:8000", "no name server answers for host.hanging.test"),
-        ("doctor --url http://host.hanging.test:8000", "no name server answers for host.hanging.test"),
-        ("doctor --url http://127.0.0.1:1", "REDIS_URL: no name server answers for redis.hanging.test"),
-        ("db --timeout 2", "postgresql.hanging.test:5432/db: no answer within 2 s"),
-        ("advise --timeout 2", "postgresql.hanging.test:5432/db: no answer within 2 s"),
-    ],
-)
-def test_commands_end_soon_although_no_name_server_answers(
-    start: Start, silent_resolver: Any, command: str, said: str
-) -> None:
+COMMANDS = {
+    "check http://host.hanging.test:8000": "no name server answers for host.hanging.test",
+    "doctor --url http://host.hanging.test:8000": "no name server answers for host.hanging.test",
+    "doctor --url http://127.0.0.1:1": "REDIS_URL: no name server answers for redis.hanging.test",
+    "db --timeout 2": "postgresql.hanging.test:5432/db: no answer within 2 s",
+    "advise --timeout 2": "postgresql.hanging.test:5432/db: no answer within 2 s",
+}
+
+
+def test_commands_end_soon_although_no_name_server_answers(start: Start, silent_resolver: Any) -> None:
+    """Runs all at once: each waits for seconds."""
     environ = {
         "COLUMNS": "300",
         "DATABASE_URL": "postgresql://u@postgresql.hanging.test/db",
         "REDIS_URL": "redis://redis.hanging.test/0",
     }
-    arguments = ["-m", "ordinaut_ext_observability", *command.split()]
-    process = start("", *arguments, environ=environ, around=silent_resolver.around)
-    assert process.stdout is not None
-    begun, ran = time.monotonic(), running_seconds(process.pid)
-    assert said in process.stdout.read().decode()
-    assert waiting_seconds(process, begun, ran) < 4.0
-    assert process.wait() in (1, 2)
+
+    def run(command: str) -> tuple[str, float, int]:
+        arguments = ["-m", "ordinaut_ext_observability", *command.split()]
+        process = start("", *arguments, environ=environ, around=silent_resolver.around)
+        assert process.stdout is not None
+        begun, ran = time.monotonic(), running_seconds(process.pid)
+        said = process.stdout.read().decode()
+        return said, waiting_seconds(process, begun, ran), process.wait()
+
+    with ThreadPoolExecutor() as pool:
+        for (command, expected), (said, seconds, status) in zip(COMMANDS.items(), pool.map(run, COMMANDS), strict=True):
+            assert expected in said, command
+            assert seconds < 4.0, command
+            assert status in (1, 2), command

@@ -23,7 +23,7 @@ PASSWORD = "plantedPa55word"
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 DOCTOR_SECONDS = 5.0
-SLOWER_SECONDS = 2.0
+SLOWER_SECONDS = 5.0
 """How much longer than with defaults a start with answers may take; hangs take far longer, a busy machine less."""
 
 TEXTS = [

@@ -30,8 +30,8 @@ from tests.promql.generated import STEP_MS, Queries
 from tests.promql.run import run_to_end
 from tests.promql.scraped import Service, serving
 
-SCRAPES = 60
-"""At an interval of `STEP_MS`: 15 seconds."""
+SCRAPES = 48
+"""At an interval of `STEP_MS`: 12 seconds, twice the longest range."""
 
 DIFFERENCES = {
     "version 3: ranges and lookback are open on the left": "no range begins at a sample",

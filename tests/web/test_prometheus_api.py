@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.web import prometheus_json, queries
 from ordinaut_ext_observability.web.endpoints import prometheus
-from ordinaut_ext_observability.web.prometheus_json import format_value
+from ordinaut_ext_observability.promql.times import format_value
 from tests.samples import FIRST, Samples
 
 API = "/ext/observability/api/v1"
@@ -369,7 +369,7 @@ def test_few_queries_run_some_wait_and_more_are_turned_away(
         for connection in waiting:
             connection.sendall(request.encode())
         assert eventually(lambda: api.queries._asked == 5)
-        assert api.samples.began == 2
+        assert eventually(lambda: api.samples.began == 2)
         assert api.error("/query", query="up")[:2] == (503, "unavailable")
         api.samples.pauses = 0
         for connection in waiting:

@@ -76,6 +76,10 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_log_records_total{level,logger}",
         "Log lines of all kinds by level and logger, but for those dropped from a full queue.",
     )
+    audit_records = counter(
+        "ordinaut_observability_audit_records_total{outcome}",
+        "Security events for the audit's files: written, or not, for the disk or as too_many (of a type in a minute).",
+    )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",

@@ -3,102 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import NAME, Labels, Series
+from ordinaut_ext_observability.history.series import NAME, Labels
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.aggregate import by_value
 from ordinaut_ext_observability.promql.functions.histograms import histogram
 from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, RangeFunction
 from ordinaut_ext_observability.promql.functions.relabel import relabelled
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
-from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, with_value
+from ordinaut_ext_observability.promql.labels import Vector, drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import changed, pieces, unique
+from ordinaut_ext_observability.promql.selecting import Batches, Window
+from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, EvaluatingScalar, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
-_PIECE: Final = 1_000
-"""Samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each."""
-_OF_CALL: Final = 10
-"""Samples that take as long as calling a function once."""
+_PIECE: Final = 1_000  # samples of ranges between two pauses: a function takes 0.1 to 0.4 µs for each
+_OF_CALL: Final = 10  # samples that take as long as calling a function once
 _KEEP_NAMES: Final = frozenset({"absent_over_time", "last_over_time"})
 
 
-def scalar(evaluator: Evaluator, call: Call, time: int) -> EvaluatingScalar:
-    """The number that `scalar(vector)`, `pi()` or `time()` gives."""
-    if call.function == "scalar":
-        samples = yield from evaluator.vector(call.arguments[0], time)
-        return samples[0][1] if len(samples) == 1 else math.nan
-    return math.pi if call.function == "pi" else time / 1_000
-
-
-_Ranges = tuple[MatrixSelector | Subquery, list[tuple[Labels, Series]], bool]
-"""A range argument, its series with the labels of their results, and whether no two of these are the same."""
-
-
-def _ranges(evaluator: Evaluator, call: Call) -> Generator[None, None, _Ranges]:
-    state = evaluator.state(call, list[_Ranges])
-    if not state:
-        argument = next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
-        named: LabelsChange = tuple if call.function in _KEEP_NAMES else drop_name
-        series = yield from selecting.ranges(evaluator, argument)
-        results = yield from changed(series, lambda piece: [(named(one.labels), one) for one in piece])
-        names: set[Labels] = set()
-        for piece in pieces(results):
-            names.update([labels for labels, _ in piece])
-            yield
-        state.append((argument, results, len(names) == len(results)))
-    return state[0]
-
-
-def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _of_ranges(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """A function of the samples in a range."""
-    function = RANGE_FUNCTIONS[call.function]
-    argument, series, is_unique = yield from _ranges(evaluator, call)
-    window = selecting.window_at(evaluator, argument, time)
+    argument = next(node for node in call.arguments if isinstance(node, MatrixSelector | Subquery))
+    window = Window(evaluator, argument, time)
     window.parameters = yield from evaluator.scalars(call, time)
-    result: Vector = []
-    for part in _applied(function, window, series):
-        result += part or ()
-        yield
-    evaluator.work.count_samples(len(result))
-    return result if is_unique else (yield from unique(result))
+    keeps_name = call.function in _KEEP_NAMES
+    batches = selecting.ranges(evaluator, argument, None if keeps_name else drop_name)
+    parts = _applied(evaluator, RANGE_FUNCTIONS[call.function], window, batches)
+    inner = argument.selector if isinstance(argument, MatrixSelector) else argument.expression
+    matchers = inner.matchers if isinstance(inner, VectorSelector) else ()
+    is_of_one_name = any(matcher.name == NAME and matcher.equal_to for matcher in matchers)
+    yield from parts if keeps_name or is_of_one_name else unique(parts)
 
 
-def range_parts(evaluator: Evaluator, call: Call, time: int) -> selecting.Parts:
-    """The same samples, each series read when it is its turn: no more are held than a part has."""
-    argument = cast("MatrixSelector", call.arguments[-1])
-    window = selecting.window_at(evaluator, argument, time)
-    window.parameters = yield from evaluator.scalars(call, time)
-    series = selecting.read(evaluator, argument.selector, argument.range_ms)
-    labelled = (one and (drop_name(one.labels), selecting.without_stale(one)) for one in series)
-    yield from _applied(RANGE_FUNCTIONS[call.function], window, labelled)
-
-
-def has_parts(call: Call) -> bool:
-    """Tell whether a call is of a function of one metric's ranges, so that no two results have the same labels."""
-    argument = call.arguments[-1] if call.arguments else None
-    return (
-        call.function in RANGE_FUNCTIONS
-        and call.function not in _KEEP_NAMES
-        and isinstance(argument, MatrixSelector)
-        and any(matcher.name == NAME and matcher.equal_to for matcher in argument.selector.matchers)
-    )
-
-
-def _applied(
-    function: RangeFunction, window: selecting.Window, ranges: Iterable[tuple[Labels, Series] | None]
-) -> selecting.Parts:
-    """The function's results, some at a time."""
-    part: Vector = []
+def _applied(evaluator: Evaluator, function: RangeFunction, window: Window, batches: Batches) -> Parts:
+    """The function's results for the samples in the window."""
     shared: object = None
     first = last = work = 0
-    for labelled in ranges:
-        if labelled is not None:
-            labels, (_, timestamps, values) = labelled
+    for batch in batches:
+        part: Vector = []
+        for labels, timestamps, values in batch:
             if timestamps is not shared:
                 shared = timestamps
                 first, last = window.bounds(timestamps)
@@ -108,34 +56,38 @@ def _applied(
                 if value is not None:
                     part.append((labels, value))
             work += last - first + _OF_CALL
-        if work > _PIECE or labelled is None:
-            yield part
-            part, work = [], 0
-    yield part
+            if work > _PIECE:
+                evaluator.work.count_samples(len(part))
+                yield part
+                part, work = [], 0
+        evaluator.work.count_samples(len(part))
+        yield part
 
 
-def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Evaluating:
-    samples = yield from evaluator.vector(call.arguments[0], time)
-    return (yield from evaluator.mapped(call, samples, function))
+def _mapped(evaluator: Evaluator, call: Call, time: int, function: ValueFunction) -> Parts:
+    return evaluator.mapped(call, evaluator.parts(call.arguments[0], time), function)
 
 
-def _of_values(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    """A function of each value, or a part of the step's date."""
+def _of_values(evaluator: Evaluator, call: Call, time: int) -> Parts:
+    """A function of each value; without an argument, of the step's time in seconds."""
     function = VALUE_FUNCTIONS[call.function]
-    if call.arguments:
-        return (yield from _mapped(evaluator, call, time, function))
-    return [((), function(time / 1_000))]
+    return _mapped(evaluator, call, time, function) if call.arguments else iter([[((), function(time / 1_000))]])
 
 
-def _clamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _scalar(evaluator: Evaluator, call: Call, time: int) -> Parts:
+    samples = yield from evaluator.vector(call.arguments[0], time)
+    yield [((), samples[0][1] if len(samples) == 1 else math.nan)]
+
+
+def _clamp(evaluator: Evaluator, call: Call, time: int) -> Parts:
     bounds = yield from evaluator.scalars(call, time)
     lowest = -math.inf if call.function == "clamp_max" else bounds[0]
     highest = math.inf if call.function == "clamp_min" else bounds[-1]
-    clamped = yield from _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value)))
-    return [] if highest < lowest else clamped
+    for part in _mapped(evaluator, call, time, lambda value: larger(lowest, smaller(highest, value))):
+        yield () if highest < lowest else part
 
 
-def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _round(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """Each value to the nearest multiple, halves up."""
     [nearest] = (yield from evaluator.scalars(call, time)) or [1.0]
     inverse = 1.0 / nearest if nearest else math.copysign(math.inf, nearest)
@@ -143,35 +95,31 @@ def _round(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
     def rounded(value: float) -> float:
         return floor(value * inverse + 0.5) / inverse if inverse else math.nan
 
-    return (yield from _mapped(evaluator, call, time, rounded))
+    yield from _mapped(evaluator, call, time, rounded)
 
 
-def _vector(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
-    return [((), (yield from evaluator.scalar(call.arguments[0], time)))]
-
-
-def _sort(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _sort(evaluator: Evaluator, call: Call, time: int) -> Parts:
     samples = yield from evaluator.vector(call.arguments[0], time)
-    return (yield from by_value(samples, descending=call.function == "sort_desc"))
+    yield from pieces((yield from by_value(samples, descending=call.function == "sort_desc")))
 
 
-def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _timestamp(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """The time of each sample: its own, where the argument is a selector."""
     argument = call.arguments[0]
     if isinstance(argument, VectorSelector):
-        samples = yield from selecting.instant(evaluator, argument, time, stamps=True)
-        return (yield from evaluator.mapped(call, samples, float))
-    return (yield from _mapped(evaluator, call, time, lambda _: time / 1_000))
+        return evaluator.mapped(call, selecting.instant(evaluator, argument, time, stamps=True), float)
+    return _mapped(evaluator, call, time, lambda _: time / 1_000)
 
 
-def _absent(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def _absent(evaluator: Evaluator, call: Call, time: int) -> Parts:
     argument = call.arguments[0]
-    if argument.type == "matrix":
-        samples = yield from _of_ranges(evaluator, call, time)
-    else:
-        samples = yield from evaluator.vector(argument, time)
-    expected = _expected_labels(argument.selector if isinstance(argument, MatrixSelector) else argument)
-    return [] if samples else [(expected, 1.0)]
+    parts = _of_ranges(evaluator, call, time) if argument.type == "matrix" else evaluator.parts(argument, time)
+    found = False
+    for part in parts:
+        found |= bool(part)
+        yield ()
+    if not found:
+        yield [(_expected_labels(argument.selector if isinstance(argument, MatrixSelector) else argument), 1.0)]
 
 
 def _expected_labels(node: Node) -> Labels:
@@ -187,7 +135,7 @@ def _expected_labels(node: Node) -> Labels:
     return labels
 
 
-VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]] = {
+FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Parts]]] = {
     **dict.fromkeys(VALUE_FUNCTIONS, _of_values),
     **dict.fromkeys(RANGE_FUNCTIONS, _of_ranges),
     **dict.fromkeys(("absent", "absent_over_time"), _absent),
@@ -196,8 +144,8 @@ VECTOR_FUNCTIONS: Final[dict[str, Callable[[Evaluator, Call, int], Evaluating]]]
     **dict.fromkeys(("label_join", "label_replace"), relabelled),
     **dict.fromkeys(("sort", "sort_desc"), _sort),
     "round": _round,
+    "scalar": _scalar,
     "timestamp": _timestamp,
-    "vector": _vector,
+    "vector": lambda evaluator, call, time: evaluator.parts(call.arguments[0], time),
 }
-FUNCTIONS: Final = frozenset((*VECTOR_FUNCTIONS, "pi", "scalar", "time"))
-"""Names of those that are supported: all but Prometheus's experimental ones and those of native histograms."""
+"""Those that are supported: all but Prometheus's experimental ones and those of native histograms."""

@@ -6,16 +6,19 @@ Values within a bucket are taken as spread evenly; the first bucket begins at ze
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.history.series import Labels
-from ordinaut_ext_observability.promql.labels import Remembered, drop_name, value_of, with_value
+from ordinaut_ext_observability.history.series import Labels, value_of
+from ordinaut_ext_observability.promql.labels import drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call
 from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import changed, pieces, unique
+from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.evaluate import Evaluating, Evaluator
+    from ordinaut_ext_observability.promql.evaluate import Evaluator
 
 Buckets = list[tuple[float, float]]
 """Upper bounds and the counts of observations up to there."""
@@ -24,24 +27,22 @@ _ROUNDING: Final = 1e-12
 """Relative difference of two counts that is no difference: sums of rates are that inexact. Prometheus's own value."""
 
 
-def histogram(evaluator: Evaluator, call: Call, time: int) -> Evaluating:
+def histogram(evaluator: Evaluator, call: Call, time: int) -> Parts:
     """`histogram_quantile(share, buckets)` and `histogram_fraction(lower, upper, buckets)`."""
     numbers = yield from evaluator.scalars(call, time)
-    vector = yield from evaluator.vector(call.arguments[-1], time)
     compute = bucket_quantile if call.function == "histogram_quantile" else bucket_fraction
-    bounds = evaluator.state(call, lambda: Remembered(_bound))
-    histograms: dict[Labels, Buckets] = {}
-    for piece in pieces(vector):
-        for labels, count in piece:
-            found = bounds[labels]
+    bounds = evaluator.remembered(call, _bound)
+    histograms: defaultdict[Labels, Buckets] = defaultdict(list)
+    for part in evaluator.parts(call.arguments[-1], time):
+        for labels, count in part:
+            found = bounds(labels)
             if found is not None:
-                histograms.setdefault(found[0], []).append((found[1], count))
-        yield
-    items = list(histograms.items())
-    result = yield from changed(
-        items, lambda piece: [(drop_name(labels), compute(buckets, *numbers)) for labels, buckets in piece]
+                histograms[found[0]].append((found[1], count))
+        yield ()
+    yield from unique(
+        [(drop_name(labels), compute(buckets, *numbers)) for labels, buckets in piece]
+        for piece in pieces(list(histograms.items()))
     )
-    return (yield from unique(result))
 
 
 def _bound(labels: Labels) -> tuple[Labels, float] | None:
@@ -52,25 +53,17 @@ def _bound(labels: Labels) -> tuple[Labels, float] | None:
         return None
 
 
-def _merged(buckets: Buckets) -> Buckets:
-    """The buckets by their bounds, those of equal bounds added."""
-    result: Buckets = []
-    for bound, count in sorted(buckets, key=lambda bucket: bucket[0]):
-        if result and result[-1][0] == bound:
-            result[-1] = (bound, result[-1][1] + count)
-        else:
-            result.append((bound, count))
-    return result
+def _merged(buckets: Buckets) -> tuple[list[float], list[float]]:
+    """Bounds, ascending, and the counts up to there; those of equal bounds are added."""
+    counts: defaultdict[float, float] = defaultdict(float)
+    for bound, count in sorted(buckets, key=itemgetter(0)):
+        counts[bound] += count
+    return list(counts), list(counts.values())
 
 
-def _never_falling(counts: list[float]) -> list[float]:
-    """The counts, none below the one before it, and without differences that only rounding made."""
-    result = counts[:1]
-    for count in counts[1:]:
-        before = result[-1]
-        same = abs(count - before) < _ROUNDING * (abs(count) + abs(before))
-        result.append(before if same or count < before else count)
-    return result
+def _risen(before: float, count: float) -> float:
+    """The count, or the one before where it is not above that by more than rounding."""
+    return before if count - before < _ROUNDING * (abs(count) + abs(before)) else count
 
 
 def bucket_quantile(buckets: Buckets, share: float) -> float:
@@ -83,9 +76,8 @@ def bucket_quantile(buckets: Buckets, share: float) -> float:
         return math.nan
     if not 0 <= share <= 1:
         return math.copysign(math.inf, share)
-    buckets = _merged(buckets)
-    bounds = [bound for bound, _ in buckets]
-    counts = _never_falling([count for _, count in buckets])
+    bounds, counts = _merged(buckets)
+    counts = list(accumulate(counts, _risen))
     if bounds[-1] != math.inf or len(bounds) < 2 or not counts[-1]:
         return math.nan
     rank = share * counts[-1]
@@ -100,24 +92,22 @@ def bucket_quantile(buckets: Buckets, share: float) -> float:
 
 def bucket_fraction(buckets: Buckets, lower: float, upper: float) -> float:
     """The share of observations between two values."""
-    buckets = _merged(buckets)
-    observations = buckets[-1][1]
-    if buckets[-1][0] != math.inf or not observations or lower != lower or upper != upper:  # noqa: PLR0124
+    bounds, counts = _merged(buckets)
+    if bounds[-1] != math.inf or not counts[-1] or lower != lower or upper != upper:  # noqa: PLR0124
         return math.nan
     if lower >= upper:
         return 0.0
-    return (_count_up_to(upper, buckets) - _count_up_to(lower, buckets)) / observations
+    return (_count_up_to(upper, bounds, counts) - _count_up_to(lower, bounds, counts)) / counts[-1]
 
 
-def _count_up_to(value: float, buckets: Buckets) -> float:
+def _count_up_to(value: float, bounds: list[float], counts: list[float]) -> float:
     """The number of observations below a value."""
-    start, below = (-math.inf if buckets[0][0] <= 0 else 0.0), 0.0
-    for bound, count in buckets:
+    start, below = (-math.inf if bounds[0] <= 0 else 0.0), 0.0
+    for bound, count in zip(bounds, counts, strict=True):
         if start >= value:
-            return min(below, buckets[-1][1])
+            break
         if bound > value:
-            if start == -math.inf:
-                return min(count, buckets[-1][1])
-            return min(below + (count - below) * (value - start) / (bound - start), buckets[-1][1])
+            below = count if start == -math.inf else below + (count - below) * (value - start) / (bound - start)
+            break
         start, below = bound, count
-    return buckets[-1][1]
+    return min(below, counts[-1])

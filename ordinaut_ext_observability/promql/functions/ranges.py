@@ -8,16 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from ordinaut_ext_observability.promql.selecting import Window
-from ordinaut_ext_observability.promql.statistics import (
-    deviation,
-    largest,
-    mean,
-    quantile,
-    regression,
-    smallest,
-    total,
-    variance,
-)
+from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile, regression
 
 RangeFunction = Callable[[Sequence[int], Sequence[float], Window], float | None]
 """A function of the samples' times and values, at least one; None where it has no result."""
@@ -59,37 +50,12 @@ def _extrapolated(
     return change * ((sampled + to_start + to_end) / sampled / per_seconds)
 
 
-def _rate(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
-    """A counter's growth per second."""
-    return _extrapolated(times, values, window, counter=True, per_seconds=window.seconds)
-
-
 def _irate(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
     """A counter's growth per second between the last two samples."""
     if len(times) < 2 or times[-1] == times[-2]:
         return None
     growth = values[-1] if values[-1] < values[-2] else values[-1] - values[-2]
     return growth / ((times[-1] - times[-2]) / 1_000)
-
-
-def _idelta(_times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
-    """A gauge's change between the last two samples."""
-    return values[-1] - values[-2] if len(values) > 1 else None
-
-
-def _changes(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
-    """Times that the value changed."""
-    return float(sum(b != a and (a == a or b == b) for a, b in pairwise(values)))  # noqa: PLR0124
-
-
-def _resets(_times: Sequence[int], values: Sequence[float], _window: Window) -> float:
-    """Times that a counter began anew."""
-    return float(sum(b < a for a, b in pairwise(values)))
-
-
-def _deriv(times: Sequence[int], values: Sequence[float], _window: Window) -> float | None:
-    """A gauge's change per second, by linear regression."""
-    return regression(times, values, times[0])[0] if len(times) > 1 else None
 
 
 def _predict_linear(times: Sequence[int], values: Sequence[float], window: Window) -> float | None:
@@ -100,29 +66,27 @@ def _predict_linear(times: Sequence[int], values: Sequence[float], window: Windo
     return slope * window.parameters[0] + now
 
 
-def _of_values(function: Callable[[Sequence[float]], float]) -> RangeFunction:
+def _of_values(function: Statistic) -> RangeFunction:
     return lambda _times, values, _window: function(values)
 
 
 RANGE_FUNCTIONS: Final[dict[str, RangeFunction]] = {
+    **{f"{name}_over_time": _of_values(function) for name, function in STATISTICS.items()},
     "absent_over_time": _of_values(lambda _: 1.0),
-    "avg_over_time": _of_values(mean),
-    "count_over_time": _of_values(lambda values: float(len(values))),
     "last_over_time": _of_values(lambda values: values[-1]),
-    "max_over_time": _of_values(largest),
-    "min_over_time": _of_values(smallest),
     "present_over_time": _of_values(lambda _: 1.0),
     "quantile_over_time": lambda _times, values, window: quantile(window.parameters[0], values),
-    "stddev_over_time": _of_values(deviation),
-    "stdvar_over_time": _of_values(variance),
-    "sum_over_time": _of_values(total),
-    "changes": _changes,
+    "changes": _of_values(
+        lambda values: float(sum(b != a and (a == a or b == b) for a, b in pairwise(values)))  # noqa: PLR0124 - NaNs
+    ),
     "delta": partial(_extrapolated, counter=False),
-    "deriv": _deriv,
-    "idelta": _idelta,
+    "deriv": lambda times, values, _window: regression(times, values, times[0])[0] if len(times) > 1 else None,
+    "idelta": lambda _times, values, _window: values[-1] - values[-2] if len(values) > 1 else None,
     "increase": partial(_extrapolated, counter=True),
     "irate": _irate,
     "predict_linear": _predict_linear,
-    "rate": _rate,
-    "resets": _resets,
+    "rate": lambda times, values, window: _extrapolated(
+        times, values, window, counter=True, per_seconds=window.seconds
+    ),
+    "resets": _of_values(lambda values: float(sum(b < a for a, b in pairwise(values)))),
 }

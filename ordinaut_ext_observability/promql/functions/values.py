@@ -14,26 +14,26 @@ from typing import Final
 ValueFunction = Callable[[float], float]
 
 
-def _defined(function: ValueFunction) -> ValueFunction:
-    """The function, NaN where it is not defined, and infinite where its result is too large."""
+def defined(function: Callable[..., float]) -> Callable[..., float]:
+    """The function of numbers, NaN where it is not defined, and infinite where its result is too large."""
 
-    def defined(value: float) -> float:
+    def with_limits(*values: float) -> float:
         try:
-            return function(value)
+            return function(*values)
         except ValueError:
             return math.nan
         except OverflowError:
             return math.inf
 
-    return defined
+    return with_limits
 
 
 def _logarithm(function: ValueFunction) -> ValueFunction:
     return lambda value: function(value) if value > 0 else (math.nan if value else -math.inf)
 
 
-_atanh: Final = _defined(math.atanh)
-_sinh: Final = _defined(math.sinh)
+_atanh: Final = defined(math.atanh)
+_sinh: Final = defined(math.sinh)
 
 
 def floor(value: float) -> float:
@@ -52,6 +52,8 @@ def smaller(one: float, other: float) -> float:
 
 
 def _date(part: Callable[[time.struct_time], int]) -> ValueFunction:
+    """A part of the date; Sunday is day 0 of a week, months and days of a month or year begin with 1."""
+
     def function(seconds: float) -> float:
         try:
             return float(part(time.gmtime(math.trunc(seconds))))
@@ -61,41 +63,38 @@ def _date(part: Callable[[time.struct_time], int]) -> ValueFunction:
     return function
 
 
-_DATES: Final[dict[str, ValueFunction]] = {
-    "day_of_month": _date(lambda date: date.tm_mday),
-    "day_of_week": _date(lambda date: (date.tm_wday + 1) % 7),
-    "day_of_year": _date(lambda date: date.tm_yday),
-    "days_in_month": _date(lambda date: calendar.monthrange(date.tm_year, date.tm_mon)[1]),
-    "hour": _date(lambda date: date.tm_hour),
-    "minute": _date(lambda date: date.tm_min),
-    "month": _date(lambda date: date.tm_mon),
-    "year": _date(lambda date: date.tm_year),
-}
-"""Sunday is day 0 of a week; months and days of a month or year begin with 1."""
-
 VALUE_FUNCTIONS: Final[dict[str, ValueFunction]] = {
-    **_DATES,
     "abs": abs,
-    "acos": _defined(math.acos),
-    "acosh": _defined(math.acosh),
-    "asin": _defined(math.asin),
+    "acos": defined(math.acos),
+    "acosh": defined(math.acosh),
+    "asin": defined(math.asin),
     "asinh": math.asinh,
     "atan": math.atan,
     "atanh": lambda value: math.copysign(math.inf, value) if abs(value) == 1 else _atanh(value),
     "ceil": lambda value: -floor(-value),
-    "cos": _defined(math.cos),
-    "cosh": _defined(math.cosh),
+    "cos": defined(math.cos),
+    "cosh": defined(math.cosh),
+    "day_of_month": _date(lambda date: date.tm_mday),
+    "day_of_week": _date(lambda date: (date.tm_wday + 1) % 7),
+    "day_of_year": _date(lambda date: date.tm_yday),
+    "days_in_month": _date(lambda date: calendar.monthrange(date.tm_year, date.tm_mon)[1]),
     "deg": lambda value: value * 180 / math.pi,
-    "exp": _defined(math.exp),
+    "exp": defined(math.exp),
     "floor": floor,
+    "hour": _date(lambda date: date.tm_hour),
     "ln": _logarithm(math.log),
     "log10": _logarithm(math.log10),
     "log2": _logarithm(math.log2),
+    "minute": _date(lambda date: date.tm_min),
+    "month": _date(lambda date: date.tm_mon),
+    "pi": lambda _: math.pi,
     "rad": lambda value: value * math.pi / 180,
     "sgn": lambda value: float((value > 0) - (value < 0)) or value,
-    "sin": _defined(math.sin),
+    "sin": defined(math.sin),
     "sinh": lambda value: math.copysign(_sinh(abs(value)), value),
-    "sqrt": _defined(math.sqrt),
-    "tan": _defined(math.tan),
+    "sqrt": defined(math.sqrt),
+    "tan": defined(math.tan),
     "tanh": math.tanh,
+    "time": float,
+    "year": _date(lambda date: date.tm_year),
 }

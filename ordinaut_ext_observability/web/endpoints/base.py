@@ -125,6 +125,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
 
             async def answer(request: Request) -> Response:
                 request.scope[_CONTEXT] = context
+                changes = False
                 try:
                     if endpoint.tier == "scrape":
                         context.access.check_scraper(request)
@@ -132,18 +133,21 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         reads = request.method in ("GET", "HEAD")
                         changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
-                    return await handle(request)
-                except Refusal as refusal:
+                    reply = await handle(request)
+                except Refusal as refusal:  # which the access control tells of
                     return refusal.response
                 except RequestValidationError as error:
                     problem = error.errors()[0]
                     place, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-                    return error_response(422, "invalid_request", f"{place}: {said}")
+                    reply = error_response(422, "invalid_request", f"{place}: {said}")
                 except HTTPException as error:  # of the host's dependency on scopes
-                    return error_response(error.status_code, "refused_by_host", str(error.detail))
+                    reply = error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
                     context.metrics.count_internal_error("endpoint")
-                    return error_response(500, "internal_error", "The extension failed; see its internal error count.")
+                    reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
+                if changes:
+                    context.access.report_action(request, endpoint.path, reply.status_code)
+                return reply
 
             return answer
 

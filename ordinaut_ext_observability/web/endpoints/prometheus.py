@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -29,10 +29,8 @@ from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
-from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, read_parameters
+from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, parsed, read_parameters
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
-
-ParsedT = TypeVar("ParsedT")
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -43,12 +41,10 @@ MAX_POINTS = 11_000
 SPOKEN_VERSION = "3.0.0"
 """The Prometheus whose API this is: clients ask it to know what they may ask."""
 
-_STATUSES = {"bad_data": 400, "execution": 422, "internal": 500}
-"""HTTP statuses by error type; others are 503."""
+_STATUSES = {"bad_data": 400, "execution": 422, "internal": 500}  # HTTP statuses by error type; others are 503
 _LOOKBACK_MS = 5 * 60_000  # Prometheus's default: four readings of a usual minute may be missed
 _FAILED = "the extension failed; see its internal error count"
-_TRUNCATED = "results truncated due to limit"
-"""Prometheus's words for an answer with more results than were asked for."""
+_TRUNCATED = "results truncated due to limit"  # Prometheus's words for an answer with more results than were asked for
 
 
 def _query(parameters: Parameters, service: QueryService) -> Work:
@@ -69,7 +65,7 @@ def _query_range(parameters: Parameters, service: QueryService) -> Work:
 def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
     source, limit = service.source(), parameters.limit()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
-    query = Query(_parsed(parameters, parse), start_ms, end_ms, step_ms, lookback_ms)
+    query = Query(parsed("query", parameters.text("query"), parse), start_ms, end_ms, step_ms, lookback_ms)
 
     def work() -> Work:
         answer = yield from evaluate(query, source, Limits())
@@ -158,14 +154,7 @@ def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
 
 
 def _format_query(parameters: Parameters, _service: QueryService) -> Work:
-    return render_success([orjson.dumps(_parsed(parameters, format_query))])
-
-
-def _parsed(parameters: Parameters, parse: Callable[[str], ParsedT]) -> ParsedT:
-    try:
-        return parse(parameters.text("query"))
-    except BadQueryError as error:
-        raise invalid("query", str(error)) from None
+    return render_success([orjson.dumps(parsed("query", parameters.text("query"), format_query))])
 
 
 def _unescaped(name: str) -> str:

@@ -137,6 +137,24 @@ class TestThread:
         thread.stop()
         assert closed.is_set()
 
+    def test_each_task_that_is_cancelled_closes_what_it_opened_however_soon_another_has(self):
+        begun, closed = threading.Event(), threading.Event()
+
+        async def hang():
+            begun.set()
+            await asyncio.sleep(3600)
+
+        async def finish():
+            await asyncio.sleep(0.01)
+            closed.set()
+
+        made = [PeriodicTask("slow", slow, 60.0, finish=finish), PeriodicTask("t", hang, 60.0)]
+        thread = BackgroundThread("test", lambda: made, Errors())
+        thread.start()
+        assert begun.wait(10)
+        thread.stop()
+        assert closed.is_set()
+
     def test_tasks_that_cannot_be_made_are_told(self):
         errors = Errors()
 

@@ -130,7 +130,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch, log_lines: Any) -> Runtime:
     runtime = Runtime(settings)
     runtime.logs.setup = current.Runtime(settings).logs.setup
     monkeypatch.setattr(current, "_current", runtime)
-    monkeypatch.setattr(runtime.logs.setup._handler, "_writer", log_lines.writer)
+    monkeypatch.setattr(runtime.logs.setup.handler, "_writer", log_lines.writer)
     yield runtime
     runtime.logs.setup.restore()
     runtime.stop()

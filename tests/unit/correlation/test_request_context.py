@@ -352,7 +352,7 @@ def test_threads_start_without_the_ids_and_keep_theirs_to_themselves() -> None:
 def test_work_ids_that_hold_anything_make_a_line(log_lines: Any) -> None:
     logger = logging.Logger("tests.odd_ids")  # noqa: LOG001
     setup = LoggingSetup(log_lines.writer)
-    logger.addHandler(setup._handler)
+    logger.addHandler(setup.handler)
     with RequestContext('"\n\ud800' + "x" * 50_000, "\\"):
         logger.warning("m")
     fields = log_lines.only()

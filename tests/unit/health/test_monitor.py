@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -284,6 +285,18 @@ def test_no_check_has_longer_than_the_deadline(released: threading.Event) -> Non
     monitor.register_check("hanging", released.wait, timeout_seconds=3600)
     result = asyncio.run(monitor.run_all_checks())["hanging"]
     assert result.message == "timed out after 0.02 s"
+
+
+def test_a_forked_child_does_not_wait_for_what_the_checks_of_its_parent_were_at(released: threading.Event) -> None:
+    hangs, monitor = [True], HealthMonitor()
+    monitor.register_check("check", lambda: released.wait() if hangs else True, timeout_seconds=0.02)
+    assert asyncio.run(monitor.run_all_checks())["check"].message == "timed out after 0.02 s"
+    child = os.fork()
+    if child == 0:
+        hangs.clear()
+        os._exit(asyncio.run(monitor.run_all_checks())["check"].status is not HEALTHY)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_checks_run_at_the_same_time() -> None:

@@ -167,6 +167,7 @@ def test_the_list_has_every_event_with_its_fields_and_marks_those_of_security() 
         "access_refused",
         "error_group_resolved",
         "log_level_changed",
+        "operator_action",
         "security_event",
     }
 

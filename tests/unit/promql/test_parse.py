@@ -12,7 +12,7 @@ from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.aggregate import AGGREGATIONS
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions.calls import FUNCTIONS
-from ordinaut_ext_observability.promql.tokens import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
+from ordinaut_ext_observability.promql.guard import MAX_BRACKETS, MAX_BYTES, MAX_OPERATORS
 from tests.promql.meaning import meaning
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.promql.nodes import (
@@ -21,7 +21,6 @@ from ordinaut_ext_observability.promql.nodes import (
     Call,
     Matching,
     MatrixSelector,
-    Negation,
     Number,
     String,
     Subquery,
@@ -56,8 +55,8 @@ JOB = LabelMatcher("job", "=~", "a|b")
         ("x[5m:]", Subquery(X, 300_000, None)),
         ("(x + y)[1h:30s] offset 1d @ 0", Subquery(Binary("+", X, Y), 3_600_000, 30_000, 86_400_000, 0)),
         ('{"my.metric", "l.x"!~"(c)d*"}', metric("my.metric", LabelMatcher("l.x", "!~", "(c)d*"))),
-        ("-x ^ 2", Negation(Binary("^", X, Number(2.0)))),
-        ("-x * 2", Binary("*", Negation(X), Number(2.0))),
+        ("-x ^ 2", Binary("*", Number(-1.0), Binary("^", X, Number(2.0)))),
+        ("-x * 2", Binary("*", Binary("*", Number(-1.0), X), Number(2.0))),
         ("x - y - 1", Binary("-", Binary("-", X, Y), Number(1.0))),
         ("2 ^ 3 ^ 4", Binary("^", Number(2.0), Binary("^", Number(3.0), Number(4.0)))),
         ("x or y and x", Binary("or", X, Binary("and", Y, X))),
@@ -163,7 +162,7 @@ def test_a_wrong_query_is_told_what_is_wrong(text: str, problem: str) -> None:
     assert problem in str(refused.value)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS | AGGREGATIONS))
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS, *AGGREGATIONS}))
 def test_the_library_knows_what_is_evaluated_and_checks_its_arguments(name: str) -> None:
     for arguments in ("'a'", "'a', 'b'", "x, x, x, x, x, x", "x[5m], x[5m]"):
         with pytest.raises(BadQueryError) as refused:

@@ -147,6 +147,13 @@ def test_what_else_hides_lines_is_told(levels: Process, monkeypatch: pytest.Monk
     assert "StreamHandler" in notes[0][0] and "disabled" in notes[1][1]
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": 1}', b'{"a": ["DEBUG"]}', b"\xff"])
+def test_document_of_another_version_ends_none(levels: Process, content: bytes) -> None:
+    levels.set()
+    levels.follow(Document(7, content))
+    assert logging.getLogger(NAME).level == logging.DEBUG
+
+
 def test_store_that_lost_the_changes_ends_none(levels: Process) -> None:
     until = levels.clock.wall() + 60
     levels.follow(Document(7, f'{{"{NAME}":["DEBUG",{until},"10.0.0.7"],"{NAME}.old":["DEBUG",1.0,""]}}'.encode()))

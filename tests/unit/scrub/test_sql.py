@@ -81,6 +81,6 @@ def test_numbers_are_not_shown(number: int) -> None:
 def test_hostile_statements_take_linear_time(piece: str) -> None:
     import time
 
-    started = time.perf_counter()
+    started = time.process_time()
     normalised(piece * 4000)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

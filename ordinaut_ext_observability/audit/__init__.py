@@ -1,0 +1,1 @@
+"""Security events, kept in hash-chained files."""

@@ -1,0 +1,120 @@
+"""Security events in hash-chained files: lines of JSON, each ending in a hash over all before it and the previous hash.
+
+No file stays open: a host that closes descriptors, or forks, takes nothing from us, nor we from it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.logs.events import add_context, timestamp
+from ordinaut_ext_observability.scrub.plain_values import encode
+from ordinaut_ext_observability.scrub.text import mask_details
+from ordinaut_ext_observability.settings.parts import AuditSettings
+
+FILES = "audit-*-*-*.jsonl"
+"""Names of the files, of which the oldest is the first: when begun, process, chain, number of the first record."""
+_TAIL_BYTES = 256 * 1024  # holds the last record of a file, whatever was logged
+
+
+def make_line(event_type: str, fields: Mapping[str, object]) -> str:
+    """A record without its place in a chain; its fields are plain and masked."""
+    ids: dict[str, object] = {}
+    add_context(ids)
+    record = {"timestamp": timestamp(wall_seconds()), "event_type": event_type, **mask_details(ids), "fields": fields}
+    return encode(record).decode()
+
+
+def digest(body: bytes, key: bytes) -> str:
+    """SHA-256 in hexadecimal; with a key HMAC-SHA-256, which nobody can compute without it."""
+    return hmac.digest(key, body, "sha256").hex() if key else hashlib.sha256(body).hexdigest()
+
+
+def split_hash(line: bytes) -> tuple[bytes, str]:
+    """The part of a record that is hashed, and the hash that stands in it."""
+    body, _, end = line.rpartition(b',"hash":"')
+    return body + b"}", end.removesuffix(b'"}').decode("ascii", "replace")
+
+
+class Chain:
+    """The chain of one process, used by one thread. Nothing is made or read before the first record."""
+
+    def __init__(self, settings: AuditSettings) -> None:
+        self._settings = settings
+        self._key = settings.key.get_secret_value().encode() if settings.key is not None else b""
+        self._id = secrets.token_hex(8)
+        self.length, self._last_hash = 0, "0" * 64
+        self._path, self._size = Path(settings.directory or ""), 0
+
+    def append(self, lines: list[str]) -> None:
+        """Append the lines and wait for the disk. Raises OSError where that failed: none of them is in the chain."""
+        with suppress(OSError):  # a file that is full, or not as we left it, is left alone: the next goes on
+            status = self._path.lstat()
+            if stat.S_ISREG(status.st_mode) and 0 < status.st_size == self._size < self._settings.file_bytes:
+                self._write(self._path, lines)
+                return
+        directory = Path(self._settings.directory or "")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
+        begun = timestamp(wall_seconds()).replace(":", "")
+        path, self._size = directory / f"audit-{begun}-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
+        self._write(path, [*self._opening(directory), *lines])
+        self._path = path
+
+    def _write(self, path: Path, lines: list[str]) -> None:
+        """Append to a file of our size, 0 for a new one. What cannot be written as a whole is taken back."""
+        data, length, last_hash = b"", self.length, self._last_hash
+        for line in lines:
+            body = f'{{"chain":"{self._id}","sequence":{length},"previous":"{last_hash}",{line[1:]}'.encode()
+            length, last_hash = length + 1, digest(body, self._key)
+            data += b'%s,"hash":"%s"}\n' % (body[:-1], last_hash.encode())
+        with open(path, "ab", buffering=0, opener=_open_private) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            sent = 0
+            try:
+                while sent < len(data):
+                    sent += file.write(data[sent:])
+                os.fdatasync(file.fileno())
+            except OSError:
+                file.truncate(self._size)
+                raise
+        self.length, self._last_hash, self._size = length, last_hash, self._size + len(data)
+
+    def _opening(self, directory: Path) -> list[str]:
+        """The first records of a file: who writes it, and of which others a torn line was taken off. Old ones go."""
+        paths = sorted(path for path in directory.glob(FILES) if path.is_file() and not path.is_symlink())
+        excess = max(0, len(paths) + 1 - self._settings.files)
+        for path in paths[:excess]:
+            path.unlink(missing_ok=True)
+        mended = [{"file": path.name, "torn_bytes": torn} for path in paths[excess:] if (torn := _mend(path))]
+        return [
+            make_line("file_opened", {"process": os.getpid()}),
+            *(make_line("file_mended", each) for each in mended),
+        ]
+
+
+def _mend(path: Path) -> int:
+    """Take off a torn last line, of a process that was killed while it wrote; the number of its bytes."""
+    with suppress(OSError), open(path, "r+b", buffering=0, opener=_open_private) as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process writes
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        torn = len(file.read().rpartition(b"\n")[2])
+        file.truncate(size - torn)
+        return torn
+    return 0
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
