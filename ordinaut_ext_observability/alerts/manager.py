@@ -176,9 +176,9 @@ class AlertManager:
 
 
 async def slack_notification(alert: Alert) -> None:
-    """Tell Slack of an alert, by the webhook in `SLACK_WEBHOOK_URL`; nothing where that is not set.
+    """Tell Slack of an alert, for `add_notification_channel("slack", slack_notification)`. Raises `DeliveryError`.
 
-    For `add_notification_channel("slack", slack_notification)`, with `evaluate_rules`. Raises `DeliveryError`.
+    By the webhook in `SLACK_WEBHOOK_URL`; nothing where that is not set.
     """
     from ordinaut_ext_observability.alerts.channels.slack import send_alert
 

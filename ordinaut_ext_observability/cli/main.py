@@ -20,6 +20,7 @@ from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_se
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.cli.log_level import log_level
+from ordinaut_ext_observability.cli.notify import notify
 from ordinaut_ext_observability.cli.options import (
     AsJson,
     DatabaseTimeout,
@@ -155,6 +156,7 @@ def query(
 app.command()(alerts)
 app.command()(log_level)
 app.add_typer(rules)
+app.add_typer(notify)
 app.add_typer(audit)
 
 

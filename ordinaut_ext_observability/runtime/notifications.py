@@ -9,15 +9,17 @@ from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
-from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError
@@ -49,6 +51,13 @@ class Notifications(Part):
         self._clock = clock
         self._open_store = open_store
         self._event = event
+        self.context = ChannelContext(event, settings.alerts.external_url)
+        """What the channels are given."""
+        self._alertmanagers = [
+            Integration("alertmanager", f"alertmanager[{number}]", options={"url": url})
+            for number, url in enumerate(settings.notifications.alertmanager_urls)
+        ]
+        """Those that tell people; with one of them, we tell nobody."""
         self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
         self.routing_problem = ""
         """The reason why the configuration's routing is not used."""
@@ -63,6 +72,7 @@ class Notifications(Part):
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
+        self._to_forward: list[NotifiedAlert] | None = None
         self._wake = asyncio.Event()
         self._looked_at = 0.0
         self._settled = False
@@ -86,6 +96,10 @@ class Notifications(Part):
                 "notifications": "off: ORDINAUT_OBS_NOTIFICATIONS, ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false"
             }
         notifier, sender = self.notifier, self._sender
+        if self._alertmanagers:
+            return {
+                "notifications": f"by {len(self._alertmanagers)} Alertmanagers, to which the leader posts all alerts"
+            }
         if notifier is None or sender is None:
             return {"notifications": "sent by another process, or not yet"}
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
@@ -105,8 +119,8 @@ class Notifications(Part):
 
     def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
-        if alerts is None:
-            self.notifier = None
+        if alerts is None or self._alertmanagers:
+            self.notifier, self._to_forward = None, alerts
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take(alerts, self.now_ms())
@@ -122,10 +136,6 @@ class Notifications(Part):
             for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
                 self._metrics.count_internal_error("notification_records")
         self.notifier, self._looked_at, self._settled = notifier, 0.0, False
-        if self._sender is None:
-            context = ChannelContext(self._event, self._settings.alerts.external_url)
-            self._sender = Sender(context, self._metrics, self.now_ms)
-            self._sender.on_change = self._wake.set
         return notifier
 
     def routing(self) -> Routing:
@@ -149,9 +159,14 @@ class Notifications(Part):
 
     async def _round(self) -> float:
         """Do what is due, and wait until something is, or is new."""
-        notifier, sender = self.notifier, self._sender
-        wait = _LOOK_SECONDS
-        if notifier is not None and sender is not None:
+        notifier, wait = self.notifier, _LOOK_SECONDS
+        if self._sender is None:
+            self._sender = Sender(self.context, self._metrics, self.now_ms)
+            self._sender.on_change = self._wake.set
+        sender = self._sender
+        if self._to_forward:
+            await self._forward(self._to_forward, sender)
+        if notifier is not None:
             await self._look(notifier)
             now_ms = self.now_ms()
             notifier.flush_due(now_ms)
@@ -166,6 +181,27 @@ class Notifications(Part):
                 await self._wake.wait()
         self._wake.clear()
         return 0.0
+
+    def send_test(self, name: str) -> dict[str, str]:
+        """Send a test message to a receiver, or by one integration, from any thread; what came of it by integration."""
+        routing = self.routing()
+        each = [one for receiver in routing.receivers.values() for one in receiver.integrations]
+        chosen = [one for one in (*each, *self._alertmanagers) if name in (one.key, one.key.rpartition("/")[0])]
+
+        async def send() -> dict[str, str]:
+            sender = Sender(self.context, self._metrics, self.now_ms)
+            try:
+                return {one.key: await sender.send_test(one) for one in chosen}
+            finally:
+                await sender.close()
+
+        return run_on_own_loop(send())
+
+    async def _forward(self, alerts: list[NotifiedAlert], sender: Sender) -> None:
+        self._to_forward, now_ms = None, self.now_ms()
+        posted = [Delivery("", {}, "", each.key, "repeat", alerts, now_ms, now_ms) for each in self._alertmanagers]
+        await asyncio.gather(*map(sender.send_once, self._alertmanagers, posted))
+        self._show_up(sender)
 
     async def _look(self, notifier: Notifier) -> None:
         """Read what any process may have written."""
@@ -187,6 +223,9 @@ class Notifications(Part):
 
     def _show(self, notifier: Notifier, sender: Sender) -> None:
         self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
+        self._show_up(sender)
+
+    def _show_up(self, sender: Sender) -> None:
         self._metrics.notification_integration_up.replace({(key,): float(up) for key, up in sender.up.items()})
 
     async def _end(self) -> None:

@@ -14,6 +14,7 @@ from ordinaut_ext_observability.web.endpoints import (
     health,
     loggers,
     metrics,
+    notify,
     prometheus,
     prometheus_rules,
     trouble,
@@ -62,6 +63,7 @@ ENDPOINTS = (
     *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
+    *notify.ENDPOINTS,
 )
 
 

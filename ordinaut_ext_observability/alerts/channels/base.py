@@ -58,6 +58,7 @@ _MAKERS: Final = {
     "pagerduty": "pagerduty:PagerDutyChannel",
     "email": "email:EmailChannel",
     "function": "function:FunctionChannel",
+    "alertmanager": "webhook:AlertmanagerChannel",
 }
 """By the kind of an integration: the module and the class, imported when one is configured."""
 

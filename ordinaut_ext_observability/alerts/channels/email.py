@@ -13,12 +13,11 @@ import aiosmtplib
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.channels.http import tls_context
-from ordinaut_ext_observability.alerts.channels.message import Message, Texts, make_message
+from ordinaut_ext_observability.alerts.channels.message import Message, make_message
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 
 _COLOURS: Final = {"critical": "#c0392b", "error": "#c0392b", "warning": "#b9770e", "info": "#2471a3"}
-_TLS_PORT: Final = 465
 
 
 class EmailChannel:
@@ -30,7 +29,7 @@ class EmailChannel:
     async def send(self, delivery: Delivery) -> None:
         options = self._options
         host, _, port = options["smarthost"].rpartition(":")
-        over_tls = port == str(_TLS_PORT)
+        over_tls = port == "465"
         try:
             await aiosmtplib.send(
                 make_mail(delivery, make_message(delivery, self._context), options["from"], options["to"]),
@@ -68,26 +67,23 @@ def make_mail(delivery: Delivery, message: Message, sender: str, to: str) -> Ema
     }
     for name, text in headers.items():
         mail[name] = " ".join(text.split())  # no line of a text becomes a header
-    mail.set_content(f"{message.text}\n")
+    parts = (*message.alerts, message.facts, message.links)
+    shown = ["".join(f"{name}: {text}\n" for name, text in part.items()) for part in parts if part]
+    mail.set_content("\n".join((f"{message.title}\n", *shown)))
     mail.add_alternative(_html(message), subtype="html")
     return mail
 
 
 def _html(message: Message) -> str:
     colour = "#1e8449" if message.resolved else _COLOURS[message.severity]
-    parts = [f'<h2 style="color:{colour}">{html.escape(message.title)}</h2>']
-    parts += [_table(alert, colour) for alert in message.alerts] + [_table(message.facts, "#ccc")]
-    links = (f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in message.links.items())
-    return f'<html><body style="font:14px sans-serif">{"".join(parts)}<p>{" &middot; ".join(links)}</p></body></html>'
-
-
-def _table(texts: Texts, colour: str) -> str:
-    rows = (
-        f'<tr><td style="color:#666;padding-right:12px" valign="top">{html.escape(name)}</td>'
-        f"<td>{html.escape(text)}</td></tr>"
-        for name, text in texts.items()
+    paragraphs = (
+        f'<p style="border-left:4px solid {colour};padding-left:8px">{"<br>".join(lines)}</p>'
+        for part in (*message.alerts, message.facts)
+        if (lines := [f"<b>{html.escape(name)}:</b> {html.escape(text)}" for name, text in part.items()])
     )
-    return f'<table style="border-left:4px solid {colour};padding-left:8px;margin:12px 0">{"".join(rows)}</table>'
+    links = (f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in message.links.items())
+    title = f'<h3 style="color:{colour}">{html.escape(message.title)}</h3>'
+    return f'<body style="font:14px sans-serif">{title}{"".join(paragraphs)}<p>{" &middot; ".join(links)}</p></body>'
 
 
 def _delivery_error(error: Exception) -> DeliveryError:

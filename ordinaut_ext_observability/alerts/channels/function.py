@@ -1,4 +1,4 @@
-"""Functions of the host: those that `AlertManager.add_notification_channel` named, called with the alerts it knows."""
+"""Functions of the host: those that `AlertManager.add_notification_channel` named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.manager import Alert, AlertSeverity, AlertStatus, known_managers
@@ -17,61 +17,52 @@ from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.scrub.text import mask_text
 
-_SEVERITIES = {"critical": AlertSeverity.CRITICAL, "error": AlertSeverity.CRITICAL, "warning": AlertSeverity.WARNING}
+_SEVERITIES: Final = {each.value: each for each in AlertSeverity} | {"error": AlertSeverity.CRITICAL}
 
 
 class FunctionChannel:
-    """Calls functions, in the process that leads: a coroutine function on its loop, another in a thread.
-
-    The name `*` means all that `routing_rules` name for the severity, but for the channels in `besides`.
-    """
+    """Calls functions with each alert, in the process that sends: plain ones in a thread."""
 
     def __init__(self, integration: Integration, _context: ChannelContext) -> None:
         self._name, self._besides = integration.options["name"], integration.options.get("besides") or ()
-        self._called: tuple[str, set[tuple[int, str]]] = ("", set())
-        """The last delivery, and the calls of it that succeeded: a second try leaves them out."""
+        self._done: set[tuple[str, int, str]] = set()
+        """The calls for the last delivery that succeeded: its next try leaves them out."""
         self._call: asyncio.Future[str] | None = None
 
     async def send(self, delivery: Delivery) -> None:
         if self._call is not None and not self._call.done():
             raise DeliveryError("the function called before has not returned yet")
-        if self._called[0] != delivery.id:
-            self._called = (delivery.id, set())
-        failed: dict[str, str] = {}
+        if self._name != "*" and not any(self._name in each.notification_channels for each in known_managers()):
+            raise DeliveryError(f"the process that sends has no function of the name {self._name}")
+        self._done, failed = {call for call in self._done if call[0] == delivery.id}, []
         for alert in delivery.alerts:
             shown = _as_added(alert, delivery.now_ms)
             for name, function in self._functions(shown.severity):
-                call = (id(function), alert.fingerprint)
-                if call in self._called[1]:
+                if (call := (delivery.id, id(function), alert.fingerprint)) in self._done:
                     continue
-                self._call = asyncio.ensure_future(_call(function, shown, partial(self._called[1].add, call)))
-                if error := await asyncio.shield(self._call):  # it may return later, and is not called again then
-                    failed[name] = error
+                self._call = asyncio.ensure_future(_call(function, shown, partial(self._done.add, call)))
+                if error := await asyncio.shield(self._call):  # it goes on where the time for this try is over
+                    failed.append(f"the function {name} failed: {error}")
         if failed:
-            raise DeliveryError("; ".join(f"the function {name} failed: {error}" for name, error in failed.items()))
+            raise DeliveryError("; ".join(failed))
 
     async def close(self) -> None:
         """There is nothing to give back."""
 
     def _functions(self, severity: AlertSeverity) -> Iterator[tuple[str, Callable[[Alert], Any]]]:
-        found = False
         for manager in known_managers():
-            names = [self._name] if self._name != "*" else manager.routing_rules.get(severity, ["log"])
+            names = manager.routing_rules.get(severity, ["log"]) if self._name == "*" else [self._name]
             for name in names:
                 if name in manager.notification_channels and name not in self._besides:
-                    found = True
                     yield name, manager.notification_channels[name]
-        if not found and self._name != "*":
-            raise DeliveryError(f"add_notification_channel has not named {self._name} in the process that sends")
 
 
 async def _call(function: Callable[[Alert], Any], alert: Alert, note_success: Callable[[], None]) -> str:
     """Call a function; the name of what it raised, empty where it returned."""
     try:
-        if inspect.iscoroutinefunction(function):
-            await function(alert)
-        elif inspect.isawaitable(result := await in_daemon_thread(function, alert)):  # it may take any time
-            await result
+        called = function(alert) if inspect.iscoroutinefunction(function) else await in_daemon_thread(function, alert)
+        if inspect.isawaitable(called):
+            await called
     except Exception as error:  # noqa: BLE001 - of a function that is not ours
         return type(error).__name__
     note_success()
@@ -80,15 +71,14 @@ async def _call(function: Callable[[Alert], Any], alert: Alert, note_success: Ca
 
 def _as_added(alert: NotifiedAlert, now_ms: int) -> Alert:
     """The alert as functions take it: its labels are the context."""
-    ended = alert.is_resolved(now_ms)
-    said = alert.annotations.get("description") or alert.annotations.get("summary", "")
+    ended_ms = alert.ends_at_ms if alert.is_resolved(now_ms) else None
     return Alert(
         alert.labels.get("alertname", ""),
         _SEVERITIES.get(alert.labels.get("severity", ""), AlertSeverity.INFO),
-        AlertStatus.RESOLVED if ended else AlertStatus.FIRING,
-        mask_text(said),
+        AlertStatus.FIRING if ended_ms is None else AlertStatus.RESOLVED,
+        mask_text(alert.annotations.get("description") or alert.annotations.get("summary", "")),
         datetime.fromtimestamp(alert.starts_at_ms / 1000, UTC),
-        datetime.fromtimestamp((alert.ends_at_ms or now_ms) / 1000, UTC) if ended else None,
+        None if ended_ms is None else datetime.fromtimestamp(ended_ms / 1000, UTC),
         dict(alert.labels),
         alert.fingerprint,
     )

@@ -15,18 +15,16 @@ from functools import lru_cache
 from typing import Any, Final
 
 import httpx
-import orjson
 
-from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
+from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.version import __version__
 
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 """A receiver that asks to wait for longer is asked again after an hour: the page still matters."""
 _MAX_ANSWER_BYTES: Final = 64 * 1024
-_PLAIN_WORDS: Final = re.compile(r"(?:(?:[a-z_]{1,40}|[\w.,:'()-]{1,15})(?: |$)){1,20}")
-"""An answer that is told: words, none of them so long that it could be a key."""
 
 
 class HttpSender:
@@ -74,22 +72,31 @@ class HttpSender:
         wait = _retry_after(response)
         if status == 429 and wait is None:
             wait = rest_seconds
-        said = f"the receiver answered {status}{f': {words}' if (words := plain_words(text)) else ''}"
-        raise DeliveryError(said, permanent=status < 500 and status != 429, retry_after_seconds=wait)
+        raise DeliveryError(
+            f"the receiver answered {status}{words(text)}",
+            permanent=status < 500 and status != 429,
+            retry_after_seconds=wait,
+        )
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
 
 
-def plain_words(answer: str) -> str:
-    """What a receiver said, where it is a short sentence without anything that may be a secret; else nothing."""
-    try:
-        content = orjson.loads(answer)
-        answer = str((content.get("errors") or [content.get("message")])[0] or "")
-    except (ValueError, AttributeError, LookupError):
-        pass
-    return answer.strip() if _PLAIN_WORDS.fullmatch(answer.strip()) else ""
+class HttpChannel:
+    """What channels by HTTP have in common."""
+
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        self._options, self._context = integration.options, context
+        self._http = HttpSender(self._options.get("http_config"))
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def words(answer: str) -> str:
+    """An answer that is a word for what is wrong, `: no_service`; nothing of others, which may hold secrets."""
+    return f": {answer}" if re.fullmatch(r"[a-z_]{1,60}", answer) else ""
 
 
 def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:

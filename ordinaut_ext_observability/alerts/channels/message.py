@@ -1,19 +1,20 @@
-"""A notification in words: the same facts for every channel, each of which shows as much as its medium wants."""
+"""A notification in words: the same facts for every channel, each of which lays them out as its medium wants."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.template_functions import humanize_duration
 from ordinaut_ext_observability.scrub.text import mask_text
 
 _MAX_SHOWN: Final = 10
 """Alerts that are described; nobody reads further ones in a message."""
+_MAX_TEXT: Final = 1000
+"""Longest text; no channel takes much more."""
 _SEVERITIES: Final = {"critical": "critical", "error": "error", "warning": "warning", "info": "info", "none": "info"}
 _WHY: Final = {
     "repeat": "It still fires.",
@@ -40,13 +41,6 @@ class Message:
     facts: Texts
     links: Texts
 
-    @property
-    def text(self) -> str:
-        """The whole of it."""
-        parts = [*self.alerts, self.facts, self.links]
-        shown = ["\n".join(f"{name}: {text}" for name, text in part.items()) for part in parts if part]
-        return "\n\n".join((self.title, *shown))
-
 
 def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     """The words for a delivery."""
@@ -55,7 +49,7 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     shown, more = ordered[:_MAX_SHOWN], len(ordered) - _MAX_SHOWN
     found = {_SEVERITIES.get(alert.labels.get("severity", ""), "error") for alert in firing or ordered}
     severity = next(each for each in _SEVERITIES if each in found)
-    texts = {
+    facts = {
         "Why again": _WHY.get(delivery.reason, "") if firing else "",
         "Further alerts": str(more) if more > 0 else "",
         **delivery.facts.get("about", {}),
@@ -64,41 +58,33 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     for alert in shown:
         url = alert.annotations.get("runbook_url", "")
         if url.startswith(("http://", "https://")):  # as its author wrote it: masked, it would lead nowhere
-            links[f"Runbook of {_clean(alert.labels.get('alertname', ''))}"] = url
-    return Message(
-        not firing,
-        severity,
-        _title(severity if firing else "resolved", ordered, len(firing)),
-        [_describe(alert, delivery) for alert in shown],
-        _present(texts),
-        links | context.links(delivery),
-    )
-
-
-def _title(status: str, alerts: list[NotifiedAlert], firing: int) -> str:
-    names = ", ".join(dict.fromkeys(_clean(alert.labels.get("alertname", "alert")) for alert in alerts[:_MAX_SHOWN]))
-    counts = f"{firing} firing, {len(alerts) - firing} resolved" if firing else f"{len(alerts)} alerts"
-    said = _summary(alerts[0]) if len(alerts) == 1 else counts
-    return f"{status.upper()} {names}{f': {said}' if said else ''}"
+            links[f"Runbook of {_name(alert)}"] = url
+    names = ", ".join(dict.fromkeys(map(_name, shown)))
+    counts = f"{len(firing)} firing, {len(ordered) - len(firing)} resolved" if firing else f"{len(ordered)} alerts"
+    said = _summary(ordered[0]) if len(ordered) == 1 else counts
+    title = f"{severity.upper() if firing else 'RESOLVED'} {names}{f': {said}' if said else ''}"
+    described = [_describe(alert, delivery) for alert in shown]
+    return Message(not firing, severity, title, described, _present(facts), links | context.links(delivery))
 
 
 def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:
     ended = alert.is_resolved(delivery.now_ms)
-    end_ms = (alert.ends_at_ms or 0) if ended else delivery.now_ms
-    lasted = humanize_duration((end_ms - alert.starts_at_ms) // 1000)
-    others = [
-        f"{name}={value}" for name, value in sorted(alert.labels.items()) if name not in ("alertname", "severity")
-    ]
+    begun_ms, end_ms = alert.starts_at_ms, (alert.ends_at_ms or 0) if ended else delivery.now_ms
+    lasted = humanize_duration((end_ms - begun_ms) // 1000)
+    others = [f"{name}={text}" for name, text in sorted(alert.labels.items()) if name not in ("alertname", "severity")]
     texts = {
-        "Alert": f"{alert.labels.get('alertname', '')}: {_summary(alert)}".strip(": "),
+        "Alert": f"{_name(alert)}: {_summary(alert)}".removesuffix(": "),
         "What": alert.annotations.get("description", ""),
-        "Value": "" if ended else str(delivery.facts.get("values", {}).get(alert.fingerprint, "")),
-        "Resolved" if ended else "Since": f"{show_time(end_ms)}, after {lasted}"
-        if ended
-        else f"{show_time(alert.starts_at_ms)}, for {lasted}",
+        "Value": "" if ended else delivery.facts.get("values", {}).get(alert.fingerprint, ""),
+        "Since": "" if ended else f"{_time(begun_ms)}, for {lasted}",
+        "Resolved": f"{_time(end_ms)}, after {lasted}" if ended else "",
         "Labels": ", ".join(others),
     }
     return _present(texts)
+
+
+def _name(alert: NotifiedAlert) -> str:
+    return _clean(alert.labels.get("alertname") or "alert")
 
 
 def _summary(alert: NotifiedAlert) -> str:
@@ -110,9 +96,8 @@ def _present(texts: Texts) -> Texts:
 
 
 def _clean(text: str) -> str:
-    return " ".join(mask_text(text).split())
+    return " ".join(mask_text(text).split())[:_MAX_TEXT]
 
 
-def show_time(time_ms: float) -> str:
-    """A time to the minute, `2026-11-23 22:19 UTC`."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+def _time(time_ms: int) -> str:
+    return f"{rfc3339(time_ms)[:16].replace('T', ' ')} UTC"

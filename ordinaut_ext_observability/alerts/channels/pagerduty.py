@@ -7,38 +7,25 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.channels.http import HttpChannel
 from ordinaut_ext_observability.alerts.channels.message import Message, make_message
 from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
-from ordinaut_ext_observability.alerts.routing.routes import Integration
 
 _URL: Final = "https://events.pagerduty.com/v2/enqueue"
 _MAX_SUMMARY: Final = 1024
-_MAX_BYTES: Final = 512_000
 _REST_SECONDS: Final = 120.0
 """PagerDuty asks to wait for minutes once it has refused for the number of events."""
 
 
-class PagerDutyChannel:
+class PagerDutyChannel(HttpChannel):
     """Opens an incident for a group, adds to it, acknowledges and resolves it: by the delivery's key."""
-
-    def __init__(self, integration: Integration, context: ChannelContext) -> None:
-        self._options, self._context = integration.options, context
-        self._http = HttpSender(self._options.get("http_config"))
 
     async def send(self, delivery: Delivery) -> None:
         event = make_event(delivery, make_message(delivery, self._context))
         event |= {"routing_key": self._options["routing_key"], "dedup_key": delivery.key}
-        body = orjson.dumps(event)
-        if len(body) > _MAX_BYTES:
-            event["payload"]["custom_details"] = {"error": "The details are longer than PagerDuty takes."}
-            body = orjson.dumps(event)
-        await self._http.post(self._options.get("url") or _URL, body, rest_seconds=_REST_SECONDS)
-
-    async def close(self) -> None:
-        await self._http.close()
+        # A message has 60 kB at most: PagerDuty takes 512.
+        await self._http.post(self._options.get("url") or _URL, orjson.dumps(event), rest_seconds=_REST_SECONDS)
 
 
 def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
+from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 
 _LEAST_SECONDS_BETWEEN: Final = {"slack": 1.0}
 """Slack takes about one message a second and switches off who sends more; others set no limit that is met here."""
+_TEST: Final = {"summary": "This is a test, nothing is the matter"}
 
 
 class Sender:
@@ -61,19 +65,39 @@ class Sender:
     async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
         key = delivery.integration
         try:
-            try:
-                await self._hand_over(notifier, delivery)
-            except DeliveryError as error:
-                self._note_failure(notifier, delivery, error)
-            else:
+            error = await self.send_once(notifier.integration(key), delivery)
+            if error is None:
                 notifier.note_delivered(delivery, self._now_ms())
-                self._note_success(delivery)
+            else:
+                notifier.note_failed(delivery, error, self._now_ms())
+                if not error.permanent:
+                    self._rests_until_ms[key] = delivery.next_try_ms
         finally:
             self._tasks.pop(key, None)
             self.on_change()
 
-    async def _hand_over(self, notifier: Notifier, delivery: Delivery) -> None:
-        integration = notifier.integration(delivery.integration)
+    async def send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
+        """Try a delivery, and count and say what came of it; the error where it was not taken."""
+        try:
+            await self._hand_over(integration, delivery)
+        except DeliveryError as error:
+            self._note_failure(delivery.integration, error)
+            return error
+        self._note_success(delivery)
+        return None
+
+    async def send_test(self, integration: Integration) -> str:
+        """Send a message that says it is a test; `sent`, or why it was not taken. What it opens is closed again."""
+        now_ms = self._now_ms()
+        alert = NotifiedAlert({"alertname": "NotificationTest", "severity": "info"}, _TEST, now_ms)
+        delivery = Delivery("test", {}, "test", integration.key, "first", [alert], now_ms, now_ms)
+        error = await self.send_once(integration, delivery)
+        if error is None and integration.kind == "pagerduty":
+            delivery.alerts = [replace(alert, ends_at_ms=now_ms)]
+            error = await self.send_once(integration, delivery)
+        return "sent" if error is None else str(error)
+
+    async def _hand_over(self, integration: Integration | None, delivery: Delivery) -> None:
         if integration is None:
             raise DeliveryError("it is no longer configured", permanent=True)
         rest_ms = round(_LEAST_SECONDS_BETWEEN.get(integration.kind, 0.0) * 1000)
@@ -82,6 +106,8 @@ class Sender:
             channel = self._channels.get(integration.key)
             if channel is None:
                 channel = self._channels[integration.key] = make_channel(integration, self._context)
+            if not delivery.facts:
+                delivery.facts = await self._context.explain(delivery.alerts)
             async with asyncio.timeout(TRY_SECONDS):
                 await channel.send(delivery)
         except TimeoutError:
@@ -92,12 +118,8 @@ class Sender:
             self._metrics.count_internal_error("notifications")
             raise DeliveryError(f"it cannot be made: {type(error).__name__}", permanent=True) from None
 
-    def _note_failure(self, notifier: Notifier, delivery: Delivery, error: DeliveryError) -> None:
-        key = delivery.integration
+    def _note_failure(self, key: str, error: DeliveryError) -> None:
         self.up[key] = False
-        notifier.note_failed(delivery, error, self._now_ms())
-        if not error.permanent:
-            self._rests_until_ms[key] = delivery.next_try_ms
         self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
         if self.failing.get(key) != str(error):
             self.failing[key] = str(error)
