@@ -53,7 +53,7 @@ class Alerts(Part):
         self._kept = kept
         self.notifications = Notifications(settings, metrics, clock, open_store, event)
         """Started and stopped with the other parts."""
-        runs = f"VERSION {settings.general.version}, running since {timestamp(clock.wall())}"
+        runs = f"VERSION {settings.general.version or 'unknown'}, running since {timestamp(clock.wall()):.16} UTC"
         explanation = Explanation(runs, metrics, kept.history, trouble, lambda: self.rounds.report)
         self.notifications.context = ChannelContext(event, settings.alerts.external_url, explain=explanation.explain)
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)

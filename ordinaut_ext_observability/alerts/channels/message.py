@@ -73,8 +73,8 @@ def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:
     lasted = humanize_duration((end_ms - begun_ms) // 1000)
     others = [f"{name}={text}" for name, text in sorted(alert.labels.items()) if name not in ("alertname", "severity")]
     texts = {
-        "Alert": f"{_name(alert)}: {_summary(alert)}".removesuffix(": "),
-        "What": alert.annotations.get("description", ""),
+        "Alert": "" if len(delivery.alerts) == 1 else f"{_name(alert)}: {_summary(alert)}".removesuffix(": "),
+        "What": "" if ended else alert.annotations.get("description", ""),
         "Value": "" if ended else delivery.facts.get("values", {}).get(alert.fingerprint, ""),
         "Since": "" if ended else f"{_time(begun_ms)}, for {lasted}",
         "Resolved": f"{_time(end_ms)}, after {lasted}" if ended else "",

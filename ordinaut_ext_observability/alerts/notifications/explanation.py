@@ -43,10 +43,8 @@ _QUERIES: Final = {
     ),
 }
 
-_ERROR: Final = (
-    "{exception_type} at {where}, {count} times, last {last_seen}, group {group}, correlation id {correlation_id}"
-)
-_REQUEST: Final = "{method} {route}, status {status_code}, {time}, correlation id {correlation_id}"
+_ERROR: Final = "{exception_type} at {where}, {count} times, last {last_seen:.16} UTC, group {group}, correlation id {correlation_id}"
+_REQUEST: Final = "{method} {route}, status {status_code}, {time:.16} UTC, correlation id {correlation_id}"
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,13 @@ class Explanation:
 
     async def explain(self, alerts: Sequence[NotifiedAlert]) -> dict[str, Any]:
         """The facts: `values` by fingerprint, and `about`, texts by their names. Never raises."""
-        facts: dict[str, Any] = {"about": {"Sent by": f"{socket.gethostname()}, {self.runs_here}"}, "values": {}}
+        facts: dict[str, Any] = {"about": {}, "values": {}}
         try:
             async for _ in Slicer().slices(self._collect({alert.fingerprint for alert in alerts}, facts)):
                 pass
         except Exception:  # noqa: BLE001 - counted; it is told all the same
             self.metrics.count_internal_error("explanation")
+        facts["about"]["Sent by"] = f"{socket.gethostname()}, {self.runs_here}"
         return facts
 
     def _collect(self, wanted: set[str], facts: dict[str, Any]) -> Iterator[None]:

@@ -106,7 +106,7 @@ class Sender:
             channel = self._channels.get(integration.key)
             if channel is None:
                 channel = self._channels[integration.key] = make_channel(integration, self._context)
-            if not delivery.facts:
+            if delivery.firing and not delivery.facts:
                 delivery.facts = await self._context.explain(delivery.alerts)
             async with asyncio.timeout(TRY_SECONDS):
                 await channel.send(delivery)
