@@ -22,6 +22,7 @@ NAMES = (
     "rules",
     "log_event",
     "log_record",
+    "scrub",
     "imports",
     "memory",
 )

@@ -23,6 +23,7 @@ from ordinaut_ext_observability.correlation.context import request_ids
 from ordinaut_ext_observability.logs.event_types import Event
 from ordinaut_ext_observability.logs.events import EventLog
 from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 
 LINES_PER_ROUND = 5000
 
@@ -32,6 +33,7 @@ STEP_FINISHED: Event[...] = Event("step", "INFO", "step finished")
 def run(options: Options) -> list[Result]:
     descriptor = dev_null()
     writer = LogWriter(descriptor)
+    writer.scrub = Scrubber().lines
     events = EventLog(writer, "orchestrator.worker")
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
     request_ids.set((trace_id, trace_id, "00f067aa0ba902b7", False))

@@ -22,6 +22,7 @@ from benchmarks.harness import (
 )
 from ordinaut_ext_observability.logs.records import JsonHandler
 from ordinaut_ext_observability.logs.writer import LogWriter
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 
 LINES_PER_ROUND = 3000
 
@@ -29,6 +30,7 @@ LINES_PER_ROUND = 3000
 def run(options: Options) -> list[Result]:
     descriptor = dev_null()
     writer = LogWriter(descriptor)
+    writer.scrub = Scrubber().lines
     stream = logging.StreamHandler(open(descriptor, "w", closefd=False))  # noqa: SIM115 - as long as the process
     stream.setFormatter(
         # The fields our line has.

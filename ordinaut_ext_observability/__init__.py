@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.current import instrument_pool as instrument_pool
     from ordinaut_ext_observability.runtime.current import monitor_execution as monitor_execution
     from ordinaut_ext_observability.runtime.current import restore_logging as restore_logging
+    from ordinaut_ext_observability.scrub.text import LogSanitizer as LogSanitizer
     from ordinaut_ext_observability.version import __version__ as __version__
 
 _HOMES = {
@@ -49,6 +50,7 @@ _HOMES = {
         *("configure_logging", "current_runtime", "get_logger", "instrument_connection", "instrument_pool"),
         *("monitor_execution", "restore_logging"),
     ),
+    "scrub.text": ("LogSanitizer",),
     "version": ("__version__",),
 }
 """The public names by the module that has them."""

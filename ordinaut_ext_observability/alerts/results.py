@@ -18,6 +18,7 @@ from ordinaut_ext_observability.promql.nodes import Node, selectors_of
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query, Sample
 from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.scrub.text import scrub_text
 
 _LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)
 """Bounds on a rule's expression: 200 rules have an interval to share, and most take less than a millisecond."""
@@ -59,7 +60,8 @@ class Results:
             key = labels_of({**dict(drop_name(labels)), **expand(rule.labels), "alertname": rule.name})
             if key in found:
                 raise ExecutionError("vector contains metrics with the same labelset after applying alert labels")
-            found[key] = Instance(value, expand(rule.annotations))
+            annotations = expand(rule.annotations)
+            found[key] = Instance(value, {name: scrub_text(text) for name, text in annotations.items()})
             yield
         return found
 

@@ -212,6 +212,10 @@ _security_logger = StructuredLogger("orchestrator.security")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "LogSanitizer":
+        from ordinaut_ext_observability.scrub.text import LogSanitizer
+
+        return LogSanitizer
     if name == "StructuredFormatter":
         from ordinaut_ext_observability.logs.records import JsonFormatter
 

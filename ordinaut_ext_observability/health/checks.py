@@ -42,6 +42,7 @@ _MIN_EXECUTIONS = 10
 
 _WINDOW_SECONDS = 300.0
 _MIN_PACKETS = 100
+_NOT_SCRUBBED = "ORDINAUT_OBS_SCRUB is off: secrets and personal data are shown as they are"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -55,6 +56,8 @@ def make_checks(
     yield "event_loop", partial(event_loop, loop_watch), warns
     yield "task_success", TaskSuccessCheck(metrics.task_executions, clock).run, warns
     yield "settings", partial(unused_settings, settings), warns
+    if not settings.general.scrub:
+        yield "scrubbing", lambda: Outcome(HealthStatus.DEGRADED, _NOT_SCRUBBED), warns
     # A busy CPU comes and goes: it takes longer to be believed.
     yield "cpu", CpuCheck().run, {**warns, "failures_to_worsen": 4}
     yield "memory", memory, warns

@@ -65,7 +65,7 @@ class AccessLog:
         self.writer.write(
             f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
-            f"{layout}{duration_seconds * 1000:.3f}{details}}}",
+            f"{layout}{duration_seconds * 1000:.3f}{details}}}" + ("" if "url_path" in details else "\n"),
             urgent=level == "ERROR",
         )
 

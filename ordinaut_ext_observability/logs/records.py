@@ -10,7 +10,7 @@ from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
 from ordinaut_ext_observability.logs.events import add_context, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
-from ordinaut_ext_observability.scrub.plain_values import encode_line, put, text_of
+from ordinaut_ext_observability.scrub.plain_values import cut, encode_line, put, text_of
 
 # `event_type` has its own place, and `color_message` is uvicorn's copy of the message for terminals.
 _NO_EXTRAS = RECORD_FIELDS | {"event_type", "color_message"}
@@ -70,7 +70,10 @@ class JsonFormatter(logging.Formatter):
             if value:
                 text = text_of(value)
                 is_long = len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL
-                put(line, name, f"{text[:_EXCEPTION_HEAD]}…{text[-_EXCEPTION_TAIL:]}" if is_long else text)
+                # What is cut may be half a secret: the tail begins with a whole word.
+                tail = text[-_EXCEPTION_TAIL:]
+                tail = tail.partition(" ")[2] or tail
+                put(line, name, f"{cut(text, _EXCEPTION_HEAD)}{tail}" if is_long else text)
 
 
 class JsonHandler(logging.Handler):

@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -62,6 +62,8 @@ class LogWriter:
         self._max_queued_lines = MAX_QUEUED_LINES
         self.before_writing: list[Callable[[], None]] = []
         """Called in the thread before it takes the queued lines: more may be queued then."""
+        self.scrub: Callable[[Sequence[str]], Sequence[str]] = lambda lines: lines
+        """Gives lines as they may be shown, and never raises; called in the thread."""
         self.on_lines: Callable[[list[str]], object] = lambda _lines: None  # called in the thread, with those it takes
         self._process_ends = False
         self.reset_after_fork()
@@ -81,7 +83,7 @@ class LogWriter:
         self._ending = False
 
     def write(self, line: str, *, urgent: bool = False) -> None:
-        """Queue one line, without its line break. `urgent` lines do not wait, and are kept when others are dropped."""
+        """Queue one line; with a line break it is not scrubbed. `urgent` ones do not wait, and are dropped last."""
         queue = self._queue
         queued = len(queue)
         if queued >= self._max_queued_lines and (not urgent or queued >= 2 * self._max_queued_lines):
@@ -176,8 +178,13 @@ class LogWriter:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
-            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
             self._call(self.on_lines, lines)
+            looked_at = [line for line in lines if line[-1:] != "\n"]
+            shown = self.scrub(looked_at) if looked_at else looked_at
+            if shown is not looked_at:
+                scrubbed = iter(shown)
+                lines = [line if line[-1:] == "\n" else next(scrubbed) for line in lines]
+            data = ("\n".join(lines) + "\n").replace("\n\n", "\n").encode("utf-8", "backslashreplace")
             written = self._hand_on(lines) if self.writers else self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)

@@ -14,6 +14,7 @@ from ordinaut_ext_observability.logs.log_file import LogFile
 from ordinaut_ext_observability.logs.setup import LoggingSetup
 from ordinaut_ext_observability.logs.writer import LEVEL_AT, LogWriter, WriterReports
 from ordinaut_ext_observability.metrics.declarations import Metrics
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import AuditSettings
 
@@ -24,7 +25,7 @@ _AFTER_LOGGER = '","message":'
 class ProcessLogs:
     """Lines of all kinds go through one writer; the host's loggers are left alone until they are configured."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, scrubber: Scrubber | None) -> None:
         logs = settings.logs
         self._settings = settings
         self._metrics = metrics
@@ -33,6 +34,8 @@ class ProcessLogs:
         )
         self.writer = self._make_writer()
         self.writer.on_lines = self._count_records
+        if scrubber is not None:
+            self.writer.scrub = scrubber.lines
         self.access_log = AccessLog(self.writer, logs)
         self.setup = LoggingSetup(self.writer, logs.level, replaces_access_log=logs.access_log)
         log = EventLog(self.writer, LOGGER_NAME, logs.level)
@@ -43,6 +46,8 @@ class ProcessLogs:
 
     def start(self) -> None:
         """Say which settings could not be used, and take over the host's logging where the settings ask for it."""
+        if not self._settings.general.scrub:
+            self.event(events.SCRUBBING_OFF)
         for problem in self._settings.problems:
             self.event(events.SETTING_NOT_USED, **asdict(problem))
         self.configure_if_asked()

@@ -26,6 +26,7 @@ from ordinaut_ext_observability.runtime.logs import ProcessLogs
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
 from ordinaut_ext_observability.version import __version__
@@ -42,7 +43,8 @@ class Runtime:
         self.settings = settings
         self.clock = clock or Clock()
         self.metrics = metrics = Metrics(_make_registry(settings))
-        self.logs = ProcessLogs(settings, metrics)
+        self.scrubber = _make_scrubber(settings, metrics)
+        self.logs = ProcessLogs(settings, metrics, self.scrubber)
         errors = ErrorGroups(settings.general.version, metrics, self.clock, self.logs.event)
         self.trouble = RecentTrouble(errors, settings.logs.slow_request_seconds)
         self.logs.setup.handler.note_error = errors.note
@@ -141,6 +143,19 @@ def _make_registry(settings: Settings) -> Registry:
         max_series=settings.metrics.series_limit,
     )
     return Registry(budgets, {REQUEST: settings.http.buckets})
+
+
+def _make_scrubber(settings: Settings, metrics: Metrics) -> Scrubber | None:
+    """The scrubber of what leaves the process; None where the settings turn it off."""
+    if not settings.general.scrub:
+        return None
+    key = settings.general.scrub_key
+    return Scrubber(
+        settings.file.scrub.allow,
+        key.get_secret_value().encode() if key is not None else None,
+        lambda kind: metrics.redactions.labels(kind).inc(),
+        lambda _: metrics.count_internal_error("scrubber"),
+    )
 
 
 def _describe_build(settings: Settings, metrics: Metrics) -> None:

@@ -53,6 +53,7 @@ def make_context(
         levels=runtime.levels,
         config=runtime.config,
         overview=overview,
+        scrubber=runtime.scrubber,
     )
 
 

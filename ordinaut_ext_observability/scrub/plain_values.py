@@ -24,6 +24,8 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_TEXT_LENGTH = 2000
 """Longest text kept in a field, in characters."""
 
+MAX_SHORT_LENGTH = 300  # of what a person is told
+
 # JSON lets these stand as they are. DEL and C1 are commands to terminals; NEL (one of C1), U+2028 and U+2029 end a line
 # for some readers; bidirectional controls change the order in which text is shown.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -37,7 +39,7 @@ _CONTAINERS = (Mapping, list, tuple, set, frozenset)
 
 # How much of a value is kept: depth, items of a container, characters of a text, values in containers.
 _GENEROUS = (6, 100, MAX_TEXT_LENGTH, 2000)
-_DETAILS = (4, 50, MAX_TEXT_LENGTH, 200)
+_DETAILS = (4, 50, MAX_SHORT_LENGTH, 200)
 _TIGHT = (3, 20, 300, 200)
 
 
@@ -56,7 +58,7 @@ def encode(value: object) -> bytes:
 
 def json_text(text: str) -> str:
     """The text as a JSON string, quotes included; lone surrogates and what is too long are replaced."""
-    return encode(_cut(text, MAX_TEXT_LENGTH)).decode()
+    return encode(cut(text, MAX_TEXT_LENGTH)).decode()
 
 
 def put(line: dict[str, object], name: object, value: object) -> None:
@@ -107,9 +109,11 @@ def _type_name(value: object) -> str:
         return "object"
 
 
-def _cut(text: str, length: int) -> str:
-    """The text, not too long and valid Unicode."""
-    text = text if len(text) <= length else f"{text[:length]}…"
+def cut(text: str, length: int) -> str:
+    """The text, not too long and valid Unicode. What may be half a secret, of which nobody could tell, is left out."""
+    if len(text) > length:
+        whole, space, last = text[:length].rpartition(" ")
+        text = f"{whole}{space}{'' if any(sign in last for sign in '=:@') else last}…"
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -134,7 +138,7 @@ class _Plain:
     def of_line(self, line: dict[str, object]) -> dict[str, object]:
         plain: dict[str, object] = {}
         for name, value in line.items():
-            put(plain, _cut(text_of(name), self._characters), self.of(value, ()))
+            put(plain, cut(text_of(name), self._characters), self.of(value, ()))
         return plain
 
     def of(self, value: object, path: tuple[int, ...]) -> object:
@@ -153,22 +157,22 @@ class _Plain:
         if value is None or type(value) is bool:
             return value
         if isinstance(value, str):
-            return _cut(str.__str__(value), self._characters)
+            return cut(str.__str__(value), self._characters)
         if isinstance(value, int):
             number = int.__pos__(value)  # of a subclass, too, the number itself
-            return number if _MIN_INT <= number <= _MAX_INT else _cut(_digits(number), self._characters)
+            return number if _MIN_INT <= number <= _MAX_INT else cut(_digits(number), self._characters)
         if isinstance(value, float):
             real = float.__pos__(value)
             return real if math.isfinite(real) else str(real)
         if isinstance(value, Enum):
             return self.of(value.value, (*path, id(value)))
         if isinstance(value, (date, time)):
-            return _cut(str.__str__(value.isoformat()), self._characters)
+            return cut(str.__str__(value.isoformat()), self._characters)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return _cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"), self._characters)
+            return cut(bytes(value[: self._characters]).decode("utf-8", "backslashreplace"), self._characters)
         if isinstance(value, _CONTAINERS) or (is_dataclass(value) and not isinstance(value, type)):
             return self._container(value, path)
-        return _cut(text_of(value), self._characters)
+        return cut(text_of(value), self._characters)
 
     def _container(self, value: Any, path: tuple[int, ...]) -> object:
         if id(value) in path or len(path) >= self._depth:
@@ -182,7 +186,7 @@ class _Plain:
             return [*items, "…"] if len(kept) > self._items else items
         plain: dict[str, object] = {}
         for name, item in islice(value.items(), self._items):
-            put(plain, _cut(text_of(name), self._characters), self.of(item, path))
+            put(plain, cut(text_of(name), self._characters), self.of(item, path))
         if len(value) > self._items:
             put(plain, "…", f"{len(value) - self._items} more")
         return plain

@@ -8,7 +8,9 @@ from pydantic import AnyHttpUrl, Field, ValidationInfo, model_validator
 
 from ordinaut_ext_observability.settings.reading import Section
 
-BuiltInCheck = Literal["event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings"]
+BuiltInCheck = Literal[
+    "event_loop", "cpu", "memory", "disk", "file_descriptors", "network", "task_success", "settings", "scrubbing"
+]
 """Names that checks in the file cannot have."""
 
 _MAX_CHECKS = 100

@@ -39,6 +39,13 @@ class SettingProblem:
     """Words about what is wrong and what would be accepted."""
 
 
+class ScrubSection(Section):
+    """Exceptions from scrubbing."""
+
+    allow: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    """Paths of fields that are left as they are, names joined by dots: `user.contact`."""
+
+
 class ConfigFile(Section):
     """The sections of the configuration file, each with its model."""
 
@@ -47,6 +54,7 @@ class ConfigFile(Section):
     """Changes to built-in alert rules, by the alert's name."""
     rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
     """Paths of further rule files."""
+    scrub: ScrubSection = ScrubSection()
     alertmanager: dict[str, Any] = Field(default={}, max_length=20)
     """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
 

@@ -36,6 +36,10 @@ class GeneralSettings(Part):
     """The host's variable; shown likewise."""
     config: types.PathText | None = None
     """Path of the configuration file (YAML): checks of services, see docs/configuration.md."""
+    scrub: bool = True
+    """Replace secrets and personal data in log lines and answers; see docs/scrubbing.md."""
+    scrub_key: types.Token | None = None
+    """With this key, 16 characters or more, persons can be told apart: `[REDACTED_EMAIL:4f1c9a2b]`."""
 
 
 class HttpSettings(Part):

@@ -160,7 +160,7 @@ def test_token_that_does_not_serve_is_explained(
 
 
 def test_what_a_check_says_is_text_and_no_markup(serve: Any, check: Check) -> None:
-    said = "bad path [/api/v1] [bold]x[/x] :warning: [masked]"
+    said = "bad path [/api/v1] [bold]x[/x] :warning: [REDACTED_SECRET]"
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
     served.runtime.health_monitor.register_check("odd [/name]", lambda: Outcome(HealthStatus.DEGRADED, said))
     served.on_loop(served.runtime.health_monitor.run_all_checks())

@@ -478,7 +478,7 @@ def leaking(kind: str) -> Callable[[], Any]:
             "dsn": dsn,
             "nested": [{"api_key": CANARY}],
             "note": f"token: {CANARY}",
-            "url": f"https://h/?k={CANARY}",
+            "url": f"https://h/?key={CANARY}",
         }
         return Outcome(HealthStatus.DEGRADED, f"slow answer of {dsn}?sslpassword={CANARY}", details)
 
@@ -523,13 +523,13 @@ def test_secrets_of_checks_are_shown_to_nobody(
         assert "db.internal" not in tokenless[path].text
     checks = {check["name"]: check for check in operators["/health/checks"].json()["checks"]}
     assert checks["raises"]["message"].startswith(
-        "ConnectionError: cannot connect to postgresql://[masked]@db.internal/"
+        "ConnectionError: cannot connect to postgresql://[REDACTED_PASSWORD]@db.internal/"
     )
     assert checks["tells"]["details"] == {
-        "dsn": "[masked]",
-        "nested": [{"api_key": "[masked]"}],
-        "note": "token: [masked]",
-        "url": "https://h/?[masked]",
+        "dsn": "[REDACTED_SECRET]",
+        "nested": [{"api_key": "[REDACTED_SECRET]"}],
+        "note": "token: [REDACTED_SECRET]",
+        "url": "https://h/?key=[REDACTED_SECRET]",
     }
     assert checks["api"]["status"] == "unhealthy"
     assert operators["/config"].json()["problems"]
@@ -715,7 +715,7 @@ def test_each_transition_is_one_log_line(probed: Probed) -> None:
     lines = served.log.lines(3, event_type="health_transition")
     fields = ("level", "message", "check", "previous_status", "status", "reason")
     assert [tuple(line.get(field) for field in fields) for line in lines] == [
-        ("ERROR", "health changed", "database", "healthy", "unhealthy", "ValueError: password=[masked]"),
+        ("ERROR", "health changed", "database", "healthy", "unhealthy", "ValueError: password=[REDACTED_SECRET]"),
         ("WARNING", "health changed", "database", "unhealthy", "degraded", None),
         ("INFO", "health changed", "database", "degraded", "healthy", None),
     ]

@@ -47,7 +47,7 @@ def test_events_of_the_host_are_logged_counted_and_kept_whatever_the_level(serve
     served.runtime.stop()
     events = kept(directory)
     assert [name for name, _ in events] == ["security_event"] * 3 + ["blocked_request"]
-    assert events[0][1]["context"] == {"ip_address": "192.0.2.7", "password": "[masked]"}
+    assert events[0][1]["context"] == {"ip_address": "192.0.2.7", "password": "[REDACTED_SECRET]"}
     assert events[2][1] == {
         "security_event_type": "scope_denied",
         "agent_id": "agent-1",

@@ -339,7 +339,7 @@ def test_a_password_in_a_label_of_the_host_is_masked_wherever_it_is_shown(serve:
     paths = ("/metrics", "/config", "/", "/health/checks")
     told = "".join(served.get(f"{MOUNT}{path}", headers=AUTHORIZATION).text for path in paths)
     served.log.line(event_type="settings_problem")
-    assert "[masked]@host/db" in told
+    assert "[REDACTED_PASSWORD]@host/db" in told
     assert PASSWORD not in told + served.log.path.read_text() + "".join(capfd.readouterr())
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from ordinaut_ext_observability.health.check import MAX_TRANSITIONS
 from ordinaut_ext_observability.health.model import HealthStatus, Hysteresis, Transition, uptime_ratio
 from ordinaut_ext_observability.health.monitor import STALE_AFTER_PERIODS, HealthMonitor
-from ordinaut_ext_observability.scrub.text import MAX_TEXT_LENGTH, mask_details, mask_text
+from ordinaut_ext_observability.scrub.text import mask_details, mask_text
+from ordinaut_ext_observability.scrub.plain_values import MAX_SHORT_LENGTH
 from tests.clock import ManualClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -199,7 +200,7 @@ pair_names = st.sampled_from(
 def assert_masked(before: str, text: str, after: str) -> None:
     masked = mask_text(f"{before} {text} {after}")
     assert CANARY not in masked
-    assert len(masked) <= MAX_TEXT_LENGTH + 1
+    assert len(masked) <= MAX_SHORT_LENGTH + 1
 
 
 @given(words, secrets(printable), st.sampled_from(["postgresql", "redis", "https", "amqp"]), words)
@@ -253,7 +254,7 @@ pieces = st.lists(
 @example("://", 100_000)
 def test_hostile_texts_are_masked_at_all(piece: str, length: int) -> None:
     masked = mask_text((piece * (length // len(piece) + 1))[:length])
-    assert len(masked) <= MAX_TEXT_LENGTH + 1
+    assert len(masked) <= MAX_SHORT_LENGTH + 1
     assert masked.encode()
 
 
@@ -261,7 +262,7 @@ def test_hostile_texts_are_masked_at_all(piece: str, length: int) -> None:
 def test_what_is_masked_once_is_masked_for_good(text: str) -> None:
     """Masking a text that was masked finds no more secrets in it."""
     once = mask_text(text)
-    assume(len(once) <= MAX_TEXT_LENGTH)
+    assume(len(once) <= MAX_SHORT_LENGTH)
     again = mask_text(once)
     assert mask_text(again) == again
 

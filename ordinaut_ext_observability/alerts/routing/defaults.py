@@ -39,6 +39,7 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
             "receiver": "info",
             "group_by": ["alertname"],
             "routes": [
+                {"matchers": ["alertname=Watchdog"], "receiver": "nobody"},  # it fires always
                 {"matchers": ['severity="critical"'], "receiver": "critical"},
                 {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
                 {
@@ -49,6 +50,7 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
             ],
         },
         "receivers": [
+            {"name": "nobody"},
             {"name": "info", **log},
             {"name": "warning", **log, **slack, **webhook},
             {"name": "warning-in-business-hours", **mail},

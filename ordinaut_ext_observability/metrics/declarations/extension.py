@@ -80,6 +80,10 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_audit_records_total{outcome}",
         "Security events for the audit's files: written, or not, for the disk or as too_many (of a type in a minute).",
     )
+    redactions = counter(
+        "ordinaut_observability_redactions_total{kind}",
+        "Secrets and personal data that were replaced in log lines and answers, by kind.",
+    )
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",

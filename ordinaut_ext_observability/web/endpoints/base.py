@@ -29,9 +29,10 @@ from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.relay.log_levels import LogLevels
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
-from ordinaut_ext_observability.web.answers import Refusal, describe_answer, error_response
+from ordinaut_ext_observability.web.answers import PiecewiseResponse, Refusal, describe_answer, error_response
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
@@ -85,6 +86,7 @@ class EndpointContext:
     """Gives the settings in effect."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
+    scrubber: Scrubber | None = None
 
 
 def context_of(request: Request) -> EndpointContext:
@@ -133,7 +135,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         reads = request.method in ("GET", "HEAD")
                         changes = not reads if endpoint.changes is None else endpoint.changes
                         context.access.check_operator(request, changes=changes)
-                    reply = await handle(request)
+                    reply = _scrubbed(await handle(request), context.scrubber)
                 except Refusal as refusal:  # which the access control tells of
                     return refusal.response
                 except RequestValidationError as error:
@@ -152,3 +154,12 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
             return answer
 
     return ObservabilityRoute
+
+
+def _scrubbed(reply: Response, scrubber: Scrubber | None) -> Response:
+    """The answer without secrets, where it is JSON; what is sent in pieces is scrubbed where it is made."""
+    is_whole = not isinstance(reply, PiecewiseResponse) and reply.headers.get("content-type") == "application/json"
+    if scrubber is not None and is_whole and reply.body:
+        reply.body = scrubber.json(bytes(reply.body).decode()).encode()
+        reply.headers["content-length"] = str(len(reply.body))
+    return reply

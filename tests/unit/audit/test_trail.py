@@ -36,7 +36,7 @@ def test_a_record_has_its_place_the_ids_and_fields_without_secrets(audited: Make
     assert closed["event_type"] == "chain_closed"
     assert event["sequence"] == 1
     assert event["previous"] == opened["hash"]
-    assert event["fields"] == {"result": "blocked", "context": {"password": "[masked]"}}
+    assert event["fields"] == {"result": "blocked", "context": {"password": "[REDACTED_SECRET]"}}
     assert (event["correlation_id"], event["task_id"]) == (context.correlation_id, "42")
     assert [chain.end for chain in kept.verify().chains.values()] == ["closed"]
 

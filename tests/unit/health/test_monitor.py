@@ -189,9 +189,14 @@ def test_a_check_is_anything_that_can_be_run(check: Any, message: str) -> None:
         (UNHEALTHY, UNHEALTHY, "", None),
         (Outcome(DEGRADED), DEGRADED, "", None),
         (Outcome(UNHEALTHY, "the queue is full", {"depth": 9}), UNHEALTHY, "the queue is full", {"depth": 9}),
-        (Outcome(HEALTHY, "token=abc", {"token": "abc"}), HEALTHY, "token=[masked]", {"token": "[masked]"}),
+        (
+            Outcome(HEALTHY, "token=abc", {"token": "abc"}),
+            HEALTHY,
+            "token=[REDACTED_SECRET]",
+            {"token": "[REDACTED_SECRET]"},
+        ),
         (HealthCheck("only", DEGRADED, "full", 1.0, datetime.now(UTC)), DEGRADED, "full", None),
-        ("password=abc", HEALTHY, "password=[masked]", None),
+        ("password=abc", HEALTHY, "password=[REDACTED_SECRET]", None),
         (Outcome("degraded"), DEGRADED, "", None),  # type: ignore[arg-type]
         (Outcome("bad"), UNHEALTHY, "ValueError: 'bad' is not a valid HealthStatus", None),  # type: ignore[arg-type]
     ],
@@ -213,7 +218,7 @@ ERRORS = [
     (ValueError("bad"), "ValueError: bad"),
     (ValueError(), "ValueError"),
     (BrokenText(), "BrokenText: <BrokenText: __str__ raised RuntimeError>"),
-    (OSError("https://u:p@h/?k=v"), "OSError: https://[masked]@h/?[masked]"),
+    (OSError("https://u:p@h/?k=v"), "OSError: https://[REDACTED_PASSWORD]@h/?k=v"),
     (TimeoutError(), "TimeoutError"),
     (asyncio.CancelledError(), "the check was cancelled"),
     (StopAsyncIteration(), "StopAsyncIteration"),

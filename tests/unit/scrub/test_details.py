@@ -12,19 +12,24 @@ from typing import Any
 import orjson
 import pytest
 
+from ordinaut_ext_observability.scrub.plain_values import MAX_SHORT_LENGTH
 from ordinaut_ext_observability.scrub.text import mask_details
-from ordinaut_ext_observability.scrub.text import MASK, MAX_TEXT_LENGTH, mask_text
+from ordinaut_ext_observability.scrub.text import mask_text
 
 SECRET = "hunter2XcorrectY"
+MASK, PASSWORD = "[REDACTED_SECRET]", "[REDACTED_PASSWORD]"
 
 
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        (f"postgresql://user:{SECRET}@db:5432/x", f"postgresql://{MASK}@db:5432/x"),
-        (f"redis://:{SECRET}@cache/0 is down", f"redis://{MASK}@cache/0 is down"),
-        (f"a://u:{SECRET}@h and b://{SECRET}@i", f"a://{MASK}@h and b://{MASK}@i"),
-        (f"GET https://api.example.com/v1?key={SECRET}&x=1 failed", f"GET https://api.example.com/v1?{MASK} failed"),
+        (f"postgresql://user:{SECRET}@db:5432/x", f"postgresql://{PASSWORD}@db:5432/x"),
+        (f"redis://:{SECRET}@cache/0 is down", f"redis://{PASSWORD}@cache/0 is down"),
+        (f"a://u:{SECRET}@h and b://{SECRET}@i", f"a://{PASSWORD}@h and b://{PASSWORD}@i"),
+        (
+            f"GET https://api.example.com/v1?key={SECRET}&x=1 failed",
+            f"GET https://api.example.com/v1?key={MASK}&x=1 failed",
+        ),
         (f"password={SECRET}", f"password={MASK}"),
         (f"PASSWORD = {SECRET} host=db", f"PASSWORD = {MASK} host=db"),
         (f"PGPASSWORD={SECRET}", f"PGPASSWORD={MASK}"),
@@ -50,7 +55,6 @@ def test_secrets_are_masked_and_the_rest_is_kept(text: str, masked: str) -> None
         "connection refused",
         "answered 503",
         "https://api.example.com/health",
-        "mailto:someone@example.com",
         "the token is missing",
         "bearer of bad news",
         "passwords are fine",
@@ -92,9 +96,9 @@ def test_secrets_in_less_usual_shapes_are_masked_too(text: str) -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert mask_text("x" * MAX_TEXT_LENGTH) == "x" * MAX_TEXT_LENGTH
-    assert mask_text("x" * (MAX_TEXT_LENGTH + 1)) == "x" * MAX_TEXT_LENGTH + "…"
-    assert len(mask_text("x" * 1_000_000)) == MAX_TEXT_LENGTH + 1
+    assert mask_text("x" * MAX_SHORT_LENGTH) == "x" * MAX_SHORT_LENGTH
+    assert mask_text("x" * (MAX_SHORT_LENGTH + 1)) == "x" * MAX_SHORT_LENGTH + "…"
+    assert len(mask_text("x" * 1_000_000)) == MAX_SHORT_LENGTH + 1
 
 
 def test_what_is_no_unicode_is_shown_as_escapes() -> None:
@@ -109,7 +113,7 @@ def test_what_is_no_unicode_is_shown_as_escapes() -> None:
 def test_hostile_texts_are_masked_at_all(piece: str) -> None:
     """A pattern that takes more than linear time would not come to an end here."""
     hostile = (piece * (100_000 // len(piece)))[:100_000]
-    assert len(mask_text(hostile)) <= MAX_TEXT_LENGTH + 1
+    assert len(mask_text(hostile)) <= MAX_SHORT_LENGTH + 1
 
 
 # -- Details -----------------------------------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ class Number(float):
         ([], []),
         ({1: {"a": (None,)}}, {"1": {"a": [None]}}),
         (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
-        ({"url": f"https://u:{SECRET}@h"}, {"url": f"https://{MASK}@h"}),
+        ({"url": f"https://u:{SECRET}@h"}, {"url": f"https://{PASSWORD}@h"}),
         ([f"password={SECRET}"], [f"password={MASK}"]),
     ],
 )
@@ -159,7 +163,7 @@ def test_details_are_plain_json(value: Any, shown: Any) -> None:
     ["password", "PASSWORD", "db_password", "secret_key", "apiKey", "api-key", "token", "tokens", "Authorization",
      "Set-Cookie", "dsn", "credentials", "signature", "private_key", "passwd_hash"],
 )  # fmt: skip
-@pytest.mark.parametrize("value", [SECRET, 12345678, [SECRET], {"inner": SECRET}, None, SECRET.encode()])
+@pytest.mark.parametrize("value", [SECRET, 12345678, [SECRET], {"inner": SECRET}, SECRET.encode()])
 def test_whatever_stands_under_a_secrets_name_is_masked(name: str, value: Any) -> None:
     assert mask_details({"outer": [{name: value}]}) == {"outer": [{name: MASK}]}
 
@@ -181,7 +185,7 @@ def test_details_are_bounded() -> None:
 
 
 def test_details_are_bounded_as_a_whole() -> None:
-    shared: list[Any] = ["x" * MAX_TEXT_LENGTH] * 30
+    shared: list[Any] = ["x" * MAX_SHORT_LENGTH] * 30
     nested = [[shared] * 20] * 10
     assert len(orjson.dumps(mask_details({"nested": nested}))) < 500_000
 
