@@ -176,10 +176,7 @@ class AlertManager:
 
 
 async def slack_notification(alert: Alert) -> None:
-    """Tell Slack of an alert, for `add_notification_channel("slack", slack_notification)`. Raises `DeliveryError`.
-
-    By the webhook in `SLACK_WEBHOOK_URL`; nothing where that is not set.
-    """
+    """Tell Slack of an alert by the webhook in `SLACK_WEBHOOK_URL`, where that is set: a channel to be added."""
     from ordinaut_ext_observability.alerts.channels.slack import send_alert
 
     await send_alert(alert)

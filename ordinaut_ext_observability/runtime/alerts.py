@@ -10,7 +10,7 @@ from typing import Final
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
-from ordinaut_ext_observability.alerts.notifications.explanation import Explanation
+from ordinaut_ext_observability.alerts.notifications.explanation import explain_alerts
 from ordinaut_ext_observability.alerts.report import AlertSeries
 from ordinaut_ext_observability.alerts.rounds import Rounds
 from ordinaut_ext_observability.background.clock import Clock
@@ -51,11 +51,11 @@ class Alerts(Part):
         self._metrics = metrics
         self._monitor = monitor
         self._kept = kept
-        self.notifications = Notifications(settings, metrics, clock, open_store, event)
-        """Started and stopped with the other parts."""
         runs = f"VERSION {settings.general.version or 'unknown'}, running since {timestamp(clock.wall()):.16} UTC"
-        explanation = Explanation(runs, metrics, kept.history, trouble, lambda: self.rounds.report)
-        self.notifications.context = ChannelContext(event, settings.alerts.external_url, explain=explanation.explain)
+        explain = partial(explain_alerts, runs, kept.history, trouble, lambda: self.rounds.report)
+        context = ChannelContext(event, settings.alerts.external_url, explain=explain)
+        self.notifications = Notifications(settings, metrics, clock, open_store, context)
+        """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
         self.desk = AlertDesk(
             self.notifications.store, self.notifications.routing, self._own_alerts, self.notifications.now_ms
@@ -71,7 +71,7 @@ class Alerts(Part):
         self._begin()
 
     def _begin(self) -> None:
-        self.rounds = self._make_rounds()
+        self.rounds: Rounds = self._make_rounds()
         self.rounds.tell = self.notifications.take_alerts
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""

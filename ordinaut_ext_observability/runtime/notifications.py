@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
@@ -43,16 +42,14 @@ class Notifications(Part):
         metrics: Metrics,
         clock: Clock,
         open_store: Callable[[], Cluster] | None,
-        event: events.LogEvent,
+        context: ChannelContext,
     ) -> None:
         """Nothing is started, read or connected to."""
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._open_store = open_store
-        self._event = event
-        self.context = ChannelContext(event, settings.alerts.external_url)
-        """What the channels are given."""
+        self._event, self._context = context.event, context
         self._alertmanagers = [
             Integration("alertmanager", f"alertmanager[{number}]", options={"url": url})
             for number, url in enumerate(settings.notifications.alertmanager_urls)
@@ -72,7 +69,7 @@ class Notifications(Part):
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
-        self._to_forward: list[NotifiedAlert] | None = None
+        self._to_forward: Sequence[NotifiedAlert] = ()
         self._wake = asyncio.Event()
         self._looked_at = 0.0
         self._settled = False
@@ -97,9 +94,7 @@ class Notifications(Part):
             }
         notifier, sender = self.notifier, self._sender
         if self._alertmanagers:
-            return {
-                "notifications": f"by {len(self._alertmanagers)} Alertmanagers, to which the leader posts all alerts"
-            }
+            return {"notifications": "sent by Alertmanager, to which the process that leads posts all alerts"}
         if notifier is None or sender is None:
             return {"notifications": "sent by another process, or not yet"}
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
@@ -120,7 +115,7 @@ class Notifications(Part):
     def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
         if alerts is None or self._alertmanagers:
-            self.notifier, self._to_forward = None, alerts
+            self.notifier, self._to_forward = None, alerts or ()
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take(alerts, self.now_ms())
@@ -161,18 +156,19 @@ class Notifications(Part):
         """Do what is due, and wait until something is, or is new."""
         notifier, wait = self.notifier, _LOOK_SECONDS
         if self._sender is None:
-            self._sender = Sender(self.context, self._metrics, self.now_ms)
+            self._sender = Sender(self._context, self._metrics, self.now_ms)
             self._sender.on_change = self._wake.set
         sender = self._sender
-        if self._to_forward:
-            await self._forward(self._to_forward, sender)
+        forwarded, self._to_forward = self._to_forward, ()
+        if forwarded:
+            await asyncio.gather(*(sender.forward(each, forwarded) for each in self._alertmanagers))
         if notifier is not None:
             await self._look(notifier)
             now_ms = self.now_ms()
             notifier.flush_due(now_ms)
             await self._save(notifier)
             sender.send_due(notifier)
-            self._show(notifier, sender)
+            self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
             due_ms = notifier.next_due_ms()
             if due_ms is not None:
                 wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
@@ -183,25 +179,10 @@ class Notifications(Part):
         return 0.0
 
     def send_test(self, name: str) -> dict[str, str]:
-        """Send a test message to a receiver, or by one integration, from any thread; what came of it by integration."""
-        routing = self.routing()
-        each = [one for receiver in routing.receivers.values() for one in receiver.integrations]
-        chosen = [one for one in (*each, *self._alertmanagers) if name in (one.key, one.key.rpartition("/")[0])]
-
-        async def send() -> dict[str, str]:
-            sender = Sender(self.context, self._metrics, self.now_ms)
-            try:
-                return {one.key: await sender.send_test(one) for one in chosen}
-            finally:
-                await sender.close()
-
-        return run_on_own_loop(send())
-
-    async def _forward(self, alerts: list[NotifiedAlert], sender: Sender) -> None:
-        self._to_forward, now_ms = None, self.now_ms()
-        posted = [Delivery("", {}, "", each.key, "repeat", alerts, now_ms, now_ms) for each in self._alertmanagers]
-        await asyncio.gather(*map(sender.send_once, self._alertmanagers, posted))
-        self._show_up(sender)
+        """Send a test to a receiver, or by one integration, from any thread; what came of it by integration."""
+        integrations = [each for one in self.routing().receivers.values() for each in one.integrations]
+        chosen = [each for each in integrations if name in (each.key, each.key.rpartition("/")[0])]
+        return run_on_own_loop(Sender(self._context, self._metrics, self.now_ms).send_tests(chosen))
 
     async def _look(self, notifier: Notifier) -> None:
         """Read what any process may have written."""
@@ -220,13 +201,6 @@ class Notifications(Part):
         if records and not await asyncio.to_thread(self.store.write, records):
             notifier.keep_changed(records)
         self._metrics.notifications_unsaved.labels().set(notifier.unsaved)
-
-    def _show(self, notifier: Notifier, sender: Sender) -> None:
-        self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
-        self._show_up(sender)
-
-    def _show_up(self, sender: Sender) -> None:
-        self._metrics.notification_integration_up.replace({(key,): float(up) for key, up in sender.up.items()})
 
     async def _end(self) -> None:
         notifier, sender = self.notifier, self._sender

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.web.endpoints import (
     health,
     loggers,
     metrics,
-    notify,
     prometheus,
     prometheus_rules,
     trouble,
@@ -63,7 +62,6 @@ ENDPOINTS = (
     *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
-    *notify.ENDPOINTS,
 )
 
 

@@ -24,10 +24,6 @@ TRY_SECONDS: Final = 10.0
 """Longest try. Receivers answer within a second; one that does not is asked again later."""
 
 
-async def _no_facts(_alerts: Sequence[NotifiedAlert]) -> dict[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class ChannelContext:
     """What channels know of the process that sends."""
@@ -37,8 +33,8 @@ class ChannelContext:
     """The URL under which people reach our endpoints; empty: messages have no links."""
     links: Callable[[Delivery], dict[str, str]] = lambda _delivery: {}
     """Gives further links for a message, by their text: acknowledge, snooze."""
-    explain: Callable[[Sequence[NotifiedAlert]], Awaitable[dict[str, Any]]] = _no_facts
-    """Gives `Delivery.facts`, as `notifications/explanation.py` does; bounded in time, and never raises."""
+    explain: Callable[[Sequence[NotifiedAlert]], Awaitable[dict[str, Any]]] | None = None
+    """Gives `Delivery.facts`, as in `notifications/explanation.py`; bounded in time, and never raises."""
 
 
 class Channel(Protocol):

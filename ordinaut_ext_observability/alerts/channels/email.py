@@ -7,17 +7,14 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from typing import Final
 
 import aiosmtplib
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.channels.http import tls_context
-from ordinaut_ext_observability.alerts.channels.message import Message, make_message
+from ordinaut_ext_observability.alerts.channels.message import COLOURS, Message, make_message
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
-
-_COLOURS: Final = {"critical": "#c0392b", "error": "#c0392b", "warning": "#b9770e", "info": "#2471a3"}
 
 
 class EmailChannel:
@@ -44,7 +41,10 @@ class EmailChannel:
                 tls_context=tls_context(options.get("tls_config") or {}),
             )
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise _delivery_error(error) from None
+            # Its number and not its words, which may quote what was sent.
+            code = getattr(getattr(error, "recipients", [error])[0], "code", 0)
+            words = f"mail is not taken: {type(error).__name__} {code or ''}".strip()
+            raise DeliveryError(words, permanent=code >= 500) from None
 
     async def close(self) -> None:
         """Each mail closes its own connection."""
@@ -67,29 +67,19 @@ def make_mail(delivery: Delivery, message: Message, sender: str, to: str) -> Ema
     }
     for name, text in headers.items():
         mail[name] = " ".join(text.split())  # no line of a text becomes a header
-    parts = (*message.alerts, message.facts, message.links)
-    shown = ["".join(f"{name}: {text}\n" for name, text in part.items()) for part in parts if part]
+    shown = ["".join(f"{name}: {text}\n" for name, text in part.items()) for part in (*message.parts, message.links)]
     mail.set_content("\n".join((f"{message.title}\n", *shown)))
     mail.add_alternative(_html(message), subtype="html")
     return mail
 
 
 def _html(message: Message) -> str:
-    colour = "#1e8449" if message.resolved else _COLOURS[message.severity]
-    paragraphs = (
-        f'<p style="border-left:4px solid {colour};padding-left:8px">{"<br>".join(lines)}</p>'
-        for part in (*message.alerts, message.facts)
-        if (lines := [f"<b>{html.escape(name)}:</b> {html.escape(text)}" for name, text in part.items()])
-    )
-    links = (f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in message.links.items())
+    colour = COLOURS[message.status]
+    parts = [
+        f'<p style="border-left:4px solid {colour};padding-left:8px">'
+        + "<br>".join(f"<b>{html.escape(name)}:</b> {html.escape(text)}" for name, text in part.items())
+        for part in message.parts
+    ]
+    links = [f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in message.links.items()]
     title = f'<h3 style="color:{colour}">{html.escape(message.title)}</h3>'
-    return f'<body style="font:14px sans-serif">{title}{"".join(paragraphs)}<p>{" &middot; ".join(links)}</p></body>'
-
-
-def _delivery_error(error: Exception) -> DeliveryError:
-    """Why the server did not take it: its number and not its words, which may quote what was sent."""
-    each = getattr(error, "recipients", None) or [error]
-    codes = [code for one in each if (code := getattr(one, "code", None)) is not None]
-    if not codes:
-        return DeliveryError(f"the mail server cannot be reached: {type(error).__name__}")
-    return DeliveryError(f"the mail server answered {codes[0]} ({type(error).__name__})", permanent=min(codes) >= 500)
+    return f'<body style="font:14px sans-serif">{title}{"".join(parts)}<p>{" &middot; ".join(links)}</body>'

@@ -6,10 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
-from ordinaut_ext_observability.alerts.channels.base import ChannelContext
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.manager import Alert, AlertSeverity, AlertStatus, known_managers
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
@@ -26,25 +25,25 @@ class FunctionChannel:
     def __init__(self, integration: Integration, _context: ChannelContext) -> None:
         self._name, self._besides = integration.options["name"], integration.options.get("besides") or ()
         self._done: set[tuple[str, int, str]] = set()
-        """The calls for the last delivery that succeeded: its next try leaves them out."""
-        self._call: asyncio.Future[str] | None = None
+        """Calls for a delivery that its next try leaves out."""
 
     async def send(self, delivery: Delivery) -> None:
-        if self._call is not None and not self._call.done():
-            raise DeliveryError("the function called before has not returned yet")
-        if self._name != "*" and not any(self._name in each.notification_channels for each in known_managers()):
-            raise DeliveryError(f"the process that sends has no function of the name {self._name}")
         self._done, failed = {call for call in self._done if call[0] == delivery.id}, []
         for alert in delivery.alerts:
             shown = _as_added(alert, delivery.now_ms)
             for name, function in self._functions(shown.severity):
-                if (call := (delivery.id, id(function), alert.fingerprint)) in self._done:
+                call = (delivery.id, id(function), alert.fingerprint)
+                if call in self._done:
                     continue
-                self._call = asyncio.ensure_future(_call(function, shown, partial(self._done.add, call)))
-                if error := await asyncio.shield(self._call):  # it goes on where the time for this try is over
-                    failed.append(f"the function {name} failed: {error}")
+                try:
+                    await asyncio.wait_for(_call(function, shown), TRY_SECONDS / 2)
+                except Exception as error:  # noqa: BLE001 - of a function that is not ours
+                    failed.append(f"{name} ({type(error).__name__})")
+                    if not isinstance(error, TimeoutError):  # else it may still be at work
+                        continue
+                self._done.add(call)
         if failed:
-            raise DeliveryError("; ".join(failed))
+            raise DeliveryError(f"functions failed: {', '.join(failed)}")
 
     async def close(self) -> None:
         """There is nothing to give back."""
@@ -57,16 +56,10 @@ class FunctionChannel:
                     yield name, manager.notification_channels[name]
 
 
-async def _call(function: Callable[[Alert], Any], alert: Alert, note_success: Callable[[], None]) -> str:
-    """Call a function; the name of what it raised, empty where it returned."""
-    try:
-        called = function(alert) if inspect.iscoroutinefunction(function) else await in_daemon_thread(function, alert)
-        if inspect.isawaitable(called):
-            await called
-    except Exception as error:  # noqa: BLE001 - of a function that is not ours
-        return type(error).__name__
-    note_success()
-    return ""
+async def _call(function: Callable[[Alert], Any], alert: Alert) -> None:
+    called = function(alert) if inspect.iscoroutinefunction(function) else await in_daemon_thread(function, alert)
+    if inspect.isawaitable(called):
+        await called
 
 
 def _as_added(alert: NotifiedAlert, now_ms: int) -> Alert:

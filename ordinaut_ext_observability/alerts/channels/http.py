@@ -49,12 +49,18 @@ class HttpSender:
         )
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str] | None = None, *, rest_seconds: float | None = None
-    ) -> str:
-        """Post JSON; the beginning of the answer. Raises `DeliveryError`: temporary for no answer, 5xx and 429.
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        expected: str = "",
+        rest_seconds: float | None = None,
+    ) -> None:
+        """Post JSON. Raises `DeliveryError`: temporary for no answer, 5xx and 429.
 
-        The error names the status and never the URL, which may be a secret. After 429 a receiver that names no time is
-        left alone for `rest_seconds`.
+        The error names the status, an answer of one word, and never the URL, which may be a secret. An answer that is
+        not the `expected` one is a failure. After 429 a receiver that names no time is left alone for `rest_seconds`.
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
@@ -66,17 +72,15 @@ class HttpSender:
             raise DeliveryError("the URL cannot be read", permanent=True) from None
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryError(f"the receiver cannot be reached: {type(error).__name__}") from None
-        status = response.status_code
-        if status < 300:
-            return text
+        status, text = response.status_code, text.strip()
+        if status < 300 and expected in ("", text):
+            return
         wait = _retry_after(response)
         if status == 429 and wait is None:
             wait = rest_seconds
-        raise DeliveryError(
-            f"the receiver answered {status}{words(text)}",
-            permanent=status < 500 and status != 429,
-            retry_after_seconds=wait,
-        )
+        said = f": {text}" if re.fullmatch(r"[a-z_]{1,60}", text) else ""
+        temporary = status >= 500 or status == 429
+        raise DeliveryError(f"the receiver answered {status}{said}", permanent=not temporary, retry_after_seconds=wait)
 
     async def close(self) -> None:
         """Close connections."""
@@ -94,18 +98,9 @@ class HttpChannel:
         await self._http.close()
 
 
-def words(answer: str) -> str:
-    """An answer that is a word for what is wrong, `: no_service`; nothing of others, which may hold secrets."""
-    return f": {answer}" if re.fullmatch(r"[a-z_]{1,60}", answer) else ""
-
-
 def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:
     """The certificates that a `tls_config` names, else the usual ones. Raises `DeliveryError`."""
-    if config.get("insecure_skip_verify"):
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-    if not (config.get("ca_file") or config.get("cert_file")):
+    if not any(config.get(name) for name in ("ca_file", "cert_file", "insecure_skip_verify")):
         return _usual_tls()
     try:
         context = ssl.create_default_context(cafile=config.get("ca_file"))
@@ -113,6 +108,8 @@ def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:
             context.load_cert_chain(config["cert_file"], config.get("key_file"))
     except (OSError, ssl.SSLError) as error:
         raise DeliveryError(f"a certificate cannot be read: {type(error).__name__}", permanent=True) from None
+    if config.get("insecure_skip_verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 

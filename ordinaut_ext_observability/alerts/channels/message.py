@@ -15,13 +15,18 @@ _MAX_SHOWN: Final = 10
 """Alerts that are described; nobody reads further ones in a message."""
 _MAX_TEXT: Final = 1000
 """Longest text; no channel takes much more."""
-_SEVERITIES: Final = {"critical": "critical", "error": "error", "warning": "warning", "info": "info", "none": "info"}
+COLOURS: Final = {
+    "critical": "#c0392b",
+    "error": "#c0392b",
+    "warning": "#d68910",
+    "info": "#2471a3",
+    "resolved": "#1e8449",
+}
+"""By status, the worst first."""
 _WHY: Final = {
     "repeat": "It still fires.",
     "silence_ended": "A silence or a mute interval has ended, and it still fires.",
     "escalated": "Nobody has acknowledged it.",
-    "new_firing": "More alerts fire than before.",
-    "some_resolved": "Some alerts are resolved, others still fire.",
 }
 
 Texts = dict[str, str]
@@ -32,13 +37,12 @@ Texts = dict[str, str]
 class Message:
     """One notification in words. Every text is scrubbed and on one line; none is escaped."""
 
-    resolved: bool
-    severity: str
-    """The worst one: `critical`, `error`, `warning` or `info`."""
+    status: str
+    """`resolved`, or the worst severity: `critical`, `error`, `warning` or `info`."""
     title: str
     """`CRITICAL QueueStalled: Work is due and none is finished`."""
-    alerts: list[Texts]
-    facts: Texts
+    parts: list[Texts]
+    """One for each alert, then what else is known."""
     links: Texts
 
 
@@ -47,8 +51,8 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     firing = delivery.firing
     ordered = [*firing, *delivery.resolved]
     shown, more = ordered[:_MAX_SHOWN], len(ordered) - _MAX_SHOWN
-    found = {_SEVERITIES.get(alert.labels.get("severity", ""), "error") for alert in firing or ordered}
-    severity = next(each for each in _SEVERITIES if each in found)
+    found = {alert.labels.get("severity", "").replace("none", "info") for alert in firing}
+    status = next((each for each in COLOURS if each in found), "error") if firing else "resolved"
     facts = {
         "Why again": _WHY.get(delivery.reason, "") if firing else "",
         "Further alerts": str(more) if more > 0 else "",
@@ -62,9 +66,9 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     names = ", ".join(dict.fromkeys(map(_name, shown)))
     counts = f"{len(firing)} firing, {len(ordered) - len(firing)} resolved" if firing else f"{len(ordered)} alerts"
     said = _summary(ordered[0]) if len(ordered) == 1 else counts
-    title = f"{severity.upper() if firing else 'RESOLVED'} {names}{f': {said}' if said else ''}"
-    described = [_describe(alert, delivery) for alert in shown]
-    return Message(not firing, severity, title, described, _present(facts), links | context.links(delivery))
+    title = f"{status.upper()} {names}{f': {said}' if said else ''}"
+    parts = [_describe(alert, delivery) for alert in shown] + ([_present(facts)] if any(facts.values()) else [])
+    return Message(status, title, parts, links | context.links(delivery))
 
 
 def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:
@@ -76,8 +80,8 @@ def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:
         "Alert": "" if len(delivery.alerts) == 1 else f"{_name(alert)}: {_summary(alert)}".removesuffix(": "),
         "What": "" if ended else alert.annotations.get("description", ""),
         "Value": "" if ended else delivery.facts.get("values", {}).get(alert.fingerprint, ""),
-        "Since": "" if ended else f"{_time(begun_ms)}, for {lasted}",
-        "Resolved": f"{_time(end_ms)}, after {lasted}" if ended else "",
+        "Since": "" if ended else f"{_minute(begun_ms)}, for {lasted}",
+        "Resolved": f"{_minute(end_ms)}, after {lasted}" if ended else "",
         "Labels": ", ".join(others),
     }
     return _present(texts)
@@ -99,5 +103,5 @@ def _clean(text: str) -> str:
     return " ".join(mask_text(text).split())[:_MAX_TEXT]
 
 
-def _time(time_ms: int) -> str:
+def _minute(time_ms: int) -> str:
     return f"{rfc3339(time_ms)[:16].replace('T', ' ')} UTC"

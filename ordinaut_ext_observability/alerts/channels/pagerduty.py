@@ -30,7 +30,7 @@ class PagerDutyChannel(HttpChannel):
 
 def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:
     """The event, without its keys."""
-    if message.resolved:
+    if message.status == "resolved":
         return {"event_action": "resolve"}
     if "acknowledged_by" in delivery.facts:
         return {"event_action": "acknowledge"}
@@ -38,10 +38,10 @@ def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:
     payload = {
         "summary": message.title[:_MAX_SUMMARY],
         "source": labels.get("instance") or socket.gethostname(),
-        "severity": message.severity,
+        "severity": message.status,
         "timestamp": rfc3339(min(alert.starts_at_ms for alert in delivery.firing)),
         "class": labels.get("alertname"),
-        "custom_details": {**message.facts, "Alerts": message.alerts},
+        "custom_details": {str(number): part for number, part in enumerate(message.parts, 1)},
     }
     links = [{"href": url, "text": text} for text, url in message.links.items()]
     return {"event_action": "trigger", "client": "Ordinaut", "payload": payload, "links": links}

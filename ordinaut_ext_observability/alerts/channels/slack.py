@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.channels.http import HttpChannel, HttpSender, words
-from ordinaut_ext_observability.alerts.channels.message import Message, Texts, make_message
+from ordinaut_ext_observability.alerts.channels.http import HttpChannel, HttpSender
+from ordinaut_ext_observability.alerts.channels.message import COLOURS, Message, Texts, make_message
 from ordinaut_ext_observability.alerts.manager import Alert, AlertStatus
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.scrub.text import mask_text
 from ordinaut_ext_observability.settings.load import load_settings
 
-_COLOURS: Final = {"critical": "danger", "error": "danger", "warning": "warning", "info": "#439fe0"}
 _MAX_TEXT: Final = 3000
 """Longest text of a block, of which Slack takes 50: it refuses the whole message for one character more."""
 _MAX_TITLE: Final = 300
@@ -25,45 +24,40 @@ class SlackChannel(HttpChannel):
 
     async def send(self, delivery: Delivery) -> None:
         given = {name: self._options[name] for name in ("channel", "username") if self._options.get(name)}
-        await _post(self._http, self._options["api_url"], payload(make_message(delivery, self._context)) | given)
+        body = orjson.dumps(payload(make_message(delivery, self._context)) | given)
+        await self._http.post(self._options["api_url"], body, expected="ok")
 
 
 async def send_alert(alert: Alert) -> None:
     """Tell of an alert as `observability.alerts` has it, where `SLACK_WEBHOOK_URL` is set. Raises `DeliveryError`."""
-    url, resolved = load_settings().notifications.slack_webhook_url, alert.status is AlertStatus.RESOLVED
+    url = load_settings().notifications.slack_webhook_url
     if url is None:
         return
-    title = f"{'RESOLVED' if resolved else alert.severity.value.upper()} {alert.name}: {mask_text(alert.message)}"
-    since = {"Since": alert.fired_at.isoformat(" ", "minutes")}
-    http = HttpSender()
+    status = "resolved" if alert.status is AlertStatus.RESOLVED else alert.severity.value
+    title = f"{status.upper()} {alert.name}: {mask_text(alert.message)}"
+    since, http = {"Since": alert.fired_at.isoformat(" ", "minutes")}, HttpSender()
     try:
-        message = Message(resolved, alert.severity.value, title, [], since, {})
-        await _post(http, url.get_secret_value(), payload(message))
+        await http.post(
+            url.get_secret_value(), orjson.dumps(payload(Message(status, title, [since], {}))), expected="ok"
+        )
     finally:
         await http.close()
-
-
-async def _post(http: HttpSender, url: str, content: dict[str, Any]) -> None:
-    answer = (await http.post(url, orjson.dumps(content))).strip()
-    if answer != "ok":
-        raise DeliveryError(f"Slack did not answer ok{words(answer)}", permanent=True)
 
 
 def payload(message: Message) -> dict[str, Any]:
     """The object that is posted."""
     title = escape(message.title, _MAX_TITLE)
     links = [f"<{escape(url).replace('|', '%7C')}|{escape(text, 75)}>" for text, url in message.links.items()]
-    texts = [f"*{title}*", *map(_lines, (*message.alerts, message.facts)), "  ·  ".join(links)]
+    texts = [f"*{title}*", *map(_lines, message.parts), "  ·  ".join(links)]
     shown = [{"type": "mrkdwn", "text": text} for text in texts if 0 < len(text) <= _MAX_TEXT]
     blocks = [{"type": "section", "text": text} for text in shown]
-    colour = "good" if message.resolved else _COLOURS[message.severity]
-    return {"text": title, "attachments": [{"color": colour, "fallback": title, "blocks": blocks}]}
+    return {"text": title, "attachments": [{"color": COLOURS[message.status], "fallback": title, "blocks": blocks}]}
 
 
 def _lines(texts: Texts) -> str:
     """A line for each; all together are no longer than a block."""
-    share = _MAX_TEXT // max(1, len(texts)) - 40
-    return "\n".join(f"*{escape(name, 30)}:* {escape(text, share)}" for name, text in texts.items())
+    share = _MAX_TEXT // max(1, len(texts)) - 90
+    return "\n".join(f"*{escape(name, 80)}:* {escape(text, share)}" for name, text in texts.items())
 
 
 def escape(text: str, longest: int = _MAX_TEXT) -> str:

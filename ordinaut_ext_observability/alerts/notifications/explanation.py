@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.logs.events import timestamp
-from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
@@ -28,67 +26,56 @@ _RECENT_SECONDS: Final = 3600.0
 """What is older is hardly behind an alert of now."""
 _TIMED: Final = "sum by (method, endpoint) (rate(orchestrator_http_request_duration_seconds_{}[5m]))"
 _RUNS: Final = 'sum by (task_id) (increase({}{{status!="success"}}[1h]))'
+_FAILED: Final = 'sum by (method, endpoint) (increase(orchestrator_http_requests_total{status_code=~"5.."}[5m]))'
 _QUERIES: Final = {
-    "Most failing endpoint": (
-        'sum by (method, endpoint) (increase(orchestrator_http_requests_total{status_code=~"5.."}[5m])) > 0.5',
-        "{method} {endpoint}, about {value:.0f} failed requests in 5 minutes",
-    ),
-    "Slowest endpoint": (
-        f"{_TIMED.format('sum')} / {_TIMED.format('count')} > 1",
-        "{method} {endpoint}, {value:.1f} s on average in 5 minutes",
-    ),
-    "Most failing task": (
-        f"({_RUNS.format('orchestrator_task_runs_total')} or {_RUNS.format('orchestrator_runs_total')}) > 0.5",
-        "{task_id}, about {value:.0f} failed runs in an hour",
+    "Most failed requests in 5 minutes": f"{_FAILED} > 0.5",
+    "Slowest endpoint in 5 minutes, seconds": f"{_TIMED.format('sum')} / {_TIMED.format('count')} > 1",
+    "Most failed runs in an hour": (
+        f"({_RUNS.format('orchestrator_task_runs_total')} or {_RUNS.format('orchestrator_runs_total')}) > 0.5"
     ),
 }
-
-_ERROR: Final = "{exception_type} at {where}, {count} times, last {last_seen:.16} UTC, group {group}, correlation id {correlation_id}"
+_ERROR: Final = "{exception_type} at {where}, {count} times, last {last_seen:.16} UTC, correlation id {correlation_id}"
 _REQUEST: Final = "{method} {route}, status {status_code}, {time:.16} UTC, correlation id {correlation_id}"
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Gives facts that explain alerts."""
+async def explain_alerts(
+    runs_here: str,
+    history: History,
+    trouble: RecentTrouble,
+    report: Callable[[], Report],
+    alerts: Sequence[NotifiedAlert],
+) -> dict[str, Any]:
+    """The facts: `values` by fingerprint, and `about`, texts by their names; `runs_here` is one. Never raises."""
+    values: dict[str, str] = {}
+    about: dict[str, str] = {}
+    try:
+        async for _ in Slicer().slices(_put_values(report(), {alert.fingerprint for alert in alerts}, values)):
+            pass
+        async for _ in Slicer().slices(_put_causes(history, trouble, about)):
+            pass
+    except Exception as error:  # noqa: BLE001 - it is told all the same
+        about["Not explained"] = f"the extension failed: {type(error).__name__}"
+    return {"values": values, "about": about | {"Sent by": f"{socket.gethostname()}, {runs_here}"}}
 
-    runs_here: str
-    """Words for which version runs since when."""
-    metrics: Metrics
-    history: History
-    trouble: RecentTrouble
-    report: Callable[[], Report]
 
-    async def explain(self, alerts: Sequence[NotifiedAlert]) -> dict[str, Any]:
-        """The facts: `values` by fingerprint, and `about`, texts by their names. Never raises."""
-        facts: dict[str, Any] = {"about": {}, "values": {}}
-        try:
-            async for _ in Slicer().slices(self._collect({alert.fingerprint for alert in alerts}, facts)):
-                pass
-        except Exception:  # noqa: BLE001 - counted; it is told all the same
-            self.metrics.count_internal_error("explanation")
-        facts["about"]["Sent by"] = f"{socket.gethostname()}, {self.runs_here}"
-        return facts
+def _put_values(report: Report, wanted: set[str], values: dict[str, str]) -> Iterator[None]:
+    for each in report.rules():
+        yield
+        for labels, alert in each.state.alerts.items():
+            if (known := fingerprint(dict(labels))) in wanted:
+                limit = threshold_of(each.rule.query)
+                values[known] = f"{alert.value:.4g}{'' if limit is None else f' (threshold {limit:g})'}"
 
-    def _collect(self, wanted: set[str], facts: dict[str, Any]) -> Iterator[None]:
-        for each in self.report().rules():
-            yield
-            for labels, alert in each.state.alerts.items():
-                if (known := fingerprint(dict(labels))) in wanted:
-                    limit = threshold_of(each.rule.query)
-                    facts["values"][known] = f"{alert.value:.4g}{'' if limit is None else f' (threshold {limit:g})'}"
-        about, now = facts["about"], wall_seconds()
-        self._put_trouble(about, timestamp(now - _RECENT_SECONDS))
-        for name, (query, words) in _QUERIES.items():
-            found = yield from Results(self.history).vector(parse(f"topk(1, {query})"), round(now * 1000), _LIMITS)
-            for labels, value in found:
-                about[name] = words.format_map(
-                    {"method": "", "endpoint": "", "task_id": "", **dict(labels), "value": value}
-                )
 
-    def _put_trouble(self, about: dict[str, str], since: str) -> None:
-        newest = self.trouble.errors.newest_group()
-        if newest is not None and newest[1]["last_seen"] >= since:
-            about["Newest error"] = _ERROR.format_map({**newest[1], "group": newest[0]})
-        failed = [each for each in self.trouble.requests() if each["status_code"] >= 500 and each["time"] >= since]
-        if failed:
-            about["Failed request"] = _REQUEST.format_map(max(failed, key=itemgetter("time")))
+def _put_causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
+    now = wall_seconds()
+    since, newest = timestamp(now - _RECENT_SECONDS), trouble.errors.newest_group()
+    if newest is not None and newest[1]["last_seen"] >= since:
+        about["Newest error"] = f"{_ERROR.format_map(newest[1])}, group {newest[0]}"
+    failed = [each for each in trouble.requests() if each["status_code"] >= 500 and each["time"] >= since]
+    if failed:
+        about["Failed request"] = _REQUEST.format_map(max(failed, key=itemgetter("time")))
+    for name, query in _QUERIES.items():
+        found = yield from Results(history).vector(parse(f"topk(1, {query})"), round(now * 1000), _LIMITS)
+        for labels, value in found:
+            about[name] = f"{' '.join(text for _, text in reversed(labels))} ({value:.3g})"

@@ -7,9 +7,8 @@ for each of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
@@ -38,8 +37,6 @@ class Sender:
         """The delivery under way, by integration."""
         self.failing: dict[str, str] = {}
         """The integrations whose last try failed, and why."""
-        self.up: dict[str, bool] = {}
-        """The outcome of the last try, by integration."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after each try."""
 
@@ -65,7 +62,7 @@ class Sender:
     async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
         key = delivery.integration
         try:
-            error = await self.send_once(notifier.integration(key), delivery)
+            error = await self._send_once(notifier.integration(key), delivery)
             if error is None:
                 notifier.note_delivered(delivery, self._now_ms())
             else:
@@ -76,8 +73,15 @@ class Sender:
             self._tasks.pop(key, None)
             self.on_change()
 
-    async def send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
-        """Try a delivery, and count and say what came of it; the error where it was not taken."""
+    async def forward(self, integration: Integration, alerts: Sequence[NotifiedAlert]) -> None:
+        """Try once to hand over alerts that are all handed over again in a moment."""
+        now_ms = self._now_ms()
+        facts: dict[str, Any] = {"about": {}}  # nobody reads them there
+        forwarded = Delivery("", {}, "", integration.key, "repeat", [*alerts], now_ms, now_ms, facts=facts)
+        await self._send_once(integration, forwarded)
+
+    async def _send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
+        """The error where it was not taken; counted and said."""
         try:
             await self._hand_over(integration, delivery)
         except DeliveryError as error:
@@ -86,16 +90,19 @@ class Sender:
         self._note_success(delivery)
         return None
 
-    async def send_test(self, integration: Integration) -> str:
-        """Send a message that says it is a test; `sent`, or why it was not taken. What it opens is closed again."""
-        now_ms = self._now_ms()
-        alert = NotifiedAlert({"alertname": "NotificationTest", "severity": "info"}, _TEST, now_ms)
-        delivery = Delivery("test", {}, "test", integration.key, "first", [alert], now_ms, now_ms)
-        error = await self.send_once(integration, delivery)
-        if error is None and integration.kind == "pagerduty":
-            delivery.alerts = [replace(alert, ends_at_ms=now_ms)]
-            error = await self.send_once(integration, delivery)
-        return "sent" if error is None else str(error)
+    async def send_tests(self, integrations: Iterable[Integration]) -> dict[str, str]:
+        """Send each a test, and that it is over; `sent`, or why it was not taken. It is not counted."""
+        outcomes, now_ms = {}, self._now_ms()
+        for each in integrations:
+            try:
+                for ends_ms in (None, now_ms)[: 1 + each.send_resolved]:
+                    alert = NotifiedAlert({"alertname": "NotificationTest", "severity": "info"}, _TEST, now_ms, ends_ms)
+                    await self._hand_over(each, Delivery("test", {}, "", each.key, "first", [alert], now_ms, now_ms))
+                outcomes[each.key] = "sent"
+            except DeliveryError as error:
+                outcomes[each.key] = str(error)
+        await self.close()
+        return outcomes
 
     async def _hand_over(self, integration: Integration | None, delivery: Delivery) -> None:
         if integration is None:
@@ -106,7 +113,7 @@ class Sender:
             channel = self._channels.get(integration.key)
             if channel is None:
                 channel = self._channels[integration.key] = make_channel(integration, self._context)
-            if delivery.firing and not delivery.facts:
+            if self._context.explain is not None and delivery.firing and not delivery.facts:
                 delivery.facts = await self._context.explain(delivery.alerts)
             async with asyncio.timeout(TRY_SECONDS):
                 await channel.send(delivery)
@@ -119,7 +126,7 @@ class Sender:
             raise DeliveryError(f"it cannot be made: {type(error).__name__}", permanent=True) from None
 
     def _note_failure(self, key: str, error: DeliveryError) -> None:
-        self.up[key] = False
+        self._metrics.notification_integration_up.labels(key).set(0)
         self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
         if self.failing.get(key) != str(error):
             self.failing[key] = str(error)
@@ -127,7 +134,7 @@ class Sender:
 
     def _note_success(self, delivery: Delivery) -> None:
         key = delivery.integration
-        self.up[key] = True
+        self._metrics.notification_integration_up.labels(key).set(1)
         self._metrics.notifications_sent.labels(key, delivery.reason).inc()
         if self.failing.pop(key, None) is not None:
             self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
