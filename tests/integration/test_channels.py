@@ -128,7 +128,8 @@ def send(kind: str, ends_ms: int | None = None, created_ms: int = NOW, **options
     return asyncio.run(run())
 
 
-def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: Receiver) -> None:
+def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: Receiver, caplog: Any) -> None:
+    caplog.set_level("DEBUG")
     url = f"{receiver.url}{SLACK_PATH}"
     assert send("slack", api_url=url, channel="#ops") is None
     ((_, body),) = receiver.taken
@@ -147,6 +148,8 @@ def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: Receive
         error = send("slack", api_url=url)
         assert error is not None
         assert (error.permanent, error.retry_after_seconds, str(error)) == (permanent, wait, words)
+    assert "HTTP Request: POST http://127.0.0.1" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_pagerduty_opens_and_resolves_one_incident(receiver: Receiver) -> None:
@@ -248,8 +251,8 @@ def write_config(folder: Path, rule: str = "vector(1) > 0", **alertmanager: Any)
     return {"CONFIG": str(config), **QUICK}
 
 
-def routes(**ways: Any) -> dict[str, Any]:
-    route = {"receiver": "team", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"}
+def routes(wait: str = "0s", **ways: Any) -> dict[str, Any]:
+    route = {"receiver": "team", "group_by": ["alertname"], "group_wait": wait, "group_interval": "1s"}
     return {"alertmanager": {"route": route, "receivers": [{"name": "team", **ways}]}}
 
 
@@ -268,7 +271,7 @@ def test_message_names_the_failing_endpoint_the_error_and_a_request(
 ) -> None:
     slack = {"slack_configs": [{"api_url": f"{receiver.url}{SLACK_PATH}"}]}
     rule = 'sum(increase(orchestrator_http_requests_total{status_code="500"}[1m])) > 0.5'
-    served = serve(failing_app(), VERSION="4.2", **write_config(tmp_path, rule, **routes(**slack)))
+    served = serve(failing_app(), VERSION="4.2", **write_config(tmp_path, rule, **routes("1s", **slack)))
 
     def told() -> bool:
         served.get("/tasks/7", headers={"X-Request-ID": "my-request"})

@@ -5,6 +5,7 @@ Proxies and certificates are as httpx takes them from the environment, unless th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import ssl
@@ -64,7 +65,9 @@ class HttpSender:
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
-            async with self._client.stream("POST", url, content=body, headers=sent) as response:
+            request = self._client.build_request("POST", url, content=body, headers=sent)
+            request.url = _UnnamedUrl(request.url)
+            async with contextlib.aclosing(await self._client.send(request, stream=True)) as response:
                 text = await _beginning(response)
         except httpx.TimeoutException:
             raise DeliveryError(f"no answer within {TRY_SECONDS:g} s") from None
@@ -85,6 +88,13 @@ class HttpSender:
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
+
+
+class _UnnamedUrl(httpx.URL):
+    """Shown without what may be the key to it: httpx logs every URL."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}"
 
 
 class HttpChannel:

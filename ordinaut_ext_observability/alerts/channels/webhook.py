@@ -15,6 +15,7 @@ import orjson
 from ordinaut_ext_observability.alerts.channels.http import HttpChannel
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.scrub.text import mask_details
 
 _NEVER: Final = "0001-01-01T00:00:00Z"
 """The end of an alert that has none, as Go writes it."""
@@ -63,6 +64,7 @@ def payload(delivery: Delivery, external_url: str, max_alerts: int = 0) -> dict[
         "commonAnnotations": _common(alert.annotations for alert in delivery.alerts),
         "externalURL": external_url,
         "notification_reason": delivery.reason,
+        "facts": mask_details(delivery.facts.get("about", {})),
         "alerts": [_shown(alert, delivery.now_ms) for alert in alerts],
     }
 

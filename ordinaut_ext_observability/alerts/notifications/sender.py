@@ -113,8 +113,8 @@ class Sender:
             channel = self._channels.get(integration.key)
             if channel is None:
                 channel = self._channels[integration.key] = make_channel(integration, self._context)
-            if self._context.explain is not None and delivery.firing and not delivery.facts:
-                delivery.facts = await self._context.explain(delivery.alerts)
+            if self._context.explain is not None and delivery.firing and "about" not in delivery.facts:
+                delivery.facts |= await self._context.explain(delivery.alerts)
             async with asyncio.timeout(TRY_SECONDS):
                 await channel.send(delivery)
         except TimeoutError:

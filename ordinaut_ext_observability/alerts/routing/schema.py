@@ -50,6 +50,7 @@ def _from_file(path: str) -> str:
 
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000)]
+HostAndPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Duration = Annotated[int, BeforeValidator(_duration)]
 Matchers = Annotated[Any, BeforeValidator(_matchers)]
 SecretFile = Annotated[str, AfterValidator(_from_file)]
@@ -112,7 +113,7 @@ class EmailConfig(IntegrationConfig):
     send_resolved: bool = False
     to: str = Field(min_length=3)
     from_: str | None = Field(default=None, alias="from")
-    smarthost: str | None = None
+    smarthost: HostAndPort | None = None
     hello: str | None = None
     auth_username: str | None = None
     auth_password: SecretStr | None = None
@@ -198,7 +199,7 @@ class GlobalConfig(Section):
     slack_api_url_file: SecretFile | None = None
     pagerduty_url: HttpUrl | None = None
     smtp_from: str | None = None
-    smtp_smarthost: str | None = None
+    smtp_smarthost: HostAndPort | None = None
     smtp_hello: str | None = None
     smtp_auth_username: str | None = None
     smtp_auth_password: SecretStr | None = None
