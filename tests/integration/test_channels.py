@@ -389,6 +389,23 @@ def test_real_alertmanager_tells_in_our_place_what_fires_and_what_is_resolved(
     assert served.value("ordinaut_observability_notification_integration_up", integration="alertmanager[1]") == 1
 
 
+def test_three_variables_alone_reach_slack_pagerduty_and_mail(serve: Any, receiver: Receiver, monkeypatch: Any) -> None:
+    box = Mailbox()
+    controller = Controller(box, "localhost", free_port())
+    controller.start()
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", f"{receiver.url}{SLACK_PATH}")
+    ways = {"PAGERDUTY_ROUTING_KEY": KEY, "PAGERDUTY_URL": f"{receiver.url}/v2/enqueue"}
+    mail = {"SMTP_URL": f"smtp://localhost:{controller.port}", "EMAIL_TO": "a@example.com"}
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, **ways, **mail)
+    done = CliRunner().invoke(command, ["notify", "test", "critical", "--url", served.url, "--token", TOKEN])
+    controller.stop()
+    assert {line.partition(": ")[0]: line.partition(": ")[2] for line in done.output.splitlines()} == dict.fromkeys(
+        (f"critical/{kind}[0]" for kind in ("slack", "pagerduty", "email", "log", "function")), "sent"
+    )
+    assert sorted(path for path, _ in receiver.taken) == [SLACK_PATH] * 2 + ["/v2/enqueue"] * 2
+    assert [mail["Subject"].partition(" ")[0] for mail in box.mails] == ["INFO", "RESOLVED"]
+
+
 @pytest.fixture
 def told(serve: Any, receiver: Receiver, tmp_path: Path) -> Callable[..., Any]:
     ways = {
