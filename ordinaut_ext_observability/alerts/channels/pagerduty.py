@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import ChainMap
 from typing import Any, Final
 
 import orjson
@@ -34,14 +35,15 @@ def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:
         return {"event_action": "resolve"}
     if "acknowledged_by" in delivery.facts:
         return {"event_action": "acknowledge"}
-    labels = delivery.firing[0].labels
+    labels, parts = delivery.firing[0].labels, message.parts
+    numbered = {str(number): part for number, part in enumerate(parts, 1)}
     payload = {
         "summary": message.title[:_MAX_SUMMARY],
         "source": labels.get("instance") or socket.gethostname(),
         "severity": message.status,
         "timestamp": rfc3339(min(alert.starts_at_ms for alert in delivery.firing)),
         "class": labels.get("alertname"),
-        "custom_details": {str(number): part for number, part in enumerate(message.parts, 1)},
+        "custom_details": numbered if len(delivery.alerts) > 1 else dict(ChainMap(*parts)),
     }
     links = [{"href": url, "text": text} for text, url in message.links.items()]
     return {"event_action": "trigger", "client": "Ordinaut", "payload": payload, "links": links}

@@ -82,12 +82,20 @@ class Sender:
 
     async def _send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
         """The error where it was not taken; counted and said."""
+        key, metrics = delivery.integration, self._metrics
         try:
             await self._hand_over(integration, delivery)
         except DeliveryError as error:
-            self._note_failure(delivery.integration, error)
+            metrics.notification_integration_up.labels(key).set(0)
+            metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
+            if self.failing.get(key) != str(error):
+                self.failing[key] = str(error)
+                self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
             return error
-        self._note_success(delivery)
+        metrics.notification_integration_up.labels(key).set(1)
+        metrics.notifications_sent.labels(key, delivery.reason).inc()
+        if self.failing.pop(key, None) is not None:
+            self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
         return None
 
     async def send_tests(self, integrations: Iterable[Integration]) -> dict[str, str]:
@@ -97,7 +105,9 @@ class Sender:
             try:
                 for ends_ms in (None, now_ms)[: 1 + each.send_resolved]:
                     alert = NotifiedAlert({"alertname": "NotificationTest", "severity": "info"}, _TEST, now_ms, ends_ms)
-                    await self._hand_over(each, Delivery("test", {}, "", each.key, "first", [alert], now_ms, now_ms))
+                    created_ms = ends_ms or now_ms - 1  # two notifications, of ids that differ
+                    test = Delivery("test", {}, "", each.key, "first", [alert], created_ms, now_ms)
+                    await self._hand_over(each, test)
                 outcomes[each.key] = "sent"
             except DeliveryError as error:
                 outcomes[each.key] = str(error)
@@ -124,17 +134,3 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep others from being told
             self._metrics.count_internal_error("notifications")
             raise DeliveryError(f"it cannot be made: {type(error).__name__}", permanent=True) from None
-
-    def _note_failure(self, key: str, error: DeliveryError) -> None:
-        self._metrics.notification_integration_up.labels(key).set(0)
-        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
-        if self.failing.get(key) != str(error):
-            self.failing[key] = str(error)
-            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
-
-    def _note_success(self, delivery: Delivery) -> None:
-        key = delivery.integration
-        self._metrics.notification_integration_up.labels(key).set(1)
-        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
-        if self.failing.pop(key, None) is not None:
-            self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
