@@ -28,10 +28,10 @@ import yaml
 from fastapi import FastAPI
 
 SCENARIOS = 50
-UNIT = int(os.environ.get("PARITY_UNIT", "1"))
+UNIT = int(os.environ.get("PARITY_UNIT", "2"))
 """Seconds between a change and the look at its group: more on a machine that is busy."""
 STEP_SECONDS = 2.0 * UNIT
-STEPS = int(os.environ.get("PARITY_STEPS", "9"))
+STEPS = int(os.environ.get("PARITY_STEPS", "7"))
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 

@@ -55,7 +55,7 @@ def test_worker_follows_and_one_that_starts_later_has_it_at_once(
     assert eventually(lambda: late.out.endswith("10\n"), 30), late.err
     ask(None)
     assert eventually(lambda: worker.out.endswith("10\n0\n") and late.out.endswith("10\n0\n")), worker.err
-    ask("ERROR", "1s")
+    ask("ERROR", "2s")
     assert eventually(lambda: worker.out.endswith("40\n0\n")), worker.err
     assert eventually(lambda: logging.getLogger(NAME).level == logging.NOTSET)
     assert [line["source"] for line in worker.log_lines(event_type="log_level_changed")][:2] == ["store", "store"]

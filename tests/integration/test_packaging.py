@@ -140,7 +140,8 @@ def test_readme_names_every_endpoint_and_command_that_exists() -> None:
 
     readme = (REPOSITORY / "README.md").read_text()
     for command in app.registered_commands:
-        assert f"ordinaut-observability {command.callback.__name__}" in readme
+        name = command.name or command.callback.__name__.replace("_", "-")
+        assert f"ordinaut-observability {name}" in readme
     known = {setting.variable for setting in SETTINGS}
     assert set(re.findall(r"ORDINAUT_OBS_[A-Z_]+", readme)) <= known
 

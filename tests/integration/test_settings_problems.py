@@ -211,7 +211,7 @@ def test_disabled_adds_no_route_no_middleware_and_no_thread(set_up: Any, serve_b
         ("SLOW_REQUEST_SECONDS", "nan", "It is not a finite number."),
         ("SLOW_REQUEST_SECONDS", "soon", "It is not a number."),
         ("SLOW_REQUEST_SECONDS", "0", "It must be more than 0.0."),
-        ("LOG_DESTINATION", "syslog", "It must be 'stderr' or 'stdout'."),
+        ("LOG_DESTINATION", "syslog", "It must be 'stderr', 'stdout' or 'none'."),
         ("HTTP_BUCKETS", "1,2,x", "Entry 3 is not a number."),
         ("HTTP_BUCKETS", ",".join(map(str, range(1, 60))), "It must have at most 50 entries."),
         ("HTTP_BUCKETS", "2,1", "It must ascend."),
@@ -374,20 +374,22 @@ def test_every_secret_may_stand_in_a_file(clean_process: pytest.MonkeyPatch, wri
         "ORDINAUT_OBS_SCRAPE_TOKEN": TOKEN[::-1],
         "DATABASE_URL": "postgresql://u:p@h/d",
         "REDIS_URL": "redis://:p@h/0",
+        "ORDINAUT_OBS_SCRUB_KEY": TOKEN[1:],
+        "ORDINAUT_OBS_AUDIT_KEY": TOKEN[2:],
+        "ORDINAUT_OBS_PAGERDUTY_ROUTING_KEY": TOKEN[3:],
+        "ORDINAUT_OBS_SMTP_URL": "smtp://u:p@h",
+        "ORDINAUT_OBS_WEBHOOK_URL": "https://h/key",
+        "ORDINAUT_OBS_WEBHOOK_SECRET": TOKEN[4:],
+        "ORDINAUT_OBS_WATCHDOG_URL": "https://h/ping",
+        "SLACK_WEBHOOK_URL": "https://h/services",
     }
     assert {setting.variable for setting in SETTINGS if setting.secret} == set(secrets)
     for variable, secret in secrets.items():
         clean_process.setenv(f"{variable}_FILE", write_secret(f"{secret}\n", variable))
     settings = load_settings()
     assert settings.problems == ()
-    held = (
-        settings.access.operator_token,
-        settings.access.viewer_token,
-        settings.access.scrape_token,
-        settings.collectors.database_url,
-        settings.relay.redis_url,
-    )
-    assert [secret.get_secret_value() for secret in held if secret is not None] == list(secrets.values())
+    held = {each.variable: getattr(getattr(settings, each.part), each.name) for each in SETTINGS if each.secret}
+    assert {variable: secret.get_secret_value() for variable, secret in held.items()} == secrets
     assert {effective_values(settings)[variable] for variable in secrets} == {"set"}
 
 
