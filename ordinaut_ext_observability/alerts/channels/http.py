@@ -31,8 +31,14 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024
 class HttpSender:
     """Posts to one receiver."""
 
-    def __init__(self, http_config: Mapping[str, Any] | None = None) -> None:
-        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate."""
+    def __init__(
+        self, http_config: Mapping[str, Any] | None = None, expected: str = "", rest_seconds: float | None = None
+    ) -> None:
+        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate.
+
+        Any answer but `expected` is a failure; `rest_seconds` is the wait after 429 where the receiver names none.
+        """
+        self._expected, self._rest_seconds = expected, rest_seconds
         config = dict(http_config or {})
         headers = {"User-Agent": f"ordinaut-observability/{__version__}"}
         auth = None
@@ -49,19 +55,10 @@ class HttpSender:
             verify=tls_context(config.get("tls_config") or {}),
         )
 
-    async def post(
-        self,
-        url: str,
-        body: bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        expected: str = "",
-        rest_seconds: float | None = None,
-    ) -> None:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Post JSON. Raises `DeliveryError`: temporary for no answer, 5xx and 429.
 
-        The error names the status, an answer of one word, and never the URL, which may be a secret. An answer that is
-        not the `expected` one is a failure. After 429 a receiver that names no time is left alone for `rest_seconds`.
+        The error names the status, an answer of one word, and never the URL, which may be a secret.
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
@@ -76,11 +73,11 @@ class HttpSender:
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryError(f"the receiver cannot be reached: {type(error).__name__}") from None
         status, text = response.status_code, text.strip()
-        if status < 300 and expected in ("", text):
+        if status < 300 and self._expected in ("", text):
             return
         wait = _retry_after(response)
         if status == 429 and wait is None:
-            wait = rest_seconds
+            wait = self._rest_seconds
         said = f": {text}" if re.fullmatch(r"[a-z_]{1,60}", text) else ""
         temporary = status >= 500 or status == 429
         raise DeliveryError(f"the receiver answered {status}{said}", permanent=not temporary, retry_after_seconds=wait)
@@ -100,9 +97,12 @@ class _UnnamedUrl(httpx.URL):
 class HttpChannel:
     """What channels by HTTP have in common."""
 
+    expected = ""
+    rest_seconds: float | None = None
+
     def __init__(self, integration: Integration, context: ChannelContext) -> None:
         self._options, self._context = integration.options, context
-        self._http = HttpSender(self._options.get("http_config"))
+        self._http = HttpSender(self._options.get("http_config"), self.expected, self.rest_seconds)
 
     async def close(self) -> None:
         await self._http.close()

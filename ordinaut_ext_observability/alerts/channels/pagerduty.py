@@ -15,18 +15,19 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 
 _URL: Final = "https://events.pagerduty.com/v2/enqueue"
 _MAX_SUMMARY: Final = 1024
-_REST_SECONDS: Final = 120.0
-"""PagerDuty asks to wait for minutes once it has refused for the number of events."""
 
 
 class PagerDutyChannel(HttpChannel):
     """Opens an incident for a group, adds to it, acknowledges and resolves it: by the delivery's key."""
 
+    rest_seconds = 120.0
+    """PagerDuty asks to wait for minutes."""
+
     async def send(self, delivery: Delivery) -> None:
         event = make_event(delivery, make_message(delivery, self._context))
         event |= {"routing_key": self._options["routing_key"], "dedup_key": delivery.key}
         # A message has 60 kB at most: PagerDuty takes 512.
-        await self._http.post(self._options.get("url") or _URL, orjson.dumps(event), rest_seconds=_REST_SECONDS)
+        await self._http.post(self._options.get("url") or _URL, orjson.dumps(event))
 
 
 def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:

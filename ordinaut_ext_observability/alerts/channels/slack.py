@@ -22,10 +22,12 @@ _MAX_TITLE: Final = 300
 class SlackChannel(HttpChannel):
     """Posts one message for each notification; its colour is the severity."""
 
+    expected = "ok"
+
     async def send(self, delivery: Delivery) -> None:
         given = {name: self._options[name] for name in ("channel", "username") if self._options.get(name)}
         body = orjson.dumps(payload(make_message(delivery, self._context)) | given)
-        await self._http.post(self._options["api_url"], body, expected="ok")
+        await self._http.post(self._options["api_url"], body)
 
 
 async def send_alert(alert: Alert) -> None:
@@ -35,11 +37,9 @@ async def send_alert(alert: Alert) -> None:
         return
     status = "resolved" if alert.status is AlertStatus.RESOLVED else alert.severity.value
     title = f"{status.upper()} {alert.name}: {mask_text(alert.message)}"
-    since, http = {"Since": alert.fired_at.isoformat(" ", "minutes")}, HttpSender()
+    since, http = {"Since": alert.fired_at.isoformat(" ", "minutes")}, HttpSender(expected="ok")
     try:
-        await http.post(
-            url.get_secret_value(), orjson.dumps(payload(Message(status, title, [since], {}))), expected="ok"
-        )
+        await http.post(url.get_secret_value(), orjson.dumps(payload(Message(status, title, [since], {}))))
     finally:
         await http.close()
 

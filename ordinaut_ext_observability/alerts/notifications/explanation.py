@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -48,17 +49,16 @@ async def explain_alerts(
     """The facts: `values` by fingerprint, and `about`, texts by their names; `runs_here` is one. Never raises."""
     values: dict[str, str] = {}
     about: dict[str, str] = {}
+    wanted = {alert.fingerprint for alert in alerts}
     try:
-        async for _ in Slicer().slices(_put_values(report(), {alert.fingerprint for alert in alerts}, values)):
-            pass
-        async for _ in Slicer().slices(_put_causes(history, trouble, about)):
+        async for _ in Slicer().slices(chain(_values(report(), wanted, values), _causes(history, trouble, about))):
             pass
     except Exception as error:  # noqa: BLE001 - it is told all the same
         about["Not explained"] = f"the extension failed: {type(error).__name__}"
     return {"values": values, "about": about | {"Sent by": f"{socket.gethostname()}, {runs_here}"}}
 
 
-def _put_values(report: Report, wanted: set[str], values: dict[str, str]) -> Iterator[None]:
+def _values(report: Report, wanted: set[str], values: dict[str, str]) -> Iterator[None]:
     for each in report.rules():
         yield
         for labels, alert in each.state.alerts.items():
@@ -67,7 +67,7 @@ def _put_values(report: Report, wanted: set[str], values: dict[str, str]) -> Ite
                 values[known] = f"{alert.value:.4g}{'' if limit is None else f' (threshold {limit:g})'}"
 
 
-def _put_causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
+def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
     now = wall_seconds()
     since, newest = timestamp(now - _RECENT_SECONDS), trouble.errors.newest_group()
     if newest is not None and newest[1]["last_seen"] >= since:
