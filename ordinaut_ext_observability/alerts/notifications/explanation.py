@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.builtin import threshold_of
-from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.report import Report
 from ordinaut_ext_observability.alerts.results import Results
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
+from ordinaut_ext_observability.history.series import Labels, labels_of
 from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits
@@ -49,7 +49,7 @@ async def explain_alerts(
     """The facts: `values` by fingerprint, and `about`, texts by their names; `runs_here` is one. Never raises."""
     values: dict[str, str] = {}
     about: dict[str, str] = {}
-    wanted = {alert.fingerprint for alert in alerts}
+    wanted = {labels_of(alert.labels): alert.fingerprint for alert in alerts}
     try:
         async for _ in Slicer().slices(chain(_values(report(), wanted, values), _causes(history, trouble, about))):
             pass
@@ -58,13 +58,13 @@ async def explain_alerts(
     return {"values": values, "about": about | {"Sent by": f"{socket.gethostname()}, {runs_here}"}}
 
 
-def _values(report: Report, wanted: set[str], values: dict[str, str]) -> Iterator[None]:
+def _values(report: Report, wanted: Mapping[Labels, str], values: dict[str, str]) -> Iterator[None]:
     for each in report.rules():
         yield
-        for labels, alert in each.state.alerts.items():
-            if (known := fingerprint(dict(labels))) in wanted:
-                limit = threshold_of(each.rule.query)
-                values[known] = f"{alert.value:.4g}{'' if limit is None else f' (threshold {limit:g})'}"
+        for labels in wanted.keys() & each.state.alerts.keys():
+            limit = threshold_of(each.rule.query)
+            value = f"{each.state.alerts[labels].value:.6g}"
+            values[wanted[labels]] = value if limit is None else f"{value} (threshold {limit:g})"
 
 
 def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
@@ -78,4 +78,4 @@ def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> 
     for name, query in _QUERIES.items():
         found = yield from Results(history).vector(parse(f"topk(1, {query})"), round(now * 1000), _LIMITS)
         for labels, value in found:
-            about[name] = f"{' '.join(text for _, text in reversed(labels))} ({value:.3g})"
+            about[name] = f"{' '.join(text for _, text in reversed(labels))} ({round(value, 1):g})"
