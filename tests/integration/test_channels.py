@@ -308,6 +308,7 @@ def test_functions_of_the_host_are_called_once_though_another_fails(
     served = serve(FastAPI(), **write_config(tmp_path, **routes(function_configs=[{"name": "*"}])))
     assert eventually(lambda: len(calls) == 2, 15)
     assert calls == [(name, "Planted", AlertSeverity.CRITICAL, "It is") for name in ("plain", "coroutine")]
+    assert str(send("function", name="missing")) == "the process that sends has no function of the name missing"
     assert "mine (LookupError)" in served.log.line(event_type="notification_failed")["reason"]
 
 

@@ -28,6 +28,8 @@ class FunctionChannel:
         """Calls for a delivery that its next try leaves out."""
 
     async def send(self, delivery: Delivery) -> None:
+        if self._name != "*" and not any(self._name in each.notification_channels for each in known_managers()):
+            raise DeliveryError(f"the process that sends has no function of the name {self._name}")
         self._done, failed = {call for call in self._done if call[0] == delivery.id}, []
         for alert in delivery.alerts:
             shown = _as_added(alert, delivery.now_ms)
