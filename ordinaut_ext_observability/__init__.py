@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.manager import slack_notification as slack_notification
     from ordinaut_ext_observability.alerts.manager import task_failure_rate_rule as task_failure_rate_rule
     from ordinaut_ext_observability.compat.logging import log_security_event as log_security_event
+    from ordinaut_ext_observability.compat.maintenance import MaintenanceMode as MaintenanceMode
     from ordinaut_ext_observability.correlation.context import RequestContext as RequestContext
     from ordinaut_ext_observability.correlation.context import current_correlation_id as current_correlation_id
     from ordinaut_ext_observability.correlation.context import current_traceparent as current_traceparent
@@ -43,6 +44,7 @@ _HOMES = {
         *("database_connectivity_rule", "high_queue_depth_rule", "slack_notification", "task_failure_rate_rule"),
     ),
     "compat.logging": ("log_security_event",),
+    "compat.maintenance": ("MaintenanceMode",),
     "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
     "extension": ("get_extension", "mount"),
     "health.model": ("HealthCheck", "HealthStatus"),

@@ -19,6 +19,7 @@ from ordinaut_ext_observability.cli.audit import audit
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
+from ordinaut_ext_observability.cli.incidents import acknowledge, maintenance, silence
 from ordinaut_ext_observability.cli.log_level import log_level
 from ordinaut_ext_observability.cli.notify import notify
 from ordinaut_ext_observability.cli.options import (
@@ -153,10 +154,13 @@ def query(
     return print_answer(make_console(), answer)
 
 
-app.command()(alerts)
+app.add_typer(alerts)
 app.command()(log_level)
 app.add_typer(rules)
 app.add_typer(notify)
+app.add_typer(silence)
+app.add_typer(maintenance)
+alerts.command("ack")(acknowledge)
 app.add_typer(audit)
 
 

@@ -57,10 +57,11 @@ class Alerts(Part):
         self.notifications = Notifications(settings, metrics, clock, open_store, context)
         """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
+        telling = self.notifications
         self.desk = AlertDesk(
-            self.notifications.store, self.notifications.routing, self._own_alerts, self.notifications.now_ms
+            *(telling.store, telling.routing, self._own_alerts, telling.now_ms, telling.policies, event, telling.links)
         )
-        self.desk.on_change, self.desk.send_test = self.notifications.wake, self.notifications.send_test
+        self.desk.on_change, self.desk.send_test = telling.wake, telling.send_test
         self._of_parent: list[object] = []
         self._begin()
         reset_in_forked_child(self)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
+from ordinaut_ext_observability.alerts.notifications.silences import announcements
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
@@ -56,6 +60,11 @@ class Notifications(Part):
         ]
         """Those that tell people; with one of them, we tell nobody."""
         self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
+        token, url = settings.access.operator_token, settings.alerts.external_url
+        self.links = Links(token.get_secret_value(), url) if token is not None and url else None
+        """Makes and reads the links in messages; None: there are none."""
+        if self.links is not None:
+            self._context = replace(context, links=self.links.of_delivery)
         self.routing_problem = ""
         """The reason why the configuration's routing is not used."""
         self._thread = BackgroundThread("notifications", self._make_tasks, lambda *_: self._count_error())
@@ -66,6 +75,7 @@ class Notifications(Part):
         """Begin anew: what the parent knows is the parent's to tell."""
         self.store = NotificationStore(self._open_store, self._clock)
         self._routing: Routing | None = None
+        self._policies: tuple[EscalationConfig, ...] | None = None
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
@@ -123,9 +133,8 @@ class Notifications(Part):
 
     def _begin_to_lead(self) -> Notifier:
         routing = self.routing()
-        notifier = Notifier(
-            routing, Mutes(routing), self.now_ms(), strict=self._settings.notifications.strict_alertmanager
-        )
+        strict, now_ms = self._settings.notifications.strict_alertmanager, self.now_ms()
+        notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
         with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
             tables = self.store.read(*TABLES)
             for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
@@ -137,6 +146,16 @@ class Notifications(Part):
         """Who is told of what, read at the first call; from any thread."""
         self._routing = self._routing or self._read_routing()
         return self._routing
+
+    def policies(self) -> tuple[EscalationConfig, ...]:
+        """Who is told next of what still fires, read at the first call; from any thread."""
+        if self._policies is None:
+            try:
+                self._policies = read_escalations(self._settings.file.escalations, self.routing())
+            except RoutingError as error:
+                self._policies = ()
+                self._event(events.ESCALATIONS_REFUSED, reason=str(error))
+        return self._policies
 
     def wake(self) -> None:
         """Have what was changed be seen now, from any thread."""
@@ -191,8 +210,8 @@ class Notifications(Part):
         self._looked_at = self._clock.monotonic()
         with contextlib.suppress(ClusterUnavailableError):
             silences, posted = await asyncio.to_thread(self.store.read_news)
-            notifier.mutes.silences = silences
-            notifier.take(posted, self.now_ms())
+            notifier.take([*posted, *announcements(silences.values(), self.now_ms())], self.now_ms())
+            notifier.take_silences(silences, self.now_ms())
             if self._settled:
                 notifier.resolve_vanished(self.now_ms())
 

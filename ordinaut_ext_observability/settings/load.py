@@ -57,6 +57,8 @@ class ConfigFile(Section):
     scrub: ScrubSection = ScrubSection()
     alertmanager: dict[str, Any] = Field(default={}, max_length=20)
     """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
+    escalations: list[Any] = Field(default=[], max_length=100)
+    """Who is told next of what still fires; read by `alerts/routing/escalations.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,25 @@ def test_alert_is_told_and_its_end_is_too(
     )
 
 
+def test_what_nobody_acknowledges_is_told_to_the_next_level_and_so_is_its_end(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    settings = configured(1)
+    config = Path(settings["CONFIG"])
+    lead = f"  - name: lead\n    webhook_configs: [{{url: '{receiver.url}'}}]\n"
+    levels = "escalations: [{levels: [{receiver: lead, after: 2s}]}]\n"
+    config.write_text(config.read_text().replace("rules: {", f"{lead}{levels}rules: {{", 1))
+    served = serve(FastAPI(), **settings)
+
+    def told() -> list[tuple[str, str]]:
+        return [(each["receiver"], each["notification_reason"]) for each in receiver.taken]
+
+    assert eventually(lambda: told() == [("hook", "first"), ("lead", "escalated")], 15)
+    assert served.log.line(event_type="alerts_escalated")["receiver"] == "lead"
+    configured(0)
+    assert eventually(lambda: sorted(told()[2:]) == [("hook", "resolved"), ("lead", "resolved")], 15)
+
+
 def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
     serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:

@@ -39,6 +39,11 @@ class Group:
         if not self.flushed and alert.starts_at_ms + self.route.group_wait_ms < now_ms:
             self.due_ms = min(self.due_ms, now_ms)
 
+    def hurry(self, now_ms: int) -> None:
+        """Have it looked at now, unless it waits for its first look."""
+        if self.flushed:
+            self.due_ms = min(self.due_ms, now_ms)
+
     def drop_resolved(self, told: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Drop those of these alerts that are resolved and have not changed since."""
         for alert in told:

@@ -13,7 +13,7 @@ that are due, and keeps the records that changed in the installation's store::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,11 +27,15 @@ from ordinaut_ext_observability.alerts.notifications.dedup import (
     told_from_json,
 )
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError, delivery_key
+from ordinaut_ext_observability.alerts.notifications.escalation import DOWN_MS, Escalation
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
+from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
+from ordinaut_ext_observability.alerts.notifications.silences import Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import Record
+from ordinaut_ext_observability.logs import event_types as events
 
 OUTBOX: Final = "outbox"
 TOLD: Final = "told"
@@ -53,7 +57,16 @@ MAX_UNSAVED: Final = 10_000
 class Notifier:
     """The alerts, groups and notifications of an installation, at the process that leads. Used on one thread."""
 
-    def __init__(self, routing: Routing, mutes: Mutes, now_ms: int, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        mutes: Mutes,
+        now_ms: int,
+        policies: Sequence[EscalationConfig] = (),
+        event: events.LogEvent = lambda *_, **__: None,
+        *,
+        strict: bool = False,
+    ) -> None:
         """`strict`: as Alertmanager does, a mute also holds back resolves, and its end tells nobody."""
         self.routing = routing
         self.mutes = mutes
@@ -64,12 +77,13 @@ class Notifier:
         self.outbox: dict[str, Delivery] = {}
         self.refused = 0
         """Alerts that were refused for their number."""
-        self.further_receivers: Callable[[Group, int], Iterable[str]] = lambda _group, _now_ms: ()
-        """Gives names of receivers that a group has escalated to, besides its route's."""
+        self.escalation = Escalation(policies, routing, self.told, self.outbox, event)
         self._strict = strict
         self._integrations = {
             each.key: each for receiver in routing.receivers.values() for each in receiver.integrations
         }
+        self._in_effect: dict[str, Silence] = {}
+        """Those acknowledgements, snoozes and maintenances at the last look."""
         self._changed: dict[tuple[str, str], Record] = {}
         self._taken: dict[str, NotifiedAlert] = {}
         """The alerts as they were taken last: one that is the same again is no news."""
@@ -127,6 +141,17 @@ class Notifier:
         self.take([replace(each, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False) for each in firing], now_ms)
         self._unconfirmed.clear()
 
+    def take_silences(self, silences: dict[str, Silence], now_ms: int) -> None:
+        """Take the silences as they are; where one that Alertmanager does not have begins or ends, look at once."""
+        in_effect = {
+            each.id: each for each in silences.values() if each.kind != "silence" and each.state(now_ms) == "active"
+        }
+        changed = [(self._in_effect | in_effect)[name] for name in self._in_effect.keys() ^ in_effect.keys()]
+        self.mutes.silences, self._in_effect = silences, in_effect
+        for group in self.groups if changed else ():
+            if any(silence.matches(alert.labels) for silence in changed for alert in group.alerts.values()):
+                group.hurry(now_ms)
+
     def flush_due(self, now_ms: int) -> None:
         """Look at the groups whose turn it is, and queue what has to be told."""
         for fingerprint, alert in list(self.alerts.items()):
@@ -153,6 +178,7 @@ class Notifier:
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
         delivery.under_way = False
+        self.escalation.refused.discard(delivery.key)
         self._tell(delivery)
         self._remove(delivery)
         self._write_journal(delivery, "sent", now_ms)
@@ -167,8 +193,16 @@ class Notifier:
         if error.permanent:
             self._remove(delivery)
             self._write_journal(delivery, "failed", now_ms)
+            self.escalation.refused.add(delivery.key)
         else:
             self._keep(OUTBOX, delivery.key, delivery.as_json())
+        group = self.groups.get(delivery.group_key)
+        if (
+            group is not None
+            and self.escalation.policies
+            and (error.permanent or delivery.created_ms + DOWN_MS <= now_ms)
+        ):
+            group.hurry(now_ms)
 
     def take_changed(self) -> list[Record]:
         """The records that changed since; what could not be written is given back by `keep_changed`."""
@@ -192,17 +226,27 @@ class Notifier:
 
     def _flush(self, group: Group, now_ms: int) -> None:
         muted = self.mutes.of_group(group, now_ms)
-        names = [group.route.receiver, *self.further_receivers(group, now_ms)]
+        firing = [
+            each for each in group.alerts.values() if not each.is_resolved(now_ms) and each.fingerprint not in muted
+        ]
+        anew = any(alert.fingerprint in self.mutes.ended(group) for alert in firing)
+        further = self.escalation.receivers(group, firing, now_ms, anew=anew)
         pending = False
-        for name in dict.fromkeys(names):
+        for name, repeats_ms in ({group.route.receiver: group.route.repeat_intervals_ms} | further).items():
             receiver = self.routing.receivers.get(name)
             for integration in receiver.integrations if receiver is not None else ():
-                pending |= self._decide(group, name, integration, muted, now_ms)
+                pending |= self._decide(group, name, integration, repeats_ms, muted, now_ms)
         if not pending:
             group.drop_resolved(list(group.alerts.values()), now_ms)
 
     def _decide(
-        self, group: Group, receiver: str, integration: Integration, muted: Mapping[str, object], now_ms: int
+        self,
+        group: Group,
+        receiver: str,
+        integration: Integration,
+        repeats_ms: tuple[int, ...],
+        muted: Mapping[str, Muted],
+        now_ms: int,
     ) -> bool:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
@@ -217,21 +261,24 @@ class Notifier:
             firing,
             resolved,
             send_resolved=integration.send_resolved,
-            repeat_after_ms=repeat_after_ms(told, group.route.repeat_intervals_ms),
+            repeat_after_ms=repeat_after_ms(told, repeats_ms),
             now_ms=now_ms,
             unmuted=() if self._strict else self.mutes.ended(group),
+            first="first" if receiver == group.route.receiver else "escalated",
         )
+        facts = {}
+        if not shown and integration.kind == "pagerduty" and (acknowledged := self._acknowledged(group, told, muted)):
+            reason, (facts["acknowledged_by"], shown) = "acknowledged", acknowledged
         if reason is None or not shown:
             if waiting is not None:
                 self._remove(waiting)
                 self._write_journal(waiting, "dropped", now_ms)
             return False
         created = waiting.created_ms if waiting is not None else now_ms
-        delivery = Delivery(
-            group.key, group.labels, receiver, integration.key, reason, shown, created, now_ms, next_try_ms=now_ms
-        )
+        delivery = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, created, now_ms)
+        delivery.next_try_ms, delivery.facts = now_ms, facts
         if not integration.send_resolved:
-            if not firing:
+            if not delivery.firing:
                 self._tell(delivery)
                 return False
             delivery.alerts = delivery.firing
@@ -247,7 +294,15 @@ class Notifier:
             self._write_journal(delivery, "queued", now_ms)
         return True
 
-    def _is_shown(self, alert: NotifiedAlert, muted: Mapping[str, object], told: Told | None, now_ms: int) -> bool:
+    def _acknowledged(
+        self, group: Group, told: Told | None, muted: Mapping[str, Muted]
+    ) -> tuple[str, list[NotifiedAlert]] | None:
+        """Who acknowledged all that was told to fire, and those alerts; None where that is no news."""
+        firing = told.firing if told is not None and not told.acknowledged else {}
+        names = [self.mutes.acknowledged_by(muted.get(fingerprint)) for fingerprint in firing]
+        return (names[0], [group.alerts[each] for each in firing]) if names and all(names) else None
+
+    def _is_shown(self, alert: NotifiedAlert, muted: Mapping[str, Muted], told: Told | None, now_ms: int) -> bool:
         if alert.fingerprint not in muted:
             return True
         # Whoever was paged is told that it is over, muted or not: an incident is not left open for ever.
@@ -258,8 +313,17 @@ class Notifier:
         before = self.told.get(delivery.key)
         firing = {alert.fingerprint: alert.as_json() for alert in delivery.firing}
         resolved = [alert.fingerprint for alert in delivery.resolved]
+        if before is not None and not self._strict:  # what is muted by now is no part of the message, but still fires
+            muted = before.firing.keys() & self.alerts.keys() - firing.keys() - set(resolved)
+            firing |= {
+                each: before.firing[each] for each in muted if not self.alerts[each].is_resolved(delivery.now_ms)
+            }
         repeats = (before.repeats + 1 if before else 0) if delivery.reason == "repeat" else 0
-        told = self.told[delivery.key] = Told(delivery.now_ms, firing, resolved, repeats)
+        goes_on = before is not None and before.firing and delivery.reason != "silence_ended"
+        since_ms = before.since_ms if before is not None and goes_on else delivery.created_ms
+        is_acknowledged = delivery.reason == "acknowledged"
+        told = Told(delivery.now_ms, firing, resolved, repeats, since_ms, acknowledged=is_acknowledged)
+        self.told[delivery.key] = told
         if firing:
             self._keep(TOLD, delivery.key, told.as_json())
         else:

@@ -5,6 +5,7 @@ https://prometheus.io/docs/alerting/latest/configuration/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Annotated, Any, Final
 
@@ -215,3 +216,30 @@ class RoutingConfig(Section):
     inhibit_rules: list[InhibitConfig] = Field(default=[], max_length=MAX_ENTRIES)
     time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
     mute_time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
+
+
+class LevelConfig(Section):
+    receiver: str
+    after: Duration
+    """Milliseconds from the first notification of a group."""
+    repeat: Annotated[Duration, Field(gt=0)] | None = None
+    """Milliseconds between notifications of this receiver; None: as the group's route has it."""
+    active_time_intervals: list[str] = Field(default=[])
+    """Times in which the level is reached; then it stays until the group is resolved."""
+
+
+class EscalationConfig(Section):
+    """Who else is told, level by level, of what still fires and nobody acknowledged."""
+
+    matchers: Matchers = Field(default=[])
+    levels: list[LevelConfig] = Field(min_length=1, max_length=10)
+    ack_timeout: Annotated[Duration, Field(gt=0)] = 4 * 3_600_000
+    """Milliseconds for which an acknowledgement holds that names no time."""
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether it is about an alert of these labels."""
+        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
+
+
+class EscalationsConfig(Section):
+    escalations: list[EscalationConfig] = Field(default=[], max_length=100)

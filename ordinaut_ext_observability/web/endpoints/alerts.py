@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -11,13 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
+from ordinaut_ext_observability.alerts.notifications.alert import notified_alert
+from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
+from ordinaut_ext_observability.web.endpoints.incidents import shown_hold
 from ordinaut_ext_observability.web.prometheus_json import format_exponent, format_time, render
 
 Shown = dict[str, Any]
@@ -39,12 +44,22 @@ def _endpoint(path: str, part: str, find: Callable[[Report], Any], show: Callabl
         if not detailed:
             del shown["problems"], shown["store_problem"]
         report = rounds.report if rounds is not None else Report()
+        if detailed and part == "alerts" and rounds is not None:
+            with suppress(ClusterUnavailableError):  # the alerts are shown all the same
+                shown["acknowledged"] = await in_daemon_thread(_acknowledged, context.desk, report)
         shown[part] = (show(each, detailed=detailed) for each in find(report))
         # In pieces: many alerts at once would hold the loop.
         return PiecewiseResponse([b"".join(some) async for some in Slicer().slices(render(shown))], JSON_HEADERS)
 
     said = f"{said}; the operator's or viewer's token shows all about them"
     return Endpoint(path, "scrape", handle, said, {200: f"The {path[1:]}."})
+
+
+def _acknowledged(desk: AlertDesk, report: Report) -> dict[str, Shown]:
+    """The acknowledgements that hold, by the alert's fingerprint."""
+    acks = [each for each in desk.silences() if each.kind == "acknowledgement"]
+    alerts, now_ms = [notified_alert(alert) for alert in report.alerts()] if acks else [], desk.now_ms()
+    return {alert.fingerprint: shown_hold(ack) for alert in alerts for ack in acks if ack.mutes(alert, now_ms)}
 
 
 def _alert(alert: AlertState, *, detailed: bool) -> Shown:
