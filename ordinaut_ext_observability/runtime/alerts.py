@@ -89,6 +89,9 @@ class Alerts(Part):
             self._monitor.register_check(
                 "alerts", self._outcome, required=False, failures_to_worsen=1, only_trouble=True
             )
+            if self.notifications.enabled:
+                told = self.notifications.outcome
+                self._monitor.register_check("notifications", told, required=False, only_trouble=True)
 
     def notes(self) -> dict[str, str]:
         """Words for people: how many rules and alerts, and who evaluates them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,7 @@ from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.runtime.part import Part
@@ -82,7 +84,9 @@ class Notifications(Part):
         self._to_forward: Sequence[NotifiedAlert] = ()
         self._wake = asyncio.Event()
         self._looked_at = 0.0
-        self._settled = False
+        self._settled = self._restored = False
+        self._taken_at = -math.inf
+        """When this process evaluated the rules last."""
 
     def start(self, *, serves: bool) -> None:
         """Begin, where there is an application to serve."""
@@ -115,17 +119,41 @@ class Notifications(Part):
         taken = None if alerts is None else [notified_alert(alert) for alert in alerts]
         self._thread.call_soon(self._take, taken, settled)
 
+    def outcome(self) -> Outcome:
+        """The health check: can everybody be told who has to be?"""
+        notifier, sender = self.notifier, self._sender
+        troubles = sender.troubles() if notifier is not None and sender is not None else []
+        if self.routing_problem:
+            troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
+        if self.store.problem:
+            waits = f"; {notifier.unsaved} records wait in memory" if notifier is not None else ""
+            troubles.append(f"the store does not answer: {self.store.problem}{waits}")
+        return Outcome(HealthStatus.DEGRADED if troubles else HealthStatus.HEALTHY, "; ".join(troubles))
+
     def _make_tasks(self) -> list[PeriodicTask]:
-        return [
-            PeriodicTask(
-                "notifications", self._round, 1.0, deadline_seconds=_ROUND_SECONDS, finish=self._end, jitter=0.0
-            )
-        ]
+        self.routing()  # whoever leads: what is wrong with it is known at once
+        tell = PeriodicTask("notifications", self._round, 1.0, _ROUND_SECONDS, finish=self._end, jitter=0.0)
+        watchdog = PeriodicTask("watchdog", self._call_watchdog, 60.0, jitter=0.0)
+        return [tell, watchdog] if self._settings.notifications.watchdog_url is not None else [tell]
+
+    async def _call_watchdog(self) -> float | None:
+        """Call the dead-man's switch, where this process leads and no more than three samples had no evaluation."""
+        url, sender = self._settings.notifications.watchdog_url, self._sender
+        late = self._clock.monotonic() - self._taken_at > 3 * self._settings.history.interval_seconds
+        if url is None or sender is None or late:
+            return _LOOK_SECONDS
+        await sender.call_watchdog(url.get_secret_value())
+        return None
 
     def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
+        if alerts is not None:
+            self._taken_at = self._clock.monotonic()
         if alerts is None or self._alertmanagers:
             self.notifier, self._to_forward = None, alerts or ()
+            self._metrics.notifications_waiting.labels().set(0)
+            if alerts is None:
+                self._metrics.notification_integration_up.replace({})
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take(alerts, self.now_ms())
@@ -135,12 +163,16 @@ class Notifications(Part):
         routing = self.routing()
         strict, now_ms = self._settings.notifications.strict_alertmanager, self.now_ms()
         notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
-        with contextlib.suppress(ClusterUnavailableError):  # told by the store; what is known begins with now
-            tables = self.store.read(*TABLES)
-            for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
-                self._metrics.count_internal_error("notification_records")
-        self.notifier, self._looked_at, self._settled = notifier, 0.0, False
+        self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
+        with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then
+            self._restore(notifier)
         return notifier
+
+    def _restore(self, notifier: Notifier) -> None:
+        tables = self.store.read(*TABLES)
+        for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), self.now_ms())):
+            self._metrics.count_internal_error("notification_records")
+        self._restored = True
 
     def routing(self) -> Routing:
         """Who is told of what, read at the first call; from any thread."""
@@ -212,6 +244,8 @@ class Notifications(Part):
             silences, posted = await asyncio.to_thread(self.store.read_news)
             notifier.take([*posted, *announcements(silences.values(), self.now_ms())], self.now_ms())
             notifier.take_silences(silences, self.now_ms())
+            if not self._restored:
+                self._restore(notifier)
             if self._settled:
                 notifier.resolve_vanished(self.now_ms())
 

@@ -130,11 +130,11 @@ _CLOSED = {
 """Lists of the same part that an unusable value of these leaves empty: the default would be open to all."""
 
 
-def load_settings() -> Settings:
-    """The settings of this process, with every problem found on the way. Never raises."""
+def load_settings(config: str | None = None) -> Settings:
+    """The settings of this process, with every problem found on the way; `config`: of another file. Never raises."""
     problems = list(_unknown_variables())
     loaded: dict[str, Any] = {name: _load_part(name, model, problems) for name, model in _PARTS.items()}
-    path = loaded["general"].config
+    path = config or loaded["general"].config
     file, wrong = read_config_file(ConfigFile, path, os.environ) if path else (ConfigFile(), {})
     for place, problem in wrong.items():
         told = f"{place}: {problem}" if place else f"The file {problem}."

@@ -370,6 +370,8 @@ ANSWERS = {
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
     "/health/checks": {200, 401, 404, 422, 429, 500},
     "/loggers": {200, 401, 404, 429, 500},
+    "/notifications": {200, 401, 404, 422, 429, 500, 503},
+    "/alerts/{fingerprint}/why": {200, 401, 404, 422, 429, 500, 503},
     "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
     **dict.fromkeys(TROUBLE_PATHS, {200, 401, 404, 422, 429, 500}),

@@ -91,7 +91,7 @@ class Notifier:
         """Restored alerts of which nobody has said since that they fire."""
 
     def restore(self, tables: Mapping[str, Mapping[str, bytes]], now_ms: int) -> int:
-        """Go on from what is kept in the store; the number of records that cannot be read."""
+        """Go on from what is kept in the store, where it is not known better; the number of unreadable records."""
         unreadable = 0
         kinds: tuple[tuple[str, dict[str, Any], Callable[[Any], Any]], ...] = (
             (TOLD, self.told, told_from_json),
@@ -99,6 +99,8 @@ class Notifier:
         )
         for table, into, read in kinds:
             for key, content in tables.get(table, {}).items():
+                if key in into or (table, key) in self._changed:
+                    continue
                 try:
                     into[key] = read(orjson.loads(content))
                 except (ValueError, TypeError, KeyError):
@@ -109,8 +111,9 @@ class Notifier:
                 restored.append(NotifiedAlert.from_json(orjson.loads(content)))
             except (ValueError, TypeError, KeyError):
                 unreadable += 1
+        restored = [alert for alert in restored if alert.fingerprint not in self.alerts]
         self.take(sorted(restored, key=lambda alert: alert.updated_at_ms), now_ms)
-        self._unconfirmed = set(self.alerts)
+        self._unconfirmed |= {alert.fingerprint for alert in restored}
         return unreadable
 
     def take(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
@@ -157,6 +160,9 @@ class Notifier:
         for fingerprint, alert in list(self.alerts.items()):
             if alert.ends_at_ms is not None and alert.ends_at_ms + _FORGET_MS < now_ms:
                 del self.alerts[fingerprint], self._taken[fingerprint]
+        since_ms = now_ms - JOURNAL_SECONDS * 1000
+        for key in [key for key, told in self.told.items() if not told.firing and told.at_ms < since_ms]:
+            del self.told[key]
         self.mutes.begin(self.alerts.values(), now_ms)
         for group in self.groups.take_due(now_ms):
             self._flush(group, now_ms)

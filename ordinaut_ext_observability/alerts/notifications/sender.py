@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.routing.routes import Integration
@@ -20,6 +21,8 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 
 _LEAST_SECONDS_BETWEEN: Final = {"slack": 1.0}
 """Slack takes about one message a second and switches off who sends more; others set no limit that is met here."""
+_LONG_MS: Final = 300_000
+"""An integration that fails for longer is worth saying: most restarts of a receiver take less."""
 _TEST: Final = {"summary": "This is a test, nothing is the matter"}
 
 
@@ -35,8 +38,8 @@ class Sender:
         self._rests_until_ms: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """The delivery under way, by integration."""
-        self.failing: dict[str, str] = {}
-        """The integrations whose last try failed, and why."""
+        self.failing: dict[str, tuple[int, str]] = {}
+        """The integrations whose last try failed: since when, in milliseconds, and why."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after each try."""
 
@@ -49,6 +52,23 @@ class Sender:
                 continue
             delivery.under_way = True
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
+
+    def troubles(self) -> list[str]:
+        """Sentences about integrations that have failed for long; from any thread."""
+        long_ago_ms = self._now_ms() - _LONG_MS
+        known = list(self.failing.items())
+        return [f"{key} fails since {rfc3339(at)}: {reason}" for key, (at, reason) in known if at < long_ago_ms]
+
+    async def call_watchdog(self, url: str) -> None:
+        """Call a dead-man's switch; its failures are counted and told as those of an integration."""
+        http = HttpSender()
+        try:
+            await http.post(url, b"{}")
+            self._note_up("watchdog")
+        except DeliveryError as error:
+            self._note_down("watchdog", error)
+        finally:
+            await http.close()
 
     async def close(self) -> None:
         """Give up what is under way, which stays in the outbox, and close the channels."""
@@ -82,21 +102,28 @@ class Sender:
 
     async def _send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
         """The error where it was not taken; counted and said."""
-        key, metrics = delivery.integration, self._metrics
+        key = delivery.integration
         try:
             await self._hand_over(integration, delivery)
         except DeliveryError as error:
-            metrics.notification_integration_up.labels(key).set(0)
-            metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
-            if self.failing.get(key) != str(error):
-                self.failing[key] = str(error)
-                self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
+            self._note_down(key, error)
             return error
-        metrics.notification_integration_up.labels(key).set(1)
-        metrics.notifications_sent.labels(key, delivery.reason).inc()
+        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
+        self._note_up(key)
+        return None
+
+    def _note_down(self, key: str, error: DeliveryError) -> None:
+        self._metrics.notification_integration_up.labels(key).set(0)
+        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
+        since_ms, before = self.failing.get(key, (self._now_ms(), ""))
+        self.failing[key] = since_ms, str(error)
+        if before != str(error):
+            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
+
+    def _note_up(self, key: str) -> None:
+        self._metrics.notification_integration_up.labels(key).set(1)
         if self.failing.pop(key, None) is not None:
             self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
-        return None
 
     async def send_tests(self, integrations: Iterable[Integration]) -> dict[str, str]:
         """Send each a test, and that it is over; `sent`, or why it was not taken. It is not counted."""

@@ -35,11 +35,12 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
         "location": settings.time_zone,
     }
     return {
+        "global": {"resolve_timeout": "5m"},
         "route": {
             "receiver": "info",
             "group_by": ["alertname"],
             "routes": [
-                {"matchers": ["alertname=Watchdog"], "receiver": "nobody"},  # it fires always
+                {"matchers": ["alertname=Watchdog"], "receiver": "discard"},  # it fires always
                 {"matchers": ['severity="critical"'], "receiver": "critical"},
                 {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
                 {
@@ -50,7 +51,7 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
             ],
         },
         "receivers": [
-            {"name": "nobody"},
+            {"name": "discard"},
             {"name": "info", **log},
             {"name": "warning", **log, **slack, **webhook},
             {"name": "warning-in-business-hours", **mail},
@@ -62,7 +63,11 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
                 "target_matchers": ['severity=~"warning|info"'],
                 "equal": ["alertname"],
             },
-            {"source_matchers": ["alertname=database_down"], "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"']},
+            {
+                "source_matchers": ["alertname=database_down"],
+                "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"'],
+                "equal": ["cluster"],
+            },
         ],
         "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
     }

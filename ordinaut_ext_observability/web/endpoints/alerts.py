@@ -6,14 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.alerts.notifications.alert import notified_alert
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
+from ordinaut_ext_observability.alerts.notifications.explaining import explain, journal_of
 from ordinaut_ext_observability.alerts.report import GroupReport, Report, RuleReport
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.alerts.states import AlertState
@@ -26,6 +28,10 @@ from ordinaut_ext_observability.web.endpoints.incidents import shown_hold
 from ordinaut_ext_observability.web.prometheus_json import format_exponent, format_time, render
 
 Shown = dict[str, Any]
+_Limit = Annotated[int, Query(ge=1, le=5000, description="The newest, so many.")]
+_Alert = Annotated[str, Query(description="Those about the alert of this name or fingerprint.")]
+_Receiver = Annotated[str, Query(description="Those to this receiver.")]
+_Outcome = Annotated[str, Query(pattern="^(queued|sent|failed|dropped)?$", description="Those of this outcome.")]
 
 NOT_EVALUATED = "This process evaluates no rules: it serves no application, or alerts or history are turned off."
 
@@ -121,11 +127,41 @@ async def _send_test(request: Request, to: str) -> Response:
 
 _TEST = "send a test to a receiver, ?to=critical, or by one integration, ?to=critical/slack[0]"
 _TESTED = {200: "What came of it by integration: sent, or why not.", 404: None, 422: None}
+
+
+async def _notifications(
+    request: Request, limit: _Limit = 100, alert: _Alert = "", receiver: _Receiver = "", outcome: _Outcome = ""
+) -> Response:
+    def find(desk: AlertDesk) -> Shown:
+        wanted = (each for each in journal_of(desk, alert) if receiver in ("", each["receiver"]))
+        return {"notifications": [each for each in wanted if outcome in ("", each["outcome"])][:limit]}
+
+    return await _from_store(request, find)
+
+
+async def _why(request: Request, fingerprint: str) -> Response:
+    return await _from_store(request, lambda desk: explain(desk, fingerprint))
+
+
+async def _from_store(request: Request, find: Callable[[AlertDesk], Shown | None]) -> Response:
+    try:
+        found = await in_daemon_thread(find, context_of(request).desk)
+    except ClusterUnavailableError as error:
+        return error_response(503, "store_unavailable", f"The store does not answer: {error}")
+    if found is None:
+        return error_response(404, "not_found", "No such alert fires, and nobody was told of one: see GET /alerts.")
+    return json_response(found)
+
+
 _RELOADED = {200: "All files are read; they take effect with the next evaluation.", 422: None, 503: None}
+_JOURNAL = {200: "The newest first.", 422: None, 503: None}
+_WHY = {200: "Who was told, what mutes it, when it is looked at next.", 404: None, 422: None, 503: None}
 
 ENDPOINTS = (
     _endpoint("/alerts", "alerts", Report.alerts, _alert, "alerts pending, firing, just resolved"),
     _endpoint("/rules", "groups", attrgetter("groups"), _group, "rules and how they stand"),
     Endpoint("/-/reload", "operator", _reload, "read the rule files again", _RELOADED, methods=("POST",)),
     Endpoint("/notifications/test", "operator", _send_test, _TEST, _TESTED, methods=("POST",)),
+    Endpoint("/notifications", "operator", _notifications, "who was told of what, and why", _JOURNAL),
+    Endpoint("/alerts/{fingerprint}/why", "operator", _why, "why somebody was told of an alert, or not", _WHY),
 )

@@ -206,3 +206,28 @@ def test_integration_that_wants_no_resolves_gets_none_and_is_told_of_the_next_in
     assert told.run(120) == []
     told.fires()
     assert [entry[1:] for entry in told.run(120)] == [("new_firing", ["Down"], [])]
+
+
+def test_store_that_answers_late_gives_what_is_not_known_better(told: Told) -> None:
+    gone, still = told.fires(node="gone"), told.fires("Up")
+    told.run(15)
+    kept = {name: dict(table) for name, table in told.kept.items()}
+    told.kept.clear()
+    told.restart()  # while the store is away
+    told.notifier.take([still], told.now)
+    assert [entry[1:] for entry in told.run(2)] == [("first", ["Up"], [])]
+    assert told.notifier.restore(kept, told.now) == 0
+    told.notifier.resolve_vanished(told.now)
+    assert [entry[1:] for entry in told.run(70)] == [("resolved", [], [gone.labels["node"]])]
+
+
+def test_what_was_told_of_groups_that_ended_long_ago_is_forgotten(told: Told) -> None:
+    told.resolves(told.fires())
+    alert = told.fires("Up")
+    told.run(15)
+    told.resolves(alert)
+    told.run(70)
+    assert len(told.notifier.told) == 1
+    told.now += 31 * 86_400_000
+    told.run(1)
+    assert told.notifier.told == {}
