@@ -22,6 +22,7 @@ from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.cli.incidents import acknowledge, maintenance, silence
 from ordinaut_ext_observability.cli.log_level import log_level
 from ordinaut_ext_observability.cli.notifications import notifications, routes, why
+from ordinaut_ext_observability.cli.notify import notify
 from ordinaut_ext_observability.cli.options import (
     AsJson,
     DatabaseTimeout,
@@ -157,6 +158,7 @@ def query(
 app.add_typer(alerts)
 app.command()(log_level)
 app.add_typer(rules)
+app.add_typer(notify)
 app.add_typer(silence)
 app.add_typer(maintenance)
 alerts.command("ack")(acknowledge)

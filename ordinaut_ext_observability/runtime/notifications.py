@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
@@ -17,10 +19,11 @@ from ordinaut_ext_observability.alerts.notifications.silences import announcemen
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
-from ordinaut_ext_observability.alerts.routing.routes import Routing
+from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
 from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError
@@ -45,18 +48,25 @@ class Notifications(Part):
         metrics: Metrics,
         clock: Clock,
         open_store: Callable[[], Cluster] | None,
-        event: events.LogEvent,
+        context: ChannelContext,
     ) -> None:
         """Nothing is started, read or connected to."""
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._open_store = open_store
-        self._event = event
+        self._event, self._context = context.event, context
+        self._alertmanagers = [
+            Integration("alertmanager", f"alertmanager[{number}]", options={"url": url})
+            for number, url in enumerate(settings.notifications.alertmanager_urls)
+        ]
+        """Those that tell people; with one of them, we tell nobody."""
         self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
         token, url = settings.access.operator_token, settings.alerts.external_url
         self.links = Links(token.get_secret_value(), url) if token is not None and url else None
         """Makes and reads the links in messages; None: there are none."""
+        if self.links is not None:
+            self._context = replace(context, links=self.links.of_delivery)
         self.routing_problem = ""
         """The reason why the configuration's routing is not used."""
         self._thread = BackgroundThread("notifications", self._make_tasks, lambda *_: self._count_error())
@@ -71,9 +81,10 @@ class Notifications(Part):
         self.notifier: Notifier | None = None
         """None while another process leads."""
         self._sender: Sender | None = None
+        self._to_forward: Sequence[NotifiedAlert] = ()
         self._wake = asyncio.Event()
-        self._looked_at = self._taken_at = 0.0
-        """When records were read, and rules evaluated, last."""
+        self._looked_at, self._taken_at = 0.0, -math.inf
+        """When records were read, and this process evaluated the rules, last."""
         self._settled = self._restored = False
 
     def start(self, *, serves: bool) -> None:
@@ -95,6 +106,8 @@ class Notifications(Part):
                 "notifications": "off: ORDINAUT_OBS_NOTIFICATIONS, ORDINAUT_OBS_ALERTS or ORDINAUT_OBS_HISTORY is false"
             }
         notifier, sender = self.notifier, self._sender
+        if self._alertmanagers:
+            return {"notifications": "sent by Alertmanager, to which the process that leads posts all alerts"}
         if notifier is None or sender is None:
             return {"notifications": "sent by another process, or not yet"}
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
@@ -117,24 +130,27 @@ class Notifications(Part):
     def _make_tasks(self) -> list[PeriodicTask]:
         self.routing()  # whoever leads: what is wrong with it is known at once
         tell = PeriodicTask("notifications", self._round, 1.0, _ROUND_SECONDS, finish=self._end, jitter=0.0)
-        return [tell, PeriodicTask("watchdog", self._call_watchdog, 60.0, jitter=0.0)]
+        watchdog = PeriodicTask("watchdog", self._call_watchdog, 60.0, jitter=0.0)
+        return [tell, watchdog] if self._settings.notifications.watchdog_url is not None else [tell]
 
     async def _call_watchdog(self) -> float | None:
         """Call the dead-man's switch, where this process leads and no more than three samples had no evaluation."""
         url, sender = self._settings.notifications.watchdog_url, self._sender
         late = self._clock.monotonic() - self._taken_at > 3 * self._settings.history.interval_seconds
-        if url is None or sender is None or self.notifier is None or late:
+        if url is None or sender is None or late:
             return _LOOK_SECONDS
         await sender.call_watchdog(url.get_secret_value())
         return None
 
     def _take(self, alerts: list[NotifiedAlert] | None, settled: bool) -> None:  # noqa: FBT001 - through call_soon
         self._wake.set()
-        self._taken_at = self._clock.monotonic()
-        if alerts is None:
-            self.notifier = None
+        if alerts is not None:
+            self._taken_at = self._clock.monotonic()
+        if alerts is None or self._alertmanagers:
+            self.notifier, self._to_forward = None, alerts or ()
             self._metrics.notifications_waiting.labels().set(0)
-            self._metrics.notification_integration_up.replace({})
+            if alerts is None:
+                self._metrics.notification_integration_up.replace({})
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take(alerts, self.now_ms())
@@ -146,11 +162,6 @@ class Notifications(Part):
         self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
         with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then
             self._restore(notifier)
-        if self._sender is None:
-            links = self.links.of_delivery if self.links is not None else lambda _: {}
-            context = ChannelContext(self._event, self._settings.alerts.external_url, links)
-            self._sender = Sender(context, self._metrics, self.now_ms)
-            self._sender.on_change = self._wake.set
         return notifier
 
     def _restore(self, notifier: Notifier) -> None:
@@ -190,15 +201,21 @@ class Notifications(Part):
 
     async def _round(self) -> float:
         """Do what is due, and wait until something is, or is new."""
-        notifier, sender = self.notifier, self._sender
-        wait = _LOOK_SECONDS
-        if notifier is not None and sender is not None:
+        notifier, wait = self.notifier, _LOOK_SECONDS
+        if self._sender is None:
+            self._sender = Sender(self._context, self._metrics, self.now_ms)
+            self._sender.on_change = self._wake.set
+        sender = self._sender
+        forwarded, self._to_forward = self._to_forward, ()
+        if forwarded:
+            await asyncio.gather(*(sender.forward(each, forwarded) for each in self._alertmanagers))
+        if notifier is not None:
             await self._look(notifier)
             now_ms = self.now_ms()
             notifier.flush_due(now_ms)
             await self._save(notifier)
             sender.send_due(notifier)
-            self._show(notifier, sender)
+            self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
             due_ms = notifier.next_due_ms()
             if due_ms is not None:
                 wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
@@ -207,6 +224,12 @@ class Notifications(Part):
                 await self._wake.wait()
         self._wake.clear()
         return 0.0
+
+    def send_test(self, name: str) -> dict[str, str]:
+        """Send a test to a receiver, or by one integration, from any thread; what came of it by integration."""
+        integrations = [each for one in self.routing().receivers.values() for each in one.integrations]
+        chosen = [each for each in integrations if name in (each.key, each.key.rpartition("/")[0])]
+        return run_on_own_loop(Sender(self._context, self._metrics, self.now_ms).send_tests(chosen))
 
     async def _look(self, notifier: Notifier) -> None:
         """Read what any process may have written."""
@@ -227,10 +250,6 @@ class Notifications(Part):
         if records and not await asyncio.to_thread(self.store.write, records):
             notifier.keep_changed(records)
         self._metrics.notifications_unsaved.labels().set(notifier.unsaved)
-
-    def _show(self, notifier: Notifier, sender: Sender) -> None:
-        self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
-        self._metrics.notification_integration_up.replace({(key,): float(up) for key, up in sender.up.items()})
 
     async def _end(self) -> None:
         notifier, sender = self.notifier, self._sender

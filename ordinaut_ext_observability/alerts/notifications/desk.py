@@ -75,6 +75,8 @@ class AlertDesk:
         self.started_ms = now_ms()
         self.on_change: Callable[[], None] = lambda: None
         """Called after a change, on any thread."""
+        self.send_test: Callable[[str], dict[str, str]] = lambda _name: {}
+        """Sends a test message to a receiver, or by one integration; what came of it by integration."""
 
     def alerts(self) -> list[SeenAlert]:
         """The alerts that fire, those posted to us too. Raises `ClusterUnavailableError`."""

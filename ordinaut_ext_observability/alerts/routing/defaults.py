@@ -25,7 +25,8 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
     pagerduty = _named("pagerduty", routing_key=settings.pagerduty_routing_key, url=settings.pagerduty_url)
     webhook = _named("webhook", url=settings.webhook_url, secret=settings.webhook_secret)
     mail = _mail(settings)
-    log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*"}]}
+    ours = [name for name, way in (("slack", slack), ("pagerduty", pagerduty), ("email", mail)) if way]
+    log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*", "besides": ["log", *ours]}]}
     hours = settings.business_hours.split(" ")
     first, last = hours[1].split("-")
     within = {

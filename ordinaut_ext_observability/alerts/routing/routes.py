@@ -61,7 +61,7 @@ class Integration:
     key: str
     """Name that no other has: `operators/slack[0]`."""
     send_resolved: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the channel is made from, validated. Holds secrets: never shown."""
 
 

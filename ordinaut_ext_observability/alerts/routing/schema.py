@@ -51,6 +51,7 @@ def _from_file(path: str) -> str:
 
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000)]
+HostAndPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Duration = Annotated[int, BeforeValidator(_duration)]
 Matchers = Annotated[Any, BeforeValidator(_matchers)]
 SecretFile = Annotated[str, AfterValidator(_from_file)]
@@ -113,7 +114,7 @@ class EmailConfig(IntegrationConfig):
     send_resolved: bool = False
     to: str = Field(min_length=3)
     from_: str | None = Field(default=None, alias="from")
-    smarthost: str | None = None
+    smarthost: HostAndPort | None = None
     hello: str | None = None
     auth_username: str | None = None
     auth_password: SecretStr | None = None
@@ -137,9 +138,11 @@ class LogConfig(IntegrationConfig):
 
 
 class FunctionConfig(IntegrationConfig):
-    """Ours: a function that `add_notification_channel` named."""
+    """Ours: a function that `add_notification_channel` named; `*`: those that `routing_rules` name for the severity."""
 
     name: str = Field(min_length=1, max_length=100)
+    besides: list[str] = Field(default=[], max_length=100)
+    """Names that `*` does not mean."""
 
 
 class ReceiverConfig(Section):
@@ -197,7 +200,7 @@ class GlobalConfig(Section):
     slack_api_url_file: SecretFile | None = None
     pagerduty_url: HttpUrl | None = None
     smtp_from: str | None = None
-    smtp_smarthost: str | None = None
+    smtp_smarthost: HostAndPort | None = None
     smtp_hello: str | None = None
     smtp_auth_username: str | None = None
     smtp_auth_password: SecretStr | None = None

@@ -116,6 +116,19 @@ async def _reload(request: Request) -> Response:
     return json_response({"status": "ok"})
 
 
+async def _send_test(request: Request, to: str) -> Response:
+    desk = context_of(request).desk
+    outcomes = await in_daemon_thread(desk.send_test, to)
+    known = ", ".join(desk.routing().receivers)
+    if not outcomes:
+        return error_response(404, "no_such_receiver", f"Nobody is told by this name; receivers are {known}.")
+    return json_response({"outcomes": outcomes})
+
+
+_TEST = "send a test to a receiver, ?to=critical, or by one integration, ?to=critical/slack[0]"
+_TESTED = {200: "What came of it by integration: sent, or why not.", 404: None, 422: None}
+
+
 async def _notifications(
     request: Request, limit: _Limit = 100, alert: _Alert = "", receiver: _Receiver = "", outcome: _Outcome = ""
 ) -> Response:
@@ -148,6 +161,7 @@ ENDPOINTS = (
     _endpoint("/alerts", "alerts", Report.alerts, _alert, "alerts pending, firing, just resolved"),
     _endpoint("/rules", "groups", attrgetter("groups"), _group, "rules and how they stand"),
     Endpoint("/-/reload", "operator", _reload, "read the rule files again", _RELOADED, methods=("POST",)),
+    Endpoint("/notifications/test", "operator", _send_test, _TEST, _TESTED, methods=("POST",)),
     Endpoint("/notifications", "operator", _notifications, "who was told of what, and why", _JOURNAL),
     Endpoint("/alerts/{fingerprint}/why", "operator", _why, "why somebody was told of an alert, or not", _WHY),
 )
