@@ -7,20 +7,19 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
+from ordinaut_ext_observability.alerts.notifications.ledger import TABLES
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
-from ordinaut_ext_observability.alerts.notifications.notifier import TABLES, Notifier
+from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
 from ordinaut_ext_observability.alerts.notifications.silences import announcements
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
-from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
@@ -32,6 +31,9 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.settings.load import Settings
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 
 _LOOK_SECONDS: Final = 5.0
 """Time between two looks at what other processes wrote: silences, acknowledgements, alerts that were posted to them."""
@@ -111,7 +113,7 @@ class Notifications(Part):
         if notifier is None or sender is None:
             return {"notifications": "sent by another process, or not yet"}
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
-        return {"notifications": f"sent by this process; {len(notifier.outbox)} wait{failing}"}
+        return {"notifications": f"sent by this process; {len(notifier.ledger.outbox)} wait{failing}"}
 
     def take_alerts(self, alerts: Iterable[AlertState] | None, settled: bool) -> None:  # noqa: FBT001 - as called
         """Take the alerts of our rules, from any thread. None: another process leads; `settled`: none is missing."""
@@ -153,7 +155,7 @@ class Notifications(Part):
                 self._metrics.notification_integration_up.replace({})
             return
         notifier = self.notifier or self._begin_to_lead()
-        notifier.take(alerts, self.now_ms())
+        notifier.take_own(alerts, self.now_ms())
         self._settled = settled
 
     def _begin_to_lead(self) -> Notifier:
@@ -177,6 +179,8 @@ class Notifications(Part):
 
     def policies(self) -> tuple[EscalationConfig, ...]:
         """Who is told next of what still fires, read at the first call; from any thread."""
+        from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations
+
         if self._policies is None:
             try:
                 self._policies = read_escalations(self._settings.file.escalations, self.routing())
@@ -190,6 +194,11 @@ class Notifications(Part):
         self._thread.call_soon(self._wake.set)
 
     def _read_routing(self) -> Routing:
+        from ordinaut_ext_observability.alerts.routing.config import (  # not while the host starts
+            RoutingError,
+            read_routing,
+        )
+
         given: Mapping[str, Any] = self._settings.file.alertmanager
         if given:
             try:
@@ -215,7 +224,7 @@ class Notifications(Part):
             notifier.flush_due(now_ms)
             await self._save(notifier)
             sender.send_due(notifier)
-            self._metrics.notifications_waiting.labels().set(len(notifier.outbox))
+            self._metrics.notifications_waiting.labels().set(len(notifier.ledger.outbox))
             due_ms = notifier.next_due_ms()
             if due_ms is not None:
                 wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
@@ -227,8 +236,9 @@ class Notifications(Part):
 
     def send_test(self, name: str) -> dict[str, str]:
         """Send a test to a receiver, or by one integration, from any thread; what came of it by integration."""
-        integrations = [each for one in self.routing().receivers.values() for each in one.integrations]
-        chosen = [each for each in integrations if name in (each.key, each.key.rpartition("/")[0])]
+        chosen = [
+            each for each in self.routing().integrations.values() if name in (each.key, each.key.rpartition("/")[0])
+        ]
         return run_on_own_loop(Sender(self._context, self._metrics, self.now_ms).send_tests(chosen))
 
     async def _look(self, notifier: Notifier) -> None:
@@ -246,10 +256,10 @@ class Notifications(Part):
                 notifier.resolve_vanished(self.now_ms())
 
     async def _save(self, notifier: Notifier) -> None:
-        records = notifier.take_changed()
+        records = notifier.ledger.take_changed()
         if records and not await asyncio.to_thread(self.store.write, records):
-            notifier.keep_changed(records)
-        self._metrics.notifications_unsaved.labels().set(notifier.unsaved)
+            notifier.ledger.keep_changed(records)
+        self._metrics.notifications_unsaved.labels().set(notifier.ledger.unsaved)
 
     async def _end(self) -> None:
         notifier, sender = self.notifier, self._sender

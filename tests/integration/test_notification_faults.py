@@ -227,7 +227,7 @@ def test_pages_are_sent_from_memory_while_the_disk_is_full_and_journalled_later(
     configured(0)
     assert eventually(lambda: receiver.told() == [FIRING, RESOLVED], 15)
     assert "the store does not answer" in notifications.outcome().message
-    assert eventually(lambda: notifications.notifier.unsaved > 0)
+    assert eventually(lambda: notifications.notifier.ledger.unsaved > 0)
     filling.unlink()
     headers = {"Authorization": f"Bearer {TOKEN}"}
 

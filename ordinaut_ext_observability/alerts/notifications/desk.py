@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
@@ -14,11 +14,13 @@ from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silen
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
-from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 
 _ACK_MS: Final = 4 * 3_600_000
 """Time of an acknowledgement where no policy names one: so long Alertmanager waits before it repeats."""

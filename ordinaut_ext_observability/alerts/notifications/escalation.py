@@ -1,5 +1,8 @@
 """Escalation: what still fires and nobody acknowledged is told to further receivers, level by level.
 
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig, LevelConfig
+
     first notification ─ after ─► level 1 ─ after ─► level 2 …      reached levels stay until the group is resolved
 
 All that is known of a group stands in what was told of it and in the outbox, so it outlives a restart. The delays count
@@ -8,17 +11,19 @@ anew when an acknowledgement or a silence ends. Nothing here reads a clock; time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import Told
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, delivery_key
+from ordinaut_ext_observability.alerts.notifications.deliveries import delivery_key
 from ordinaut_ext_observability.alerts.notifications.groups import Group
+from ordinaut_ext_observability.alerts.notifications.ledger import Ledger
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE
 from ordinaut_ext_observability.alerts.routing.routes import Routing
-from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig, LevelConfig
 from ordinaut_ext_observability.logs import event_types as events
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig, LevelConfig
 
 DOWN_MS: Final = 120_000
 """A receiver that could not be told for longer is down: the next level stands in. A restart of one takes less."""
@@ -31,14 +36,12 @@ class Escalation:
         self,
         policies: Sequence[EscalationConfig],
         routing: Routing,
-        told: Mapping[str, Told],
-        outbox: Mapping[str, Delivery],
+        ledger: Ledger,
         event: events.LogEvent,
     ) -> None:
         self.policies = policies
         self._routing = routing
-        self._told = told
-        self._outbox = outbox
+        self._ledger = ledger
         self._event = event
         self._names = list(dict.fromkeys(level.receiver for policy in policies for level in policy.levels))
         self.refused: set[str] = set()
@@ -83,10 +86,16 @@ class Escalation:
     def _began_ms(self, group: Group, receiver: str) -> int | None:
         """The time since when a receiver knows of what fires now, or is to be told; None: it does not."""
         keys = self._keys(group, receiver)
-        times = [self._told[key].since_ms for key in keys if key in self._told and self._told[key].firing]
-        return min([*times, *(self._outbox[key].created_ms for key in keys if key in self._outbox)], default=None)
+        times = [
+            self._ledger.told[key].since_ms
+            for key in keys
+            if key in self._ledger.told and self._ledger.told[key].firing
+        ]
+        return min(
+            [*times, *(self._ledger.outbox[key].created_ms for key in keys if key in self._ledger.outbox)], default=None
+        )
 
     def _is_down(self, group: Group, receiver: str, now_ms: int) -> bool:
         keys = self._keys(group, receiver)
-        waiting = [self._outbox[key].created_ms for key in keys if key in self._outbox]
+        waiting = [self._ledger.outbox[key].created_ms for key in keys if key in self._ledger.outbox]
         return min(waiting, default=now_ms) + DOWN_MS <= now_ms or not self.refused.isdisjoint(keys)

@@ -94,6 +94,12 @@ class Groups:
             group.due_ms = next_ms if next_ms > now_ms else now_ms + group.route.group_interval_ms
         return due
 
+    def shift(self, by_ms: int) -> None:
+        """Move the times at which groups are due, as when the clock was set."""
+        self._cleaned_at_ms += by_ms
+        for group in self._groups.values():
+            group.due_ms += by_ms
+
     def next_due_ms(self) -> int | None:
         """When the next group is to be flushed; None while there is none."""
         return min((group.due_ms for group in self._groups.values()), default=None)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
-from ordinaut_ext_observability.alerts.channels.http import HttpSender
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
@@ -46,7 +45,7 @@ class Sender:
     def send_due(self, notifier: Notifier) -> None:
         """Begin to send what is due, as far as nothing else is on its way to the same receiver."""
         now_ms = self._now_ms()
-        for delivery in notifier.due_deliveries(now_ms):
+        for delivery in notifier.ledger.due(now_ms):
             key = delivery.integration
             if key in self._tasks or self._rests_until_ms.get(key, 0) > now_ms:
                 continue
@@ -61,6 +60,8 @@ class Sender:
 
     async def call_watchdog(self, url: str) -> None:
         """Call a dead-man's switch; its failures are counted and told as those of an integration."""
+        from ordinaut_ext_observability.alerts.channels.http import HttpSender
+
         http = HttpSender()
         try:
             await http.post(url, b"{}")
@@ -82,7 +83,7 @@ class Sender:
     async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
         key = delivery.integration
         try:
-            error = await self._send_once(notifier.integration(key), delivery)
+            error = await self._send_once(notifier.routing.integrations.get(key), delivery)
             if error is None:
                 notifier.note_delivered(delivery, self._now_ms())
             else:

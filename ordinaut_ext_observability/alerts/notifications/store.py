@@ -18,7 +18,7 @@ import orjson
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.dedup import Told, told_from_json
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
-from ordinaut_ext_observability.alerts.notifications.notifier import JOURNAL, OUTBOX, TOLD
+from ordinaut_ext_observability.alerts.notifications.ledger import JOURNAL, OUTBOX, TOLD
 from ordinaut_ext_observability.alerts.notifications.silences import RETENTION_MS, Silence
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Record

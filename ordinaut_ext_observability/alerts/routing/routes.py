@@ -106,3 +106,8 @@ class Routing:
                 yield from walk(child)
 
         return tuple(walk(self.route))
+
+    @cached_property
+    def integrations(self) -> Mapping[str, Integration]:
+        """Every integration, by its key."""
+        return {each.key: each for receiver in self.receivers.values() for each in receiver.integrations}

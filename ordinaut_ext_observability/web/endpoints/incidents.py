@@ -18,7 +18,7 @@ from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.notifications.desk import EVERYTHING, AlertDesk, RefusedError
 from ordinaut_ext_observability.alerts.notifications.links import ACTIONS
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
-from ordinaut_ext_observability.alerts.routing.schema import Duration, Matchers
+from ordinaut_ext_observability.alerts.routing.fields import Duration, Matchers
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.web.answers import NO_STORE, error_response, json_response

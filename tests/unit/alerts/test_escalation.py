@@ -77,14 +77,14 @@ class Incident:
             self.notifier.take(announcements(self.silences.values(), self.now), self.now)
             self.notifier.take_silences(dict(self.silences), self.now)
             self.notifier.flush_due(self.now)
-            for delivery in self.notifier.due_deliveries(self.now):
+            for delivery in self.notifier.ledger.due(self.now):
                 if delivery.receiver == "team" and self.down is not None:
                     self.notifier.note_failed(delivery, self.down, self.now)
                     continue
                 self.facts += filter(None, [delivery.facts])
                 sent.append(((self.now - T0) // MINUTE, delivery.receiver, delivery.reason))
                 self.notifier.note_delivered(delivery, self.now)
-            for record in self.notifier.take_changed():
+            for record in self.notifier.ledger.take_changed():
                 table = self.kept.setdefault(record.table, {})
                 table.pop(record.key, None)
                 if record.content is not None:

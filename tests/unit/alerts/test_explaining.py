@@ -65,12 +65,12 @@ class Installation:
             self.clock.advance(1)
             self.notifier.take(self.alerts, self.now)
             self.notifier.flush_due(self.now)
-            for delivery in self.notifier.due_deliveries(self.now):
+            for delivery in self.notifier.ledger.due(self.now):
                 if delivery.integration.endswith("[1]"):
                     self.notifier.note_failed(delivery, DeliveryError("the receiver answered 503"), self.now)
                 else:
                     self.notifier.note_delivered(delivery, self.now)
-            assert self.store.write(self.notifier.take_changed())
+            assert self.store.write(self.notifier.ledger.take_changed())
 
     def why(self, alert: NotifiedAlert) -> dict[str, Any]:
         found = explain(self.desk, alert.fingerprint)
