@@ -1,8 +1,5 @@
 """Escalation: what still fires and nobody acknowledged is told to further receivers, level by level.
 
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig, LevelConfig
-
     first notification ─ after ─► level 1 ─ after ─► level 2 …      reached levels stay until the group is resolved
 
 All that is known of a group stands in what was told of it and in the outbox, so it outlives a restart. The delays count

@@ -1,8 +1,5 @@
 """The notifier: takes alerts, decides who is told of what and why, and knows what was told.
 
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
-
 It reads no clock, sends nothing and writes nothing: whoever runs it (`runtime/notifications.py`) sends the deliveries
 that are due, and keeps the records that changed in the installation's store::
 
