@@ -56,7 +56,7 @@ class Notifications(Part):
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._open_store = open_store
+        self.store = NotificationStore(open_store, clock)
         self._event, self._context = context.event, context
         self._alertmanagers = [
             Integration("alertmanager", f"alertmanager[{number}]", options={"url": url})
@@ -77,7 +77,6 @@ class Notifications(Part):
 
     def reset_after_fork(self) -> None:
         """Begin anew: what the parent knows is the parent's to tell."""
-        self.store = NotificationStore(self._open_store, self._clock)
         self._routing: Routing | None = None
         self._policies: tuple[EscalationConfig, ...] | None = None
         self.notifier: Notifier | None = None
@@ -122,7 +121,7 @@ class Notifications(Part):
 
     def outcome(self) -> Outcome:
         """The health check: can everybody be told who has to be?"""
-        troubles = self._sender.troubles() if self._sender is not None and self.notifier is not None else []
+        troubles = self._sender.troubles() if self._sender is not None else []
         if self.routing_problem:
             troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
         if self.store.problem:
@@ -153,6 +152,8 @@ class Notifications(Part):
             self._metrics.notifications_waiting.labels().set(0)
             if alerts is None:
                 self._metrics.notification_integration_up.replace({})
+                if self._sender is not None:
+                    self._sender.failing.clear()  # what others send, they know of
             return
         notifier = self.notifier or self._begin_to_lead()
         notifier.take_own(alerts, self.now_ms())
@@ -225,9 +226,9 @@ class Notifications(Part):
             await self._save(notifier)
             sender.send_due(notifier)
             self._metrics.notifications_waiting.labels().set(len(notifier.ledger.outbox))
-            due_ms = notifier.next_due_ms()
-            if due_ms is not None:
-                wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
+            for due_ms in (notifier.groups.next_due_ms(), sender.next_try_ms(notifier)):
+                if due_ms is not None:
+                    wait = min(wait, max(0.01, (due_ms - self.now_ms()) / 1000))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._wake.wait()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.desk import SeenAlert
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
-from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, parse_matchers
+from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, match_all, parse_matchers
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.promql.errors import QueryError
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
@@ -100,7 +100,7 @@ def alert_filter(parameters: Texts) -> Callable[[SeenAlert], bool]:
             return False
         if receiver is not None and not any(receiver.fullmatch(route.receiver) for route in seen.routes):
             return False
-        return all(matcher.matches(seen.alert.labels.get(matcher.name, "")) for matcher in matchers)
+        return match_all(matchers, seen.alert.labels)
 
     return wanted
 

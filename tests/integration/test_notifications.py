@@ -182,3 +182,19 @@ def test_health_says_what_keeps_notifications_from_arriving(
     result = served.on_loop(served.runtime.lifecycle.monitor.run_all_checks())["notifications"]
     assert result.status.value == "degraded"
     assert "critical/webhook[0] fails since 20" in result.message
+
+
+def test_receiver_that_hangs_costs_no_time_while_others_wait_for_it(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    settings = configured(1)
+    rules = Path(settings["CONFIG"]).parent / "rules.yaml"
+    rules.write_text(rules.read_text() + RULES.split("rules:\n")[1].replace("Planted", "Other") % 1)
+    receiver.answers.clear()
+    notifications = serve(FastAPI(), **settings).runtime.alerts.notifications
+    assert eventually(lambda: notifications.notifier and len(notifications.notifier.ledger.outbox) == 2, 15)
+    looks, counted = [], notifications.notifier.flush_due
+    notifications.notifier.flush_due = lambda now_ms: (looks.append(now_ms), counted(now_ms))
+    eventually(lambda: len(looks) > 20, 2)
+    receiver.answers.set()
+    assert len(looks) < 10

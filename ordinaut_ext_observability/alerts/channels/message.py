@@ -61,14 +61,16 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     links = {"All alerts": f"{context.external_url.rstrip('/')}/alerts"} if context.external_url else {}
     for alert in shown:
         url = alert.annotations.get("runbook_url", "")
-        if url.startswith(("http://", "https://")):  # as its author wrote it: masked, it would lead nowhere
+        if (
+            url.startswith(("http://", "https://")) and len(url) <= _MAX_TEXT
+        ):  # as its author wrote it: masked, it would lead nowhere
             links[f"Runbook of {_name(alert)}"] = url
     names = ", ".join(dict.fromkeys(map(_name, shown)))
     counts = f"{len(firing)} firing, {len(ordered) - len(firing)} resolved" if firing else f"{len(ordered)} alerts"
     said = _summary(ordered[0]) if len(ordered) == 1 else counts
     title = f"{status.upper()} {names}{f': {said}' if said else ''}"
     parts = [_describe(alert, delivery) for alert in shown] + ([_present(facts)] if any(facts.values()) else [])
-    return Message(status, title, parts, links | context.links(delivery))
+    return Message(status, title[:_MAX_TEXT], parts, links | context.links(delivery))
 
 
 def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:

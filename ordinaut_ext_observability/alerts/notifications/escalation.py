@@ -52,6 +52,8 @@ class Escalation:
         `firing` are its alerts that fire and are not muted; `anew` where some of them were muted until now.
         """
         last = group.route.receiver
+        if not firing:  # the next incident is tried anew
+            self.refused.difference_update(*(self._keys(group, name) for name in (last, *self._names)))
         began = {name: at for name in (last, *self._names) if (at := self._began_ms(group, name)) is not None}
         reached = {name: group.route.repeat_intervals_ms for name in self._names if name in began}
         since_ms = now_ms if anew else min(began.values(), default=now_ms)

@@ -32,6 +32,10 @@ class Group:
     flushed: bool = False
     alerts: dict[str, NotifiedAlert] = field(default_factory=dict)
     """By fingerprint."""
+    muted: set[str] = field(default_factory=set)
+    """Those that were muted at the last look."""
+    unmuted: set[str] = field(default_factory=set)
+    """Those that were muted at the look before, and not at the last."""
 
     def put(self, alert: NotifiedAlert, now_ms: int) -> None:
         """Take an alert; one that has waited elsewhere for long enough has the group flushed at once."""

@@ -91,10 +91,6 @@ class Ledger:
         due = [delivery for delivery in self.outbox.values() if delivery.next_try_ms <= now_ms]
         return sorted(due, key=lambda delivery: delivery.created_ms)
 
-    def next_try_ms(self) -> int | None:
-        """When the next delivery is to be tried; None while there is none."""
-        return min((delivery.next_try_ms for delivery in self.outbox.values()), default=None)
-
     def shift(self, by_ms: int) -> None:
         """Move the times at which something is to be done, as when the clock was set."""
         for delivery in self.outbox.values():

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.groups import Group
 from ordinaut_ext_observability.alerts.notifications.silences import Silence, silenced_by
+from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Route, Routing
-from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 
 class Muted(NamedTuple):
@@ -34,14 +34,12 @@ class Mutes:
         self.silences: dict[str, Silence] = {}
         """By id. Whoever runs the notifier reads them from the store, where any process writes."""
         self._sources: list[list[NotifiedAlert]] = []
-        self._before: dict[str, set[str]] = {}
-        self._now: dict[str, set[str]] = {}
 
     def begin(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Note which alerts fire and may inhibit others."""
         firing = [alert for alert in alerts if not alert.is_resolved(now_ms)]
         rules = self._routing.inhibit_rules
-        self._sources = [[alert for alert in firing if _match(rule.source, alert.labels)] for rule in rules]
+        self._sources = [[alert for alert in firing if match_all(rule.source, alert.labels)] for rule in rules]
 
     def of_alert(self, alert: NotifiedAlert, now_ms: int, intervals: Iterable[str] = ()) -> Muted:
         """The reasons that hold for an alert."""
@@ -60,14 +58,8 @@ class Mutes:
             for fingerprint, alert in group.alerts.items()
             if (found := self.of_alert(alert, now_ms, intervals))
         }
-        self._before[group.key] = self._now.pop(group.key, set())
-        if muted:
-            self._now[group.key] = set(muted)
+        group.unmuted, group.muted = group.muted - muted.keys(), set(muted)
         return muted
-
-    def ended(self, group: Group) -> set[str]:
-        """The alerts of a group that were muted at the last look and are not at this one."""
-        return self._before.get(group.key, set()) - self._now.get(group.key, set())
 
     def acknowledged_by(self, muted: Muted | None) -> str:
         """The name of who acknowledged an alert that is muted so; empty where nobody did."""
@@ -86,17 +78,13 @@ class Mutes:
 
 def _inhibitor(rule: InhibitRule, sources: list[NotifiedAlert], labels: Mapping[str, str]) -> str | None:
     """The fingerprint of a source that inhibits an alert of these labels."""
-    if not _match(rule.target, labels):
+    if not match_all(rule.target, labels):
         return None
     # An alert that is on both sides does not inhibit what is on both sides, itself included.
-    is_both = _match(rule.source, labels)
+    is_both = match_all(rule.source, labels)
     for source in sources:
-        if is_both and _match(rule.target, source.labels):
+        if is_both and match_all(rule.target, source.labels):
             continue
         if all(source.labels.get(name, "") == labels.get(name, "") for name in rule.equal):
             return source.fingerprint
     return None
-
-
-def _match(matchers: tuple[LabelMatcher, ...], labels: Mapping[str, str]) -> bool:
-    return all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)

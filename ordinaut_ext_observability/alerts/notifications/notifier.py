@@ -145,11 +145,6 @@ class Notifier:
         for group in self.groups.take_due(now_ms):
             self._flush(group, now_ms)
 
-    def next_due_ms(self) -> int | None:
-        """When the next group is to be looked at, or the next delivery to be tried."""
-        dues = (self.groups.next_due_ms(), self.ledger.next_try_ms())
-        return min((due for due in dues if due is not None), default=None)
-
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
         delivery.under_way = False
@@ -182,7 +177,7 @@ class Notifier:
         firing = [
             each for each in group.alerts.values() if not each.is_resolved(now_ms) and each.fingerprint not in muted
         ]
-        anew = any(alert.fingerprint in self.mutes.ended(group) for alert in firing)
+        anew = any(alert.fingerprint in group.unmuted for alert in firing)
         further = self.escalation.receivers(group, firing, now_ms, anew=anew)
         pending = False
         for name, repeats_ms in ({group.route.receiver: group.route.repeat_intervals_ms} | further).items():
@@ -216,7 +211,7 @@ class Notifier:
             send_resolved=integration.send_resolved,
             repeat_after_ms=repeat_after_ms(told, repeats_ms),
             now_ms=now_ms,
-            unmuted=() if self._strict else self.mutes.ended(group),
+            unmuted=() if self._strict else group.unmuted,
             first="first" if receiver == group.route.receiver else "escalated",
         )
         facts = {}

@@ -52,6 +52,12 @@ class Sender:
             delivery.under_way = True
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
 
+    def next_try_ms(self, notifier: Notifier) -> int | None:
+        """When the next delivery can be tried; None while there is none, or its integration has one under way."""
+        waiting = [each for each in notifier.ledger.outbox.values() if each.integration not in self._tasks]
+        tries = (max(each.next_try_ms, self._rests_until_ms.get(each.integration, 0)) for each in waiting)
+        return min(tries, default=None)
+
     def troubles(self) -> list[str]:
         """Sentences about integrations that have failed for long; from any thread."""
         long_ago_ms = self._now_ms() - _LONG_MS

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 MAINTENANCE: Final = "Maintenance"
@@ -58,7 +59,7 @@ class Silence:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether an alert of these labels is meant."""
-        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
+        return match_all(self.matchers, labels)
 
     def can_become(self, new: Silence, now_ms: int) -> bool:
         """Tell whether the new one takes this one's place under its id, or is another silence.

@@ -21,6 +21,7 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
 from ordinaut_ext_observability.alerts.notifications.ledger import JOURNAL, OUTBOX, TOLD
 from ordinaut_ext_observability.alerts.notifications.silences import RETENTION_MS, Silence
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Record
 from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 
@@ -47,6 +48,13 @@ class NotificationStore:
         """Words for the store's not answering; empty while it does."""
         self.has_news = False
         """True where this process wrote what the one that leads has to see."""
+        self._of_parent: Cluster | None = None
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Open a store of its own: what is thrown away would close the parent's connection."""
+        self._of_parent, self._store = self._store or self._of_parent, None
+        self._in_use, self.problem, self.has_news = threading.Lock(), "", False
 
     def read(self, *tables: str) -> list[dict[str, bytes]]:
         """The records of these tables. Raises `ClusterUnavailableError`."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ordinaut_ext_observability.alerts.routing.matchers import parse_matchers
+from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, parse_matchers
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.settings.environment import read_regular_file
@@ -34,6 +34,12 @@ def _matchers(value: Any) -> list[LabelMatcher]:
     return [matcher for text in value for matcher in parse_matchers(text)]
 
 
+def _regexes(value: dict[str, str]) -> dict[str, str]:
+    for name, pattern in value.items():
+        make_matcher(name, "=~", pattern)
+    return value
+
+
 def _from_file(path: str) -> str:
     try:
         return read_regular_file(path, _MAX_SECRET_BYTES).decode().strip()
@@ -45,5 +51,6 @@ HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000
 HostAndPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Duration = Annotated[int, BeforeValidator(_duration)]
 Matchers = Annotated[Any, BeforeValidator(_matchers)]
+Regexes = Annotated[dict[str, str], AfterValidator(_regexes)]
 SecretFile = Annotated[str, AfterValidator(_from_file)]
 """The path of a file; what is kept is its content."""

@@ -10,10 +10,10 @@ https://prometheus.io/docs/alerting/latest/configuration/#matcher
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
-from ordinaut_ext_observability.promql.errors import BadQueryError
+from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.matchers import LabelMatcher, MatchOperator
 
 _NAME: Final = r'[^\s=!~{},"\'`\\]+'
@@ -50,6 +50,14 @@ def make_matcher(name: str, operator: str, value: str) -> LabelMatcher:
         return LabelMatcher(name, cast("MatchOperator", operator), value)
     except BadQueryError as error:
         raise ValueError(str(error)) from None
+
+
+def match_all(matchers: Iterable[LabelMatcher], labels: Mapping[str, str]) -> bool:
+    """Tell whether all match. One that may take too long on a long label does not: the alert is told as without it."""
+    try:
+        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)
+    except ExecutionError:
+        return False
 
 
 def matchers_text(matchers: Iterable[LabelMatcher]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 
@@ -34,7 +35,7 @@ class Route:
 
     def match(self, labels: Mapping[str, str]) -> Iterator[Route]:
         """The routes for an alert of these labels: the deepest that match, the first of siblings unless it goes on."""
-        if not all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers):
+        if not match_all(self.matchers, labels):
             return
         found = False
         for child in self.routes:

@@ -17,9 +17,11 @@ from ordinaut_ext_observability.alerts.routing.fields import (
     HostAndPort,
     HttpUrl,
     Matchers,
+    Regexes,
     SecretFile,
     read_durations,
 )
+from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.settings.reading import Section
 
 MAX_ENTRIES: Final = 500
@@ -131,7 +133,7 @@ class RouteConfig(Section):
     repeat_interval: Annotated[Any, BeforeValidator(read_durations)] = None
     matchers: Matchers = Field(default=[])
     match: dict[str, str] = Field(default={})
-    match_re: dict[str, str] = Field(default={})
+    match_re: Regexes = Field(default={})
     continue_: bool = Field(default=False, alias="continue")
     mute_time_intervals: list[str] = Field(default=[])
     active_time_intervals: list[str] = Field(default=[])
@@ -142,9 +144,9 @@ class InhibitConfig(Section):
     source_matchers: Matchers = Field(default=[])
     target_matchers: Matchers = Field(default=[])
     source_match: dict[str, str] = Field(default={})
-    source_match_re: dict[str, str] = Field(default={})
+    source_match_re: Regexes = Field(default={})
     target_match: dict[str, str] = Field(default={})
-    target_match_re: dict[str, str] = Field(default={})
+    target_match_re: Regexes = Field(default={})
     equal: list[str] = Field(default=[])
 
 
@@ -206,7 +208,7 @@ class EscalationConfig(Section):
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether it is about an alert of these labels."""
-        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
+        return match_all(self.matchers, labels)
 
 
 class EscalationsConfig(Section):

@@ -237,3 +237,14 @@ def test_wrong_policy_is_refused_by_its_place(policies: list[Any], problem: str)
     with pytest.raises(RoutingError) as refused:
         Incident(policies)
     assert problem in str(refused.value)
+
+
+def test_who_refused_one_incident_is_tried_anew_at_the_next(incident: Incident) -> None:
+    incident.down = DeliveryError("the receiver answered 400", permanent=True)
+    alert = incident.fires()
+    assert incident.run(1) == [(0, "lead", "escalated")]
+    incident.resolves(alert)
+    assert incident.run(9) == [(1, "lead", "resolved")]
+    incident.down = None
+    incident.fires()
+    assert incident.run(6) == [(10, "team", "first")]

@@ -249,3 +249,11 @@ def test_clock_that_is_set_back_keeps_nobody_waiting(told: Told) -> None:
     told.run(1)
     told.fires(node="b")
     assert [entry[1:] for entry in told.run(70)] == [("new_firing", ["Down", "b"], [])]
+
+
+def test_matcher_that_takes_too_long_on_a_label_keeps_nobody_from_being_told() -> None:
+    slow = LabelMatcher("node", "=~", ".*a.*a.*a.*a.*b")
+    told = Told(routing(replace(ROUTE, routes=(replace(ROUTE, receiver="", matchers=(slow,)),))))
+    told.notifier.mutes.silences["1"] = Silence("1", (slow,), T0, T0 + 60_000, T0, "me", "why")
+    told.fires(node="a" * 30)
+    assert [reason for _, reason, *_ in told.run(10)] == ["first"]

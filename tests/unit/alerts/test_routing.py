@@ -149,6 +149,8 @@ def test_integrations_have_what_is_said_of_them_and_for_all(routing: Routing) ->
             },
             "times: is no time such as 09:00",
         ),
+        ({"route": {"receiver": "day", "routes": [{"match_re": {"a": "("}}]}}, "route.routes.0.match_re: regular"),
+        ({"route": {"receiver": "day", "routes": [{"receiver": "x"}] * 400}}, "; and 380 more"),
     ],
 )
 def test_problem_is_told_by_its_place(changes: dict[str, Any], problem: str) -> None:

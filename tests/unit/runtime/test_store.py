@@ -10,10 +10,24 @@ import pytest
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
+from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.runtime.store import StoreChoice, choose_store, opener_of
 from ordinaut_ext_observability.settings.load import load_settings
 
 DATABASE = "postgresql://app:secret@db.internal:5433/ordinaut"
+
+
+def test_forked_child_asks_about_its_own_notifications_in_one_store() -> None:
+    alerts = Runtime(load_settings()).alerts
+    store = alerts.notifications.store
+    store.silences()
+    opened = store._store
+    child = os.fork()
+    if child == 0:
+        same = alerts.desk.store is alerts.notifications.store
+        alerts.desk.silences()
+        os._exit(0 if same and store._store is not opened else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.fixture
