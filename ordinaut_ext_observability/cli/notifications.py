@@ -31,12 +31,17 @@ def notifications(
 ) -> None:
     """Show who was told of what, when and why, the newest first. Exit status: 2 no answer."""
     answer = _ask(url, token, f"/notifications?limit={limit}")
-    table = Table("time", "integration", "alerts", "status", "reason", "outcome", "error", box=None, pad_edge=False)
+    table = Table("time, UTC", "integration", "alerts", "reason", "outcome", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow, column.no_wrap = "fold", column.header in ("time, UTC", "reason")
     for each in answer["notifications"]:
         names = ", ".join(sorted({alert["alertname"] for alert in each["alerts"]}))
-        texts = (each["integration"], names, each["status"], each["reason"], each["outcome"], each["error"])
-        table.add_row(*map(Text, (each["at"][:19], *texts)))  # as text: [] is no markup
+        outcome = f"{each['outcome']}: {each['error']}".removesuffix(": ")
+        texts = (each["at"][5:19].replace("T", " "), each["integration"], names, each["reason"], outcome)
+        table.add_row(*map(Text, texts))  # as text: [] is no markup
     typer.echo(json.dumps(answer, indent=2)) if as_json else make_console().print(table)
+    if "told_by" in answer and not as_json:
+        typer.echo(f"Now people are told by {answer['told_by']}.")
 
 
 def why(fingerprint: str, url: ServiceUrl = _HERE, token: ViewerToken = "", *, as_json: AsJson = False) -> None:

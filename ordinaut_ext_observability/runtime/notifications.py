@@ -63,6 +63,7 @@ class Notifications(Part):
             for number, url in enumerate(settings.notifications.alertmanager_urls)
         ]
         """Those that tell people; with one of them, we tell nobody."""
+        self.told_by = "Alertmanager (ORDINAUT_OBS_ALERTMANAGER_URLS)" if self._alertmanagers else ""
         self.enabled = settings.notifications.enabled and settings.alerts.enabled and settings.history.enabled
         token, url = settings.access.operator_token, settings.alerts.external_url
         self.links = Links(token.get_secret_value(), url) if token is not None and url else None
@@ -108,7 +109,7 @@ class Notifications(Part):
             }
         notifier, sender = self.notifier, self._sender
         if self._alertmanagers:
-            return {"notifications": "sent by Alertmanager, to which the process that leads posts all alerts"}
+            return {"notifications": f"sent by {self.told_by}, to which the process that leads posts all alerts"}
         if notifier is None or sender is None:
             return {"notifications": "sent by another process, or not yet"}
         failing = f"; failing: {', '.join(sender.failing)}" if sender.failing else ""
@@ -122,6 +123,8 @@ class Notifications(Part):
     def outcome(self) -> Outcome:
         """The health check: can everybody be told who has to be?"""
         troubles = self._sender.troubles() if self._sender is not None else []
+        if self.notifier is not None and (refused := self.notifier.groups.refused):
+            troubles.append(f"of too many alerts some are told to nobody: {refused} times so far")
         if self.routing_problem:
             troubles.append(f"alertmanager in the configuration file is refused: {self.routing_problem}")
         if self.store.problem:
@@ -237,9 +240,8 @@ class Notifications(Part):
 
     def send_test(self, name: str) -> dict[str, str]:
         """Send a test to a receiver, or by one integration, from any thread; what came of it by integration."""
-        chosen = [
-            each for each in self.routing().integrations.values() if name in (each.key, each.key.rpartition("/")[0])
-        ]
+        known = self._alertmanagers or self.routing().integrations.values()
+        chosen = [each for each in known if name in (each.key, each.key.rpartition("/")[0] or each.kind)]
         return run_on_own_loop(Sender(self._context, self._metrics, self.now_ms).send_tests(chosen))
 
     async def _look(self, notifier: Notifier) -> None:

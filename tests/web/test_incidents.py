@@ -206,3 +206,20 @@ def test_program_sets_the_key_in_redis_for_as_long(
         assert 0 < client.ttl("orchestrator:maintenance") <= 1800
         asyncio.run(mode.disable())
         assert client.exists("orchestrator:maintenance") == 0
+
+
+def test_nothing_claims_to_be_told_or_silenced_where_alertmanager_tells(serve: Any, invoke_command: Any) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, ALERTMANAGER_URLS="http://127.0.0.1:1")
+    desk = served.runtime.alerts.desk
+    desk._own_alerts = lambda: [ALERT]
+    asked = [("/maintenance", {}), ("/silences", {"matchers": ["a=b"]}), (f"/alerts/{ALERT.fingerprint}/ack", {})]
+    for path, body in asked:
+        refused = call(served, "POST", path, json=body)
+        assert refused.status_code == 422 and "no effect here: people are told by Alertmanager" in refused.text
+    assert call(served, "POST", "/api/v2/alerts", json=[{"labels": HOSTILE}]).status_code == 400
+    why = call(served, "GET", f"/alerts/{ALERT.fingerprint}/why").json()
+    assert why["routes"] == [] and why["told_by"].startswith("Alertmanager")
+    outcomes = call(served, "POST", "/notifications/test?to=alertmanager").json()["outcomes"]
+    assert list(outcomes) == ["alertmanager[0]"]
+    shown = invoke_command("notifications", "--url", served.url, "--token", TOKEN).stdout
+    assert shown.endswith("Now people are told by Alertmanager (ORDINAUT_OBS_ALERTMANAGER_URLS).\n")

@@ -79,6 +79,8 @@ class AlertDesk:
         """Called after a change, on any thread."""
         self.send_test: Callable[[str], dict[str, str]] = lambda _name: {}
         """Sends a test message to a receiver, or by one integration; what came of it by integration."""
+        self.told_by = ""
+        """Words for who tells people in our place; empty: we do."""
 
     def alerts(self) -> list[SeenAlert]:
         """The alerts that fire, those posted to us too. Raises `ClusterUnavailableError`."""
@@ -97,7 +99,8 @@ class AlertDesk:
         return [see(known[fingerprint]) for fingerprint in sorted(known)]
 
     def post(self, alerts: Iterable[NotifiedAlert]) -> None:
-        """Take alerts that somebody else evaluates. Raises `ClusterUnavailableError`."""
+        """Take alerts that somebody else evaluates. Raises `ClusterUnavailableError`, `RefusedError`."""
+        self._check_told_here()
         known = {alert.fingerprint: alert for alert in self.store.read_records()[1]}
         merged = [alert.merged_over(known.get(alert.fingerprint, alert)) for alert in alerts]
         if not self.store.put_alerts(merged):
@@ -174,7 +177,12 @@ class AlertDesk:
             raise RefusedError(f"silence {identity} already expired")
         self._write([silence.expired(now_ms)])
 
+    def _check_told_here(self) -> None:
+        if self.told_by:
+            raise RefusedError(f"it would have no effect here: people are told by {self.told_by}")
+
     def _check(self, silence: Silence, known: int, now_ms: int) -> None:
+        self._check_told_here()
         if silence.ends_at_ms <= silence.starts_at_ms:
             raise RefusedError("start time must be before end time")
         if silence.ends_at_ms < now_ms:

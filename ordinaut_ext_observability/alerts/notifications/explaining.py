@@ -27,20 +27,21 @@ def explain(desk: AlertDesk, fingerprint: str) -> Shown | None:
     alert = active.get(fingerprint) or next(map(NotifiedAlert.from_json, kept), None)
     if alert is None:  # its labels are no longer known
         return {"fingerprint": fingerprint, "state": "resolved", "journal": entries} if entries else None
-    routes = []
-    for route in routing.route.match(alert.labels):
+    routes: list[Shown] = []
+    for route in () if desk.told_by else routing.route.match(alert.labels):
         key, muted = group_key(route, route.group_labels(alert.labels)), [*_mutes(desk, alert, route, active)]
         integrations, told_ms = {}, 0
         for each in (each for receiver in routing.receivers.values() for each in receiver.integrations):
             before, waiting = told.get(delivery_key(key, each.key)), outbox.get(delivery_key(key, each.key))
             if before or waiting or each in routing.receivers[route.receiver].integrations:
                 about = [entry for entry in entries if (entry["group_key"], entry["integration"]) == (key, each.key)]
-                words = ". ".join(_words(fingerprint, route, before, waiting, about))
+                words = ". ".join(_words(fingerprint, route, before, waiting, about, again=not muted))
                 integrations[each.key] = words or ("not told: it is muted" if muted else "not told yet")
                 told_ms = max(told_ms, before.at_ms if before else 0)
         found = {"receiver": route.receiver, "group_key": key, "muted_by": muted, "integrations": integrations}
         routes.append({**found, "next_look": _next_look(route, alert.starts_at_ms, told_ms, desk.now_ms())})
     shown: Shown = {"fingerprint": fingerprint, "labels": alert.labels, "routes": routes, "journal": entries}
+    shown |= {"told_by": f"{desk.told_by}: ask it"} if desk.told_by else {}
     return {"state": "firing" if fingerprint in active else "resolved", **shown}
 
 
@@ -54,7 +55,7 @@ def journal_of(desk: AlertDesk, alert: str = "") -> list[Shown]:
 
 
 def _words(
-    fingerprint: str, route: Route, told: Told | None, waiting: Delivery | None, entries: list[Shown]
+    fingerprint: str, route: Route, told: Told | None, waiting: Delivery | None, entries: list[Shown], *, again: bool
 ) -> Iterator[str]:
     """Sentences about one integration; none where nothing was to be sent through it."""
     if waiting is not None:
@@ -64,9 +65,9 @@ def _words(
         reasons = [each["reason"].replace("_", " ") for each in entries if each["outcome"] == "sent"]
         what = "it fires" if fingerprint in told.firing else "it is over"
         yield f"told at {_at(told.at_ms)} that {what}{f', reason: {reasons[0]}' if reasons else ''}"
-        if fingerprint in told.firing:
-            again = _at(told.at_ms + repeat_after_ms(told, route.repeat_intervals_ms))
-            yield f"told again at the first look after {again} if it still fires"
+        if fingerprint in told.firing and again:
+            at = _at(told.at_ms + repeat_after_ms(told, route.repeat_intervals_ms))
+            yield f"told again at the first look after {at} if it still fires"
     if entries and entries[0]["outcome"] in ("failed", "dropped"):
         yield "what was queued at {} was {outcome}: {error}".format(_at(entries[0]["created_ms"]), **entries[0])
 

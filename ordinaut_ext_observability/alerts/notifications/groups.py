@@ -63,7 +63,7 @@ class Groups:
         self._groups: dict[str, Group] = {}
         self._cleaned_at_ms = now_ms
         self.refused = 0
-        """Alerts that found no place."""
+        """Alerts that found no place, here or in the notifier."""
 
     def __iter__(self) -> Iterator[Group]:
         return iter(list(self._groups.values()))

@@ -64,8 +64,6 @@ class Notifier:
         self.groups = Groups(routing.route, now_ms)
         self.ledger = Ledger()
         """What was told, and what is to be sent."""
-        self.refused = 0
-        """Alerts that were refused for their number."""
         self.escalation = Escalation(policies, routing, self.ledger, event)
         self._strict = strict
         self._in_effect: dict[str, Silence] = {}
@@ -100,7 +98,7 @@ class Notifier:
                 continue
             known = self.alerts.get(taken.fingerprint)
             if known is None and len(self.alerts) >= MAX_ALERTS:
-                self.refused += 1
+                self.groups.refused += 1
                 continue
             self._taken[taken.fingerprint] = taken
             alert = self.alerts[taken.fingerprint] = taken if known is None else taken.merged_over(known)
@@ -217,6 +215,8 @@ class Notifier:
         facts = {}
         if not shown and integration.kind == "pagerduty" and (acknowledged := self._acknowledged(group, told, muted)):
             reason, (facts["acknowledged_by"], shown) = "acknowledged", acknowledged
+        if reason is None and waiting is not None and integration.kind == "pagerduty" and resolved and not firing:
+            reason = "resolved"  # it may have been taken and its answer lost: no incident is left open
         if reason is None or not shown:
             if waiting is not None:
                 self.ledger.remove(waiting, "dropped", now_ms)

@@ -20,6 +20,11 @@ _SLACK = "export SLACK_WEBHOOK_URL=https://hooks.slack.com/services/…"
 
 def telling(settings: Settings) -> Iterator[Finding]:
     """Find whether somebody is told of alerts, by routes that say what was meant."""
+    if settings.notifications.alertmanager_urls:
+        yield fact(
+            "people are told by Alertmanager, to which all alerts are posted: no route or channel of ours is used"
+        )
+        return
     given, default = settings.file.alertmanager, default_config(settings.notifications)
     try:
         routing = read_routing(given or default)

@@ -119,7 +119,7 @@ async def _reload(request: Request) -> Response:
 async def _send_test(request: Request, to: str) -> Response:
     desk = context_of(request).desk
     outcomes = await in_daemon_thread(desk.send_test, to)
-    known = ", ".join(desk.routing().receivers)
+    known = "alertmanager" if desk.told_by else ", ".join(desk.routing().receivers)
     if not outcomes:
         return error_response(404, "no_such_receiver", f"Nobody is told by this name; receivers are {known}.")
     return json_response({"outcomes": outcomes})
@@ -134,7 +134,8 @@ async def _notifications(
 ) -> Response:
     def find(desk: AlertDesk) -> Shown:
         wanted = (each for each in journal_of(desk, alert) if receiver in ("", each["receiver"]))
-        return {"notifications": [each for each in wanted if outcome in ("", each["outcome"])][:limit]}
+        found = {"notifications": [each for each in wanted if outcome in ("", each["outcome"])][:limit]}
+        return found | ({"told_by": desk.told_by} if desk.told_by else {})
 
     return await _from_store(request, find)
 

@@ -257,3 +257,14 @@ def test_matcher_that_takes_too_long_on_a_label_keeps_nobody_from_being_told() -
     told.notifier.mutes.silences["1"] = Silence("1", (slow,), T0, T0 + 60_000, T0, "me", "why")
     told.fires(node="a" * 30)
     assert [reason for _, reason, *_ in told.run(10)] == ["first"]
+
+
+def test_incident_whose_page_may_have_been_taken_is_not_left_open() -> None:
+    pager = Integration("pagerduty", "team/pagerduty[0]", send_resolved=True)
+    told = Told(Routing(ROUTE, {"team": Receiver("team", (pager,))}))
+    alert, told.error = told.fires(), DeliveryError("no answer within 10 s")
+    told.run(20)
+    told.restart()
+    told.error = None
+    told.resolves(alert)
+    assert [reason for _, reason, *_ in told.run(300)] == ["resolved"]

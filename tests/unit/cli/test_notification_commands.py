@@ -61,7 +61,7 @@ def test_service_is_asked_who_was_told_and_why_and_by_which_routes(service: Any,
         return done.stdout
 
     _, line = ask("notifications").splitlines()
-    assert line.split()[1:] == ["night/log[0]", "Down[a]", "firing", "first", "sent"]
+    assert line.split()[2:] == ["night/log[0]", "Down[a]", "first", "sent"]
     assert json.loads(ask("notifications", "--json"))["notifications"][0]["receiver"] == "night"
     why = ask("alerts", "why", service.fingerprint)
     assert "state: firing" in why and "night/log[0]: 'told at 20" in why and "that it fires, reason: first" in why
