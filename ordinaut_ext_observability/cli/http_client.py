@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ordinaut_ext_observability.background.daemon_threads import call_within
 from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _RESOLVING_SECONDS = 1.25
@@ -94,3 +95,16 @@ def ask(
     except (OSError, http.client.HTTPException) as error:
         words = getattr(error, "strerror", None) or str(error) or f"nothing within {timeout_seconds:g} s"
         raise NoAnswerError(f"{parts.scheme}://{parts.netloc} does not answer: {words}") from error
+
+
+def ask_service(url: str, token: str, method: str, path: str, body: Any = None, timeout_seconds: float = 5.0) -> Any:
+    """The answer of the extension. Raises NoAnswerError with its words where it refuses, and where none comes."""
+    url, password = without_password(url)
+    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}{path}"
+    content = "" if body is None else json.dumps(body)
+    answer = ask(url, password or token, timeout_seconds, method, content, **{"Content-Type": "application/json"})
+    said = answer.json()
+    if answer.status_code != 200 or (said is None and answer.body):
+        words = said.get("message") if isinstance(said, dict) else said
+        raise NoAnswerError(str(words or f"{url}: it answers {answer.status_code}, but not as this extension does."))
+    return said

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 from rich.table import Table
 from rich.text import Text
 
-from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
+from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask_service
 from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, ViewerToken
 from ordinaut_ext_observability.cli.query import make_console
-from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
@@ -30,7 +29,7 @@ def notifications(
     url: ServiceUrl = _HERE, token: ViewerToken = "", limit: _Limit = 20, *, as_json: AsJson = False
 ) -> None:
     """Show who was told of what, when and why, the newest first. Exit status: 2 no answer."""
-    answer = _ask(url, token, f"/notifications?limit={limit}")
+    answer = ask_service(url, token, "GET", f"/notifications?limit={limit}")
     table = Table("time, UTC", "integration", "alerts", "reason", "outcome", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow, column.no_wrap = "fold", column.header in ("time, UTC", "reason")
@@ -46,7 +45,7 @@ def notifications(
 
 def why(fingerprint: str, url: ServiceUrl = _HERE, token: ViewerToken = "", *, as_json: AsJson = False) -> None:
     """Say who was told of an alert and why, what mutes it, and when it is looked at next. Exit status: 2 no answer."""
-    answer = _ask(url, token, f"/alerts/{fingerprint}/why")
+    answer = ask_service(url, token, "GET", f"/alerts/{fingerprint}/why")
     for each in () if as_json else answer["journal"]:  # all else is sentences
         del each["alerts"], each["id"], each["created_ms"], each["at_ms"]
     typer.echo(json.dumps(answer, indent=2) if as_json else yaml.safe_dump(answer, sort_keys=False, width=120))
@@ -73,21 +72,12 @@ def _routing(config: str, url: str, token: str) -> Routing:
 
     settings = load_settings(config)
     if not config:
-        data = yaml.safe_load(_ask(url, token, "/api/v2/status")["config"]["original"])
+        data = yaml.safe_load(ask_service(url, token, "GET", "/api/v2/status")["config"]["original"])
         # Its secrets are hidden and its files are there: the names of receivers are all that routes need.
         return read_routing({**data, "global": {}, "receivers": [{"name": one["name"]} for one in data["receivers"]]})
     if wrong := [one.problem for one in settings.problems if one.variable.endswith("_CONFIG")]:
         raise NoAnswerError(f"{config}: {'; '.join(wrong)}")
     return read_routing(settings.file.alertmanager or default_config(settings.notifications))
-
-
-def _ask(url: str, token: str, path: str) -> dict[str, Any]:
-    url, password = without_password(url)
-    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}{path}"
-    answer = ask(url, password or token)
-    if answer.status_code != 200 or not answer.fields():
-        raise NoAnswerError(answer.fields().get("message") or f"{url} answers {answer.status_code}.")
-    return answer.fields()
 
 
 def _said(route: Route) -> str:

@@ -63,7 +63,7 @@ def read_routing(data: Mapping[str, Any]) -> Routing:
     problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
     receivers = {receiver.name: _receiver(receiver, config.global_) for receiver in config.receivers}
     if problems := problems or [*_names_given_twice(config), *_unknown_names(config), *_lacking(receivers)]:
-        raise RoutingError(_said(problems))
+        raise RoutingError("; ".join(problems[:_MOST_PROBLEMS]))
     named = (*config.time_intervals, *config.mute_time_intervals)
     return Routing(
         _route(config.route, Route(config.route.receiver or ""), "{}"),
@@ -89,13 +89,8 @@ def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfi
             unknown = sorted(set(level.active_time_intervals) - routing.time_intervals.keys())
             problems += [f"{place}: there is no time interval {name!r}" for name in unknown]
     if problems:
-        raise RoutingError(_said(problems))
+        raise RoutingError("; ".join(problems[:_MOST_PROBLEMS]))
     return tuple(config.escalations)
-
-
-def _said(problems: list[str]) -> str:
-    more = len(problems) - _MOST_PROBLEMS
-    return "; ".join([*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else ())])
 
 
 def _copied(data: Any) -> Any:
