@@ -22,8 +22,7 @@ def send_test(
     timeout: Annotated[float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Time for all of it.")] = 60.0,
 ) -> int:
     """Send a test message by a running service, and show what came of it. Exit status: 1 not sent, 2 no answer."""
-    path = f"/notifications/test?to={quote(to)}"
-    outcomes = ask_service(url, token, "POST", path, timeout_seconds=timeout)["outcomes"]
+    outcomes = ask_service(url, token, "POST", f"/notifications/test?to={quote(to)}", None, timeout)["outcomes"]
     for integration, outcome in outcomes.items():
         typer.echo(f"{integration}: {outcome}")
     return int(set(outcomes.values()) != {"sent"})

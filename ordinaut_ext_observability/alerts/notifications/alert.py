@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -58,15 +58,7 @@ class NotifiedAlert:
 
     def as_json(self) -> dict[str, Any]:
         """The alert as it is kept in the store."""
-        return {
-            "labels": dict(self.labels),
-            "annotations": dict(self.annotations),
-            "starts_at_ms": self.starts_at_ms,
-            "ends_at_ms": self.ends_at_ms,
-            "updated_at_ms": self.updated_at_ms,
-            "generator_url": self.generator_url,
-            "timed_out": self.timed_out,
-        }
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> NotifiedAlert:

@@ -142,18 +142,10 @@ def change_record(alert: AlertState) -> Record:
 
 def journal_entry(delivery: Delivery, outcome: str, now_ms: int) -> dict[str, Any]:
     """An entry of the journal: what was sent, when, to whom, why, and what became of it."""
-    return {
-        "id": delivery.id,
-        "created_ms": delivery.created_ms,
+    names = ("id", "created_ms", "receiver", "integration", "group_key", "reason", "status", "attempts", "error")
+    return {name: getattr(delivery, name) for name in names} | {
         "at_ms": now_ms,
-        "receiver": delivery.receiver,
-        "integration": delivery.integration,
-        "group_key": delivery.group_key,
-        "reason": delivery.reason,
-        "status": delivery.status,
         "outcome": outcome,
-        "attempts": delivery.attempts,
-        "error": delivery.error,
         "alerts": [
             {
                 "fingerprint": alert.fingerprint,

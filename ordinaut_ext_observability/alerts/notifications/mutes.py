@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -33,13 +34,17 @@ class Mutes:
         self._routing = routing
         self.silences: dict[str, Silence] = {}
         """By id. Whoever runs the notifier reads them from the store, where any process writes."""
-        self._sources: list[list[NotifiedAlert]] = []
+        self._sources: list[dict[tuple[str, ...], list[NotifiedAlert]]] = []
+        """For each rule what inhibits, by the labels that have to be equal."""
 
     def begin(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Note which alerts fire and may inhibit others."""
         firing = [alert for alert in alerts if not alert.is_resolved(now_ms)]
-        rules = self._routing.inhibit_rules
-        self._sources = [[alert for alert in firing if match_all(rule.source, alert.labels)] for rule in rules]
+        self._sources = [defaultdict(list) for _ in self._routing.inhibit_rules]
+        for rule, sources in zip(self._routing.inhibit_rules, self._sources, strict=True):
+            for alert in firing:
+                if match_all(rule.source, alert.labels):
+                    sources[_equal(rule, alert.labels)].append(alert)
 
     def of_alert(self, alert: NotifiedAlert, now_ms: int, intervals: Iterable[str] = ()) -> Muted:
         """The reasons that hold for an alert."""
@@ -76,15 +81,19 @@ class Mutes:
         return muting
 
 
-def _inhibitor(rule: InhibitRule, sources: list[NotifiedAlert], labels: Mapping[str, str]) -> str | None:
+def _equal(rule: InhibitRule, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(labels.get(name, "") for name in rule.equal)
+
+
+def _inhibitor(
+    rule: InhibitRule, sources: Mapping[tuple[str, ...], list[NotifiedAlert]], labels: Mapping[str, str]
+) -> str | None:
     """The fingerprint of a source that inhibits an alert of these labels."""
     if not match_all(rule.target, labels):
         return None
     # An alert that is on both sides does not inhibit what is on both sides, itself included.
     is_both = match_all(rule.source, labels)
-    for source in sources:
-        if is_both and match_all(rule.target, source.labels):
-            continue
-        if all(source.labels.get(name, "") == labels.get(name, "") for name in rule.equal):
-            return source.fingerprint
-    return None
+    found = (
+        each for each in sources.get(_equal(rule, labels), ()) if not (is_both and match_all(rule.target, each.labels))
+    )
+    return next((each.fingerprint for each in found), None)

@@ -8,7 +8,7 @@ Maintenance is a silence whose `kind` says so; a snooze and an acknowledgement a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
@@ -79,8 +79,7 @@ class Silence:
     def as_json(self) -> dict[str, Any]:
         """The silence as it is kept in the store."""
         matchers = [(matcher.name, matcher.operator, matcher.value) for matcher in self.matchers]
-        fields = ("id", "starts_at_ms", "ends_at_ms", "updated_at_ms", "created_by", "comment", "kind", "annotations")
-        return {"matchers": matchers} | {name: getattr(self, name) for name in fields}
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"matchers": matchers}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Silence:

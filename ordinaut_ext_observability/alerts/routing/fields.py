@@ -34,10 +34,8 @@ def _matchers(value: Any) -> list[LabelMatcher]:
     return [matcher for text in value for matcher in parse_matchers(text)]
 
 
-def _regexes(value: dict[str, str]) -> dict[str, str]:
-    for name, pattern in value.items():
-        make_matcher(name, "=~", pattern)
-    return value
+def _regex(value: str) -> str:
+    return make_matcher("any", "=~", value).value
 
 
 def _from_file(path: str) -> str:
@@ -51,6 +49,6 @@ HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000
 HostAndPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Duration = Annotated[int, BeforeValidator(_duration)]
 Matchers = Annotated[Any, BeforeValidator(_matchers)]
-Regexes = Annotated[dict[str, str], AfterValidator(_regexes)]
+Regexes = dict[str, Annotated[str, AfterValidator(_regex)]]
 SecretFile = Annotated[str, AfterValidator(_from_file)]
 """The path of a file; what is kept is its content."""

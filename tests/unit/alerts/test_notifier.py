@@ -268,3 +268,20 @@ def test_incident_whose_page_may_have_been_taken_is_not_left_open() -> None:
     told.error = None
     told.resolves(alert)
     assert [reason for _, reason, *_ in told.run(300)] == ["resolved"]
+
+
+def test_sources_of_inhibition_are_not_compared_with_every_alert() -> None:
+    reads: list[str] = []
+
+    class Labels(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            reads.append(name)
+            return super().get(name, default)
+
+    rule = InhibitRule((LabelMatcher("side", "=", "a"),), (LabelMatcher("side", "=", "b"),), ("node",))
+    mutes = Mutes(routing(inhibit_rules=(rule,)))
+    alerts = [NotifiedAlert(Labels(side=side, node=f"{node}"), {}, T0) for node in range(100) for side in "ab"]
+    mutes.begin(alerts, T0)
+    inhibited = [mutes.of_alert(alert, T0).inhibited_by for alert in alerts]
+    assert inhibited[1] == [alerts[0].fingerprint] and len([*filter(None, inhibited)]) == 100
+    assert len(reads) < 2000

@@ -149,7 +149,7 @@ def test_integrations_have_what_is_said_of_them_and_for_all(routing: Routing) ->
             },
             "times: is no time such as 09:00",
         ),
-        ({"route": {"receiver": "day", "routes": [{"match_re": {"a": "("}}]}}, "route.routes.0.match_re: regular"),
+        ({"route": {"receiver": "day", "routes": [{"match_re": {"a": "("}}]}}, "route.routes.0.match_re.a: regular"),
         ({"route": {"receiver": "day", "routes": [{"receiver": "x"}] * 400}}, "route.routes.19.receiver: there"),
     ],
 )
