@@ -24,11 +24,13 @@ def verify(places: Annotated[list[Path], _PLACES], key: AuditKey = "") -> int:
     from ordinaut_ext_observability.audit.chain import FILES
     from ordinaut_ext_observability.audit.verify import Verification
 
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise ObservabilityError(f"There is no {', '.join(missing)}.")
     paths = [path for place in places for path in (place.glob(FILES) if place.is_dir() else [place])]
     try:
         result = Verification(paths, key.encode())
     except (OSError, ValueError) as error:  # also a name that no audit file has
-        raise ObservabilityError(f"Not an audit file that can be read: {error}") from error
+        raise ObservabilityError(f"Not all can be read: {error}.") from error
     if not paths:
         raise ObservabilityError(f"No audit files in {', '.join(map(str, places))}.")
     typer.echo(f"{'chain':16}  {'first record':24}  {'last record':24}  {'records':>8}  end")

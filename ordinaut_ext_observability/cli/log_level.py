@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
 from ordinaut_ext_observability.cli.options import ServiceUrl, Timeout, ViewerToken
+from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 
@@ -23,8 +25,10 @@ def log_level(
     reset: Annotated[bool, typer.Option("--reset", help="End the change now.")] = False,
 ) -> None:
     """Show levels of loggers, or change one for a while, in all processes. Exit status: 2 refused, or no answer."""
+    if reset and not name:
+        raise ObservabilityError("Which logger? Give its name before --reset, such as root.")
     url, password = without_password(url)
-    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}/loggers/{name}".rstrip("/")
+    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}/loggers/{quote(name, safe='')}".rstrip("/")
     body = json.dumps({"level": None} if reset else {"level": level.upper(), "for": duration})
     sent = ("PUT", body) if level or reset else ()
     answer = ask(url, password or token, timeout, *sent, **{"Content-Type": "application/json"}).fields()

@@ -11,6 +11,7 @@ from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
 from ordinaut_ext_observability.logs.events import add_context, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import cut, encode_line, put, text_of
+from ordinaut_ext_observability.scrub.text import scrub_text
 
 # `event_type` has its own place, and `color_message` is uvicorn's copy of the message for terminals.
 _NO_EXTRAS = RECORD_FIELDS | {"event_type", "color_message"}
@@ -18,7 +19,7 @@ _USUAL_FIELDS = len(RECORD_FIELDS) - len(("message", "asctime"))
 _EXCEPTION_FIELDS = frozenset(("exception_type", "exception", "stack"))
 
 # Of a long traceback, where it began and what was raised in the end.
-_EXCEPTION_HEAD, _EXCEPTION_TAIL = 500, 1500
+_EXCEPTION_HEAD, _EXCEPTION_TAIL, _EXCEPTION_LOOKED_AT = 500, 1500, 16 * 1024
 
 
 class JsonFormatter(logging.Formatter):
@@ -70,8 +71,8 @@ class JsonFormatter(logging.Formatter):
             if value:
                 text = text_of(value)
                 is_long = len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL
-                # What is cut may be half a secret: the tail begins with a whole word.
-                tail = text[-_EXCEPTION_TAIL:]
+                # What is cut may be half a secret, of a list of parameters the part without its beginning.
+                tail = scrub_text(text[-_EXCEPTION_LOOKED_AT:])[-_EXCEPTION_TAIL:]
                 tail = tail.partition(" ")[2] or tail
                 put(line, name, f"{cut(text, _EXCEPTION_HEAD)}{tail}" if is_long else text)
 

@@ -15,12 +15,14 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.logs.event_types import LOG_LEVEL_CHANGED, LogEvent
 from ordinaut_ext_observability.logs.events import timestamp
+from ordinaut_ext_observability.logs.setup import LEVELS
 from ordinaut_ext_observability.relay.store import WATCHED
 
 LONGEST_SECONDS = 86_400.0
 """Longest time of a change: a level wanted for more than a day belongs in the host's settings."""
 OWN_LOGS = ("orchestrator.api", "orchestrator.observability")
 """Names of the logs of ours that are written past the standard library."""
+_END_OF_TIME = 2.5e11  # the year 9892: later ones cannot be shown
 MAX_CHANGED = 50
 """Loggers changed at a time: more than a person has in mind."""
 
@@ -85,9 +87,11 @@ class LogLevels:
             return
         try:
             changes = {name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}
-        except (ValueError, TypeError, AttributeError):
+            are_usual = all(each.level in LEVELS and 0 < each.until < _END_OF_TIME for each in changes.values())
+        except (ValueError, TypeError, AttributeError, KeyError):
             return
-        self.apply(changes, "store")
+        if are_usual:
+            self.apply(changes, "store")
 
     def end_expired(self) -> None:
         """End the changes whose time is over."""

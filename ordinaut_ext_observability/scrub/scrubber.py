@@ -127,22 +127,19 @@ class Scrubber:
                 walked[shown] = shown_item
             return walked
         kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)
-        if kind is None:
+        if kind is None or hasattr(value, "_fields"):  # names are in the text of a named tuple
             return self._single(value)
-        if (
-            len(value) == 2 and kind in (list, tuple) and compiled(r"[\w-]+").fullmatch(str(value[0]))
-        ):  # a header's name
+        is_pair = len(value) == 2 and kind in (list, tuple)
+        if is_pair and compiled(r"[\w-]+|b'[\w-]+'").fullmatch(str(value[0])):  # a header's name
             return kind(self._field(value[0], value[1], path, allow, left))
         return kind(self._walk(item, path, allow, left) for item in value)
 
     def _field(self, name: Any, value: Any, path: str, allow: Collection[str], left: list[int]) -> tuple[Any, Any]:
         """The name and what stands under it."""
-        if not isinstance(name, str):
-            return name, self._walk(value, path, allow, left)
-        shown, path = self.text(name), f"{path}.{name}".lstrip(".")
+        shown, path = self._single(name), f"{path}.{_text_of_name(name)}".lstrip(".")
         if path in allow:
             return shown, value
-        if not is_secret(compiled(MARKER).sub("", name)):
+        if not is_secret(compiled(MARKER).sub("", _text_of_name(shown))):
             return shown, self._walk(value, path, allow, left)
         is_text = isinstance(value, str)
         nothing = (is_text or isinstance(value, bool) or value is None) and value in _NO_SECRETS
@@ -152,11 +149,17 @@ class Scrubber:
         """A value that is no container."""
         if isinstance(value, str):
             return self.text(str.__str__(value))
-        if isinstance(value, (bytes, bytearray)):
-            return self.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            text = self.text(bytes(value).decode("utf-8", "surrogateescape"))
+            return type(value)(text.encode("utf-8", "surrogateescape"))
         if isinstance(value, BaseException):
             return self.text(f"{type(value).__name__}: {text_of(value)}")
-        if type(value) is int and value in _CARD_NUMBERS:
-            text = self.text(str(value))
-            return text if "[" in text else value
-        return value
+        if value is None or type(value) in (bool, float) or (type(value) is int and value not in _CARD_NUMBERS):
+            return value
+        text = text_of(value)
+        shown = self.text(text)
+        return value if shown == text else shown
+
+
+def _text_of_name(name: Any) -> str:
+    return name.decode("latin-1") if isinstance(name, bytes) else name if isinstance(name, str) else text_of(name)
