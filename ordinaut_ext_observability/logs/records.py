@@ -95,10 +95,11 @@ class JsonHandler(logging.Handler):
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line; those of errors are written at once, and kept when there are too many."""
+        """Queue the record's line; those of errors and security events go at once, and are kept where others are not."""
         try:
             is_error = record.levelno >= logging.ERROR
-            self._writer.write(self.format(record), urgent=is_error)
+            is_security = vars(record).get("event_type") == "security_event"
+            self._writer.write(self.format(record), urgent=is_error or is_security)
             if is_error and record.exc_info:
                 self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr

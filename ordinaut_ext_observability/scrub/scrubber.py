@@ -132,14 +132,21 @@ class Scrubber:
         is_pair = len(value) == 2 and kind in (list, tuple)
         if is_pair and compiled(r"[\w-]+|b'[\w-]+'").fullmatch(str(value[0])):  # a header's name
             return kind(self._field(value[0], value[1], path, allow, left))
-        return kind(self._walk(item, path, allow, left) for item in value)
+        return kind(
+            self._field(before, item, path, allow, left)[1]
+            if isinstance(before, str) and before[:2] == "--"  # a command's option
+            else self._walk(item, path, allow, left)
+            for before, item in zip(("", *value), value, strict=False)
+        )
 
     def _field(self, name: Any, value: Any, path: str, allow: Collection[str], left: list[int]) -> tuple[Any, Any]:
         """The name and what stands under it."""
-        shown, path = self._single(name), f"{path}.{_text_of_name(name)}".lstrip(".")
+        shown = self._single(name)
+        name = text_of(shown)
+        path = f"{path}.{name}".lstrip(".")
         if path in allow:
             return shown, value
-        if not is_secret(compiled(MARKER).sub("", _text_of_name(shown))):
+        if not is_secret(compiled(MARKER).sub("", name)):
             return shown, self._walk(value, path, allow, left)
         is_text = isinstance(value, str)
         nothing = (is_text or isinstance(value, bool) or value is None) and value in _NO_SECRETS
@@ -159,7 +166,3 @@ class Scrubber:
         text = text_of(value)
         shown = self.text(text)
         return value if shown == text else shown
-
-
-def _text_of_name(name: Any) -> str:
-    return name.decode("latin-1") if isinstance(name, bytes) else name if isinstance(name, str) else text_of(name)

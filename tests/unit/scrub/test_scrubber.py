@@ -195,7 +195,7 @@ class Field(StrEnum):
     "value",
     [
         {b"password": SECRET}, [(b"authorization", SECRET.encode())], {Field.PASSWORD: SECRET}, Login("bob", SECRET),
-        Account(SECRET), MappingProxyType({"password": SECRET}), UserDict(password=SECRET),
+        Account(SECRET), ["psql", "--password", SECRET], MappingProxyType({"password": SECRET}), UserDict(password=SECRET),
         memoryview(f"password={SECRET}".encode()), {("bob@example.com", SECRET): 1}, Decimal("4111111111111111"),
     ],
 )  # fmt: skip
