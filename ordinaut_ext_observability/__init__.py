@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.manager import AlertStatus as AlertStatus
     from ordinaut_ext_observability.alerts.manager import database_connectivity_rule as database_connectivity_rule
     from ordinaut_ext_observability.alerts.manager import high_queue_depth_rule as high_queue_depth_rule
+    from ordinaut_ext_observability.alerts.manager import slack_notification as slack_notification
     from ordinaut_ext_observability.alerts.manager import task_failure_rate_rule as task_failure_rate_rule
     from ordinaut_ext_observability.compat.logging import log_security_event as log_security_event
+    from ordinaut_ext_observability.compat.maintenance import MaintenanceMode as MaintenanceMode
     from ordinaut_ext_observability.correlation.context import RequestContext as RequestContext
     from ordinaut_ext_observability.correlation.context import current_correlation_id as current_correlation_id
     from ordinaut_ext_observability.correlation.context import current_traceparent as current_traceparent
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "alerts.manager": (
         *("Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"),
-        *("database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"),
+        *("database_connectivity_rule", "high_queue_depth_rule", "slack_notification", "task_failure_rate_rule"),
     ),
     "compat.logging": ("log_security_event",),
+    "compat.maintenance": ("MaintenanceMode",),
     "correlation.context": ("RequestContext", "current_correlation_id", "current_traceparent"),
     "extension": ("get_extension", "mount"),
     "health.model": ("HealthCheck", "HealthStatus"),

@@ -23,7 +23,7 @@ from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.background.clock import wall_seconds
 
 __all__ = ["Alert", "AlertManager", "AlertRule", "AlertSeverity", "AlertStatus"]
-__all__ += ["database_connectivity_rule", "high_queue_depth_rule", "task_failure_rate_rule"]
+__all__ += ["database_connectivity_rule", "high_queue_depth_rule", "slack_notification", "task_failure_rate_rule"]
 
 Context = Mapping[str, Any]
 """Facts that conditions and messages are about, such as `{"queue_depth": 250}`."""
@@ -173,6 +173,13 @@ class AlertManager:
                     await sent
             except Exception:
                 _logger.exception("Channel %s failed on alert %s", name, alert.name)
+
+
+async def slack_notification(alert: Alert) -> None:
+    """Tell Slack of an alert by the webhook in `SLACK_WEBHOOK_URL`, where that is set: a channel to be added."""
+    from ordinaut_ext_observability.alerts.channels.slack import send_alert
+
+    await send_alert(alert)
 
 
 def _now() -> datetime:

@@ -13,7 +13,7 @@ from ordinaut_ext_observability.alerts.builtin import BUILTIN
 from ordinaut_ext_observability.alerts.conditions import Conditions, known_conditions
 from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
 from ordinaut_ext_observability.alerts.loading import LoadedRules
-from ordinaut_ext_observability.alerts.notifications.notifier import change_record
+from ordinaut_ext_observability.alerts.notifications.ledger import change_record
 from ordinaut_ext_observability.alerts.report import Report, build_report
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.alerts.storage import SharedStates, decode, encode

@@ -61,7 +61,9 @@ class SharedStates:
         try:
             with self._in_use:
                 self._store = self._store or self._open_store()
-                leads = self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
+                # After an outage who led comes first: what it told meanwhile is in its memory alone.
+                waits = self.problem and not self.leads
+                leads = not waits and self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
                 held = self._store.get(_NAME)
         except ClusterUnavailableError as error:
             self.problem = str(error)

@@ -77,7 +77,7 @@ def _humanize(value: Any, large: Sequence[str] = "kMGTPEZY", small: str = "munpf
     return text_of(number, precision=".4") + prefix
 
 
-def _humanize_duration(value: Any) -> str:
+def humanize_duration(value: Any) -> str:
     number = float(value)
     if not abs(number) >= 60 or math.isinf(number):
         return _humanize(number, large="") + ("s" if math.isfinite(number) else "")
@@ -111,7 +111,7 @@ FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Any], tuple[type, ...]]]] = {
     "first": (_first, (list,)),
     "humanize": (_humanize, (object,)),
     "humanize1024": (lambda value: _humanize(value, [f"{prefix}i" for prefix in "kMGTPEZY"], "", 1024), (object,)),
-    "humanizeDuration": (_humanize_duration, (object,)),
+    "humanizeDuration": (humanize_duration, (object,)),
     "humanizePercentage": (lambda value: _humanize(float(value) * 100, "", "") + "%", (object,)),
     "humanizeTimestamp": (_humanize_timestamp, (object,)),
     "label": (lambda name, sample: sample["Labels"].get(name, ""), (str, Fields)),

@@ -37,13 +37,24 @@ Answer = dict[str, Any]
 
 _RULES = "Show the rules of a running service, or check rule files."
 rules = typer.Typer(name="rules", help=_RULES, no_args_is_help=True)
+alerts = typer.Typer(name="alerts", invoke_without_command=True)
 
 
-def alerts(url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False) -> int:
+@alerts.callback()
+def show_alerts(
+    context: typer.Context,
+    url: ServiceUrl = _HERE,
+    token: ViewerToken = "",
+    timeout: Timeout = 5.0,
+    *,
+    as_json: AsJson = False,
+) -> int:
     """Show the alerts that are pending, firing or just resolved.
 
     Exit status: 0 nothing fires, or only alerts of severity info; 1 something fires; 2 no answer, or not known.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     url, password = without_password(url)
     answer = _ask(url, password or token, "alerts", timeout)
     _show(answer, _alert_table, has_token=bool(password or token), as_json=as_json)

@@ -19,7 +19,10 @@ from ordinaut_ext_observability.cli.audit import audit
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
 from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
+from ordinaut_ext_observability.cli.incidents import acknowledge, maintenance, silence
 from ordinaut_ext_observability.cli.log_level import log_level
+from ordinaut_ext_observability.cli.notifications import notifications, routes, why
+from ordinaut_ext_observability.cli.notify import notify
 from ordinaut_ext_observability.cli.options import (
     AsJson,
     DatabaseTimeout,
@@ -152,10 +155,17 @@ def query(
     return print_answer(make_console(), answer)
 
 
-app.command()(alerts)
+app.add_typer(alerts)
 app.command()(log_level)
 app.add_typer(rules)
+app.add_typer(notify)
+app.add_typer(silence)
+app.add_typer(maintenance)
+alerts.command("ack")(acknowledge)
 app.add_typer(audit)
+app.command()(notifications)
+app.add_typer(routes)
+alerts.command("why")(why)
 
 
 @app.command()

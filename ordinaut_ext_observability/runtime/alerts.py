@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
+from ordinaut_ext_observability.alerts.notifications.explanation import explain_alerts
 from ordinaut_ext_observability.alerts.report import AlertSeries
 from ordinaut_ext_observability.alerts.rounds import Rounds
 from ordinaut_ext_observability.background.clock import Clock
@@ -17,11 +19,13 @@ from ordinaut_ext_observability.cluster.base import Cluster
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.runtime.history import KeptHistory
 from ordinaut_ext_observability.runtime.notifications import Notifications
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.trouble.recent import RecentTrouble
 
 _DEADLINE_SECONDS: Final = 60.0
 """Longest evaluation of all rules. What is left of it comes at the next tick."""
@@ -39,6 +43,7 @@ class Alerts(Part):
         kept: KeptHistory,
         open_store: Callable[[], Cluster] | None,
         event: events.LogEvent,
+        trouble: RecentTrouble,
     ) -> None:
         """Nothing is started, read or connected to. Without a store the process knows its own alerts alone."""
         self.enabled = settings.alerts.enabled and settings.history.enabled
@@ -46,13 +51,17 @@ class Alerts(Part):
         self._metrics = metrics
         self._monitor = monitor
         self._kept = kept
-        self.notifications = Notifications(settings, metrics, clock, open_store, event)
+        runs = f"VERSION {settings.general.version or 'unknown'}, running since {timestamp(clock.wall()):.16} UTC"
+        explain = partial(explain_alerts, runs, kept.history, trouble, lambda: self.rounds.report)
+        context = ChannelContext(event, settings.alerts.external_url, explain=explain)
+        self.notifications = Notifications(settings, metrics, clock, open_store, context)
         """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
+        telling = self.notifications
         self.desk = AlertDesk(
-            self.notifications.store, self.notifications.routing, self._own_alerts, self.notifications.now_ms
+            *(telling.store, telling.routing, self._own_alerts, telling.now_ms, telling.policies, event, telling.links)
         )
-        self.desk.on_change = self.notifications.wake
+        self.desk.on_change, self.desk.send_test = telling.wake, telling.send_test
         self._of_parent: list[object] = []
         self._begin()
         reset_in_forked_child(self)
@@ -63,7 +72,7 @@ class Alerts(Part):
         self._begin()
 
     def _begin(self) -> None:
-        self.rounds = self._make_rounds()
+        self.rounds: Rounds = self._make_rounds()
         self.rounds.tell = self.notifications.take_alerts
         self._evaluation: asyncio.Task[None] | None = None
         """The one under way, or the last."""
@@ -80,6 +89,9 @@ class Alerts(Part):
             self._monitor.register_check(
                 "alerts", self._outcome, required=False, failures_to_worsen=1, only_trouble=True
             )
+            if self.notifications.enabled:
+                told = self.notifications.outcome
+                self._monitor.register_check("notifications", told, required=False, only_trouble=True)
 
     def notes(self) -> dict[str, str]:
         """Words for people: how many rules and alerts, and who evaluates them."""

@@ -62,7 +62,7 @@ class Runtime:
         )
         self.history = KeptHistory(settings.history, metrics, self.clock, self.merged.shown_registry)
         self.alerts = Alerts(
-            settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event
+            settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event, self.trouble
         )
         self.levels = LogLevels(self.clock, self.logs.event, settings.logs.level, self.merged.open_store)
         self.logs.setup.lifted = self.levels.lifted

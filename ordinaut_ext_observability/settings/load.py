@@ -57,6 +57,8 @@ class ConfigFile(Section):
     scrub: ScrubSection = ScrubSection()
     alertmanager: dict[str, Any] = Field(default={}, max_length=20)
     """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
+    escalations: list[Any] = Field(default=[], max_length=100)
+    """Who is told next of what still fires; read by `alerts/routing/escalations.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +130,11 @@ _CLOSED = {
 """Lists of the same part that an unusable value of these leaves empty: the default would be open to all."""
 
 
-def load_settings() -> Settings:
-    """The settings of this process, with every problem found on the way. Never raises."""
+def load_settings(config: str | None = None) -> Settings:
+    """The settings of this process, with every problem found on the way; `config`: of another file. Never raises."""
     problems = list(_unknown_variables())
     loaded: dict[str, Any] = {name: _load_part(name, model, problems) for name, model in _PARTS.items()}
-    path = loaded["general"].config
+    path = config or loaded["general"].config
     file, wrong = read_config_file(ConfigFile, path, os.environ) if path else (ConfigFile(), {})
     for place, problem in wrong.items():
         told = f"{place}: {problem}" if place else f"The file {problem}."

@@ -95,6 +95,10 @@ class AccessControl:
         facts = {"method": request.method, "endpoint": endpoint, "client_address": address}
         self._event(events.OPERATOR_ACTION, **facts, status_code=status_code)
 
+    def refuse_link(self, request: Request) -> int:
+        """Count a link that is not valid; the status to answer with."""
+        return self._refuse(request, "links", 403, "invalid_link", "").response.status_code
+
     def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
         """The scheme the right token was given under, and that token."""
         scheme, given = _credentials(request.headers.get("authorization", ""))

@@ -139,7 +139,7 @@ def silence(each: Silence, now_ms: int) -> dict[str, Any]:
             }
             for matcher in each.matchers
         ],
-        "annotations": dict(each.annotations),
+        "annotations": ({} if each.kind == "silence" else {"kind": each.kind}) | dict(each.annotations),
     }
 
 

@@ -12,6 +12,7 @@ from ordinaut_ext_observability.web.endpoints import (
     alertmanager,
     alerts,
     health,
+    incidents,
     loggers,
     metrics,
     prometheus,
@@ -59,6 +60,7 @@ ENDPOINTS = (
     *loggers.ENDPOINTS,
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
+    *incidents.ENDPOINTS,
     *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
@@ -69,7 +71,7 @@ def build_router(context: EndpointContext, *, operator: bool) -> APIRouter:
     """All endpoints; without `operator` only the public and the scrape tier, for the management port."""
     router = APIRouter(tags=["observability"])
     for endpoint in ENDPOINTS:
-        if operator or endpoint.tier != "operator":
+        if operator or endpoint.tier in ("public", "scrape"):
             add_endpoint(router, context, endpoint)
     return router
 

@@ -185,7 +185,7 @@ def test_nobody_there_is_one_problem_and_the_rest_is_still_told(doctor: Any) -> 
     for title in ("Installation", "Loading", "Settings", "Running host"):
         assert title in answer.stdout
     assert "Connection refused" in answer.stdout
-    assert "1 problem, 1 piece of advice" in answer.stdout
+    assert "1 problem, 2 pieces of advice" in answer.stdout
 
 
 def test_well_host_is_0_and_secrets_are_not_shown(serve_host: Any, doctor: Any) -> None:
@@ -233,6 +233,7 @@ def test_rejected_token_is_explained(serve_host: Any) -> None:
 
 
 def test_running_host_knows_better_than_the_environment_how_it_loaded_us(serve_host: Any, doctor: Any) -> None:
-    answer = doctor("--url", serve_host(create_lean_app).url, "--token", TOKEN)
+    slack = "https://hooks.slack.com/services/x"
+    answer = doctor("--url", serve_host(create_lean_app).url, "--token", TOKEN, SLACK_WEBHOOK_URL=slack)
     assert "0 problems, 0 pieces of advice" in answer.stdout
     assert answer.returncode == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status, self.headers = 200, {}
+        self.answers = threading.Event()
+        """Cleared: it hangs, and what was posted meanwhile is lost."""
+        self.answers.set()
         self.taken: list[dict[str, Any]] = []
         self.given: list[Any] = []
         receiver = self
@@ -43,6 +48,9 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.given.append(self.headers)
+                if not receiver.answers.is_set():
+                    receiver.answers.wait(60)
+                    return
                 if receiver.status == 200:
                     receiver.taken.append(json.loads(body))
                 self.send_response(receiver.status)
@@ -97,6 +105,25 @@ def test_alert_is_told_and_its_end_is_too(
     )
 
 
+def test_what_nobody_acknowledges_is_told_to_the_next_level_and_so_is_its_end(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    settings = configured(1)
+    config = Path(settings["CONFIG"])
+    lead = f"  - name: lead\n    webhook_configs: [{{url: '{receiver.url}'}}]\n"
+    levels = "escalations: [{levels: [{receiver: lead, after: 2s}]}]\n"
+    config.write_text(config.read_text().replace("rules: {", f"{lead}{levels}rules: {{", 1))
+    served = serve(FastAPI(), **settings)
+
+    def told() -> list[tuple[str, str]]:
+        return [(each["receiver"], each["notification_reason"]) for each in receiver.taken]
+
+    assert eventually(lambda: told() == [("hook", "first"), ("lead", "escalated")], 15)
+    assert served.log.line(event_type="alerts_escalated")["receiver"] == "lead"
+    configured(0)
+    assert eventually(lambda: sorted(told()[2:]) == [("hook", "resolved"), ("lead", "resolved")], 15)
+
+
 def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
     serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
@@ -108,3 +135,50 @@ def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
     receiver.status = 200
     assert eventually(lambda: receiver.told() == [("Planted", "firing")], 15)
     assert served.log.line(event_type="notification_recovered")["integration"] == "hook/webhook[0]"
+
+
+def test_dead_mans_switch_is_called_while_rules_are_evaluated_and_its_failure_is_said_once(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+) -> None:
+    receiver.status = 404
+    served = serve(FastAPI(), WATCHDOG_URL=receiver.url, **configured(0))
+    assert eventually(lambda: len(receiver.given) == 1, 15)
+    assert served.log.line(event_type="notification_failed")["integration"] == "watchdog"
+    notifications = served.runtime.alerts.notifications
+
+    def call() -> Any:
+        done: Future[Any] = Future()
+        notifications._thread.call_soon(
+            lambda: asyncio.ensure_future(notifications._call_watchdog()).add_done_callback(
+                lambda task: done.set_result(task.result())
+            )
+        )
+        return done.result(10)
+
+    assert call() is None and len(receiver.given) == 2
+    assert served.value("ordinaut_observability_notifications_failed_total", integration="watchdog") == 2
+    assert len(served.log.lines(event_type="notification_failed")) == 1
+    receiver.status = 200
+    assert call() is None and receiver.taken == [{}]
+    assert served.log.line(event_type="notification_recovered")["integration"] == "watchdog"
+    served.runtime.alerts.rounds.tell = lambda *_: None
+    notifications._taken_at -= 60
+    assert call() == 5.0 and len(receiver.given) == 3
+
+
+def test_health_says_what_keeps_notifications_from_arriving(
+    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], tmp_path: Path, eventually: Any
+) -> None:
+    settings = configured(1)
+    config = tmp_path / "observability.yaml"
+    config.write_text(config.read_text().replace("receiver: hook,", "receiver: nobody,"))
+    served = serve(FastAPI(), **settings)
+    notifications = served.runtime.alerts.notifications
+    assert eventually(lambda: notifications.routing_problem, 10)
+    assert "there is no receiver 'nobody'; there are hook" in notifications.outcome().message
+    assert served.log.line(event_type="routing_refused")["reason"] == notifications.routing_problem
+    assert eventually(lambda: notifications._sender is not None, 10)
+    notifications._sender.failing["critical/webhook[0]"] = notifications.now_ms() - 301_000, "the receiver answered 500"
+    result = served.on_loop(served.runtime.lifecycle.monitor.run_all_checks())["notifications"]
+    assert result.status.value == "degraded"
+    assert "critical/webhook[0] fails since 20" in result.message

@@ -40,6 +40,7 @@ ALERTMANAGER_PATHS = (
     "/api/v2/silence/{silence_id}",
 )
 """Errors there are in Alertmanager's shape."""
+LINK_PATH = "/links/{link}"
 ALIVE_PATHS = ("/-/healthy", "/-/ready")
 TROUBLE_PATHS = ("/errors", "/errors/{fingerprint}", "/requests/slow")
 LOGGER_PATHS = ("/loggers", "/loggers/{name}")
@@ -249,9 +250,9 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
     assert listed == {route.path for route in routes_of(served.face)}
     for endpoint in index["endpoints"]:
         assert endpoint["enabled"] is True
-        needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"]  # a query, a name
-        expected = (200, 400, 404, 422) if needs_more else (200,)
         method = endpoint["methods"].partition(",")[0]
+        needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"] or method == "POST"
+        expected = (200, 400, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
         answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN))
         assert answer.status_code in expected or endpoint["path"] in RULE_PATHS  # which have no answer yet
 
@@ -369,12 +370,15 @@ ANSWERS = {
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
     "/health/checks": {200, 401, 404, 422, 429, 500},
     "/loggers": {200, 401, 404, 429, 500},
+    "/notifications": {200, 401, 404, 422, 429, 500, 503},
+    "/alerts/{fingerprint}/why": {200, 401, 404, 422, 429, 500, 503},
     "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
     **dict.fromkeys(TROUBLE_PATHS, {200, 401, 404, 422, 429, 500}),
     **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALERTMANAGER_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALIVE_PATHS, {200, 401, 403, 429, 500}),
+    LINK_PATH: {200, 403, 404, 429, 500, 503},
     **dict.fromkeys(API_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
 }
 
@@ -391,12 +395,17 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
         for status, answer in responses.items():
             kinds = {"text/plain", "application/openmetrics-text"} if (path, status) == ("/metrics", "200") else None
             kinds = {"text/plain"} if path in ALIVE_PATHS and status == "200" else kinds
+            kinds = {"text/html"} if path == LINK_PATH and status != "500" else kinds
             assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
             assert answer["description"]
             schema = next(iter(answer["content"].values()))["schema"]
             assert schema["type"] == ("string" if kinds else "object")
             others = API_PATHS + RULE_PATHS + ALERTMANAGER_PATHS
-            if status not in ("200", "503") and not (path in others and status in ("400", "404", "422", "500")):
+            if (
+                kinds is None
+                and status not in ("200", "503")
+                and not (path in others and status in ("400", "404", "422", "500"))
+            ):
                 assert set(schema["required"]) == {"error", "message", "request_id"}
 
 

@@ -10,12 +10,13 @@ needed, on the event loop on which it sends::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.logs import event_types as events
 
@@ -32,6 +33,8 @@ class ChannelContext:
     """The URL under which people reach our endpoints; empty: messages have no links."""
     links: Callable[[Delivery], dict[str, str]] = lambda _delivery: {}
     """Gives further links for a message, by their text: acknowledge, snooze."""
+    explain: Callable[[Sequence[NotifiedAlert]], Awaitable[dict[str, Any]]] | None = None
+    """Gives `Delivery.facts`, as in `notifications/explanation.py`; bounded in time, and never raises."""
 
 
 class Channel(Protocol):
@@ -47,6 +50,11 @@ class Channel(Protocol):
 _MAKERS: Final = {
     "log": "log:LogChannel",
     "webhook": "webhook:WebhookChannel",
+    "slack": "slack:SlackChannel",
+    "pagerduty": "pagerduty:PagerDutyChannel",
+    "email": "email:EmailChannel",
+    "function": "function:FunctionChannel",
+    "alertmanager": "webhook:AlertmanagerChannel",
 }
 """By the kind of an integration: the module and the class, imported when one is configured."""
 
@@ -54,6 +62,10 @@ _MAKERS: Final = {
 def make_channel(integration: Integration, context: ChannelContext) -> Channel:
     """The channel of an integration. Raises `DeliveryError` where it lacks a library, with what to install."""
     module, _, name = _MAKERS[integration.kind].partition(":")
-    kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    try:
+        kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    except ImportError as error:
+        needs = f"{integration.kind} needs {error.name}: pip install 'ordinaut-ext-observability[{integration.kind}]'"
+        raise DeliveryError(needs, permanent=True) from None
     channel: Channel = kind(integration, context)
     return channel

@@ -5,7 +5,9 @@ Proxies and certificates are as httpx takes them from the environment, unless th
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC
@@ -15,8 +17,9 @@ from typing import Any, Final
 
 import httpx
 
-from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
+from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.version import __version__
 
@@ -28,8 +31,14 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024
 class HttpSender:
     """Posts to one receiver."""
 
-    def __init__(self, http_config: Mapping[str, Any] | None = None) -> None:
-        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate."""
+    def __init__(
+        self, http_config: Mapping[str, Any] | None = None, expected: str = "", rest_seconds: float | None = None
+    ) -> None:
+        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate.
+
+        Any answer but `expected` is a failure; `rest_seconds` is the wait after 429 where the receiver names none.
+        """
+        self._expected, self._rest_seconds = expected, rest_seconds
         config = dict(http_config or {})
         headers = {"User-Agent": f"ordinaut-observability/{__version__}"}
         auth = None
@@ -43,19 +52,19 @@ class HttpSender:
             timeout=TRY_SECONDS,
             follow_redirects=config.get("follow_redirects", True),
             proxy=config.get("proxy_url"),
-            verify=_tls(config.get("tls_config") or {}),
+            verify=tls_context(config.get("tls_config") or {}),
         )
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str] | None = None, *, retried: tuple[int, ...] = ()
-    ) -> str:
-        """Post JSON; the beginning of the answer. Raises `DeliveryError`: temporary for no answer, 5xx, 429, `retried`.
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Post JSON. Raises `DeliveryError`: temporary for no answer, 5xx and 429.
 
-        The error names the status and never the URL, which may be a secret.
+        The error names the status, an answer of one word, and never the URL, which may be a secret.
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
-            async with self._client.stream("POST", url, content=body, headers=sent) as response:
+            request = self._client.build_request("POST", url, content=body, headers=sent)
+            request.url = _UnnamedUrl(request.url)
+            async with contextlib.aclosing(await self._client.send(request, stream=True)) as response:
                 text = await _beginning(response)
         except httpx.TimeoutException:
             raise DeliveryError(f"no answer within {TRY_SECONDS:g} s") from None
@@ -63,23 +72,45 @@ class HttpSender:
             raise DeliveryError("the URL cannot be read", permanent=True) from None
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryError(f"the receiver cannot be reached: {type(error).__name__}") from None
-        status = response.status_code
-        if status < 300:
-            return text
-        temporary = status >= 500 or status == 429 or status in retried
-        raise DeliveryError(
-            f"the receiver answered {status}", permanent=not temporary, retry_after_seconds=_retry_after(response)
-        )
+        status, text = response.status_code, text.strip()
+        if status < 300 and self._expected in ("", text):
+            return
+        wait = _retry_after(response)
+        if status == 429 and wait is None:
+            wait = self._rest_seconds
+        said = f": {text}" if re.fullmatch(r"[a-z_]{1,60}", text) else ""
+        temporary = status >= 500 or status == 429
+        raise DeliveryError(f"the receiver answered {status}{said}", permanent=not temporary, retry_after_seconds=wait)
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
 
 
-def _tls(config: Mapping[str, Any]) -> ssl.SSLContext | bool:
-    if config.get("insecure_skip_verify"):
-        return False
-    if not (config.get("ca_file") or config.get("cert_file")):
+class _UnnamedUrl(httpx.URL):
+    """Shown without what may be the key to it: httpx logs every URL."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
+
+class HttpChannel:
+    """What channels by HTTP have in common."""
+
+    expected = ""
+    rest_seconds: float | None = None
+
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        self._options, self._context = integration.options, context
+        self._http = HttpSender(self._options.get("http_config"), self.expected, self.rest_seconds)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:
+    """The certificates that a `tls_config` names, else the usual ones. Raises `DeliveryError`."""
+    if not any(config.get(name) for name in ("ca_file", "cert_file", "insecure_skip_verify")):
         return _usual_tls()
     try:
         context = ssl.create_default_context(cafile=config.get("ca_file"))
@@ -87,6 +118,8 @@ def _tls(config: Mapping[str, Any]) -> ssl.SSLContext | bool:
             context.load_cert_chain(config["cert_file"], config.get("key_file"))
     except (OSError, ssl.SSLError) as error:
         raise DeliveryError(f"a certificate cannot be read: {type(error).__name__}", permanent=True) from None
+    if config.get("insecure_skip_verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 

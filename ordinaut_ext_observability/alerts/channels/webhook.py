@@ -12,33 +12,42 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.channels.base import ChannelContext
-from ordinaut_ext_observability.alerts.channels.http import HttpSender
+from ordinaut_ext_observability.alerts.channels.http import HttpChannel
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
-from ordinaut_ext_observability.alerts.routing.routes import Integration
+from ordinaut_ext_observability.scrub.text import mask_details
 
 _NEVER: Final = "0001-01-01T00:00:00Z"
 """The end of an alert that has none, as Go writes it."""
+_STANDS_MS: Final = 4 * 60_000
+"""An alert that is posted no more ends after this time: Prometheus's own."""
+_REPEATED_MS: Final = 5 * 60_000
+"""Time for which what is resolved is repeated, as Alertmanager's API asks for."""
 
 
-class WebhookChannel:
+class WebhookChannel(HttpChannel):
     """Posts one JSON object for each notification."""
 
-    def __init__(self, integration: Integration, context: ChannelContext) -> None:
-        self._options = integration.options
-        self._external_url = context.external_url
-        self._http = HttpSender(self._options.get("http_config"))
-
     async def send(self, delivery: Delivery) -> None:
-        body = orjson.dumps(payload(delivery, self._external_url, self._options.get("max_alerts") or 0))
+        body = orjson.dumps(payload(delivery, self._context.external_url, self._options.get("max_alerts") or 0))
         headers = {"Idempotency-Key": delivery.id}
         if (secret := self._options.get("secret")) is not None:
             headers["X-Signature-256"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
         await self._http.post(self._options["url"], body, headers)
 
-    async def close(self) -> None:
-        await self._http.close()
+
+class AlertmanagerChannel(HttpChannel):
+    """Posts alerts to a real Alertmanager, which tells people in our place: by its API."""
+
+    async def send(self, delivery: Delivery) -> None:
+        now_ms, posted = delivery.now_ms, []
+        for alert in delivery.alerts:
+            ends_ms = alert.ends_at_ms if alert.is_resolved(now_ms) else None
+            if ends_ms is None or now_ms - ends_ms <= _REPEATED_MS:
+                times = {"startsAt": rfc3339(alert.starts_at_ms), "endsAt": rfc3339(ends_ms or now_ms + _STANDS_MS)}
+                posted.append({"labels": alert.labels, "annotations": alert.annotations, **times})
+        if posted:
+            await self._http.post(f"{self._options['url'].rstrip('/')}/api/v2/alerts", orjson.dumps(posted))
 
 
 def payload(delivery: Delivery, external_url: str, max_alerts: int = 0) -> dict[str, Any]:
@@ -55,6 +64,7 @@ def payload(delivery: Delivery, external_url: str, max_alerts: int = 0) -> dict[
         "commonAnnotations": _common(alert.annotations for alert in delivery.alerts),
         "externalURL": external_url,
         "notification_reason": delivery.reason,
+        "facts": mask_details(delivery.facts.get("about", {})),
         "alerts": [_shown(alert, delivery.now_ms) for alert in alerts],
     }
 

@@ -9,7 +9,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Reason = Literal["first", "new_firing", "resolved", "some_resolved", "repeat", "silence_ended", "escalated", "changed"]
+Reason = Literal[
+    "first",
+    "new_firing",
+    "resolved",
+    "some_resolved",
+    "repeat",
+    "silence_ended",
+    "escalated",
+    "acknowledged",
+    "changed",
+]
 
 
 @dataclass(slots=True)
@@ -22,10 +32,14 @@ class Told:
     resolved: list[str] = field(default_factory=list)
     repeats: int = 0
     """Times that it was told again because of its repeat interval."""
+    since_ms: int = 0
+    """The first notification of what fires, or that after a mute ended: escalation counts from here."""
+    acknowledged: bool = False
+    """True where it said that somebody acknowledged the alerts."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it is kept in the store."""
-        return {"at_ms": self.at_ms, "firing": self.firing, "resolved": self.resolved, "repeats": self.repeats}
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def reason_to_tell(
@@ -37,13 +51,14 @@ def reason_to_tell(
     repeat_after_ms: int,
     now_ms: int,
     unmuted: Collection[str] = (),
+    first: Reason = "first",
 ) -> Reason | None:
     """The reason why a group is told now; None: there is none.
 
-    `unmuted` are alerts that were muted at the last look and are not any more.
+    `unmuted` are alerts that were muted at the last look and are not any more; `first` is the reason to begin with.
     """
-    if told is None or not (told.firing or told.resolved):
-        return "first" if firing else None
+    if told is None or not (told.firing or (told.resolved and first == "first")):
+        return first if firing else None
     if not set(firing) <= told.firing.keys():
         return "new_firing"
     if not firing:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
+from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
+from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.errors import ObservabilityError
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
+
+_ACK_MS: Final = 4 * 3_600_000
+"""Time of an acknowledgement where no policy names one: so long Alertmanager waits before it repeats."""
+_LONGEST_MS: Final = 86_400_000
+"""What is forgotten hides alerts for a day at most; a silence may be longer."""
+EVERYTHING: Final = (LabelMatcher("alertname", "!~", "Watchdog|"),)
+"""What a maintenance silences where nothing is said: all but the alert that says that alerts work."""
 MAX_SILENCES: Final = 1_000
 """Silences that are remembered, expired ones too: each is compared with every alert."""
 
@@ -49,15 +62,23 @@ class AlertDesk:
         routing: Callable[[], Routing],
         own_alerts: Callable[[], Iterable[NotifiedAlert]],
         now_ms: Callable[[], int],
+        policies: Callable[[], Sequence[EscalationConfig]],
+        event: events.LogEvent,
+        links: Links | None,
     ) -> None:
         """`own_alerts` gives those of our rules, as this process knows them."""
         self.store = store
         self.routing = routing
         self._own_alerts = own_alerts
         self.now_ms = now_ms
+        self.policies = policies
+        self._event = event
+        self.links = links
         self.started_ms = now_ms()
         self.on_change: Callable[[], None] = lambda: None
         """Called after a change, on any thread."""
+        self.send_test: Callable[[str], dict[str, str]] = lambda _name: {}
+        """Sends a test message to a receiver, or by one integration; what came of it by integration."""
 
     def alerts(self) -> list[SeenAlert]:
         """The alerts that fire, those posted to us too. Raises `ClusterUnavailableError`."""
@@ -71,7 +92,7 @@ class AlertDesk:
         def see(alert: NotifiedAlert) -> SeenAlert:
             routes = tuple(routing.route.match(alert.labels))
             intervals = [name for route in routes for name in mutes.muting_intervals(route, now_ms)]
-            return SeenAlert(alert, mutes.of_alert(alert.labels, now_ms, intervals), routes)
+            return SeenAlert(alert, mutes.of_alert(alert, now_ms, intervals), routes)
 
         return [see(known[fingerprint]) for fingerprint in sorted(known)]
 
@@ -99,6 +120,7 @@ class AlertDesk:
         changed = []
         if silence.id:
             before = known[silence.id]
+            silence = replace(silence, kind=before.kind)
             if not before.can_become(silence, now_ms):
                 if before.state(now_ms) != "expired":
                     changed.append(before.expired(now_ms))
@@ -107,6 +129,42 @@ class AlertDesk:
             silence = replace(silence, id=str(uuid.uuid4()), starts_at_ms=max(silence.starts_at_ms, now_ms))
         self._write([*changed, replace(silence, updated_at_ms=now_ms)])
         return silence.id
+
+    def hold(self, fingerprint: str, kind: Kind, for_ms: int | None, by: str, comment: str = "") -> Silence:
+        """Acknowledge or snooze one alert; without a time until the timeout of its escalation policy.
+
+        Raises as `begin`, and `KeyError` for an alert that does not fire.
+        """
+        alert = self.alert(fingerprint)
+        if for_ms is None:
+            timeouts = [policy.ack_timeout for policy in self.policies() if policy.matches(alert.labels)]
+            for_ms = next(iter(timeouts), _ACK_MS)
+        matchers = [LabelMatcher(name, "=", value) for name, value in alert.labels.items()]
+        return self.begin(kind, for_ms, by, comment, matchers)
+
+    def begin(
+        self, kind: Kind, for_ms: int, by: str, comment: str, matchers: Iterable[LabelMatcher] = EVERYTHING
+    ) -> Silence:
+        """Begin a silence now, such as a maintenance, in place of one like it. Raises as `set_silence`."""
+        if kind != "silence" and not 0 < for_ms <= _LONGEST_MS:
+            raise RefusedError("give a time of at most 24h, and go on with another one then")
+        now_ms = self.now_ms()
+        new = Silence("", sort_matchers(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind)
+        for known in self.silences():
+            if (known.kind, known.matchers, known.state(now_ms)) == (kind, new.matchers, "active"):
+                self.expire_silence(known.id)
+        return replace(new, id=self.set_silence(new))
+
+    def maintenances(self, by: str = "") -> list[Silence]:
+        """Those that are on, of anybody or of one author. Raises `ClusterUnavailableError`."""
+        found = [
+            each for each in self.silences() if each.kind == "maintenance" and each.state(self.now_ms()) == "active"
+        ]
+        return [each for each in found if by in ("", each.created_by)]
+
+    def alert(self, fingerprint: str) -> NotifiedAlert:
+        """The alert of this fingerprint. Raises `KeyError` where it does not fire, `ClusterUnavailableError`."""
+        return {seen.alert.fingerprint: seen.alert for seen in self.alerts()}[fingerprint]
 
     def expire_silence(self, identity: str) -> None:
         """End a silence now. Raises `KeyError` for an id that is not known, `RefusedError` for one that has ended."""
@@ -130,3 +188,7 @@ class AlertDesk:
         if not self.store.put_silences(silences):
             raise ClusterUnavailableError(self.store.problem)
         self.on_change()
+        for each in silences:
+            facts = {"silence": each.id, "kind": each.kind, "matchers": matchers_text(each.matchers)}
+            facts |= {"until": rfc3339(each.ends_at_ms), "by": each.created_by, "comment": each.comment}
+            self._event(events.SILENCE_CHANGED, **facts)

@@ -39,6 +39,11 @@ class Group:
         if not self.flushed and alert.starts_at_ms + self.route.group_wait_ms < now_ms:
             self.due_ms = min(self.due_ms, now_ms)
 
+    def hurry(self, now_ms: int) -> None:
+        """Have it looked at now, unless it waits for its first look."""
+        if self.flushed:
+            self.due_ms = min(self.due_ms, now_ms)
+
     def drop_resolved(self, told: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Drop those of these alerts that are resolved and have not changed since."""
         for alert in told:
@@ -88,6 +93,12 @@ class Groups:
             next_ms, group.flushed = group.due_ms + group.route.group_interval_ms, True
             group.due_ms = next_ms if next_ms > now_ms else now_ms + group.route.group_interval_ms
         return due
+
+    def shift(self, by_ms: int) -> None:
+        """Move the times at which groups are due, as when the clock was set."""
+        self._cleaned_at_ms += by_ms
+        for group in self._groups.values():
+            group.due_ms += by_ms
 
     def next_due_ms(self) -> int | None:
         """When the next group is to be flushed; None while there is none."""

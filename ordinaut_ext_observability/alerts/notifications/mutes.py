@@ -43,14 +43,14 @@ class Mutes:
         rules = self._routing.inhibit_rules
         self._sources = [[alert for alert in firing if _match(rule.source, alert.labels)] for rule in rules]
 
-    def of_alert(self, labels: Mapping[str, str], now_ms: int, intervals: Iterable[str] = ()) -> Muted:
-        """The reasons that hold for an alert of these labels."""
+    def of_alert(self, alert: NotifiedAlert, now_ms: int, intervals: Iterable[str] = ()) -> Muted:
+        """The reasons that hold for an alert."""
         inhibited = [
             source
             for rule, sources in zip(self._routing.inhibit_rules, self._sources, strict=False)
-            if (source := _inhibitor(rule, sources, labels)) is not None
+            if (source := _inhibitor(rule, sources, alert.labels)) is not None
         ]
-        return Muted(inhibited[:1], silenced_by(self.silences.values(), labels, now_ms), list(intervals))
+        return Muted(inhibited[:1], silenced_by(self.silences.values(), alert, now_ms), list(intervals))
 
     def of_group(self, group: Group, now_ms: int) -> dict[str, Muted]:
         """The alerts of a group that are not told now, by fingerprint."""
@@ -58,7 +58,7 @@ class Mutes:
         muted = {
             fingerprint: found
             for fingerprint, alert in group.alerts.items()
-            if (found := self.of_alert(alert.labels, now_ms, intervals))
+            if (found := self.of_alert(alert, now_ms, intervals))
         }
         self._before[group.key] = self._now.pop(group.key, set())
         if muted:
@@ -68,6 +68,11 @@ class Mutes:
     def ended(self, group: Group) -> set[str]:
         """The alerts of a group that were muted at the last look and are not at this one."""
         return self._before.get(group.key, set()) - self._now.get(group.key, set())
+
+    def acknowledged_by(self, muted: Muted | None) -> str:
+        """The name of who acknowledged an alert that is muted so; empty where nobody did."""
+        found = [self.silences[each] for each in (muted.silenced_by if muted else ()) if each in self.silences]
+        return next((each.created_by for each in found if each.kind == "acknowledgement"), "")
 
     def muting_intervals(self, route: Route, now_ms: int) -> list[str]:
         """The time intervals that mute a route now: one that mutes, or all those in which alone it is active."""

@@ -7,17 +7,22 @@ for each of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext, make_channel
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
+from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 
 _LEAST_SECONDS_BETWEEN: Final = {"slack": 1.0}
 """Slack takes about one message a second and switches off who sends more; others set no limit that is met here."""
+_LONG_MS: Final = 300_000
+"""An integration that fails for longer is worth saying: most restarts of a receiver take less."""
+_TEST: Final = {"summary": "This is a test, nothing is the matter"}
 
 
 class Sender:
@@ -32,22 +37,39 @@ class Sender:
         self._rests_until_ms: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """The delivery under way, by integration."""
-        self.failing: dict[str, str] = {}
-        """The integrations whose last try failed, and why."""
-        self.up: dict[str, bool] = {}
-        """The outcome of the last try, by integration."""
+        self.failing: dict[str, tuple[int, str]] = {}
+        """The integrations whose last try failed: since when, in milliseconds, and why."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after each try."""
 
     def send_due(self, notifier: Notifier) -> None:
         """Begin to send what is due, as far as nothing else is on its way to the same receiver."""
         now_ms = self._now_ms()
-        for delivery in notifier.due_deliveries(now_ms):
+        for delivery in notifier.ledger.due(now_ms):
             key = delivery.integration
             if key in self._tasks or self._rests_until_ms.get(key, 0) > now_ms:
                 continue
             delivery.under_way = True
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
+
+    def troubles(self) -> list[str]:
+        """Sentences about integrations that have failed for long; from any thread."""
+        long_ago_ms = self._now_ms() - _LONG_MS
+        known = list(self.failing.items())
+        return [f"{key} fails since {rfc3339(at)}: {reason}" for key, (at, reason) in known if at < long_ago_ms]
+
+    async def call_watchdog(self, url: str) -> None:
+        """Call a dead-man's switch; its failures are counted and told as those of an integration."""
+        from ordinaut_ext_observability.alerts.channels.http import HttpSender
+
+        http = HttpSender()
+        try:
+            await http.post(url, b"{}")
+            self._note_up("watchdog")
+        except DeliveryError as error:
+            self._note_down("watchdog", error)
+        finally:
+            await http.close()
 
     async def close(self) -> None:
         """Give up what is under way, which stays in the outbox, and close the channels."""
@@ -61,19 +83,66 @@ class Sender:
     async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
         key = delivery.integration
         try:
-            try:
-                await self._hand_over(notifier, delivery)
-            except DeliveryError as error:
-                self._note_failure(notifier, delivery, error)
-            else:
+            error = await self._send_once(notifier.routing.integrations.get(key), delivery)
+            if error is None:
                 notifier.note_delivered(delivery, self._now_ms())
-                self._note_success(delivery)
+            else:
+                notifier.note_failed(delivery, error, self._now_ms())
+                if not error.permanent:
+                    self._rests_until_ms[key] = delivery.next_try_ms
         finally:
             self._tasks.pop(key, None)
             self.on_change()
 
-    async def _hand_over(self, notifier: Notifier, delivery: Delivery) -> None:
-        integration = notifier.integration(delivery.integration)
+    async def forward(self, integration: Integration, alerts: Sequence[NotifiedAlert]) -> None:
+        """Try once to hand over alerts that are all handed over again in a moment."""
+        now_ms = self._now_ms()
+        facts: dict[str, Any] = {"about": {}}  # nobody reads them there
+        forwarded = Delivery("", {}, "", integration.key, "repeat", [*alerts], now_ms, now_ms, facts=facts)
+        await self._send_once(integration, forwarded)
+
+    async def _send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
+        """The error where it was not taken; counted and said."""
+        key = delivery.integration
+        try:
+            await self._hand_over(integration, delivery)
+        except DeliveryError as error:
+            self._note_down(key, error)
+            return error
+        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
+        self._note_up(key)
+        return None
+
+    def _note_down(self, key: str, error: DeliveryError) -> None:
+        self._metrics.notification_integration_up.labels(key).set(0)
+        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
+        since_ms, before = self.failing.get(key, (self._now_ms(), ""))
+        self.failing[key] = since_ms, str(error)
+        if before != str(error):
+            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
+
+    def _note_up(self, key: str) -> None:
+        self._metrics.notification_integration_up.labels(key).set(1)
+        if self.failing.pop(key, None) is not None:
+            self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
+
+    async def send_tests(self, integrations: Iterable[Integration]) -> dict[str, str]:
+        """Send each a test, and that it is over; `sent`, or why it was not taken. It is not counted."""
+        outcomes, now_ms = {}, self._now_ms()
+        for each in integrations:
+            try:
+                for ends_ms in (None, now_ms)[: 1 + each.send_resolved]:
+                    alert = NotifiedAlert({"alertname": "NotificationTest", "severity": "info"}, _TEST, now_ms, ends_ms)
+                    created_ms = ends_ms or now_ms - 1  # two notifications, of ids that differ
+                    test = Delivery("test", {}, "", each.key, "first", [alert], created_ms, now_ms)
+                    await self._hand_over(each, test)
+                outcomes[each.key] = "sent"
+            except DeliveryError as error:
+                outcomes[each.key] = str(error)
+        await self.close()
+        return outcomes
+
+    async def _hand_over(self, integration: Integration | None, delivery: Delivery) -> None:
         if integration is None:
             raise DeliveryError("it is no longer configured", permanent=True)
         rest_ms = round(_LEAST_SECONDS_BETWEEN.get(integration.kind, 0.0) * 1000)
@@ -82,6 +151,8 @@ class Sender:
             channel = self._channels.get(integration.key)
             if channel is None:
                 channel = self._channels[integration.key] = make_channel(integration, self._context)
+            if self._context.explain is not None and delivery.firing and "about" not in delivery.facts:
+                delivery.facts |= await self._context.explain(delivery.alerts)
             async with asyncio.timeout(TRY_SECONDS):
                 await channel.send(delivery)
         except TimeoutError:
@@ -91,21 +162,3 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep others from being told
             self._metrics.count_internal_error("notifications")
             raise DeliveryError(f"it cannot be made: {type(error).__name__}", permanent=True) from None
-
-    def _note_failure(self, notifier: Notifier, delivery: Delivery, error: DeliveryError) -> None:
-        key = delivery.integration
-        self.up[key] = False
-        notifier.note_failed(delivery, error, self._now_ms())
-        if not error.permanent:
-            self._rests_until_ms[key] = delivery.next_try_ms
-        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
-        if self.failing.get(key) != str(error):
-            self.failing[key] = str(error)
-            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
-
-    def _note_success(self, delivery: Delivery) -> None:
-        key = delivery.integration
-        self.up[key] = True
-        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
-        if self.failing.pop(key, None) is not None:
-            self._context.event(events.NOTIFICATION_RECOVERED, integration=key)

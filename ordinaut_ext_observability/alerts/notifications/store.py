@@ -16,7 +16,9 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.notifier import JOURNAL
+from ordinaut_ext_observability.alerts.notifications.dedup import Told, told_from_json
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.ledger import JOURNAL, OUTBOX, TOLD
 from ordinaut_ext_observability.alerts.notifications.silences import RETENTION_MS, Silence
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Record
@@ -92,6 +94,11 @@ class NotificationStore:
             for alert in alerts
         ]
         return self._put(records)
+
+    def sending(self) -> tuple[dict[str, Told], dict[str, Delivery]]:
+        """What was told and what waits, by group and integration. Raises `ClusterUnavailableError`."""
+        told, outbox = self.read(TOLD, OUTBOX)
+        return _readable(told, told_from_json), _readable(outbox, Delivery.from_json)
 
     def journal(self) -> list[dict[str, Any]]:
         """The entries of the journal, the newest first. Raises `ClusterUnavailableError`."""

@@ -17,6 +17,8 @@ from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, mat
 from ordinaut_ext_observability.alerts.routing.original import original_of
 from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Integration, Receiver, Route, Routing
 from ordinaut_ext_observability.alerts.routing.schema import (
+    EscalationConfig,
+    EscalationsConfig,
     GlobalConfig,
     InhibitConfig,
     ReceiverConfig,
@@ -69,6 +71,24 @@ def read_routing(data: Mapping[str, Any]) -> Routing:
         config.global_.resolve_timeout,
         original_of(data),
     )
+
+
+def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfig, ...]:
+    """The escalation policies, of which the first that matches counts. Raises `RoutingError`, as for the routing."""
+    config, told = read_usable(EscalationsConfig, _copied({"escalations": data}))
+    problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
+    receivers = [name for name, receiver in routing.receivers.items() if receiver.integrations]
+    for number, policy in enumerate(config.escalations if not told else ()):
+        for at, level in enumerate(policy.levels):
+            place = f"escalations.{number}.levels.{at}"
+            if level.receiver not in receivers:
+                known = ", ".join(receivers)
+                problems.append(f"{place}.receiver: {level.receiver!r} tells nobody; there are {known}")
+            unknown = sorted(set(level.active_time_intervals) - routing.time_intervals.keys())
+            problems += [f"{place}: there is no time interval {name!r}" for name in unknown]
+    if problems:
+        raise RoutingError("; ".join(problems))
+    return tuple(config.escalations)
 
 
 def _copied(data: Any) -> Any:

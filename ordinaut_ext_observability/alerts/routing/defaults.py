@@ -25,7 +25,8 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
     pagerduty = _named("pagerduty", routing_key=settings.pagerduty_routing_key, url=settings.pagerduty_url)
     webhook = _named("webhook", url=settings.webhook_url, secret=settings.webhook_secret)
     mail = _mail(settings)
-    log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*"}]}
+    ours = [name for name, way in (("slack", slack), ("pagerduty", pagerduty), ("email", mail)) if way]
+    log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*", "besides": ["log", *ours]}]}
     hours = settings.business_hours.split(" ")
     first, last = hours[1].split("-")
     within = {
@@ -34,11 +35,12 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
         "location": settings.time_zone,
     }
     return {
+        "global": {"resolve_timeout": "5m"},
         "route": {
             "receiver": "info",
             "group_by": ["alertname"],
             "routes": [
-                {"matchers": ["alertname=Watchdog"], "receiver": "nobody"},  # it fires always
+                {"matchers": ["alertname=Watchdog"], "receiver": "discard"},  # it fires always
                 {"matchers": ['severity="critical"'], "receiver": "critical"},
                 {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
                 {
@@ -49,7 +51,7 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
             ],
         },
         "receivers": [
-            {"name": "nobody"},
+            {"name": "discard"},
             {"name": "info", **log},
             {"name": "warning", **log, **slack, **webhook},
             {"name": "warning-in-business-hours", **mail},
@@ -61,7 +63,11 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
                 "target_matchers": ['severity=~"warning|info"'],
                 "equal": ["alertname"],
             },
-            {"source_matchers": ["alertname=database_down"], "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"']},
+            {
+                "source_matchers": ["alertname=database_down"],
+                "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"'],
+                "equal": ["cluster"],
+            },
         ],
         "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
     }

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-_SECRETS: Final = {
+SECRETS: Final = {
     *("api_url", "slack_api_url", "routing_key", "service_key", "auth_password", "smtp_auth_password", "password"),
     "credentials",
 }
@@ -30,4 +30,4 @@ def _shown(value: Any, name: str = "") -> Any:
     if name == "url" and isinstance(value, str):  # its path or query may be the key to it
         parts = urlsplit(value)
         return f"{parts.scheme}://{parts.hostname}/hidden"
-    return "<secret>" if name in _SECRETS and value is not None else value
+    return "<secret>" if name in SECRETS and value is not None else value

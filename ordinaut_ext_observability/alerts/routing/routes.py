@@ -61,7 +61,7 @@ class Integration:
     key: str
     """Name that no other has: `operators/slack[0]`."""
     send_resolved: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the channel is made from, validated. Holds secrets: never shown."""
 
 
@@ -106,3 +106,8 @@ class Routing:
                 yield from walk(child)
 
         return tuple(walk(self.route))
+
+    @cached_property
+    def integrations(self) -> Mapping[str, Integration]:
+        """Every integration, by its key."""
+        return {each.key: each for receiver in self.receivers.values() for each in receiver.integrations}

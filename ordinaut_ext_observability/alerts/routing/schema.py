@@ -5,55 +5,25 @@ https://prometheus.io/docs/alerting/latest/configuration/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from ordinaut_ext_observability.alerts.routing import intervals
-from ordinaut_ext_observability.alerts.routing.matchers import parse_matchers
-from ordinaut_ext_observability.promql.matchers import LabelMatcher
-from ordinaut_ext_observability.promql.times import parse_duration
-from ordinaut_ext_observability.settings.environment import read_regular_file
+from ordinaut_ext_observability.alerts.routing.fields import (
+    Duration,
+    HostAndPort,
+    HttpUrl,
+    Matchers,
+    SecretFile,
+    read_durations,
+)
 from ordinaut_ext_observability.settings.reading import Section
 
 MAX_ENTRIES: Final = 500
 """Routes below one route, receivers, rules: more than any real configuration has."""
-_MAX_SECRET_BYTES: Final = 4096
-
-
-def _duration(value: Any) -> int:
-    try:
-        return parse_duration(str(value) if isinstance(value, str) else "")
-    except ValueError:
-        raise ValueError("is not a duration as Prometheus writes it, such as 30s, 5m or 1h30m") from None
-
-
-def _durations(value: Any) -> tuple[int, ...]:
-    found = tuple(_duration(each) for each in (value if isinstance(value, list) else [value]))
-    if not found or min(found) <= 0:
-        raise ValueError("must be a duration above 0, or a list of them for ever slower repeats")
-    return found
-
-
-def _matchers(value: Any) -> list[LabelMatcher]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError('must be a list of matchers such as severity="critical"')
-    return [matcher for text in value for matcher in parse_matchers(text)]
-
-
-def _from_file(path: str) -> str:
-    try:
-        return read_regular_file(path, _MAX_SECRET_BYTES).decode().strip()
-    except ValueError as error:
-        raise ValueError(f"the file {error}") from None
-
-
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$", max_length=2000)]
-Duration = Annotated[int, BeforeValidator(_duration)]
-Matchers = Annotated[Any, BeforeValidator(_matchers)]
-SecretFile = Annotated[str, AfterValidator(_from_file)]
-"""The path of a file; what is kept is its content."""
 
 
 class TlsConfig(Section):
@@ -112,7 +82,7 @@ class EmailConfig(IntegrationConfig):
     send_resolved: bool = False
     to: str = Field(min_length=3)
     from_: str | None = Field(default=None, alias="from")
-    smarthost: str | None = None
+    smarthost: HostAndPort | None = None
     hello: str | None = None
     auth_username: str | None = None
     auth_password: SecretStr | None = None
@@ -136,9 +106,11 @@ class LogConfig(IntegrationConfig):
 
 
 class FunctionConfig(IntegrationConfig):
-    """Ours: a function that `add_notification_channel` named."""
+    """Ours: a function that `add_notification_channel` named; `*`: those that `routing_rules` name for the severity."""
 
     name: str = Field(min_length=1, max_length=100)
+    besides: list[str] = Field(default=[], max_length=100)
+    """Names that `*` does not mean."""
 
 
 class ReceiverConfig(Section):
@@ -156,7 +128,7 @@ class RouteConfig(Section):
     group_by: list[str] | None = None
     group_wait: Duration | None = None
     group_interval: Annotated[Duration, Field(gt=0)] | None = None
-    repeat_interval: Annotated[Any, BeforeValidator(_durations)] = None
+    repeat_interval: Annotated[Any, BeforeValidator(read_durations)] = None
     matchers: Matchers = Field(default=[])
     match: dict[str, str] = Field(default={})
     match_re: dict[str, str] = Field(default={})
@@ -196,7 +168,7 @@ class GlobalConfig(Section):
     slack_api_url_file: SecretFile | None = None
     pagerduty_url: HttpUrl | None = None
     smtp_from: str | None = None
-    smtp_smarthost: str | None = None
+    smtp_smarthost: HostAndPort | None = None
     smtp_hello: str | None = None
     smtp_auth_username: str | None = None
     smtp_auth_password: SecretStr | None = None
@@ -212,3 +184,30 @@ class RoutingConfig(Section):
     inhibit_rules: list[InhibitConfig] = Field(default=[], max_length=MAX_ENTRIES)
     time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
     mute_time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
+
+
+class LevelConfig(Section):
+    receiver: str
+    after: Duration
+    """Milliseconds from the first notification of a group."""
+    repeat: Annotated[Duration, Field(gt=0)] | None = None
+    """Milliseconds between notifications of this receiver; None: as the group's route has it."""
+    active_time_intervals: list[str] = Field(default=[])
+    """Times in which the level is reached; then it stays until the group is resolved."""
+
+
+class EscalationConfig(Section):
+    """Who else is told, level by level, of what still fires and nobody acknowledged."""
+
+    matchers: Matchers = Field(default=[])
+    levels: list[LevelConfig] = Field(min_length=1, max_length=10)
+    ack_timeout: Annotated[Duration, Field(gt=0)] = 4 * 3_600_000
+    """Milliseconds for which an acknowledgement holds that names no time."""
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether it is about an alert of these labels."""
+        return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
+
+
+class EscalationsConfig(Section):
+    escalations: list[EscalationConfig] = Field(default=[], max_length=100)

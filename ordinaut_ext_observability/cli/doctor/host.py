@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ordinaut_ext_observability.cli.check import Tokens, check_service
 from ordinaut_ext_observability.cli.doctor import environment
 from ordinaut_ext_observability.cli.doctor.findings import Finding, Kind, advice, fact, problem
+from ordinaut_ext_observability.cli.doctor.telling import telling
 from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
 from ordinaut_ext_observability.manifest import EXTENSION_ID, MOUNT_PATH
 from ordinaut_ext_observability.settings.load import load_settings, read_host_variables
@@ -31,6 +32,7 @@ def examine(urls: Sequence[str], tokens: Tokens, timeout_seconds: float) -> Iter
     yield "Installation", environment.installation()
     yield "Loading, by the environment here", environment.loading(variables, is_served=is_served)
     yield "Settings, by the environment here", environment.settings_in_effect(settings, has_token=has_token)
+    yield "Telling of alerts, by the environment here", telling(settings)
     yield "Merging of processes, by the environment here", environment.merging(settings, port)
     yield "Running host", [problem(silence, _START)] if host is None else running_host(host)
 

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
     from ordinaut_ext_observability.web.queries import QueryService
 
-Tier = Literal["public", "scrape", "operator"]
+Tier = Literal["public", "scrape", "links", "operator"]
 
-_ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429), "operator": (401, 404, 429)}
+_ERRORS: dict[Tier, tuple[int, ...]] = {"public": (), "scrape": (401, 403, 429)}
+_ERRORS |= {"links": (), "operator": (401, 404, 429)}
 
 _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""
@@ -54,7 +55,7 @@ class Endpoint:
 
     path: str
     tier: Tier
-    """Who may ask: anyone, scrapers, operators."""
+    """Who may ask: anyone, scrapers, whoever has a signed link (its handler sees to that), operators."""
     handler: Callable[..., Any]
     description: str
     answers: Mapping[int, str | None]

@@ -56,7 +56,7 @@ class Told:
         for _ in range(seconds):
             self.now += 1000
             self.notifier.flush_due(self.now)
-            for delivery in self.notifier.due_deliveries(self.now):
+            for delivery in self.notifier.ledger.due(self.now):
                 if self.error is not None:
                     self.notifier.note_failed(delivery, self.error, self.now)
                     continue
@@ -66,7 +66,7 @@ class Told:
                 ]
                 self.sent.append(((self.now - T0) // 1000, delivery.reason, *names))
                 self.notifier.note_delivered(delivery, self.now)
-            for record in self.notifier.take_changed():
+            for record in self.notifier.ledger.take_changed():
                 table = self.kept.setdefault(record.table, {})
                 table.pop(record.key, None)
                 if record.content is not None:
@@ -190,9 +190,9 @@ def test_delivery_that_was_queued_before_a_crash_is_sent_after_it_under_the_same
     told.fires()
     told.error = DeliveryError("503")
     told.run(12)
-    (before,) = told.notifier.outbox.values()
+    (before,) = told.notifier.ledger.outbox.values()
     told.restart()
-    (after,) = told.notifier.outbox.values()
+    (after,) = told.notifier.ledger.outbox.values()
     assert (before.id, after.id) == (after.id, before.id)
     told.error = None
     assert [entry[1:] for entry in told.run(10)] == [("first", ["Down"], [])]
@@ -206,3 +206,46 @@ def test_integration_that_wants_no_resolves_gets_none_and_is_told_of_the_next_in
     assert told.run(120) == []
     told.fires()
     assert [entry[1:] for entry in told.run(120)] == [("new_firing", ["Down"], [])]
+
+
+def test_store_that_answers_late_gives_what_is_not_known_better(told: Told) -> None:
+    gone, still = told.fires(node="gone"), told.fires("Up")
+    told.run(15)
+    kept = {name: dict(table) for name, table in told.kept.items()}
+    told.kept.clear()
+    told.restart()  # while the store is away
+    told.notifier.take([still], told.now)
+    assert [entry[1:] for entry in told.run(2)] == [("first", ["Up"], [])]
+    assert told.notifier.restore(kept, told.now) == 0
+    told.notifier.resolve_vanished(told.now)
+    assert [entry[1:] for entry in told.run(70)] == [("resolved", [], [gone.labels["node"]])]
+
+
+def test_what_was_told_of_groups_that_ended_long_ago_is_forgotten(told: Told) -> None:
+    told.resolves(told.fires())
+    alert = told.fires("Up")
+    told.run(15)
+    told.resolves(alert)
+    told.run(70)
+    assert len(told.notifier.ledger.told) == 1
+    told.now += 31 * 86_400_000
+    told.run(1)
+    assert told.notifier.ledger.told == {}
+
+
+def test_rule_that_is_gone_ends_its_alerts(told: Told) -> None:
+    kept, gone = told.fires("Kept"), told.fires("Gone")
+    told.notifier.take_own([kept, gone], told.now)
+    told.run(15)
+    told.notifier.take_own([kept], told.now)
+    told.notifier.resolve_vanished(told.now)
+    assert [entry[1:] for entry in told.run(120)] == [("resolved", [], ["Gone"])]
+
+
+def test_clock_that_is_set_back_keeps_nobody_waiting(told: Told) -> None:
+    told.fires()
+    told.run(15)
+    told.now -= 3_600_000
+    told.run(1)
+    told.fires(node="b")
+    assert [entry[1:] for entry in told.run(70)] == [("new_firing", ["Down", "b"], [])]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,20 @@ def test_matchers_are_read_in_every_form(text: str, written: str) -> None:
 def test_text_that_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="."):
         parse_matchers(text)
+
+
+def test_amlint_has_nothing_to_say_of_the_default_routes(tmp_path: Path) -> None:
+    settings = NotificationSettings(
+        slack_webhook_url="https://hooks.slack.com/services/x",
+        pagerduty_routing_key="k" * 32,
+        smtp_url="smtp://u:p@mail.example.org:587",
+        email_to=("a@example.org",),
+        webhook_url="https://example.org/hook",
+    )
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(read_routing(default_config(settings)).original)
+    command = [str(Path(sys.executable).with_name("amlint")), "check", "--format=json", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = [(each["code"], each["where"]) for each in json.loads(done.stdout)]
+    # Alertmanager has no log: to its tools a receiver that only logs has nothing.
+    assert found == [("empty-receiver", "receivers[discard]"), ("empty-receiver", "receivers[info]")]

@@ -165,10 +165,12 @@ def test_the_list_has_every_event_with_its_fields_and_marks_those_of_security() 
     assert event_types.RELAY_OPEN.fields == ("store",)
     assert {event.name for event in EVENTS if event.security} == {
         "access_refused",
+        "alerts_escalated",
         "error_group_resolved",
         "log_level_changed",
         "operator_action",
         "security_event",
+        "silence_changed",
     }
 
 

@@ -136,15 +136,18 @@ def test_a_yaml_tag_on_a_wrong_value_is_one_problem(read: Read, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("just text", {"": "must be a mapping with health, rules, rule_files, scrub, alertmanager"}),
-        ("[1, 2]", {"": "must be a mapping with health, rules, rule_files, scrub, alertmanager"}),
+        ("just text", {"": "must be a mapping with health, rules, rule_files, scrub, alertmanager, escalations"}),
+        ("[1, 2]", {"": "must be a mapping with health, rules, rule_files, scrub, alertmanager, escalations"}),
         ("health: 3", {"health": "must be a mapping with http, callables"}),
         ("health: [http]", {"health": "must be a mapping with http, callables"}),
         ("health: {http: {name: a}}", {"health.http": "must be a list"}),
         ("health: {callables: text}", {"health.callables": "must be a list"}),
-        ("healthy: {}", {"healthy": "no such name; there are health, rules, rule_files, scrub, alertmanager"}),
+        (
+            "healthy: {}",
+            {"healthy": "no such name; there are health, rules, rule_files, scrub, alertmanager, escalations"},
+        ),
         ("health: {https: []}", {"health.https": "no such name; there are http, callables"}),
-        ("{1: 2}", {"<key>": "no such name; there are health, rules, rule_files, scrub, alertmanager"}),
+        ("{1: 2}", {"<key>": "no such name; there are health, rules, rule_files, scrub, alertmanager, escalations"}),
         ("health: {null: 2}", {"health.None": "no such name; there are http, callables"}),
         ("health: {http: [text]}", None),
         ("health: {http: [[]]}", None),
