@@ -16,7 +16,6 @@ from ordinaut_ext_observability.settings.parts import AuditSettings
 
 RECORDS_PER_MINUTE = 300
 """Records of one event type: a flood of one fills no disk, and leaves room for the others."""
-_MAX_TYPES = 100  # told apart in a minute
 _MAX_QUEUED_RECORDS = 5000  # while a disk hangs; 1 kB each, 60 at most
 
 
@@ -50,8 +49,8 @@ class AuditTrail:
         if (now := monotonic_seconds()) >= self._window_ends:
             self._window_ends = now + 60.0
             self._taken.clear()
-        # The host's own types are in a field; past so many they count together.
-        kind = f"{event_type} {fields.get('event_type')}"[:100] if len(self._taken) < _MAX_TYPES else event_type
+        # The host's own types are in a field; past a hundred in a minute they count together.
+        kind = f"{event_type} {fields.get('event_type')}"[:100] if len(self._taken) < 100 else event_type
         self._taken[kind] += 1
         if self._taken[kind] > RECORDS_PER_MINUTE or len(self._queue) >= _MAX_QUEUED_RECORDS:
             self._missing["too_many"] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +31,14 @@ class CheckedChain:
 class Verification:
     """The result of a check: chains by name; problems and notes in words that begin with file and line."""
 
-    def __init__(self, paths: Iterable[Path], key: bytes) -> None:
+    def __init__(self, paths: Collection[Path], key: bytes) -> None:
         """Raises OSError where a file cannot be read, ValueError where its name is not that of an audit file."""
         self.chains: dict[str, CheckedChain] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._key = key
-        for path in paths:
-            if not _NAME.fullmatch(path.name):
-                raise ValueError(f"{path} has no name of an audit file")
+        if others := [str(path) for path in paths if not _NAME.fullmatch(path.name)]:
+            raise ValueError(f"{others[0]} has no name of an audit file")
         for path in sorted(paths, key=lambda path: path.stem.rsplit("-", 2)[1:]):  # by chain, then by its first record
             self._read_file(path)
 

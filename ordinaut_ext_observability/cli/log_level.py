@@ -10,7 +10,6 @@ import typer
 
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
 from ordinaut_ext_observability.cli.options import ServiceUrl, Timeout, ViewerToken
-from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 
 
@@ -26,7 +25,7 @@ def log_level(
 ) -> None:
     """Show levels of loggers, or change one for a while, in all processes. Exit status: 2 refused, or no answer."""
     if reset and not name:
-        raise ObservabilityError("Which logger? Give its name before --reset, such as root.")
+        raise NoAnswerError("Which logger? Give its name before --reset, such as root.")
     url, password = without_password(url)
     url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}/loggers/{quote(name, safe='')}".rstrip("/")
     body = json.dumps({"level": None} if reset else {"level": level.upper(), "for": duration})

@@ -95,7 +95,7 @@ class JsonHandler(logging.Handler):
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line; those of errors and security events go at once, and are kept where others are not."""
+        """Queue the record's line; those of errors and security events go at once, and kept when others are not."""
         try:
             is_error = record.levelno >= logging.ERROR
             is_security = vars(record).get("event_type") == "security_event"

@@ -35,7 +35,6 @@ LEVEL_AT = len('{"timestamp":"2026-11-23T22:19:04.123Z","level":"')
 """Place of the level in every line."""
 
 _LINES_PER_WRITE = 1000
-_SECURITY = '"security_event":true', '"event_type":"security_event"'  # of our events, and of the host's
 _IDLE, _SOON, _NOW = range(3)  # how soon the thread is to write
 
 
@@ -197,7 +196,7 @@ class LogWriter:
     def _hand_on(self, lines: list[str]) -> int:
         for writer in self.writers:
             for line in lines:
-                is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or any(map(line.__contains__, _SECURITY))
+                is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event' in line
                 writer.write(line, urgent=is_kept)
             writer.wake(urgent=True)  # they have waited already
         return len(lines)

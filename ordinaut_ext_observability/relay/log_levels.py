@@ -22,7 +22,6 @@ LONGEST_SECONDS = 86_400.0
 """Longest time of a change: a level wanted for more than a day belongs in the host's settings."""
 OWN_LOGS = ("orchestrator.api", "orchestrator.observability")
 """Names of the logs of ours that are written past the standard library."""
-_END_OF_TIME = 2.5e11  # the year 9892: later ones cannot be shown
 MAX_CHANGED = 50
 """Loggers changed at a time: more than a person has in mind."""
 
@@ -87,8 +86,8 @@ class LogLevels:
             return
         try:
             changes = {name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}
-            are_usual = all(each.level in LEVELS and 0 < each.until < _END_OF_TIME for each in changes.values())
-        except (ValueError, TypeError, AttributeError, KeyError):
+            are_usual = all(each.level in LEVELS and timestamp(each.until) for each in changes.values())
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError):
             return
         if are_usual:
             self.apply(changes, "store")

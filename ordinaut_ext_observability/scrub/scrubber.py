@@ -129,9 +129,8 @@ class Scrubber:
         kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)
         if kind is None or hasattr(value, "_fields"):  # names are in the text of a named tuple
             return self._single(value)
-        is_pair = len(value) == 2 and kind in (list, tuple)
-        if is_pair and compiled(r"[\w-]+|b'[\w-]+'").fullmatch(str(value[0])):  # a header's name
-            return kind(self._field(value[0], value[1], path, allow, left))
+        if len(value) == 2 and kind in (list, tuple) and compiled(r"[\w-]+|b'[\w-]+'").fullmatch(str(value[0])):
+            return kind(self._field(value[0], value[1], path, allow, left))  # a header's name and value
         return kind(
             self._field(before, item, path, allow, left)[1]
             if isinstance(before, str) and before[:2] == "--"  # a command's option
@@ -141,8 +140,7 @@ class Scrubber:
 
     def _field(self, name: Any, value: Any, path: str, allow: Collection[str], left: list[int]) -> tuple[Any, Any]:
         """The name and what stands under it."""
-        shown = self._single(name)
-        name = text_of(shown)
+        name = text_of(shown := self._single(name))
         path = f"{path}.{name}".lstrip(".")
         if path in allow:
             return shown, value
