@@ -38,7 +38,7 @@ class Verification:
         self.notes: list[str] = []
         self._key = key
         if others := [str(path) for path in paths if not _NAME.fullmatch(path.name)]:
-            raise ValueError(f"{others[0]} has no name of an audit file")
+            raise ValueError(f"{others[0]} is no directory, and has no name of an audit file")
         for path in sorted(paths, key=lambda path: path.stem.rsplit("-", 2)[1:]):  # by chain, then by its first record
             self._read_file(path)
 

@@ -24,8 +24,6 @@ def verify(places: Annotated[list[Path], _PLACES], key: AuditKey = "") -> int:
     from ordinaut_ext_observability.audit.chain import FILES
     from ordinaut_ext_observability.audit.verify import Verification
 
-    if missing := [str(place) for place in places if not place.exists()]:
-        raise ObservabilityError(f"There is no {', '.join(missing)}.")
     paths = [path for place in places for path in (place.glob(FILES) if place.is_dir() else [place])]
     try:
         result = Verification(paths, key.encode())

@@ -70,11 +70,11 @@ class JsonFormatter(logging.Formatter):
         for name, value in (("exception", record.exc_text), ("stack", record.stack_info)):
             if value:
                 text = text_of(value)
-                is_long = len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL
-                # What is cut may be half a secret, of a list of parameters the part without its beginning.
-                tail = scrub_text(text[-_EXCEPTION_LOOKED_AT:])[-_EXCEPTION_TAIL:]
-                tail = tail.partition(" ")[2] or tail
-                put(line, name, f"{cut(text, _EXCEPTION_HEAD)}{tail}" if is_long else text)
+                if len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL:
+                    # What is cut may be half a secret, of a list of parameters the part without its beginning.
+                    tail = scrub_text(text[-_EXCEPTION_LOOKED_AT:])[-_EXCEPTION_TAIL:]
+                    text = f"{cut(text, _EXCEPTION_HEAD)}{tail.partition(' ')[2] or tail}"
+                put(line, name, text)
 
 
 class JsonHandler(logging.Handler):
@@ -95,11 +95,11 @@ class JsonHandler(logging.Handler):
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line; those of errors and security events go at once, and kept when others are not."""
+        """Queue the record's line; errors and security events go at once, and are kept when others are not."""
         try:
             is_error = record.levelno >= logging.ERROR
-            is_security = vars(record).get("event_type") == "security_event"
-            self._writer.write(self.format(record), urgent=is_error or is_security)
+            urgent = is_error or vars(record).get("event_type") == "security_event"
+            self._writer.write(self.format(record), urgent=urgent)
             if is_error and record.exc_info:
                 self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr

@@ -161,6 +161,5 @@ class Scrubber:
             return self.text(f"{type(value).__name__}: {text_of(value)}")
         if value is None or type(value) in (bool, float) or (type(value) is int and value not in _CARD_NUMBERS):
             return value
-        text = text_of(value)
-        shown = self.text(text)
+        shown = self.text(text := text_of(value))
         return value if shown == text else shown
