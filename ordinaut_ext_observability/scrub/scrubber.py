@@ -123,7 +123,7 @@ class Scrubber:
             for name, item in value.items():
                 shown, shown_item = self._field(name, item, path, allow, left)
                 while shown in walked:
-                    shown = f"{shown}_"
+                    shown = f"{shown}_{len(walked)}"  # one more sign each time would take for ever
                 walked[shown] = shown_item
             return walked
         kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)

@@ -165,7 +165,7 @@ def test_values_keep_their_types(scrubber: Scrubber) -> None:
     assert scrubber.value(given) == {
         "user": ("[REDACTED_EMAIL]", {"[REDACTED_EMAIL]"}, b"[REDACTED_EMAIL]", frozenset(("x",))),
         "[REDACTED_EMAIL]": 1,
-        "[REDACTED_EMAIL]_": 2,
+        "[REDACTED_EMAIL]_2": 2,
         7: [("authorization", "[REDACTED_SECRET]"), ("host", "x")],
         "password": "[REDACTED_SECRET]",
         "token": None,
@@ -205,6 +205,12 @@ def test_names_count_in_any_container_and_objects_as_their_text(scrubber: Scrubb
     assert "REDACTED" in str(shown)
     assert "4111" not in str(shown)
     assert SECRET not in str(shown) or "bob" not in str(shown)
+
+
+def test_many_names_that_become_the_same_stay_apart_and_short(scrubber: Scrubber) -> None:
+    shown = scrubber.value({f"{number}@example.com": number for number in range(3000)})
+    assert list(shown.values()) == list(range(3000))
+    assert max(map(len, shown)) == len("[REDACTED_EMAIL]_2999")
 
 
 def test_what_holds_nothing_stays_the_same_object(scrubber: Scrubber) -> None:
