@@ -113,3 +113,12 @@ def test_command_lists_shows_changes_and_ends(
     assert run("--reset")[1].startswith("Which logger?")
     assert "path.name" in run("a b", "debug")[1]
     assert run("a b")[0] == run("a/../../health")[0] == 2
+
+
+def test_logger_of_a_name_that_nobody_can_ask_for_is_not_listed(serve: Any) -> None:
+    for name in ("\ud800", "tests\nodd"):
+        logging.getLogger(name)
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    answer = call(served, "GET", "").json()
+    assert "tests\nodd" not in {logger["name"] for logger in answer["loggers"]}
+    assert answer["not_listed"] >= 2
