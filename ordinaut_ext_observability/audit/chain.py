@@ -88,6 +88,8 @@ class Chain:
                 os.fdatasync(file.fileno())
             except OSError:
                 file.truncate(self._size)
+                if not self._size:  # empty files would push out those that are kept
+                    path.unlink()
                 raise
         self.length, self._last_hash, self._size = length, last_hash, self._size + len(data)
 

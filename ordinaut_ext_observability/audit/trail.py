@@ -15,7 +15,7 @@ from ordinaut_ext_observability.scrub.text import mask_details
 from ordinaut_ext_observability.settings.parts import AuditSettings
 
 RECORDS_PER_MINUTE = 300
-"""Records of one event type: a flood of one fills no disk, and leaves room for the others."""
+"""Records of one type, also of the host's (in a field; a hundred are told apart): one leaves room for the others."""
 _MAX_QUEUED_RECORDS = 5000  # while a disk hangs; 1 kB each, 60 at most
 
 
@@ -49,8 +49,9 @@ class AuditTrail:
         if (now := monotonic_seconds()) >= self._window_ends:
             self._window_ends = now + 60.0
             self._taken.clear()
-        self._taken[event_type] += 1
-        if self._taken[event_type] > RECORDS_PER_MINUTE or len(self._queue) >= _MAX_QUEUED_RECORDS:
+        kind = f"{event_type} {fields.get('event_type')}"[:100] if len(self._taken) < 100 else event_type
+        self._taken[kind] += 1
+        if self._taken[kind] > RECORDS_PER_MINUTE or len(self._queue) >= _MAX_QUEUED_RECORDS:
             self._missing["too_many"] += 1
             self._records.labels("too_many").inc()
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from ordinaut_ext_observability.audit.chain import digest, split_hash
 
+_NAME = re.compile(r"audit-.+-\w{16}-\d+\.jsonl")
 _RECORD = re.compile(
     r'\{"chain":"(\w{16})","sequence":(\d{1,15}),"previous":"(\w{64})","timestamp":"([\w:.-]+)","event_type":"(\w+)",.*'
     r'"fields":(.*)\}'
@@ -30,12 +31,14 @@ class CheckedChain:
 class Verification:
     """The result of a check: chains by name; problems and notes in words that begin with file and line."""
 
-    def __init__(self, paths: Iterable[Path], key: bytes) -> None:
+    def __init__(self, paths: Collection[Path], key: bytes) -> None:
         """Raises OSError where a file cannot be read, ValueError where its name is not that of an audit file."""
         self.chains: dict[str, CheckedChain] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._key = key
+        if others := [str(path) for path in paths if not _NAME.fullmatch(path.name)]:
+            raise ValueError(f"{others[0]} is no directory, and has no name of an audit file")
         for path in sorted(paths, key=lambda path: path.stem.rsplit("-", 2)[1:]):  # by chain, then by its first record
             self._read_file(path)
 
@@ -62,6 +65,8 @@ class Verification:
             self.problems.append(f"{place}: records {expected} to {sequence - 1} are missing before it")
         elif sequence < expected or chain_name != name or chain.last_hash not in ("", previous):
             self.problems.append(f"{place}: inserted, repeated or in another order: record {sequence}")
+        elif place.endswith(":1") and event_type != "file_opened":
+            self.problems.append(f"{place}: records are missing before it: this one begins no file")
         chain.records, chain.next_sequence, chain.last_hash = chain.records + 1, sequence + 1, written
         chain.first_instant, chain.last_instant = chain.first_instant or instant, instant
         chain.end = "closed" if event_type == "chain_closed" else "no closing record: runs, or was killed"

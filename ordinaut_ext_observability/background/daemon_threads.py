@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,7 +87,7 @@ _calls = DaemonExecutor()
 
 async def in_daemon_thread(function: Callable[..., ResultT], *arguments: Any) -> ResultT:
     """The result of a call in a thread of ours; on the host's loop `asyncio.to_thread` takes one of the host's."""
-    return await asyncio.get_running_loop().run_in_executor(_calls, function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_calls, copy_context().run, function, *arguments)
 
 
 def call_within(seconds: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:

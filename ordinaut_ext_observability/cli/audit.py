@@ -28,7 +28,7 @@ def verify(places: Annotated[list[Path], _PLACES], key: AuditKey = "") -> int:
     try:
         result = Verification(paths, key.encode())
     except (OSError, ValueError) as error:  # also a name that no audit file has
-        raise ObservabilityError(f"Not an audit file that can be read: {error}") from error
+        raise ObservabilityError(f"Not all can be read: {error}.") from error
     if not paths:
         raise ObservabilityError(f"No audit files in {', '.join(map(str, places))}.")
     typer.echo(f"{'chain':16}  {'first record':24}  {'last record':24}  {'records':>8}  end")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -23,8 +24,10 @@ def log_level(
     reset: Annotated[bool, typer.Option("--reset", help="End the change now.")] = False,
 ) -> None:
     """Show levels of loggers, or change one for a while, in all processes. Exit status: 2 refused, or no answer."""
+    if reset and not name:
+        raise NoAnswerError("Which logger? Give its name before --reset, such as root.")
     url, password = without_password(url)
-    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}/loggers/{name}".rstrip("/")
+    url = f"{url.rstrip('/').removesuffix(MOUNT_PATH)}{MOUNT_PATH}/loggers/{quote(name, safe='')}".rstrip("/")
     body = json.dumps({"level": None} if reset else {"level": level.upper(), "for": duration})
     sent = ("PUT", body) if level or reset else ()
     answer = ask(url, password or token, timeout, *sent, **{"Content-Type": "application/json"}).fields()

@@ -11,6 +11,7 @@ from ordinaut_ext_observability.logs.caller import RECORD_FIELDS
 from ordinaut_ext_observability.logs.events import add_context, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import cut, encode_line, put, text_of
+from ordinaut_ext_observability.scrub.text import scrub_text
 
 # `event_type` has its own place, and `color_message` is uvicorn's copy of the message for terminals.
 _NO_EXTRAS = RECORD_FIELDS | {"event_type", "color_message"}
@@ -18,7 +19,7 @@ _USUAL_FIELDS = len(RECORD_FIELDS) - len(("message", "asctime"))
 _EXCEPTION_FIELDS = frozenset(("exception_type", "exception", "stack"))
 
 # Of a long traceback, where it began and what was raised in the end.
-_EXCEPTION_HEAD, _EXCEPTION_TAIL = 500, 1500
+_EXCEPTION_HEAD, _EXCEPTION_TAIL, _EXCEPTION_LOOKED_AT = 500, 1500, 16 * 1024
 
 
 class JsonFormatter(logging.Formatter):
@@ -69,11 +70,11 @@ class JsonFormatter(logging.Formatter):
         for name, value in (("exception", record.exc_text), ("stack", record.stack_info)):
             if value:
                 text = text_of(value)
-                is_long = len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL
-                # What is cut may be half a secret: the tail begins with a whole word.
-                tail = text[-_EXCEPTION_TAIL:]
-                tail = tail.partition(" ")[2] or tail
-                put(line, name, f"{cut(text, _EXCEPTION_HEAD)}{tail}" if is_long else text)
+                if len(text) > _EXCEPTION_HEAD + _EXCEPTION_TAIL:
+                    # What is cut may be half a secret, of a list of parameters the part without its beginning.
+                    tail = scrub_text(text[-_EXCEPTION_LOOKED_AT:])[-_EXCEPTION_TAIL:]
+                    text = f"{cut(text, _EXCEPTION_HEAD)}{tail.partition(' ')[2] or tail}"
+                put(line, name, text)
 
 
 class JsonHandler(logging.Handler):
@@ -94,10 +95,11 @@ class JsonHandler(logging.Handler):
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line; those of errors are written at once, and kept when there are too many."""
+        """Queue the record's line; errors and security events go at once, and are kept when others are not."""
         try:
             is_error = record.levelno >= logging.ERROR
-            self._writer.write(self.format(record), urgent=is_error)
+            urgent = is_error or vars(record).get("event_type") == "security_event"
+            self._writer.write(self.format(record), urgent=urgent)
             if is_error and record.exc_info:
                 self.note_error(record.exc_info[1], record.name, (record.pathname, record.lineno))
         except Exception:  # noqa: BLE001 - a log call must not fail its caller; the standard library says so on stderr

@@ -196,7 +196,7 @@ class LogWriter:
     def _hand_on(self, lines: list[str]) -> int:
         for writer in self.writers:
             for line in lines:
-                is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event":true' in line
+                is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event' in line
                 writer.write(line, urgent=is_kept)
             writer.wake(urgent=True)  # they have waited already
         return len(lines)

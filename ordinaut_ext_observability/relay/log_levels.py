@@ -15,6 +15,7 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Document, Put
 from ordinaut_ext_observability.logs.event_types import LOG_LEVEL_CHANGED, LogEvent
 from ordinaut_ext_observability.logs.events import timestamp
+from ordinaut_ext_observability.logs.setup import LEVELS
 from ordinaut_ext_observability.relay.store import WATCHED
 
 LONGEST_SECONDS = 86_400.0
@@ -85,9 +86,11 @@ class LogLevels:
             return
         try:
             changes = {name: Change(*held[:3]) for name, held in orjson.loads(document.content).items()}
-        except (ValueError, TypeError, AttributeError):
+            are_usual = all(each.level in LEVELS and timestamp(each.until) for each in changes.values())
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError):
             return
-        self.apply(changes, "store")
+        if are_usual:
+            self.apply(changes, "store")
 
     def end_expired(self) -> None:
         """End the changes whose time is over."""

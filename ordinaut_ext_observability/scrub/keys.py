@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-NAME_NEEDS = "pass pwd secret token credential auth cookie jwt dsn signature csrf xsrf otp cvv cvc ssn sessionid key"
+NAME_NEEDS = "pass pw secret token cred auth cookie jwt dsn signature csrf xsrf otp cvv cvc ssn sessionid key"
 NAME_PARTS = f"(?:{NAME_NEEDS.replace(' ', '|')})"
 """Texts of which the name of every secret has one, in any case; as a list and as a pattern."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 # Ends of a word that make a name a secret's, wherever the word stands: PGPASSWORD, client_secret, password_hash.
-_ANYWHERE = ("password", "passwd", "passphrase", "pwd", "secret", "credential", "authorization", "cookie")
+_ANYWHERE = ("password", "passwd", "passphrase", "passcode", "pwd", "secret", "credential", "authorization", "cookie")
 # The same, where it is the last word: access_token, accessToken, auth; but not token_type.
 _LAST = ("token", "apikey", "accesskey", "secretkey", "privatekey", "jwt", "signature", "sessionid")
-_LAST_ALONE = {"auth", "dsn", "pass", "csrf", "xsrf", "otp", "cvv", "cvc", "ssn"}
+_LAST_ALONE = {"auth", "cred", "dsn", "pass", "pw", "csrf", "xsrf", "otp", "cvv", "cvc", "ssn"}
 _KEYS_OF = {"api", "access", "account", "private", "secret", "signing", "encryption", "shared", "master", "ssh"}
 # Last words that say the name is about the form of a secret, and not of the secret itself.
 _FORM = {"value", "raw", "plain", "hash", "header", "text", "string", "old", "new", "confirm", "encoded"}

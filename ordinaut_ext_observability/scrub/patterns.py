@@ -66,8 +66,15 @@ _SQL = (
     rf"(?i)\b(?:insert{_SPACE}+into|delete{_SPACE}+from|update{_SPACE}+\S+{_SPACE}+set|values{_SPACE}*\("
     rf"|where{_SPACE}+\S+{_SPACE}*(?:[=<>]|in\b|i?like\b)|password{_SPACE}+')"
 )
-_NAMED = rf"(?i){NAME_PARTS}[\w-]{{0,40}}(?:\\*[\"']{{0,1}}{_SPACE}{{0,20}}[=:]|\\*[\"'],{_SPACE}{{0,20}}b?\\*[\"'])"
-_NAME = r"(?:[\[(]b?[\"']([\w-]++)[\"'],|(?<![\w-])([\w-]++)\\{0,4}[\"']?+\s{0,20}+[=:]>?)\s{0,20}+"
+_BRACKETS = r"(?:[\[\]]|%5[BDbd]){0,2}"  # of forms: user[password]=
+_NAMED = (
+    rf"(?i){NAME_PARTS}[\w-]{{0,40}}(?:\\*[\"']{{0,1}}{_BRACKETS}{_SPACE}{{0,20}}[=:]"
+    rf"|\\*[\"'],{_SPACE}{{0,20}}b?\\*[\"'])|--[\w-]{{0,20}}{NAME_PARTS}[\w-]{{0,20}}{_SPACE}"
+)
+_NAME = (
+    r"(?:(?:[\[(]b?[\"']|[\"']--)([\w-]++)[\"'],|(?<![\w-])--([a-z][\w-]*+)(?=\s{1,20}+[^\s-])"
+    rf"|(?<![\w-])([\w-]++)\\{{0,4}}[\"']?+{_BRACKETS}+\s{{0,20}}+[=:]>?)\s{{0,20}}+"
+)
 _LABELS = r"(?!(?:mailto|e?mail|to|from|cc|bcc):)"
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9])(?<!\d[.-])", r"(?![A-Za-z0-9])(?![.-]\d)"  # a number, and no part of a longer one
 
@@ -87,6 +94,7 @@ KINDS = (
     Kind("SQL", "[parameters: )=( contains", r"\[parameters: |\)=\(|row contains \(",
          r"(?:\[parameters: |\)=\(|row contains \()([^\r\n]++)"),
     Kind("SECRET", NAME_NEEDS, _NAMED, _NAME, _value_of),
+    Kind("SECRET", "input_value=", "input_value=", r"(?m)^([\w.-]++)\n[^\n]*?input_value=", _value_of),  # pydantic's
     Kind("SECRET", "?key= &key= sig= sid= hmac= code=", r"[?&](?:key|sig|sid|hmac|code)=",
          r"[?&](?:(?:key|sig|sid|hmac)=|code=(?=[^\s&#]{12}))([^\s&#'\"<>]++)"),
     Kind("SQL", "'", _SQL, r"'((?:[^'\\]|''|\\.)++)'?+"),

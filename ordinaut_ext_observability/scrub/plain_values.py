@@ -178,7 +178,9 @@ class _Plain:
         if id(value) in path or len(path) >= self._depth:
             return "<cycle>" if id(value) in path else f"<{_type_name(value)}>"
         path = (*path, id(value))
-        if not isinstance(value, _CONTAINERS):
+        if hasattr(value, "_asdict"):  # a named tuple
+            value = value._asdict()
+        elif not isinstance(value, _CONTAINERS):
             value = {field.name: getattr(value, field.name) for field in fields(value)}
         if not isinstance(value, Mapping):
             kept = list(islice(value, self._items + 1))

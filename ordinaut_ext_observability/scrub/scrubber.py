@@ -123,23 +123,25 @@ class Scrubber:
             for name, item in value.items():
                 shown, shown_item = self._field(name, item, path, allow, left)
                 while shown in walked:
-                    shown = f"{shown}_"
+                    shown = f"{shown}_{len(walked)}"  # one more sign each time would take for ever
                 walked[shown] = shown_item
             return walked
         kind: Any = next((kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)), None)
-        if kind is None:
+        if kind is None or hasattr(value, "_fields"):  # names are in the text of a named tuple
             return self._single(value)
-        if (
-            len(value) == 2 and kind in (list, tuple) and compiled(r"[\w-]+").fullmatch(str(value[0]))
-        ):  # a header's name
-            return kind(self._field(value[0], value[1], path, allow, left))
-        return kind(self._walk(item, path, allow, left) for item in value)
+        if len(value) == 2 and kind in (list, tuple) and compiled(r"[\w-]+|b'[\w-]+'").fullmatch(str(value[0])):
+            return kind(self._field(value[0], value[1], path, allow, left))  # a header's name and value
+        return kind(
+            self._field(before, item, path, allow, left)[1]
+            if isinstance(before, str) and before[:2] == "--"  # a command's option
+            else self._walk(item, path, allow, left)
+            for before, item in zip(("", *value), value, strict=False)
+        )
 
     def _field(self, name: Any, value: Any, path: str, allow: Collection[str], left: list[int]) -> tuple[Any, Any]:
         """The name and what stands under it."""
-        if not isinstance(name, str):
-            return name, self._walk(value, path, allow, left)
-        shown, path = self.text(name), f"{path}.{name}".lstrip(".")
+        name = text_of(shown := self._single(name))
+        path = f"{path}.{name}".lstrip(".")
         if path in allow:
             return shown, value
         if not is_secret(compiled(MARKER).sub("", name)):
@@ -152,11 +154,12 @@ class Scrubber:
         """A value that is no container."""
         if isinstance(value, str):
             return self.text(str.__str__(value))
-        if isinstance(value, (bytes, bytearray)):
-            return self.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            text = self.text(bytes(value).decode("utf-8", "surrogateescape"))
+            return type(value)(text.encode("utf-8", "surrogateescape"))
         if isinstance(value, BaseException):
             return self.text(f"{type(value).__name__}: {text_of(value)}")
-        if type(value) is int and value in _CARD_NUMBERS:
-            text = self.text(str(value))
-            return text if "[" in text else value
-        return value
+        if value is None or type(value) in (bool, float) or (type(value) is int and value not in _CARD_NUMBERS):
+            return value
+        shown = self.text(text := text_of(value))
+        return value if shown == text else shown

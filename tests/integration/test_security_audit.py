@@ -89,7 +89,9 @@ def test_the_command_names_what_was_touched(serve: Any, tmp_path: Path, invoke_c
     bad = invoke_command("audit", "verify", str(path))
     assert bad.returncode == 1
     assert f"{path.name}:2: changed or inserted" in bad.stdout
-    assert invoke_command("audit", "verify", str(tmp_path / "none")).returncode == 2
+    nothing = invoke_command("audit", "verify", str(tmp_path / "none"))
+    told = f"Not all can be read: {tmp_path / 'none'} is no directory, and has no name of an audit file.\n"
+    assert (nothing.returncode, nothing.stdout) == (2, told)
 
 
 def test_switched_off_nothing_is_kept(clean_process: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_level_is_changed_for_a_while_and_its_change_ended(served: Any) -> None:
     ended = call(served, "PUT", json={"level": None}).json()
     assert (ended["level"], ended["changed"]) == ("NOTSET", None)
     changed, back = served.log.lines(2, event_type="log_level_changed")
+    actions = served.log.lines(2, event_type="operator_action")
+    assert [line["correlation_id"] for line in (changed, back)] == [line["correlation_id"] for line in actions]
     facts = {"changed_logger": NAME, "source": "request", "security_event": True}
     expected = {**facts, "previous_level": "NOTSET", "new_level": "DEBUG", "seconds": 5400}
     assert expected | {"client_address": "127.0.0.1"} == {name: changed[name] for name in (*expected, "client_address")}
@@ -108,4 +110,15 @@ def test_command_lists_shows_changes_and_ends(
     assert "until" not in run(NAME, "--reset")[1]
     assert run(NAME, "loud") == (2, "body.level: Input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'\n")
     assert run(NAME, "info", token=VIEWER) == (2, "The viewer token changes nothing.\n")
+    assert run("--reset")[1].startswith("Which logger?")
+    assert "path.name" in run("a b", "debug")[1]
     assert run("a b")[0] == run("a/../../health")[0] == 2
+
+
+def test_logger_of_a_name_that_nobody_can_ask_for_is_not_listed(serve: Any) -> None:
+    for name in ("\ud800", "tests\nodd"):
+        logging.getLogger(name)
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    answer = call(served, "GET", "").json()
+    assert "tests\nodd" not in {logger["name"] for logger in answer["loggers"]}
+    assert answer["not_listed"] >= 2

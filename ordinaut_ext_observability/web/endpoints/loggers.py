@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Annotated, Literal
 
 from fastapi import Path
@@ -17,7 +18,8 @@ from ordinaut_ext_observability.web.answers import error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 _MOST_LISTED = 2_000  # a host with more makes them by the piece of work
-_Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
+_NAME = "^[A-Za-z0-9_.:-]{1,128}$"  # others cannot be asked for, and are not listed
+_Name = Annotated[str, Path(pattern=_NAME)]
 
 
 def _read_seconds(given: object) -> float:
@@ -36,8 +38,9 @@ class LevelChange(BaseModel, extra="forbid"):
 
 async def _loggers(request: Request) -> Response:
     describe, known = context_of(request).levels.describe, logging.root.manager.loggerDict.copy()
-    names = ("root", *sorted(name for name in known if isinstance(known[name], logging.Logger)))
-    shown = await in_daemon_thread(lambda: [describe(name) for name in names[:_MOST_LISTED]])
+    names = ["root", *sorted(name for name in known if isinstance(known[name], logging.Logger))]
+    listed = [name for name in names if re.fullmatch(_NAME, name)][:_MOST_LISTED]
+    shown = await in_daemon_thread(lambda: [describe(name) for name in listed])
     return json_response({"loggers": shown, "not_listed": len(names) - len(shown)})
 
 

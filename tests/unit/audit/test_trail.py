@@ -116,6 +116,32 @@ print(len(kept.told), kept.counted("disk"), kept.counted("written"), result.prob
     assert f'records_missing {{"disk":{disk}}}' in rest
 
 
+def test_failures_leave_no_empty_files_that_push_out_others(tmp_path: Path) -> None:
+    before = Audited(tmp_path / "audit", files=3)
+    before.record("one")
+    script = f"""
+import resource
+from pathlib import Path
+from tests.unit.audit.auditing import Audited
+kept = Audited(Path({str(tmp_path / "audit")!r}), files=3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+kept.record(*"abcdef")
+print(kept.counted("disk"))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(ran.stdout) == 6
+    assert [record["fields"] for record in records(before)][1:] == [{"name": "one"}]
+    assert len(list(before.directory.iterdir())) == 1
+
+
+def test_a_flood_of_one_of_the_hosts_events_leaves_room_for_its_others(audited: Make) -> None:
+    kept = audited()
+    for name in (*["login_failed"] * (RECORDS_PER_MINUTE + 1), "role_changed"):
+        kept.trail.record("security_event", {"event_type": name})
+    kept.trail.close(10)
+    assert records(kept)[-2]["fields"] == {"event_type": "role_changed"}
+
+
 def test_a_flood_of_one_kind_is_cut_counted_and_leaves_room_for_others(audited: Make) -> None:
     kept = audited()
     for _ in range(RECORDS_PER_MINUTE + 50):

@@ -94,6 +94,12 @@ def test_a_tail_that_was_cut_off_shows_as_a_chain_that_was_not_closed(
     assert [chain.end for chain in result.chains.values()] == ["no closing record: runs, or was killed"]
 
 
+def test_a_beginning_that_was_cut_off_is_named_also_under_a_fitting_name(tmp_path: Path) -> None:
+    (name, lines), *others = write_chain(tmp_path / "audit")
+    renamed = name.replace("-000000000.", "-000000002.")
+    assert list(named_lines(check([(renamed, lines[2:]), *others]))) == [(renamed, 1)]
+
+
 def test_a_file_from_the_middle_that_is_gone_is_named(tmp_path: Path) -> None:
     files = write_chain(tmp_path / "audit")
     result = check([files[0], files[2]])

@@ -336,6 +336,13 @@ def test_a_long_exception_says_what_was_raised(formatted: Format) -> None:
     assert "step 99" in exception
 
 
+def test_what_is_kept_of_a_long_list_of_parameters_is_scrubbed_with_its_beginning(formatted: Format) -> None:
+    error = ValueError(f"[SQL: INSERT {'x' * 600}]\n[parameters: {['bob', 'hunter2'] * 500}]\n(Background)")
+    exception = formatted(make_record(exc_info=raised(error)))["exception"]
+    assert "hunter2" not in exception
+    assert exception.endswith("[parameters: [REDACTED_SQL]\n(Background)")
+
+
 def test_the_text_of_an_exception_made_elsewhere_is_used(formatted: Format) -> None:
     """As from another process: the traceback itself is gone."""
     record = make_record()

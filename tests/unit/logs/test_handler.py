@@ -132,7 +132,8 @@ def test_a_failing_formatter_is_told_as_the_standard_library_does(
 
 @pytest.mark.parametrize(
     ("level", "urgent"),
-    [("debug", False), ("info", False), ("warning", False), ("error", True), ("critical", True), ("exception", True)],
+    [("debug", False), ("info", False), ("warning", False), ("error", True), ("critical", True), ("exception", True)]
+    + [("security", True)],
 )
 def test_lines_of_errors_are_kept_when_there_are_too_many(
     request: pytest.FixtureRequest, log_lines: Any, logger: logging.Logger, level: str, *, urgent: bool
@@ -148,7 +149,10 @@ def test_lines_of_errors_are_kept_when_there_are_too_many(
     log_lines.writer.before_writing.append(hold)
     logger.info("first")
     assert reached.wait(10)
-    getattr(logger, level)("second")
+    if level == "security":
+        logger.info("second", extra={"event_type": "security_event"})
+    else:
+        getattr(logger, level)("second")
     may_go_on.set()
     assert log_lines.messages() == ["first", *(["second"] if urgent else [])]
 

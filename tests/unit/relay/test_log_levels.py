@@ -147,7 +147,11 @@ def test_what_else_hides_lines_is_told(levels: Process, monkeypatch: pytest.Monk
     assert "StreamHandler" in notes[0][0] and "disabled" in notes[1][1]
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": 1}', b'{"a": ["DEBUG"]}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[1]", b'{"a": 1}', b'{"a": ["DEBUG"]}', b"\xff", b'{"a": {}}', b'{"a": ["TRACE", 2e9, ""]}']
+    + [b'{"a": ["DEBUG", "soon", ""]}', b'{"a": ["DEBUG", 1e300, ""]}', b'{"a": [10, 2e9, ""]}'],
+)
 def test_document_of_another_version_ends_none(levels: Process, content: bytes) -> None:
     levels.set()
     levels.follow(Document(7, content))

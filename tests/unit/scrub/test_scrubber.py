@@ -6,7 +6,12 @@ import hashlib
 import json
 import random
 import uuid
-from typing import Any
+from collections import UserDict
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -58,6 +63,12 @@ def scrubber(request: Any) -> Scrubber:
         ("https://hooks.slack.com/services/T0/B0/XyzAbc12", "https://hooks.slack.com/services/[REDACTED_TOKEN]"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\nAAA", "[REDACTED_KEY]"),
         ("[SQL: INSERT]\n[parameters: ('bob', 1)]\nx", "[SQL: INSERT]\n[parameters: [REDACTED_SQL]\nx"),
+        ("user[password]=x&api_token[]=y", "user[password]=[REDACTED_SECRET]&api_token[]=[REDACTED_SECRET]"),
+        ("user%5Bpassword%5D=x", "user%5Bpassword%5D=[REDACTED_SECRET]"),
+        (f"psql --password {SECRET} -h db", "psql --password [REDACTED_SECRET] -h db"),
+        (f"['psql', '--password', '{SECRET}']", "['psql', '--password', [REDACTED_SECRET]]"),
+        (f"db.password\n  no URL [type=url, input_value='{SECRET}', input_type=str]",
+         "db.password\n  no URL [type=url, input_value=[REDACTED_SECRET], input_type=str]"),
         ("DETAIL:  Key (name)=(bob) already exists.", "DETAIL:  Key (name)=([REDACTED_SQL]"),
         ("SELECT * FROM t WHERE a = 'it''s' AND b = 3", "SELECT * FROM t WHERE a = '[REDACTED_SQL]' AND b = 3"),
         ("ALTER ROLE x PASSWORD 'y'", "ALTER ROLE x PASSWORD '[REDACTED_SQL]'"),
@@ -77,6 +88,7 @@ def test_what_is_found_is_replaced_by_its_kind(scrubber: Scrubber, text: str, sh
         "tokens_used=512 max_tokens: 4096 author=bob", "bearer of bad news, basic authentication", "the token is missing",
         "10.0.0.1 2001:db8::1 v1.2.3-rc.4 3.141592653589793", "2026-11-23T22:19:04.123+10:00 2026-11-23 1.5e+12345678",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-4111111111111111-01", "4111111111111112 378282246310006", "000-12-3456",
+        "use --password -v or --no-token", "name\n  too long [type=x, input_value='abc', input_type=str]",
         "task-force-of-seventeen-1 lodash@4.17.21 DE88370400440532013000", "0.4111111111111111 4111111111111111.5",
         "http://example.com:8080/a?page=2&sort=name", "666-12-3456 900-12-3456 123-00-4567 123-45-0000",
     ],
@@ -122,7 +134,7 @@ def test_account_numbers_have_the_length_of_their_country_and_check_digits(numbe
 @pytest.mark.parametrize(
     "name",
     "password PGPASSWORD db_password_1 userPassword secret_key SECRET_KEY_BASE apiKey api-key X-Api-Key token accessToken "
-    "refresh_tokens auth Authorization Set-Cookie dsn credentials signature privateKey passwd_hash csrf cvv pass db_pass".split(),
+    "refresh_tokens auth Authorization Set-Cookie dsn credentials signature privateKey passwd_hash csrf cvv pass db_pass pw creds passcode".split(),
 )
 def test_names_of_secrets(name: str) -> None:
     assert is_secret(name)
@@ -153,7 +165,7 @@ def test_values_keep_their_types(scrubber: Scrubber) -> None:
     assert scrubber.value(given) == {
         "user": ("[REDACTED_EMAIL]", {"[REDACTED_EMAIL]"}, b"[REDACTED_EMAIL]", frozenset(("x",))),
         "[REDACTED_EMAIL]": 1,
-        "[REDACTED_EMAIL]_": 2,
+        "[REDACTED_EMAIL]_2": 2,
         7: [("authorization", "[REDACTED_SECRET]"), ("host", "x")],
         "password": "[REDACTED_SECRET]",
         "token": None,
@@ -163,6 +175,47 @@ def test_values_keep_their_types(scrubber: Scrubber) -> None:
         "error": "ValueError: password=[REDACTED_SECRET]",
     }
     assert scrubber.value(scrubber.value(given)) == scrubber.value(given)
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
+
+@dataclass
+class Account:
+    password: str
+
+
+class Field(StrEnum):
+    PASSWORD = "password"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {b"password": SECRET}, [(b"authorization", SECRET.encode())], {Field.PASSWORD: SECRET}, Login("bob", SECRET),
+        Account(SECRET), ["psql", "--password", SECRET], MappingProxyType({"password": SECRET}), UserDict(password=SECRET),
+        memoryview(f"password={SECRET}".encode()), {("bob@example.com", SECRET): 1}, Decimal("4111111111111111"),
+    ],
+)  # fmt: skip
+def test_names_count_in_any_container_and_objects_as_their_text(scrubber: Scrubber, value: Any) -> None:
+    shown = scrubber.value(value)
+    shown = bytes(shown) if isinstance(shown, memoryview) else shown
+    assert "REDACTED" in str(shown)
+    assert "4111" not in str(shown)
+    assert SECRET not in str(shown) or "bob" not in str(shown)
+
+
+def test_many_names_that_become_the_same_stay_apart_and_short(scrubber: Scrubber) -> None:
+    shown = scrubber.value({f"{number}@example.com": number for number in range(3000)})
+    assert list(shown.values()) == list(range(3000))
+    assert max(map(len, shown)) == len("[REDACTED_EMAIL]_2999")
+
+
+def test_what_holds_nothing_stays_the_same_object(scrubber: Scrubber) -> None:
+    for value in (uuid.uuid4(), Decimal("1.5"), object(), bytearray(b"x")):
+        assert scrubber.value([value]) == [value]
 
 
 def test_fields_that_are_allowed_stay_and_persons_can_be_told_apart() -> None:
