@@ -59,6 +59,11 @@ CREATE TABLE IF NOT EXISTS records (name BLOB, key BLOB, until REAL, content BLO
             # Of a file that is open SQLite notes which locks the process has: a child would believe in them, too.
             close_before_fork(self)
 
+    def __del__(self) -> None:
+        """Close what is in memory, which nobody else has: a process that ends asks for no more."""
+        if self.path == MEMORY and self._connection is not None:
+            self._connection.close()
+
     def hold_lease(self, name: str, owner: str, ttl_seconds: float) -> bool:
         with self.transaction(write=True) as db:
             now = self._clock.wall()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 _BY = "MaintenanceMode"
+_logger = logging.getLogger(__name__)
 
 
 class MaintenanceMode:
@@ -31,7 +33,7 @@ class MaintenanceMode:
 
         await _on_desk(lambda desk: desk.begin("maintenance", duration_minutes * 60_000, _BY, reason))
         facts = {"enabled_at": datetime.now(UTC).isoformat(), "duration_minutes": duration_minutes, "reason": reason}
-        await self._ask("setex", duration_minutes * 60, json.dumps(facts))
+        await self._ask("set", json.dumps(facts), ex=duration_minutes * 60)
 
     async def disable(self) -> None:
         """End what `enable` began, in whichever process."""
@@ -42,11 +44,12 @@ class MaintenanceMode:
         """True while a maintenance is on, whoever began it, or the key is set."""
         return bool(await self._ask("exists")) or bool(await _on_desk(lambda desk: desk.maintenances()))
 
-    async def _ask(self, command: str, *arguments: Any) -> Any:
+    async def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
         try:
-            answer = getattr(self.redis, command)(self.maintenance_key, *arguments)
+            answer = getattr(self.redis, command)(self.maintenance_key, *arguments, **options)
             return await answer if inspect.isawaitable(answer) else answer
-        except Exception:  # noqa: BLE001 - the maintenance does not depend on Redis
+        except Exception as error:  # noqa: BLE001 - the maintenance does not depend on Redis
+            _logger.warning("The Redis key %s was not reached: %s", self.maintenance_key, type(error).__name__)
             return None
 
 
