@@ -26,7 +26,7 @@ TRY_SECONDS: Final = 10.0
 
 @dataclass(frozen=True)
 class ChannelContext:
-    """What channels know of the process that sends."""
+    """Facts about the process that sends, for channels."""
 
     event: events.LogEvent
     external_url: str = ""

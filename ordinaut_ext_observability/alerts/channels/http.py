@@ -95,7 +95,7 @@ class _UnnamedUrl(httpx.URL):
 
 
 class HttpChannel:
-    """What channels by HTTP have in common."""
+    """Base of the channels by HTTP."""
 
     expected = ""
     rest_seconds: float | None = None

@@ -1,4 +1,4 @@
-"""What is to be sent: one delivery for each group and integration, kept until it arrived or is obsolete."""
+"""Deliveries: one for each group and integration, kept until it arrived or is obsolete."""
 
 from __future__ import annotations
 

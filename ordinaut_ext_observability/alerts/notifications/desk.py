@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _ACK_MS: Final = 4 * 3_600_000
 """Time of an acknowledgement where no policy names one: so long Alertmanager waits before it repeats."""
 _LONGEST_MS: Final = 86_400_000
-"""What is forgotten hides alerts for a day at most; a silence may be longer."""
+"""A maintenance that is forgotten hides alerts for a day at most; a silence may be longer."""
 EVERYTHING: Final = (LabelMatcher("alertname", "!~", "Watchdog|"),)
-"""What a maintenance silences where nothing is said: all but the alert that says that alerts work."""
+"""Matchers of a maintenance where none are given: all but the alert that says that alerts work."""
 MAX_SILENCES: Final = 1_000
 """Silences that are remembered, expired ones too: each is compared with every alert."""
 
 
 class RefusedError(ObservabilityError):
-    """What somebody asked for cannot be done; the message says why and what would be accepted."""
+    """Somebody asked for what cannot be done; the message says why and what would be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
