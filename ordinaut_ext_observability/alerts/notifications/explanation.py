@@ -1,4 +1,4 @@
-"""What may be behind an alert: collected once for each delivery, by the process that sends it."""
+"""Facts that may be behind an alert: collected once for each delivery, by the process that sends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ordinaut_ext_observability.trouble.recent import RecentTrouble
 _LIMITS: Final = Limits(samples=500_000, seconds=0.5)
 """A page does not wait for an explanation."""
 _RECENT_SECONDS: Final = 3600.0
-"""What is older is hardly behind an alert of now."""
+"""An error or request that is older is hardly behind an alert of now."""
 _TIMED: Final = "sum by (method, endpoint) (rate(orchestrator_http_request_duration_seconds_{}[5m]))"
 _RUNS: Final = 'sum by (task_id) (increase({}{{status!="success"}}[1h]))'
 _FAILED: Final = 'sum by (method, endpoint) (increase(orchestrator_http_requests_total{status_code=~"5.."}[5m]))'

@@ -1,4 +1,4 @@
-"""What was told to whom, what is to be sent, and the journal: facts, each a record of its own in the store."""
+"""The ledger: what was told to whom, what is to be sent, the journal. Each fact is a record of its own in the store."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Mutes:
         self.silences: dict[str, Silence] = {}
         """By id. Whoever runs the notifier reads them from the store, where any process writes."""
         self._sources: list[dict[tuple[str, ...], list[NotifiedAlert]]] = []
-        """For each rule what inhibits, by the labels that have to be equal."""
+        """Sources of each rule, by the labels that have to be equal."""
 
     def begin(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Note which alerts fire and may inhibit others."""

@@ -63,7 +63,7 @@ class Notifier:
         """By fingerprint, with those resolved a short time ago."""
         self.groups = Groups(routing.route, now_ms)
         self.ledger = Ledger()
-        """What was told, and what is to be sent."""
+        """Facts: what was told, and what is to be sent."""
         self.escalation = Escalation(policies, routing, self.ledger, event)
         self._strict = strict
         self._in_effect: dict[str, Silence] = {}
@@ -249,7 +249,7 @@ class Notifier:
         return (names[0], [group.alerts[each] for each in firing]) if names and all(names) else None
 
     def _muted_by_now(self, delivery: Delivery) -> dict[str, Any]:
-        """What was told before to fire, is muted by now and so no part of the message, but still fires."""
+        """Alerts that were told before, are muted by now and so no part of the message, but still fire."""
         before = self.ledger.told.get(delivery.key)
         if before is None or self._strict:
             return {}

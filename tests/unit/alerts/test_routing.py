@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,9 @@ def test_alert_takes_the_routes_that_amtool_says(
     assert [route.receiver for route in routing.route.match(labels)] == receivers
     amtool = shutil.which("amtool")
     if amtool is None:
-        pytest.skip("amtool is not installed")
+        if os.environ.get("CI") == "true":
+            pytest.fail("amtool is not installed")
+        pytest.skip("amtool is not installed (Debian: prometheus-alertmanager)")
     (tmp_path / "alertmanager.yml").write_text(routing.original)
     command = [amtool, "config", "routes", "test", f"--config.file={tmp_path}/alertmanager.yml"]
     answer = subprocess.run([*command, *(f"{name}={value}" for name, value in labels.items())], capture_output=True)
