@@ -62,7 +62,7 @@ class Alerts(Part):
             *(telling.store, telling.routing, self._own_alerts, telling.now_ms, telling.policies, event, telling.links)
         )
         self.desk.told_by = telling.told_by
-        self.desk.on_change, self.desk.send_test = telling.wake, telling.send_test
+        self.desk.on_change, self.desk.send_test = telling.look_now, telling.send_test
         self._of_parent: list[object] = []
         self._begin()
         reset_in_forked_child(self)

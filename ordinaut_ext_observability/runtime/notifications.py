@@ -85,7 +85,7 @@ class Notifications(Part):
         self._sender: Sender | None = None
         self._to_forward: Sequence[NotifiedAlert] = ()
         self._wake = asyncio.Event()
-        self._looked_at, self._taken_at = 0.0, -math.inf
+        self._looked_at = self._taken_at = -math.inf
         """When records were read, and this process evaluated the rules, last."""
         self._settled = self._restored = False
 
@@ -165,7 +165,7 @@ class Notifications(Part):
     def _begin_to_lead(self) -> Notifier:
         strict, routing, now_ms = self._settings.notifications.strict_alertmanager, self.routing(), self.now_ms()
         notifier = Notifier(routing, Mutes(routing), now_ms, self.policies(), self._event, strict=strict)
-        self.notifier, self._looked_at, self._settled, self._restored = notifier, 0.0, False, False
+        self.notifier, self._looked_at, self._settled, self._restored = notifier, -math.inf, False, False
         with contextlib.suppress(ClusterUnavailableError):  # as soon as it answers, then
             self._restore(notifier)
         return notifier
@@ -193,9 +193,13 @@ class Notifications(Part):
                 self._event(events.ESCALATIONS_REFUSED, reason=str(error))
         return self._policies
 
-    def wake(self) -> None:
-        """Have what was changed be seen now, from any thread."""
-        self._thread.call_soon(self._wake.set)
+    def look_now(self) -> None:
+        """Have what was changed in the store be seen now, from any thread."""
+        self._thread.call_soon(self._forget_look)
+
+    def _forget_look(self) -> None:
+        self._looked_at = -math.inf
+        self._wake.set()
 
     def _read_routing(self) -> Routing:
         from ordinaut_ext_observability.alerts.routing.config import (  # not while the host starts
@@ -246,11 +250,11 @@ class Notifications(Part):
 
     async def _look(self, notifier: Notifier) -> None:
         """Read what any process may have written."""
-        if self._clock.monotonic() - self._looked_at < _LOOK_SECONDS and not self.store.has_news:
+        if self._clock.monotonic() - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = self._clock.monotonic()
         with contextlib.suppress(ClusterUnavailableError):
-            silences, posted = await asyncio.to_thread(self.store.read_news)
+            silences, posted = await asyncio.to_thread(self.store.silences_and_posted)
             notifier.take([*posted, *announcements(silences.values(), self.now_ms())], self.now_ms())
             notifier.take_silences(silences, self.now_ms())
             if not self._restored:
@@ -260,7 +264,10 @@ class Notifications(Part):
 
     async def _save(self, notifier: Notifier) -> None:
         records = notifier.ledger.take_changed()
-        if records and not await asyncio.to_thread(self.store.write, records):
+        try:
+            if records:
+                await asyncio.to_thread(self.store.write, records)
+        except ClusterUnavailableError:
             notifier.ledger.keep_changed(records)
         self._metrics.notifications_unsaved.labels().set(notifier.ledger.unsaved)
 

@@ -14,7 +14,6 @@ from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silen
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
@@ -85,7 +84,7 @@ class AlertDesk:
     def alerts(self) -> list[SeenAlert]:
         """The alerts that fire, those posted to us too. Raises `ClusterUnavailableError`."""
         now_ms, routing = self.now_ms(), self.routing()
-        silences, posted = self.store.read_records()
+        silences, posted = self.store.silences_and_posted()
         known = {alert.fingerprint: alert for alert in (*posted, *self._own_alerts()) if not alert.is_resolved(now_ms)}
         mutes = Mutes(routing)
         mutes.silences = silences
@@ -101,10 +100,9 @@ class AlertDesk:
     def post(self, alerts: Iterable[NotifiedAlert]) -> None:
         """Take alerts that somebody else evaluates. Raises `ClusterUnavailableError`, `RefusedError`."""
         self._check_told_here()
-        known = {alert.fingerprint: alert for alert in self.store.read_records()[1]}
+        known = {alert.fingerprint: alert for alert in self.store.silences_and_posted()[1]}
         merged = [alert.merged_over(known.get(alert.fingerprint, alert)) for alert in alerts]
-        if not self.store.put_alerts(merged):
-            raise ClusterUnavailableError(self.store.problem)
+        self.store.put_alerts(merged)
         self.on_change()
 
     def silences(self) -> list[Silence]:
@@ -193,8 +191,7 @@ class AlertDesk:
             raise RefusedError(f"there are {MAX_SILENCES} silences; expired ones go after five days")
 
     def _write(self, silences: list[Silence]) -> None:
-        if not self.store.put_silences(silences):
-            raise ClusterUnavailableError(self.store.problem)
+        self.store.put_silences(silences)
         self.on_change()
         for each in silences:
             facts = {"silence": each.id, "kind": each.kind, "matchers": matchers_text(each.matchers)}

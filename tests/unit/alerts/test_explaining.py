@@ -70,7 +70,7 @@ class Installation:
                     self.notifier.note_failed(delivery, DeliveryError("the receiver answered 503"), self.now)
                 else:
                     self.notifier.note_delivered(delivery, self.now)
-            assert self.store.write(self.notifier.ledger.take_changed())
+            self.store.write(self.notifier.ledger.take_changed())
 
     def why(self, alert: NotifiedAlert) -> dict[str, Any]:
         found = explain(self.desk, alert.fingerprint)
