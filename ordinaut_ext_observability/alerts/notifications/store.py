@@ -33,7 +33,7 @@ ValueT = TypeVar("ValueT")
 class NotificationStore:
     """The records, in a store that is opened at the first call. Calls may come from any thread, one at a time each.
 
-    Without a store they are this process's alone, and end with it. All but `close` raise `ClusterUnavailableError`.
+    Without a store they are this process's alone, and end with it. All that ask it raise `ClusterUnavailableError`.
     """
 
     def __init__(self, open_store: Callable[[], Cluster] | None, clock: Clock) -> None:
@@ -50,6 +50,10 @@ class NotificationStore:
         """Open a store of its own: what is thrown away would close the parent's connection."""
         self._of_parent, self._store = self._store or self._of_parent, None
         self._in_use, self.problem = threading.Lock(), ""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return round(self._clock.wall() * 1000)
 
     def read(self, *tables: str) -> list[dict[str, bytes]]:
         """The records of these tables."""
@@ -70,7 +74,7 @@ class NotificationStore:
 
     def put_silences(self, silences: Iterable[Silence]) -> None:
         """Keep silences."""
-        now_ms, records = self._clock.wall() * 1000, []
+        now_ms, records = self.now_ms(), []
         for silence in silences:
             left_ms = silence.ends_at_ms - now_ms + RETENTION_MS
             records.append(make_record(SILENCES, silence.id, silence, max(left_ms / 1000, 1.0)))
@@ -78,9 +82,9 @@ class NotificationStore:
 
     def put_alerts(self, alerts: Iterable[NotifiedAlert]) -> None:
         """Keep alerts that were posted to this process."""
-        now_ms, records = self._clock.wall() * 1000, []
+        now_ms, records = self.now_ms(), []
         for alert in alerts:
-            left_ms = max((alert.ends_at_ms or now_ms) - now_ms, 0.0)
+            left_ms = max((alert.ends_at_ms or now_ms) - now_ms, 0)
             records.append(make_record(POSTED, alert.fingerprint, alert, left_ms / 1000 + _POSTED_SECONDS))
         self.write(records)
 
