@@ -18,12 +18,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import (
+from ordinaut_ext_observability.alerts.notifications.deliveries import (
+    Delivery,
+    DeliveryError,
     Told,
+    delivery_key,
     reason_to_tell,
     repeat_after_ms,
 )
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError, delivery_key
 from ordinaut_ext_observability.alerts.notifications.escalation import DOWN_MS, Escalation
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.ledger import Ledger
