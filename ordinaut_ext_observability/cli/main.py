@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from dataclasses import asdict
 from enum import Enum
@@ -21,9 +20,9 @@ from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.cli.incidents import acknowledge, maintenance, silence
 from ordinaut_ext_observability.cli.log_level import log_level
-from ordinaut_ext_observability.cli.notifications import notifications, routes, why
-from ordinaut_ext_observability.cli.notify import notify
+from ordinaut_ext_observability.cli.notifications import notifications, notify, routes, why
 from ordinaut_ext_observability.cli.options import (
+    HERE,
     AsJson,
     DatabaseTimeout,
     DatabaseUrl,
@@ -35,6 +34,7 @@ from ordinaut_ext_observability.cli.options import (
     Timeout,
     ViewerToken,
 )
+from ordinaut_ext_observability.cli.output import make_console, print_json
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.version import __version__
 
@@ -123,7 +123,7 @@ def check(
     url, password = without_password(url)
     report = check_service(url, Tokens(password or token, scrape_token), timeout) if url else check_machine()
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        print_json(report)
     else:
         print_health(Console(highlight=False), report)
     return 0 if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else 1
@@ -132,7 +132,7 @@ def check(
 @app.command()
 def query(
     expression: Annotated[str, typer.Argument(metavar="EXPR", help="PromQL, in quotes: 'rate(a_total[5m])'.")],
-    url: ServiceUrl = "http://127.0.0.1:8000",
+    url: ServiceUrl = HERE,
     token: ViewerToken = "",
     time: Annotated[str, typer.Option(metavar="TIME", help="Unix seconds, or as 2026-11-23T22:19:04Z; now.")] = "",
     span: Annotated[str, typer.Option("--range", metavar="DURATION", help="Over so long, such as 1h.")] = "",
@@ -145,26 +145,21 @@ def query(
 
     Exit status: 0 answered, 1 the query is wrong or failed, 2 no answer.
     """
-    from ordinaut_ext_observability.cli.query import ask_service, make_console, print_answer, query_parameters
+    from ordinaut_ext_observability.cli.query import ask_service, print_answer, query_parameters
 
     url, password = without_password(url)
     answer = ask_service(url, password or token, query_parameters(expression, time, span, step), timeout)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print_json(answer)
         return 0 if answer.get("status") == "success" else 1
     return print_answer(make_console(), answer)
 
 
-app.add_typer(alerts)
-app.command()(log_level)
-app.add_typer(rules)
-app.add_typer(notify)
-app.add_typer(silence)
-app.add_typer(maintenance)
+for group in (alerts, rules, notify, silence, maintenance, audit, routes):
+    app.add_typer(group)
+for command in (log_level, notifications):
+    app.command()(command)
 alerts.command("ack")(acknowledge)
-app.add_typer(audit)
-app.command()(notifications)
-app.add_typer(routes)
 alerts.command("why")(why)
 
 
@@ -202,7 +197,7 @@ def db(
 
     report = ask_database(_required(url), timeout, partial(read_report, top=top))
     if as_json:
-        typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
+        print_json(asdict(report) | {"attention": list(report.attention())})
     else:
         print_report(Console(highlight=False), report)
 
@@ -223,7 +218,7 @@ def advise(
     read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
     advice = ask_database(_required(url), timeout, read)
     if as_json:
-        typer.echo(json.dumps(advice_as_json(advice), indent=2))
+        print_json(advice_as_json(advice))
     else:
         print_script(Console(highlight=False), advice)
 
