@@ -89,10 +89,11 @@ class OriginQueue:
             answer.set_result(self._take(task_id))
 
     def _take(self, task_id: str) -> RequestIds | None:
-        store = self._exchange.store
         try:
-            for _ in range(_MAX_DISCARDED if store is not None else 0):
-                if not (rows := store.take(f"origin:{task_id}")):
+            for _ in range(_MAX_DISCARDED):
+                store = self._exchange.store
+                rows = store.take(f"origin:{task_id}") if store is not None else []
+                if not rows:
                     break
                 ids, queued_at = decode_origin(rows[0])
                 if queued_at > self._missed_until:

@@ -36,9 +36,7 @@ class KeptHistory(Part):
         """Called with the time of each tick once it is kept, on the thread that writes the history. Must not wait."""
         self.at_end: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
         """Called there once at the end."""
-        task = PeriodicTask(
-            "history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=lambda: self.at_end()
-        )
+        task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=self._finish)
         self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
         self.reset_after_fork()
         reset_in_forked_child(self)
@@ -82,6 +80,9 @@ class KeptHistory(Part):
         self.after_tick(time_ms)
         interval = self._settings.interval_seconds
         return interval - (self._clock.monotonic() - self._started_at) % interval
+
+    async def _finish(self) -> None:
+        await self.at_end()
 
     def _steps(self, registry: Registry, time_ms: int) -> Iterator[None]:
         sampler = self._sampler
