@@ -29,8 +29,7 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import (
 from ordinaut_ext_observability.alerts.notifications.escalation import DOWN_MS, Escalation
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.ledger import Ledger
-from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Muted, Mutes, Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
 from ordinaut_ext_observability.logs import event_types as events
 
@@ -51,7 +50,6 @@ class Notifier:
     def __init__(
         self,
         routing: Routing,
-        mutes: Mutes,
         now_ms: int,
         policies: Sequence[EscalationConfig] = (),
         event: events.LogEvent = lambda *_, **__: None,
@@ -60,7 +58,7 @@ class Notifier:
     ) -> None:
         """`strict`: as Alertmanager does, a mute also holds back resolves, and its end tells nobody."""
         self.routing = routing
-        self.mutes = mutes
+        self.mutes = Mutes(routing)
         self.alerts: dict[str, NotifiedAlert] = {}
         """By fingerprint, with those resolved a short time ago."""
         self.groups = Groups(routing.route, now_ms)
