@@ -161,11 +161,8 @@ class Notifier:
         else:
             self.ledger.put(delivery)
         group = self.groups.get(delivery.group_key)
-        if (
-            group is not None
-            and self.escalation.policies
-            and (error.permanent or delivery.created_ms + DOWN_MS <= now_ms)
-        ):
+        is_down = error.permanent or delivery.created_ms + DOWN_MS <= now_ms
+        if group is not None and self.escalation.policies and is_down:
             group.hurry(now_ms)
 
     def _flush(self, group: Group, now_ms: int) -> None:
@@ -219,20 +216,14 @@ class Notifier:
             if waiting is not None:
                 self.ledger.remove(waiting, "dropped", now_ms)
             return False
-        created = waiting.created_ms if waiting is not None else now_ms
-        delivery = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, created, now_ms)
-        delivery.next_try_ms, delivery.facts = now_ms, facts
+        new = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, now_ms, now_ms)
+        new.next_try_ms = now_ms
+        delivery = replace(waiting or new, reason=reason, alerts=shown, now_ms=now_ms, facts=facts)
         if not integration.send_resolved:
             if not delivery.firing:
                 self.ledger.note_told(delivery, self._muted_by_now(delivery))
                 return False
             delivery.alerts = delivery.firing
-        if waiting is not None:
-            delivery.attempts, delivery.next_try_ms, delivery.error = (
-                waiting.attempts,
-                waiting.next_try_ms,
-                waiting.error,
-            )
         self.ledger.put(delivery)
         if waiting is None:
             self.ledger.write_journal(delivery, "queued", now_ms)
