@@ -33,6 +33,8 @@ class Ledger:
     def __init__(self) -> None:
         self.told: dict[str, Told] = {}
         self.outbox: dict[str, Delivery] = {}
+        self.under_way: set[str] = set()
+        """Keys of deliveries that are being sent: until that has ended they stay as they are."""
         self._changed: dict[tuple[str, str], Record] = {}
 
     def restore(self, tables: Mapping[str, Mapping[str, bytes]]) -> tuple[list[NotifiedAlert], int]:

@@ -143,7 +143,7 @@ class Notifier:
 
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         self.escalation.refused.discard(delivery.key)
         self.ledger.note_told(delivery, self._muted_by_now(delivery))
         self.ledger.remove(delivery, "sent", now_ms)
@@ -153,7 +153,7 @@ class Notifier:
 
     def note_failed(self, delivery: Delivery, error: DeliveryError, now_ms: int) -> None:
         """It did not arrive: try it again later, unless the same would be refused again."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         delivery.note_failure(error, now_ms)
         if error.permanent:
             self.ledger.remove(delivery, "failed", now_ms)
@@ -192,7 +192,7 @@ class Notifier:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
         told, waiting = self.ledger.told.get(key), self.ledger.outbox.get(key)
-        if waiting is not None and waiting.under_way:
+        if key in self.ledger.under_way:
             return True
         shown = [alert for alert in group.alerts.values() if self._is_shown(alert, muted, told, now_ms)]
         firing = [alert.fingerprint for alert in shown if not alert.is_resolved(now_ms)]
