@@ -93,9 +93,9 @@ def alert_filter(parameters: Texts) -> Callable[[SeenAlert], bool]:
 
     def wanted(seen: SeenAlert) -> bool:
         muted = seen.muted
-        is_in = {"silenced": muted.silenced_by, "inhibited": muted.inhibited_by, "muted": muted.muted_by}
-        is_in["active"] = seen.state == "active"
-        if any(found and not flags[name] for name, found in is_in.items()):
+        reasons: dict[str, object] = {"silenced": muted.silenced_by, "inhibited": muted.inhibited_by}
+        reasons |= {"muted": muted.muted_by, "active": seen.state == "active"}
+        if any(found and not flags[name] for name, found in reasons.items()):
             return False
         if receiver is not None and not any(receiver.fullmatch(route.receiver) for route in seen.routes):
             return False
