@@ -62,7 +62,7 @@ class MergedRegistry:
             for known in series.series[self._known_series :]:
                 family = self._counts.get(known.key[0])
                 if family is not None:
-                    self._shown.append((family.labels(*known.key[1]), known.place, known.place + known.width))
+                    self._shown.append((family.labels(*known.key[1]), known.start, known.end))
             self._known_series = len(series.series)
             before, now = memoryview(self._total), memoryview(total)
             for start in range(0, len(self._shown), _SERIES_PER_BLOCK):
