@@ -45,7 +45,6 @@ def make_context(
     return EndpointContext(
         metrics=metrics,
         lifecycle=runtime.lifecycle,
-        monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
         queries=QueryService(metrics, (metrics.registry, runtime.merged.collected), kept_history, runtime.clock),
         alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
