@@ -6,18 +6,26 @@ import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from operator import add, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.metrics.snapshot import Definition, Row, SnapshotReader, definition_of
-from ordinaut_ext_observability.relay.entries import GaugeValue
 from ordinaut_ext_observability.relay.publisher import beginning
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
 
 _SERIES_PER_BLOCK = 64
 """Series that are compared at once with those of the reading before; most have not changed."""
+
+
+class GaugeValue(NamedTuple):
+    """One series of a gauge."""
+
+    name: str
+    label_names: tuple[str, ...]
+    label_values: tuple[str, ...]
+    value: float
 
 
 class MergedRegistry:
