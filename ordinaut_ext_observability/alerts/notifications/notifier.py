@@ -66,8 +66,6 @@ class Notifier:
         """Facts: what was told, and what is to be sent."""
         self.escalation = Escalation(policies, routing, self.ledger, event)
         self._strict = strict
-        self._in_effect: dict[str, Silence] = {}
-        """Those acknowledgements, snoozes and maintenances at the last look."""
         self._taken: dict[str, NotifiedAlert] = {}
         """The alerts as they were taken last: one that is the same again is no news."""
         self._unconfirmed: set[str] = set()
@@ -118,11 +116,7 @@ class Notifier:
 
     def take_silences(self, silences: dict[str, Silence], now_ms: int) -> None:
         """Take the silences as they are; where one that Alertmanager does not have begins or ends, look at once."""
-        in_effect = {
-            each.id: each for each in silences.values() if each.kind != "silence" and each.state(now_ms) == "active"
-        }
-        changed = [(self._in_effect | in_effect)[name] for name in self._in_effect.keys() ^ in_effect.keys()]
-        self.mutes.silences, self._in_effect = silences, in_effect
+        changed = self.mutes.take_silences(silences, now_ms)
         for group in self.groups if changed else ():
             if any(silence.matches(alert.labels) for silence in changed for alert in group.alerts.values()):
                 group.hurry(now_ms)
