@@ -14,7 +14,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -120,6 +121,15 @@ class RequestRecorder:
         )
         for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
             gauge.labels(method).set(counted[method])
+
+    def requests_in_flight(self) -> list[dict[str, Any]]:
+        """The 20 oldest requests without a complete response. Safe from any thread."""
+        now, oldest = monotonic_seconds(), sorted(set(self.in_progress), key=attrgetter("started"))[:20]
+        return [
+            {"method": each.known_method(), "route": each.endpoint(), "correlation_id": each.ids[0]}
+            | {"seconds": round(now - each.started, 3)}
+            for each in oldest
+        ]
 
     def _record_waiting(self) -> None:
         waiting = self.waiting

@@ -44,8 +44,18 @@ LINK_PATH = "/links/{link}"
 ALIVE_PATHS = ("/-/healthy", "/-/ready")
 TROUBLE_PATHS = ("/errors", "/errors/{fingerprint}", "/requests/slow")
 LOGGER_PATHS = ("/loggers", "/loggers/{name}")
+DEBUG_PATHS = ("/debug/stacks",)
 OPERATOR_ENDPOINTS = (
-    *(*OPERATOR_PATHS, "/health/checks", *LOGGER_PATHS, *TROUBLE_PATHS, *API_PATHS, *RULE_PATHS, *ALERTMANAGER_PATHS),
+    *(
+        *OPERATOR_PATHS,
+        "/health/checks",
+        *LOGGER_PATHS,
+        *DEBUG_PATHS,
+        *TROUBLE_PATHS,
+        *API_PATHS,
+        *RULE_PATHS,
+        *ALERTMANAGER_PATHS,
+    ),
 )
 SCRAPE_PATHS = (*(f"{MOUNT}/{path}" for path in ("metrics", "health", "alerts", "rules")), "/metrics")
 
