@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
@@ -20,28 +19,28 @@ class LoopWatch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._due_at = 0.0
         self._lag_seconds = self._largest_lag_seconds = 0.0
         self.thread_id = 0  # the loop's
-        self.last_stall: dict[str, Any] | None = None
+        self.last_stall: dict[str, object] | None = None
         """What was captured of the last stall."""
 
     @property
     def watching(self) -> bool:
         """True while there is a loop to judge."""
-        loop = self.loop  # read once: another thread may stop the watch
+        loop = self._loop  # read once: another thread may stop the watch
         return loop is not None and not loop.is_closed()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch this loop, from its own thread. Watching the same loop again does nothing."""
-        if self.loop is not loop:
-            self.loop, self._lag_seconds, self.thread_id = loop, 0.0, threading.get_ident()
+        if self._loop is not loop:
+            self._loop, self._lag_seconds, self.thread_id = loop, 0.0, threading.get_ident()
             self._schedule(loop)
 
     def stop(self) -> None:
         """Watch nothing. Safe without `start`, and from any thread."""
-        self.loop, self._lag_seconds = None, 0.0
+        self._loop, self._lag_seconds = None, 0.0
 
     def lag_seconds(self) -> float:
         """Seconds by which the timer is late now, or was when it last ran: 0 for a loop that keeps up."""
@@ -61,7 +60,7 @@ class LoopWatch:
         loop.call_later(BEAT_SECONDS, self._beat, loop, self._due_at)
 
     def _beat(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
-        if self.loop is loop and self._due_at == due_at:  # else it was stopped, and perhaps started again
+        if self._loop is loop and self._due_at == due_at:  # else it was stopped, and perhaps started again
             self._lag_seconds = self.blocked_seconds()
             self._largest_lag_seconds = max(self._largest_lag_seconds, self._lag_seconds)
             self._schedule(loop)

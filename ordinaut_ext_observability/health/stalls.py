@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
@@ -16,9 +17,7 @@ from ordinaut_ext_observability.logs.event_types import EVENT_LOOP_BLOCKED, LogE
 from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.metrics.declarations import Metrics
 
-STALL_SECONDS = 1.0
-"""Shortest stall that is noticed: every request is a slow one then, by the default of that setting."""
-
+STALL_SECONDS = 1.0  # the shortest that is noticed: every request is a slow one then, by the default of that setting
 _PAUSE_SECONDS = 60.0  # between two captures: what happens again and again fills no log
 _MAX_FRAMES = 30  # of a stack, the innermost: those further out are the server's
 
@@ -27,33 +26,42 @@ class StallWatch:
     """Counts stalls, and captures what blocks the loop and which requests wait, at most once a minute."""
 
     def __init__(self, loop_watch: LoopWatch, metrics: Metrics, clock: Clock, event: LogEvent) -> None:
-        self._loop_watch, self._clock, self._event = loop_watch, clock, event
-        self._count = metrics.event_loop_stalls.labels("api").inc
-        self._lasts, self._next_capture_at = False, 0.0
+        self._loop_watch, self._metrics, self._clock, self._event = loop_watch, metrics, clock, event
+        self._lasts, self._next_capture_at, self._thread = False, 0.0, threading.Thread()
         self.requests_in_flight: Callable[[], list[dict[str, Any]] | None] = lambda: None
         """Gives facts of the oldest requests; called in the thread that looks."""
 
-    async def look(self) -> float:
-        """Notice a stall, on another loop than the watched; returns the seconds until the next could be one."""
-        blocked_seconds, now = self._loop_watch.blocked_seconds(), self._clock.monotonic()
-        lasted, self._lasts = self._lasts, blocked_seconds >= STALL_SECONDS
-        if self._lasts and not lasted:
-            if now >= self._next_capture_at:
-                self._next_capture_at = now + _PAUSE_SECONDS
-                self._capture(round(blocked_seconds, 3))
-            self._count()
-        return STALL_SECONDS if self._lasts else STALL_SECONDS - blocked_seconds
+    def start(self) -> None:
+        """Look in a thread until nothing is watched any more. Starting again does nothing."""
+        if self._loop_watch.watching and not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="observability-stalls", daemon=True)
+            self._thread.start()
 
-    def _capture(self, seconds: float) -> None:
-        watch = self._loop_watch
-        stack = thread_stack(watch.thread_id)  # first: where code in C blocked, we run when it ends, and the loop soon
-        task = asyncio.current_task(watch.loop) if watch.loop is not None else None
-        # With the blocked task's own ids on the line. Before Python 3.12 a task does not tell its context.
-        context: contextvars.Context = getattr(task, "get_context", contextvars.Context)().copy()
-        requests = self.requests_in_flight() or []
-        context.run(lambda: self._event(EVENT_LOOP_BLOCKED, blocked_seconds=seconds, stack=stack, requests=requests))
-        facts = {"time": timestamp(self._clock.wall()), "blocked_seconds": seconds}
-        watch.last_stall = {**facts, "stack": stack, "requests": requests}
+    def look(self) -> float:
+        """Notice a stall; returns the seconds until the next could be one."""
+        seconds, lasted = self._loop_watch.blocked_seconds(), self._lasts
+        self._lasts = seconds >= STALL_SECONDS
+        if self._lasts and not lasted:
+            if self._clock.monotonic() >= self._next_capture_at:
+                self._capture(self._loop_watch, round(seconds, 3))
+            self._metrics.event_loop_stalls.labels("api").inc()
+        return STALL_SECONDS if self._lasts else STALL_SECONDS - seconds
+
+    def _run(self) -> None:
+        # Code in C that keeps the interpreter's lock hands it to who waits for it, and goes on in milliseconds: a loop
+        # of ours comes too late then, this does not.
+        while self._loop_watch.watching:
+            try:
+                time.sleep(self.look())
+            except Exception:  # noqa: BLE001 - telemetry never breaks the host
+                self._metrics.count_internal_error("stalls")
+
+    def _capture(self, watch: LoopWatch, seconds: float) -> None:
+        stack = thread_stack(watch.thread_id)  # first, see `_run`
+        self._next_capture_at = self._clock.monotonic() + _PAUSE_SECONDS
+        at, requests = timestamp(self._clock.wall()), self.requests_in_flight() or []
+        watch.last_stall = {"time": at, "blocked_seconds": seconds, "stack": stack, "requests": requests}
+        self._event(EVENT_LOOP_BLOCKED, blocked_seconds=seconds, stack=stack, requests=requests)
 
 
 def thread_stack(identifier: int | None) -> list[str]:
@@ -67,8 +75,7 @@ def thread_stack(identifier: int | None) -> list[str]:
 
 def task_stack(task: asyncio.Task[Any]) -> list[str]:
     """The coroutines of a task that wait for one another. Safe from any thread."""
-    lines: deque[str] = deque(maxlen=_MAX_FRAMES)
-    awaited: Any = task.get_coro()  # `Task.get_stack` gives only this one
+    lines, awaited = deque[str](maxlen=_MAX_FRAMES), cast("Any", task.get_coro())  # `get_stack` gives only this one
     while (frame := getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)) is not None:
         lines.appendleft(_line(frame))
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)

@@ -37,9 +37,7 @@ class KeptHistory(Part):
         self.at_end: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
         """Called there once at the end."""
         task = PeriodicTask("history", self.take_sample, settings.interval_seconds, jitter=0.0, finish=self._finish)
-        tasks = self.tasks = [task]
-        """Work of the thread; what others add runs there, too."""
-        self._thread = BackgroundThread("history", lambda: tasks, lambda *_: metrics.count_internal_error("history"))
+        self._thread = BackgroundThread("history", lambda: [task], lambda *_: metrics.count_internal_error("history"))
         self.reset_after_fork()
         reset_in_forked_child(self)
 

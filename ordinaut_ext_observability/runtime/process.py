@@ -12,11 +12,10 @@ import psutil
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.background.tasks import PeriodicTask
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.health.setup import make_monitor
-from ordinaut_ext_observability.health.stalls import STALL_SECONDS, StallWatch
+from ordinaut_ext_observability.health.stalls import StallWatch
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
@@ -66,7 +65,6 @@ class Runtime:
         )
         self.history = KeptHistory(settings.history, metrics, self.clock, self.merged.shown_registry)
         self.stalls = StallWatch(loop_watch, metrics, self.clock, self.logs.event)
-        self.history.tasks.append(PeriodicTask("stalls", self.stalls.look, STALL_SECONDS, jitter=0.0))
         self.alerts = Alerts(
             settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event, self.trouble
         )
@@ -106,6 +104,7 @@ class Runtime:
     def start(self) -> None:
         """Start every part, and watch the running event loop. Starting again starts what is not running yet."""
         self.lifecycle.start_watching()
+        self.stalls.start()
         if not self._started:
             self._started = True
             self.logs.start()

@@ -384,7 +384,7 @@ ANSWERS = {
     "/alerts/{fingerprint}/why": {200, 401, 404, 422, 429, 500, 503},
     "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
-    **dict.fromkeys(TROUBLE_PATHS, {200, 401, 404, 422, 429, 500}),
+    **dict.fromkeys((*TROUBLE_PATHS, *DEBUG_PATHS), {200, 401, 404, 422, 429, 500}),
     **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALERTMANAGER_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALIVE_PATHS, {200, 401, 403, 429, 500}),

@@ -24,7 +24,6 @@ from ordinaut_ext_observability.web.endpoints.loggers import read_seconds
 
 _MAX_STACKS = 250  # of threads, and of tasks: below a megabyte, and below what the scrubber looks at
 _BUSY = "Memory is being compared. Try again in a minute; a session of the host's own code may take five."
-
 # Up to 60 s: proxies give up on a longer answer, and a host that stops waits for it.
 _Window = Annotated[float, BeforeValidator(read_seconds), Query(ge=1, le=60, description="A duration such as 30s.")]
 
@@ -32,13 +31,12 @@ _Window = Annotated[float, BeforeValidator(read_seconds), Query(ge=1, le=60, des
 async def _memory(request: Request, window: _Window = 30.0) -> Response:
     left = threading.Event()
 
-    def compare() -> list[dict[str, Any]] | None:
+    def compare() -> list[tuple[int, int, str]] | None:
         with closing(MemoryTracker()) as tracker:
-            if not tracker.take_snapshot("before"):
-                return None
-            left.wait(window)
-            tracker.take_snapshot("after")
-        return tracker.growth("before", "after")
+            began = tracker.take_snapshot("before")
+            if began and not left.wait(window):
+                tracker.take_snapshot("after")
+        return tracker.growth("before", "after") if began else None
 
     comparing = asyncio.ensure_future(in_daemon_thread(compare))
     try:
@@ -48,8 +46,8 @@ async def _memory(request: Request, window: _Window = 30.0) -> Response:
         left.set()
     if (changes := await comparing) is None:
         return error_response(409, "already_running", _BUSY)
-    growth = {unit: sum(change[unit] for change in changes) for unit in ("bytes", "count")}
-    lines = [change for change in changes[:30] if change["bytes"] > 0]
+    growth = {"bytes": sum(change[0] for change in changes), "count": sum(change[1] for change in changes)}
+    lines = [{"line": line, "bytes": size, "count": count} for size, count, line in changes[:30] if size > 0]
     return json_response({"window_seconds": window, "growth": growth, "lines_changed": len(changes), "lines": lines})
 
 
@@ -68,9 +66,8 @@ async def _stacks(request: Request, format: Literal["json", "text"] | None = Non
         shown = shown if context.scrubber is None else context.scrubber.value(shown)
         return yaml.safe_dump(shown, sort_keys=False, width=1000) if as_text else json.dumps(shown)
 
-    body = await in_daemon_thread(read)
-    media_type = "text/plain; charset=utf-8" if as_text else "application/json"
-    return PiecewiseResponse([body.encode()], {**NO_STORE, "Vary": "Accept", "Content-Type": media_type})
+    kind, body = "text/plain" if as_text else "application/json", await in_daemon_thread(read)
+    return PiecewiseResponse([body.encode()], {**NO_STORE, "Vary": "Accept", "Content-Type": kind})
 
 
 _STACKS = {200: "Threads, tasks of the event loop, the last stall.", 422: None}
