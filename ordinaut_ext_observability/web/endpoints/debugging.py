@@ -72,7 +72,7 @@ async def _stacks(request: Request, format: Literal["json", "text"] | None = Non
 
 _STACKS = {200: "Threads, tasks of the event loop, the last stall.", 422: None}
 _GROWN = {200: "The lines of code that grew most.", 409: None, 422: None}
-_KINDS = ("application/json", "text/plain")
+_KINDS = ("text/plain", "application/json")
 ENDPOINTS = (
     Endpoint("/debug/stacks", "operator", _stacks, "where threads and tasks are; `format=text`", _STACKS, _KINDS),
     Endpoint("/debug/memory", "operator", _memory, "what grows within `window`", _GROWN, methods=("POST",)),
