@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.current import instrument_connection as instrument_connection
     from ordinaut_ext_observability.runtime.current import instrument_pool as instrument_pool
     from ordinaut_ext_observability.runtime.current import monitor_execution as monitor_execution
+    from ordinaut_ext_observability.runtime.current import profile_execution as profile_execution
     from ordinaut_ext_observability.runtime.current import restore_logging as restore_logging
     from ordinaut_ext_observability.scrub.text import LogSanitizer as LogSanitizer
     from ordinaut_ext_observability.version import __version__ as __version__
@@ -51,7 +52,7 @@ _HOMES = {
     "health.monitor": ("HealthMonitor",),
     "runtime.current": (
         *("configure_logging", "current_runtime", "get_logger", "instrument_connection", "instrument_pool"),
-        *("monitor_execution", "restore_logging"),
+        *("monitor_execution", "profile_execution", "restore_logging"),
     ),
     "scrub.text": ("LogSanitizer",),
     "version": ("__version__",),

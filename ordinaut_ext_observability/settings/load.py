@@ -78,6 +78,7 @@ class Settings:
     history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
     alerts: parts.AlertSettings = field(default_factory=parts.AlertSettings)
     notifications: parts.NotificationSettings = field(default_factory=parts.NotificationSettings)
+    profiling: parts.ProfilingSettings = field(default_factory=parts.ProfilingSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 
@@ -145,6 +146,12 @@ def load_settings(config: str | None = None) -> Settings:
             told = f"Shorter than timeout_seconds of check {entry.name}, {entry.timeout_seconds:g}: it is cut to that."
             problems.append(SettingProblem(f"{PREFIX}HEALTH_DEADLINE_SECONDS", f"{deadline:g}", told))
     return Settings(**loaded, file=file, problems=tuple(problems))
+
+
+def is_profiling_enabled() -> bool:
+    """One setting alone, for a decorator: functions are decorated before anybody loads the others."""
+    part = _load_part("profiling", parts.ProfilingSettings, [])
+    return isinstance(part, parts.ProfilingSettings) and part.enabled
 
 
 def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:

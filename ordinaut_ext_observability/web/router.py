@@ -15,6 +15,7 @@ from ordinaut_ext_observability.web.endpoints import (
     incidents,
     loggers,
     metrics,
+    profiling,
     prometheus,
     prometheus_rules,
     trouble,
@@ -64,6 +65,7 @@ ENDPOINTS = (
     *trouble.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
+    *profiling.ENDPOINTS,
 )
 
 
