@@ -63,7 +63,10 @@ class Chain:
                 self._write(self._path, lines)
                 return
         directory = Path(self._settings.directory or "")
-        make_private(directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
         begun = timestamp(wall_seconds()).replace(":", "")
         path, self._size = directory / f"audit-{begun}-{os.getpid()}-{self._id}-{self.length:09}.jsonl", 0
         self._write(path, [*self._opening(directory), *lines])
@@ -76,7 +79,7 @@ class Chain:
             body = f'{{"chain":"{self._id}","sequence":{length},"previous":"{last_hash}",{line[1:]}'.encode()
             length, last_hash = length + 1, digest(body, self._key)
             data += b'%s,"hash":"%s"}\n' % (body[:-1], last_hash.encode())
-        with open(path, "ab", buffering=0, opener=open_private) as file:
+        with open(path, "ab", buffering=0, opener=_open_private) as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
             sent = 0
             try:
@@ -105,7 +108,7 @@ class Chain:
 
 def _mend(path: Path) -> int:
     """Take off a torn last line, of a process that was killed while it wrote; the number of its bytes."""
-    with suppress(OSError), open(path, "r+b", buffering=0, opener=open_private) as file:
+    with suppress(OSError), open(path, "r+b", buffering=0, opener=_open_private) as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process writes
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL_BYTES))
@@ -115,14 +118,5 @@ def _mend(path: Path) -> int:
     return 0
 
 
-def make_private(directory: Path) -> None:
-    """Make the directory where it is missing. Raises OSError where that fails, or where others may write into it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PermissionError("the directory must be this user's, no link, and writable by nobody else")
-
-
-def open_private(path: str, flags: int) -> int:
-    """Open a file, no link; a new one is this user's alone. Give it to `open` as `opener`."""
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)

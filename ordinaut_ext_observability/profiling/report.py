@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import PurePath
+import re
+from collections.abc import Callable
 from typing import Literal
 
+from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.profiling.sampler import IDLE, Profile
 
 Form = Literal["html", "speedscope", "text", "collapsed"]
-_ROOT = "all threads\0\0" + "0"
 
 
 def collapsed(profile: Profile) -> str:
-    """A line for each stack, the heaviest first, and its microseconds: `run (app.py:3);load (db.py:70) 120000`.
-
-    The format of `flamegraph.pl`; speedscope reads it, too.
-    """
+    """A line for each stack with its microseconds, for flame graphs: `run (app.py:3);load (db.py:70) 120`."""
     stacks = sorted(profile.items(), key=lambda item: -item[1])
-    return "".join(f"{';'.join(map(_name, stack))} {round(seconds * 1e6)}\n" for stack, seconds in stacks)
+    text = "".join(f"{';'.join(map(_plain, stack))} {round(seconds * 1e6)}\n" for stack, seconds in stacks)
+    return re.sub(r" \(:0\)", "", re.sub(r"\0(?:[^\0]*/)?([^\0]*)\0([0-9]+)", r" (\1:\2)", text))
 
 
-def _name(function: str) -> str:
-    name, path, line = function.split("\0")
-    return f"{name} ({PurePath(path).name}:{line})" if path else name
-
-
-def render(profile: Profile, form: Form, begun: float, duration: float) -> str:
-    """The profile in this form; `begun` in seconds since 1970. Raises ImportError without pyinstrument."""
+def renderer(form: Form) -> Callable[[Profile, float], str]:
+    """A function that gives a profile of so many seconds in this form. Raises ImportError without pyinstrument."""
     if form == "collapsed":
-        return collapsed(profile)
+        return lambda profile, _: collapsed(profile)
     with forks_held_off():
         from pyinstrument.renderers import ConsoleRenderer, HTMLRenderer, SpeedscopeRenderer
         from pyinstrument.session import Session
-    session = Session(
-        frame_records=[([_ROOT, *stack], seconds) for stack, seconds in sorted(profile.items())],
-        start_time=begun,
-        duration=duration,
-        min_interval=0.01,
-        max_interval=0.01,
-        sample_count=len(profile),
-        start_call_stack=[_ROOT],
-        target_description="Processor time of all threads",
-        cpu_time=sum(profile.values()) - profile.get(IDLE, 0.0),
-        sys_path=sys.path,
-        sys_prefixes=Session.current_sys_prefixes(),
-    )
+
+    def render(profile: Profile, seconds: float) -> str:
+        root = "all threads\x00\x000"  # which all records must have
+        session = {
+            "frame_records": [([root, *map(_plain, stack)], spent) for stack, spent in sorted(profile.items())],
+            "start_time": wall_seconds() - seconds,
+            "duration": seconds,
+            "sample_count": len(profile),
+            "start_call_stack": [root],
+            "target_description": "Processor time of all threads",
+            "cpu_time": sum(profile.values()) - profile.get(IDLE, 0.0),
+        }
+        return str(renderers[form]().render(Session.from_json(session)))
+
     renderers = {"html": HTMLRenderer, "speedscope": SpeedscopeRenderer, "text": ConsoleRenderer}
-    return str(renderers[form]().render(session))
+    return render
+
+
+def _plain(function: str) -> str:
+    """Text that ends no line, entry or script, whatever name the code was compiled under."""
+    return re.sub(r"[\x01-\x1f;]|<(?=/|!)", "_", function)

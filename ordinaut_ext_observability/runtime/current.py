@@ -8,10 +8,8 @@ import threading
 from typing import Any
 
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
-from ordinaut_ext_observability.metrics.wrapping import FunctionT
-from ordinaut_ext_observability.profiling.calls import ProfiledCalls, profiled
 from ordinaut_ext_observability.runtime.process import Runtime
-from ordinaut_ext_observability.settings.load import Settings, is_profiling_enabled, load_settings
+from ordinaut_ext_observability.settings.load import Settings, load_settings
 
 _current: Runtime | None = None
 _current_lock = threading.Lock()
@@ -111,17 +109,3 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
 
 monitor_execution = ExecutionMonitor(lambda: None if (runtime := _enabled_runtime()) is None else runtime.metrics)
 """Decorator: count and time the runs of a function; see `ExecutionMonitor`."""
-
-
-def profile_execution(function: FunctionT) -> FunctionT:
-    """Decorator: with `ENABLE_PROFILING=true` time the calls of a function, and sample the processor while they run.
-
-    Calls at the same time, of any decorated functions, share one profile; it is a file in `ORDINAUT_OBS_PROFILE_DIR`,
-    and there is none without that setting. Where profiling is off when the function is decorated, and for what is no
-    function or coroutine function, such as a generator, the result is what was given.
-    """
-
-    def calls() -> ProfiledCalls | None:
-        return None if (runtime := _enabled_runtime()) is None else runtime.profiled
-
-    return profiled(function, calls) if is_profiling_enabled() else function

@@ -17,7 +17,6 @@ from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.profiling.calls import ProfiledCalls
 from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.runtime.alerts import Alerts
 from ordinaut_ext_observability.runtime.collectors import Collectors
@@ -70,7 +69,6 @@ class Runtime:
         if self.merged.relay is not None:
             self.merged.relay.exchange.on_watched = self.levels.follow
         self.ports = Ports(self.logs.event)
-        self.profiled = ProfiledCalls(settings.profiling.directory, metrics, self.logs.event)
         self._started = False
         _describe_build(settings, metrics)
         monitor.not_configured = tuple(self.collectors.not_configured())
@@ -113,12 +111,11 @@ class Runtime:
 
         Loggers keep our handler: a line logged later starts the log writer again.
         """
-        ends_at = monotonic_seconds() + STOP_SECONDS
-        self.profiled.stop(ends_at)  # without a start, too
         if not self._started:
             return
         self._started = False
         self.lifecycle.stop_watching()
+        ends_at = monotonic_seconds() + STOP_SECONDS
         for part in self.parts():
             part.begin_stop()
         for part in self.parts():

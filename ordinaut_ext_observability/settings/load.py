@@ -148,12 +148,6 @@ def load_settings(config: str | None = None) -> Settings:
     return Settings(**loaded, file=file, problems=tuple(problems))
 
 
-def is_profiling_enabled() -> bool:
-    """One setting alone, for a decorator: functions are decorated before anybody loads the others."""
-    part = _load_part("profiling", parts.ProfilingSettings, [])
-    return isinstance(part, parts.ProfilingSettings) and part.enabled
-
-
 def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:
     """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
     settings = {setting.variable: setting for setting in SETTINGS if setting.part == part}

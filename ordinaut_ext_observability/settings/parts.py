@@ -271,9 +271,9 @@ class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name
 
 
 class ProfilingSettings(Part):
-    """Profiles of functions that are decorated with `profile_execution`."""
+    """Profiles of functions that are decorated with `profile_execution`; read once, when the first one is."""
 
     enabled: bool = Field(default=False, validation_alias="ENABLE_PROFILING")
-    """Time those functions, and sample the processor while they run; read when they are decorated."""
-    directory: types.PathText | None = Field(default=None, validation_alias=f"{PREFIX}PROFILE_DIR")
-    """Directory for their profiles, this user's alone; unset: they are only timed."""
+    """Sample the processor while those functions are called."""
+    directory: types.DirectoryText | None = Field(default=None, validation_alias=f"{PREFIX}PROFILE_DIR")
+    """Directory for the profiles; unset: there are none."""

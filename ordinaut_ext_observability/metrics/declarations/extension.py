@@ -33,7 +33,7 @@ class ExtensionMetrics(MetricSet):
     overhead_seconds = counter(
         "ordinaut_observability_overhead_seconds_total{component}",
         "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer, "
-        "history, query, alerts, profiling.",
+        "history, query, alerts.",
     )
     build_info = gauge(
         "ordinaut_observability_build_info{version,python_version,environment,host_version}",

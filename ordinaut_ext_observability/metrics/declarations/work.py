@@ -22,11 +22,6 @@ class WorkMetrics(MetricSet):
     pipeline_seconds = histogram(
         "orchestrator_pipeline_duration_seconds{task_id,pipeline_type}", "How long executions took.", buckets=WORK
     )
-    profiled_seconds = histogram(
-        "orchestrator_profiled_call_duration_seconds{function}",
-        "How long calls of functions took that are decorated with profile_execution.",
-        buckets=WORK,
-    )
     pipeline_executions = counter(
         "orchestrator_pipeline_executions_total{task_id,status}",
         "Pipeline executions by what became of them: started, success or failed; a failure counts once.",
