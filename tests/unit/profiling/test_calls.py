@@ -112,7 +112,8 @@ from ordinaut_ext_observability import profile_execution
 @profile_execution
 def work():
     import time
-    while time.thread_time() < 0.3: sum(range(1000))
+    ends_at = time.thread_time() + 0.3
+    while time.thread_time() < ends_at: sum(range(1000))
 work()
 """
     environ = {"ENABLE_PROFILING": "true", "ORDINAUT_OBS_PROFILE_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
