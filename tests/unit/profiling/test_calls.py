@@ -8,6 +8,7 @@ import logging
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,12 +22,15 @@ from tests.conftest import eventually
 
 
 @pytest.fixture
-def sessions(tmp_path: Path, clean_process: pytest.MonkeyPatch) -> calls._Sessions:
+def sessions(tmp_path: Path, clean_process: pytest.MonkeyPatch) -> Iterator[calls._Sessions]:
     clean_process.setenv("ENABLE_PROFILING", "true")
     clean_process.setenv("ORDINAUT_OBS_PROFILE_DIR", str(tmp_path))
     clean_process.setattr(calls, "SESSION_SECONDS", 0.05)
     clean_process.setattr(calls, "_sessions", functools.cache(calls._Sessions))
-    return calls._sessions()
+    yield calls._sessions()
+    for thread in threading.enumerate():
+        if thread.name == "observability-profile":
+            thread.join()
 
 
 def burn(number: int) -> int:
