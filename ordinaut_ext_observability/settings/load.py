@@ -55,6 +55,7 @@ class Settings:
     history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
     alerts: parts.AlertSettings = field(default_factory=parts.AlertSettings)
     notifications: parts.NotificationSettings = field(default_factory=parts.NotificationSettings)
+    profiling: parts.ProfilingSettings = field(default_factory=parts.ProfilingSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 

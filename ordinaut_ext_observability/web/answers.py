@@ -32,6 +32,7 @@ _ERRORS = {
     422: "A parameter cannot be read.",
     429: "Too many requests were refused; try again in a minute.",
     500: "The extension failed.",
+    501: "This installation cannot do it.",
     503: "Too many requests of this kind are being answered.",
 }
 

@@ -16,6 +16,7 @@ from ordinaut_ext_observability.web.endpoints import (
     incidents,
     loggers,
     metrics,
+    profiling,
     prometheus,
     prometheus_rules,
     trouble,
@@ -66,6 +67,7 @@ ENDPOINTS = (
     *debugging.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
+    *profiling.ENDPOINTS,
 )
 
 
