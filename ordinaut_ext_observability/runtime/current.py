@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings, load_settings
+from ordinaut_ext_observability.tracing.propagation import outgoing_fields
+
+if TYPE_CHECKING:
+    import httpx
+
+ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
 _current: Runtime | None = None
 _current_lock = threading.Lock()
@@ -105,6 +111,22 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
 
     runtime = _enabled_runtime()
     return pool if runtime is None else InstrumentedPool(pool, runtime.clients.metrics(), name)
+
+
+def instrument_client(client: ClientT) -> ClientT:
+    """An httpx client, or asynchronous one, whose requests count, with the time to the head of each answer.
+
+    It is the one given, and behaves as before; its requests carry a `traceparent` where they have none. Give it at any
+    time, more than once too. Raises TypeError for what is no httpx client. With `ORDINAUT_OBS_DISABLED`, nothing is
+    done::
+
+        client = instrument_client(httpx.AsyncClient(timeout=5))
+    """
+    from ordinaut_ext_observability.metrics.http_client import instrument
+
+    if runtime := _enabled_runtime():
+        instrument(client, runtime.metrics, outgoing_fields)
+    return client
 
 
 monitor_execution = ExecutionMonitor(lambda: None if (runtime := _enabled_runtime()) is None else runtime.metrics)
