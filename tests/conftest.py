@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.client_model import ClientModel
+from tests.otlp import no_tracer_provider, otlp_receiver  # noqa: F401 - fixtures
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 

@@ -6,10 +6,11 @@ creator, and a change in one never shows in another.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ordinaut_ext_observability.correlation.ids import match_client_id, random_ids
 
@@ -23,6 +24,8 @@ Source of the trace fields: https://www.w3.org/TR/trace-context/#traceparent-hea
 request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", default=None)
 """The ids of the request the running code belongs to."""
 
+_loaded_modules = sys.modules
+
 WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
 """The ids of the work at hand, in the order of the log line."""
 
@@ -30,6 +33,26 @@ NO_WORK: Mapping[str, str] = MappingProxyType({})
 
 work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", default=NO_WORK)
 """The known ones of `WORK_FIELDS`. The mapping is never changed, only replaced."""
+
+
+def current_ids() -> RequestIds | None:
+    """The ids of the request with the span that is current in it; None outside of both."""
+    return with_current_span(request_ids.get())
+
+
+IdsT = TypeVar("IdsT", RequestIds, RequestIds | None)
+
+
+def with_current_span(ids: IdsT) -> IdsT:
+    """The ids with the trace of OpenTelemetry's current span, if there is one.
+
+    We import OpenTelemetry nowhere else than for tracing: without its module in the process there is no span.
+    """
+    get_current_span = getattr(_loaded_modules.get("opentelemetry.trace"), "get_current_span", None)
+    if get_current_span is None or not (span := get_current_span().get_span_context()).is_valid:
+        return ids
+    trace_id = f"{span.trace_id:032x}"
+    return (ids[0] if ids else trace_id, trace_id, f"{span.span_id:016x}", bool(span.trace_flags & 1))
 
 
 def current_correlation_id() -> str | None:
@@ -43,7 +66,7 @@ def current_traceparent() -> str | None:
 
     Works without a tracer: the ids are those accepted from the caller, else generated for the request.
     """
-    ids = request_ids.get()
+    ids = current_ids()
     if ids is None:
         return None
     _, trace_id, span_id, sampled = ids

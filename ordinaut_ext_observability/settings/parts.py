@@ -256,6 +256,36 @@ class NotificationSettings(Part):
     """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
 
 
+class TracingSettings(Part, alias_generator=lambda name: f"{PREFIX}TRACING_{name.upper()}"):
+    """Spans over OTLP/HTTP. All other `OTEL_*` variables are OpenTelemetry's own and have their effect, too."""
+
+    enabled: bool | None = Field(default=None, validation_alias=f"{PREFIX}TRACING")
+    """Trace requests. Unset: where one of the variables below names an endpoint or an exporter."""
+    sample_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of traces that are recorded, of those that begin here; others do as their caller says."""
+    endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """OpenTelemetry's variable: the collector, such as `http://localhost:4318`, which is also the default."""
+    traces_endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    """OpenTelemetry's variable: the whole URL for spans, `/v1/traces` included."""
+    exporter: types.ShownText = Field(default="", validation_alias="OTEL_TRACES_EXPORTER")
+    """OpenTelemetry's variable: `none` switches tracing off where `ORDINAUT_OBS_TRACING` is unset."""
+    sampler: types.ShownText = Field(default="", validation_alias="OTEL_TRACES_SAMPLER")
+    """OpenTelemetry's variable: takes the place of our ratio."""
+    sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    """OpenTelemetry's variable: switches tracing off."""
+
+    @property
+    def wanted(self) -> bool:
+        """True where the process is to trace."""
+        named = self.exporter != "none" and bool(self.exporter or self.endpoint or self.traces_endpoint)
+        return not self.sdk_disabled and (named if self.enabled is None else self.enabled)
+
+    @property
+    def target(self) -> str:
+        """The URL that spans go to."""
+        return self.traces_endpoint or f"{self.endpoint.rstrip('/') or 'http://localhost:4318'}/v1/traces"
+
+
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
     """The metrics of the near past, kept in memory by every process that serves."""
 

@@ -40,6 +40,8 @@ class ObservabilityMiddleware:
             if exchange is not None and self._on_first_request is not None:
                 start, self._on_first_request = self._on_first_request, None
                 start()
+            if exchange is not None and (tracer := self._recorder.tracer) is not None:
+                exchange.begin_span(tracer)
         except Exception:  # noqa: BLE001 - see the module's docstring
             self._recorder.metrics.count_internal_error("middleware")
         if exchange is None:
@@ -61,6 +63,7 @@ class ObservabilityMiddleware:
             if around is not None:
                 request_ids.set(around[0])
                 work_ids.set(around[1])
+                exchange.leave_span()
 
     def _call(self, method: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -28,6 +28,7 @@ from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.tracing.requests import RequestTracer
     from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
@@ -88,6 +89,8 @@ class RequestRecorder:
     settings: HttpSettings
     quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
     is_own: Callable[[str], bool]  # tells our endpoints from the host's
+    tracer: RequestTracer | None = field(default=None, init=False)
+    """Begins the spans of requests; None while tracing is off."""
     in_progress: set[HttpExchange] = field(default_factory=set, init=False)
     waiting: deque[HttpExchange] = field(default_factory=deque, init=False)
     # By the endpoint, and by the identity of the route that the router left in the scope.
@@ -96,7 +99,7 @@ class RequestRecorder:
 
     def __post_init__(self) -> None:
         self.metrics.registry.refresh_with(_while_alive(self.refresh))
-        self.access_log.writer.before_writing.append(_while_alive(self.record_waiting))
+        self.access_log.writer.before_writing.append(self.record_soon())
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
@@ -105,6 +108,10 @@ class RequestRecorder:
                 self._record_waiting()
             finally:
                 self._recording.release()
+
+    def record_soon(self) -> Callable[[], None]:
+        """`record_waiting`, for a thread: it does not keep this object."""
+        return _while_alive(self.record_waiting)
 
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
@@ -138,6 +145,9 @@ class RequestRecorder:
         status = exchange.outcome()
         record = self._find_record(exchange, status)
         seconds = exchange.seconds
+        if exchange.span is not None:
+            endpoint = None if record.endpoint is UNMATCHED else record.endpoint
+            exchange.span.end(exchange.known_method(), endpoint, status, exchange.scope["path"], seconds)
         ended_at = wall_offset + exchange.started + seconds
         if record.series is not None:
             record.series.add(exchange, ended_at)

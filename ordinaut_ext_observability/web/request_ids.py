@@ -19,7 +19,7 @@ _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
 
 # Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's.
-_IDS = "ordinaut_observability_ids"
+IDS = "ordinaut_observability_ids"
 _WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
 
@@ -38,7 +38,7 @@ class RequestIdReader:
 
     def read(self, scope: Scope) -> RequestIds:
         """The request's ids, with a span id of our own."""
-        ids: RequestIds | None = scope.get(_IDS)
+        ids: RequestIds | None = scope.get(IDS)
         if ids is None:
             try:
                 digits = _take_digits()
@@ -50,7 +50,7 @@ class RequestIdReader:
                 if name in _ID_HEADERS:
                     ids = self._continue(ids[1], ids[2], headers, scope)
                     break
-            scope[_IDS] = ids
+            scope[IDS] = ids
         return ids
 
     def parent_id(self, scope: Scope) -> str | None:
