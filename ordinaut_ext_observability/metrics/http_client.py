@@ -4,69 +4,63 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.metrics.declarations import Metrics
 
-if TYPE_CHECKING:
-    import httpx
-
-# What sends one request, each of a chain of redirects on its own. Event hooks would not see requests without an answer;
-# a transport around the client's own would be in the way of who looks at that.
+# It sends one request, and each of a chain of redirects. Event hooks do not see a request without an answer, and a
+# transport around the client's would be in the way of who looks at that.
 _SEND = "_send_single_request"
 
 
-def instrument(
-    client: httpx.Client | httpx.AsyncClient, metrics: Metrics, headers: Callable[[], Mapping[str, str]]
-) -> None:
-    """Count each request of the client, and add those of the `headers` that it does not have.
+def instrument(client: Any, metrics: Metrics, headers: Callable[[], Mapping[str, str]]) -> None:
+    """Count each request of the client, and add those of the `headers` that it has not; once, however often called.
 
-    Again for the same client it does nothing. Raises TypeError where it is no httpx client.
+    Raises TypeError where it is no httpx client.
     """
-    if getattr(client, _SEND, None) is None:
+    if not hasattr(client, _SEND):
         raise TypeError(f"instrument_client takes an httpx.Client or httpx.AsyncClient, not {client!r}")
     if _SEND in vars(client):
         return
-    method: Any = weakref.WeakMethod(getattr(client, _SEND))  # else a client that is forgotten would not close at once
+    method: Any = weakref.WeakMethod(getattr(client, _SEND))  # a client that is forgotten closes at once, as before
 
-    async def send_and_await(request: httpx.Request) -> Any:
-        with _Exchange(metrics, headers, request) as exchange:
-            exchange.response = await method()(request)
-        return exchange.response
+    async def send_and_await(request: Any) -> Any:
+        with _counted(request, metrics, headers) as answers:
+            answers.append(await method()(request))
+        return answers[0]
 
-    def send(request: httpx.Request) -> Any:
-        with _Exchange(metrics, headers, request) as exchange:
-            exchange.response = method()(request)
-        return exchange.response
+    def send(request: Any) -> Any:
+        with _counted(request, metrics, headers) as answers:
+            answers.append(method()(request))
+        return answers[0]
 
     setattr(client, _SEND, send_and_await if inspect.iscoroutinefunction(getattr(client, _SEND)) else send)
 
 
-class _Exchange:
-    """A block that is one request, until the head of its answer; what fails in here is counted and passes nothing."""
-
-    def __init__(self, metrics: Metrics, headers: Callable[[], Mapping[str, str]], request: httpx.Request) -> None:
-        self._metrics = metrics
-        self._request = request
-        self.response: Any = None
+@contextmanager
+def _counted(request: Any, metrics: Metrics, headers: Callable[[], Mapping[str, str]]) -> Iterator[list[Any]]:
+    """A block that ends with the head of the answer, which is then in the list, or with an exception."""
+    answers: list[Any] = []
+    try:
+        for name, value in headers().items():
+            request.headers.setdefault(name, value)
+    except Exception:  # noqa: BLE001 - the request goes out as it is
+        metrics.count_internal_error("http_client")
+    started = monotonic_seconds()
+    try:
+        yield answers
+        status = str(answers[0].status_code)
+    except BaseException as error:
+        status = type(error).__name__
+        raise
+    finally:
+        seconds = monotonic_seconds() - started
         try:
-            for name, value in headers().items():
-                request.headers.setdefault(name, value)
-        except Exception:  # noqa: BLE001 - the request goes out as it is
-            metrics.count_internal_error("http_client")
-
-    def __enter__(self) -> Self:
-        self._started = monotonic_seconds()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        seconds = monotonic_seconds() - self._started
-        try:
-            host = self._request.url.netloc.decode("ascii", "replace")
-            status = self.response.status_code if kind is None else kind.__name__
-            self._metrics.http_client_requests.labels(host, self._request.method, str(status)).inc()
-            self._metrics.http_client_seconds.labels(host, self._request.method).observe(seconds)
+            host, method = request.url.netloc.decode("ascii", "replace"), request.method
+            metrics.http_client_requests.labels(host, method, status).inc()
+            metrics.http_client_seconds.labels(host, method).observe(seconds)
         except Exception:  # noqa: BLE001 - the answer is the caller's all the same
-            self._metrics.count_internal_error("http_client")
+            metrics.count_internal_error("http_client")

@@ -5,17 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
+from ordinaut_ext_observability.correlation.context import outgoing_fields
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings, load_settings
-from ordinaut_ext_observability.tracing.propagation import outgoing_fields
-
-if TYPE_CHECKING:
-    import httpx
-
-ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
 _current: Runtime | None = None
 _current_lock = threading.Lock()
@@ -113,14 +108,11 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
     return pool if runtime is None else InstrumentedPool(pool, runtime.clients.metrics(), name)
 
 
-def instrument_client(client: ClientT) -> ClientT:
-    """An httpx client, or asynchronous one, whose requests count, with the time to the head of each answer.
+def instrument_client(client: Any) -> Any:
+    """The httpx client given, asynchronous or not, whose requests now count, each with the time to its answer's head.
 
-    It is the one given, and behaves as before; its requests carry a `traceparent` where they have none. Give it at any
-    time, more than once too. Raises TypeError for what is no httpx client. With `ORDINAUT_OBS_DISABLED`, nothing is
-    done::
-
-        client = instrument_client(httpx.AsyncClient(timeout=5))
+    They carry a `traceparent` unless they have one; else it behaves as before. Raises TypeError for what is no client.
+    With `ORDINAUT_OBS_DISABLED` nothing is done.
     """
     from ordinaut_ext_observability.metrics.http_client import instrument
 

@@ -1,0 +1,197 @@
+"""Spans of pipelines, steps and events: blocks for programs, and those that the host's reports tell of.
+
+While tracing is off they do nothing, and import nothing of OpenTelemetry. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Self
+
+from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR, queued_by
+from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.correlation import context as ids
+from ordinaut_ext_observability.correlation.ids import match_client_id, parse_traceparent, random_ids
+from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
+
+__all__ = ["Span", "continue_event", "event_fields", "pipeline_span", "step_span", "validation_span"]
+
+OpenSpan = ContextVar["Span | None"]
+
+_MAX_NAME_LENGTH = 100
+_MAX_NAMES = 500
+"""Names of spans in a process, since tools list them all; later ones are `__other__`."""
+_names: set[str] = set()
+
+
+class Span:
+    """A block that is a span, the parent of those begun in it; as a decorator, each call of the function is one::
+
+        with Span("render", {"template": "invoice"}) as span:
+            span.set_attribute("pages", 3)
+
+    An exception that leaves the block is recorded. Asynchronous code and coroutine functions may have it, too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        event: Mapping[str, str] | None = None,
+        link: ids.RequestIds | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Its parent is in the fields of an `event`, else the current span; it began so many `seconds` ago."""
+        self._given = (name, attributes, event, link, seconds)
+        self._span: Any = None
+        self._outer: Any = None
+
+    def __call__(self, function: FunctionT) -> FunctionT:
+        return within("Span", function, lambda *_: Span(*self._given))
+
+    @never_raises
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Note a fact: a text, a number, or a list of such."""
+        if self._span is not None:
+            self._span.set_attribute(name, value)
+
+    def __enter__(self) -> Self:
+        self._begin(*self._given)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self.end(error)
+
+    @never_raises
+    def end(self, error: BaseException | str | None = None) -> None:
+        """End it, failed where there is an error, or the name of its type. Ending it again does nothing."""
+        span, self._span = self._span, None
+        if span is None:
+            return
+        from opentelemetry import context, trace
+
+        if trace.get_current_span() is span:  # else this is another context than it began in
+            context.attach(self._outer)
+        if isinstance(error, BaseException):
+            span.record_exception(error)
+            error = type(error).__name__
+        if error is not None:
+            span.set_status(trace.StatusCode.ERROR, error)
+        span.end()
+
+    @never_raises
+    def _begin(self, name: str, attributes: Any, event: Any, link: Any, seconds: Any) -> None:
+        if not _tracing():
+            return
+        from opentelemetry import context, propagate, trace
+
+        links = []
+        if link is not None:
+            flags = trace.TraceFlags(link[3])
+            links = [
+                trace.Link(trace.SpanContext(int(link[1], 16), int(link[2], 16), is_remote=True, trace_flags=flags))
+            ]
+        self._outer = context.get_current()
+        self._span = trace.get_tracer(__package__).start_span(
+            _bounded(name),
+            context=propagate.extract(event) if event else None,
+            kind=trace.SpanKind.INTERNAL if event is None else trace.SpanKind.CONSUMER,
+            attributes=attributes,
+            links=links,
+            start_time=time.time_ns() - int(float(seconds) * 1e9),
+        )
+        context.attach(trace.set_span_in_context(self._span))
+
+
+def pipeline_span() -> Span:
+    """The span `execute_pipeline`: with the ids of the task at hand, and a link to the request that queued it."""
+    work = {name.replace("_", "."): value for name, value in ids.work_ids.get().items()}
+    return Span("execute_pipeline", work, link=queued_by.get())
+
+
+def validation_span(pipeline: Sized) -> Span:
+    """The span `validate_pipeline`, with the number of `pipeline.steps`."""
+    return Span("validate_pipeline", {"pipeline.steps": len(pipeline)})
+
+
+def step_span(step_id: object, tool: object, seconds: float = 0.0) -> Span:
+    """The span `execute_step_<id>` with its `step.tool`; of an id that `generate_step_id` made, the step's name."""
+    name = str(step_id).rsplit(STEP_ID_SEPARATOR, 1)[0]
+    return Span(f"execute_step_{name}", {"step.tool": str(tool)}, seconds=seconds)
+
+
+def event_fields() -> dict[str, str]:
+    """Fields to publish with an event for whoever handles it, such as `traceparent`; none outside of a request::
+
+    await redis.xadd("events", {**fields, **event_fields()})
+    """
+    correlation_id = ids.current_correlation_id()
+    return {**ids.outgoing_fields(), **({"correlation_id": correlation_id} if correlation_id else {})}
+
+
+@contextmanager
+def continue_event(fields: Mapping[Any, Any], name: str = "handle_event") -> Iterator[Span]:
+    """A block that goes on with the trace and correlation id of whoever published an event, and is a span of that name.
+
+    `fields` are the event's, text or bytes; without those of `event_fields` the block has a trace of its own.
+    """
+    before, carried = ids.request_ids.get(), _texts(fields) or {}
+    if caller := parse_traceparent(carried.get("traceparent", "").encode()):
+        offered = carried.get("correlation_id", "")
+        correlation_id = offered if match_client_id(offered.encode()) else caller[0]
+        ids.request_ids.set((correlation_id, caller[0], random_ids.take()[32:], caller[2]))
+    try:
+        with Span(name, event=carried) as span:
+            yield span
+    finally:
+        ids.request_ids.set(before)
+
+
+run_reported: OpenSpan = ContextVar("ordinaut_run_span", default=None)
+step_reported: OpenSpan = ContextVar("ordinaut_step_span", default=None)
+
+
+def begin_reported(where: OpenSpan, span: Span) -> None:
+    """Begin a span whose end will be reported in the same context."""
+    end_reported(where)
+    where.set(span.__enter__())
+
+
+def end_reported(where: OpenSpan, error: str | None = None) -> bool:
+    """End it, with the step where it is the run; True where there was one."""
+    if where is run_reported:
+        end_reported(step_reported, error)
+    span = where.get()
+    where.set(None)
+    if span is not None:
+        span.end(error)
+    return span is not None
+
+
+def _tracing() -> bool:
+    """True where tracing is on; the first call in a process starts it."""
+    from ordinaut_ext_observability.runtime.current import current_runtime
+    from ordinaut_ext_observability.runtime.exporter import export_once
+
+    runtime = current_runtime()
+    if runtime.settings.general.disabled or not runtime.settings.tracing.wanted:
+        return False
+    export_once(runtime)
+    return "opentelemetry.trace" in sys.modules
+
+
+def _bounded(name: str) -> str:
+    name = name[:_MAX_NAME_LENGTH]
+    if len(_names) < _MAX_NAMES:
+        _names.add(name)
+    return name if name in _names else "__other__"
+
+
+@never_raises
+def _texts(fields: Mapping[Any, Any]) -> dict[str, str]:
+    texts = ([each.decode() if isinstance(each, bytes) else str(each) for each in field] for field in fields.items())
+    return dict(texts)
