@@ -45,7 +45,7 @@ def _reports(arguments: str, *families: str, audit: str = "", **defaults: object
         if audit:
             _runtime().logs.audit.record(audit, given)
         if "tool_calls" in families:
-            facts = {f"tool.{name}": _text(given.get(name)) for name in names[:3]}
+            facts = {f"tool.{name.removeprefix('tool_')}": _text(given.get(name)) for name in names[:3]}
             error = "failed" if facts["tool.status_code"] >= "400" else None
             tracing.Span("call_tool", facts, seconds=given.get("duration", 0.0)).__enter__().end(error)
 
