@@ -24,7 +24,7 @@ from ordinaut_ext_observability.compat.context import (
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
-from ordinaut_ext_observability.compat.tracing import begin_reported, end_reported, step_reported, step_span
+from ordinaut_ext_observability.compat.tracing import STEP, report, step_span
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, Event
@@ -111,7 +111,7 @@ class StructuredLogger:
         elif event.name == "security_event" and "event_type" in named:  # the line's own type is `security_event`
             named["security_event_type"] = named.pop("event_type")
         elif event.name == "pipeline_step_started":
-            begin_reported(step_reported, step_span(named.get("step_id"), named.get("tool_address")))
+            report(STEP, step_span(named.get("step_id"), named.get("tool_address")))
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
             level = logging.DEBUG
@@ -119,7 +119,7 @@ class StructuredLogger:
             level = logging.ERROR
         self._log(level, event.message, {"event_type": event.name, **named})
         if event.name == "pipeline_step_completed":
-            end_reported(step_reported, None if named.get("success", True) else "failed")
+            report(STEP, None, None if named.get("success", True) else "failed")
         if event.security:
             from ordinaut_ext_observability.runtime.current import current_runtime
 

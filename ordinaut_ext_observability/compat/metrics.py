@@ -103,7 +103,7 @@ class OrchestrationMetrics:
         error = _text(error_type) or "unknown"
         _report({**step, "error_type": error}, duration, result, "step_seconds")
         failure = None if success else error
-        if not tracing.end_reported(tracing.step_reported, failure):
+        if not tracing.report(tracing.STEP, None, failure):
             tracing.step_span(step_name, tool_addr, duration).__enter__().end(failure)
 
     @never_raises
@@ -119,14 +119,14 @@ class OrchestrationMetrics:
             return
         _report({"task_id": task, "status": outcome}, None, "pipeline_executions")
         if outcome == "started":
-            tracing.begin_reported(tracing.run_reported, tracing.pipeline_span())
+            tracing.report(tracing.RUN, tracing.pipeline_span())
         if ended:
             labels = {"task_id": task, "task_type": "pipeline", "pipeline_type": "pipeline"}
             labels["status"] = "success" if outcome == "success" else "error"
             seconds = None if since is None else now - since
             _report(labels, seconds, "task_executions", "pipeline_seconds")
             self.record_task_run(task, "", outcome, seconds)
-            tracing.end_reported(tracing.run_reported, None if outcome == "success" else outcome)
+            tracing.report(tracing.RUN, None, None if outcome == "success" else outcome)
 
     @never_raises
     def record_task_run(

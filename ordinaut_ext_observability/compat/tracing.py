@@ -20,7 +20,7 @@ from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
 
 __all__ = ["Span", "continue_event", "event_fields", "pipeline_span", "step_span", "validation_span"]
 
-OpenSpan = ContextVar["Span | None"]
+Facts = Mapping[str, Any] | None
 
 _MAX_NAME_LENGTH = 100
 _MAX_NAMES = 500
@@ -34,19 +34,13 @@ class Span:
         with Span("render", {"template": "invoice"}) as span:
             span.set_attribute("pages", 3)
 
-    An exception that leaves the block is recorded. Asynchronous code and coroutine functions may have it, too.
+    It carries the ids of the work at hand, and a link to the request that queued it where it begins a trace. An
+    exception that leaves the block is recorded. Asynchronous code and coroutine functions may have it, too.
     """
 
-    def __init__(
-        self,
-        name: str,
-        attributes: Mapping[str, Any] | None = None,
-        event: Mapping[str, str] | None = None,
-        link: ids.RequestIds | None = None,
-        seconds: float = 0.0,
-    ) -> None:
+    def __init__(self, name: str, attributes: Facts = None, event: Facts = None, seconds: float = 0.0) -> None:
         """Its parent is in the fields of an `event`, else the current span; it began so many `seconds` ago."""
-        self._given = (name, attributes, event, link, seconds)
+        self._given = (name, attributes or {}, event, seconds)
         self._span: Any = None
         self._outer: Any = None
 
@@ -84,23 +78,23 @@ class Span:
         span.end()
 
     @never_raises
-    def _begin(self, name: str, attributes: Any, event: Any, link: Any, seconds: Any) -> None:
+    def _begin(self, name: str, attributes: Mapping[str, Any], event: Any, seconds: Any) -> None:
         if not _tracing():
             return
         from opentelemetry import context, propagate, trace
 
-        links = []
-        if link is not None:
-            flags = trace.TraceFlags(link[3])
-            links = [
-                trace.Link(trace.SpanContext(int(link[1], 16), int(link[2], 16), is_remote=True, trace_flags=flags))
-            ]
+        links, queued = [], queued_by.get()
+        if queued is not None and not trace.get_current_span().get_span_context().is_valid:
+            flags = trace.TraceFlags(queued[3])
+            request = trace.SpanContext(int(queued[1], 16), int(queued[2], 16), is_remote=True, trace_flags=flags)
+            links = [trace.Link(request)]
+        work = {name.replace("_", "."): value for name, value in ids.work_ids.get().items()}
         self._outer = context.get_current()
         self._span = trace.get_tracer(__package__).start_span(
             _bounded(name),
             context=propagate.extract(event) if event else None,
             kind=trace.SpanKind.INTERNAL if event is None else trace.SpanKind.CONSUMER,
-            attributes=attributes,
+            attributes={**work, **attributes},
             links=links,
             start_time=time.time_ns() - int(float(seconds) * 1e9),
         )
@@ -108,9 +102,8 @@ class Span:
 
 
 def pipeline_span() -> Span:
-    """The span `execute_pipeline`: with the ids of the task at hand, and a link to the request that queued it."""
-    work = {name.replace("_", "."): value for name, value in ids.work_ids.get().items()}
-    return Span("execute_pipeline", work, link=queued_by.get())
+    """The span `execute_pipeline`."""
+    return Span("execute_pipeline")
 
 
 def validation_span(pipeline: Sized) -> Span:
@@ -151,25 +144,19 @@ def continue_event(fields: Mapping[Any, Any], name: str = "handle_event") -> Ite
         ids.request_ids.set(before)
 
 
-run_reported: OpenSpan = ContextVar("ordinaut_run_span", default=None)
-step_reported: OpenSpan = ContextVar("ordinaut_step_span", default=None)
+RUN: ContextVar[Span | None] = ContextVar("ordinaut_run_span", default=None)
+STEP: ContextVar[Span | None] = ContextVar("ordinaut_step_span", default=None)
 
 
-def begin_reported(where: OpenSpan, span: Span) -> None:
-    """Begin a span whose end will be reported in the same context."""
-    end_reported(where)
-    where.set(span.__enter__())
-
-
-def end_reported(where: OpenSpan, error: str | None = None) -> bool:
-    """End it, with the step where it is the run; True where there was one."""
-    if where is run_reported:
-        end_reported(step_reported, error)
-    span = where.get()
-    where.set(None)
-    if span is not None:
-        span.end(error)
-    return span is not None
+def report(where: ContextVar[Span | None], begun: Span | None, error: str | None = None) -> bool:
+    """End the span that was reported as begun, in the same context, and begin another; True where there was one."""
+    if where is RUN:
+        report(STEP, None, error)
+    ended = where.get()
+    if ended is not None:
+        ended.end(error)
+    where.set(begun and begun.__enter__())
+    return ended is not None
 
 
 def _tracing() -> bool:
