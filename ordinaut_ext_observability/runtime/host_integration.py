@@ -52,7 +52,7 @@ class HostIntegration:
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,
         )
-        runtime.tracing.trace_requests(self._recorder, mount_path)
+        runtime.tracing.recorder = weakref.ref(self._recorder)  # it leads to the application
         # Started with the first request where the server sent no lifespan.
         self._mounting = Mounting(app, lambda inner: ObservabilityMiddleware(inner, self._recorder, self._start))
         self._root_metrics: RootMetrics | None = None

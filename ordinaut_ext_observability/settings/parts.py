@@ -256,21 +256,17 @@ class NotificationSettings(Part):
     """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
 
 
-class TracingSettings(Part, alias_generator=lambda name: f"{PREFIX}TRACING_{name.upper()}"):
+class TracingSettings(Part):
     """Spans over OTLP/HTTP. All other `OTEL_*` variables are OpenTelemetry's own and have their effect, too."""
 
     enabled: bool | None = Field(default=None, validation_alias=f"{PREFIX}TRACING")
     """Trace requests. Unset: where one of the variables below names an endpoint or an exporter."""
-    sample_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
-    """Share of traces that are recorded, of those that begin here; others do as their caller says."""
     endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """OpenTelemetry's variable: the collector, such as `http://localhost:4318`, which is also the default."""
     traces_endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     """OpenTelemetry's variable: the whole URL for spans, `/v1/traces` included."""
     exporter: types.ShownText = Field(default="", validation_alias="OTEL_TRACES_EXPORTER")
     """OpenTelemetry's variable: `none` switches tracing off where `ORDINAUT_OBS_TRACING` is unset."""
-    sampler: types.ShownText = Field(default="", validation_alias="OTEL_TRACES_SAMPLER")
-    """OpenTelemetry's variable: takes the place of our ratio."""
     sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
     """OpenTelemetry's variable: switches tracing off."""
 

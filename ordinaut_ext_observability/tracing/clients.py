@@ -7,10 +7,6 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from opentelemetry.trace import TracerProvider
-
-from ordinaut_ext_observability.tracing.provider import HostTracers
-
 _INSTRUMENTORS = {
     "asyncpg": "AsyncPGInstrumentor",
     "httpx": "HTTPXClientInstrumentor",
@@ -19,24 +15,24 @@ _INSTRUMENTORS = {
 }
 
 
-def instrument_clients(provider: TracerProvider) -> dict[str, Any]:
-    """Switch on what is not yet; the instrumentors to switch off again, by the name of their library."""
-    switched_on: dict[str, Any] = {}
+def instrument_clients() -> list[Any]:
+    """Switch on the instrumentors that are not yet, and return them, to be switched off again.
+
+    Not SQLAlchemy's, which takes long to import, where the host has not imported SQLAlchemy.
+    """
+    switched_on = []
     for library, name in _INSTRUMENTORS.items():
-        if library == "sqlalchemy" and "sqlalchemy.engine" not in sys.modules:
-            continue  # the host has no use for it, and it takes long to import
+        options = {}
+        if library == "sqlalchemy":
+            if "sqlalchemy.engine" not in sys.modules:
+                continue
+            engine = sys.modules["sqlalchemy.engine"].Engine  # it sees by itself those made later
+            options = {"engines": [found for found in gc.get_objects() if type(found) is engine]}
         try:
             instrumentor = getattr(import_module(f"opentelemetry.instrumentation.{library}"), name)()
         except ImportError:
             continue
         if not instrumentor.is_instrumented_by_opentelemetry:
-            options = {"engines": _engines()} if library == "sqlalchemy" else {}
-            instrumentor.instrument(tracer_provider=HostTracers(provider), **options)
-            switched_on[library] = instrumentor
+            instrumentor.instrument(**options)
+            switched_on.append(instrumentor)
     return switched_on
-
-
-def _engines() -> list[Any]:
-    """The engines that exist: the instrumentation sees by itself only those made after it."""
-    engine = sys.modules["sqlalchemy.engine"].Engine
-    return [found for found in gc.get_objects() if type(found) is engine]

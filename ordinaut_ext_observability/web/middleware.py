@@ -35,13 +35,13 @@ class ObservabilityMiddleware:
             if kind == "http":
                 exchange = HttpExchange(self._recorder, scope, receive, send)
                 self._recorder.in_progress.add(exchange)
+                if self._recorder.tracer is not None:
+                    exchange.begin_span(self._recorder.tracer)
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._recorder, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:
                 start, self._on_first_request = self._on_first_request, None
                 start()
-            if exchange is not None and (tracer := self._recorder.tracer) is not None:
-                exchange.begin_span(tracer)
         except Exception:  # noqa: BLE001 - see the module's docstring
             self._recorder.metrics.count_internal_error("middleware")
         if exchange is None:

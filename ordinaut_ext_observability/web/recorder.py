@@ -99,7 +99,7 @@ class RequestRecorder:
 
     def __post_init__(self) -> None:
         self.metrics.registry.refresh_with(_while_alive(self.refresh))
-        self.access_log.writer.before_writing.append(self.record_soon())
+        self.access_log.writer.before_writing.append(_while_alive(self.record_waiting))
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""
@@ -108,10 +108,6 @@ class RequestRecorder:
                 self._record_waiting()
             finally:
                 self._recording.release()
-
-    def record_soon(self) -> Callable[[], None]:
-        """`record_waiting`, for a thread: it does not keep this object."""
-        return _while_alive(self.record_waiting)
 
     def refresh(self) -> None:
         """Bring the metrics up to date for a scrape."""
@@ -146,8 +142,9 @@ class RequestRecorder:
         record = self._find_record(exchange, status)
         seconds = exchange.seconds
         if exchange.span is not None:
-            endpoint = None if record.endpoint is UNMATCHED else record.endpoint
-            exchange.span.end(exchange.known_method(), endpoint, status, exchange.scope["path"], seconds)
+            route = {} if record.endpoint is UNMATCHED else {"http.route": record.endpoint}
+            told = {"http.response.status_code": status, "url.path": exchange.scope["path"], **route}
+            exchange.span.end(" ".join((exchange.known_method(), *route.values())), told, seconds)
         ended_at = wall_offset + exchange.started + seconds
         if record.series is not None:
             record.series.add(exchange, ended_at)

@@ -11,7 +11,6 @@ from starlette.types import Message, Receive, Scope, Send
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.web.exchange import Exchange
 from ordinaut_ext_observability.web.recorder import RequestRecorder
-from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
 NORMAL_CLOSURE = 1000
 NO_STATUS_RECEIVED = 1005
@@ -66,8 +65,6 @@ class WebSocketExchange(Exchange):
             return  # it was closed already
         self._close_code = self._close_code or INTERNAL_ERROR
         endpoint = self.endpoint()
-        if self.span is not None:
-            self.span.fail(error)
         self._recorder.metrics.http_exceptions.labels("WEBSOCKET", endpoint, type(error).__name__).inc()
         self._recorder.trouble.errors.note(error, endpoint)
 
@@ -84,10 +81,6 @@ class WebSocketExchange(Exchange):
             for direction in ("received", "sent"):
                 metrics.websocket_messages.labels(endpoint, direction).inc(self._messages[direction])
                 metrics.websocket_bytes.labels(endpoint, direction).inc(self._bytes[direction])
-        if self.span is not None:
-            route = None if endpoint is UNMATCHED else endpoint
-            status = {INTERNAL_ERROR: 500, REFUSED: REFUSED}.get(self._close_code, 101)
-            self.span.end("GET", route, status, self.scope["path"], monotonic_seconds() - self.started)
         metrics.websockets.labels(endpoint, str(self._close_code or NORMAL_CLOSURE)).inc()
 
     def _begin(self, message: Message, headers: object) -> Message:
