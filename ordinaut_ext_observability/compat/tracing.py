@@ -15,17 +15,16 @@ from typing import Any, Self
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR, queued_by
 from ordinaut_ext_observability.compat.guard import never_raises
 from ordinaut_ext_observability.correlation import context as ids
-from ordinaut_ext_observability.correlation.ids import match_client_id, parse_traceparent, random_ids
+from ordinaut_ext_observability.correlation.ids import parse_traceparent, random_ids
 from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
 
 __all__ = ["Span", "continue_event", "event_fields", "pipeline_span", "step_span", "validation_span"]
 
 Facts = Mapping[str, Any] | None
 
-_MAX_NAME_LENGTH = 100
-_MAX_NAMES = 500
-"""Names of spans in a process, since tools list them all; later ones are `__other__`."""
+_MAX_NAMES, _MAX_NAME_LENGTH = 500, 100
 _names: set[str] = set()
+"""Names of spans in this process: tools list them all, so they are bounded, and later ones are `__other__`."""
 
 
 class Span:
@@ -79,19 +78,29 @@ class Span:
 
     @never_raises
     def _begin(self, name: str, attributes: Mapping[str, Any], event: Any, seconds: Any) -> None:
-        if not _tracing():
+        from ordinaut_ext_observability.runtime.current import current_runtime
+        from ordinaut_ext_observability.runtime.exporter import export_once
+
+        runtime = current_runtime()
+        if runtime.settings.general.disabled or not runtime.settings.tracing.wanted:
+            return
+        export_once(runtime)  # the first call in a process that serves nothing starts tracing
+        if "opentelemetry.trace" not in sys.modules:
             return
         from opentelemetry import context, propagate, trace
 
+        name = name[:_MAX_NAME_LENGTH]
+        if len(_names) < _MAX_NAMES:
+            _names.add(name)
         links, queued = [], queued_by.get()
         if queued is not None and not trace.get_current_span().get_span_context().is_valid:
             flags = trace.TraceFlags(queued[3])
             request = trace.SpanContext(int(queued[1], 16), int(queued[2], 16), is_remote=True, trace_flags=flags)
             links = [trace.Link(request)]
-        work = {name.replace("_", "."): value for name, value in ids.work_ids.get().items()}
+        work = {key.replace("_", "."): value for key, value in ids.work_ids.get().items()}
         self._outer = context.get_current()
         self._span = trace.get_tracer(__package__).start_span(
-            _bounded(name),
+            name if name in _names else "__other__",
             context=propagate.extract(event) if event else None,
             kind=trace.SpanKind.INTERNAL if event is None else trace.SpanKind.CONSUMER,
             attributes={**work, **attributes},
@@ -113,8 +122,8 @@ def validation_span(pipeline: Sized) -> Span:
 
 def step_span(step_id: object, tool: object, seconds: float = 0.0) -> Span:
     """The span `execute_step_<id>` with its `step.tool`; of an id that `generate_step_id` made, the step's name."""
-    name = str(step_id).rsplit(STEP_ID_SEPARATOR, 1)[0]
-    return Span(f"execute_step_{name}", {"step.tool": str(tool)}, seconds=seconds)
+    name = f"execute_step_{step_id}".rsplit(STEP_ID_SEPARATOR, 1)[0]
+    return Span(name, {"step.tool": str(tool)}, seconds=seconds)
 
 
 def event_fields() -> dict[str, str]:
@@ -122,23 +131,20 @@ def event_fields() -> dict[str, str]:
 
     await redis.xadd("events", {**fields, **event_fields()})
     """
-    correlation_id = ids.current_correlation_id()
-    return {**ids.outgoing_fields(), **({"correlation_id": correlation_id} if correlation_id else {})}
+    return {**ids.outgoing_fields(), **({"correlation_id": own} if (own := ids.current_correlation_id()) else {})}
 
 
 @contextmanager
 def continue_event(fields: Mapping[Any, Any], name: str = "handle_event") -> Iterator[Span]:
     """A block that goes on with the trace and correlation id of whoever published an event, and is a span of that name.
 
-    `fields` are the event's, text or bytes; without those of `event_fields` the block has a trace of its own.
+    `fields` are the event's, text or bytes; without those of `event_fields` the block has ids of its own.
     """
     before, carried = ids.request_ids.get(), _texts(fields) or {}
     if caller := parse_traceparent(carried.get("traceparent", "").encode()):
-        offered = carried.get("correlation_id", "")
-        correlation_id = offered if match_client_id(offered.encode()) else caller[0]
-        ids.request_ids.set((correlation_id, caller[0], random_ids.take()[32:], caller[2]))
+        ids.request_ids.set((caller[0], caller[0], random_ids.take()[32:], caller[2]))
     try:
-        with Span(name, event=carried) as span:
+        with ids.RequestContext(correlation_id=carried.get("correlation_id")), Span(name, event=carried) as span:
             yield span
     finally:
         ids.request_ids.set(before)
@@ -157,25 +163,6 @@ def report(where: ContextVar[Span | None], begun: Span | None, error: str | None
         ended.end(error)
     where.set(begun and begun.__enter__())
     return ended is not None
-
-
-def _tracing() -> bool:
-    """True where tracing is on; the first call in a process starts it."""
-    from ordinaut_ext_observability.runtime.current import current_runtime
-    from ordinaut_ext_observability.runtime.exporter import export_once
-
-    runtime = current_runtime()
-    if runtime.settings.general.disabled or not runtime.settings.tracing.wanted:
-        return False
-    export_once(runtime)
-    return "opentelemetry.trace" in sys.modules
-
-
-def _bounded(name: str) -> str:
-    name = name[:_MAX_NAME_LENGTH]
-    if len(_names) < _MAX_NAMES:
-        _names.add(name)
-    return name if name in _names else "__other__"
 
 
 @never_raises

@@ -11,16 +11,12 @@ from typing import Any
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.metrics.declarations import Metrics
 
-# It sends one request, and each of a chain of redirects. Event hooks do not see a request without an answer, and a
-# transport around the client's would be in the way of who looks at that.
 _SEND = "_send_single_request"
+"""It sends each of a chain of redirects. Event hooks see no failures; another transport would show."""
 
 
 def instrument(client: Any, metrics: Metrics, headers: Callable[[], Mapping[str, str]]) -> None:
-    """Count each request of the client, and add those of the `headers` that it has not; once, however often called.
-
-    Raises TypeError where it is no httpx client.
-    """
+    """Count each request of the client, and add those of the `headers` that it has not; see `instrument_client`."""
     if not hasattr(client, _SEND):
         raise TypeError(f"instrument_client takes an httpx.Client or httpx.AsyncClient, not {client!r}")
     if _SEND in vars(client):
@@ -57,10 +53,9 @@ def _counted(request: Any, metrics: Metrics, headers: Callable[[], Mapping[str, 
         status = type(error).__name__
         raise
     finally:
-        seconds = monotonic_seconds() - started
         try:
             host, method = request.url.netloc.decode("ascii", "replace"), request.method
+            metrics.http_client_seconds.labels(host, method).observe(monotonic_seconds() - started)
             metrics.http_client_requests.labels(host, method, status).inc()
-            metrics.http_client_seconds.labels(host, method).observe(seconds)
         except Exception:  # noqa: BLE001 - the answer is the caller's all the same
             metrics.count_internal_error("http_client")

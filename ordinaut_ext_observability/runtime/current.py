@@ -111,8 +111,8 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
 def instrument_client(client: Any) -> Any:
     """The httpx client given, asynchronous or not, whose requests now count, each with the time to its answer's head.
 
-    They carry a `traceparent` unless they have one; else it behaves as before. Raises TypeError for what is no client.
-    With `ORDINAUT_OBS_DISABLED` nothing is done.
+    They carry a `traceparent` unless they have one, each of a chain of redirects; else it behaves as before. Raises
+    TypeError for what is no client. With `ORDINAUT_OBS_DISABLED` nothing is done.
     """
     from ordinaut_ext_observability.metrics.http_client import instrument
 

@@ -199,4 +199,6 @@ def test_our_failure_reaches_no_request(url: str, monkeypatch: pytest.MonkeyPatc
     with instrument_client(httpx.Client(base_url=url, trust_env=False)) as client:
         monkeypatch.setitem(vars(current_runtime().metrics), "http_client_requests", Broken())
         assert client.get("/here").status_code == 200
-    assert current_runtime().metrics.internal_errors.labels("http_client").value == 1
+        with pytest.raises(httpx.UnsupportedProtocol):
+            client.get("gopher://host/")
+    assert current_runtime().metrics.internal_errors.labels("http_client").value == 2

@@ -88,8 +88,7 @@ class HttpMetrics(MetricSet):
     )
     http_client_requests = counter(
         "orchestrator_http_client_requests_total{host,method,status}",
-        "Requests of instrumented httpx clients, each redirect on its own, by status code or, without an answer, the "
-        "exception's type.",
+        "Requests of instrumented httpx clients, by status code or, without an answer, the exception's type.",
     )
     http_client_seconds = histogram(
         "orchestrator_http_client_request_duration_seconds{host,method}",
