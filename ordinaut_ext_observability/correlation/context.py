@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from ordinaut_ext_observability.correlation.ids import match_client_id, random_ids
 
@@ -24,7 +24,8 @@ Source of the trace fields: https://www.w3.org/TR/trace-context/#traceparent-hea
 request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", default=None)
 """The ids of the request the running code belongs to."""
 
-_loaded_modules = sys.modules
+SCOPE_KEY = "ordinaut_observability_ids"
+"""The ids' place in the ASGI scope: a measured application mounted in another has those of the outer one."""
 
 WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
 """The ids of the work at hand, in the order of the log line."""
@@ -40,15 +41,9 @@ def current_ids() -> RequestIds | None:
     return with_current_span(request_ids.get())
 
 
-IdsT = TypeVar("IdsT", RequestIds, RequestIds | None)
-
-
-def with_current_span(ids: IdsT) -> IdsT:
-    """The ids with the trace of OpenTelemetry's current span, if there is one.
-
-    We import OpenTelemetry nowhere else than for tracing: without its module in the process there is no span.
-    """
-    get_current_span = getattr(_loaded_modules.get("opentelemetry.trace"), "get_current_span", None)
+def with_current_span(ids: RequestIds | None) -> RequestIds | None:
+    """The ids with the trace of OpenTelemetry's current span, if there is one: not where nobody imported it."""
+    get_current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
     if get_current_span is None or not (span := get_current_span().get_span_context()).is_valid:
         return ids
     trace_id = f"{span.trace_id:032x}"

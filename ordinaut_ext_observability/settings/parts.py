@@ -276,11 +276,6 @@ class TracingSettings(Part):
         named = self.exporter != "none" and bool(self.exporter or self.endpoint or self.traces_endpoint)
         return not self.sdk_disabled and (named if self.enabled is None else self.enabled)
 
-    @property
-    def target(self) -> str:
-        """The URL that spans go to."""
-        return self.traces_endpoint or f"{self.endpoint.rstrip('/') or 'http://localhost:4318'}/v1/traces"
-
 
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
     """The metrics of the near past, kept in memory by every process that serves."""

@@ -15,27 +15,20 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
 
-from ordinaut_ext_observability.correlation.context import RequestIds
+from ordinaut_ext_observability.correlation.context import SCOPE_KEY, with_current_span
 from ordinaut_ext_observability.version import __version__
 
-_SPAN = "ordinaut_observability_span"
-"""Key of the ASGI scope: a measured application may be mounted in another, and the request has one span."""
-
-_NO_CONTEXT = Context()
+_SPAN = "ordinaut_observability_span"  # in the scope
 
 
 class RequestSpan:
-    """The span of one request, current until `leave`, and the request's ids in it."""
+    """The span of one request, current until `leave`."""
 
-    __slots__ = ("_span", "_token", "ids")
+    __slots__ = ("_span", "_token")
 
-    def __init__(self, span: Span, context: Context, ids: RequestIds) -> None:
+    def __init__(self, span: Span, context: Context) -> None:
         self._span = span
         self._token = attach(trace.set_span_in_context(span, context))
-        found = span.get_span_context()
-        trace_id = f"{found.trace_id:032x}"
-        correlation_id = trace_id if ids[0] == ids[1] else ids[0]  # one that we made is the trace's
-        self.ids: RequestIds = (correlation_id, trace_id, f"{found.span_id:016x}", bool(found.trace_flags & 1))
 
     def leave(self) -> None:
         """Make what was current before current again."""
@@ -51,9 +44,8 @@ class RequestSpan:
         span: Any = self._span
         if span.is_recording():
             span.update_name(name)
-            status = attributes["http.response.status_code"]
-            if status >= 500:
-                attributes.setdefault("error.type", str(status))
+            if attributes["http.response.status_code"] >= 500:
+                attributes.setdefault("error.type", str(attributes["http.response.status_code"]))
                 span.set_status(StatusCode.ERROR)
             span.set_attributes(attributes | dict(span.attributes or {}))
             span.end(span.start_time + int(seconds * 1e9))
@@ -65,25 +57,26 @@ class RequestTracer:
     def __init__(self, quiet: Iterable[str], is_own: Callable[[str], bool]) -> None:
         """Paths of our own, and those of the `quiet` shell patterns, have no spans, nor has what is done for them."""
         self._tracer = trace.get_tracer("ordinaut_ext_observability", __version__)
-        self._is_quiet = re.compile("|".join(map(translate, quiet))).match
+        self._is_quiet = re.compile("|".join(map(translate, quiet)) or "(?!)").match
         self._is_own = is_own
         self._headers = frozenset(name.encode() for name in propagate.get_global_textmap().fields)
 
-    def begin(self, scope: Any, ids: RequestIds) -> RequestSpan | None:
-        """The span of this request; None where FastAPI's instrumentation makes one, or the request has one already."""
+    def begin(self, exchange: Any) -> None:
+        """Give the request a span and its ids, unless an outer layer, or FastAPI's instrumentation, does."""
+        scope, ids = exchange.scope, exchange.ids
         if _SPAN in scope or getattr(scope.get("app"), "_is_instrumented_by_opentelemetry", False):
-            return None
-        scope[_SPAN] = True
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+            return
+        path, context = scope["path"].removeprefix(scope.get("root_path", "")), Context()
         if self._is_quiet(path) or self._is_own(path):
-            unsampled = SpanContext(int(ids[1], 16), int(ids[2], 16), is_remote=False)
-            return RequestSpan(NonRecordingSpan(unsampled), _NO_CONTEXT, ids)
-        context, headers = _NO_CONTEXT, scope["headers"]
-        if not self._headers.isdisjoint(dict(headers)):
-            carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-            context = propagate.extract(carrier, _NO_CONTEXT)
-        attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
-        if scope.get("server"):
-            attributes["server.address"], attributes["server.port"] = scope["server"]
-        span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, attributes)
-        return RequestSpan(span, context, ids)
+            span: Span = NonRecordingSpan(SpanContext(int(ids[1], 16), int(ids[2], 16), is_remote=False))
+        else:
+            if not self._headers.isdisjoint(dict(scope["headers"])):
+                carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+                context = propagate.extract(carrier, context)
+            attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
+            if scope.get("server"):
+                attributes["server.address"], attributes["server.port"] = scope["server"]
+            span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, attributes)
+        exchange.span = scope[_SPAN] = RequestSpan(span, context)
+        # A correlation id that we made is the trace's.
+        exchange.ids = scope[SCOPE_KEY] = with_current_span(None if ids[0] == ids[1] else ids) or ids

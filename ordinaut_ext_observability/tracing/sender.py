@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -35,17 +36,16 @@ class SpanSender:
     """Sends spans over OTLP from a daemon thread, scrubbed; in a forked child from one of its own."""
 
     def __init__(
-        self, metrics: Metrics, scrubber: Scrubber | None, event: events.LogEvent, before_sending: Callable[[], object]
+        self, metrics: Metrics, scrubber: Scrubber | None, event: events.LogEvent, recorder: Callable[[], Any]
     ) -> None:
-        """`before_sending` is called in the thread: what waits elsewhere adds its spans."""
+        """`recorder` finds the one of requests, with which spans wait to be ended."""
         self._metrics = metrics
         self._scrubber = scrubber
         self._event = event
-        self._before_sending = before_sending
+        self._recorder = recorder
         self._failing = False
         self._thread = BackgroundThread("spans", self._make_tasks, lambda *_: metrics.count_internal_error("tracing"))
         self.start = self._thread.start
-        self.begin_stop = self._thread.begin_stop
         self.reset_after_fork()
         reset_in_forked_child(self)
 
@@ -84,7 +84,8 @@ class SpanSender:
         return [PeriodicTask("spans", self._round, _INTERVAL_SECONDS, finish=self._round)]
 
     async def _round(self) -> None:
-        self._before_sending()
+        if (recorder := self._recorder()) is not None:
+            recorder.record_waiting()
         self._send()
 
     def _send(self) -> None:
@@ -114,18 +115,12 @@ class SpanSender:
             statements = {name: normalised(str(given[name])) for name in _STATEMENTS if name in given}
             return scrubber.value(given | statements)
 
-        status = span.status
-        return ReadableSpan(
-            name=scrubber.text(span.name),
-            context=span.context,
-            parent=span.parent,
-            resource=span.resource,
-            attributes=clean(span.attributes),
-            events=[Event(event.name, clean(event.attributes), event.timestamp) for event in span.events],
-            links=[Link(link.context, clean(link.attributes)) for link in span.links],
-            kind=span.kind,
-            status=Status(status.status_code, scrubber.text(status.description)) if status.description else status,
-            start_time=span.start_time,
-            end_time=span.end_time,
-            instrumentation_scope=span.instrumentation_scope,
+        status, copied = span.status, copy(span)
+        vars(copied).update(
+            _name=scrubber.text(span.name),
+            _attributes=clean(span.attributes),
+            _events=[Event(event.name, clean(event.attributes), event.timestamp) for event in span.events],
+            _links=[Link(link.context, clean(link.attributes)) for link in span.links],
+            _status=Status(status.status_code, scrubber.text(status.description)) if status.description else status,
         )
+        return copied

@@ -17,11 +17,11 @@ from starlette.types import Message, Receive, Scope, Send
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.correlation.context import RequestIds, with_current_span
 from ordinaut_ext_observability.web.recorder import RequestRecorder
-from ordinaut_ext_observability.web.request_ids import IDS, Headers
+from ordinaut_ext_observability.web.request_ids import Headers
 from ordinaut_ext_observability.web.route_templates import UNMATCHED
 
 if TYPE_CHECKING:
-    from ordinaut_ext_observability.tracing.requests import RequestSpan, RequestTracer
+    from ordinaut_ext_observability.tracing.requests import RequestSpan
 
 BATCH_REQUESTS = 64  # finished requests that wait before they are recorded together
 CLIENT_CLOSED_REQUEST = 499  # counted where the client left before the response was complete; the code is nginx's
@@ -45,12 +45,6 @@ class Exchange:
         self._send = send
         self.finished = False
         self.span: RequestSpan | None = None
-
-    def begin_span(self, tracer: RequestTracer) -> None:
-        """Have a span, whose ids are those of the request."""
-        self.span = tracer.begin(self.scope, self.ids)
-        if self.span is not None:
-            self.ids = self.scope[IDS] = self.span.ids
 
     def leave_span(self) -> None:
         """Make the span that was current before current again."""
@@ -143,7 +137,7 @@ class HttpExchange(Exchange):
         """The response begins: note what it is, and return a copy of the message with our headers."""
         self.status = int(message["status"])
         if self.span is None:  # the host's trace is also its logs'
-            self.ids = with_current_span(self.ids)
+            self.ids = with_current_span(self.ids) or self.ids
         try:
             headers, named = self.with_own_headers(message.get("headers"))
         except (TypeError, AttributeError, ValueError):  # no list of pairs: the message stays as it is

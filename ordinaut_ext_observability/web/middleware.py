@@ -36,7 +36,7 @@ class ObservabilityMiddleware:
                 exchange = HttpExchange(self._recorder, scope, receive, send)
                 self._recorder.in_progress.add(exchange)
                 if self._recorder.tracer is not None:
-                    exchange.begin_span(self._recorder.tracer)
+                    self._recorder.tracer.begin(exchange)
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._recorder, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:

@@ -89,8 +89,7 @@ class RequestRecorder:
     settings: HttpSettings
     quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
     is_own: Callable[[str], bool]  # tells our endpoints from the host's
-    tracer: RequestTracer | None = field(default=None, init=False)
-    """Begins the spans of requests; None while tracing is off."""
+    tracer: RequestTracer | None = field(default=None, init=False)  # None while tracing is off
     in_progress: set[HttpExchange] = field(default_factory=set, init=False)
     waiting: deque[HttpExchange] = field(default_factory=deque, init=False)
     # By the endpoint, and by the identity of the route that the router left in the scope.
