@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR, queued_by
-from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.compat.guard import never_raises, runtime
 from ordinaut_ext_observability.correlation import context as ids
 from ordinaut_ext_observability.correlation.ids import parse_traceparent, random_ids
 from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
@@ -78,13 +78,10 @@ class Span:
 
     @never_raises
     def _begin(self, name: str, attributes: Mapping[str, Any], event: Any, seconds: Any) -> None:
-        from ordinaut_ext_observability.runtime.current import current_runtime
-        from ordinaut_ext_observability.runtime.exporter import export_once
-
-        runtime = current_runtime()
-        if runtime.settings.general.disabled or not runtime.settings.tracing.wanted:
+        process = runtime()
+        if process.settings.general.disabled or not process.settings.tracing.wanted:
             return
-        export_once(runtime)  # the first call in a process that serves nothing starts tracing
+        process.ports.export_once(process)  # where nothing is served this begins to trace
         if "opentelemetry.trace" not in sys.modules:
             return
         from opentelemetry import context, propagate, trace

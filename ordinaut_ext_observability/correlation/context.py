@@ -71,7 +71,7 @@ def current_traceparent() -> str | None:
 def outgoing_fields() -> dict[str, str]:
     """What an outgoing call or event carries: `traceparent`, and what else OpenTelemetry's propagators add to it."""
     fields: dict[str, str] = {}
-    if inject := getattr(_loaded_modules.get("opentelemetry.propagate"), "inject", None):
+    if inject := getattr(sys.modules.get("opentelemetry.propagate"), "inject", None):
         inject(fields)
     if own := current_traceparent():
         fields.setdefault("traceparent", own)

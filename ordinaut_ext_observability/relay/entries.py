@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ordinaut_ext_observability.metrics.family import AnyFamily
-from ordinaut_ext_observability.metrics.snapshot import measuring
+from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge
 from ordinaut_ext_observability.relay.store import Entry
 
 LIVING_INTERVALS = 2
@@ -38,17 +37,18 @@ class Said(NamedTuple):
 
 def gauge_values(families: Iterable[AnyFamily]) -> Iterator[GaugeValue]:
     """The gauges among these families, as they are now."""
-    for gauge in measuring(families):
-        for child in gauge.children():
-            yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)
+    for gauge in families:
+        if isinstance(gauge, Gauge):
+            for child in gauge.children():
+                yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)
 
 
 def encode_entry(families: Iterable[AnyFamily], *, serves: bool, interval_seconds: float) -> bytes:
     """The content of the entry of a process with these families."""
     gauges = [
         [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
-        for gauge in measuring(families)
-        if len(gauge)
+        for gauge in families
+        if isinstance(gauge, Gauge) and len(gauge)
     ]
     return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": gauges})
 

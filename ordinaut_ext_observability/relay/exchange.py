@@ -96,7 +96,6 @@ class Exchange:
             content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
             return content, EXPIRY_INTERVALS * interval_seconds
 
-        self.refresh_families()
         try:
             self._publish(say)
         except ClusterBusyError:
@@ -106,7 +105,6 @@ class Exchange:
 
     def publish_and_read(self) -> None:
         """Add what was counted since, and read the total with it."""
-        self.refresh_families()
         with suppress(ClusterBusyError):  # as above
             self._publish()
         self.read()
@@ -133,7 +131,6 @@ class Exchange:
 
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
-        self.refresh_families()
         store = self._opened()
         try:
             self._publish()
@@ -144,6 +141,7 @@ class Exchange:
             store.close()
 
     def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
+        self.refresh_families()
         store = self._opened()
         if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")

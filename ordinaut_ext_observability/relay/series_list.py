@@ -18,13 +18,10 @@ import orjson
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
 from ordinaut_ext_observability.metrics.family import Counter, Histogram
-from ordinaut_ext_observability.metrics.snapshot import Definition
+from ordinaut_ext_observability.metrics.snapshot import Definition, SeriesKey
 from ordinaut_ext_observability.relay.store import Reading, RelayStore
 
 BILLION = 1_000_000_000
-
-SeriesKey = tuple[Definition, tuple[str, ...]]
-"""A definition and label values: what tells series apart."""
 
 
 class Series(NamedTuple):

@@ -20,7 +20,7 @@ class PromptReceiver(OtlpReceiver):
     """Asks the process for its spans, in place of waiting two seconds for them."""
 
     def spans(self, count: int = 1, **fields: Any) -> list[ReceivedSpan]:
-        sender = current_runtime().tracing._sender
+        sender = current_runtime().tracing._outlet.sender
         sender._thread.call_soon(sender._send)
         return super().spans(count, **fields)
 
