@@ -52,7 +52,7 @@ class Tracing(Part):
         outlet, recorder = obtain_outlet(self.settings.general), self.recorder()
         if outlet is not None and outlet.sender is None:
             self._outlet = outlet
-            outlet.sender = SpanSender(self.metrics, self.scrubber, self.event, self.recorder)
+            outlet.sender = SpanSender(self.metrics, self.scrubber, self.event)
             outlet.sender.start()
             tracing = self.settings.tracing
             self._note = f"on: spans go to {tracing.traces_endpoint or tracing.endpoint or 'http://localhost:4318'}"

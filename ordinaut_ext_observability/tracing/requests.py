@@ -74,8 +74,8 @@ class RequestTracer:
                 carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
                 context = propagate.extract(carrier, context)
             attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
-            if scope.get("server"):
-                attributes["server.address"], attributes["server.port"] = scope["server"]
+            server = zip(("server.address", "server.port"), scope.get("server") or (), strict=False)
+            attributes.update(pair for pair in server if pair[1] is not None)
             span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, attributes)
         exchange.span = scope[_SPAN] = RequestSpan(span, context)
         # A correlation id that we made is the trace's.

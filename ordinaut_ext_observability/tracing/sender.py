@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +34,10 @@ _STATEMENTS = ("db.statement", "db.query.text")
 class SpanSender:
     """Sends spans over OTLP from a daemon thread, scrubbed; in a forked child from one of its own."""
 
-    def __init__(
-        self, metrics: Metrics, scrubber: Scrubber | None, event: events.LogEvent, recorder: Callable[[], Any]
-    ) -> None:
-        """`recorder` finds the one of requests, with which spans wait to be ended."""
+    def __init__(self, metrics: Metrics, scrubber: Scrubber | None, event: events.LogEvent) -> None:
         self._metrics = metrics
         self._scrubber = scrubber
         self._event = event
-        self._recorder = recorder
         self._failing = False
         self._thread = BackgroundThread("spans", self._make_tasks, lambda *_: metrics.count_internal_error("tracing"))
         self.start = self._thread.start
@@ -84,8 +79,6 @@ class SpanSender:
         return [PeriodicTask("spans", self._round, _INTERVAL_SECONDS, finish=self._round)]
 
     async def _round(self) -> None:
-        if (recorder := self._recorder()) is not None:
-            recorder.record_waiting()
         self._send()
 
     def _send(self) -> None:

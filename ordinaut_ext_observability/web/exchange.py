@@ -206,13 +206,22 @@ class HttpExchange(Exchange):
         self._recorder.trouble.errors.note(error, endpoint)
 
     def abandon(self) -> None:
-        """The application is done and its response is not complete: the server makes it, or cuts it off."""
+        """The application is done. Where its response is not complete, the server makes it, or cuts it off."""
         try:
-            self._note().disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
-            if not self.status:
-                self._extend_servers_headers()
+            if not self.finished:
+                self._note().disconnected = self._is_disconnected()  # now: the server closes it for such a response
+                if not self.status:
+                    self._extend_servers_headers()
         finally:
             self.finish()
+            if self.span is not None:
+                self._end_span(self.span)
+
+    def _end_span(self, span: RequestSpan) -> None:
+        endpoint = self.endpoint()
+        route = {} if endpoint is UNMATCHED else {"http.route": endpoint}
+        told = {"http.response.status_code": self.outcome(), "url.path": self.scope["path"], **route}
+        span.end(" ".join((self.known_method(), *route.values())), told, self.seconds)
 
     def _extend_servers_headers(self) -> None:
         """Put our headers among those that uvicorn adds to this response. Other servers have none.

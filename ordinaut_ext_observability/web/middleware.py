@@ -58,7 +58,7 @@ class ObservabilityMiddleware:
             self._call(exchange.note_failure, error)
             raise
         finally:
-            if not exchange.finished:
+            if not exchange.finished or exchange.span is not None:
                 self._call(exchange.abandon)
             if around is not None:
                 request_ids.set(around[0])

@@ -140,10 +140,6 @@ class RequestRecorder:
         status = exchange.outcome()
         record = self._find_record(exchange, status)
         seconds = exchange.seconds
-        if exchange.span is not None:
-            route = {} if record.endpoint is UNMATCHED else {"http.route": record.endpoint}
-            told = {"http.response.status_code": status, "url.path": exchange.scope["path"], **route}
-            exchange.span.end(" ".join((exchange.known_method(), *route.values())), told, seconds)
         ended_at = wall_offset + exchange.started + seconds
         if record.series is not None:
             record.series.add(exchange, ended_at)
