@@ -24,6 +24,7 @@ NAMES = (
     "log_record",
     "scrub",
     "tracing",
+    "profiling",
     "imports",
     "memory",
 )

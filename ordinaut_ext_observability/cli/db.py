@@ -32,6 +32,10 @@ ReadT = TypeVar("ReadT")
 
 def ask_database(url: str, timeout_seconds: float, read: Callable[[Any], Awaitable[ReadT]]) -> ReadT:
     """Return what `read` finds through a connection; raises ObservabilityError where that is nothing."""
+    if not url.strip():
+        raise ObservabilityError(
+            "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
+        )
 
     async def run() -> ReadT:
         async with read_only_session(url, timeout_seconds) as connection:

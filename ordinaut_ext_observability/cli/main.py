@@ -183,7 +183,7 @@ def db(
     from ordinaut_ext_observability.cli.db import ask_database, print_report
     from ordinaut_ext_observability.db.insights.report import read_report
 
-    report = ask_database(_required(url), timeout, partial(read_report, top=top))
+    report = ask_database(url, timeout, partial(read_report, top=top))
     if as_json:
         print_json(asdict(report) | {"attention": list(report.attention())})
     else:
@@ -204,16 +204,8 @@ def advise(
     from ordinaut_ext_observability.db.insights.advice import read_advice
 
     read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
-    advice = ask_database(_required(url), timeout, read)
+    advice = ask_database(url, timeout, read)
     if as_json:
         print_json(advice_as_json(advice))
     else:
         print_script(Console(highlight=False), advice)
-
-
-def _required(database_url: str) -> str:
-    if not database_url.strip():
-        raise ObservabilityError(
-            "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
-        )
-    return database_url

@@ -6,18 +6,26 @@ import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from operator import add, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.metrics.snapshot import Definition, Row, SnapshotReader, definition_of
-from ordinaut_ext_observability.relay.entries import GaugeValue
 from ordinaut_ext_observability.relay.publisher import beginning
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
 
 _SERIES_PER_BLOCK = 64
 """Series that are compared at once with those of the reading before; most have not changed."""
+
+
+class GaugeValue(NamedTuple):
+    """One series of a gauge."""
+
+    name: str
+    label_names: tuple[str, ...]
+    label_values: tuple[str, ...]
+    value: float
 
 
 class MergedRegistry:
@@ -62,7 +70,7 @@ class MergedRegistry:
             for known in series.series[self._known_series :]:
                 family = self._counts.get(known.key[0])
                 if family is not None:
-                    self._shown.append((family.labels(*known.key[1]), known.place, known.place + known.width))
+                    self._shown.append((family.labels(*known.key[1]), known.start, known.end))
             self._known_series = len(series.series)
             before, now = memoryview(self._total), memoryview(total)
             for start in range(0, len(self._shown), _SERIES_PER_BLOCK):

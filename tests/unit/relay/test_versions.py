@@ -11,7 +11,7 @@ from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.snapshot import Definition
-from ordinaut_ext_observability.relay.entries import encode_entry, read_entry
+from ordinaut_ext_observability.relay.exchange import encode_entry, read_entry
 from ordinaut_ext_observability.relay.series_list import SeriesList, encode_series
 from ordinaut_ext_observability.relay.store import Entry, Publication
 from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
