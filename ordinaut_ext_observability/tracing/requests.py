@@ -62,9 +62,9 @@ class RequestTracer:
         self._headers = frozenset(name.encode() for name in propagate.get_global_textmap().fields)
 
     def begin(self, exchange: Any) -> None:
-        """Give the request a span and its ids, unless an outer layer, or FastAPI's instrumentation, does."""
+        """Give the request a span and its ids, unless the host or an outer layer of ours does."""
         scope, ids = exchange.scope, exchange.ids
-        if _SPAN in scope or getattr(scope.get("app"), "_is_instrumented_by_opentelemetry", False):
+        if _SPAN in scope or _traces_itself(scope):
             return
         path, context = scope["path"].removeprefix(scope.get("root_path", "")), Context()
         if self._is_quiet(path) or self._is_own(path):
@@ -80,3 +80,12 @@ class RequestTracer:
         exchange.span = scope[_SPAN] = RequestSpan(span, context)
         # A correlation id that we made is the trace's.
         exchange.ids = scope[SCOPE_KEY] = with_current_span(None if ids[0] == ids[1] else ids) or ids
+
+
+def _traces_itself(scope: Any) -> bool:
+    """True where a layer of the host, OpenTelemetry's, Starlette's or FastAPI's own, makes the request's span."""
+    app, native = scope.get("app"), scope.get("fastapi.telemetry")
+    if getattr(app, "_is_instrumented_by_opentelemetry", False) or getattr(native, "span", None) is not None:
+        return True
+    names = (getattr(layer.cls, "__name__", "") for layer in getattr(app, "user_middleware", ()))
+    return "OpenTelemetryMiddleware" in names
