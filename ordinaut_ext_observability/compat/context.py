@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 
-from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.compat.guard import never_raises, runtime
 from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
@@ -15,6 +15,9 @@ _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
 """The ids that the host set itself: they are no request's that is being served, and lend their id to nobody."""
+
+queued_by: ContextVar[RequestIds | None] = ContextVar("ordinaut_queued_by", default=None)
+"""The ids of the request that queued the work at hand."""
 
 
 @never_raises
@@ -46,6 +49,7 @@ def clear_request_context() -> None:
     """Leave every id: work for nothing."""
     request_ids.set(None)
     work_ids.set({})
+    queued_by.set(None)
 
 
 @never_raises
@@ -54,12 +58,11 @@ def begin_work(worker_id: object, task_id: object) -> None:
 
     They carry a run id, and the ids of the request that queued the work, in whose trace this is a new span.
     """
-    from ordinaut_ext_observability.runtime.current import current_runtime
-
     clear_request_context()
     work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
     work_ids.set(work)
-    origin = current_runtime().merged.origin_of(work["task_id"])
+    origin = runtime().merged.origin_of(work["task_id"])
+    queued_by.set(origin)
     if origin is not None:
         _bind((*origin[:2], random_ids.take()[32:], origin[3]))
 

@@ -68,6 +68,16 @@ def current_traceparent() -> str | None:
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
 
 
+def outgoing_fields() -> dict[str, str]:
+    """What an outgoing call or event carries: `traceparent`, and what else OpenTelemetry's propagators add to it."""
+    fields: dict[str, str] = {}
+    if inject := getattr(sys.modules.get("opentelemetry.propagate"), "inject", None):
+        inject(fields)
+    if own := current_traceparent():
+        fields.setdefault("traceparent", own)
+    return fields
+
+
 _Entered = tuple["RequestContext", RequestIds | None, Mapping[str, str], Any]
 
 _entered: ContextVar[_Entered | None] = ContextVar("ordinaut_entered_blocks", default=None)

@@ -21,10 +21,9 @@ from ordinaut_ext_observability.runtime.serving import make_context, make_manage
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.access import AddressList
 from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
-from ordinaut_ext_observability.web.mounting import Mounting
+from ordinaut_ext_observability.web.mounting import Mounting, RootMetrics
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.root_metrics import RootMetrics
 from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.router import build_router, root_metrics_route
 
@@ -52,6 +51,8 @@ class HostIntegration:
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,
         )
+        in_flight = weakref.WeakMethod(self._recorder.requests_in_flight)  # a thread must not lead to the application
+        runtime.stalls.requests_in_flight = lambda: (alive := in_flight()) and alive()
         runtime.tracing.recorder = weakref.ref(self._recorder)  # it leads to the application
         # Started with the first request where the server sent no lifespan.
         self._mounting = Mounting(app, lambda inner: ObservabilityMiddleware(inner, self._recorder, self._start))

@@ -289,3 +289,12 @@ class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name
     series_limit: int = Field(default=20_000, ge=100, le=200_000)
     """Series of which history is kept, each bucket of a histogram being one; of further ones there is none. 5,000 take
     14 MB with the other defaults."""
+
+
+class ProfilingSettings(Part):
+    """Profiles of functions that are decorated with `profile_execution`; read once, when the first one is."""
+
+    enabled: bool = Field(default=False, validation_alias="ENABLE_PROFILING")
+    """Sample the processor while those functions are called."""
+    directory: types.DirectoryText | None = Field(default=None, validation_alias=f"{PREFIX}PROFILE_DIR")
+    """Directory for the profiles; unset: there are none."""

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
+_IN_FLIGHT = ("method", "route", "correlation_id", "seconds")
 
 
 class RequestSeries:
@@ -122,6 +123,12 @@ class RequestRecorder:
         )
         for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
             gauge.labels(method).set(counted[method])
+
+    def requests_in_flight(self) -> list[dict[str, Any]]:
+        """The 20 oldest requests without a complete response. Safe from any thread."""
+        now, oldest = monotonic_seconds(), sorted(set(self.in_progress), key=lambda exchange: exchange.started)[:20]
+        facts = ((each.known_method(), each.endpoint(), each.ids[0], round(now - each.started, 3)) for each in oldest)
+        return [dict(zip(_IN_FLIGHT, each, strict=True)) for each in facts]
 
     def _record_waiting(self) -> None:
         waiting = self.waiting

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
-from ordinaut_ext_observability.alerts.notifications.dedup import Told, repeat_after_ms
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, delivery_key
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, Told, delivery_key, repeat_after_ms
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.groups import group_key
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
+from ordinaut_ext_observability.alerts.notifications.silences import Mutes
 from ordinaut_ext_observability.alerts.routing.routes import Route
 
 Shown = dict[str, Any]
@@ -24,7 +23,7 @@ def explain(desk: AlertDesk, fingerprint: str) -> Shown | None:
     (told, outbox), entries, routing = desk.store.sending(), journal_of(desk, fingerprint), desk.routing()
     active = {seen.alert.fingerprint: seen.alert for seen in desk.alerts()}
     kept = (each.firing[fingerprint] for each in told.values() if fingerprint in each.firing)
-    alert = active.get(fingerprint) or next(map(NotifiedAlert.from_json, kept), None)
+    alert = active.get(fingerprint) or next(kept, None)
     if alert is None:  # its labels are no longer known
         return {"fingerprint": fingerprint, "state": "resolved", "journal": entries} if entries else None
     routes: list[Shown] = []

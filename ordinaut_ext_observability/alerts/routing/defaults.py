@@ -1,4 +1,4 @@
-"""The routing where the configuration file has none: who is told by severity, through what the environment names.
+"""The routing of a process: what its configuration file says, else by severity through what the environment names.
 
 info      log
 warning   log, Slack; mail in business hours
@@ -7,16 +7,89 @@ critical  log, Slack, mail, PagerDuty, at any time
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from pydantic import SecretStr
 
+from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
+from ordinaut_ext_observability.logs import event_types as events
+from ordinaut_ext_observability.settings.load import Settings
 from ordinaut_ext_observability.settings.parts import NotificationSettings
 
-_DATABASE_IS_DOWN: Final = "QueueStalled|EnqueueLag|NoWorkers|WorkersLost|WorkerHeartbeatOld|Scheduler.*|Collector.*"
-"""Alerts that follow from a database that is down, and say nothing new then."""
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
+
+_ROUTES: Final = """
+global: {resolve_timeout: 5m}
+route:
+  receiver: info
+  group_by: [alertname]
+  routes:
+  - {matchers: [alertname=Watchdog], receiver: discard}  # it fires always
+  - {matchers: ['severity="critical"'], receiver: critical}
+  - {matchers: ['severity="warning"'], receiver: warning, continue: true}
+  - {matchers: ['severity="warning"'], receiver: warning-in-business-hours, active_time_intervals: [business-hours]}
+inhibit_rules:
+- {source_matchers: ['severity="critical"'], target_matchers: ['severity=~"warning|info"'], equal: [alertname]}
+- source_matchers: [alertname=database_down]
+  target_matchers:  # they follow from a database that is down, and say nothing new then
+  - alertname=~"QueueStalled|EnqueueLag|NoWorkers|WorkersLost|WorkerHeartbeatOld|Scheduler.*|Collector.*"
+  equal: [cluster]
+"""
+
+
+class ConfiguredRouting:
+    """Routing and escalation policies, read when they are first asked for; from any thread.
+
+    What is wrong is an event, and is not used: the routing is then the default one.
+    """
+
+    def __init__(self, settings: Settings, event: events.LogEvent) -> None:
+        """Nothing is read yet."""
+        self._settings = settings
+        self._event = event
+        self.problem = ""
+        """The reason why the configuration's routing is not used."""
+        self.alertmanagers = [
+            Integration("alertmanager", f"alertmanager[{number}]", options={"url": url})
+            for number, url in enumerate(settings.notifications.alertmanager_urls)
+        ]
+        """Those that tell people; with one of them, we tell nobody."""
+        self.told_by = "Alertmanager (ORDINAUT_OBS_ALERTMANAGER_URLS)" if self.alertmanagers else ""
+        """Words for who tells people in our place; empty: we do."""
+
+    @cached_property
+    def routing(self) -> Routing:
+        """Who is told of what."""
+        from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+
+        given = self._settings.file.alertmanager
+        if given:
+            try:
+                return read_routing(given)
+            except RoutingError as error:
+                self.problem = str(error)
+                self._event(events.ROUTING_REFUSED, reason=self.problem)
+        return read_routing(default_config(self._settings.notifications))
+
+    @cached_property
+    def policies(self) -> tuple[EscalationConfig, ...]:
+        """Who is told next of what still fires."""
+        from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations
+
+        try:
+            return read_escalations(self._settings.file.escalations, self.routing)
+        except RoutingError as error:
+            self._event(events.ESCALATIONS_REFUSED, reason=str(error))
+            return ()
+
+    def find_integrations(self, name: str) -> list[Integration]:
+        """The integrations of a receiver, or the one of this key; `alertmanager` means all of that kind."""
+        known = self.alertmanagers or self.routing.integrations.values()
+        return [each for each in known if name in (each.key, each.key.rpartition("/")[0] or each.kind)]
 
 
 def default_config(settings: NotificationSettings) -> dict[str, Any]:
@@ -27,48 +100,19 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
     mail = _mail(settings)
     ours = [name for name, way in (("slack", slack), ("pagerduty", pagerduty), ("email", mail)) if way]
     log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*", "besides": ["log", *ours]}]}
-    hours = settings.business_hours.split(" ")
-    first, last = hours[1].split("-")
-    within = {
-        "weekdays": [hours[0]],
-        "times": [{"start_time": first, "end_time": last}],
-        "location": settings.time_zone,
+    receivers = {
+        "discard": {},
+        "info": log,
+        "warning": log | slack | webhook,
+        "warning-in-business-hours": mail,
+        "critical": log | slack | webhook | mail | pagerduty,
     }
-    return {
-        "global": {"resolve_timeout": "5m"},
-        "route": {
-            "receiver": "info",
-            "group_by": ["alertname"],
-            "routes": [
-                {"matchers": ["alertname=Watchdog"], "receiver": "discard"},  # it fires always
-                {"matchers": ['severity="critical"'], "receiver": "critical"},
-                {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
-                {
-                    "matchers": ['severity="warning"'],
-                    "receiver": "warning-in-business-hours",
-                    "active_time_intervals": ["business-hours"],
-                },
-            ],
-        },
-        "receivers": [
-            {"name": "discard"},
-            {"name": "info", **log},
-            {"name": "warning", **log, **slack, **webhook},
-            {"name": "warning-in-business-hours", **mail},
-            {"name": "critical", **log, **slack, **webhook, **mail, **pagerduty},
-        ],
-        "inhibit_rules": [
-            {
-                "source_matchers": ['severity="critical"'],
-                "target_matchers": ['severity=~"warning|info"'],
-                "equal": ["alertname"],
-            },
-            {
-                "source_matchers": ["alertname=database_down"],
-                "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"'],
-                "equal": ["cluster"],
-            },
-        ],
+    days, _, hours = settings.business_hours.partition(" ")
+    times = dict(zip(("start_time", "end_time"), hours.split("-"), strict=True))
+    within = {"weekdays": [days], "times": [times], "location": settings.time_zone}
+    routes: dict[str, Any] = yaml.safe_load(_ROUTES)
+    return routes | {
+        "receivers": [{"name": name, **ways} for name, ways in receivers.items()],
         "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
     }
 
@@ -90,7 +134,7 @@ def _mail(settings: NotificationSettings) -> dict[str, Any]:
     user, password, host = unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
     port = url.port or (465 if url.scheme == "smtps" else 587)
     options = {
-        "to": ", ".join(_plain(settings.email_to)),
+        "to": ", ".join(settings.email_to),
         "from": settings.email_from or (user if "@" in user else f"ordinaut@{host}"),
         "smarthost": f"{host}:{port}",
         "auth_username": user or None,
@@ -99,7 +143,3 @@ def _mail(settings: NotificationSettings) -> dict[str, Any]:
         "send_resolved": True,
     }
     return {"email_configs": [{name: value for name, value in options.items() if value is not None}]}
-
-
-def _plain(addresses: Iterable[str]) -> list[str]:
-    return [address.replace("\r", "").replace("\n", "") for address in addresses]
