@@ -18,17 +18,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import (
+from ordinaut_ext_observability.alerts.notifications.deliveries import (
+    Delivery,
+    DeliveryError,
     Told,
+    delivery_key,
     reason_to_tell,
     repeat_after_ms,
 )
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError, delivery_key
 from ordinaut_ext_observability.alerts.notifications.escalation import DOWN_MS, Escalation
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.ledger import Ledger
-from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Muted, Mutes, Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
 from ordinaut_ext_observability.logs import event_types as events
 
@@ -49,7 +50,6 @@ class Notifier:
     def __init__(
         self,
         routing: Routing,
-        mutes: Mutes,
         now_ms: int,
         policies: Sequence[EscalationConfig] = (),
         event: events.LogEvent = lambda *_, **__: None,
@@ -58,7 +58,7 @@ class Notifier:
     ) -> None:
         """`strict`: as Alertmanager does, a mute also holds back resolves, and its end tells nobody."""
         self.routing = routing
-        self.mutes = mutes
+        self.mutes = Mutes(routing)
         self.alerts: dict[str, NotifiedAlert] = {}
         """By fingerprint, with those resolved a short time ago."""
         self.groups = Groups(routing.route, now_ms)
@@ -66,8 +66,6 @@ class Notifier:
         """Facts: what was told, and what is to be sent."""
         self.escalation = Escalation(policies, routing, self.ledger, event)
         self._strict = strict
-        self._in_effect: dict[str, Silence] = {}
-        """Those acknowledgements, snoozes and maintenances at the last look."""
         self._taken: dict[str, NotifiedAlert] = {}
         """The alerts as they were taken last: one that is the same again is no news."""
         self._unconfirmed: set[str] = set()
@@ -118,11 +116,7 @@ class Notifier:
 
     def take_silences(self, silences: dict[str, Silence], now_ms: int) -> None:
         """Take the silences as they are; where one that Alertmanager does not have begins or ends, look at once."""
-        in_effect = {
-            each.id: each for each in silences.values() if each.kind != "silence" and each.state(now_ms) == "active"
-        }
-        changed = [(self._in_effect | in_effect)[name] for name in self._in_effect.keys() ^ in_effect.keys()]
-        self.mutes.silences, self._in_effect = silences, in_effect
+        changed = self.mutes.take_silences(silences, now_ms)
         for group in self.groups if changed else ():
             if any(silence.matches(alert.labels) for silence in changed for alert in group.alerts.values()):
                 group.hurry(now_ms)
@@ -143,7 +137,7 @@ class Notifier:
 
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         self.escalation.refused.discard(delivery.key)
         self.ledger.note_told(delivery, self._muted_by_now(delivery))
         self.ledger.remove(delivery, "sent", now_ms)
@@ -153,7 +147,7 @@ class Notifier:
 
     def note_failed(self, delivery: Delivery, error: DeliveryError, now_ms: int) -> None:
         """It did not arrive: try it again later, unless the same would be refused again."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         delivery.note_failure(error, now_ms)
         if error.permanent:
             self.ledger.remove(delivery, "failed", now_ms)
@@ -161,11 +155,8 @@ class Notifier:
         else:
             self.ledger.put(delivery)
         group = self.groups.get(delivery.group_key)
-        if (
-            group is not None
-            and self.escalation.policies
-            and (error.permanent or delivery.created_ms + DOWN_MS <= now_ms)
-        ):
+        is_down = error.permanent or delivery.created_ms + DOWN_MS <= now_ms
+        if group is not None and self.escalation.policies and is_down:
             group.hurry(now_ms)
 
     def _flush(self, group: Group, now_ms: int) -> None:
@@ -195,7 +186,7 @@ class Notifier:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
         told, waiting = self.ledger.told.get(key), self.ledger.outbox.get(key)
-        if waiting is not None and waiting.under_way:
+        if key in self.ledger.under_way:
             return True
         shown = [alert for alert in group.alerts.values() if self._is_shown(alert, muted, told, now_ms)]
         firing = [alert.fingerprint for alert in shown if not alert.is_resolved(now_ms)]
@@ -219,20 +210,14 @@ class Notifier:
             if waiting is not None:
                 self.ledger.remove(waiting, "dropped", now_ms)
             return False
-        created = waiting.created_ms if waiting is not None else now_ms
-        delivery = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, created, now_ms)
-        delivery.next_try_ms, delivery.facts = now_ms, facts
+        new = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, now_ms, now_ms)
+        new.next_try_ms = now_ms
+        delivery = replace(waiting or new, reason=reason, alerts=shown, now_ms=now_ms, facts=facts)
         if not integration.send_resolved:
             if not delivery.firing:
                 self.ledger.note_told(delivery, self._muted_by_now(delivery))
                 return False
             delivery.alerts = delivery.firing
-        if waiting is not None:
-            delivery.attempts, delivery.next_try_ms, delivery.error = (
-                waiting.attempts,
-                waiting.next_try_ms,
-                waiting.error,
-            )
         self.ledger.put(delivery)
         if waiting is None:
             self.ledger.write_journal(delivery, "queued", now_ms)
