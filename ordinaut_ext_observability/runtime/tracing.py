@@ -27,7 +27,7 @@ class Tracing(Part):
     scrubber: Scrubber | None
     event: events.LogEvent
     lifecycle: Lifecycle
-    recorder: Callable[[], RequestRecorder | None] = field(default=lambda: None, init=False)
+    recorder: Callable[[], RequestRecorder | None] = field(default_factory=lambda: lambda: None, init=False)
     """Finds the recorder of the application whose requests are traced, while that exists."""
     _began: bool = field(default=False, init=False)
     _outlet: Outlet | None = field(default=None, init=False)
