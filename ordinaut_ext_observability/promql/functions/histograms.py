@@ -12,10 +12,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels, value_of
+from ordinaut_ext_observability.promql.functions.values import divide
 from ordinaut_ext_observability.promql.labels import drop_name, with_value
 from ordinaut_ext_observability.promql.nodes import Call
-from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import Parts, pieces, unique
+from ordinaut_ext_observability.promql.query import Parts, pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
+from ordinaut_ext_observability.promql.functions.values import STATISTICS, Statistic, quantile, regression
 from ordinaut_ext_observability.promql.selecting import Window
-from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile, regression
 
 RangeFunction = Callable[[Sequence[int], Sequence[float], Window], float | None]
 """A function of the samples' times and values, at least one; None where it has no result."""
