@@ -16,8 +16,7 @@ import prometheus_client
 from benchmarks.harness import Options, Result, low, milliseconds, process_cpu_seconds, take_turns, versions
 from benchmarks.series import as_http_metrics, fill_client, fill_ours
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.history.history import History, Sampler
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SERIES = 5000

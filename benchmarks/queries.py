@@ -14,8 +14,7 @@ import prometheus_client
 
 from benchmarks.harness import Options, Result, cpu_seconds_of, low, milliseconds, take_turns, versions
 from ordinaut_ext_observability.background.clock import Clock, thread_cpu_seconds
-from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.history.history import History, Sampler
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter
 from ordinaut_ext_observability.metrics.registry import Registry

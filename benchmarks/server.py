@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from benchmarks.asgi import MOUNT_PATH, add_ours, add_peers, make_app
 from benchmarks.harness import dev_null
 from benchmarks.series import as_http_metrics, fill_client, fill_ours, fill_with_statuses
-from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.history.history import Sampler
 from ordinaut_ext_observability.runtime.process import Runtime
 
 SCRAPE_PATHS = {"ours": f"{MOUNT_PATH}/metrics", "peers": "/metrics"}

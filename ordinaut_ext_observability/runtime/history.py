@@ -10,8 +10,7 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
-from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.history.history import History, Sampler
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.part import Part

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.history.series import STALE, Series, labels_of
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.functions.histograms import bucket_fraction, bucket_quantile
+from ordinaut_ext_observability.promql.functions.samples import bucket_fraction, bucket_quantile
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.functions.values import compensated, mean, quantile, total, variance

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ordinaut_ext_observability.history.series import NAME, Labels
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.aggregate import by_value
-from ordinaut_ext_observability.promql.functions.histograms import histogram
-from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, RangeFunction
+from ordinaut_ext_observability.promql.functions.samples import RANGE_FUNCTIONS, RangeFunction, histogram
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
 from ordinaut_ext_observability.promql.labels import Vector, drop_name, relabelled, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector

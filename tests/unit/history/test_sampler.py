@@ -7,7 +7,7 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ordinaut_ext_observability.history.sampler import Sampler
+from ordinaut_ext_observability.history.history import Sampler
 from ordinaut_ext_observability.history.table import Table
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import BLOCK_SERIES, Counter, Gauge, Histogram
