@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
-from ordinaut_ext_observability.metrics.wrapping import within
+from ordinaut_ext_observability.metrics.execution import within
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.runtime.process import Runtime

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ordinaut_ext_observability.db.statement import MAX_CHARACTERS, Statement, describe_statement
@@ -18,8 +18,24 @@ MAX_TEXTS = 512
 MAX_POOLS = 64
 """Pools watched at once; what a program has beyond is not read."""
 
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
 ReadUse = Callable[[Any], Mapping[str, int]]
 """The connections of a pool by state (size, idle, used, max), without I/O; none of a pool that is closed."""
+
+
+def harmless(method: MethodT) -> MethodT:
+    """The method of an object that has `count_failure`: where it fails, that is counted, and None returned."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return method(self, *arguments, **options)
+        except Exception:  # noqa: BLE001 - no failure of ours may reach a statement, a transaction or a scrape
+            self.count_failure()
+            return None
+
+    return cast("MethodT", guarded)
 
 
 class DatabaseMetrics(DatabaseClientMetrics):
@@ -27,7 +43,7 @@ class DatabaseMetrics(DatabaseClientMetrics):
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__(metrics.registry)
-        self.count_failure = partial(metrics.count_internal_error, "database")
+        self.count_failure = functools.partial(metrics.count_internal_error, "database")
         """Counts a failure of ours."""
         self._statements: dict[str, Statement] = {}
         self.transaction = Statement("transaction", "")
@@ -37,46 +53,36 @@ class DatabaseMetrics(DatabaseClientMetrics):
         self._pools: WeakKeyDictionary[Any, tuple[str, ReadUse]] = WeakKeyDictionary()
         metrics.registry.refresh_with(self._show_pools)
 
+    @harmless
     def statement(self, text: str) -> Statement | None:
         """Tell what the statement with this text does; None where we failed to."""
-        try:
-            return self._statements.get(text) or self._describe(text[: MAX_CHARACTERS + 1])
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.count_failure()
-            return None
+        return self._statements.get(text) or self._describe(text[: MAX_CHARACTERS + 1])
 
+    @harmless
     def record(self, statement: Statement | None, seconds: float | None, error: BaseException | None = None) -> None:
         """Count one execution, and how it failed if it did; without a time, the failure alone."""
         if statement is None:
             return
-        try:
-            if seconds is not None:
-                duration = statement.duration
-                if duration is None:
-                    duration = statement.duration = self.query_seconds.labels(statement.operation, statement.table)
-                duration.observe(seconds)
-            if error is not None:
-                self.query_errors.labels(statement.operation, statement.table, type(error).__name__).inc()
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.count_failure()
+        if seconds is not None:
+            if statement.duration is None:
+                statement.duration = self.query_seconds.labels(statement.operation, statement.table)
+            statement.duration.observe(seconds)
+        if error is not None:
+            self.query_errors.labels(statement.operation, statement.table, type(error).__name__).inc()
 
+    @harmless
     def record_transaction(self, *, committed: bool) -> None:
         """Count a transaction that ended."""
-        try:
-            self._ended[committed].inc()
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.count_failure()
+        self._ended[committed].inc()
 
+    @harmless
     def record_wait(self, pool: str, seconds: float, error: BaseException | None = None) -> None:
         """Count one wait for a connection of a pool, and how it failed if it did."""
-        try:
-            self.pool_wait_seconds.labels(pool).observe(seconds)
-            if isinstance(error, TimeoutError):
-                self.pool_timeouts.labels(pool).inc()
-            elif error is not None:
-                self.record(self.connecting, None, error)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.count_failure()
+        self.pool_wait_seconds.labels(pool).observe(seconds)
+        if isinstance(error, TimeoutError):
+            self.pool_timeouts.labels(pool).inc()
+        elif error is not None:
+            self.record(self.connecting, None, error)
 
     def watch_pool(self, name: str, pool: object, read_use: ReadUse) -> None:
         """Show this pool's use from now on, added to that of others of its name; it is not kept alive."""
@@ -98,14 +104,12 @@ class DatabaseMetrics(DatabaseClientMetrics):
             known = self._statements[beginning] = describe_statement(beginning)
         return known
 
+    @harmless
     def _show_pools(self) -> None:
-        try:
-            counts: Counter[tuple[str, ...]] = Counter()
-            for pool, (name, read_use) in self._watched():
-                counts.update({(name, state): count for state, count in read_use(pool).items()})
-            self._connections.replace(counts)
-        except Exception:  # noqa: BLE001 - a scrape is answered whatever a pool is up to
-            self.count_failure()
+        counts: Counter[tuple[str, ...]] = Counter()
+        for pool, (name, read_use) in self._watched():
+            counts.update({(name, state): count for state, count in read_use(pool).items()})
+        self._connections.replace(counts)
 
     def _watched(self) -> list[tuple[Any, tuple[str, ReadUse]]]:
         # Not `items()`, which fails when another thread adds a pool meanwhile.
