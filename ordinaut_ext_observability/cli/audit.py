@@ -21,8 +21,7 @@ def verify(places: Annotated[list[Path], _PLACES], key: AuditKey = "") -> int:
 
     Exit status: 0 none, 1 some, 2 there is nothing to check.
     """
-    from ordinaut_ext_observability.audit.chain import FILES
-    from ordinaut_ext_observability.audit.verify import Verification
+    from ordinaut_ext_observability.audit.chain import FILES, Verification
 
     paths = [path for place in places for path in (place.glob(FILES) if place.is_dir() else [place])]
     try:

@@ -46,7 +46,7 @@ def check_machine() -> dict[str, Any]:
     from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
     from ordinaut_ext_observability.runtime.process import Runtime
     from ordinaut_ext_observability.settings.load import load_settings
-    from ordinaut_ext_observability.web.endpoints.health import everything
+    from ordinaut_ext_observability.web.endpoints.health import describe_health
 
     settings = load_settings()
     # The report says it all: no log lines beside it.
@@ -59,7 +59,7 @@ def check_machine() -> dict[str, Any]:
 
     run_on_own_loop(run())
     runtime.lifecycle.started = True
-    report = everything(runtime.health_monitor, runtime.lifecycle)
+    report = describe_health(runtime.lifecycle, detailed=True)
     del report["live"], report["ready"]
     return {**report, "note": "These are the checks of this machine. Give a URL to ask a running service."}
 

@@ -11,6 +11,7 @@ from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.explanation import explain_alerts
+from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.report import AlertSeries
 from ordinaut_ext_observability.alerts.rounds import Rounds
 from ordinaut_ext_observability.background.clock import Clock
@@ -53,16 +54,14 @@ class Alerts(Part):
         self._kept = kept
         runs = f"VERSION {settings.general.version or 'unknown'}, running since {timestamp(clock.wall()):.16} UTC"
         explain = partial(explain_alerts, runs, kept.history, trouble, lambda: self.rounds.report)
-        context = ChannelContext(event, settings.alerts.external_url, explain=explain)
+        links = _make_links(settings)
+        context = ChannelContext(event, settings.alerts.external_url, links.of_delivery if links else None, explain)
         self.notifications = Notifications(settings, metrics, clock, open_store, context)
         """Started and stopped with the other parts."""
         self._make_rounds = partial(Rounds, settings, metrics, clock, monitor.report, kept.history, open_store, event)
         telling = self.notifications
-        self.desk = AlertDesk(
-            *(telling.store, telling.routing, self._own_alerts, telling.now_ms, telling.policies, event, telling.links)
-        )
-        self.desk.told_by = telling.told_by
-        self.desk.on_change, self.desk.send_test = telling.wake, telling.send_test
+        self.desk = AlertDesk(telling.store, telling.configured, self._own_alerts, event, links)
+        self.desk.on_change, self.desk.send_test = telling.look_now, telling.send_test
         self._of_parent: list[object] = []
         self._begin()
         reset_in_forked_child(self)
@@ -135,3 +134,9 @@ class Alerts(Part):
     def _outcome(self) -> Outcome:
         troubles = self.rounds.troubles()
         return Outcome(HealthStatus.DEGRADED if troubles else HealthStatus.HEALTHY, "; ".join(troubles))
+
+
+def _make_links(settings: Settings) -> Links | None:
+    """What makes and reads the links in messages; None: there are none."""
+    token, url = settings.access.operator_token, settings.alerts.external_url
+    return Links(token.get_secret_value(), url) if token is not None and url else None

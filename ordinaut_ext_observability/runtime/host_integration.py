@@ -21,10 +21,9 @@ from ordinaut_ext_observability.runtime.serving import make_context, make_manage
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.access import AddressList
 from ordinaut_ext_observability.web.middleware import ObservabilityMiddleware
-from ordinaut_ext_observability.web.mounting import Mounting
+from ordinaut_ext_observability.web.mounting import Mounting, RootMetrics
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import RequestIdReader
-from ordinaut_ext_observability.web.root_metrics import RootMetrics
 from ordinaut_ext_observability.web.route_templates import EndpointResolver
 from ordinaut_ext_observability.web.router import build_router, root_metrics_route
 

@@ -41,7 +41,6 @@ def make_context(
     return EndpointContext(
         metrics=metrics,
         lifecycle=runtime.lifecycle,
-        monitor=runtime.health_monitor,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
         queries=QueryService(
             metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock

@@ -16,7 +16,7 @@ class LogSanitizer:
     """Removes sensitive data from what is to be logged."""
 
     SENSITIVE_PATTERNS: ClassVar = {kind.name.lower(): compiled(kind.pattern) for kind in KINDS if kind.person}
-    """Patterns of personal data by the kind in its marker. A match is looked at once more: see `checks`."""
+    """Patterns of personal data by the kind in its marker. A match is looked at once more: see `KINDS`."""
 
     @classmethod
     def sanitize_data(cls, data: Any) -> Any:

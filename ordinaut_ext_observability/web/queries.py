@@ -1,11 +1,16 @@
-"""Queries over the history, evaluated on an event loop beside everything else: a few at a time, each within a time."""
+"""Queries over the history, evaluated on an event loop beside everything else: a few at a time, each within a time.
+
+Their parameters are those of Prometheus's API, from the URL and from the form in the body.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
@@ -13,7 +18,10 @@ from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.promql.errors import QueryError, QueryTimeoutError
+from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError, QueryTimeoutError
+from ordinaut_ext_observability.promql.nodes import VectorSelector
+from ordinaut_ext_observability.promql.parse import parse
+from ordinaut_ext_observability.promql.times import parse_duration, parse_time
 
 MAX_RUNNING = 4
 """Queries that take turns: a long one lets a short one pass, and neighbours wait for four slices at most."""
@@ -21,6 +29,13 @@ MAX_WAITING = 20
 """Queries that wait for those: about as many as a dashboard asks at once."""
 MAX_SECONDS = 30.0
 """Longest time of a query, its waiting included."""
+MAX_BYTES = 64 * 1024
+"""Longest form and URL: an expression of the longest kind, every character escaped, and room for the rest."""
+
+ParsedT = TypeVar("ParsedT")
+
+_MAX_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
 
 
 class QueryCanceledError(QueryError):
@@ -90,3 +105,85 @@ class QueryService:
 async def _wait_until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+class Parameters(dict[str, list[str]]):
+    """Values by name; of one given several times, the first counts."""
+
+    def text(self, name: str) -> str:
+        """The value, empty where there is none."""
+        return self.get(name, [""])[0]
+
+    def time_ms(self, name: str, default: int | None = None) -> int:
+        """A time in milliseconds since 1970. Raises BadQueryError where it is none."""
+        return self._read(name, default, parse_time, "a valid timestamp")
+
+    def duration_ms(self, name: str, default: int | None = None) -> int:
+        """A duration in milliseconds. Raises BadQueryError where it is none, or not more than zero."""
+        duration = self._read(name, default, parse_duration, "a valid duration")
+        if duration <= 0:
+            raise invalid(name, "zero or negative durations are not accepted")
+        return duration
+
+    def limit(self) -> int:
+        """The number of results, 0 where they are not limited. Raises BadQueryError where it is none."""
+        return self._read("limit", 0, _parse_count, "a number of zero or more")
+
+    def selectors(self) -> list[VectorSelector]:
+        """The selectors given as `match[]`. Raises BadQueryError where one is none."""
+        selectors = []
+        for text in self.get("match[]", []):
+            selector = parsed("match[]", text, parse)
+            if not isinstance(selector, VectorSelector):
+                raise invalid("match[]", 'is not a selector such as up{job="api"}')
+            selectors.append(selector)
+        return selectors
+
+    def _read(self, name: str, default: int | None, parse: Callable[[str], int], kind: str) -> int:
+        text = self.text(name)
+        if not text and default is not None:
+            return default
+        try:
+            return parse(text)
+        except ValueError:
+            raise invalid(name, f'cannot parse "{text[:100]}" to {kind}') from None
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
+
+
+def parsed(parameter: str, text: str, parse: Callable[[str], ParsedT]) -> ParsedT:
+    """The query in a parameter. Raises BadQueryError, which names the parameter, where it cannot be understood."""
+    try:
+        return parse(text)
+    except BadQueryError as error:
+        raise invalid(parameter, str(error)) from None
+
+
+def invalid(parameter: str, problem: str) -> BadQueryError:
+    """An error that names the parameter, in Prometheus's words."""
+    return BadQueryError(f'invalid parameter "{parameter}": {problem}')
+
+
+async def read_parameters(request: Request) -> Parameters:
+    """The parameters of a request: of its path, its form, its URL. Raises BadQueryError where they are too long."""
+    query, body = request.scope.get("query_string", b""), b""
+    too_long = len(query) > MAX_BYTES
+    try:
+        async for chunk in request.stream():  # to its end: a client that is sending does not listen to an answer
+            too_long |= len(body) + len(chunk) > MAX_BYTES
+            body = b"" if too_long else body + chunk
+    except ClientDisconnect:
+        raise QueryCanceledError from None
+    if too_long:
+        raise BadQueryError(f"the form or the URL is longer than {MAX_BYTES // 1024} kB: ask for less at a time")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
+        query = body + b"&" + query
+    try:
+        fields = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise BadQueryError(f"there are more than {_MAX_FIELDS} parameters") from None
+    return Parameters(fields | {name: [value] for name, value in request.path_params.items()})

@@ -1,7 +1,8 @@
 """The same configuration and the same alerts through a real Alertmanager and through us: the same notifications.
 
 Fifty scenarios run at once, each with a route and a receiver of its own. Alerts and silences change at even seconds,
-groups are looked at in odd ones, so that nothing depends on which of both is faster.
+groups are looked at in odd ones, so that nothing depends on which of both is faster. On a busy machine a timer of either
+may be late by more than that: what differs runs again, since a difference of meaning shows each time.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ UNIT = int(os.environ.get("PARITY_UNIT", "2"))
 """Seconds between a change and the look at its group: more on a machine that is busy."""
 STEP_SECONDS = 2.0 * UNIT
 STEPS = int(os.environ.get("PARITY_STEPS", "7"))
+RUNS = 3
+"""Times that a scenario may differ before it is said to."""
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
 
@@ -44,6 +47,7 @@ class Scenario:
     """What happens to the alerts of one route."""
 
     number: int
+    """Those of a later run are SCENARIOS higher."""
     random: random.Random
     group_by: list[str] = field(init=False)
     send_resolved: bool = field(init=False)
@@ -156,8 +160,9 @@ def free_port() -> int:
 
 @pytest.fixture
 def scenarios() -> list[Scenario]:
+    """Those of every run; what happens in one is the same each time."""
     seed = int(os.environ.get("PARITY_SEED", "1"))
-    return [Scenario(number, random.Random(f"{seed}-{number}")) for number in range(SCENARIOS)]
+    return [Scenario(number, random.Random(f"{seed}-{number % SCENARIOS}")) for number in range(RUNS * SCENARIOS)]
 
 
 @pytest.fixture
@@ -236,22 +241,33 @@ def step(scenarios: list[Scenario], servers: dict[str, httpx.Client]) -> None:
         assert client.post("/alerts", json=alerts).status_code == 200
 
 
-def test_fifty_scenarios_give_the_same_notifications(
-    servers: dict[str, httpx.Client], scenarios: list[Scenario], receivers: Receivers
-) -> None:
+def differing(scenarios: list[Scenario], servers: dict[str, httpx.Client], receivers: Receivers) -> list[int]:
+    """Run these scenarios at once; the numbers of those that both told differently."""
     begun = time.monotonic()
     for number in range(STEPS):
         time.sleep(max(0.0, begun + number * STEP_SECONDS - time.monotonic()))
         step(scenarios, servers)
     time.sleep(STEP_SECONDS)
-    differing = {
-        scenario.number: (theirs, ours)
-        for scenario in scenarios
-        if (theirs := receivers.by_group("theirs", scenario)) != (ours := receivers.by_group("ours", scenario))
-    }
-    assert sum(len(told) for told in receivers.told.values()) > 2 * SCENARIOS
-    for number, both in differing.items():
-        for group in {*both[0], *both[1]}:
-            if both[0].get(group) != both[1].get(group):
-                print(f"{number} {group}\n  theirs {both[0].get(group)}\n  ours   {both[1].get(group)}")
-    assert list(differing) == []
+    found = []
+    for scenario in scenarios:
+        theirs, ours = (receivers.by_group(server, scenario) for server in ("theirs", "ours"))
+        if theirs != ours:
+            found.append(scenario.number)
+        for group in {*theirs, *ours}:
+            if theirs.get(group) != ours.get(group):
+                print(f"{scenario.number} {group}\n  theirs {theirs.get(group)}\n  ours   {ours.get(group)}")
+    return found
+
+
+def test_fifty_scenarios_give_the_same_notifications(
+    servers: dict[str, httpx.Client], scenarios: list[Scenario], receivers: Receivers
+) -> None:
+    numbers = list(range(SCENARIOS))
+    for run in range(RUNS):
+        found = differing([scenarios[number] for number in numbers], servers, receivers)
+        if run == 0:
+            assert sum(len(told) for told in receivers.told.values()) > 2 * SCENARIOS
+        numbers = [number + SCENARIOS for number in found]
+        if not numbers:
+            return
+    assert found == []

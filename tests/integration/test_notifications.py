@@ -149,7 +149,7 @@ def test_dead_mans_switch_is_called_while_rules_are_evaluated_and_its_failure_is
     def call() -> Any:
         done: Future[Any] = Future()
         notifications._thread.call_soon(
-            lambda: asyncio.ensure_future(notifications._call_watchdog()).add_done_callback(
+            lambda: asyncio.ensure_future(notifications._watchdog.call()).add_done_callback(
                 lambda task: done.set_result(task.result())
             )
         )
@@ -162,7 +162,7 @@ def test_dead_mans_switch_is_called_while_rules_are_evaluated_and_its_failure_is
     assert call() is None and receiver.taken == [{}]
     assert served.log.line(event_type="notification_recovered")["integration"] == "watchdog"
     served.runtime.alerts.rounds.tell = lambda *_: None
-    notifications._taken_at -= 60
+    notifications._watchdog.evaluated_at -= 60
     assert call() == 5.0 and len(receiver.given) == 3
 
 
@@ -174,11 +174,12 @@ def test_health_says_what_keeps_notifications_from_arriving(
     config.write_text(config.read_text().replace("receiver: hook,", "receiver: nobody,"))
     served = serve(FastAPI(), **settings)
     notifications = served.runtime.alerts.notifications
-    assert eventually(lambda: notifications.routing_problem, 10)
+    assert eventually(lambda: notifications.configured.problem, 10)
     assert "there is no receiver 'nobody'; there are hook" in notifications.outcome().message
-    assert served.log.line(event_type="routing_refused")["reason"] == notifications.routing_problem
-    assert eventually(lambda: notifications._sender is not None, 10)
-    notifications._sender.failing["critical/webhook[0]"] = notifications.now_ms() - 301_000, "the receiver answered 500"
+    assert served.log.line(event_type="routing_refused")["reason"] == notifications.configured.problem
+    assert eventually(lambda: notifications.notifier is not None, 10)
+    since_ms = notifications.store.now_ms() - 301_000
+    notifications._sender.failing["critical/webhook[0]"] = since_ms, "the receiver answered 500"
     result = served.on_loop(served.runtime.lifecycle.monitor.run_all_checks())["notifications"]
     assert result.status.value == "degraded"
     assert "critical/webhook[0] fails since 20" in result.message

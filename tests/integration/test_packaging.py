@@ -96,7 +96,7 @@ def test_generated_files_are_current() -> None:
 
 
 def test_outdated_generated_file_is_named(tmp_path: Path) -> None:
-    from ordinaut_ext_observability.assets.files import write
+    from ordinaut_ext_observability.assets.__main__ import write
 
     (tmp_path / "docs").mkdir()
     for page in ("settings.md", "endpoints.md"):

@@ -55,9 +55,7 @@ def links(served: Any, now_ms: int | None = None) -> dict[str, str]:
     """The paths of the links in a message, by their text."""
     now_ms = served.runtime.alerts.desk.now_ms() if now_ms is None else now_ms
     made = Delivery("g", {}, "team", "team/log[0]", "first", [ALERT], now_ms, now_ms)
-    return {
-        text: urlsplit(url).path for text, url in served.runtime.alerts.notifications.links.of_delivery(made).items()
-    }
+    return {text: urlsplit(url).path for text, url in served.runtime.alerts.desk.links.of_delivery(made).items()}
 
 
 def test_alert_is_acknowledged_and_that_is_taken_back(served: Any) -> None:
@@ -143,7 +141,7 @@ def test_link_of_an_alert_that_is_over_says_so(served: Any) -> None:
 
 def test_without_operator_token_or_external_url_there_are_no_links(serve: Any) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
-    assert served.runtime.alerts.notifications.links is None
+    assert served.runtime.alerts.desk.links is None
     assert served.client.get(f"{MOUNT}/links/ack.x.1.y").status_code == 403
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
@@ -28,23 +28,27 @@ TRY_SECONDS: Final = 10.0
 class ChannelContext:
     """Facts about the process that sends, for channels."""
 
-    event: events.LogEvent
+    event: events.LogEvent = lambda *_, **__: None
     external_url: str = ""
     """The URL under which people reach our endpoints; empty: messages have no links."""
-    links: Callable[[Delivery], dict[str, str]] = lambda _delivery: {}
+    links: Callable[[Delivery], dict[str, str]] | None = None
     """Gives further links for a message, by their text: acknowledge, snooze."""
     explain: Callable[[Sequence[NotifiedAlert]], Awaitable[dict[str, Any]]] | None = None
     """Gives `Delivery.facts`, as in `notifications/explanation.py`; bounded in time, and never raises."""
 
 
-class Channel(Protocol):
+class Channel:
     """One way to a receiver."""
+
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        self._options, self._context = integration.options, context
 
     async def send(self, delivery: Delivery) -> None:
         """Hand it over. Raises `DeliveryError` where the receiver did not take it."""
+        raise NotImplementedError
 
     async def close(self) -> None:
-        """Give back connections. Safe more than once."""
+        """Give back connections, where it keeps some. Safe more than once."""
 
 
 _MAKERS: Final = {
@@ -55,6 +59,7 @@ _MAKERS: Final = {
     "email": "email:EmailChannel",
     "function": "function:FunctionChannel",
     "alertmanager": "webhook:AlertmanagerChannel",
+    "watchdog": "webhook:WatchdogChannel",
 }
 """By the kind of an integration: the module and the class, imported when one is configured."""
 
@@ -63,9 +68,8 @@ def make_channel(integration: Integration, context: ChannelContext) -> Channel:
     """The channel of an integration. Raises `DeliveryError` where it lacks a library, with what to install."""
     module, _, name = _MAKERS[integration.kind].partition(":")
     try:
-        kind: Callable[[Integration, ChannelContext], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        kind: type[Channel] = getattr(import_module(f"{__package__}.{module}"), name)
     except ImportError as error:
         needs = f"{integration.kind} needs {error.name}: pip install 'ordinaut-ext-observability[{integration.kind}]'"
         raise DeliveryError(needs, permanent=True) from None
-    channel: Channel = kind(integration, context)
-    return channel
+    return kind(integration, context)

@@ -10,18 +10,14 @@ from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
 
-from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel
 from ordinaut_ext_observability.alerts.channels.http import tls_context
 from ordinaut_ext_observability.alerts.channels.message import COLOURS, Message, make_message
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
-from ordinaut_ext_observability.alerts.routing.routes import Integration
 
 
-class EmailChannel:
+class EmailChannel(Channel):
     """Sends one mail for each notification, over a connection of its own."""
-
-    def __init__(self, integration: Integration, context: ChannelContext) -> None:
-        self._options, self._context = integration.options, context
 
     async def send(self, delivery: Delivery) -> None:
         options = self._options
@@ -45,9 +41,6 @@ class EmailChannel:
             code = getattr(getattr(error, "recipients", [error])[0], "code", 0)
             words = f"mail is not taken: {type(error).__name__} {code or ''}".strip()
             raise DeliveryError(words, permanent=code >= 500) from None
-
-    async def close(self) -> None:
-        """Each mail closes its own connection."""
 
 
 def make_mail(delivery: Delivery, message: Message, sender: str, to: str) -> EmailMessage:

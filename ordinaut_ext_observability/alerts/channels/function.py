@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext
 from ordinaut_ext_observability.alerts.manager import Alert, AlertSeverity, AlertStatus, known_managers
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
@@ -19,10 +19,11 @@ from ordinaut_ext_observability.scrub.text import mask_text
 _SEVERITIES: Final = {each.value: each for each in AlertSeverity} | {"error": AlertSeverity.CRITICAL}
 
 
-class FunctionChannel:
+class FunctionChannel(Channel):
     """Calls functions with each alert, in the process that sends: plain ones in a thread."""
 
-    def __init__(self, integration: Integration, _context: ChannelContext) -> None:
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        super().__init__(integration, context)
         self._name, self._besides = integration.options["name"], integration.options.get("besides") or ()
         self._done: set[tuple[str, int, str]] = set()
         """Calls for a delivery that its next try leaves out."""
@@ -46,9 +47,6 @@ class FunctionChannel:
                 self._done.add(call)
         if failed:
             raise DeliveryError(f"functions failed: {', '.join(failed)}")
-
-    async def close(self) -> None:
-        """There is nothing to give back."""
 
     def _functions(self, severity: AlertSeverity) -> Iterator[tuple[str, Callable[[Alert], Any]]]:
         for manager in known_managers():

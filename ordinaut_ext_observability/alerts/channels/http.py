@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, ChannelContext
+from ordinaut_ext_observability.alerts.channels.base import TRY_SECONDS, Channel, ChannelContext
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.background.clock import wall_seconds
@@ -28,18 +28,18 @@ _LONGEST_WAIT_SECONDS: Final = 3600.0
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 
 
-class HttpSender:
-    """Posts to one receiver."""
+class HttpChannel(Channel):
+    """Base of the channels by HTTP: posts to one receiver."""
 
-    def __init__(
-        self, http_config: Mapping[str, Any] | None = None, expected: str = "", rest_seconds: float | None = None
-    ) -> None:
-        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate.
+    expected = ""
+    """The answer; any other is a failure. Empty: any will do."""
+    rest_seconds: float | None = None
+    """The wait after 429 where the receiver names none."""
 
-        Any answer but `expected` is a failure; `rest_seconds` is the wait after 429 where the receiver names none.
-        """
-        self._expected, self._rest_seconds = expected, rest_seconds
-        config = dict(http_config or {})
+    def __init__(self, integration: Integration, context: ChannelContext) -> None:
+        """`http_config` is as in `alerts/routing/schema.py`. Raises `DeliveryError` for a missing certificate."""
+        super().__init__(integration, context)
+        config = self._options.get("http_config") or {}
         headers = {"User-Agent": f"ordinaut-observability/{__version__}"}
         auth = None
         if (basic := config.get("basic_auth")) is not None:
@@ -73,11 +73,11 @@ class HttpSender:
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryError(f"the receiver cannot be reached: {type(error).__name__}") from None
         status, text = response.status_code, text.strip()
-        if status < 300 and self._expected in ("", text):
+        if status < 300 and self.expected in ("", text):
             return
         wait = _retry_after(response)
         if status == 429 and wait is None:
-            wait = self._rest_seconds
+            wait = self.rest_seconds
         said = f": {text}" if re.fullmatch(r"[a-z_]{1,60}", text) else ""
         temporary = status >= 500 or status == 429
         raise DeliveryError(f"the receiver answered {status}{said}", permanent=not temporary, retry_after_seconds=wait)
@@ -92,20 +92,6 @@ class _UnnamedUrl(httpx.URL):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}"
-
-
-class HttpChannel:
-    """Base of the channels by HTTP."""
-
-    expected = ""
-    rest_seconds: float | None = None
-
-    def __init__(self, integration: Integration, context: ChannelContext) -> None:
-        self._options, self._context = integration.options, context
-        self._http = HttpSender(self._options.get("http_config"), self.expected, self.rest_seconds)
-
-    async def close(self) -> None:
-        await self._http.close()
 
 
 def tls_context(config: Mapping[str, Any]) -> ssl.SSLContext:

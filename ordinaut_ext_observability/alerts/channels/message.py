@@ -70,7 +70,7 @@ def make_message(delivery: Delivery, context: ChannelContext) -> Message:
     said = _summary(ordered[0]) if len(ordered) == 1 else counts
     title = f"{status.upper()} {names}{f': {said}' if said else ''}"
     parts = [_describe(alert, delivery) for alert in shown] + ([_present(facts)] if any(facts.values()) else [])
-    return Message(status, title[:_MAX_TEXT], parts, links | context.links(delivery))
+    return Message(status, title[:_MAX_TEXT], parts, links | (context.links(delivery) if context.links else {}))
 
 
 def _describe(alert: NotifiedAlert, delivery: Delivery) -> Texts:

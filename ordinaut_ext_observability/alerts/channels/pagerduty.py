@@ -27,7 +27,7 @@ class PagerDutyChannel(HttpChannel):
         event = make_event(delivery, make_message(delivery, self._context))
         event |= {"routing_key": self._options["routing_key"], "dedup_key": delivery.key}
         # A message has 60 kB at most: PagerDuty takes 512.
-        await self._http.post(self._options.get("url") or _URL, orjson.dumps(event))
+        await self.post(self._options.get("url") or _URL, orjson.dumps(event))
 
 
 def make_event(delivery: Delivery, message: Message) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import orjson
 
-from ordinaut_ext_observability.alerts.channels.http import HttpChannel, HttpSender
+from ordinaut_ext_observability.alerts.channels.base import ChannelContext
+from ordinaut_ext_observability.alerts.channels.http import HttpChannel
 from ordinaut_ext_observability.alerts.channels.message import COLOURS, Message, Texts, make_message
 from ordinaut_ext_observability.alerts.manager import Alert, AlertStatus
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.scrub.text import mask_text
 from ordinaut_ext_observability.settings.load import load_settings
 
@@ -25,9 +27,12 @@ class SlackChannel(HttpChannel):
     expected = "ok"
 
     async def send(self, delivery: Delivery) -> None:
+        await self.send_message(make_message(delivery, self._context))
+
+    async def send_message(self, message: Message) -> None:
+        """Post a message. Raises `DeliveryError`."""
         given = {name: self._options[name] for name in ("channel", "username") if self._options.get(name)}
-        body = orjson.dumps(payload(make_message(delivery, self._context)) | given)
-        await self._http.post(self._options["api_url"], body)
+        await self.post(self._options["api_url"], orjson.dumps(payload(message) | given))
 
 
 async def send_alert(alert: Alert) -> None:
@@ -37,11 +42,12 @@ async def send_alert(alert: Alert) -> None:
         return
     status = "resolved" if alert.status is AlertStatus.RESOLVED else alert.severity.value
     title = f"{status.upper()} {alert.name}: {mask_text(alert.message)}"
-    since, http = {"Since": alert.fired_at.isoformat(" ", "minutes")}, HttpSender(expected="ok")
+    since = {"Since": alert.fired_at.isoformat(" ", "minutes")}
+    channel = SlackChannel(Integration("slack", "slack", options={"api_url": url.get_secret_value()}), ChannelContext())
     try:
-        await http.post(url.get_secret_value(), orjson.dumps(payload(Message(status, title, [since], {}))))
+        await channel.send_message(Message(status, title, [since], {}))
     finally:
-        await http.close()
+        await channel.close()
 
 
 def payload(message: Message) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class WebhookChannel(HttpChannel):
         headers = {"Idempotency-Key": delivery.id}
         if (secret := self._options.get("secret")) is not None:
             headers["X-Signature-256"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
-        await self._http.post(self._options["url"], body, headers)
+        await self.post(self._options["url"], body, headers)
 
 
 class AlertmanagerChannel(HttpChannel):
@@ -47,7 +47,14 @@ class AlertmanagerChannel(HttpChannel):
                 times = {"startsAt": rfc3339(alert.starts_at_ms), "endsAt": rfc3339(ends_ms or now_ms + _STANDS_MS)}
                 posted.append({"labels": alert.labels, "annotations": alert.annotations, **times})
         if posted:
-            await self._http.post(f"{self._options['url'].rstrip('/')}/api/v2/alerts", orjson.dumps(posted))
+            await self.post(f"{self._options['url'].rstrip('/')}/api/v2/alerts", orjson.dumps(posted))
+
+
+class WatchdogChannel(HttpChannel):
+    """Calls a dead-man's switch, which raises an alarm when it is not called."""
+
+    async def send(self, _delivery: Delivery) -> None:
+        await self.post(self._options["url"], b"{}")
 
 
 def payload(delivery: Delivery, external_url: str, max_alerts: int = 0) -> dict[str, Any]:

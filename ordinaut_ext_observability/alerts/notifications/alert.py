@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
 from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.alerts.states import AlertState
@@ -55,15 +54,6 @@ class NotifiedAlert:
         ends = max(ends, later)
         starts = min(self.starts_at_ms, older.starts_at_ms)
         return replace(self, starts_at_ms=starts, ends_at_ms=None if ends == math.inf else int(ends))
-
-    def as_json(self) -> dict[str, Any]:
-        """The alert as it is kept in the store."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> NotifiedAlert:
-        """The alert that was kept so. Raises TypeError or KeyError for anything else."""
-        return cls(**data)
 
 
 def notified_alert(alert: AlertState) -> NotifiedAlert:

@@ -5,9 +5,11 @@ https://github.com/prometheus/alertmanager/blob/main/notify/notify.go, `DedupSta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 
 Reason = Literal[
     "first",
@@ -27,8 +29,8 @@ class Told:
     """The last notification of a group through one integration that arrived."""
 
     at_ms: int
-    firing: dict[str, Any] = field(default_factory=dict)
-    """The alerts that fired, by fingerprint, as they are kept: each gets its resolve, also where its rule is gone."""
+    firing: dict[str, NotifiedAlert] = field(default_factory=dict)
+    """The alerts that fired, by fingerprint: each gets its resolve, also where its rule is gone."""
     resolved: list[str] = field(default_factory=list)
     repeats: int = 0
     """Times that it was told again because of its repeat interval."""
@@ -36,10 +38,6 @@ class Told:
     """The first notification of what fires, or that after a mute ended: escalation counts from here."""
     acknowledged: bool = False
     """True where it said that somebody acknowledged the alerts."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry as it is kept in the store."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def reason_to_tell(
@@ -73,8 +71,3 @@ def reason_to_tell(
 def repeat_after_ms(told: Told | None, intervals_ms: tuple[int, ...]) -> int:
     """The time after which what still fires is told again: that of the next repeat, where there are several."""
     return intervals_ms[min(told.repeats if told else 0, len(intervals_ms) - 1)]
-
-
-def told_from_json(data: Mapping[str, Any]) -> Told:
-    """The entry that was kept so. Raises TypeError for anything else."""
-    return Told(**data)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
@@ -82,16 +81,6 @@ class Delivery:
             pause = round(error.retry_after_seconds * 1000)
         self.attempts += 1
         self.next_try_ms, self.error = now_ms + pause, str(error)
-
-    def as_json(self) -> dict[str, Any]:
-        """The delivery as it is kept in the store."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "under_way"}
-        return plain | {"alerts": [alert.as_json() for alert in self.alerts]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Delivery:
-        """The delivery that was kept so. Raises TypeError or KeyError for anything else."""
-        return cls(**{**data, "alerts": [NotifiedAlert.from_json(alert) for alert in data["alerts"]]})
 
 
 def delivery_key(group_key: str, integration: str) -> str:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
 from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
+from ordinaut_ext_observability.alerts.routing.configured import ConfiguredRouting
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
-from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.alerts.routing.schema import EscalationConfig
 
 _ACK_MS: Final = 4 * 3_600_000
 """Time of an acknowledgement where no policy names one: so long Alertmanager waits before it repeats."""
@@ -59,33 +56,34 @@ class AlertDesk:
     def __init__(
         self,
         store: NotificationStore,
-        routing: Callable[[], Routing],
+        configured: ConfiguredRouting,
         own_alerts: Callable[[], Iterable[NotifiedAlert]],
-        now_ms: Callable[[], int],
-        policies: Callable[[], Sequence[EscalationConfig]],
         event: events.LogEvent,
         links: Links | None,
     ) -> None:
         """`own_alerts` gives those of our rules, as this process knows them."""
         self.store = store
-        self.routing = routing
+        self._configured = configured
         self._own_alerts = own_alerts
-        self.now_ms = now_ms
-        self.policies = policies
+        self.now_ms = store.now_ms
         self._event = event
         self.links = links
-        self.started_ms = now_ms()
+        self.started_ms = self.now_ms()
         self.on_change: Callable[[], None] = lambda: None
         """Called after a change, on any thread."""
         self.send_test: Callable[[str], dict[str, str]] = lambda _name: {}
         """Sends a test message to a receiver, or by one integration; what came of it by integration."""
-        self.told_by = ""
+        self.told_by = configured.told_by
         """Words for who tells people in our place; empty: we do."""
+
+    def routing(self) -> Routing:
+        """Who is told of what."""
+        return self._configured.routing
 
     def alerts(self) -> list[SeenAlert]:
         """The alerts that fire, those posted to us too. Raises `ClusterUnavailableError`."""
         now_ms, routing = self.now_ms(), self.routing()
-        silences, posted = self.store.read_records()
+        silences, posted = self.store.silences_and_posted()
         known = {alert.fingerprint: alert for alert in (*posted, *self._own_alerts()) if not alert.is_resolved(now_ms)}
         mutes = Mutes(routing)
         mutes.silences = silences
@@ -101,10 +99,9 @@ class AlertDesk:
     def post(self, alerts: Iterable[NotifiedAlert]) -> None:
         """Take alerts that somebody else evaluates. Raises `ClusterUnavailableError`, `RefusedError`."""
         self._check_told_here()
-        known = {alert.fingerprint: alert for alert in self.store.read_records()[1]}
+        known = {alert.fingerprint: alert for alert in self.store.silences_and_posted()[1]}
         merged = [alert.merged_over(known.get(alert.fingerprint, alert)) for alert in alerts]
-        if not self.store.put_alerts(merged):
-            raise ClusterUnavailableError(self.store.problem)
+        self.store.put_alerts(merged)
         self.on_change()
 
     def silences(self) -> list[Silence]:
@@ -140,7 +137,7 @@ class AlertDesk:
         """
         alert = self.alert(fingerprint)
         if for_ms is None:
-            timeouts = [policy.ack_timeout for policy in self.policies() if policy.matches(alert.labels)]
+            timeouts = [policy.ack_timeout for policy in self._configured.policies if policy.matches(alert.labels)]
             for_ms = next(iter(timeouts), _ACK_MS)
         matchers = [LabelMatcher(name, "=", value) for name, value in alert.labels.items()]
         return self.begin(kind, for_ms, by, comment, matchers)
@@ -193,8 +190,7 @@ class AlertDesk:
             raise RefusedError(f"there are {MAX_SILENCES} silences; expired ones go after five days")
 
     def _write(self, silences: list[Silence]) -> None:
-        if not self.store.put_silences(silences):
-            raise ClusterUnavailableError(self.store.problem)
+        self.store.put_silences(silences)
         self.on_change()
         for each in silences:
             facts = {"silence": each.id, "kind": each.kind, "matchers": matchers_text(each.matchers)}

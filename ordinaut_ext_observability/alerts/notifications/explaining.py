@@ -24,7 +24,7 @@ def explain(desk: AlertDesk, fingerprint: str) -> Shown | None:
     (told, outbox), entries, routing = desk.store.sending(), journal_of(desk, fingerprint), desk.routing()
     active = {seen.alert.fingerprint: seen.alert for seen in desk.alerts()}
     kept = (each.firing[fingerprint] for each in told.values() if fingerprint in each.firing)
-    alert = active.get(fingerprint) or next(map(NotifiedAlert.from_json, kept), None)
+    alert = active.get(fingerprint) or next(kept, None)
     if alert is None:  # its labels are no longer known
         return {"fingerprint": fingerprint, "state": "resolved", "journal": entries} if entries else None
     routes: list[Shown] = []

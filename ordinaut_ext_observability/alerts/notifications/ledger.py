@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import orjson
-
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
-from ordinaut_ext_observability.alerts.notifications.dedup import Told, told_from_json
+from ordinaut_ext_observability.alerts.notifications.dedup import Told
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.records import (
+    CHANGES,
+    JOURNAL,
+    OUTBOX,
+    TOLD,
+    make_record,
+    read_records,
+)
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.cluster.base import Record
 
-OUTBOX: Final = "outbox"
-TOLD: Final = "told"
-JOURNAL: Final = "journal"
-CHANGES: Final = "alert_changes"
 TABLES: Final = (OUTBOX, TOLD, CHANGES)
 """The tables that a notifier is restored from."""
 
@@ -39,26 +41,17 @@ class Ledger:
 
         Returns the alerts that it is about, and the number of records that cannot be read.
         """
-        unreadable = 0
-        kinds: tuple[tuple[str, dict[str, Any], Callable[[Any], Any]], ...] = (
-            (TOLD, self.told, told_from_json),
-            (OUTBOX, self.outbox, Delivery.from_json),
-        )
-        for table, into, read in kinds:
-            for key, content in tables.get(table, {}).items():
-                if key in into or (table, key) in self._changed:
-                    continue
-                try:
-                    into[key] = read(orjson.loads(content))
-                except (ValueError, TypeError, KeyError):
-                    unreadable += 1
+        outbox = read_records(Delivery, tables.get(OUTBOX, {}))
+        told = read_records(Told, tables.get(TOLD, {}))
+        changes = read_records(NotifiedAlert, tables.get(CHANGES, {}))
+        kept = sum(len(tables.get(name, ())) for name in TABLES)
+        self.told |= {key: each for key, each in told.items() if not self._knows(TOLD, key)}
+        self.outbox |= {key: each for key, each in outbox.items() if not self._knows(OUTBOX, key)}
         alerts = [alert for delivery in self.outbox.values() for alert in delivery.alerts]
-        for content in tables.get(CHANGES, {}).values():
-            try:
-                alerts.append(NotifiedAlert.from_json(orjson.loads(content)))
-            except (ValueError, TypeError, KeyError):
-                unreadable += 1
-        return alerts, unreadable
+        return [*alerts, *changes.values()], kept - len(outbox) - len(told) - len(changes)
+
+    def _knows(self, table: str, key: str) -> bool:
+        return key in (self.told if table == TOLD else self.outbox) or (table, key) in self._changed
 
     def take_changed(self) -> list[Record]:
         """The records that changed since; what could not be written is given back by `keep_changed`."""
@@ -98,10 +91,10 @@ class Ledger:
         for told in self.told.values():
             told.at_ms, told.since_ms = told.at_ms + by_ms, told.since_ms + by_ms
 
-    def note_told(self, delivery: Delivery, also_firing: Mapping[str, Any]) -> None:
-        """Note what the receiver knows now; `also_firing` are alerts that it knows of from before, as they are kept."""
+    def note_told(self, delivery: Delivery, also_firing: Mapping[str, NotifiedAlert]) -> None:
+        """Note what the receiver knows now; `also_firing` are alerts that it knows of from before."""
         before = self.told.get(delivery.key)
-        firing = {alert.fingerprint: alert.as_json() for alert in delivery.firing} | dict(also_firing)
+        firing = {alert.fingerprint: alert for alert in delivery.firing} | dict(also_firing)
         resolved = [alert.fingerprint for alert in delivery.resolved]
         repeats = (before.repeats + 1 if before else 0) if delivery.reason == "repeat" else 0
         goes_on = before is not None and before.firing and delivery.reason != "silence_ended"
@@ -110,12 +103,12 @@ class Ledger:
         told = Told(delivery.now_ms, firing, resolved, repeats, since_ms, acknowledged=is_acknowledged)
         self.told[delivery.key] = told
         # Where it is over, the record ends by itself.
-        self._keep(TOLD, delivery.key, told.as_json(), None if firing else JOURNAL_SECONDS)
+        self._keep(TOLD, delivery.key, told, None if firing else JOURNAL_SECONDS)
 
     def put(self, delivery: Delivery) -> None:
         """Keep a delivery that is to be sent, as it is now."""
         self.outbox[delivery.key] = delivery
-        self._keep(OUTBOX, delivery.key, delivery.as_json())
+        self._keep(OUTBOX, delivery.key, delivery)
 
     def remove(self, delivery: Delivery, outcome: str, now_ms: int) -> None:
         """Nothing more is to be sent: it was, or will not be."""
@@ -127,8 +120,8 @@ class Ledger:
         """Note what became of a delivery."""
         self._keep(JOURNAL, delivery.id, journal_entry(delivery, outcome, now_ms), JOURNAL_SECONDS)
 
-    def _keep(self, table: str, key: str, value: Mapping[str, Any], ttl_seconds: float | None = None) -> None:
-        self._changed[table, key] = Record(table, key, orjson.dumps(value), ttl_seconds)
+    def _keep(self, table: str, key: str, value: Any, ttl_seconds: float | None = None) -> None:
+        self._changed[table, key] = make_record(table, key, value, ttl_seconds)
 
 
 def change_record(alert: AlertState) -> Record:
@@ -137,7 +130,7 @@ def change_record(alert: AlertState) -> Record:
     A day is longer than any notification of it waits.
     """
     notified = notified_alert(alert)
-    return Record(CHANGES, notified.fingerprint, orjson.dumps(notified.as_json()), 86_400.0)
+    return make_record(CHANGES, notified.fingerprint, notified, 86_400.0)
 
 
 def journal_entry(delivery: Delivery, outcome: str, now_ms: int) -> dict[str, Any]:

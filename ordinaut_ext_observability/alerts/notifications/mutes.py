@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.groups import Group
 from ordinaut_ext_observability.alerts.notifications.silences import Silence, silenced_by
 from ordinaut_ext_observability.alerts.routing.matchers import match_all
-from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Route, Routing
+from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.schema import InhibitRule
 
 
 class Muted(NamedTuple):

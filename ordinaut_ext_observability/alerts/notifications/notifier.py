@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.dedup import (
@@ -109,12 +109,10 @@ class Notifier:
 
         Call it when the rules were evaluated over enough history.
         """
-        vanished = {fingerprint: self.alerts[fingerprint] for fingerprint in self._unconfirmed & self.alerts.keys()}
-        for told in self.ledger.told.values():
-            for fingerprint, kept in told.firing.items():
-                if fingerprint not in self.alerts:
-                    vanished[fingerprint] = NotifiedAlert.from_json(kept)
-        firing = [alert for alert in vanished.values() if not alert.is_resolved(now_ms)]
+        told = {name: alert for each in self.ledger.told.values() for name, alert in each.firing.items()}
+        confirmed = self.alerts.keys() - self._unconfirmed
+        vanished = [alert for name, alert in (told | self.alerts).items() if name not in confirmed]
+        firing = [alert for alert in vanished if not alert.is_resolved(now_ms)]
         self.take([replace(each, ends_at_ms=now_ms, updated_at_ms=now_ms, timed_out=False) for each in firing], now_ms)
         self._unconfirmed.clear()
 
@@ -248,7 +246,7 @@ class Notifier:
         names = [self.mutes.acknowledged_by(muted.get(fingerprint)) for fingerprint in firing]
         return (names[0], [group.alerts[each] for each in firing]) if names and all(names) else None
 
-    def _muted_by_now(self, delivery: Delivery) -> dict[str, Any]:
+    def _muted_by_now(self, delivery: Delivery) -> dict[str, NotifiedAlert]:
         """Alerts that were told before, are muted by now and so no part of the message, but still fire."""
         before = self.ledger.told.get(delivery.key)
         if before is None or self._strict:

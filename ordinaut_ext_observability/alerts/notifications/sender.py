@@ -64,19 +64,6 @@ class Sender:
         known = list(self.failing.items())
         return [f"{key} fails since {rfc3339(at)}: {reason}" for key, (at, reason) in known if at < long_ago_ms]
 
-    async def call_watchdog(self, url: str) -> None:
-        """Call a dead-man's switch; its failures are counted and told as those of an integration."""
-        from ordinaut_ext_observability.alerts.channels.http import HttpSender
-
-        http = HttpSender()
-        try:
-            await http.post(url, b"{}")
-            self._note_up("watchdog")
-        except DeliveryError as error:
-            self._note_down("watchdog", error)
-        finally:
-            await http.close()
-
     async def close(self) -> None:
         """Give up what is under way, which stays in the outbox, and close the channels."""
         for task in self._tasks.values():
@@ -89,7 +76,7 @@ class Sender:
     async def _send(self, notifier: Notifier, delivery: Delivery) -> None:
         key = delivery.integration
         try:
-            error = await self._send_once(notifier.routing.integrations.get(key), delivery)
+            error = await self._try(notifier.routing.integrations.get(key), delivery)
             if error is None:
                 notifier.note_delivered(delivery, self._now_ms())
             else:
@@ -100,37 +87,32 @@ class Sender:
             self._tasks.pop(key, None)
             self.on_change()
 
-    async def forward(self, integration: Integration, alerts: Sequence[NotifiedAlert]) -> None:
-        """Try once to hand over alerts that are all handed over again in a moment."""
+    async def send_once(self, integration: Integration, alerts: Sequence[NotifiedAlert] = ()) -> None:
+        """Try once to hand over alerts that are all handed over again in a moment, or the sign that we are alive."""
         now_ms = self._now_ms()
         facts: dict[str, Any] = {"about": {}}  # nobody reads them there
         forwarded = Delivery("", {}, "", integration.key, "repeat", [*alerts], now_ms, now_ms, facts=facts)
-        await self._send_once(integration, forwarded)
+        await self._try(integration, forwarded)
 
-    async def _send_once(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
+    async def _try(self, integration: Integration | None, delivery: Delivery) -> DeliveryError | None:
         """The error where it was not taken; counted and said."""
-        key = delivery.integration
+        key, metrics = delivery.integration, self._metrics
         try:
             await self._hand_over(integration, delivery)
         except DeliveryError as error:
-            self._note_down(key, error)
+            metrics.notification_integration_up.labels(key).set(0)
+            metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
+            since_ms, before = self.failing.get(key, (self._now_ms(), ""))
+            self.failing[key] = since_ms, str(error)
+            if before != str(error):
+                self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
             return error
-        self._metrics.notifications_sent.labels(key, delivery.reason).inc()
-        self._note_up(key)
-        return None
-
-    def _note_down(self, key: str, error: DeliveryError) -> None:
-        self._metrics.notification_integration_up.labels(key).set(0)
-        self._metrics.notifications_failed.labels(key, "permanent" if error.permanent else "temporary").inc()
-        since_ms, before = self.failing.get(key, (self._now_ms(), ""))
-        self.failing[key] = since_ms, str(error)
-        if before != str(error):
-            self._context.event(events.NOTIFICATION_FAILED, integration=key, reason=str(error))
-
-    def _note_up(self, key: str) -> None:
-        self._metrics.notification_integration_up.labels(key).set(1)
+        metrics.notification_integration_up.labels(key).set(1)
+        if delivery.alerts:
+            metrics.notifications_sent.labels(key, delivery.reason).inc()
         if self.failing.pop(key, None) is not None:
             self._context.event(events.NOTIFICATION_RECOVERED, integration=key)
+        return None
 
     async def send_tests(self, integrations: Iterable[Integration]) -> dict[str, str]:
         """Send each a test, and that it is over; `sent`, or why it was not taken. It is not counted."""

@@ -8,8 +8,8 @@ Maintenance is a silence whose `kind` says so; a snooze and an acknowledgement a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.routing.matchers import match_all
@@ -75,18 +75,6 @@ class Silence:
     def expired(self, now_ms: int) -> Silence:
         """The silence, ended now."""
         return replace(self, starts_at_ms=min(self.starts_at_ms, now_ms), ends_at_ms=now_ms, updated_at_ms=now_ms)
-
-    def as_json(self) -> dict[str, Any]:
-        """The silence as it is kept in the store."""
-        matchers = [(matcher.name, matcher.operator, matcher.value) for matcher in self.matchers]
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"matchers": matchers}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Silence:
-        """The silence that was kept so. Raises TypeError, KeyError or ValueError for anything else."""
-        matchers = tuple(LabelMatcher(*each) for each in data["matchers"])
-        annotations = tuple((name, text) for name, text in data["annotations"])
-        return cls(**{**data, "matchers": matchers, "annotations": annotations})
 
 
 def silenced_by(silences: Iterable[Silence], alert: NotifiedAlert, now_ms: int) -> list[str]:

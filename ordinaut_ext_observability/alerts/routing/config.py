@@ -6,27 +6,25 @@ not are refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+import yaml
 
-from ordinaut_ext_observability.alerts.routing.intervals import TimeInterval, TimeIntervals
-from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, matchers_text, sort_matchers
-from ordinaut_ext_observability.alerts.routing.original import original_of
-from ordinaut_ext_observability.alerts.routing.routes import InhibitRule, Integration, Receiver, Route, Routing
+from ordinaut_ext_observability.alerts.routing.matchers import matchers_text
+from ordinaut_ext_observability.alerts.routing.routes import Integration, Receiver, Route, Routing
 from ordinaut_ext_observability.alerts.routing.schema import (
     EscalationConfig,
     EscalationsConfig,
     GlobalConfig,
-    InhibitConfig,
     ReceiverConfig,
     RouteConfig,
     RoutingConfig,
 )
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.settings.reading import Section, read_usable
 
 
@@ -56,20 +54,27 @@ _NEEDED: Final = {
     "webhook": ("url",),
 }
 
+SECRETS: Final = {
+    *("api_url", "slack_api_url", "routing_key", "service_key", "auth_password", "smtp_auth_password", "password"),
+    "credentials",
+}
+_OURS: Final = {"log_configs", "function_configs", "secret", "secret_file"}
+"""Names that Alertmanager does not have: its tools refuse the whole file for one of them."""
+
+SectionT = TypeVar("SectionT", bound=Section)
+
 
 def read_routing(data: Mapping[str, Any]) -> Routing:
     """The routing that this mapping describes. Raises `RoutingError` with every problem and its place."""
-    config, told = read_usable(RoutingConfig, _copied(data))
-    problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
+    config = _read(RoutingConfig, data)
     receivers = {receiver.name: _receiver(receiver, config.global_) for receiver in config.receivers}
-    if problems := problems or [*_names_given_twice(config), *_unknown_names(config), *_lacking(receivers)]:
-        raise RoutingError("; ".join(problems[:_MOST_PROBLEMS]))
+    _refuse([*_names_given_twice(config), *_unknown_names(config), *_lacking(receivers)])
     named = (*config.time_intervals, *config.mute_time_intervals)
     return Routing(
         _route(config.route, Route(config.route.receiver or ""), "{}"),
         receivers,
-        tuple(_inhibit_rule(rule) for rule in config.inhibit_rules),
-        {each.name: TimeIntervals(tuple(TimeInterval(**dict(one)) for one in each.time_intervals)) for each in named},
+        tuple(config.inhibit_rules),
+        {each.name: each for each in named},
         config.global_.resolve_timeout,
         original_of(data),
     )
@@ -77,10 +82,9 @@ def read_routing(data: Mapping[str, Any]) -> Routing:
 
 def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfig, ...]:
     """The escalation policies, of which the first that matches counts. Raises `RoutingError`, as for the routing."""
-    config, told = read_usable(EscalationsConfig, _copied({"escalations": data}))
-    problems = [f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()]
+    config, problems = _read(EscalationsConfig, {"escalations": data}), []
     receivers = [name for name, receiver in routing.receivers.items() if receiver.integrations]
-    for number, policy in enumerate(config.escalations if not told else ()):
+    for number, policy in enumerate(config.escalations):
         for at, level in enumerate(policy.levels):
             place = f"escalations.{number}.levels.{at}"
             if level.receiver not in receivers:
@@ -88,16 +92,19 @@ def read_escalations(data: list[Any], routing: Routing) -> tuple[EscalationConfi
                 problems.append(f"{place}.receiver: {level.receiver!r} tells nobody; there are {known}")
             unknown = sorted(set(level.active_time_intervals) - routing.time_intervals.keys())
             problems += [f"{place}: there is no time interval {name!r}" for name in unknown]
-    if problems:
-        raise RoutingError("; ".join(problems[:_MOST_PROBLEMS]))
+    _refuse(problems)
     return tuple(config.escalations)
 
 
-def _copied(data: Any) -> Any:
-    """The data anew: reading empties it of what is wrong."""
-    if isinstance(data, Mapping):
-        return {key: _copied(value) for key, value in data.items()}
-    return [_copied(value) for value in data] if isinstance(data, list) else data
+def _read(model: type[SectionT], data: Mapping[str, Any]) -> SectionT:
+    config, told = read_usable(model, deepcopy(data))  # reading empties it of what is wrong
+    _refuse([f"{'.'.join(map(str, place))}: {problem}" for place, problem in told.items()])
+    return config
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise RoutingError("; ".join(problems[:_MOST_PROBLEMS]))
 
 
 def _names_given_twice(config: RoutingConfig) -> Iterator[str]:
@@ -114,7 +121,7 @@ def _unknown_names(config: RoutingConfig) -> Iterator[str]:
     root = config.route
     if root.receiver is None:
         yield "route.receiver: is missing"
-    if _matchers(root):
+    if root.all_matchers:
         yield "route.matchers: the root route must match every alert"
     if root.mute_time_intervals or root.active_time_intervals:
         yield "route: the root route must have no time intervals"
@@ -155,10 +162,10 @@ def _route(config: RouteConfig, parent: Route, key: str) -> Route:
         config.group_interval or parent.group_interval_ms,
         config.repeat_interval or parent.repeat_intervals_ms,
     )
-    children = [(child, f"{key}/{matchers_text(_matchers(child))}") for child in config.routes]
+    children = [(child, f"{key}/{matchers_text(child.all_matchers)}") for child in config.routes]
     return replace(
         inherited,
-        matchers=_matchers(config),
+        matchers=config.all_matchers,
         continues=config.continue_,
         mute_time_intervals=tuple(config.mute_time_intervals),
         active_time_intervals=tuple(config.active_time_intervals),
@@ -167,25 +174,12 @@ def _route(config: RouteConfig, parent: Route, key: str) -> Route:
     )
 
 
-def _inhibit_rule(config: InhibitConfig) -> InhibitRule:
-    return InhibitRule(_matchers(config, "source_"), _matchers(config, "target_"), tuple(config.equal))
-
-
-def _matchers(config: RouteConfig | InhibitConfig, prefix: str = "") -> tuple[LabelMatcher, ...]:
-    """The matchers of all three ways to write them."""
-    matchers: list[LabelMatcher] = list(getattr(config, f"{prefix}matchers"))
-    for name, operator in (("match", "="), ("match_re", "=~")):
-        given: dict[str, str] = getattr(config, f"{prefix}{name}")
-        matchers += [make_matcher(label, operator, value) for label, value in given.items()]
-    return sort_matchers(matchers)
-
-
 def _receiver(config: ReceiverConfig, common: GlobalConfig) -> Receiver:
     integrations = []
+    general = common.model_dump(by_alias=True)
     for kind in _KINDS:
         for number, entry in enumerate(getattr(config, f"{kind}_configs")):
-            options = _plain_options(entry)
-            general = _plain_options(common)
+            options = entry.model_dump(by_alias=True)
             for name, global_name in _FROM_GLOBAL.get(kind, {}).items():
                 if options.get(name) is None:
                     options[name] = general.get(global_name)
@@ -196,16 +190,18 @@ def _receiver(config: ReceiverConfig, common: GlobalConfig) -> Receiver:
     return Receiver(config.name, tuple(integrations))
 
 
-def _plain_options(section: Section) -> dict[str, Any]:
-    """The fields under the names that the file has; what a file holds stands where it would be written itself."""
-    options: dict[str, Any] = {}
-    for name, info in type(section).model_fields.items():
-        value = getattr(section, name)
-        value = value.get_secret_value() if isinstance(value, SecretStr) else value
-        value = _plain_options(value) if isinstance(value, Section) else value
-        options[info.alias or name] = value
-    for name in [name for name in options if name.endswith("_file") and name.removesuffix("_file") in options]:
-        content = options.pop(name)
-        if content is not None:
-            options[name.removesuffix("_file")] = content
-    return options
+def original_of(data: Mapping[str, Any]) -> str:
+    """The YAML of a configuration, for Alertmanager's own tools; secrets are `<secret>`, as it writes them."""
+    return yaml.safe_dump(_shown(data), sort_keys=False, allow_unicode=True)
+
+
+def _shown(value: Any, name: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {key: _shown(item, key) for key, item in value.items() if key not in _OURS}
+    if isinstance(value, list):
+        items = [_shown(item, name) for item in value]
+        return items[0] if name == "repeat_interval" and items else items
+    if name == "url" and isinstance(value, str):  # its path or query may be the key to it
+        parts = urlsplit(value)
+        return f"{parts.scheme}://{parts.hostname}/hidden"
+    return "<secret>" if name in SECRETS and value is not None else value

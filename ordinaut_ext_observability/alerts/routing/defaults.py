@@ -7,16 +7,31 @@ critical  log, Slack, mail, PagerDuty, at any time
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from pydantic import SecretStr
 
 from ordinaut_ext_observability.settings.parts import NotificationSettings
 
-_DATABASE_IS_DOWN: Final = "QueueStalled|EnqueueLag|NoWorkers|WorkersLost|WorkerHeartbeatOld|Scheduler.*|Collector.*"
-"""Alerts that follow from a database that is down, and say nothing new then."""
+_ROUTES: Final = """
+global: {resolve_timeout: 5m}
+route:
+  receiver: info
+  group_by: [alertname]
+  routes:
+  - {matchers: [alertname=Watchdog], receiver: discard}  # it fires always
+  - {matchers: ['severity="critical"'], receiver: critical}
+  - {matchers: ['severity="warning"'], receiver: warning, continue: true}
+  - {matchers: ['severity="warning"'], receiver: warning-in-business-hours, active_time_intervals: [business-hours]}
+inhibit_rules:
+- {source_matchers: ['severity="critical"'], target_matchers: ['severity=~"warning|info"'], equal: [alertname]}
+- source_matchers: [alertname=database_down]
+  target_matchers:  # they follow from a database that is down, and say nothing new then
+  - alertname=~"QueueStalled|EnqueueLag|NoWorkers|WorkersLost|WorkerHeartbeatOld|Scheduler.*|Collector.*"
+  equal: [cluster]
+"""
 
 
 def default_config(settings: NotificationSettings) -> dict[str, Any]:
@@ -27,48 +42,19 @@ def default_config(settings: NotificationSettings) -> dict[str, Any]:
     mail = _mail(settings)
     ours = [name for name, way in (("slack", slack), ("pagerduty", pagerduty), ("email", mail)) if way]
     log: dict[str, Any] = {"log_configs": [{}], "function_configs": [{"name": "*", "besides": ["log", *ours]}]}
-    hours = settings.business_hours.split(" ")
-    first, last = hours[1].split("-")
-    within = {
-        "weekdays": [hours[0]],
-        "times": [{"start_time": first, "end_time": last}],
-        "location": settings.time_zone,
+    receivers = {
+        "discard": {},
+        "info": log,
+        "warning": log | slack | webhook,
+        "warning-in-business-hours": mail,
+        "critical": log | slack | webhook | mail | pagerduty,
     }
-    return {
-        "global": {"resolve_timeout": "5m"},
-        "route": {
-            "receiver": "info",
-            "group_by": ["alertname"],
-            "routes": [
-                {"matchers": ["alertname=Watchdog"], "receiver": "discard"},  # it fires always
-                {"matchers": ['severity="critical"'], "receiver": "critical"},
-                {"matchers": ['severity="warning"'], "receiver": "warning", "continue": True},
-                {
-                    "matchers": ['severity="warning"'],
-                    "receiver": "warning-in-business-hours",
-                    "active_time_intervals": ["business-hours"],
-                },
-            ],
-        },
-        "receivers": [
-            {"name": "discard"},
-            {"name": "info", **log},
-            {"name": "warning", **log, **slack, **webhook},
-            {"name": "warning-in-business-hours", **mail},
-            {"name": "critical", **log, **slack, **webhook, **mail, **pagerduty},
-        ],
-        "inhibit_rules": [
-            {
-                "source_matchers": ['severity="critical"'],
-                "target_matchers": ['severity=~"warning|info"'],
-                "equal": ["alertname"],
-            },
-            {
-                "source_matchers": ["alertname=database_down"],
-                "target_matchers": [f'alertname=~"{_DATABASE_IS_DOWN}"'],
-                "equal": ["cluster"],
-            },
-        ],
+    days, _, hours = settings.business_hours.partition(" ")
+    times = dict(zip(("start_time", "end_time"), hours.split("-"), strict=True))
+    within = {"weekdays": [days], "times": [times], "location": settings.time_zone}
+    routes: dict[str, Any] = yaml.safe_load(_ROUTES)
+    return routes | {
+        "receivers": [{"name": name, **ways} for name, ways in receivers.items()],
         "time_intervals": [{"name": "business-hours", "time_intervals": [within]}],
     }
 
@@ -90,7 +76,7 @@ def _mail(settings: NotificationSettings) -> dict[str, Any]:
     user, password, host = unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
     port = url.port or (465 if url.scheme == "smtps" else 587)
     options = {
-        "to": ", ".join(_plain(settings.email_to)),
+        "to": ", ".join(settings.email_to),
         "from": settings.email_from or (user if "@" in user else f"ordinaut@{host}"),
         "smarthost": f"{host}:{port}",
         "auth_username": user or None,
@@ -99,7 +85,3 @@ def _mail(settings: NotificationSettings) -> dict[str, Any]:
         "send_resolved": True,
     }
     return {"email_configs": [{name: value for name, value in options.items() if value is not None}]}
-
-
-def _plain(addresses: Iterable[str]) -> list[str]:
-    return [address.replace("\r", "").replace("\n", "") for address in addresses]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.alerts.routing.intervals import TimeIntervals
+    from ordinaut_ext_observability.alerts.routing.schema import InhibitRule
 
 
 @dataclass(frozen=True)
@@ -75,23 +79,14 @@ class Receiver:
 
 
 @dataclass(frozen=True)
-class InhibitRule:
-    """While a source fires, its targets that have the same values of the `equal` labels are not told."""
-
-    source: tuple[LabelMatcher, ...]
-    target: tuple[LabelMatcher, ...]
-    equal: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Routing:
     """All that the configuration says of who is told of what."""
 
     route: Route
     receivers: Mapping[str, Receiver]
     inhibit_rules: tuple[InhibitRule, ...] = ()
-    time_intervals: Mapping[str, Any] = field(default_factory=dict)
-    """By name; each has `contains(now_ms)`."""
+    time_intervals: Mapping[str, TimeIntervals] = field(default_factory=dict)
+    """By name."""
     resolve_timeout_ms: int = 300_000
     """An alert that is posted without an end ends after this time unless it is posted again."""
     original: str = ""

@@ -5,27 +5,35 @@ https://prometheus.io/docs/alerting/latest/configuration/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC
-from typing import Annotated, Any, Final
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from ordinaut_ext_observability.alerts.routing import intervals
 from ordinaut_ext_observability.alerts.routing.fields import (
     Duration,
     HostAndPort,
     HttpUrl,
     Matchers,
     Regexes,
+    Secret,
     SecretFile,
     read_durations,
 )
-from ordinaut_ext_observability.alerts.routing.matchers import match_all
+from ordinaut_ext_observability.alerts.routing.intervals import MAX_ENTRIES, TimeIntervals
+from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, match_all, sort_matchers
+from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.settings.reading import Section
 
-MAX_ENTRIES: Final = 500
-"""Routes below one route, receivers, rules: more than any real configuration has."""
+
+def all_matchers(
+    matchers: Iterable[LabelMatcher], equal: Mapping[str, str], regexes: Mapping[str, str]
+) -> tuple[LabelMatcher, ...]:
+    """The matchers of all three ways to write them, sorted."""
+    written = [make_matcher(name, "=", value) for name, value in equal.items()]
+    written += [make_matcher(name, "=~", value) for name, value in regexes.items()]
+    return sort_matchers([*matchers, *written])
 
 
 class TlsConfig(Section):
@@ -35,15 +43,27 @@ class TlsConfig(Section):
     insecure_skip_verify: bool = False
 
 
-class BasicAuth(Section):
+class WithSecrets(Section):
+    """A mapping with secrets. Written out, what a file holds stands where it would be written itself."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        options: dict[str, Any] = write(self)
+        for name in [name for name in options if f"{name}_file" in options]:
+            content = options.pop(f"{name}_file")
+            options[name] = options[name] if content is None else content
+        return options
+
+
+class BasicAuth(WithSecrets):
     username: str = ""
-    password: SecretStr | None = None
+    password: Secret | None = None
     password_file: SecretFile | None = None
 
 
-class Authorization(Section):
+class Authorization(WithSecrets):
     type: str = "Bearer"
-    credentials: SecretStr | None = None
+    credentials: Secret | None = None
     credentials_file: SecretFile | None = None
 
 
@@ -57,7 +77,7 @@ class HttpConfig(Section):
     follow_redirects: bool = True
 
 
-class IntegrationConfig(Section):
+class IntegrationConfig(WithSecrets):
     """What every integration may say."""
 
     send_resolved: bool = True
@@ -66,7 +86,7 @@ class IntegrationConfig(Section):
 
 class SlackConfig(IntegrationConfig):
     send_resolved: bool = False
-    api_url: SecretStr | None = None
+    api_url: Secret | None = None
     api_url_file: SecretFile | None = None
     channel: str = ""
     username: str = ""
@@ -74,7 +94,7 @@ class SlackConfig(IntegrationConfig):
 
 
 class PagerDutyConfig(IntegrationConfig):
-    routing_key: SecretStr | None = None
+    routing_key: Secret | None = None
     routing_key_file: SecretFile | None = None
     url: HttpUrl | None = None
     http_config: HttpConfig | None = None
@@ -87,18 +107,18 @@ class EmailConfig(IntegrationConfig):
     smarthost: HostAndPort | None = None
     hello: str | None = None
     auth_username: str | None = None
-    auth_password: SecretStr | None = None
+    auth_password: Secret | None = None
     auth_password_file: SecretFile | None = None
     require_tls: bool | None = None
     tls_config: TlsConfig = TlsConfig()
 
 
 class WebhookConfig(IntegrationConfig):
-    url: SecretStr | None = None
+    url: Secret | None = None
     url_file: SecretFile | None = None
     max_alerts: int = Field(default=0, ge=0)
     http_config: HttpConfig | None = None
-    secret: SecretStr | None = None
+    secret: Secret | None = None
     """Ours: signs the body, so that the receiver knows who sent it."""
     secret_file: SecretFile | None = None
 
@@ -139,8 +159,15 @@ class RouteConfig(Section):
     active_time_intervals: list[str] = Field(default=[])
     routes: list[RouteConfig] = Field(default=[], max_length=MAX_ENTRIES)
 
+    @cached_property
+    def all_matchers(self) -> tuple[LabelMatcher, ...]:
+        """The matchers of all three ways to write them."""
+        return all_matchers(self.matchers, self.match, self.match_re)
 
-class InhibitConfig(Section):
+
+class InhibitRule(Section):
+    """While a source fires, its targets that have the same values of the `equal` labels are not told."""
+
     source_matchers: Matchers = Field(default=[])
     target_matchers: Matchers = Field(default=[])
     source_match: dict[str, str] = Field(default={})
@@ -149,31 +176,27 @@ class InhibitConfig(Section):
     target_match_re: Regexes = Field(default={})
     equal: list[str] = Field(default=[])
 
+    @cached_property
+    def source(self) -> tuple[LabelMatcher, ...]:
+        """The matchers of a source."""
+        return all_matchers(self.source_matchers, self.source_match, self.source_match_re)
 
-class TimeIntervalConfig(Section):
-    times: Annotated[Any, BeforeValidator(intervals.read_times)] = ()
-    weekdays: Annotated[Any, BeforeValidator(intervals.read_weekdays)] = ()
-    days_of_month: Annotated[Any, BeforeValidator(intervals.read_days_of_month)] = ()
-    months: Annotated[Any, BeforeValidator(intervals.read_months)] = ()
-    years: Annotated[Any, BeforeValidator(intervals.read_years)] = ()
-    location: Annotated[Any, BeforeValidator(intervals.read_location)] = UTC
-
-
-class NamedIntervals(Section):
-    name: str = Field(min_length=1)
-    time_intervals: list[TimeIntervalConfig] = Field(default=[], max_length=MAX_ENTRIES)
+    @cached_property
+    def target(self) -> tuple[LabelMatcher, ...]:
+        """The matchers of a target."""
+        return all_matchers(self.target_matchers, self.target_match, self.target_match_re)
 
 
-class GlobalConfig(Section):
+class GlobalConfig(WithSecrets):
     resolve_timeout: Duration = 300_000
-    slack_api_url: SecretStr | None = None
+    slack_api_url: Secret | None = None
     slack_api_url_file: SecretFile | None = None
     pagerduty_url: HttpUrl | None = None
     smtp_from: str | None = None
     smtp_smarthost: HostAndPort | None = None
     smtp_hello: str | None = None
     smtp_auth_username: str | None = None
-    smtp_auth_password: SecretStr | None = None
+    smtp_auth_password: Secret | None = None
     smtp_auth_password_file: SecretFile | None = None
     smtp_require_tls: bool = True
     http_config: HttpConfig = HttpConfig()
@@ -183,9 +206,9 @@ class RoutingConfig(Section):
     global_: GlobalConfig = Field(default=GlobalConfig(), alias="global")
     route: RouteConfig = RouteConfig()
     receivers: list[ReceiverConfig] = Field(default=[], max_length=MAX_ENTRIES)
-    inhibit_rules: list[InhibitConfig] = Field(default=[], max_length=MAX_ENTRIES)
-    time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
-    mute_time_intervals: list[NamedIntervals] = Field(default=[], max_length=MAX_ENTRIES)
+    inhibit_rules: list[InhibitRule] = Field(default=[], max_length=MAX_ENTRIES)
+    time_intervals: list[TimeIntervals] = Field(default=[], max_length=MAX_ENTRIES)
+    mute_time_intervals: list[TimeIntervals] = Field(default=[], max_length=MAX_ENTRIES)
 
 
 class LevelConfig(Section):

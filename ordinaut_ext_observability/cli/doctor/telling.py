@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_routing
+from ordinaut_ext_observability.alerts.routing.config import SECRETS, RoutingError, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
-from ordinaut_ext_observability.alerts.routing.original import SECRETS
 from ordinaut_ext_observability.alerts.routing.routes import Route
 from ordinaut_ext_observability.cli.doctor.findings import Finding, advice, fact, problem
 from ordinaut_ext_observability.promql.matchers import LabelMatcher

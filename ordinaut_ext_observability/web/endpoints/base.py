@@ -26,7 +26,6 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
@@ -74,7 +73,6 @@ class EndpointContext:
 
     metrics: Metrics
     lifecycle: Lifecycle
-    monitor: HealthMonitor
     scrapes: ScrapeService
     queries: QueryService
     alerts: Callable[[], Rounds | None]

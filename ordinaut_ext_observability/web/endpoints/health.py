@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.health.model import UNKNOWN, HealthReport, HealthStatus
+from ordinaut_ext_observability.health.model import UNKNOWN, CheckReport, HealthStatus
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
@@ -22,9 +22,7 @@ async def _live(request: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    context = context_of(request)
-    await context.monitor.settle(SETTLE_SECONDS)
-    return _probe_response(context.lifecycle.why_not_ready())
+    return _probe_response((await _settled(request)).why_not_ready())
 
 
 async def _startup(request: Request) -> Response:
@@ -40,23 +38,27 @@ def _probe_status(why_not: str) -> str:
 
 
 async def _health(request: Request) -> Response:
-    context = context_of(request)
-    await context.monitor.settle(SETTLE_SECONDS)
-    answer = names_and_states(context.monitor.report(), context.lifecycle)
+    answer = describe_health(await _settled(request), detailed=False)
     return json_response(answer, 503 if answer["status"] == "unhealthy" else 200)
 
 
 async def _checks(request: Request, *, refresh: bool = False) -> Response:
-    context = context_of(request)
-    await context.monitor.settle(SETTLE_SECONDS)
+    lifecycle = await _settled(request)
     if refresh:
-        await context.monitor.run_all_checks()
-    return json_response(everything(context.monitor, context.lifecycle))
+        await lifecycle.monitor.run_all_checks()
+    return json_response(describe_health(lifecycle, detailed=True))
 
 
-def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, Any]:
-    """The report without anything that a check said, and what the probes say."""
-    why_not_live = lifecycle.why_not_live()
+async def _settled(request: Request) -> Lifecycle:
+    """The process's life, once the checks have had time for their first results."""
+    lifecycle = context_of(request).lifecycle
+    await lifecycle.monitor.settle(SETTLE_SECONDS)
+    return lifecycle
+
+
+def describe_health(lifecycle: Lifecycle, *, detailed: bool) -> dict[str, Any]:
+    """The checks and what the probes say; in detail what the checks said, too, and what their statuses were."""
+    report, why_not_live = lifecycle.monitor.report(), lifecycle.why_not_live()
     status = HealthStatus.UNHEALTHY if why_not_live else report.status
     return {
         "status": status.value,
@@ -69,6 +71,7 @@ def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, An
                 "required": check.required,
                 "stale": check.stale,
                 "age_seconds": check.age_seconds,
+                **(_details(check, lifecycle.monitor) if detailed else {}),
             }
             for check in report.checks
         ],
@@ -76,27 +79,23 @@ def names_and_states(report: HealthReport, lifecycle: Lifecycle) -> dict[str, An
     }
 
 
-def everything(monitor: HealthMonitor, lifecycle: Lifecycle) -> dict[str, Any]:
-    """The report with what the checks said, and what their statuses were."""
-    report = monitor.report()
-    answer = names_and_states(report, lifecycle)
-    for shown, check in zip(answer["checks"], report.checks, strict=True):
-        last = check.last
-        shown |= {"message": check.message, "last_result": None}
-        if last is not None:
-            shown["last_result"] = last.status.value if last.known else UNKNOWN
-            shown |= {"duration_ms": last.duration_ms, "checked_at": _instant(last.checked_at), "details": last.details}
-        shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
-        shown["transitions"] = [
-            {
-                "at": _instant(transition.at),
-                "from": transition.before.value if transition.before is not None else None,
-                "to": transition.after.value if transition.after is not None else UNKNOWN,
-                "message": transition.message,
-            }
-            for transition in monitor.history(check.name)
-        ]
-    return answer
+def _details(check: CheckReport, monitor: HealthMonitor) -> dict[str, Any]:
+    last = check.last
+    shown: dict[str, Any] = {"message": check.message, "last_result": None}
+    if last is not None:
+        shown["last_result"] = last.status.value if last.known else UNKNOWN
+        shown |= {"duration_ms": last.duration_ms, "checked_at": _instant(last.checked_at), "details": last.details}
+    shown["uptime_ratio_24h"] = monitor.uptime_ratio(check.name)
+    shown["transitions"] = [
+        {
+            "at": _instant(transition.at),
+            "from": transition.before.value if transition.before is not None else None,
+            "to": transition.after.value if transition.after is not None else UNKNOWN,
+            "message": transition.message,
+        }
+        for transition in monitor.history(check.name)
+    ]
+    return shown
 
 
 def _instant(at: datetime) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -29,8 +28,7 @@ from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
-from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid, parsed, read_parameters
-from ordinaut_ext_observability.web.queries import MAX_SECONDS, QueryService
+from ordinaut_ext_observability.web.queries import MAX_SECONDS, Parameters, invalid, parsed, read_parameters
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -47,23 +45,24 @@ _FAILED = "the extension failed; see its internal error count"
 _TRUNCATED = "results truncated due to limit"  # Prometheus's words for an answer with more results than were asked for
 
 
-def _query(parameters: Parameters, service: QueryService) -> Work:
-    at = parameters.time_ms("time", round(service.clock.wall() * 1000))
-    return _evaluate(parameters, service, at, at)
+def _query(parameters: Parameters, context: EndpointContext) -> Work:
+    at = parameters.time_ms("time", round(context.queries.clock.wall() * 1000))
+    return _evaluate(parameters, context, at, at)
 
 
-def _query_range(parameters: Parameters, service: QueryService) -> Work:
+def _query_range(parameters: Parameters, context: EndpointContext) -> Work:
     start, end, step = parameters.time_ms("start"), parameters.time_ms("end"), parameters.duration_ms("step")
     if end < start:
         raise invalid("end", "end timestamp must not be before start time")
     if (end - start) // step > MAX_POINTS:
         words = f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries."
         raise BadQueryError(f"{words} Try decreasing the query resolution (?step=XX)")
-    return _evaluate(parameters, service, start, end, step)
+    return _evaluate(parameters, context, start, end, step)
 
 
-def _evaluate(parameters: Parameters, service: QueryService, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
-    source, limit = service.source(), parameters.limit()
+def _evaluate(parameters: Parameters, context: EndpointContext, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
+    service, limit = context.queries, parameters.limit()
+    source = service.source()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
     query = Query(parsed("query", parameters.text("query"), parse), start_ms, end_ms, step_ms, lookback_ms)
 
@@ -99,26 +98,26 @@ def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
     return [f"{kept}; the query looks {missing:.0f} s further back, of which nothing is known"]
 
 
-def _series(parameters: Parameters, service: QueryService) -> Work:
+def _series(parameters: Parameters, context: EndpointContext) -> Work:
     if not parameters.get("match[]", []):
         raise BadQueryError("no match[] parameter provided")
-    return _list(parameters, service, lambda labels: [labels])
+    return _list(parameters, context, lambda labels: [labels])
 
 
-def _labels(parameters: Parameters, service: QueryService) -> Work:
-    return _list(parameters, service, lambda labels: [name for name, _ in labels])
+def _labels(parameters: Parameters, context: EndpointContext) -> Work:
+    return _list(parameters, context, lambda labels: [name for name, _ in labels])
 
 
-def _label_values(parameters: Parameters, service: QueryService) -> Work:
+def _label_values(parameters: Parameters, context: EndpointContext) -> Work:
     name = _unescaped(parameters.text("name"))
-    return _list(parameters, service, lambda labels: [value for key, value in labels if key == name])
+    return _list(parameters, context, lambda labels: [value for key, value in labels if key == name])
 
 
 def _list(
-    parameters: Parameters, service: QueryService, found_in: Callable[[Labels], list[Labels] | list[str]]
+    parameters: Parameters, context: EndpointContext, found_in: Callable[[Labels], list[Labels] | list[str]]
 ) -> Work:
     """A list of what is found in the labels of each matching series, each once; texts are sorted."""
-    source, limit = service.source(), parameters.limit()
+    source, limit = context.queries.source(), parameters.limit()
     start, end = parameters.time_ms("start", MIN_MS), parameters.time_ms("end", MAX_MS)
     selectors = parameters.selectors()
 
@@ -136,11 +135,11 @@ def _list(
     return work()
 
 
-def _metadata(parameters: Parameters, service: QueryService) -> Work:
+def _metadata(parameters: Parameters, context: EndpointContext) -> Work:
     metric, limit = parameters.text("metric"), parameters.limit()
     data = {
         family.name: [{"type": family.kind, "help": family.documentation, "unit": ""}]
-        for registry in service.registries
+        for registry in context.queries.registries
         for family in registry.families()
         if metric in ("", family.name)
     }
@@ -148,12 +147,12 @@ def _metadata(parameters: Parameters, service: QueryService) -> Work:
     return render_success([orjson.dumps(data)])
 
 
-def _build_info(_parameters: Parameters, _service: QueryService) -> Work:
+def _build_info(_parameters: Parameters, _context: EndpointContext) -> Work:
     ours = {"version": SPOKEN_VERSION, "revision": __version__, "branch": "ordinaut-ext-observability"}
     return render_success([orjson.dumps(ours | dict.fromkeys(("buildUser", "buildDate", "goVersion"), ""))])
 
 
-def _format_query(parameters: Parameters, _service: QueryService) -> Work:
+def _format_query(parameters: Parameters, _context: EndpointContext) -> Work:
     return render_success([orjson.dumps(parsed("query", parameters.text("query"), format_query))])
 
 
@@ -165,10 +164,8 @@ def _unescaped(name: str) -> str:
     return escape.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", name[3:])
 
 
-def api_endpoint(
-    path: str, answer: Callable[[Parameters, Any], Work], said: str, source: Callable[[EndpointContext], Any]
-) -> Endpoint:
-    """An endpoint of the API, whose work is made from the parameters and that part of the context."""
+def api_endpoint(path: str, answer: Callable[[Parameters, EndpointContext], Work], said: str) -> Endpoint:
+    """An endpoint of the API, whose work is made from the parameters and the context."""
 
     async def handle(request: Request) -> Response:
         context = context_of(request)
@@ -177,7 +174,7 @@ def api_endpoint(
         try:
             parameters = await read_parameters(request)
             seconds = min(MAX_SECONDS, parameters.duration_ms("timeout", round(MAX_SECONDS * 1000)) / 1000)
-            pieces = await service.run(request, partial(answer, parameters, source(context)), seconds)
+            pieces = await service.run(request, partial(answer, parameters, context), seconds)
             return PiecewiseResponse(pieces, JSON_HEADERS)
         except QueryError as error:
             outcome = error.error_type
@@ -194,20 +191,16 @@ def api_endpoint(
     return Endpoint(f"/api/v1{path}", "operator", handle, said, answers, methods=("GET", "POST"), changes=False)
 
 
-def _endpoint(path: str, answer: Callable[[Parameters, QueryService], Work], said: str) -> Endpoint:
-    return api_endpoint(path, answer, said, attrgetter("queries"))
-
-
 _ERROR = "An error in Prometheus's shape: status, errorType, error."
 _SPAN = "start, end, limit"
 
 ENDPOINTS = (
-    _endpoint("/query", _query, "PromQL at one time: query, time, timeout, limit"),
-    _endpoint("/query_range", _query_range, "PromQL over a range: query, start, end, step, timeout, limit"),
-    _endpoint("/series", _series, f"label sets of series: match[], {_SPAN}"),
-    _endpoint("/labels", _labels, f"label names: match[], {_SPAN}"),
-    _endpoint("/label/{name}/values", _label_values, f"values of a label: match[], {_SPAN}"),
-    _endpoint("/metadata", _metadata, "types and meanings of metrics: metric, limit"),
-    _endpoint("/status/buildinfo", _build_info, "the version of Prometheus whose API this is"),
-    _endpoint("/format_query", _format_query, "a query as it is usually laid out: query"),
+    api_endpoint("/query", _query, "PromQL at one time: query, time, timeout, limit"),
+    api_endpoint("/query_range", _query_range, "PromQL over a range: query, start, end, step, timeout, limit"),
+    api_endpoint("/series", _series, f"label sets of series: match[], {_SPAN}"),
+    api_endpoint("/labels", _labels, f"label names: match[], {_SPAN}"),
+    api_endpoint("/label/{name}/values", _label_values, f"values of a label: match[], {_SPAN}"),
+    api_endpoint("/metadata", _metadata, "types and meanings of metrics: metric, limit"),
+    api_endpoint("/status/buildinfo", _build_info, "the version of Prometheus whose API this is"),
+    api_endpoint("/format_query", _format_query, "a query as it is usually laid out: query"),
 )

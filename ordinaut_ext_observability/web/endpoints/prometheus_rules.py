@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any
 
 from ordinaut_ext_observability.alerts.report import GroupReport, RuleReport
-from ordinaut_ext_observability.alerts.rounds import Rounds
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.web.endpoints.alerts import NOT_EVALUATED
+from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext
 from ordinaut_ext_observability.web.endpoints.prometheus import Work, api_endpoint
 from ordinaut_ext_observability.web.prometheus_json import format_exponent, format_time, render, render_success
-from ordinaut_ext_observability.web.prometheus_parameters import Parameters, invalid
-from ordinaut_ext_observability.web.queries import UnavailableError
+from ordinaut_ext_observability.web.queries import Parameters, UnavailableError, invalid
 
 Shown = dict[str, Any]
 Answer = Callable[[Parameters, Sequence[GroupReport]], Shown]
@@ -129,9 +127,9 @@ def _alert(alert: AlertState) -> Shown:
     }
 
 
-def _endpoint(path: str, answer: Answer, said: str) -> Any:
-    def work(parameters: Parameters, find_rounds: Callable[[], Rounds | None]) -> Work:
-        rounds = find_rounds()
+def _endpoint(path: str, answer: Answer, said: str) -> Endpoint:
+    def work(parameters: Parameters, context: EndpointContext) -> Work:
+        rounds = context.alerts()
         overview = rounds.overview() if rounds is not None else {}
         if rounds is None or overview["age_seconds"] is None:
             raise UnavailableError(NOT_EVALUATED if rounds is None else _NOT_YET)
@@ -139,7 +137,7 @@ def _endpoint(path: str, answer: Answer, said: str) -> Any:
         age, is_old = overview["age_seconds"], overview["status"] == "unknown"
         return render_success(render(data), warnings=[f"this is how it was {age:.0f} s ago"] if is_old else [])
 
-    return api_endpoint(path, work, said, attrgetter("alerts"))
+    return api_endpoint(path, work, said)
 
 
 _PARAMETERS = "type, rule_name[], rule_group[], file[], match[], exclude_alerts, group_limit, group_next_token"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,9 +45,8 @@ class Installation:
         self.store = NotificationStore(None, self.clock)
         self.alerts: list[NotifiedAlert] = []
         self.notifier = Notifier(ROUTING, Mutes(ROUTING), self.now)
-        self.desk = AlertDesk(
-            self.store, lambda: ROUTING, lambda: self.alerts, lambda: self.now, tuple, self._event, None
-        )
+        configured: Any = SimpleNamespace(routing=ROUTING, policies=(), told_by="")
+        self.desk = AlertDesk(self.store, configured, lambda: self.alerts, self._event, None)
 
     def _event(self, *_: Any, **__: Any) -> None:
         pass
@@ -70,7 +70,7 @@ class Installation:
                     self.notifier.note_failed(delivery, DeliveryError("the receiver answered 503"), self.now)
                 else:
                     self.notifier.note_delivered(delivery, self.now)
-            assert self.store.write(self.notifier.ledger.take_changed())
+            self.store.write(self.notifier.ledger.take_changed())
 
     def why(self, alert: NotifiedAlert) -> dict[str, Any]:
         found = explain(self.desk, alert.fingerprint)

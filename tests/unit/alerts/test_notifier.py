@@ -13,7 +13,8 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryE
 from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
-from ordinaut_ext_observability.alerts.routing.routes import Integration, InhibitRule, Receiver, Route, Routing
+from ordinaut_ext_observability.alerts.routing.routes import Integration, Receiver, Route, Routing
+from ordinaut_ext_observability.alerts.routing.schema import InhibitRule
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 T0 = 1_700_000_000_000
@@ -132,8 +133,7 @@ def test_end_of_a_silence_tells_what_still_fires(told: Told) -> None:
 
 
 def test_source_inhibits_its_targets_and_not_itself() -> None:
-    severity = [LabelMatcher("severity", "=", value) for value in ("critical", "warning")]
-    rule = InhibitRule((severity[0],), (severity[1],), ("node",))
+    rule = InhibitRule(source_match={"severity": "critical"}, target_match={"severity": "warning"}, equal=["node"])
     told = Told(routing(inhibit_rules=(rule,)))
     source = told.fires("Down", severity="critical", node="a")
     told.fires("Slow", severity="warning", node="a")
@@ -278,7 +278,7 @@ def test_sources_of_inhibition_are_not_compared_with_every_alert() -> None:
             reads.append(name)
             return super().get(name, default)
 
-    rule = InhibitRule((LabelMatcher("side", "=", "a"),), (LabelMatcher("side", "=", "b"),), ("node",))
+    rule = InhibitRule(source_match={"side": "a"}, target_match={"side": "b"}, equal=["node"])
     mutes = Mutes(routing(inhibit_rules=(rule,)))
     alerts = [NotifiedAlert(Labels(side=side, node=f"{node}"), {}, T0) for node in range(100) for side in "ab"]
     mutes.begin(alerts, T0)

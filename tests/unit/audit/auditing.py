@@ -7,7 +7,7 @@ from typing import Any
 
 from ordinaut_ext_observability.audit.chain import FILES
 from ordinaut_ext_observability.audit.trail import AuditTrail
-from ordinaut_ext_observability.audit.verify import Verification
+from ordinaut_ext_observability.audit.chain import Verification
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ordinaut_ext_observability.audit.trail import RECORDS_PER_MINUTE
-from ordinaut_ext_observability.audit.verify import Verification
+from ordinaut_ext_observability.audit.chain import Verification
 from ordinaut_ext_observability.correlation.context import RequestContext
 from tests.unit.audit.auditing import Audited
 

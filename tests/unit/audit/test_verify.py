@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordinaut_ext_observability.audit.chain import Chain, digest, make_line, split_hash
-from ordinaut_ext_observability.audit.verify import Verification
+from ordinaut_ext_observability.audit.chain import Verification
 from ordinaut_ext_observability.settings.parts import AuditSettings
 
 KEY = "a-key-of-16-characters-or-more"

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from ordinaut_ext_observability.scrub import scrubber as module
-from ordinaut_ext_observability.scrub.checks import is_card, is_iban
+from ordinaut_ext_observability.scrub.patterns import is_card, is_iban
 from ordinaut_ext_observability.scrub.keys import is_secret
 from ordinaut_ext_observability.scrub.patterns import prefilter_with_re, prefilter_with_re2
 from ordinaut_ext_observability.scrub.scrubber import Scrubber

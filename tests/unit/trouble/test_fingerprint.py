@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.trouble.fingerprint import FRAMES, MAX_TEXT_LENGTH, describe
+from ordinaut_ext_observability.trouble.recent import FRAMES, MAX_TEXT_LENGTH, describe
 
 CODE = """
 class Refused(ValueError):
