@@ -40,7 +40,7 @@ class History:
     ::
 
         time_ms = history.now_ms()
-        history.append(time_ms, rows, values)
+        for _ in history.read(time_ms, registry.families()): ...
         for series in history.select([name_is_up], time_ms - 300_000, time_ms): ...
     """
 
@@ -60,6 +60,12 @@ class History:
         self._looked_at: tuple[float, float] | None = None
         self.shifted_ms = 0
         """Milliseconds, 0 or less, by which all samples were moved: whoever keeps other times moves them, too."""
+        self.refused = 0
+        """Series that the last tick of metrics had and the table no room for."""
+        self._blocks: dict[int, tuple[list[Any], list[Row | None]]] = {}
+        """Each block of children, by its identity, and the series of those it had, in the order of `_numbers`."""
+        self._rows: list[Row] = []
+        """The series of the last tick: the same list while none comes or goes."""
 
     @property
     def kept_since_ms(self) -> int | None:
@@ -87,13 +93,52 @@ class History:
         self._looked_at = (wall, monotonic)
         return round(wall * 1000)
 
+    def read(self, time_ms: int, families: Iterable[AnyFamily]) -> Iterator[None]:
+        """Read a tick of the metrics, a block of children at a step; it is there at the end.
+
+        Other threads may be counting meanwhile: blocks get further children at their ends, or others take their place.
+        """
+        values, before = array("d"), self._blocks
+        self._blocks = {}
+        more_fit = self.refused > 0 and self.table.has_room()
+        for family in families:
+            blocks: list[list[Any]] = [*family.blocks]
+            for block in blocks:
+                children = block[:]
+                _, rows = before.get(id(block), (block, []))
+                if more_fit and None in rows:
+                    rows = []
+                yield from self._look_up(family, children, rows)
+                self._blocks[id(block)] = block, rows
+                values.extend(_numbers(family, children))
+                yield
+        found = [row for _, rows in self._blocks.values() for row in rows]
+        self.refused = found.count(None)
+        if self.refused:
+            values = array("d", (value for row, value in zip(found, values, strict=True) if row is not None))
+        taken = [row for row in found if row is not None]
+        if taken != self._rows:
+            self._rows = taken
+        yield
+        self.append(time_ms, self._rows, values)
+        yield from self.trim()
+
     def append(self, time_ms: int, rows: Sequence[Row], values: Sequence[float]) -> None:
         """Write a tick of the metrics: `rows` of `table`, all that there are, and their values."""
         self.table.max_ticks = MAX_SAMPLES // max(1, self.table.series_count)
         self.table.append(time_ms, rows, values)
 
+    def _look_up(self, family: AnyFamily, children: list[Any], rows: list[Row | None]) -> Iterator[None]:
+        """Add the series of those children that have none there yet."""
+        suffixes = _suffixes(family)
+        for number, child in enumerate(children[len(rows) // len(suffixes) :], 1):
+            pairs = [pair for pair in zip(family.label_names, child.label_values, strict=True) if pair[1]]
+            rows += [self.table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
+            if number % _LOOKED_UP == 0:
+                yield
+
     def trim(self) -> Iterator[None]:
-        """Free the memory of what is too old, a little at a step. Call it after every tick."""
+        """Free the memory of what is too old, a little at a step."""
         for group, table in list(self._recorded.items()):
             if table.last_ms < self.table.last_ms - RECORDED_RETENTION_MS:
                 del self._recorded[group]
@@ -148,58 +193,6 @@ class History:
 
     def _tables(self) -> list[Table]:
         return [self.table, *self._recorded.values()]
-
-
-class Sampler:
-    """Reads families for a table. What it found out about their series it keeps while none comes or goes."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._found: dict[int, tuple[list[Any], list[Row | None]]] = {}
-        """Each block of children, by its identity, and the series of those it had, in the order of `_numbers`."""
-        self.rows: list[Row] = []
-        """The series of the last reading: the same list while they are the same."""
-        self.values: array[float] = array("d")
-        self.refused = 0
-        """Series that the last reading had and the table no room for."""
-
-    def read(self, families: Iterable[AnyFamily]) -> Iterator[None]:
-        """Read their numbers, a block of children at a step; `rows`, `values` and `refused` are set at the end.
-
-        Other threads may be counting meanwhile: blocks get further children at their ends, or others take their place.
-        """
-        values, before = array("d"), self._found
-        self._found = {}
-        more_fit = self.refused > 0 and self._table.has_room()
-        for family in families:
-            blocks: list[list[Any]] = [*family.blocks]
-            for block in blocks:
-                children = block[:]
-                _, rows = before.get(id(block), (block, []))
-                if more_fit and None in rows:
-                    rows = []
-                yield from self._look_up(family, children, rows)
-                self._found[id(block)] = block, rows
-                values.extend(_numbers(family, children))
-                yield
-        found = [row for _, rows in self._found.values() for row in rows]
-        self.refused = found.count(None)
-        if self.refused:
-            values = array("d", (value for row, value in zip(found, values, strict=True) if row is not None))
-        taken = [row for row in found if row is not None]
-        if taken != self.rows:
-            self.rows = taken
-        self.values = values
-        yield
-
-    def _look_up(self, family: AnyFamily, children: list[Any], rows: list[Row | None]) -> Iterator[None]:
-        """Add the series of those children that have none there yet."""
-        suffixes = _suffixes(family)
-        for number, child in enumerate(children[len(rows) // len(suffixes) :], 1):
-            pairs = [pair for pair in zip(family.label_names, child.label_values, strict=True) if pair[1]]
-            rows += [self._table.open(tuple(sorted((*pairs, *suffix)))) for suffix in suffixes]
-            if number % _LOOKED_UP == 0:
-                yield
 
 
 def _suffixes(family: AnyFamily) -> list[Labels]:
