@@ -16,7 +16,6 @@ from ordinaut_ext_observability.background.clock import monotonic_seconds
 if TYPE_CHECKING:
     from ordinaut_ext_observability.metrics.declarations import Metrics
 
-
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 

@@ -15,7 +15,6 @@ from ordinaut_ext_observability.promql.query import Parts, unique
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator
 
-
 _METADATA: Final = (NAME, "__type__", "__unit__")  # labels that say what a metric is, and go with its name; sorted
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 """`$1`, `${1}`, `$name` and `$$` in a replacement."""

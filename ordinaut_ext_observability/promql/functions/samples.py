@@ -24,7 +24,6 @@ from ordinaut_ext_observability.promql.selecting import Window
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator
 
-
 RangeFunction = Callable[[Sequence[int], Sequence[float], Window], float | None]
 """A function of the samples' times and values, at least one; None where it has no result."""
 
