@@ -1,4 +1,4 @@
-"""The metrics of database clients, as this process sees them, and of PostgreSQL itself, as the one that reads it does."""
+"""The metrics of database clients, as this process sees them, and of PostgreSQL itself, as its only reader does."""
 
 from __future__ import annotations
 
