@@ -15,9 +15,10 @@ from tests.client_model import ClientModel
 from ordinaut_ext_observability.collectors import collector as collector_module
 from ordinaut_ext_observability.collectors import work as work_module
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
-from ordinaut_ext_observability.collectors.connection import Database, instant, query, undone_alone
+from ordinaut_ext_observability.collectors.connection import Database, instant, query
 from ordinaut_ext_observability.collectors.work import read_queue
 from ordinaut_ext_observability.collectors.reader import CHECKPOINT
+from ordinaut_ext_observability.postgresql.connection import undone_alone
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import collect, make_collector
