@@ -25,7 +25,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.merged import MergedRegistry
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 
 _PROCESSES = 4
 _LINES = 10_000
@@ -67,7 +67,7 @@ class _Ours:
 
     def __init__(self, path: str) -> None:
         clock = Clock()
-        self._stores = [open_file(path, clock) for _ in range(_PROCESSES)]
+        self._stores = [SqliteRelayStore(path, clock) for _ in range(_PROCESSES)]
         self._registries = [Registry() for _ in range(_PROCESSES)]
         self._changes = [fill_ours(registry, as_http_metrics(_LINES)) for registry in self._registries]
         self._publishers = [Publisher(registry.families, lambda: None) for registry in self._registries]

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.client_model import ClientModel
+from tests.http_receiver import HttpReceiver
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 
@@ -390,6 +391,14 @@ def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield run
     for child in children:
         child.clean_up()
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    """A server that takes what is posted to it."""
+    made = HttpReceiver()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session", name="eventually")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.manager import known_managers
@@ -49,40 +49,39 @@ def known_conditions() -> list[AlertingRule]:
 class Conditions:
     """Asks all conditions, in a thread: what they do is not known."""
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, source: SampleSource, health: Callable[[], HealthReport]) -> None:
+        self._source = source
+        self._health = health
         self._asked: asyncio.Future[Answers] | None = None
 
-    async def ask(self, time_ms: int, source: SampleSource, health: HealthReport, slicer: Slicer) -> Answers:
+    async def ask(self, time_ms: int, slicer: Slicer) -> Answers:
         """Ask them about this time; nothing where there are none, or where they take too long."""
         if not known_conditions() or (self._asked is not None and not self._asked.done()):
             return {}
         context: dict[str, Any] = {}
-        async for _ in slicer.slices(_put_facts(time_ms, source, health, context)):
+        async for _ in slicer.slices(self._put_facts(time_ms, context)):
             pass
         self._asked = asyncio.ensure_future(asyncio.to_thread(_ask, context))
-        done, _ = await asyncio.wait([self._asked], timeout=self._seconds)
+        done, _ = await asyncio.wait([self._asked], timeout=_SECONDS)
         return self._asked.result() if done else {}
+
+    def _put_facts(self, time_ms: int, context: dict[str, Any]) -> Generator[None, None, None]:
+        """Put what is known at this time into `context`; what is not known is missing.
+
+        That is `queue_depth`, `task_failure_rate` of the last hour (0 to 1), `database_status`, `database_error`, and
+        the status of every health check by its name.
+        """
+        checks = self._health().checks
+        context |= {check.name: check.shown_status for check in checks}
+        for check in checks:
+            if check.name == "database" and check.known:
+                context |= {"database_status": check.status.value, "database_error": check.message}
+        for name, query in _QUERIES.items():
+            for _, value in (yield from Results(self._source).vector(parse(query), time_ms)):
+                if math.isfinite(value):
+                    context[name] = value
 
 
 def _ask(context: dict[str, Any]) -> Answers:
     answers = [answer for manager in known_managers() for answer in manager.evaluate(context)]
     return {(rule.name, rule.severity.value): (holds, message) for rule, holds, message in answers}
-
-
-def _put_facts(
-    time_ms: int, source: SampleSource, health: HealthReport, context: dict[str, Any]
-) -> Generator[None, None, None]:
-    """Put what is known at this time into `context`; what is not known is missing.
-
-    That is `queue_depth`, `task_failure_rate` of the last hour (0 to 1), `database_status`, `database_error`, and the
-    status of every health check by its name.
-    """
-    context |= {check.name: check.shown_status for check in health.checks}
-    for check in health.checks:
-        if check.name == "database" and check.known:
-            context |= {"database_status": check.status.value, "database_error": check.message}
-    for name, query in _QUERIES.items():
-        for _, value in (yield from Results(source).vector(parse(query), time_ms)):
-            if math.isfinite(value):
-                context[name] = value

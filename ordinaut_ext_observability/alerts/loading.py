@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ordinaut_ext_observability.alerts.builtin import BUILTIN, apply_overrides, builtin_groups
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
 from ordinaut_ext_observability.alerts.rules import RuleGroup
-from ordinaut_ext_observability.settings.rules import RuleOverride
+from ordinaut_ext_observability.settings.sections import RuleOverride
 
 Signature = tuple[int, ...]
 

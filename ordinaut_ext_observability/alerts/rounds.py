@@ -71,19 +71,16 @@ class Rounds:
         event: events.LogEvent,
     ) -> None:
         """Nothing is read, evaluated or connected to yet. Without a store the process knows its own alerts alone."""
+        self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._health = health
         self._history = history
         self._event = event
-        self._settle_seconds = settings.alerts.settle_seconds
-        self._patience_seconds = _SILENT_INTERVALS * settings.history.interval_seconds
-        # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
-        self._lease_seconds = max(_SHORTEST_LEASE_SECONDS, self._patience_seconds)
         self._engine = Engine(history, settings.history, settings.alerts.external_url)
-        self._conditions = Conditions()
+        self._conditions = Conditions(history, health)
         self.rules = LoadedRules(settings.file.rule_files, settings.file.rules)
-        self.shared = SharedStates(open_store, self._lease_seconds)
+        # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
+        self.shared = SharedStates(open_store, max(_SHORTEST_LEASE_SECONDS, self._patience_seconds))
         self.progress = Progress()
         self.tell: Callable[[Iterable[AlertState] | None, bool], None] = lambda _alerts, _settled: None
         """Called after each evaluation with all that fires or is resolved, and whether nothing may be missing of it.
@@ -92,6 +89,10 @@ class Rounds:
         """
         self.report = Report()
         """What is shown of rules and alerts; another object after each round. Any thread may read it."""
+
+    @property
+    def _patience_seconds(self) -> float:
+        return _SILENT_INTERVALS * self._settings.history.interval_seconds
 
     async def evaluate(self, time_ms: int) -> None:
         """Evaluate the rules that are due at a tick of this time."""
@@ -106,16 +107,14 @@ class Rounds:
         async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads)):
             pass
         if leads:
-            found = await self._conditions.ask(time_ms, self._history, self._health(), slicer)
+            found = await self._conditions.ask(time_ms, slicer)
             engine.take_conditions(found, time_ms)
         progress.evaluated_at = self._clock.monotonic()
         if leads:
             await self._commit(engine.transitions, time_ms)
-            states = engine.alerting_states().values()
-            alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
-            self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
-        else:
-            self.tell(None, engine.readiness.settled)
+        states = engine.alerting_states().values()
+        alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
+        self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
@@ -152,7 +151,7 @@ class Rounds:
         firing = {alert.label("severity") for alert in self.report.alerts() if alert.state == "firing"}
         status = "firing" if firing.difference(NO_TROUBLE) else "ok"
         return {
-            "status": "unknown" if age is None or age > self._lease_seconds else status,
+            "status": "unknown" if age is None or age > self.shared.ttl_seconds else status,
             "age_seconds": age,
             "evaluated_here": shared.leads,
             "settled": self._readiness().settled,
@@ -176,16 +175,16 @@ class Rounds:
         silent = now - max(progress.evaluated_at, progress.began_at)
         if progress.ticks and silent > patience:
             problems.append(f"no rules have been evaluated for {silent:.0f} s")
-        elif progress.ticks and states_at is None and now - progress.began_at > patience + self._lease_seconds:
+        elif progress.ticks and states_at is None and now - progress.began_at > patience + self.shared.ttl_seconds:
             problems.append("another process evaluates alerts, and its states cannot be read")
-        elif states_at is not None and now - states_at > patience + self._lease_seconds:
+        elif states_at is not None and now - states_at > patience + self.shared.ttl_seconds:
             problems.append(f"alerts are shown as they were {now - states_at:.0f} s ago")
         return problems
 
     def _readiness(self) -> Readiness:
         """Weight of what the history lacks now."""
         seconds = self._clock.monotonic() - self.progress.began_at
-        settled = self.progress.ticks > 1 and seconds >= self._settle_seconds
+        settled = self.progress.ticks > 1 and seconds >= self._settings.alerts.settle_seconds
         return Readiness(settled, patient=seconds >= _WAITS_SECONDS)
 
     def _follow_clock(self) -> None:

@@ -37,7 +37,7 @@ class SharedStates:
     def __init__(self, open_store: Callable[[], Cluster] | None, ttl_seconds: float) -> None:
         """The lease is held for `ttl_seconds` after each exchange; without a store the process always leads."""
         self._open_store = open_store
-        self._ttl_seconds = ttl_seconds
+        self.ttl_seconds = ttl_seconds
         self._owner = uuid.uuid4().hex
         self._store: Cluster | None = None
         self._in_use = threading.Lock()
@@ -63,7 +63,7 @@ class SharedStates:
                 self._store = self._store or self._open_store()
                 # After an outage who led comes first: what it told meanwhile is in its memory alone.
                 waits = self.problem and not self.leads
-                leads = not waits and self._store.hold_lease(_NAME, self._owner, self._ttl_seconds)
+                leads = not waits and self._store.hold_lease(_NAME, self._owner, self.ttl_seconds)
                 held = self._store.get(_NAME)
         except ClusterUnavailableError as error:
             self.problem = str(error)

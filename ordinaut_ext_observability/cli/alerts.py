@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
 from ordinaut_ext_observability.background.clock import wall_seconds
-from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask, without_password
-from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, Timeout, ViewerToken
-from ordinaut_ext_observability.cli.query import make_console
-from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.cli.http_client import ask, ask_at, raise_refusal, without_password
+from ordinaut_ext_observability.cli.options import HERE, AsJson, ServiceUrl, Timeout, ViewerToken
+from ordinaut_ext_observability.cli.output import make_console, make_table, print_json
 
-_HERE = "http://127.0.0.1:8000"
 _STATES = ("firing", "pending", "resolved")
 _SEVERITIES = ("critical", "error", "warning", "", "info", "none")
 _STATUS = {"ok": 0, "firing": 1, "unknown": 2, "off": 2}
@@ -34,6 +30,7 @@ _STYLES = {
 }
 
 Answer = dict[str, Any]
+Row = tuple[str, ...]
 
 _RULES = "Show the rules of a running service, or check rule files."
 rules = typer.Typer(name="rules", help=_RULES, no_args_is_help=True)
@@ -43,7 +40,7 @@ alerts = typer.Typer(name="alerts", invoke_without_command=True)
 @alerts.callback()
 def show_alerts(
     context: typer.Context,
-    url: ServiceUrl = _HERE,
+    url: ServiceUrl = HERE,
     token: ViewerToken = "",
     timeout: Timeout = 5.0,
     *,
@@ -55,24 +52,20 @@ def show_alerts(
     """
     if context.invoked_subcommand is not None:
         return 0
-    url, password = without_password(url)
-    answer = _ask(url, password or token, "alerts", timeout)
-    _show(answer, _alert_table, has_token=bool(password or token), as_json=as_json)
+    answer = _show("alerts", url, token, timeout, as_json=as_json)
     return _STATUS[answer["status"]]
 
 
 @rules.command("list")
 def list_rules(
-    url: ServiceUrl = _HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False
+    url: ServiceUrl = HERE, token: ViewerToken = "", timeout: Timeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Show all rules of a running service by group.
 
     Exit status: 0 all are evaluated; 1 a rule fails, or a file or an override is not used;
     2 no answer, or not known.
     """
-    url, password = without_password(url)
-    answer = _ask(url, password or token, "groups", timeout)
-    _show(answer, _rule_table, has_token=bool(password or token), as_json=as_json)
+    answer = _show("groups", url, token, timeout, as_json=as_json)
     fails = any(rule["health"] == "err" for group in answer["groups"] for rule in group["rules"])
     return max(fails or bool(answer.get("problems")), _STATUS[answer["status"]] & 2)
 
@@ -107,66 +100,58 @@ def check_rules(files: Annotated[list[str], typer.Argument(metavar="FILE...", he
     return int(len(read) < len(set(files)))
 
 
-def _ask(url: str, token: str, part: str, timeout_seconds: float) -> Answer:
-    """The answer of the service at this URL, its base or its mount path. Raises NoAnswerError."""
-    base, path = url.rstrip("/"), {"alerts": "/alerts", "groups": "/rules"}[part]
-    for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
-        answer = ask(f"{mount}{path}", token, timeout_seconds)
+def _show(part: str, url: str, token: str, timeout_seconds: float, *, as_json: bool) -> Answer:
+    """Ask for this part, and print it as JSON or as a table, with who evaluated and what is wrong below it."""
+    path, heads, make_rows = _PARTS[part]
+    url, password = without_password(url)
+    token = password or token
+
+    def ask_one(place: str) -> Answer | None:
+        answer = ask(place, token, timeout_seconds)
         fields = answer.fields()
         if fields.get("status") in _STATUS and isinstance(fields.get(part), list):
             return fields
-        if "request_id" in fields and "message" in fields:
-            hint = " Give it with --token or ORDINAUT_OBS_OPERATOR_TOKEN." if answer.status_code == 401 else ""
-            raise NoAnswerError(f"{fields['message']}{hint}")
-    raise NoAnswerError(
-        f"{url} answers, but not about alerts of this extension.\n"
-        f"Asked were {MOUNT_PATH}{path} and {path}. To see why: ordinaut-observability doctor --url {url}"
-    )
+        raise_refusal(answer, " Give it with --token or ORDINAUT_OBS_OPERATOR_TOKEN.")
+        return None
 
-
-def _show(answer: Answer, make_table: Callable[[Answer], Table], *, has_token: bool, as_json: bool) -> None:
-    """Print an answer as JSON, or as a table, with who evaluated and what is wrong below it."""
+    answer = ask_at(url, path, "about alerts of this extension", ask_one)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    console, table = make_console(), make_table(answer)
+        print_json(answer)
+        return answer
+    console = make_console()
+    coloured = ([Text(text, style=_STYLES.get(text, "")) for text in row] for row in make_rows(answer))
+    table = make_table(coloured, *heads)
     if table.rows:
         console.print(table, "")
     console.print(Text(_summary(answer), style={0: "green", 1: "red"}.get(_STATUS[answer["status"]], "yellow")))
     if "problems" not in answer:
-        why = "the service does not accept the token" if has_token else "give the operator or viewer token with --token"
+        why = "the service does not accept the token" if token else "give the operator or viewer token with --token"
         console.print(Text(f"Names and states only: {why}."))
     for problem in filter(None, (*(answer.get("problems") or ()), answer.get("store_problem"))):
         console.print(Text(problem, style="yellow"))
+    return answer
 
 
-def _alert_table(answer: Answer) -> Table:
+def _alert_rows(answer: Answer) -> Iterator[Row]:
     rows = Counter(map(_row, sorted(answer["alerts"], key=_rank)))
-    table = _table("severity", "alert", "state", "since", "what is the matter")
-    for (severity, name, state, since, said), number in rows.items():
-        _add(table, severity, name if number == 1 else f"{name} ({number})", state, since, said)
-    return table
+    for (severity, name, *others), number in rows.items():
+        yield severity, name if number == 1 else f"{name} ({number})", *others
 
 
-def _rule_table(answer: Answer) -> Table:
-    table = _table("severity", "rule", "state", "health", "notes")
+def _rule_rows(answer: Answer) -> Iterator[Row]:
     for group in answer["groups"]:
-        _add(table, "", group["name"])
+        yield "", group["name"], "", "", ""
         for rule in group["rules"]:
             notes = [*filter(None, [rule.get("error")]), *rule.get("notes", ())]
             state = rule.get("state", "recording")
-            _add(table, rule.get("severity", ""), f"  {rule['name']}", state, rule["health"], "; ".join(notes))
-    return table
+            yield rule.get("severity", ""), f"  {rule['name']}", state, rule["health"], "; ".join(notes)
 
 
-def _table(*heads: str) -> Table:
-    table = Table(*heads, box=None, pad_edge=False)
-    table.columns[-1].overflow = "fold"
-    return table
-
-
-def _add(table: Table, *texts: str) -> None:
-    table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in texts))  # as text: [] is no markup
+_PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[Answer], Iterable[Row]]]] = {
+    "alerts": ("/alerts", ("severity", "alert", "state", "since", "what is the matter"), _alert_rows),
+    "groups": ("/rules", ("severity", "rule", "state", "health", "notes"), _rule_rows),
+}
+"""Path, heads and rows of a table, by the field of the answer that they are from."""
 
 
 def _summary(answer: Answer) -> str:
@@ -194,7 +179,7 @@ def _count(answer: Answer) -> str:
     return f"{fires}, {states['pending']} pending{aside}. "
 
 
-def _row(alert: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(alert: Mapping[str, Any]) -> Row:
     """The row of an alert; without a token, many may look the same."""
     annotations = alert.get("annotations", {})
     said = annotations.get("description") or annotations.get("summary", "")

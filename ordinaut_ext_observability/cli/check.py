@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ordinaut_ext_observability.cli.http_client import Answer, NoAnswerError, ask
-from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.cli.http_client import Answer, ask, ask_at
+from ordinaut_ext_observability.cli.output import make_table
 
 _COLOURS = {"unhealthy": "red", "unknown": "yellow", "degraded": "yellow", "healthy": "green"}
 
@@ -30,15 +29,8 @@ def check_service(url: str, tokens: Tokens, timeout_seconds: float) -> dict[str,
     With an operator token it has messages, else names and states, else what the readiness probe says, and a `note`.
     Raises NoAnswerError where nothing answers as we do.
     """
-    base = url.rstrip("/")
-    for mount in (base,) if base.endswith(MOUNT_PATH) else (base + MOUNT_PATH, base):
-        report = _report_at(mount, tokens, timeout_seconds)
-        if report is not None:
-            return report
-    raise NoAnswerError(
-        f"{url} answers, but not with a health report of this extension.\n"
-        f"Asked were {MOUNT_PATH}/health and /health. To see why: ordinaut-observability doctor --url {url}"
-    )
+    subject = "with a health report of this extension"
+    return ask_at(url, "/health", subject, lambda place: _report_at(place, tokens, timeout_seconds))
 
 
 def check_machine() -> dict[str, Any]:
@@ -64,22 +56,22 @@ def check_machine() -> dict[str, Any]:
     return {**report, "note": "These are the checks of this machine. Give a URL to ask a running service."}
 
 
-def _report_at(mount: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
+def _report_at(health: str, tokens: Tokens, timeout_seconds: float) -> dict[str, Any] | None:
     """The report, with a note where it could say more; None where something else answers."""
     note = "Give the operator token with --token to see what each check says."
     if tokens.operator:
-        answer = ask(f"{mount}/health/checks", tokens.operator, timeout_seconds)
+        answer = ask(f"{health}/checks", tokens.operator, timeout_seconds)
         if (report := _report_of(answer)) is not None:
             return report
         note = _refusal(answer, "--token", "ORDINAUT_OBS_OPERATOR_TOKEN", tokens.operator)
-    answer = ask(f"{mount}/health", tokens.scrape or tokens.operator, timeout_seconds)
+    answer = ask(health, tokens.scrape or tokens.operator, timeout_seconds)
     of_host = "x-correlation-id" in answer.headers  # asked no more than is needed
     # Another method is asked for, which is no attempt at the operators' endpoint.
-    if not of_host and ask(f"{mount}/health/checks", "", timeout_seconds, "OPTIONS").status_code == 404:
+    if not of_host and ask(f"{health}/checks", "", timeout_seconds, "OPTIONS").status_code == 404:
         note = "This is the management port. To see what each check says, ask the service's own port."
     if answer.status_code in (401, 403, 429):
         # Anyone may know whether the service is ready.
-        ready = ask(f"{mount}/health/ready", timeout_seconds=timeout_seconds).fields().get("status")
+        ready = ask(f"{health}/ready", timeout_seconds=timeout_seconds).fields().get("status")
         status = {"ok": "healthy", "unavailable": "unhealthy"}.get(str(ready))
         report = {"status": status, "ready": ready, "checks": []} if status else None
         note = _refusal(answer, "--scrape-token", "ORDINAUT_OBS_SCRAPE_TOKEN", tokens.scrape)
@@ -112,21 +104,15 @@ def _report_of(answer: Answer) -> dict[str, Any] | None:
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
     """Print the checks as a table, the worst first."""
-    table = Table("check", "status", "needed", "age", "message", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
+    rows = []
     for check in sorted(report["checks"], key=lambda check: list(_COLOURS).index(check["status"])):
         age = check.get("age_seconds")
         message = check.get("message") or ("no recent result" if check.get("stale") else "")
-        table.add_row(
-            Text(str(check["name"])),
-            Text(check["status"], style=_COLOURS[check["status"]]),
-            "required" if check.get("required") else "optional",
-            "" if age is None else f"{age:.0f} s",
-            Text(str(message)),  # as text: what stands in square brackets is no markup
-        )
-    if report["checks"]:
-        console.print(table, "")
+        status = Text(check["status"], style=_COLOURS[check["status"]])
+        needed = "required" if check.get("required") else "optional"
+        rows.append((str(check["name"]), status, needed, "" if age is None else f"{age:.0f} s", str(message)))
+    if rows:
+        console.print(make_table(rows, "check", "status", "needed", "age", "message"), "")
     if "note" in report:
         console.print(Text(f"{report['note']}\n"))
     probes = ", ".join(f"{name}: {report[name]}" for name in ("live", "ready") if name in report)

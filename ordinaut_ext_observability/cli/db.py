@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import asyncpg
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from ordinaut_ext_observability.background.daemon_threads import run_on_own_loop
+from ordinaut_ext_observability.cli.output import make_table
 from ordinaut_ext_observability.db.insights.advice import Advice, quoted
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.locks import PREPARED_TRANSACTION, LockedSession, Locks
@@ -31,6 +31,10 @@ ReadT = TypeVar("ReadT")
 
 def ask_database(url: str, timeout_seconds: float, read: Callable[[Any], Awaitable[ReadT]]) -> ReadT:
     """Return what `read` finds through a connection; raises ObservabilityError where that is nothing."""
+    if not url.strip():
+        raise ObservabilityError(
+            "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
+        )
 
     async def run() -> ReadT:
         async with read_only_session(url, timeout_seconds) as connection:
@@ -105,7 +109,9 @@ def _transactions(transactions: tuple[Transaction, ...], report: Report) -> Line
         since = "" if one.state_seconds is None else duration_text(one.state_seconds)
         age, who = duration_text(one.transaction_seconds), one.application or one.role
         rows.append((str(one.pid), age, state, since, who, one.query))
-    yield _table("pid, open, state, for, who, statement", rows) if rows else Text("none open")
+    yield (
+        make_table(rows, "pid", "open", "state", "for", "who", "statement", style="dim") if rows else Text("none open")
+    )
     if report.longest is not None and report.longest.hidden:
         yield Text(f"{report.longest.hidden} sessions of other roles are hidden", style="yellow")
 
@@ -126,7 +132,7 @@ def _statements(statements: Statements, _: Report) -> Lines:
     for one in statements.top:
         times = duration_text(one.seconds), f"{one.calls:,}", duration_text(one.seconds / max(1, one.calls))
         rows.append((*times, f"{one.rows:,}", one.query))
-    yield _table("total, calls, mean, rows, statement", rows, right=4)
+    yield make_table(rows, "total", "calls", "mean", "rows", "statement", style="dim", right=4)
     if statements.hidden_seconds:
         yield Text(f"{duration_text(statements.hidden_seconds)} by other roles' statements are hidden", style="yellow")
 
@@ -138,7 +144,7 @@ def _tables(tables: Tables, _: Report) -> Lines:
         ratio = "" if table.index_scan_ratio is None else f"{table.index_scan_ratio:.0%}"
         rows.append((table.name, *counts, ratio, _ago(table.vacuum_age_seconds), _ago(table.analyze_age_seconds)))
     if rows:
-        yield _table("table, rows, dead, size, by index, vacuumed, analysed", rows)
+        yield make_table(rows, "table", "rows", "dead", "size", "by index", "vacuumed", "analysed", style="dim")
     if tables.missing:
         yield Text(f"not there: {', '.join(tables.missing)}")
 
@@ -153,7 +159,7 @@ def _indexes(indexes: tuple[Index, ...], report: Report) -> Lines:
         said = Text.assemble(index.name, (on, "dim"), (note and f"  {note}", "yellow"))
         rows.append((f"{index.scans:,}", _size(index.size_bytes), said))
     if rows:
-        yield _table("scans, size, index", rows, right=2)
+        yield make_table(rows, "scans", "size", "index", style="dim", right=2)
     if report.server is not None:
         yield Text(f"scans counted for {duration_text(report.server.statistics_age_seconds)}", style="dim")
 
@@ -182,16 +188,6 @@ def _ago(seconds: float | None) -> str:
 
 def _size(number: int | None) -> str:
     return "locked" if number is None else bytes_text(number)
-
-
-def _table(headings: str, rows: Iterable[tuple[str | Text, ...]], right: int = 0) -> Table:
-    """A table without lines; so many first columns are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for number, heading in enumerate(headings.split(", ")):
-        table.add_column(heading, overflow="fold", justify="right" if number < right else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    return table
 
 
 def advice_as_json(advice: Advice) -> dict[str, Any]:

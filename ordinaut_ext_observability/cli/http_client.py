@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from email.message import Message
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ordinaut_ext_observability.background.daemon_threads import call_within
@@ -17,6 +18,9 @@ from ordinaut_ext_observability.manifest import MOUNT_PATH
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _RESOLVING_SECONDS = 1.25
 """A command asks for few names, and is to end within seconds although no name server answers."""
+
+
+FoundT = TypeVar("FoundT")
 
 
 class NoAnswerError(ObservabilityError):
@@ -95,6 +99,28 @@ def ask(
     except (OSError, http.client.HTTPException) as error:
         words = getattr(error, "strerror", None) or str(error) or f"nothing within {timeout_seconds:g} s"
         raise NoAnswerError(f"{parts.scheme}://{parts.netloc} does not answer: {words}") from error
+
+
+def ask_at(url: str, path: str, subject: str, ask_one: Callable[[str], FoundT | None]) -> FoundT:
+    """The answer from below the mount path of the service at this URL, or from its root, as on a management port.
+
+    `ask_one` asks one URL of these; None: what answers there is not ours. Raises NoAnswerError where nothing else does.
+    """
+    base = url.rstrip("/").removesuffix(MOUNT_PATH)
+    for mount in (MOUNT_PATH, ""):
+        if (found := ask_one(f"{base}{mount}{path}")) is not None:
+            return found
+    raise NoAnswerError(
+        f"{url} answers, but not {subject}.\n"
+        f"Asked were {MOUNT_PATH}{path} and {path}. To see why: ordinaut-observability doctor --url {url}"
+    )
+
+
+def raise_refusal(answer: Answer, hint: str) -> None:
+    """Raise NoAnswerError where the extension refuses, with its words, and the hint where it wants a token."""
+    fields = answer.fields()
+    if "request_id" in fields and "message" in fields:
+        raise NoAnswerError(f"{fields['message']}{hint if answer.status_code == 401 else ''}")
 
 
 def ask_service(url: str, token: str, method: str, path: str, body: Any = None, timeout_seconds: float = 5.0) -> Any:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask_service
+from ordinaut_ext_observability.cli.options import HERE
 from ordinaut_ext_observability.cli.options import ServiceUrl as _Url
 from ordinaut_ext_observability.cli.options import ViewerToken as _Token
 
-_HERE = "http://127.0.0.1:8000"
 _Matchers = Annotated[list[str] | None, typer.Argument(metavar="MATCHER...", help="Such as severity=critical.")]
 _Alert = Annotated[str, typer.Argument(help="The alert's, as in `alerts --json`.")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...")]
@@ -26,7 +26,7 @@ maintenance = typer.Typer(name="maintenance", invoke_without_command=True)
 
 
 def acknowledge(
-    alert: _Alert, until: _For = "", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
+    alert: _Alert, until: _For = "", by: _By = "", why: _Why = "", url: _Url = HERE, token: _Token = ""
 ) -> None:
     """Say that you work on an alert: it is not told again and does not escalate for a time. Exit status: 2 refused."""
     made = ask_service(url, token, "POST", f"/alerts/{alert}/ack", _body(until, by, why))
@@ -35,13 +35,13 @@ def acknowledge(
 
 @silence.command("add")
 def add_silence(
-    matchers: _Matchers, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
+    matchers: _Matchers, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = HERE, token: _Token = ""
 ) -> None:
     """Silence the alerts that match, and print the silence's id. Exit status: 2 refused, or no answer."""
     typer.echo(ask_service(url, token, "POST", "/silences", _body(until, by, why, matchers))["id"])
 
 
-def list_silences(context: typer.Context, url: _Url = _HERE, token: _Token = "") -> None:
+def list_silences(context: typer.Context, url: _Url = HERE, token: _Token = "") -> None:
     """Show what is on, or will be. Exit status: 2 no answer."""
     only = "maintenance" if context.parent and context.parent.info_name == "maintenance" else ""
     for each in ask_service(url, token, "GET", "/api/v2/silences"):
@@ -51,7 +51,7 @@ def list_silences(context: typer.Context, url: _Url = _HERE, token: _Token = "")
             typer.echo(f"{said}  {', '.join(map(_text, each['matchers']))}")
 
 
-def end_silences(ids: _Ids, url: _Url = _HERE, token: _Token = "") -> None:
+def end_silences(ids: _Ids, url: _Url = HERE, token: _Token = "") -> None:
     """End silences, snoozes, acknowledgements or maintenances. Exit status: 2 refused, or no answer."""
     for identity in ids:
         ask_service(url, token, "DELETE", f"/api/v2/silence/{identity}")
@@ -64,7 +64,7 @@ for _group, _end in ((silence, "expire"), (maintenance, "end")):
 
 @maintenance.command("start")
 def start_maintenance(
-    matchers: _Matchers = None, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = _HERE, token: _Token = ""
+    matchers: _Matchers = None, until: _For = "1h", by: _By = "", why: _Why = "", url: _Url = HERE, token: _Token = ""
 ) -> None:
     """Begin a maintenance, of all alerts where no matcher is given, and print its id. Exit status: 2 refused."""
     typer.echo(ask_service(url, token, "POST", "/maintenance", _body(until, by, why, matchers))["id"])
@@ -77,7 +77,7 @@ def run_within(
     until: _For = "1h",
     by: _By = "",
     why: _Why = "",
-    url: _Url = _HERE,
+    url: _Url = HERE,
     token: _Token = "",
 ) -> int:
     """Begin and end maintenances, in which alerts are not told; with --while, run a command within one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from dataclasses import asdict
 from enum import Enum
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from ordinaut_ext_observability.cli import options
 from ordinaut_ext_observability.cli.alerts import alerts, rules
 from ordinaut_ext_observability.cli.audit import audit
 from ordinaut_ext_observability.cli.check import Tokens, check_machine, check_service
@@ -21,20 +21,8 @@ from ordinaut_ext_observability.cli.check import print_report as print_health
 from ordinaut_ext_observability.cli.http_client import without_password
 from ordinaut_ext_observability.cli.incidents import acknowledge, maintenance, silence
 from ordinaut_ext_observability.cli.log_level import log_level
-from ordinaut_ext_observability.cli.notifications import notifications, routes, why
-from ordinaut_ext_observability.cli.notify import notify
-from ordinaut_ext_observability.cli.options import (
-    AsJson,
-    DatabaseTimeout,
-    DatabaseUrl,
-    Host,
-    OperatorToken,
-    Port,
-    ScrapeToken,
-    ServiceUrl,
-    Timeout,
-    ViewerToken,
-)
+from ordinaut_ext_observability.cli.notifications import notifications, notify, routes, why
+from ordinaut_ext_observability.cli.output import make_console, print_json
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.version import __version__
 
@@ -78,8 +66,8 @@ def main(*, version: Annotated[bool, typer.Option("--version", help="Print the v
 
 @app.command()
 def serve(
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
     shape: Annotated[HostShape, typer.Option(help="Which of Ordinaut's two hosts to stand in for.")] = HostShape.LEAN,
     *,
     lazy: Annotated[
@@ -94,8 +82,8 @@ def serve(
 
 @app.command()
 def demo(
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
     seed: Annotated[int, typer.Option(help="Another number makes up other work.")] = 1,
     *,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the index in a browser.")] = True,
@@ -109,12 +97,12 @@ def demo(
 @app.command()
 def check(
     url: Annotated[str, typer.Argument(help="The service, as http://127.0.0.1:8000, or its management port.")] = "",
-    token: OperatorToken = "",
-    scrape_token: ScrapeToken = "",
-    timeout: Timeout = 5.0,
+    token: options.OperatorToken = "",
+    scrape_token: options.ScrapeToken = "",
+    timeout: options.Timeout = 5.0,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when degraded, too.")] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Show the health of a running service. Without a URL, run the checks of this machine.
 
@@ -123,7 +111,7 @@ def check(
     url, password = without_password(url)
     report = check_service(url, Tokens(password or token, scrape_token), timeout) if url else check_machine()
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        print_json(report)
     else:
         print_health(Console(highlight=False), report)
     return 0 if report["status"] == "healthy" or (report["status"] == "degraded" and not strict) else 1
@@ -132,48 +120,43 @@ def check(
 @app.command()
 def query(
     expression: Annotated[str, typer.Argument(metavar="EXPR", help="PromQL, in quotes: 'rate(a_total[5m])'.")],
-    url: ServiceUrl = "http://127.0.0.1:8000",
-    token: ViewerToken = "",
+    url: options.ServiceUrl = options.HERE,
+    token: options.ViewerToken = "",
     time: Annotated[str, typer.Option(metavar="TIME", help="Unix seconds, or as 2026-11-23T22:19:04Z; now.")] = "",
     span: Annotated[str, typer.Option("--range", metavar="DURATION", help="Over so long, such as 1h.")] = "",
     step: Annotated[str, typer.Option(metavar="DURATION", help="Time between two points of a range.")] = "",
-    timeout: Timeout = 30.0,
+    timeout: options.Timeout = 30.0,
     *,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Ask a running service for its metrics of the last hour, in Prometheus's language.
 
     Exit status: 0 answered, 1 the query is wrong or failed, 2 no answer.
     """
-    from ordinaut_ext_observability.cli.query import ask_service, make_console, print_answer, query_parameters
+    from ordinaut_ext_observability.cli.query import ask_service, print_answer, query_parameters
 
     url, password = without_password(url)
     answer = ask_service(url, password or token, query_parameters(expression, time, span, step), timeout)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print_json(answer)
         return 0 if answer.get("status") == "success" else 1
     return print_answer(make_console(), answer)
 
 
-app.add_typer(alerts)
-app.command()(log_level)
-app.add_typer(rules)
-app.add_typer(notify)
-app.add_typer(silence)
-app.add_typer(maintenance)
+for group in (alerts, rules, notify, silence, maintenance, audit, routes):
+    app.add_typer(group)
+for command in (log_level, notifications):
+    app.command()(command)
 alerts.command("ack")(acknowledge)
-app.add_typer(audit)
-app.command()(notifications)
-app.add_typer(routes)
 alerts.command("why")(why)
 
 
 @app.command()
 def doctor(
     url: Annotated[str, typer.Option(help="The host's URL. Default: port 8000 here, then 8080.")] = "",
-    token: OperatorToken = "",
-    scrape_token: ScrapeToken = "",
-    timeout: Timeout = 5.0,
+    token: options.OperatorToken = "",
+    scrape_token: options.ScrapeToken = "",
+    timeout: options.Timeout = 5.0,
 ) -> int:
     """Examine installation, settings and running host, and print the lines to paste where something is wrong.
 
@@ -190,47 +173,39 @@ def doctor(
 
 @app.command()
 def db(
-    url: DatabaseUrl = "",
-    timeout: DatabaseTimeout = 5.0,
+    url: options.DatabaseUrl = "",
+    timeout: options.DatabaseTimeout = 5.0,
     top: Annotated[int, typer.Option(min=1, max=100, help="Transactions and statements shown.")] = 10,
     *,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show PostgreSQL's locks, transactions, connections, slow statements, tables, indexes and transaction ids."""
     from ordinaut_ext_observability.cli.db import ask_database, print_report
     from ordinaut_ext_observability.db.insights.report import read_report
 
-    report = ask_database(_required(url), timeout, partial(read_report, top=top))
+    report = ask_database(url, timeout, partial(read_report, top=top))
     if as_json:
-        typer.echo(json.dumps(asdict(report) | {"attention": list(report.attention())}, indent=2))
+        print_json(asdict(report) | {"attention": list(report.attention())})
     else:
         print_report(Console(highlight=False), report)
 
 
 @app.command()
 def advise(
-    url: DatabaseUrl = "",
-    timeout: DatabaseTimeout = 5.0,
+    url: options.DatabaseUrl = "",
+    timeout: options.DatabaseTimeout = 5.0,
     min_rows: Annotated[int, typer.Option(min=0, help="Smaller tables get no advice.")] = 10_000,
     min_unused_days: Annotated[float, typer.Option(min=0, help="Days of statistics to call an index unused.")] = 7.0,
     *,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Print the indexes the host's tables should have, as statements for psql. Nothing is run."""
     from ordinaut_ext_observability.cli.db import advice_as_json, ask_database, print_script
     from ordinaut_ext_observability.db.insights.advice import read_advice
 
     read = partial(read_advice, min_rows=min_rows, min_unused_seconds=min_unused_days * 86400)
-    advice = ask_database(_required(url), timeout, read)
+    advice = ask_database(url, timeout, read)
     if as_json:
-        typer.echo(json.dumps(advice_as_json(advice), indent=2))
+        print_json(advice_as_json(advice))
     else:
         print_script(Console(highlight=False), advice)
-
-
-def _required(database_url: str) -> str:
-    if not database_url.strip():
-        raise ObservabilityError(
-            "No database: set DATABASE_URL, or give --url.\nBoth take postgresql://user:password@host:port/database."
-        )
-    return database_url

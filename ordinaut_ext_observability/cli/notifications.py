@@ -1,64 +1,80 @@
-"""`notifications`, `alerts why` and `routes`: who is told of what, who was, and why."""
+"""`notifications`, `alerts why`, `notify` and `routes`: who is told of what, who was, why, and whether it arrives."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 import yaml
-from rich.table import Table
-from rich.text import Text
 
 from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask_service
-from ordinaut_ext_observability.cli.options import AsJson, ServiceUrl, ViewerToken
-from ordinaut_ext_observability.cli.query import make_console
+from ordinaut_ext_observability.cli.options import HERE, AsJson, OperatorToken, ServiceUrl, ViewerToken
+from ordinaut_ext_observability.cli.output import make_console, make_table, print_json
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
 
-_HERE = "http://127.0.0.1:8000"
 _Limit = Annotated[int, typer.Option(min=1, max=5000, help="The newest, so many.")]
 _Labels = Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="Labels of an alert.")]
 _Config = Annotated[str, typer.Option(metavar="FILE", help="Configuration file to read, instead of asking a service.")]
 
+notify = typer.Typer(name="notify", help="See whether people are reached.", no_args_is_help=True)
+notify.callback()(lambda: None)  # so that `test` stays a subcommand, though it is the only one
 routes = typer.Typer(name="routes", help="Show the routes of alerts, or who would be told.", no_args_is_help=True)
 
 
 def notifications(
-    url: ServiceUrl = _HERE, token: ViewerToken = "", limit: _Limit = 20, *, as_json: AsJson = False
+    url: ServiceUrl = HERE, token: ViewerToken = "", limit: _Limit = 20, *, as_json: AsJson = False
 ) -> None:
     """Show who was told of what, when and why, the newest first. Exit status: 2 no answer."""
     answer = ask_service(url, token, "GET", f"/notifications?limit={limit}")
-    table = Table("time, UTC", "integration", "alerts", "reason", "outcome", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow, column.no_wrap = "fold", column.header in ("time, UTC", "reason")
+    if as_json:
+        print_json(answer)
+        return
+    rows = []
     for each in answer["notifications"]:
         names = ", ".join(sorted({alert["alertname"] for alert in each["alerts"]}))
         outcome = f"{each['outcome']}: {each['error']}".removesuffix(": ")
-        texts = (each["at"][5:19].replace("T", " "), each["integration"], names, each["reason"], outcome)
-        table.add_row(*map(Text, texts))  # as text: [] is no markup
-    typer.echo(json.dumps(answer, indent=2)) if as_json else make_console().print(table)
-    if "told_by" in answer and not as_json:
+        rows.append((each["at"][5:19].replace("T", " "), each["integration"], names, each["reason"], outcome))
+    make_console().print(make_table(rows, "time, UTC", "integration", "alerts", "reason", "outcome"))
+    if "told_by" in answer:
         typer.echo(f"Now people are told by {answer['told_by']}.")
 
 
-def why(fingerprint: str, url: ServiceUrl = _HERE, token: ViewerToken = "", *, as_json: AsJson = False) -> None:
+def why(fingerprint: str, url: ServiceUrl = HERE, token: ViewerToken = "", *, as_json: AsJson = False) -> None:
     """Say who was told of an alert and why, what mutes it, and when it is looked at next. Exit status: 2 no answer."""
     answer = ask_service(url, token, "GET", f"/alerts/{fingerprint}/why")
-    for each in () if as_json else answer["journal"]:  # all else is sentences
+    if as_json:
+        print_json(answer)
+        return
+    for each in answer["journal"]:  # all else is sentences
         del each["alerts"], each["id"], each["created_ms"], each["at_ms"]
-    typer.echo(json.dumps(answer, indent=2) if as_json else yaml.safe_dump(answer, sort_keys=False, width=120))
+    typer.echo(yaml.safe_dump(answer, sort_keys=False, width=120))
+
+
+@notify.command("test")
+def send_test(
+    to: Annotated[str, typer.Argument(metavar="RECEIVER", help="As critical; one of its ways: critical/slack[0].")],
+    url: ServiceUrl = HERE,
+    token: OperatorToken = "",
+    timeout: Annotated[float, typer.Option(min=0.1, max=300.0, metavar="SECONDS", help="Time for all of it.")] = 60.0,
+) -> int:
+    """Send a test message by a running service, and show what came of it. Exit status: 1 not sent, 2 no answer."""
+    outcomes = ask_service(url, token, "POST", f"/notifications/test?to={quote(to)}", None, timeout)["outcomes"]
+    for integration, outcome in outcomes.items():
+        typer.echo(f"{integration}: {outcome}")
+    return int(set(outcomes.values()) != {"sent"})
 
 
 @routes.command("show")
-def show_routes(config: _Config = "", url: ServiceUrl = _HERE, token: ViewerToken = "") -> None:
+def show_routes(config: _Config = "", url: ServiceUrl = HERE, token: ViewerToken = "") -> None:
     """Show all routes, each below its parent. Exit status: 2 it cannot be read."""
     typer.echo("\n".join(map(_said, _routing(config, url, token).routes)))
 
 
 @routes.command("test")
-def find_routes(labels: _Labels, config: _Config = "", url: ServiceUrl = _HERE, token: ViewerToken = "") -> None:
+def find_routes(labels: _Labels, config: _Config = "", url: ServiceUrl = HERE, token: ViewerToken = "") -> None:
     """Say who would be told of an alert with these labels, and when. Exit status: 2 it cannot be read."""
     given = dict(text.partition("=")[::2] for text in labels)
     typer.echo("\n".join(map(_said, _routing(config, url, token).route.match(given))))

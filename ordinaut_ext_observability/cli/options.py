@@ -30,6 +30,7 @@ def _seconds(said: str) -> Any:
     return typer.Option(min=0.1, max=300.0, metavar="SECONDS", help=said)
 
 
+HERE = "http://127.0.0.1:8000"
 _OPERATORS = "Operator token; with it, each check says why it is not well."
 _URL = "postgresql://user:password@host:port/database; a driver, as in postgresql+psycopg://, is fine."
 _VIEWERS = "Operator or viewer token of the service."

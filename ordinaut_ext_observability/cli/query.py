@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ordinaut_ext_observability.background.clock import wall_seconds
-from ordinaut_ext_observability.cli.http_client import NoAnswerError, ask
+from ordinaut_ext_observability.cli.http_client import ask, ask_at, raise_refusal
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.manifest import MOUNT_PATH
 from ordinaut_ext_observability.promql.times import parse_duration, parse_time
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -25,7 +23,6 @@ _USUAL_STEPS = 60
 _LEAST_STEP_MS = 15_000
 """The default pause between two samples: with a shorter step, the same sample would be shown twice."""
 _MOST_CELLS, _FEWEST_CELLS = 60, 22  # the heading, two times, takes 22
-_PIPED_WIDTH = 10_000  # columns where nobody looks: a program that reads a line wants all of it
 
 Points = Sequence[tuple[float, str]]
 
@@ -53,27 +50,20 @@ def ask_service(url: str, token: str, parameters: Mapping[str, str], timeout_sec
     It is asked by POST: Ordinaut's full host turns away some queries in URLs. Raises NoAnswerError where nobody answers
     as Prometheus does, or the service does not let us ask.
     """
-    base = url.rstrip("/").removesuffix(MOUNT_PATH)
     path = "/api/v1/query_range" if "step" in parameters else "/api/v1/query"
     body = urlencode({**parameters, "timeout": f"{timeout_seconds:g}"})
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    for mount in (MOUNT_PATH, ""):
-        answer = ask(f"{base}{mount}{path}", token, timeout_seconds + 1.0, "POST", body, **headers)
+
+    def ask_one(place: str) -> dict[str, Any] | None:
+        answer = ask(place, token, timeout_seconds + 1.0, "POST", body, **headers)
         fields = answer.fields()
         if "data" in fields or "errorType" in fields:
             return fields
-        if "request_id" in fields and "message" in fields:
-            tokens = " --token takes the service's ORDINAUT_OBS_OPERATOR_TOKEN or ORDINAUT_OBS_VIEWER_TOKEN."
-            raise NoAnswerError(f"{fields['message']}{tokens if answer.status_code == 401 else ''}")
-    raise NoAnswerError(
-        f"{url} answers, but not with a query API, or with more than can be read here: ask for fewer series then.\n"
-        f"Asked were {MOUNT_PATH}{path} and {path}. To see why: ordinaut-observability doctor --url {url}"
-    )
+        raise_refusal(answer, " --token takes the service's ORDINAUT_OBS_OPERATOR_TOKEN or ORDINAUT_OBS_VIEWER_TOKEN.")
+        return None
 
-
-def make_console() -> Console:
-    """A console as wide as the terminal; where it is none, lines are not cut."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    subject = "with a query API, or with more than can be read here: ask for fewer series then"
+    return ask_at(url, path, subject, ask_one)
 
 
 def print_answer(console: Console, answer: Mapping[str, Any]) -> int:

@@ -35,9 +35,6 @@ ClientT = TypeVar("ClientT", Redis, AsyncRedis)
 
 CLIENT_NAME = "ordinaut-observability"
 
-FAILURES = (exceptions.RedisError, OSError, ValueError, TypeError)
-"""Errors that a call can raise; ValueError and TypeError: the URL has a part of which no connection can be made."""
-
 _BY_CLASS: dict[Problem, tuple[type[Exception], ...]] = {
     Problem.REFUSED: (exceptions.AuthenticationError, exceptions.AuthorizationError),
     Problem.NO_PERMISSION: (exceptions.NoPermissionError,),
@@ -140,7 +137,8 @@ class RedisCluster:
         full_keys = [_encoded(self._prefix + key) for key in keys]
         try:
             return self._scripts[name](keys=full_keys, args=arguments)
-        except FAILURES as error:
+        except (exceptions.RedisError, OSError, ValueError, TypeError) as error:
+            # ValueError and TypeError: the URL has a part of which no connection can be made.
             # Without the cause: its text may hold the user name, and would be in any traceback that is logged.
             raise ClusterUnavailableError(f"Redis {redis_problem(error).words}") from None
 

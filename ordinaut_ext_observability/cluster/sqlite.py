@@ -34,9 +34,6 @@ _POLL_SECONDS = 0.005
 """Time between two tries of a file that another process writes to: about as long as a write takes."""
 
 
-_RECORDS = "SELECT key, content FROM records WHERE name = ? AND (until IS NULL OR until > ?)"
-
-
 class SqliteCluster:
     """Leases, documents, rows and records as tables. Instants are seconds since 1970, by this machine's clock."""
 
@@ -101,14 +98,10 @@ CREATE TABLE IF NOT EXISTS records (name BLOB, key BLOB, until REAL, content BLO
             return True
 
     def records(self, *tables: str) -> list[dict[str, bytes]]:
+        select = "SELECT key, content FROM records WHERE name = ? AND (until IS NULL OR until > ?)"
         with self.transaction() as db:
-            return [
-                {
-                    key.decode(): bytes(content)
-                    for key, content in db.execute(_RECORDS, (_key(table), self._clock.wall()))
-                }
-                for table in tables
-            ]
+            found = [db.execute(select, (_key(table), self._clock.wall())).fetchall() for table in tables]
+        return [{key.decode(): bytes(content) for key, content in rows} for rows in found]
 
     def take(self, queue: str, limit: int = 1) -> list[bytes]:
         with self.transaction(write=True) as db:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 
-from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.compat.guard import never_raises, runtime
 from ordinaut_ext_observability.correlation.context import WORK_FIELDS, RequestIds, request_ids, work_ids
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, random_ids
 
@@ -54,12 +54,10 @@ def begin_work(worker_id: object, task_id: object) -> None:
 
     They carry a run id, and the ids of the request that queued the work, in whose trace this is a new span.
     """
-    from ordinaut_ext_observability.runtime.current import current_runtime
-
     clear_request_context()
     work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
     work_ids.set(work)
-    origin = current_runtime().merged.origin_of(work["task_id"])
+    origin = runtime().merged.origin_of(work["task_id"])
     if origin is not None:
         _bind((*origin[:2], random_ids.take()[32:], origin[3]))
 

@@ -6,9 +6,19 @@ import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.runtime.process import Runtime
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
+
+
+def runtime() -> Runtime:
+    """The process's runtime, imported with the first call that needs it."""
+    from ordinaut_ext_observability.runtime.current import current_runtime
+
+    return current_runtime()
 
 
 def never_raises(call: CallT) -> CallT:
@@ -20,9 +30,7 @@ def never_raises(call: CallT) -> CallT:
             return call(*args, **kwargs)
         except Exception:  # noqa: BLE001 - some calls stand where a failure means that work is not leased
             with suppress(Exception):  # there is nothing left to count it with
-                from ordinaut_ext_observability.runtime.current import current_runtime
-
-                current_runtime().metrics.count_internal_error("facade")
+                runtime().metrics.count_internal_error("facade")
             return None
 
     return cast("CallT", guarded)

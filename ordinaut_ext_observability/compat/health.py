@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability import __getattr__ as __getattr__  # noqa: PLC0414 - HealthMonitor, once it is asked for
 from ordinaut_ext_observability.background.clock import monotonic_seconds, wall_seconds
-from ordinaut_ext_observability.compat.guard import never_raises
+from ordinaut_ext_observability.compat.guard import never_raises, runtime
 from ordinaut_ext_observability.health.model import HealthCheck, HealthReport, HealthStatus
 
 if TYPE_CHECKING:
@@ -103,11 +103,8 @@ class SystemHealthMonitor:
         Where PostgreSQL and Redis are read anyway, what is read there takes their place.
         """
         if self._monitor is None:
-            from ordinaut_ext_observability.runtime.current import current_runtime
-
-            runtime = current_runtime()
-            runtime.collectors.database_required = True
-            self._monitor = runtime.health_monitor
+            runtime().collectors.database_required = True
+            self._monitor = runtime().health_monitor
             self._monitor.register_check("database", lambda: _ask_host("check_database_health"), required=True)
             self._monitor.register_check("redis", lambda: _ask_host("check_redis_health"), required=False)
         return self._monitor

@@ -23,7 +23,7 @@ from ordinaut_ext_observability.compat.context import (
     get_request_context,
     set_request_context,
 )
-from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
+from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises, runtime
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, Event
@@ -116,9 +116,7 @@ class StructuredLogger:
             level = logging.ERROR
         self._log(level, event.message, {"event_type": event.name, **named})
         if event.security:
-            from ordinaut_ext_observability.runtime.current import current_runtime
-
-            current_runtime().logs.audit.record(event.name, named)
+            runtime().logs.audit.record(event.name, named)
 
     @never_raises
     def _log(self, level: int, message: object, fields: dict[str, object], args: tuple[object, ...] = ()) -> None:
@@ -199,9 +197,7 @@ def track_http_requests(app: Any) -> Any:
 
 
 def _access_line_is_written() -> bool:
-    from ordinaut_ext_observability.runtime.current import current_runtime
-
-    return current_runtime().lifecycle.mounted and current_runtime().settings.logs.access_log
+    return runtime().lifecycle.mounted and runtime().settings.logs.access_log
 
 
 api_logger = StructuredLogger("orchestrator.api")

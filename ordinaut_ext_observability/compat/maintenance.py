@@ -6,6 +6,8 @@ import inspect
 import logging
 from typing import Any
 
+from ordinaut_ext_observability.compat.guard import runtime
+
 _BY = "MaintenanceMode"
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +57,5 @@ class MaintenanceMode:
 
 async def _on_desk(call: Any) -> Any:
     from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
-    from ordinaut_ext_observability.runtime.current import current_runtime
 
-    return await in_daemon_thread(call, current_runtime().alerts.desk)
+    return await in_daemon_thread(call, runtime().alerts.desk)

@@ -6,15 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR
-from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises
+from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises, runtime
 from ordinaut_ext_observability.metrics.execution import within
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.runtime.process import Runtime
 
 __all__ = [
     "OrchestrationMetrics",
@@ -42,7 +39,7 @@ def _reports(arguments: str, *families: str, audit: str = "", **defaults: object
         given = {**defaults, **dict(zip(names, args, strict=False)), **named}
         _report(given, given.get(names[-1], 0.0), *families)
         if audit:
-            _runtime().logs.audit.record(audit, given)
+            runtime().logs.audit.record(audit, given)
 
     return report
 
@@ -131,20 +128,20 @@ class OrchestrationMetrics:
         with self._lock:
             before = _note(self._worker_states, worker, now)
             if before is not None and before != now:
-                _runtime().metrics.worker_states.remove(worker, before)
+                runtime().metrics.worker_states.remove(worker, before)
             _report({"worker_id": worker, "state": now}, count, "worker_states")
-            if not _runtime().collectors.reads_queue:
+            if not runtime().collectors.reads_queue:
                 _report({}, len(self._worker_states), "active_workers")
 
     @never_raises
     def update_queue_depth(self, depth: Any = 0, priority: Any = "all", **_: Any) -> None:
-        if not _runtime().collectors.reads_queue:
+        if not runtime().collectors.reads_queue:
             families = ("due_work_queue_depth", "queue_depth")
             _report({"priority": priority}, depth, *families[: 2 if priority == "all" else 1])
 
     @never_raises
     def update_scheduler_lag(self, lag_seconds: Any = 0.0, **_: Any) -> None:
-        if not _runtime().collectors.reads_queue:
+        if not runtime().collectors.reads_queue:
             _report({}, lag_seconds, "scheduler_lag")
 
     def record_http_request(self, *_: object, **__: object) -> None:
@@ -181,7 +178,7 @@ def get_metrics_handler(registry: object = None) -> Callable[[], tuple[bytes, di
     def handle() -> tuple[bytes, dict[str, str]]:
         from ordinaut_ext_observability.metrics.negotiation import TEXT
 
-        registry = _runtime().metrics.registry
+        registry = runtime().metrics.registry
         registry.refresh()
         return "".join(registry.pieces(openmetrics=False)).encode(), {"Content-Type": TEXT.content_type}
 
@@ -218,23 +215,15 @@ def _tracking(decorator: str, record: Callable[..., None], *names: str) -> Calla
     return lambda function: within(decorator, function, block)
 
 
-def _runtime() -> Runtime:
-    from ordinaut_ext_observability.runtime.current import current_runtime
-
-    return current_runtime()
-
-
 def _report(given: Mapping[str, object], value: Any, *families: str) -> None:
     """Count one in counters, set gauges to the value, observe it in histograms where it is a duration.
 
     Their labels are what is given under their names.
     """
-    from ordinaut_ext_observability.runtime.exporter import export_once
-
-    runtime = _runtime()
-    export_once(runtime)
+    process = runtime()
+    process.ports.export_once(process)
     for name in families:
-        family: Any = getattr(runtime.metrics, name)
+        family: Any = getattr(process.metrics, name)
         if family.kind == "histogram" and not _is_duration(value):
             continue
         child = family.labels(*[_text(given.get(label)) for label in family.label_names])
@@ -269,6 +258,6 @@ def __getattr__(name: str) -> Any:
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_runtime().metrics.registry)  # type: ignore[arg-type]
+        registry.register(runtime().metrics.registry)  # type: ignore[arg-type]
         return registry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,8 +22,8 @@ from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus,
 from ordinaut_ext_observability.health.services import HttpServiceCheck
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.family import Counter
-from ordinaut_ext_observability.settings.checks import HealthSection
 from ordinaut_ext_observability.settings.load import Settings
+from ordinaut_ext_observability.settings.sections import HealthSection
 
 Limits = tuple[float, float]
 """Shares of a resource in use, 0 to 1, from which on a check is degraded and unhealthy."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ordinaut_ext_observability.background.clock import monotonic_seconds, wall_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
-from ordinaut_ext_observability.settings.checks import HttpCheckEntry
 from ordinaut_ext_observability.settings.load import load_settings
+from ordinaut_ext_observability.settings.sections import HttpCheckEntry
 
 if TYPE_CHECKING:
     import httpx

@@ -1,14 +1,14 @@
 """The numbers of families at one moment: their series laid out once, and all values as one flat list.
 
-The layout is the same object while no series comes or goes, so whoever has looked at it once need not look again.
+The list of series is the same object while none comes or goes, so whoever has looked at it once need not look again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram
+from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Histogram
 
 
 class Definition(NamedTuple):
@@ -26,39 +26,35 @@ class Definition(NamedTuple):
         return len(self.bounds) + 2 if self.kind == Histogram.kind else 1
 
 
-class FamilyLayout(NamedTuple):
-    """The series of one family, in the order of their numbers."""
-
-    definition: Definition
-    series: tuple[tuple[str, ...], ...]
-    """The label values of each."""
+SeriesKey = tuple[Definition, tuple[str, ...]]
+"""A definition and label values: what tells series apart."""
 
 
-class Snapshot(NamedTuple):
-    """Series and their numbers."""
+class Row(NamedTuple):
+    """One series, and where its numbers are among all: the first of them, and the one after its last."""
 
-    layout: tuple[FamilyLayout, ...]
-    values: list[float]
+    key: SeriesKey
+    start: int
+    end: int
 
 
 class SnapshotReader:
-    """Reads the numbers of families; lays their series out anew when some came or went."""
+    """Reads the numbers of counters and histograms; lays their series out anew when some came or went."""
 
     def __init__(self, families: Callable[[], Iterable[AnyFamily]]) -> None:
         self._families = families
         self._children: list[tuple[AnyFamily, list[Any]]] = []
-        self._layout: tuple[FamilyLayout, ...] = ()
+        self.rows: list[Row] = []
+        """The series of the numbers that were read last, one after the other."""
 
-    def read(self) -> Snapshot:
+    def read(self) -> list[float]:
         """Read the numbers as they are now. Other threads may be counting meanwhile."""
-        children: list[tuple[AnyFamily, list[Any]]] = [(family, family.children()) for family in self._families()]
+        children: list[tuple[AnyFamily, list[Any]]] = [
+            (family, family.children()) for family in self._families() if isinstance(family, (Counter, Histogram))
+        ]
         if children != self._children:
             self._children = children
-            self._layout = tuple(
-                FamilyLayout(definition_of(family), tuple(child.label_values for child in present))
-                for family, present in children
-                if present
-            )
+            self.rows = list(_rows(children))
         values: list[float] = []
         for family, present in children:
             if isinstance(family, Histogram):
@@ -67,19 +63,19 @@ class SnapshotReader:
                     values += child.counts
             else:
                 values += [child.value for child in present]
-        return Snapshot(self._layout, values)
+        return values
+
+
+def _rows(children: Iterable[tuple[AnyFamily, list[Any]]]) -> Iterator[Row]:
+    start = 0
+    for family, present in children:
+        definition = definition_of(family)
+        width = definition.numbers
+        for child in present:
+            yield Row((definition, child.label_values), start, start + width)
+            start += width
 
 
 def definition_of(family: AnyFamily) -> Definition:
     """Name, kind, labels and buckets of a family."""
     return Definition(family.name, family.kind, family.label_names, family.bounds)
-
-
-def counting(families: Iterable[AnyFamily]) -> list[AnyFamily]:
-    """The families whose numbers only grow."""
-    return [family for family in families if isinstance(family, (Counter, Histogram))]
-
-
-def measuring(families: Iterable[AnyFamily]) -> list[Gauge]:
-    """The families whose numbers are of the moment."""
-    return [family for family in families if isinstance(family, Gauge)]

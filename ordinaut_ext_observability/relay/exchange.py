@@ -1,30 +1,44 @@
-"""One process's dealings with the store: publish and read. One thread at a time."""
+"""One process's dealings with the store: publish and read. One thread at a time.
+
+An entry is what a living process says of this moment, as JSON: its gauges, and whether it shows the total.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
 
 from ordinaut_ext_observability.cluster.base import ClusterBusyError, ClusterUnavailableError, Document
 from ordinaut_ext_observability.metrics.declarations import Metrics
-from ordinaut_ext_observability.metrics.family import AnyFamily
+from ordinaut_ext_observability.metrics.family import AnyFamily, Gauge
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.relay.entries import (
-    EXPIRY_INTERVALS,
-    GaugeValue,
-    Said,
-    encode_entry,
-    gauge_values,
-    read_entry,
-)
-from ordinaut_ext_observability.relay.merged import MergedRegistry
+from ordinaut_ext_observability.relay.merged import GaugeValue, MergedRegistry
 from ordinaut_ext_observability.relay.publisher import Publisher
 from ordinaut_ext_observability.relay.series_list import SeriesList
-from ordinaut_ext_observability.relay.store import WATCHED, Outcome, OwnEntry, RelayStore
+from ordinaut_ext_observability.relay.store import WATCHED, Entry, Outcome, OwnEntry, RelayStore
 
 _TRIES = 3
 """A publisher that was forgotten takes a new id, and its series may have to be learned anew: then it is through."""
+
+
+LIVING_INTERVALS = 2
+"""A process that said nothing for so many of its intervals has no gauges any more: it ended, or hangs."""
+
+EXPIRY_INTERVALS = 30
+"""An entry is kept for so many: whether others serve must be known for longer than a hiccup of the machine takes."""
+
+
+class Said(NamedTuple):
+    """An entry, read; `serves` is set where the process shows the total of all."""
+
+    serves: bool
+    living: bool
+    gauges: list[GaugeValue]
 
 
 class Exchange:
@@ -96,7 +110,6 @@ class Exchange:
             content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
             return content, EXPIRY_INTERVALS * interval_seconds
 
-        self.refresh_families()
         try:
             self._publish(say)
         except ClusterBusyError:
@@ -106,7 +119,6 @@ class Exchange:
 
     def publish_and_read(self) -> None:
         """Add what was counted since, and read the total with it."""
-        self.refresh_families()
         with suppress(ClusterBusyError):  # as above
             self._publish()
         self.read()
@@ -133,7 +145,6 @@ class Exchange:
 
     def leave(self) -> None:
         """Publish a last time, and be known no more. Then close the connection."""
-        self.refresh_families()
         store = self._opened()
         try:
             self._publish()
@@ -144,6 +155,7 @@ class Exchange:
             store.close()
 
     def _publish(self, say: Callable[[], OwnEntry] | None = None) -> None:
+        self.refresh_families()
         store = self._opened()
         if not any(self._publisher.publish(store, self._series, say=say) is Outcome.ADDED for _ in range(_TRIES)):
             raise ClusterUnavailableError("the store loses what is published")
@@ -185,3 +197,41 @@ class Exchange:
                 registry.refresh()
             except Exception:  # noqa: BLE001 - the numbers as they are, then
                 self._metrics.count_internal_error("relay")
+
+
+def gauge_values(families: Iterable[AnyFamily]) -> Iterator[GaugeValue]:
+    """The gauges among these families, as they are now."""
+    for gauge in families:
+        if isinstance(gauge, Gauge):
+            for child in gauge.children():
+                yield GaugeValue(gauge.name, gauge.label_names, child.label_values, child.value)
+
+
+def encode_entry(families: Iterable[AnyFamily], *, serves: bool, interval_seconds: float) -> bytes:
+    """The content of the entry of a process with these families."""
+    gauges = [
+        [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
+        for gauge in families
+        if isinstance(gauge, Gauge) and len(gauge)
+    ]
+    return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": gauges})
+
+
+def read_entry(entry: Entry) -> Said:
+    """Read an entry, whichever version wrote it. Raises ValueError where it cannot be read."""
+    try:
+        fields = orjson.loads(entry.content)
+        living = entry.age_seconds <= LIVING_INTERVALS * float(fields["interval"])
+        return Said(bool(fields["serves"]), living, list(_gauges(fields["gauges"])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("an entry of the relay store cannot be read") from error
+
+
+def _gauges(families: Any) -> Iterator[GaugeValue]:
+    for name, label_names, children, *_ in families:
+        names = tuple(map(str, label_names))
+        for label_values, value, *_rest in children:  # a newer version may add to both
+            values = tuple(map(str, label_values))
+            if len(values) == len(names):
+                # JSON has neither NaN nor infinity: `orjson` writes null.
+                yield GaugeValue(str(name), names, values, math.nan if value is None else float(value))

@@ -6,18 +6,26 @@ import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from operator import add, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.metrics.budget import UNBOUNDED
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram
 from ordinaut_ext_observability.metrics.registry import Registry
-from ordinaut_ext_observability.metrics.snapshot import Definition, SnapshotReader, counting, definition_of
-from ordinaut_ext_observability.relay.entries import GaugeValue
-from ordinaut_ext_observability.relay.publisher import Row, beginning, rows_of
+from ordinaut_ext_observability.metrics.snapshot import Definition, Row, SnapshotReader, definition_of
+from ordinaut_ext_observability.relay.publisher import beginning
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
 
 _SERIES_PER_BLOCK = 64
 """Series that are compared at once with those of the reading before; most have not changed."""
+
+
+class GaugeValue(NamedTuple):
+    """One series of a gauge."""
+
+    name: str
+    label_names: tuple[str, ...]
+    label_values: tuple[str, ...]
+    value: float
 
 
 class MergedRegistry:
@@ -59,17 +67,16 @@ class MergedRegistry:
         with self._lock:
             self.store = series.store
             total.extend([0] * (series.size - len(total)))
-            first_new = len(self._shown)
             for known in series.series[self._known_series :]:
                 family = self._counts.get(known.key[0])
                 if family is not None:
-                    self._shown.append((family.labels(*known.key[1]), known.place, known.place + known.width))
+                    self._shown.append((family.labels(*known.key[1]), known.start, known.end))
             self._known_series = len(series.series)
             before, now = memoryview(self._total), memoryview(total)
             for start in range(0, len(self._shown), _SERIES_PER_BLOCK):
                 block = self._shown[start : start + _SERIES_PER_BLOCK]
                 numbers = slice(block[0][1], block[-1][2])
-                if start + len(block) > first_new or before[numbers] != now[numbers]:
+                if before[numbers] != now[numbers]:  # of those that are new, there were none before
                     _show(block, total)
             self._total, self._acknowledged = total, acknowledged
 
@@ -81,12 +88,13 @@ class MergedRegistry:
             shown = {child for child, *_ in self._shown}
             rows, acknowledged = self._acknowledged
             known = {row.key: acknowledged[row.start : row.end] for row in rows}
-            snapshot = SnapshotReader(lambda: counting(families)).read()
-            for row in rows_of(snapshot.layout):
+            reader = SnapshotReader(lambda: families)
+            values = reader.read()
+            for row in reader.rows:
                 family = self._counts.get(row.key[0])
                 if family is not None:
                     child: Any = family.labels(*row.key[1])
-                    now = snapshot.values[row.start : row.end]
+                    now = values[row.start : row.end]
                     then = beginning(now, known.get(row.key) or [0] * len(now))
                     _add(child, list(map(sub, now, then)), begin=child not in shown)
                     shown.add(child)

@@ -86,24 +86,21 @@ class OriginQueue:
 
     def _answer(self, task_id: str, answer: Future[RequestIds | None]) -> None:
         if answer.set_running_or_notify_cancel():
-            ids = None
-            try:
-                ids = self._take(task_id)
-            except ClusterUnavailableError:
-                self._on_failure()
-                self._pause()
-            finally:
-                answer.set_result(ids)
+            answer.set_result(self._take(task_id))
 
     def _take(self, task_id: str) -> RequestIds | None:
-        for _ in range(_MAX_DISCARDED):
-            store = self._exchange.store
-            rows = store.take(f"origin:{task_id}") if store is not None else []
-            if not rows:
-                break
-            ids, queued_at = decode_origin(rows[0])
-            if queued_at > self._missed_until:
-                return ids
+        try:
+            for _ in range(_MAX_DISCARDED):
+                store = self._exchange.store
+                rows = store.take(f"origin:{task_id}") if store is not None else []
+                if not rows:
+                    break
+                ids, queued_at = decode_origin(rows[0])
+                if queued_at > self._missed_until:
+                    return ids
+        except ClusterUnavailableError:
+            self._on_failure()
+            self._pause()
         return None
 
     def _pause(self) -> None:

@@ -7,12 +7,11 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import lt
-from typing import NamedTuple
 
 from ordinaut_ext_observability.cluster.base import Put
 from ordinaut_ext_observability.metrics.family import AnyFamily
-from ordinaut_ext_observability.metrics.snapshot import FamilyLayout, SnapshotReader, counting
-from ordinaut_ext_observability.relay.series_list import SeriesKey, SeriesList, encode_series, growth
+from ordinaut_ext_observability.metrics.snapshot import Row, SeriesKey, SnapshotReader
+from ordinaut_ext_observability.relay.series_list import SeriesList, encode_series, growth
 from ordinaut_ext_observability.relay.store import Outcome, OwnEntry, Publication, RelayStore
 
 _DELTAS_AT_ONCE = 5_000
@@ -31,17 +30,6 @@ _ROWS_COMPARED_AT_ONCE = 32
 """Series compared together before they are compared one by one: most have not changed."""
 
 
-class Row(NamedTuple):
-    """One series of this process."""
-
-    key: SeriesKey
-    start: int
-    """Where its numbers begin among all of this process."""
-    end: int
-    place: int = -1
-    """Where they begin in the total; -1 while that is not known."""
-
-
 class Publisher:
     """Adds what this process counted to the total.
 
@@ -52,9 +40,8 @@ class Publisher:
 
     def __init__(self, families: Callable[[], Iterable[AnyFamily]], on_senseless: Callable[[], None]) -> None:
         """`on_senseless` is told of each number that is left out: it is not finite, or below zero."""
-        self._reader = SnapshotReader(lambda: counting(families()))
+        self._reader = SnapshotReader(families)
         self._on_senseless = on_senseless
-        self._layout: tuple[FamilyLayout, ...] = ()
         self._rows: list[Row] = []
         self._acknowledged: list[float] = []
         self._left_out: set[int] = set()
@@ -65,8 +52,8 @@ class Publisher:
         self.id = os.urandom(16).hex()
         self.store = ""
         """The identity of the store that knows this publisher; empty before it joined."""
-        self._placed = False
-        """Set once all rows have their places in that store."""
+        self._places: list[int] = []
+        """The first place in the total of each row; empty while they are not known."""
         self._sequence = 0
         self.waiting: tuple[Publication, dict[int, float]] | None = None
         """The publication not acknowledged yet; by position, what the total has of this process once it is added."""
@@ -76,9 +63,9 @@ class Publisher:
     def skip(self) -> None:
         """Leave out what was counted until now and is not in the total: others have it, such as a forked parent."""
         self._begin()
-        snapshot = self._reader.read()
-        self._lay_out(snapshot.layout)
-        self._acknowledged = list(snapshot.values)
+        self._acknowledged = self._reader.read()
+        self._rows = self._reader.rows
+        self._left_out.clear()
 
     def begin_anew(self) -> None:
         """Take another id: the store forgot this one, or everything, or will."""
@@ -88,7 +75,7 @@ class Publisher:
 
     def acknowledged(self) -> tuple[list[Row], list[float]]:
         """The series of this process, and the numbers that the total has of them."""
-        return list(self._rows), list(self._acknowledged)
+        return self._rows, list(self._acknowledged)
 
     def publish(
         self, store: RelayStore, series: SeriesList, put: Put | None = None, say: Callable[[], OwnEntry] | None = None
@@ -104,16 +91,16 @@ class Publisher:
             self.store = store.join(self.id)
         if series.store != self.store:
             series.read(store)
-        snapshot = self._reader.read()
+        values = self._reader.read()
         said = say() if say is not None else None  # not before: it is not to be older than the counts beside it
-        if snapshot.layout is not self._layout:
-            self._lay_out(snapshot.layout)
-        if not self._placed:
+        if self._reader.rows is not self._rows:
+            self._lay_out()
+        if not self._places:
             self._place_rows(store, series)
-        if series.store != self.store or not self._placed:
+        if series.store != self.store or len(self._places) < len(self._rows):
             self.begin_anew()
             return Outcome.REPLACED
-        for deltas, numbers in self._changes(snapshot.values, _DELTAS_AT_ONCE if put is None else math.inf):
+        for deltas, numbers in self._changes(values, _DELTAS_AT_ONCE if put is None else math.inf):
             if numbers or put is not None or said is not None:
                 self._sequence += 1
                 self.waiting = Publication(self.id, self._sequence, deltas, put, said), numbers
@@ -145,12 +132,12 @@ class Publisher:
         """Deltas by their places, and the numbers that they lead to, in portions."""
         deltas: defaultdict[int, int] = defaultdict(int)
         numbers: dict[int, float] = {}
-        for row, now, then in self._changed_rows(values):
+        for row, first, now, then in self._changed_rows(values):
             for number, (one, known, begun) in enumerate(zip(now, then, beginning(now, then), strict=True)):
                 if one == known or not self._makes_sense(row, number, one - begun):
                     continue
                 numbers[row.start + number] = one
-                for place, delta in enumerate(growth(one, begun), row.place + number + (number > 0)):
+                for place, delta in enumerate(growth(one, begun), first + number + (number > 0)):
                     if delta:
                         deltas[place] += delta
             if len(deltas) >= at_once:
@@ -158,15 +145,16 @@ class Publisher:
                 deltas, numbers = defaultdict(int), {}
         yield deltas, numbers
 
-    def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, list[float], list[float]]]:
+    def _changed_rows(self, values: list[float]) -> Iterator[tuple[Row, int, list[float], list[float]]]:
+        """The rows whose numbers changed: the first place of each, its numbers now and those that the total has."""
         rows, known = self._rows, self._acknowledged
         for first in range(0, len(rows), _ROWS_COMPARED_AT_ONCE):
             block = rows[first : first + _ROWS_COMPARED_AT_ONCE]
             if values[block[0].start : block[-1].end] != known[block[0].start : block[-1].end]:
-                for row in block:
+                for row, place in zip(block, self._places[first:], strict=False):
                     now, then = values[row.start : row.end], known[row.start : row.end]
                     if now != then:
-                        yield row, now, then
+                        yield row, place, now, then
 
     def _makes_sense(self, row: Row, number: int, grown: float) -> bool:
         # The sum of a histogram may fall: what is observed may be below zero.
@@ -178,14 +166,13 @@ class Publisher:
             self._on_senseless()
         return False
 
-    def _lay_out(self, layout: tuple[FamilyLayout, ...]) -> None:
+    def _lay_out(self) -> None:
         """Take over the series that there are now; of those that were there the same is acknowledged."""
         known = {row.key: self._acknowledged[row.start : row.end] for row in self._rows}
-        self._rows = list(rows_of(layout))
+        self._rows, self._places = self._reader.rows, []
         self._acknowledged = [
             number for row in self._rows for number in known.get(row.key) or [0] * (row.end - row.start)
         ]
-        self._layout, self._placed = layout, False
         self._left_out.clear()
 
     def _place_rows(self, store: RelayStore, series: SeriesList) -> None:
@@ -194,36 +181,23 @@ class Publisher:
         Given up where the store was replaced meanwhile, or other processes add series without end.
         """
         lost_races = 0
-        left: Iterable[int] = range(len(self._rows))
+        places: dict[SeriesKey, int] = {}
         while lost_races < _LOST_RACES and series.store == self.store:
             new: dict[SeriesKey, None] = {}
-            waiting = []
-            for index in left:
-                if len(new) < _SERIES_AT_ONCE:
-                    key, place = series.find(self._rows[index].key)
-                    if place is not None:
-                        self._rows[index] = self._rows[index]._replace(place=place)
-                        continue
-                    new[key] = None
-                waiting.append(index)
-            if not waiting:
-                self._placed = True
+            for row in self._rows:
+                if row.key not in places and len(new) < _SERIES_AT_ONCE:
+                    key, place = series.find(row.key)
+                    if place is None:
+                        new[key] = None
+                    else:
+                        places[row.key] = place
+            if not new:
+                self._places = [places[row.key] for row in self._rows]
                 return
             if not store.append(series.store, series.length, [encode_series(key) for key in new]):
                 lost_races += 1
                 series.discard_admissions()
             series.read(store)
-            left = waiting
-
-
-def rows_of(layout: Iterable[FamilyLayout]) -> Iterator[Row]:
-    """The series of a layout, one after the other."""
-    start = 0
-    for definition, series in layout:
-        width = definition.numbers
-        for label_values in series:
-            yield Row((definition, label_values), start, start + width)
-            start += width
 
 
 def beginning(now: list[float], then: list[float]) -> list[float]:

@@ -161,11 +161,8 @@ class Relay(BackgroundThread):
     def _answer(self, asked: Future[bool]) -> None:
         if self._asked is asked:
             self._asked = None
-        read = False
-        try:
-            read = not (self._stop.is_set() or self.state.failing) and self._guarded(self.exchange.publish_and_read)
-        finally:
-            asked.set_result(read)
+        is_due = not (self._stop.is_set() or self.state.failing)
+        asked.set_result(is_due and self._guarded(self.exchange.publish_and_read))
 
     def _guarded(self, step: Callable[[], None]) -> bool:
         """Do a step; False where it failed."""

@@ -11,29 +11,16 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from contextlib import suppress
-from typing import NamedTuple
 
 import orjson
 
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.metrics.budget import LabelBudgets, LabelGuard
 from ordinaut_ext_observability.metrics.family import Counter, Histogram
-from ordinaut_ext_observability.metrics.snapshot import Definition
+from ordinaut_ext_observability.metrics.snapshot import Definition, Row, SeriesKey
 from ordinaut_ext_observability.relay.store import Reading, RelayStore
 
 BILLION = 1_000_000_000
-
-SeriesKey = tuple[Definition, tuple[str, ...]]
-"""A definition and label values: what tells series apart."""
-
-
-class Series(NamedTuple):
-    """A series of the total."""
-
-    key: SeriesKey
-    place: int
-    """The first of its places."""
-    width: int
 
 
 class SeriesList:
@@ -50,7 +37,8 @@ class SeriesList:
         """Lines that were read, those of other versions included."""
         self.size = 0
         """Places that they take."""
-        self.series: list[Series] = []
+        self.series: list[Row] = []
+        """With the places of their numbers in the total."""
         self._places: dict[SeriesKey, int] = {}
         self._by_definition: defaultdict[Definition, list[tuple[str, ...]]] = defaultdict(list)
         self._guards: dict[Definition, LabelGuard] = {}
@@ -71,7 +59,7 @@ class SeriesList:
             width, definition = self._heads[head]
             values = _read_values(text, definition)
             if definition is not None and values is not None:
-                self.series.append(Series((definition, values), self.size, width))
+                self.series.append(Row((definition, values), self.size, self.size + width))
                 self._places.setdefault((definition, values), self.size)
                 self._by_definition[definition].append(values)
                 if definition in self._guards:

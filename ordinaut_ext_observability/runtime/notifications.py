@@ -12,7 +12,6 @@ from typing import Final
 from ordinaut_ext_observability.alerts.channels.base import ChannelContext
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
 from ordinaut_ext_observability.alerts.notifications.ledger import TABLES
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
 from ordinaut_ext_observability.alerts.notifications.silences import announcements
@@ -167,9 +166,8 @@ class Notifications(Part):
         if self._lead is None:
             routing, policies = self.configured.routing, self.configured.policies
             strict = self._settings.notifications.strict_alertmanager
-            mutes, now_ms = Mutes(routing), self.store.now_ms()
-            notifier = Notifier(routing, mutes, now_ms, policies, self._context.event, strict=strict)
-            self._lead = _Lead(notifier)
+            now_ms, event = self.store.now_ms(), self._context.event
+            self._lead = _Lead(Notifier(routing, now_ms, policies, event, strict=strict))
         self._lead.notifier.take_own(alerts, self.store.now_ms())
         self._lead.settled = settled
 

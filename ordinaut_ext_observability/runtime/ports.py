@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
@@ -11,6 +12,7 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.runtime.part import Part
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.runtime.process import Runtime
     from ordinaut_ext_observability.web.management import ManagementServer
 
 
@@ -58,14 +60,31 @@ class Ports(Part):
         open_at = _url_of(server) if server is not None and server.address is not None else ""
         return {"management_port": open_at or f"off: {self._problem}"}
 
-    def claim_exporter(self) -> bool:
-        """True for the first caller, who opens the exporter's port."""
-        return next(self._exporter_claims) == 0
+    def export_once(self, runtime: Runtime) -> None:
+        """Open the exporter's port where the settings ask for one and no application serves the metrics.
 
-    def open_exporter(self, server: ManagementServer) -> None:
-        """Serve this process's own metrics and probes."""
-        self._exporter = server
-        self._open(server, "exporter")
+        Returns at once: what it takes to serve HTTP is imported in a thread, since the caller is at its work.
+        """
+        if runtime.lifecycle.mounted or runtime.settings.general.disabled or next(self._exporter_claims):
+            return
+        runtime.start()  # says which settings could not be used
+        if runtime.settings.management.exporter_port is not None:
+            thread = threading.Thread(
+                target=self._open_exporter, args=(runtime,), name="observability-exporter-start", daemon=True
+            )
+            thread.start()
+
+    def _open_exporter(self, runtime: Runtime) -> None:
+        try:
+            from ordinaut_ext_observability.runtime.serving import make_exporter
+
+            runtime.lifecycle.started = True
+            exporter = make_exporter(runtime)
+            if not runtime.lifecycle.mounted:  # or an application was mounted meanwhile, and serves the metrics
+                self._exporter = exporter
+                self._open(exporter, "exporter")
+        except Exception:  # noqa: BLE001 - the process goes on without its metrics being served
+            runtime.metrics.count_internal_error("exporter")
 
     def close_exporter(self) -> None:
         """Serve no exporter any more: an application serves the metrics from now on."""

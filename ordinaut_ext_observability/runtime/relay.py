@@ -89,10 +89,6 @@ class MergedProcesses(Part):
             note = f"{self.relay.exchange.process_count} processes through {store}"
         return {"processes_merged": note}
 
-    async def own_registry(self) -> Registry:
-        """The registry of this process alone, for its own exporter."""
-        return self._metrics.registry
-
     async def shown_registry(self) -> Registry:
         """The registry that a scrape shows: the total of all processes where they are merged, else this one's."""
         relay = self.relay

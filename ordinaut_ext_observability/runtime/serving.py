@@ -38,13 +38,15 @@ def make_context(
         on_error=lambda _: metrics.count_internal_error("foreign_metrics"),
         multiprocess_dir=runtime.settings.metrics.multiprocess_dir,
     )
+
+    def kept_history() -> History | None:
+        return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
+
     return EndpointContext(
         metrics=metrics,
         lifecycle=runtime.lifecycle,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
-        queries=QueryService(
-            metrics, (metrics.registry, runtime.merged.collected), lambda: _history_of(runtime), runtime.clock
-        ),
+        queries=QueryService(metrics, (metrics.registry, runtime.merged.collected), kept_history, runtime.clock),
         alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
         desk=runtime.alerts.desk,
         trouble=runtime.trouble,
@@ -56,23 +58,14 @@ def make_context(
     )
 
 
-def _history_of(runtime: Runtime) -> History | None:
-    """The samples that a process keeps which serves an application."""
-    return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
-
-
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
     """The port for scrapers and probes beside the host's own, whose endpoints answer from this context."""
     management = runtime.settings.management
     context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
 
     def make_router() -> APIRouter:
-        scrapes = ScrapeService(
-            runtime.metrics,
-            context.scrapes.foreign,
-            runtime.merged.shown_registry,
-            runtime.alerts.series,
-        )
+        foreign, merged = context.scrapes.foreign, runtime.merged
+        scrapes = ScrapeService(runtime.metrics, foreign, merged.shown_registry, runtime.alerts.series)
         return build_router(replace(context, scrapes=scrapes), operator=False)
 
     return ManagementServer(make_router, host=management.host, port=management.port or 0, mount_path=mount_path)
@@ -80,9 +73,13 @@ def make_management_server(runtime: Runtime, context: EndpointContext, mount_pat
 
 def make_exporter(runtime: Runtime) -> ManagementServer:
     """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
+
+    async def own_registry() -> Registry:
+        return runtime.metrics.registry
+
     management = runtime.settings.management
     return ManagementServer(
-        lambda: build_router(make_context(runtime, runtime.merged.own_registry), operator=True),
+        lambda: build_router(make_context(runtime, own_registry), operator=True),
         host=management.exporter_host,
         port=management.exporter_port or 0,
         mount_path=MOUNT_PATH,

@@ -8,7 +8,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -40,7 +39,11 @@ class StoreChoice(NamedTuple):
 
 def choose_store(settings: Settings) -> StoreChoice:
     """The store that the settings name; all processes of an installation come to the same. Does not connect."""
-    relay, installation = settings.relay, installation_of(settings)
+    relay = settings.relay
+    installation = relay.installation
+    if installation is None:
+        shared = _shared_by_all(settings).encode(errors="surrogateescape")
+        installation = hashlib.sha256(shared).hexdigest()[:_DIGEST_LENGTH]
     url = usable_redis_url(relay)
     named = relay.store or ("" if relay.directory is None or url is not None else "file:")
     if named == "memory":
@@ -62,31 +65,19 @@ def choose_store(settings: Settings) -> StoreChoice:
 
 def opener_of(choice: StoreChoice, clock: Clock) -> Callable[[], RelayStore] | None:
     """The function that opens the store, in each thread that uses it; None for memory, where nothing is shared."""
-    return partial(_open, choice, clock) if choice.kind != "memory" else None
 
+    def open_store() -> RelayStore:
+        # Imported here: in a thread of ours, not while the host starts.
+        with forks_held_off():
+            if choice.kind == "file":
+                from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 
-def _open(choice: StoreChoice, clock: Clock) -> RelayStore:
-    # Imported here: in a thread of ours, not while the host starts.
-    with forks_held_off():
-        if choice.kind == "file":
-            return open_file(choice.target, clock)
-        from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
+                return SqliteRelayStore(choice.target, clock)
+            from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
 
-        return RedisRelayStore(choice.target, choice.installation)
+            return RedisRelayStore(choice.target, choice.installation)
 
-
-def open_file(path: str, clock: Clock) -> RelayStore:
-    """The store in a SQLite file, or in memory."""
-    from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
-
-    return SqliteRelayStore(path, clock)
-
-
-def installation_of(settings: Settings) -> str:
-    """The name of the installation, by which its keys and files are told from those of others."""
-    if settings.relay.installation is not None:
-        return settings.relay.installation
-    return hashlib.sha256(_shared_by_all(settings).encode(errors="surrogateescape")).hexdigest()[:_DIGEST_LENGTH]
+    return open_store if choice.kind != "memory" else None
 
 
 def usable_redis_url(settings: RelaySettings) -> str | None:

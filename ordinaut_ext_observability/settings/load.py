@@ -9,17 +9,16 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import parts
-from ordinaut_ext_observability.settings.checks import HealthSection
 from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.settings.parts import PREFIX, Part
-from ordinaut_ext_observability.settings.reading import Section, Unusable, read_config_file, read_usable
-from ordinaut_ext_observability.settings.rules import RuleOverride
+from ordinaut_ext_observability.settings.reading import Unusable, read_config_file, read_usable
+from ordinaut_ext_observability.settings.sections import ConfigFile
 from ordinaut_ext_observability.settings.types import EVERYWHERE
 
 MAX_UNKNOWN_NAMES = 20
@@ -37,28 +36,6 @@ class SettingProblem:
     """The text given, cut, a password in it masked; `<masked>` for a secret."""
     problem: str
     """Words about what is wrong and what would be accepted."""
-
-
-class ScrubSection(Section):
-    """Exceptions from scrubbing."""
-
-    allow: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
-    """Paths of fields that are left as they are, names joined by dots: `user.contact`."""
-
-
-class ConfigFile(Section):
-    """The sections of the configuration file, each with its model."""
-
-    health: HealthSection = HealthSection()
-    rules: dict[str, RuleOverride] = Field(default={}, max_length=500)
-    """Changes to built-in alert rules, by the alert's name."""
-    rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
-    """Paths of further rule files."""
-    scrub: ScrubSection = ScrubSection()
-    alertmanager: dict[str, Any] = Field(default={}, max_length=20)
-    """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
-    escalations: list[Any] = Field(default=[], max_length=100)
-    """Who is told next of what still fires; read by `alerts/routing/escalations.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Json, SecretStr
 
 from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.text import mask_value
-from ordinaut_ext_observability.settings.checks import BuiltInCheck
+from ordinaut_ext_observability.settings.sections import BuiltInCheck
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

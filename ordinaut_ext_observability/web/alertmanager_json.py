@@ -92,10 +92,9 @@ def alert_filter(parameters: Texts) -> Callable[[SeenAlert], bool]:
 
     def wanted(seen: SeenAlert) -> bool:
         muted = seen.muted
-        reasons = {"silenced": muted.silenced_by, "inhibited": muted.inhibited_by, "muted": muted.muted_by}
+        reasons: dict[str, object] = {"silenced": muted.silenced_by, "inhibited": muted.inhibited_by}
+        reasons |= {"muted": muted.muted_by, "active": seen.state == "active"}
         if any(found and not flags[name] for name, found in reasons.items()):
-            return False
-        if not flags["active"] and seen.state == "active":
             return False
         if receiver is not None and not any(receiver.fullmatch(route.receiver) for route in seen.routes):
             return False
@@ -111,10 +110,7 @@ def silence_filter(parameters: Texts, now_ms: int) -> Callable[[Silence], bool]:
 
     def wanted(silence: Silence) -> bool:
         values = {matcher.name: matcher.value for matcher in silence.matchers}
-        return flags[silence.state(now_ms)] and all(
-            matcher.matches(values[matcher.name]) if matcher.name in values else matcher.matches("")
-            for matcher in matchers
-        )
+        return flags[silence.state(now_ms)] and match_all(matchers, values)
 
     return wanted
 

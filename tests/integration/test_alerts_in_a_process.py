@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from ordinaut_ext_observability.alerts.conditions import Conditions
+from ordinaut_ext_observability.alerts import conditions
 from ordinaut_ext_observability.alerts.manager import (
     AlertManager,
     AlertRule,
@@ -304,7 +304,7 @@ def test_a_condition_that_hangs_is_not_asked_again(clean_process: pytest.MonkeyP
     manager = AlertManager()
     manager.add_rule(AlertRule("hangs", lambda _: (asked.append(1), ends.wait()), AlertSeverity.INFO, ""))
     process = Process()
-    process.alerts.rounds._conditions = Conditions(seconds=0.01)
+    clean_process.setattr(conditions, "_SECONDS", 0.01)
 
     async def ticks() -> None:
         for _ in range(3):

@@ -25,7 +25,7 @@ from ordinaut_ext_observability.metrics.declarations import PARTS
 from ordinaut_ext_observability.metrics.declare import declarations_of
 from ordinaut_ext_observability.promql.nodes import Binary, MatrixSelector, Number, VectorSelector
 from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.settings.rules import RuleOverride
+from ordinaut_ext_observability.settings.sections import RuleOverride
 
 RULES_FILE = Path(builtin.__file__).with_name("rules.yaml")
 CASES = sorted((Path(__file__).parents[1] / "alerts" / "builtin").glob("*.test.yaml"))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import json
 import os
 import re
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from email.policy import default
@@ -32,6 +30,7 @@ from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery,
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.cli.main import app as command
 from tests.conftest import free_port
+from tests.http_receiver import HttpReceiver
 
 NOW = 1_700_000_000_000
 MOUNT = "/ext/observability"
@@ -67,42 +66,17 @@ def pagerduty_answer(body: Any) -> tuple[int, str]:
     return 202, json.dumps({"status": "success", "message": "Event processed", "dedup_key": body["dedup_key"]})
 
 
-class Receiver:
-    """Answers as the receiver of each path does, or as it is told once."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[str, Any]] = []
-        self.next: tuple[int, dict[str, str], str] | None = None
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                judge = {"/services": slack_answer, "/v2": pagerduty_answer}.get(self.path.rpartition("/")[0][:9])
-                status, text = judge(body) if judge else (200, "")
-                (status, headers, text), receiver.next = receiver.next or (status, {}, text), None
-                if status < 300:
-                    receiver.taken.append((self.path, body))
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(text)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def receiver(receiver: HttpReceiver) -> HttpReceiver:
+    """Answers as the receiver of each path does."""
+
+    def judge(path: str, body: Any) -> tuple[int, dict[str, str], str]:
+        answer = {"/services": slack_answer, "/v2": pagerduty_answer}.get(path.rpartition("/")[0][:9])
+        status, text = answer(body) if answer else (200, "")
+        return status, {}, text
+
+    receiver.judge = judge
+    return receiver
 
 
 def send(kind: str, ends_ms: int | None = None, created_ms: int = NOW, **options: Any) -> DeliveryError | None:
@@ -128,11 +102,11 @@ def send(kind: str, ends_ms: int | None = None, created_ms: int = NOW, **options
     return asyncio.run(run())
 
 
-def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: Receiver, caplog: Any) -> None:
+def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: HttpReceiver, caplog: Any) -> None:
     caplog.set_level("DEBUG")
     url = f"{receiver.url}{SLACK_PATH}"
     assert send("slack", api_url=url, channel="#ops") is None
-    ((_, body),) = receiver.taken
+    ((_, body),) = receiver.posted
     assert (body["text"], body["channel"], body["attachments"][0]["color"]) == (
         "CRITICAL Down: It is down",
         "#ops",
@@ -152,11 +126,11 @@ def test_slack_takes_a_message_and_its_refusals_are_told_apart(receiver: Receive
     assert "SECRET" not in caplog.text
 
 
-def test_pagerduty_opens_and_resolves_one_incident(receiver: Receiver) -> None:
+def test_pagerduty_opens_and_resolves_one_incident(receiver: HttpReceiver) -> None:
     url = f"{receiver.url}/v2/enqueue"
     assert send("pagerduty", routing_key=KEY, url=url) is None
     assert send("pagerduty", routing_key=KEY, url=url, ends_ms=NOW) is None
-    (_, opened), (_, resolved) = receiver.taken
+    (_, opened), (_, resolved) = receiver.posted
     assert (opened["event_action"], resolved["event_action"]) == ("trigger", "resolve")
     assert opened["dedup_key"] == resolved["dedup_key"]
     assert (refused := send("pagerduty", routing_key="short", url=url)) is not None
@@ -267,7 +241,7 @@ def failing_app() -> FastAPI:
 
 
 def test_message_names_the_failing_endpoint_the_error_and_a_request(
-    serve: Any, receiver: Receiver, tmp_path: Path, eventually: Any
+    serve: Any, receiver: HttpReceiver, tmp_path: Path, eventually: Any
 ) -> None:
     slack = {"slack_configs": [{"api_url": f"{receiver.url}{SLACK_PATH}"}]}
     rule = 'sum(increase(orchestrator_http_requests_total{status_code="500"}[1m])) > 0.5'
@@ -275,10 +249,10 @@ def test_message_names_the_failing_endpoint_the_error_and_a_request(
 
     def told() -> bool:
         served.get("/tasks/7", headers={"X-Request-ID": "my-request"})
-        return bool(receiver.taken)
+        return bool(receiver.posted)
 
     assert eventually(told, 15)
-    text = "\n".join(block["text"]["text"] for block in receiver.taken[0][1]["attachments"][0]["blocks"])
+    text = "\n".join(block["text"]["text"] for block in receiver.posted[0][1]["attachments"][0]["blocks"])
     assert re.search(r"\*Value:\* [\d.]+ \(threshold 0\.5\)", text)
     assert re.search(r"\*Most failed requests in 5 minutes:\* GET /tasks/\{task_id\} \(\d", text)
     assert re.search(r"\*Newest error:\* ValueError at /tasks/\{task_id\}, \d+ times, last .*correlation id \S+", text)
@@ -312,7 +286,7 @@ def test_functions_of_the_host_are_called_once_though_another_fails(
     assert "mine (LookupError)" in served.log.line(event_type="notification_failed")["reason"]
 
 
-def test_slack_notification_of_the_old_api_tells_slack(receiver: Receiver, monkeypatch: Any) -> None:
+def test_slack_notification_of_the_old_api_tells_slack(receiver: HttpReceiver, monkeypatch: Any) -> None:
     from observability.alerts import slack_notification
 
     async def evaluate() -> None:
@@ -326,17 +300,17 @@ def test_slack_notification_of_the_old_api_tells_slack(receiver: Receiver, monke
 
     monkeypatch.delenv("SLACK_WEBHOOK_URL", raising=False)
     asyncio.run(evaluate())
-    assert receiver.taken == []
+    assert receiver.posted == []
     monkeypatch.setenv("SLACK_WEBHOOK_URL", f"{receiver.url}{SLACK_PATH}")
     asyncio.run(evaluate())
-    assert [body["text"] for _, body in receiver.taken] == [
+    assert [body["text"] for _, body in receiver.posted] == [
         "WARNING high_queue_depth: 3 &lt;wait&gt;",
         "RESOLVED high_queue_depth: 3 &lt;wait&gt;",
     ]
 
 
 @pytest.fixture
-def alertmanager(receiver: Receiver, tmp_path: Path, eventually: Any) -> Iterator[str]:
+def alertmanager(receiver: HttpReceiver, tmp_path: Path, eventually: Any) -> Iterator[str]:
     path = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if path is None:
         if os.environ.get("CI") == "true":
@@ -369,7 +343,7 @@ def alertmanager(receiver: Receiver, tmp_path: Path, eventually: Any) -> Iterato
 
 
 def test_real_alertmanager_tells_in_our_place_what_fires_and_what_is_resolved(
-    serve: Any, receiver: Receiver, alertmanager: str, tmp_path: Path, eventually: Any
+    serve: Any, receiver: HttpReceiver, alertmanager: str, tmp_path: Path, eventually: Any
 ) -> None:
     here = tmp_path / "ours"
     here.mkdir()
@@ -378,10 +352,10 @@ def test_real_alertmanager_tells_in_our_place_what_fires_and_what_is_resolved(
     served = serve(FastAPI(), ALERTMANAGER_URLS=f"{gone},{alertmanager}/", **write_config(here, **ways))
 
     def told() -> list[tuple[str, str]]:
-        return [(path, body["status"]) for path, body in receiver.taken]
+        return [(path, body["status"]) for path, body in receiver.posted]
 
     assert eventually(lambda: told() == [("/hook", "firing")], 15)
-    assert receiver.taken[0][1]["alerts"][0]["labels"] == {"alertname": "Planted", "severity": "critical"}
+    assert receiver.posted[0][1]["alerts"][0]["labels"] == {"alertname": "Planted", "severity": "critical"}
     write_config(here, "vector(0) > 0", **ways)
     assert eventually(lambda: told() == [("/hook", "firing"), ("/hook", "resolved")], 15)
     failed = served.log.line(event_type="notification_failed")
@@ -390,7 +364,9 @@ def test_real_alertmanager_tells_in_our_place_what_fires_and_what_is_resolved(
     assert served.value("ordinaut_observability_notification_integration_up", integration="alertmanager[1]") == 1
 
 
-def test_three_variables_alone_reach_slack_pagerduty_and_mail(serve: Any, receiver: Receiver, monkeypatch: Any) -> None:
+def test_three_variables_alone_reach_slack_pagerduty_and_mail(
+    serve: Any, receiver: HttpReceiver, monkeypatch: Any
+) -> None:
     box = Mailbox()
     controller = Controller(box, "localhost", free_port())
     controller.start()
@@ -403,12 +379,12 @@ def test_three_variables_alone_reach_slack_pagerduty_and_mail(serve: Any, receiv
     assert {line.partition(": ")[0]: line.partition(": ")[2] for line in done.output.splitlines()} == dict.fromkeys(
         (f"critical/{kind}[0]" for kind in ("slack", "pagerduty", "email", "log", "function")), "sent"
     )
-    assert sorted(path for path, _ in receiver.taken) == [SLACK_PATH] * 2 + ["/v2/enqueue"] * 2
+    assert sorted(path for path, _ in receiver.posted) == [SLACK_PATH] * 2 + ["/v2/enqueue"] * 2
     assert [mail["Subject"].partition(" ")[0] for mail in box.mails] == ["INFO", "RESOLVED"]
 
 
 @pytest.fixture
-def told(serve: Any, receiver: Receiver, tmp_path: Path) -> Callable[..., Any]:
+def told(serve: Any, receiver: HttpReceiver, tmp_path: Path) -> Callable[..., Any]:
     ways = {
         "slack_configs": [{"api_url": f"{receiver.url}{SLACK_PATH}"}],
         "pagerduty_configs": [{"routing_key": KEY, "url": f"{receiver.url}/v2/enqueue"}],
@@ -422,12 +398,12 @@ def told(serve: Any, receiver: Receiver, tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_notify_test_sends_through_each_integration_and_says_what_came_of_it(
-    told: Callable[..., Any], receiver: Receiver
+    told: Callable[..., Any], receiver: HttpReceiver
 ) -> None:
     done = told("team")
     assert (done.exit_code, done.output) == (0, "team/slack[0]: sent\nteam/pagerduty[0]: sent\n")
-    assert receiver.taken[0][1]["text"] == "INFO NotificationTest: This is a test, nothing is the matter"
-    assert [body["event_action"] for path, body in receiver.taken if path == "/v2/enqueue"] == ["trigger", "resolve"]
+    assert receiver.posted[0][1]["text"] == "INFO NotificationTest: This is a test, nothing is the matter"
+    assert [body["event_action"] for path, body in receiver.posted if path == "/v2/enqueue"] == ["trigger", "resolve"]
     receiver.next = (403, {}, "action_prohibited")
     done = told("team/slack[0]")
     assert (done.exit_code, done.output) == (1, "team/slack[0]: the receiver answered 403: action_prohibited\n")

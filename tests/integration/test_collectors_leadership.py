@@ -14,7 +14,7 @@ from ordinaut_ext_observability.cluster.base import ClusterUnavailableError, Put
 from ordinaut_ext_observability.background.tasks import PeriodicTask, run_periodically
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from tests.collectors import collect, make_collector
 
 AGENT, TASK = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -38,7 +38,7 @@ def broken():
 
 def store_in(folder):
     """A function that opens a file, as each process does."""
-    return lambda: open_file(str(folder / "store" / "shared.sqlite"), Clock())
+    return lambda: SqliteRelayStore(str(folder / "store" / "shared.sqlite"), Clock())
 
 
 def make(url, open_stores, interval_seconds=15.0):

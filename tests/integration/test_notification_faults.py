@@ -19,9 +19,9 @@ import pytest
 from fastapi import FastAPI
 
 from ordinaut_ext_observability.demo.servers import RedisServer
-from tests.integration.test_notifications import QUICK, RULES, Receiver
+from tests.http_receiver import HttpReceiver
+from tests.integration.test_notifications import QUICK, RULES
 from tests.integration.test_notifications import configured as configured
-from tests.integration.test_notifications import receiver as receiver
 
 TOKEN = "an-operators-token-0123456789"
 MOUNT = "/ext/observability"
@@ -77,7 +77,7 @@ def end_lease(store: Path) -> None:
 
 def test_page_of_a_killed_process_arrives_under_its_key_and_then_its_resolve(
     replicas: Replicas,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     store: Path,
     configured: Any,
     eventually: Any,
@@ -115,11 +115,11 @@ rule_files: [%s]
 
 def test_receiver_that_hangs_keeps_no_other_from_being_told_and_the_alert_says_so(
     serve: Any,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     tmp_path: Path,
     eventually: Any,
 ) -> None:
-    slow = Receiver()
+    slow = HttpReceiver()
     slow.answers.clear()
     rules, config = tmp_path / "rules.yaml", tmp_path / "observability.yaml"
     rules.write_text(RULES % 1)
@@ -139,7 +139,7 @@ def test_receiver_that_hangs_keeps_no_other_from_being_told_and_the_alert_says_s
 
 def test_receiver_names_the_time_to_wait_and_a_refusal_is_not_repeated(
     serve: Any,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     configured: Any,
     eventually: Any,
 ) -> None:
@@ -160,7 +160,7 @@ def test_receiver_names_the_time_to_wait_and_a_refusal_is_not_repeated(
 
 def test_pages_are_sent_from_memory_while_redis_and_postgresql_are_gone_and_journalled_later(
     serve: Any,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     configured: Any,
     eventually: Any,
     free_port: Any,
@@ -210,7 +210,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_pages_are_sent_from_memory_while_the_disk_is_full_and_journalled_later(
     serve: Any,
     small_disk: Path,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     configured: Any,
     eventually: Any,
 ) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
-import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+
+from tests.http_receiver import HttpReceiver
 
 ALERTMANAGER = """
 alertmanager:
@@ -32,53 +31,8 @@ groups:
 QUICK = {"HISTORY_INTERVAL_SECONDS": "1", "ALERTS_SETTLE_SECONDS": "0"}
 
 
-class Receiver:
-    """Takes what is posted to it, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.status, self.headers = 200, {}
-        self.answers = threading.Event()
-        """Cleared: it hangs, and what was posted meanwhile is lost."""
-        self.answers.set()
-        self.taken: list[dict[str, Any]] = []
-        self.given: list[Any] = []
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.given.append(self.headers)
-                if not receiver.answers.is_set():
-                    receiver.answers.wait(60)
-                    return
-                if receiver.status == 200:
-                    receiver.taken.append(json.loads(body))
-                self.send_response(receiver.status)
-                for name, value in receiver.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def told(self) -> list[tuple[str, str]]:
-        return [(each["alerts"][0]["labels"]["alertname"], each["status"]) for each in self.taken]
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
-
-
-@pytest.fixture
-def configured(receiver: Receiver, tmp_path: Path) -> Callable[[int], dict[str, str]]:
+def configured(receiver: HttpReceiver, tmp_path: Path) -> Callable[[int], dict[str, str]]:
     """Writes the configuration, with the alert firing or not; the settings that name it."""
 
     def write(firing: int) -> dict[str, str]:
@@ -91,7 +45,7 @@ def configured(receiver: Receiver, tmp_path: Path) -> Callable[[int], dict[str, 
 
 
 def test_alert_is_told_and_its_end_is_too(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
     served = serve(FastAPI(), **configured(1))
     assert eventually(lambda: receiver.told() == [("Planted", "firing")], 10)
@@ -106,7 +60,7 @@ def test_alert_is_told_and_its_end_is_too(
 
 
 def test_what_nobody_acknowledges_is_told_to_the_next_level_and_so_is_its_end(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
     settings = configured(1)
     config = Path(settings["CONFIG"])
@@ -125,7 +79,7 @@ def test_what_nobody_acknowledges_is_told_to_the_next_level_and_so_is_its_end(
 
 
 def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
     receiver.status = 503
     served = serve(FastAPI(), **configured(1))
@@ -138,7 +92,7 @@ def test_receiver_that_is_down_is_told_later_what_is_true_by_then(
 
 
 def test_dead_mans_switch_is_called_while_rules_are_evaluated_and_its_failure_is_said_once(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
     receiver.status = 404
     served = serve(FastAPI(), WATCHDOG_URL=receiver.url, **configured(0))
@@ -167,7 +121,7 @@ def test_dead_mans_switch_is_called_while_rules_are_evaluated_and_its_failure_is
 
 
 def test_health_says_what_keeps_notifications_from_arriving(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], tmp_path: Path, eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], tmp_path: Path, eventually: Any
 ) -> None:
     settings = configured(1)
     config = tmp_path / "observability.yaml"
@@ -186,7 +140,7 @@ def test_health_says_what_keeps_notifications_from_arriving(
 
 
 def test_receiver_that_hangs_costs_no_time_while_others_wait_for_it(
-    serve: Any, receiver: Receiver, configured: Callable[[int], dict[str, str]], eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Callable[[int], dict[str, str]], eventually: Any
 ) -> None:
     settings = configured(1)
     rules = Path(settings["CONFIG"]).parent / "rules.yaml"

@@ -12,7 +12,7 @@ import orjson
 from tests.client_model import ClientModel
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.cluster.sqlite import MEMORY
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from tests.collectors import collect, make_collector
 from ordinaut_ext_observability.collectors.reader import LEADERS
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -62,7 +62,7 @@ class Host:
         """A collector that counts from now on."""
         if self.collector is not None:
             await self.collector.close()
-        self.stores = open_file(MEMORY, Clock())
+        self.stores = SqliteRelayStore(MEMORY, Clock())
         self._handed_over = []
         self.collector = self.make_collector()
         await self.read()

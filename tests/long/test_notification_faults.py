@@ -11,18 +11,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from tests.http_receiver import HttpReceiver
 from tests.integration.test_notification_faults import FIRING, RESOLVED, TOKEN, Replicas
 from tests.integration.test_notification_faults import replicas as replicas
 from tests.integration.test_notification_faults import store as store
-from tests.integration.test_notifications import Receiver
 from tests.integration.test_notifications import configured as configured
-from tests.integration.test_notifications import receiver as receiver
 
 LEASE_SECONDS = 15.0
 
 
 def test_three_replicas_page_once_and_another_takes_over_within_the_lease(
-    replicas: Replicas, receiver: Receiver, configured: Any, eventually: Any
+    replicas: Replicas, receiver: HttpReceiver, configured: Any, eventually: Any
 ) -> None:
     configured(0)
     children = [replicas.start() for _ in range(3)]
@@ -55,7 +54,7 @@ def test_three_replicas_page_once_and_another_takes_over_within_the_lease(
 
 
 def test_leader_that_is_killed_again_and_again_while_alerts_come_and_go_loses_and_doubles_nothing(
-    replicas: Replicas, receiver: Receiver, configured: Any, eventually: Any
+    replicas: Replicas, receiver: HttpReceiver, configured: Any, eventually: Any
 ) -> None:
     """Each incident is paged and resolved; the same notification may come twice, under the same key."""
 
@@ -78,7 +77,7 @@ def test_leader_that_is_killed_again_and_again_while_alerts_come_and_go_loses_an
 
 
 def test_receiver_that_fails_for_long_is_told_the_truth_when_it_is_back(
-    serve: Any, receiver: Receiver, configured: Any, eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Any, eventually: Any
 ) -> None:
     receiver.status = 500
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, **configured(1))
@@ -95,7 +94,7 @@ def test_receiver_that_fails_for_long_is_told_the_truth_when_it_is_back(
 
 
 def test_receiver_that_hangs_for_two_tries_gets_the_page_and_its_resolve(
-    serve: Any, receiver: Receiver, configured: Any, eventually: Any
+    serve: Any, receiver: HttpReceiver, configured: Any, eventually: Any
 ) -> None:
     receiver.answers.clear()
     serve(FastAPI(), **configured(1))

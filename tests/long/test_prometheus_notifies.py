@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from tests.integration.test_notifications import RULES, Receiver
+from tests.http_receiver import HttpReceiver
+from tests.integration.test_notifications import RULES
 from tests.integration.test_notifications import configured as configured
-from tests.integration.test_notifications import receiver as receiver
 
 TOKEN = "an-operators-token-0123456789"
 CONFIG = """
@@ -30,7 +30,7 @@ alerting:
 
 def test_prometheus_delivers_an_alert_and_its_end_through_us(
     serve: Any,
-    receiver: Receiver,
+    receiver: HttpReceiver,
     configured: Any,
     tmp_path: Path,
     free_port: Any,

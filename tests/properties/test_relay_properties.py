@@ -18,7 +18,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from tests.clock import ManualClock
 
 INTERVAL = 2.0
@@ -112,7 +112,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        self.store = open_file(MEMORY, self.clock)
+        self.store = SqliteRelayStore(MEMORY, self.clock)
         self.is_down = self.is_busy = False
         self.running: list[Process] = []
         self.counted_by_dead = 0

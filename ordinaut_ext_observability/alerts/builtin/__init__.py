@@ -20,7 +20,7 @@ from ordinaut_ext_observability.alerts.rule_files import YAML_LOADER, parse_rule
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration
-from ordinaut_ext_observability.settings.rules import RuleOverride
+from ordinaut_ext_observability.settings.sections import RuleOverride
 
 BUILTIN = "builtin"
 """The name that stands for a file with the built-in rules."""

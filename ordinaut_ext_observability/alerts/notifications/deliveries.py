@@ -1,14 +1,30 @@
-"""Deliveries: one for each group and integration, kept until it arrived or is obsolete."""
+"""What a group is told through an integration: what was told last, the reason to tell again, what is to be sent.
+
+The decision is Alertmanager's, with the reason as a word: `DedupStage` in
+https://github.com/prometheus/alertmanager/blob/main/notify/notify.go
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import Reason
 from ordinaut_ext_observability.errors import ObservabilityError
+
+Reason = Literal[
+    "first",
+    "new_firing",
+    "resolved",
+    "some_resolved",
+    "repeat",
+    "silence_ended",
+    "escalated",
+    "acknowledged",
+    "changed",
+]
 
 _FIRST_RETRY_MS: Final = 1_000
 _LONGEST_RETRY_MS: Final = 60_000
@@ -27,8 +43,24 @@ class DeliveryError(ObservabilityError):
 
 
 @dataclass(slots=True)
+class Told:
+    """The last notification of a group through one integration that arrived."""
+
+    at_ms: int
+    firing: dict[str, NotifiedAlert] = field(default_factory=dict)
+    """The alerts that fired, by fingerprint: each gets its resolve, also where its rule is gone."""
+    resolved: list[str] = field(default_factory=list)
+    repeats: int = 0
+    """Times that it was told again because of its repeat interval."""
+    since_ms: int = 0
+    """The first notification of what fires, or that after a mute ended: escalation counts from here."""
+    acknowledged: bool = False
+    """True where it said that somebody acknowledged the alerts."""
+
+
+@dataclass(slots=True)
 class Delivery:
-    """One notification that is to be sent. Times are milliseconds since 1970."""
+    """One notification that is to be sent, kept until it arrived or is obsolete. Times are milliseconds since 1970."""
 
     group_key: str
     group_labels: dict[str, str]
@@ -86,3 +118,36 @@ class Delivery:
 def delivery_key(group_key: str, integration: str) -> str:
     """A short name for a group and an integration: the same on every replica, and after a restart."""
     return hashlib.sha256(f"{group_key}\0{integration}".encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def reason_to_tell(
+    told: Told | None,
+    firing: Collection[str],
+    resolved: Collection[str],
+    *,
+    send_resolved: bool,
+    repeat_after_ms: int,
+    now_ms: int,
+    unmuted: Collection[str] = (),
+    first: Reason = "first",
+) -> Reason | None:
+    """The reason why a group is told now; None: there is none.
+
+    `unmuted` are alerts that were muted at the last look and are not any more; `first` is the reason to begin with.
+    """
+    if told is None or not (told.firing or (told.resolved and first == "first")):
+        return first if firing else None
+    if not set(firing) <= told.firing.keys():
+        return "new_firing"
+    if not firing:
+        return "resolved" if told.firing else None
+    if send_resolved and not set(resolved) <= set(told.resolved):
+        return "some_resolved"
+    if not set(firing).isdisjoint(unmuted):
+        return "silence_ended"
+    return "repeat" if told.at_ms < now_ms - repeat_after_ms else None
+
+
+def repeat_after_ms(told: Told | None, intervals_ms: tuple[int, ...]) -> int:
+    """The time after which what still fires is told again: that of the next repeat, where there are several."""
+    return intervals_ms[min(told.repeats if told else 0, len(intervals_ms) - 1)]

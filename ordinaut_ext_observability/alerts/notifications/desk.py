@@ -9,8 +9,7 @@ from typing import Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
-from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
-from ordinaut_ext_observability.alerts.notifications.silences import Kind, Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Kind, Muted, Mutes, Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
 from ordinaut_ext_observability.alerts.routing.configured import ConfiguredRouting
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers

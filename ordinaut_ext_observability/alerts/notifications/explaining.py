@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
-from ordinaut_ext_observability.alerts.notifications.dedup import Told, repeat_after_ms
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, delivery_key
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, Told, delivery_key, repeat_after_ms
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.groups import group_key
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
+from ordinaut_ext_observability.alerts.notifications.silences import Mutes
 from ordinaut_ext_observability.alerts.routing.routes import Route
 
 Shown = dict[str, Any]

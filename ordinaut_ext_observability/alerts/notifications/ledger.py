@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, notified_alert
-from ordinaut_ext_observability.alerts.notifications.dedup import Told
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, Told
 from ordinaut_ext_observability.alerts.notifications.records import (
     CHANGES,
     JOURNAL,

@@ -18,17 +18,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import (
+from ordinaut_ext_observability.alerts.notifications.deliveries import (
+    Delivery,
+    DeliveryError,
     Told,
+    delivery_key,
     reason_to_tell,
     repeat_after_ms,
 )
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError, delivery_key
 from ordinaut_ext_observability.alerts.notifications.escalation import DOWN_MS, Escalation
 from ordinaut_ext_observability.alerts.notifications.groups import Group, Groups
 from ordinaut_ext_observability.alerts.notifications.ledger import Ledger
-from ordinaut_ext_observability.alerts.notifications.mutes import Muted, Mutes
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Muted, Mutes, Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
 from ordinaut_ext_observability.logs import event_types as events
 
@@ -49,7 +50,6 @@ class Notifier:
     def __init__(
         self,
         routing: Routing,
-        mutes: Mutes,
         now_ms: int,
         policies: Sequence[EscalationConfig] = (),
         event: events.LogEvent = lambda *_, **__: None,
@@ -58,7 +58,7 @@ class Notifier:
     ) -> None:
         """`strict`: as Alertmanager does, a mute also holds back resolves, and its end tells nobody."""
         self.routing = routing
-        self.mutes = mutes
+        self.mutes = Mutes(routing)
         self.alerts: dict[str, NotifiedAlert] = {}
         """By fingerprint, with those resolved a short time ago."""
         self.groups = Groups(routing.route, now_ms)
@@ -161,11 +161,8 @@ class Notifier:
         else:
             self.ledger.put(delivery)
         group = self.groups.get(delivery.group_key)
-        if (
-            group is not None
-            and self.escalation.policies
-            and (error.permanent or delivery.created_ms + DOWN_MS <= now_ms)
-        ):
+        is_down = error.permanent or delivery.created_ms + DOWN_MS <= now_ms
+        if group is not None and self.escalation.policies and is_down:
             group.hurry(now_ms)
 
     def _flush(self, group: Group, now_ms: int) -> None:
@@ -219,20 +216,14 @@ class Notifier:
             if waiting is not None:
                 self.ledger.remove(waiting, "dropped", now_ms)
             return False
-        created = waiting.created_ms if waiting is not None else now_ms
-        delivery = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, created, now_ms)
-        delivery.next_try_ms, delivery.facts = now_ms, facts
+        new = Delivery(group.key, group.labels, receiver, integration.key, reason, shown, now_ms, now_ms)
+        new.next_try_ms = now_ms
+        delivery = replace(waiting or new, reason=reason, alerts=shown, now_ms=now_ms, facts=facts)
         if not integration.send_resolved:
             if not delivery.firing:
                 self.ledger.note_told(delivery, self._muted_by_now(delivery))
                 return False
             delivery.alerts = delivery.firing
-        if waiting is not None:
-            delivery.attempts, delivery.next_try_ms, delivery.error = (
-                waiting.attempts,
-                waiting.next_try_ms,
-                waiting.error,
-            )
         self.ledger.put(delivery)
         if waiting is None:
             self.ledger.write_journal(delivery, "queued", now_ms)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
-from ordinaut_ext_observability.alerts.notifications.dedup import Told
-from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery
+from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, Told
 from ordinaut_ext_observability.alerts.notifications.records import (
     JOURNAL,
     OUTBOX,

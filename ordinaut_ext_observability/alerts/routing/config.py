@@ -155,23 +155,20 @@ def _route(config: RouteConfig, parent: Route, key: str) -> Route:
     group_by = parent.group_by
     if config.group_by is not None:
         group_by = None if config.group_by == ["..."] else tuple(config.group_by)
-    inherited = Route(
+    route = Route(
         config.receiver or parent.receiver,
         group_by,
         parent.group_wait_ms if config.group_wait is None else config.group_wait,
         config.group_interval or parent.group_interval_ms,
         config.repeat_interval or parent.repeat_intervals_ms,
-    )
-    children = [(child, f"{key}/{matchers_text(child.all_matchers)}") for child in config.routes]
-    return replace(
-        inherited,
-        matchers=config.all_matchers,
-        continues=config.continue_,
-        mute_time_intervals=tuple(config.mute_time_intervals),
-        active_time_intervals=tuple(config.active_time_intervals),
-        routes=tuple(_route(child, inherited, child_key) for child, child_key in children),
+        config.all_matchers,
+        config.continue_,
+        tuple(config.mute_time_intervals),
+        tuple(config.active_time_intervals),
         key=key,
     )
+    children = [_route(child, route, f"{key}/{matchers_text(child.all_matchers)}") for child in config.routes]
+    return replace(route, routes=tuple(children))
 
 
 def _receiver(config: ReceiverConfig, common: GlobalConfig) -> Receiver:

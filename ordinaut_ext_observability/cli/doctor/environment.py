@@ -21,7 +21,7 @@ from ordinaut_ext_observability.cli.http_client import name_server_answers
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
 from ordinaut_ext_observability.manifest import ENTRY_POINT, EXTENSION_ID
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
-from ordinaut_ext_observability.relay.entries import read_entry
+from ordinaut_ext_observability.relay.exchange import read_entry
 from ordinaut_ext_observability.relay.siblings import servers_by_address
 from ordinaut_ext_observability.relay.store import RelayStore
 from ordinaut_ext_observability.runtime.store import choose_store, opener_of

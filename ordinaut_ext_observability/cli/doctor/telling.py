@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ordinaut_ext_observability.alerts.routing.config import SECRETS, RoutingError, read_routing
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.alerts.routing.routes import Route
@@ -78,9 +80,5 @@ def _secrets(value: Any, place: str = "") -> Iterator[str]:
 
 def _file_system(path: str) -> str:
     """The kind of the file system of a path; empty where this system does not tell."""
-    try:
-        lines = [line.split() for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines()]
-    except OSError:
-        return ""
-    kinds = {Path(fields[4]): fields[fields.index("-") + 1] for fields in lines}  # of two in one place the last shows
+    kinds = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}  # the last one shows
     return next((kinds[folder] for folder in Path(path).resolve().parents if folder in kinds), "")

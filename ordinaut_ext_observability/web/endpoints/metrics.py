@@ -6,6 +6,7 @@ import asyncio
 import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from starlette.requests import Request
@@ -121,9 +122,7 @@ class ScrapeService:
         openmetrics, escaping = request.format
         slicer = Slicer()
         own = registry.pieces(openmetrics=openmetrics, only=request.names, escaping=escaping)
-        async for pieces in slicer.slices(own):
-            yield "".join(pieces)
-        async for pieces in slicer.slices(self._alert_pieces(request)):
+        async for pieces in slicer.slices(chain(own, self._alert_pieces(request))):
             yield "".join(pieces)
         self._metrics.overhead_seconds.labels("scrape").inc(slicer.cpu_seconds)
         yield "".join([*await self._foreign_pieces(request), OPENMETRICS_END if openmetrics else ""])

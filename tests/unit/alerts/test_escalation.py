@@ -10,7 +10,6 @@ import pytest
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import MAINTENANCE, Silence, announcements
 from ordinaut_ext_observability.alerts.routing.config import RoutingError, read_escalations, read_routing
@@ -49,7 +48,7 @@ class Incident:
 
     def restart(self) -> None:
         event = lambda _, **facts: self.events.append(facts)  # noqa: E731
-        self.notifier = Notifier(self.routing, Mutes(self.routing), self.now, self.policies, event)
+        self.notifier = Notifier(self.routing, self.now, self.policies, event)
         assert self.notifier.restore(self.kept, self.now) == 0
 
     def fires(self, name: str = "Down", **labels: str) -> NotifiedAlert:

@@ -13,7 +13,6 @@ from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
 from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
 from ordinaut_ext_observability.alerts.notifications.explaining import explain, journal_of
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
@@ -44,7 +43,7 @@ class Installation:
         self.clock = ManualClock()
         self.store = NotificationStore(None, self.clock)
         self.alerts: list[NotifiedAlert] = []
-        self.notifier = Notifier(ROUTING, Mutes(ROUTING), self.now)
+        self.notifier = Notifier(ROUTING, self.now)
         configured: Any = SimpleNamespace(routing=ROUTING, policies=(), told_by="")
         self.desk = AlertDesk(self.store, configured, lambda: self.alerts, self._event, None)
 

@@ -10,9 +10,8 @@ import pytest
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
-from ordinaut_ext_observability.alerts.notifications.mutes import Mutes
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
+from ordinaut_ext_observability.alerts.notifications.silences import Mutes, Silence
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Receiver, Route, Routing
 from ordinaut_ext_observability.alerts.routing.schema import InhibitRule
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
@@ -33,7 +32,7 @@ class Told:
     def __init__(self, route: Routing | None = None, *, strict: bool = False) -> None:
         self.now = T0
         self.routing = route or routing()
-        self.notifier = Notifier(self.routing, Mutes(self.routing), T0, strict=strict)
+        self.notifier = Notifier(self.routing, T0, strict=strict)
         self.sent: list[tuple[int, str, list[str], list[str]]] = []
         self.error: DeliveryError | None = None
         self.kept: dict[str, dict[str, bytes]] = {}
@@ -75,7 +74,7 @@ class Told:
         return self.sent[before:]
 
     def restart(self) -> None:
-        self.notifier = Notifier(self.routing, Mutes(self.routing), self.now)
+        self.notifier = Notifier(self.routing, self.now)
         assert self.notifier.restore(self.kept, self.now) == 0
 
 

@@ -10,7 +10,8 @@ import yaml
 
 from ordinaut_ext_observability.cli.doctor.findings import Kind
 from ordinaut_ext_observability.cli.doctor.telling import telling
-from ordinaut_ext_observability.settings.load import ConfigFile, Settings, load_settings
+from ordinaut_ext_observability.settings.sections import ConfigFile
+from ordinaut_ext_observability.settings.load import Settings, load_settings
 
 GOOD = """
 route: {receiver: a, routes: [{matchers: [severity=critical], receiver: b}]}

@@ -15,7 +15,7 @@ import pytest
 from ordinaut_ext_observability import HealthMonitor
 from ordinaut_ext_observability.health.services import HttpServiceCheck
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
-from ordinaut_ext_observability.settings.checks import HttpCheckEntry
+from ordinaut_ext_observability.settings.sections import HttpCheckEntry
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus.HEALTHY, HealthStatus.DEGRADED, HealthStatus.UNHEALTHY
 SECRET = "hunter2XcorrectY"

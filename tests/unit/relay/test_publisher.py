@@ -19,7 +19,7 @@ from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.series_list import BILLION
 from ordinaut_ext_observability.relay.store import RelayStore
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 
 
 class Process:
@@ -52,7 +52,7 @@ class Process:
 
 @pytest.fixture
 def store() -> Iterator[RelayStore]:
-    store = open_file(MEMORY, Clock())
+    store = SqliteRelayStore(MEMORY, Clock())
     yield store
     store.close()
 

@@ -19,7 +19,7 @@ from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.relay import Relay
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.relay.store import RelayStore
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 
 INTERVAL = 0.1
 NAME = "orchestrator_worker_heartbeat_total"
@@ -78,7 +78,7 @@ class Made:
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Callable[[], RelayStore]:
-    return lambda: open_file(str(tmp_path / "store" / "relay.sqlite"), Clock())
+    return lambda: SqliteRelayStore(str(tmp_path / "store" / "relay.sqlite"), Clock())
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from ordinaut_ext_observability.cluster.sqlite import MEMORY
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter, Gauge
 from ordinaut_ext_observability.metrics.snapshot import Definition
-from ordinaut_ext_observability.relay.entries import encode_entry, read_entry
+from ordinaut_ext_observability.relay.exchange import encode_entry, read_entry
 from ordinaut_ext_observability.relay.series_list import SeriesList, encode_series
 from ordinaut_ext_observability.relay.store import Entry, Publication
-from ordinaut_ext_observability.runtime.store import open_file
+from ordinaut_ext_observability.relay.sqlite_store import SqliteRelayStore
 from tests.unit.relay.test_publisher import Process
 
 KNOWN = Definition("known_total", "counter", ("x",), ())
 
 
 def read_lines(*lines: bytes) -> SeriesList:
-    store, series = open_file(MEMORY, Clock()), SeriesList(LabelBudgets())
+    store, series = SqliteRelayStore(MEMORY, Clock()), SeriesList(LabelBudgets())
     try:
         assert store.append(store.join("p"), 0, lines)
         series.read(store)
@@ -55,7 +55,7 @@ def test_list_that_does_not_say_how_wide_a_series_is_cannot_be_used(line: bytes)
 
 
 def test_a_later_version_with_other_buckets_and_labels_publishes_beside_this_one() -> None:
-    store = open_file(MEMORY, Clock())
+    store = SqliteRelayStore(MEMORY, Clock())
     counter = Counter("known_total", "", ("x",))
     process = Process(store, counter)
     counter.labels("a").inc(3)

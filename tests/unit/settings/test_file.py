@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from ordinaut_ext_observability.settings.checks import CallableCheckEntry, HttpCheckEntry
-from ordinaut_ext_observability.settings.load import ConfigFile, load_settings
+from ordinaut_ext_observability.settings.sections import CallableCheckEntry, HttpCheckEntry
+from ordinaut_ext_observability.settings.sections import ConfigFile
+from ordinaut_ext_observability.settings.load import load_settings
 from ordinaut_ext_observability.settings.reading import MAX_FILE_BYTES, read_config_file
 
 SECRET = "hunter2XcorrectY"

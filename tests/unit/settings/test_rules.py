@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ordinaut_ext_observability.settings.load import ConfigFile
+from ordinaut_ext_observability.settings.sections import ConfigFile
 from ordinaut_ext_observability.settings.reading import read_config_file
-from ordinaut_ext_observability.settings.rules import RuleOverride
+from ordinaut_ext_observability.settings.sections import RuleOverride
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "configuration.md"
 

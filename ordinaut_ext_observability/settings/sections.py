@@ -1,10 +1,11 @@
-"""The section `health` of the configuration file: checks of services and of functions."""
+"""The sections of the configuration file, each with its model: checks, changes to built-in alert rules, and others."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AnyHttpUrl, Field, ValidationInfo, model_validator
+from pydantic import AnyHttpUrl, BeforeValidator, Field, ValidationInfo, model_validator
 
 from ordinaut_ext_observability.settings.reading import Section
 
@@ -67,3 +68,46 @@ class HealthSection(Section):
 
     http: list[HttpCheckEntry] = Field(default=[], max_length=_MAX_CHECKS)
     callables: list[CallableCheckEntry] = Field(default=[], max_length=_MAX_CHECKS)
+
+
+_DURATION = re.compile(r"0|(?=\d)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?")
+
+
+def _read_duration(value: Any) -> str:
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return value
+    raise ValueError("is not a duration as Prometheus writes it, such as 30s, 5m or 1h30m")
+
+
+class RuleOverride(Section):
+    """The changes to one rule."""
+
+    threshold: float | None = None
+    """The number that its expression is compared with; None: the rule's own."""
+    hold: Annotated[str, BeforeValidator(_read_duration)] | None = Field(default=None, alias="for")
+    """Time for which the expression must be true; None: the rule's own."""
+    enabled: bool = True
+    no_data: Literal["ok", "alert"] = "ok"
+    """With `alert`, the rule has an alert of its own where there are no series to look at, with `reason="no_data"`."""
+
+
+class ScrubSection(Section):
+    """Exceptions from scrubbing."""
+
+    allow: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    """Paths of fields that are left as they are, names joined by dots: `user.contact`."""
+
+
+class ConfigFile(Section):
+    """The sections of the configuration file, each with its model."""
+
+    health: HealthSection = HealthSection()
+    rules: dict[str, RuleOverride] = Field(default={}, max_length=500)
+    """Changes to built-in alert rules, by the alert's name."""
+    rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
+    """Paths of further rule files."""
+    scrub: ScrubSection = ScrubSection()
+    alertmanager: dict[str, Any] = Field(default={}, max_length=20)
+    """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
+    escalations: list[Any] = Field(default=[], max_length=100)
+    """Who is told next of what still fires; read by `alerts/routing/escalations.py`."""
