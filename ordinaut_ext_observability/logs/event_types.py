@@ -94,6 +94,17 @@ def COLLECTOR_PROBLEM(
 ) -> None: ...
 @_declare_each(_SERVERS, "collector_recovered", "INFO", "{} can be read again")
 def COLLECTOR_RECOVERED(*, collector: str, part: _Text = None) -> None: ...
+@declare("deployment", "INFO", "deployment", security=True)
+def DEPLOYMENT(
+    *,
+    version: str,
+    environment: str,
+    success: bool,
+    commit: _Text,
+    duration_seconds: float | None,
+    test_coverage: float | None,
+    seen: bool,
+) -> None: ...
 @declare("alert_firing", "WARNING", "alert fires")
 def ALERT_FIRING(*, alert: str, severity: _Text, labels: str, summary: _Text) -> None: ...
 @declare("alert_resolved", "INFO", "alert is resolved")

@@ -43,13 +43,13 @@ def make_context(
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
     return EndpointContext(
-        metrics=metrics,
         lifecycle=runtime.lifecycle,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
         queries=QueryService(metrics, (metrics.registry, runtime.merged.collected), kept_history, runtime.clock),
         alerts=lambda: runtime.alerts.rounds if runtime.lifecycle.mounted and runtime.alerts.enabled else None,
         desk=runtime.alerts.desk,
         trouble=runtime.trouble,
+        deployments=runtime.deployments,
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,

@@ -20,6 +20,7 @@ REST_OF_PATH = "/{path}"  # stands for what a mounted application, or a plug-in 
 LEFT_BY_ROUTERS = frozenset(("app_root_path", "endpoint", "fastapi", "path_params", "route"))
 _MAX_REMEMBERED = 4096
 _MAX_DEPTH = 8
+_OURS = __name__.partition(".")[0]
 _PLUGIN_ID = re.compile(r"/ext/([A-Za-z0-9_-]{1,64})(?=/|$)")
 
 
@@ -111,6 +112,19 @@ def _match(app: Any, scope: Mapping[str, Any], endpoint: object, depth: int) -> 
                 return template
             of_other_method = of_other_method or template
     return of_other_method
+
+
+def list_routes(app: Any, prefix: str = "", depth: int = _MAX_DEPTH) -> Iterator[tuple[str, str]]:
+    """The methods and templates of the application's HTTP routes, ours left out; `*` is any method."""
+    for route in _routes_of(app):
+        mount = getattr(route, "starlette_route", None) or route
+        if isinstance(mount, (Mount, Host)):
+            path = prefix + getattr(mount, "path", "")
+            yield from list(list_routes(mount, path, depth - 1) if depth else ()) or [("*", path + REST_OF_PATH)]
+        elif hasattr(mount, "methods") and not getattr(mount, "endpoint", list_routes).__module__.startswith(_OURS):
+            methods = set(mount.methods or "*")
+            for method in sorted(methods - {"HEAD"} if "GET" in methods else methods):
+                yield method, prefix + (_template_of(route) or "")
 
 
 def _routes_of(app: Any) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from ordinaut_ext_observability.web.endpoints import (
     profiling,
     prometheus,
     prometheus_rules,
+    releases,
     trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
@@ -68,6 +69,7 @@ ENDPOINTS = (
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
     *profiling.ENDPOINTS,
+    *releases.ENDPOINTS,
 )
 
 

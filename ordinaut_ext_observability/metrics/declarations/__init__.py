@@ -18,6 +18,7 @@ from ordinaut_ext_observability.metrics.declarations.extension import ExtensionM
 from ordinaut_ext_observability.metrics.declarations.health import HealthMetrics
 from ordinaut_ext_observability.metrics.declarations.http import HttpMetrics
 from ordinaut_ext_observability.metrics.declarations.redis import RedisServerMetrics
+from ordinaut_ext_observability.metrics.declarations.releases import ReleaseMetrics
 from ordinaut_ext_observability.metrics.declarations.security import SecurityMetrics
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics, QueueMetrics, TableMetrics
 from ordinaut_ext_observability.metrics.declarations.work import WorkerMetrics, WorkMetrics
@@ -37,6 +38,7 @@ PARTS: tuple[type[MetricSet], ...] = (
     HealthMetrics,
     AlertMetrics,
     SecurityMetrics,
+    ReleaseMetrics,
     CollectorMetrics,
     ExtensionMetrics,
 )
@@ -52,6 +54,7 @@ class Metrics(
     HealthMetrics,
     AlertMetrics,
     SecurityMetrics,
+    ReleaseMetrics,
     ExtensionMetrics,
 ):
     """Everything that every process counts, with or without a database to read."""

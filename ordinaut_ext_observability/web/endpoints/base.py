@@ -26,8 +26,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
-from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.relay.log_levels import LogLevels
+from ordinaut_ext_observability.releases.deployments import Deployments
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
@@ -71,7 +71,6 @@ class Endpoint:
 class EndpointContext:
     """The parts that the endpoints of one router answer from."""
 
-    metrics: Metrics
     lifecycle: Lifecycle
     scrapes: ScrapeService
     queries: QueryService
@@ -79,6 +78,7 @@ class EndpointContext:
     """Gives who evaluates rules; None in a process that evaluates none."""
     desk: AlertDesk
     trouble: RecentTrouble
+    deployments: Deployments
     access: AccessControl
     levels: LogLevels
     config: Callable[[], dict[str, Any]]
@@ -144,7 +144,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                 except HTTPException as error:  # of the host's dependency on scopes
                     reply = error_response(error.status_code, "refused_by_host", str(error.detail))
                 except Exception:  # noqa: BLE001 - its text could hold secrets, so it is only counted
-                    context.metrics.count_internal_error("endpoint")
+                    context.queries.metrics.count_internal_error("endpoint")
                     reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
                 if changes:
                     context.access.report_action(request, endpoint.path, reply.status_code)
