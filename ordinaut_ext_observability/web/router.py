@@ -11,6 +11,7 @@ from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints import (
     alertmanager,
     alerts,
+    debugging,
     health,
     incidents,
     loggers,
@@ -63,6 +64,7 @@ ENDPOINTS = (
     *alerts.ENDPOINTS,
     *incidents.ENDPOINTS,
     *trouble.ENDPOINTS,
+    *debugging.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
     *profiling.ENDPOINTS,

@@ -15,10 +15,8 @@ QUERY = Buckets(
 )
 
 
-class ExtensionMetrics(MetricSet):
+class ExtensionMetrics(MetricSet, title="The extension itself"):
     """The extension's own work, its failures and what it costs."""
-
-    title = "The extension itself"
 
     label_overflow = counter(
         "ordinaut_observability_label_overflow_total{metric,label}",
@@ -87,6 +85,10 @@ class ExtensionMetrics(MetricSet):
     request_ids_rejected = counter(
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",
+    )
+    spans = counter(
+        "ordinaut_observability_spans_total{outcome}",
+        "Spans exported (a collector took them) or dropped (it did not, in time, or too many waited).",
     )
     errors_seen = counter(
         "ordinaut_observability_errors_seen_total{outcome}",

@@ -10,10 +10,8 @@ CHECK = Buckets(
 )
 
 
-class HealthMetrics(MetricSet):
+class HealthMetrics(MetricSet, title="Health and process"):
     """Checks, and the event loop they run on."""
-
-    title = "Health and process"
 
     health_status = gauge(
         "orchestrator_health_status{check}",
@@ -35,4 +33,12 @@ class HealthMetrics(MetricSet):
     event_loop_lag = gauge(
         "orchestrator_process_event_loop_lag_seconds{process}",
         "How late the host's event loop last ran a timer; while it is blocked, for how long it has been.",
+    )
+    event_loop_stalls = counter(
+        "orchestrator_process_event_loop_stalls_total{process}",
+        "Times that the host's event loop ran nothing for a second or longer.",
+    )
+    process_memory = gauge(
+        "orchestrator_process_memory_bytes{process,type}",
+        "Memory of the process that serves, of the largest where there are several: rss, what it holds in RAM.",
     )

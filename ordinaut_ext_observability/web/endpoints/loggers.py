@@ -23,7 +23,7 @@ _Name = Annotated[str, Path(pattern=_NAME)]
 
 
 def read_seconds(given: object) -> float:
-    """Seconds of a duration or a number. Raises ValueError, with what is accepted, where it is neither."""
+    """Seconds of a duration such as `10m`, or of a number of seconds. Raises ValueError with what is accepted."""
     try:
         return parse_duration(str(given)) / 1000
     except ValueError:
