@@ -91,6 +91,5 @@ def _stack(frame: FrameType | None) -> tuple[str, ...]:
 
 
 def _cpu_seconds(native_id: int) -> float:
-    """The time of a thread's clock, made as Linux's own calls make it; raises OSError where there is none."""
-    # Not `time.pthread_getcpuclockid`: it reads the memory of the thread, which may have ended.
-    return time.clock_gettime(~native_id << 3 | 6)
+    """Read a thread's clock, or raise OSError; `pthread_getcpuclockid` would read the memory of one that is gone."""
+    return time.clock_gettime(~native_id << 3 | 6)  # as Linux's MAKE_THREAD_CPUCLOCK
