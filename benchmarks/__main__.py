@@ -24,6 +24,7 @@ NAMES = (
     "log_record",
     "scrub",
     "profiling",
+    "tracing",
     "imports",
     "memory",
 )

@@ -29,6 +29,7 @@ from ordinaut_ext_observability.runtime.logs import ProcessLogs
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.runtime.tracing import Tracing
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
@@ -56,6 +57,7 @@ class Runtime:
         if self.logs.file is not None:
             monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
+        self.tracing = Tracing(settings, metrics, self.scrubber, self.logs.event, self.lifecycle)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         if self.merged.relay is not None:
             self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
@@ -88,6 +90,7 @@ class Runtime:
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
         return (
+            self.tracing,
             self.clients,
             self.collectors,
             self.merged,

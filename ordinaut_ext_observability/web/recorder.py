@@ -28,6 +28,7 @@ from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.tracing.requests import RequestTracer
     from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
@@ -89,6 +90,7 @@ class RequestRecorder:
     settings: HttpSettings
     quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
     is_own: Callable[[str], bool]  # tells our endpoints from the host's
+    tracer: RequestTracer | None = field(default=None, init=False)  # None while tracing is off
     in_progress: set[HttpExchange] = field(default_factory=set, init=False)
     waiting: deque[HttpExchange] = field(default_factory=deque, init=False)
     # By the endpoint, and by the identity of the route that the router left in the scope.
