@@ -96,14 +96,7 @@ def COLLECTOR_PROBLEM(
 def COLLECTOR_RECOVERED(*, collector: str, part: _Text = None) -> None: ...
 @declare("deployment", "INFO", "deployment", security=True)
 def DEPLOYMENT(
-    *,
-    version: str,
-    environment: str,
-    success: bool,
-    commit: _Text,
-    duration_seconds: float | None,
-    test_coverage: float | None,
-    seen: bool,
+    *, version: str, environment: str, success: bool, commit: str, duration_seconds: object, test_coverage: object
 ) -> None: ...
 @declare("alert_firing", "WARNING", "alert fires")
 def ALERT_FIRING(*, alert: str, severity: _Text, labels: str, summary: _Text) -> None: ...

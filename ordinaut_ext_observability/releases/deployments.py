@@ -1,21 +1,18 @@
-"""Deployments of the host, of all processes through a document that they share: who posts one, and who starts with one.
+"""Deployments of the host, known to all processes through a document that they share.
 
-A process that starts with a `VERSION` that its environment has not had before is a deployment, too, once per
-installation. It is not one where processes share nothing: then nobody knows what there was before.
+They are posted. Where processes share a store, a `VERSION` new to its environment is one, when a process starts with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass
-from typing import Final
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Final
 
-import orjson
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
-from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Put
+from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.parts import GeneralSettings
@@ -24,121 +21,78 @@ DOCUMENT: Final = "deployments-1"
 """Name of the document, with the number of its format."""
 MAX_DEPLOYMENTS: Final = 100
 """Deployments kept, 20 kB of JSON: three months of one a day. Past it the oldest go."""
-_TRIES: Final = 5
-"""Others may write first. Each time one of them succeeds, and deployments are rare."""
+OUTCOMES: Final = ("failed", "success")
+Text = Annotated[str, Field(max_length=100)]
+Seconds = Annotated[float | None, Field(ge=0, le=7 * 86_400)]
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(BaseModel, frozen=True):
     """One version that came into an environment, or failed to."""
 
-    version: str
-    environment: str
-    time: float
+    version: Annotated[Text, Field(min_length=1)]
+    environment: Text = ""
+    time: float = Field(default_factory=wall_seconds, ge=0, le=2**32)
     """Seconds since 1970."""
     success: bool = True
-    commit: str = ""
-    duration_seconds: float | None = None
-    test_coverage: float | None = None
-    """Percent, 0 to 100."""
-    seen: bool = False
-    """True where a process started with it, and nobody has posted it."""
-
-    @property
-    def outcome(self) -> str:
-        return "success" if self.success else "failed"
+    commit: Text = ""
+    duration_seconds: Seconds = None
+    test_coverage: float | None = Field(default=None, ge=0, le=100)
+    """Percent."""
 
 
-_read = TypeAdapter(tuple[Deployment, ...]).validate_json
+_document = TypeAdapter(tuple[Deployment, ...])
 
 
 class Deployments:
-    """The deployments as one process knows them. Any thread may call."""
+    """The deployments as one process knows them."""
 
-    def __init__(
-        self,
-        settings: GeneralSettings,
-        metrics: Metrics,
-        clock: Clock,
-        event: events.LogEvent,
-        open_store: Callable[[], Cluster] | None,
-    ) -> None:
-        """Nothing is opened. Without a store deployments are known in this process alone."""
-        self.environment = settings.environment
-        self._metrics = metrics
-        self._clock = clock
-        self._event = event
-        self._open_store = open_store
-        self._own_version = settings.version
-        """The version that this process runs; empty once the others know of it."""
-        self._content = b""
+    def __init__(self, settings: GeneralSettings, metrics: Metrics, event: events.LogEvent, *, shared: bool) -> None:
+        """Not `shared`, they are known in this process alone, at once; else once `exchange` is called."""
+        self._metrics, self._event, self._shared = metrics, event, shared
+        self._own = Deployment(version=settings.version[:100] or "-", environment=settings.environment[:100])
+        self._waiting = deque([self._own] if shared and settings.version else [], MAX_DEPLOYMENTS)
         self.known: tuple[Deployment, ...] = ()
         """The newest last."""
 
-    def add(self, deployment: Deployment) -> None:
-        """Keep a deployment. Waits for the store, some two seconds; raises ClusterUnavailableError."""
-        if self._open_store is None:
-            self._add(deployment, lambda _: True)
-            return
-        with closing(self._open_store()) as store:
-            if not any(self._add_to(store, deployment) for _ in range(_TRIES)):
-                raise ClusterUnavailableError("other processes write at the same time")
-
-    def _add_to(self, store: Cluster, deployment: Deployment) -> bool:
-        held = store.get(DOCUMENT)
-        self._follow(held.content)
-        return self._add(deployment, lambda content: store.write([Put(DOCUMENT, held.version, content)]))
+    def add(self, new: Deployment) -> Deployment:
+        """Keep a deployment, and return it with its environment: this process's where it has none."""
+        new = new.model_copy(update={"environment": new.environment or self._own.environment})
+        self._waiting.append(new)
+        if not self._shared:
+            self.exchange(b"", lambda _: True)
+        return new
 
     def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
-        """Read the document of all processes, and add the version that this one runs where it is new there."""
-        self._follow(shared)
-        version, environment = self._own_version, self.environment
-        is_known = any((each.version, each.environment) == (version, environment) for each in self.known)
-        if version and (is_known or self._add(Deployment(version, environment, self._clock.wall(), seen=True), write)):
-            self._own_version = ""
+        """Read the document of all processes; where it was lost or damaged, the next one has what is known here.
 
-    def _follow(self, content: bytes) -> None:
-        """Know what the document has. Where the store lost it, what is known here is written with the next one."""
-        if content and content != self._content:
-            try:
-                self._show(content, _read(content))
-            except ValueError:  # damaged: the next deployment takes its place
-                self._metrics.count_internal_error("releases")
-                self._content = content
+        Add what waits; what `write` does not take is added the next time.
+        """
+        with suppress(ValueError):
+            self._show(_document.validate_json(shared))
+        while self._waiting and self._add(self._waiting[0], write):
+            self._waiting.popleft()
 
     def _add(self, new: Deployment, write: Callable[[bytes], bool]) -> bool:
-        """Write the deployments with a new one, which takes the place of the same one that was only seen."""
-        last = next((each for each in reversed(self.known) if each.environment == new.environment), None)
-        announced = last is not None and last.seen and new.success and last.version == new.version
-        kept = (*(each for each in self.known if not announced or each is not last), new)[-MAX_DEPLOYMENTS:]
-        content = orjson.dumps(kept)
-        if not write(content):
+        """Add one. The last one of its environment once more, now with its facts, takes that one's place."""
+        identity = new.version, new.environment, new.success
+        same = [each for each in self.known if (each.version, each.environment, each.success) == identity]
+        if new is self._own and same:
+            return True
+        last = [each for each in self.known if each.environment == new.environment][-1:]
+        again = [each for each in same if each in last and each.commit in ("", new.commit)]
+        kept = (*(each for each in self.known if each not in again), new)[-MAX_DEPLOYMENTS:]
+        if not write(_document.dump_json(kept)):
             return False
-        self._show(content, kept)
-        if not announced:
-            self._metrics.deployments.labels(new.environment, new.outcome).inc()
-        self._event(
-            events.DEPLOYMENT,
-            version=new.version,
-            environment=new.environment,
-            success=new.success,
-            commit=new.commit or None,
-            duration_seconds=new.duration_seconds,
-            test_coverage=new.test_coverage,
-            seen=new.seen,
-        )
+        self._show(kept)
+        self._metrics.deployments.labels(new.environment, OUTCOMES[new.success]).inc(not again)
+        self._event(events.DEPLOYMENT, **new.model_dump(exclude={"time"}))
         return True
 
-    def _show(self, content: bytes, known: Iterable[Deployment]) -> None:
-        self._content, self.known = content, tuple(known)
-        last = {each.environment: each for each in self.known}
-        runs = {each.environment: each for each in self.known if each.success}
-        metrics = self._metrics
-        metrics.deployment_time.replace({(name,): each.time for name, each in last.items()})
-        metrics.deployment_seconds.replace(
-            {(name,): each.duration_seconds for name, each in last.items() if each.duration_seconds is not None}
-        )
-        metrics.deployment_coverage.replace(
-            {(name,): each.test_coverage / 100 for name, each in last.items() if each.test_coverage is not None}
-        )
-        metrics.deployment_info.replace({(name, each.version, each.commit): 1 for name, each in runs.items()})
+    def _show(self, known: tuple[Deployment, ...]) -> None:
+        self.known, metrics = known, self._metrics
+        gauges = (metrics.deployment_time, metrics.deployment_seconds, metrics.deployment_coverage)
+        for gauge, name, units in zip(gauges, ("time", "duration_seconds", "test_coverage"), (1, 1, 100), strict=True):
+            last = {(each.environment,): getattr(each, name) for each in known}
+            gauge.replace({environment: value / units for environment, value in last.items() if value is not None})
+        runs = {each.environment: (each.environment, each.version, each.commit) for each in known if each.success}
+        metrics.deployment_info.replace(dict.fromkeys(runs.values(), 1))

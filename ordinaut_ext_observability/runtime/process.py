@@ -60,7 +60,8 @@ class Runtime:
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.tracing = Tracing(settings, metrics, self.scrubber, self.logs.event, self.lifecycle)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
-        self.deployments = Deployments(settings.general, metrics, self.clock, self.logs.event, self.merged.open_store)
+        shared = self.merged.relay is not None
+        self.deployments = Deployments(settings.general, metrics, self.logs.event, shared=shared)
         if self.merged.relay is not None:
             self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
             self.merged.relay.documents[DOCUMENT] = self.deployments.exchange

@@ -115,15 +115,14 @@ def _match(app: Any, scope: Mapping[str, Any], endpoint: object, depth: int) -> 
 
 
 def list_routes(app: Any, prefix: str = "", depth: int = _MAX_DEPTH) -> Iterator[tuple[str, str]]:
-    """The methods and templates of the application's HTTP routes, ours left out; `*` is any method."""
+    """The methods and templates of the application's HTTP routes, without ours and HEAD; `*` is any method."""
     for route in _routes_of(app):
         mount = getattr(route, "starlette_route", None) or route
         if isinstance(mount, (Mount, Host)):
             path = prefix + getattr(mount, "path", "")
             yield from list(list_routes(mount, path, depth - 1) if depth else ()) or [("*", path + REST_OF_PATH)]
         elif hasattr(mount, "methods") and not getattr(mount, "endpoint", list_routes).__module__.startswith(_OURS):
-            methods = set(mount.methods or "*")
-            for method in sorted(methods - {"HEAD"} if "GET" in methods else methods):
+            for method in sorted({*(mount.methods or "*")} - {"HEAD"}):
                 yield method, prefix + (_template_of(route) or "")
 
 

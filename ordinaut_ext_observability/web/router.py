@@ -20,6 +20,7 @@ from ordinaut_ext_observability.web.endpoints import (
     prometheus,
     prometheus_rules,
     releases,
+    runbooks,
     trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
@@ -64,6 +65,7 @@ ENDPOINTS = (
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
     *incidents.ENDPOINTS,
+    *runbooks.ENDPOINTS,
     *trouble.ENDPOINTS,
     *debugging.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
