@@ -12,6 +12,8 @@ from typing import Any
 from ordinaut_ext_observability.alerts.routing.config import SECRETS
 from ordinaut_ext_observability.alerts.routing.defaults import default_config
 from ordinaut_ext_observability.assets.data import read_files
+from ordinaut_ext_observability.assets.elastic import index_template
+from ordinaut_ext_observability.assets.grafana import dashboards
 from ordinaut_ext_observability.assets.prometheus import builtin_rules, slo_rules, to_yaml
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.settings.parts import NotificationSettings
@@ -43,6 +45,8 @@ def exported_files(overrides: Mapping[str, RuleOverride], url: str = LOCAL_URL) 
         "prometheus/rules/ordinaut.yml": builtin_rules(overrides, url),
         "prometheus/rules/slo.yml": slo_rules(url),
         "alertmanager/alertmanager.yml": alertmanager_config(),
+        "logs/elasticsearch-template.json": index_template(),
+        **{f"grafana/dashboards/{name}": text for name, text in dashboards(url).items()},
     }
 
 
