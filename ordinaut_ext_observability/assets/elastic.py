@@ -12,8 +12,8 @@ _TYPES: Final = {
     "date": "timestamp",
     "text": "message|exception",
     "double": ".*_ms|.*_seconds|seconds|current_value|threshold",
-    "long": ".*_bytes|line|process|status_code|attempt|firing|resolved|line_number|rules|files|length|refusals_not_logged"
-    "|jobs_created|queue_depth|active_leases|fields_left_out",
+    "long": ".*_bytes|line|process|status_code|attempt|firing|resolved|line_number|rules|files|length"
+    "|refusals_not_logged|jobs_created|queue_depth|active_leases|fields_left_out",
     "boolean": "success",
     "flattened": "details|context",
 }
