@@ -23,6 +23,8 @@ NAMES = (
     "log_event",
     "log_record",
     "scrub",
+    "profiling",
+    "tracing",
     "imports",
     "memory",
 )

@@ -56,10 +56,12 @@ def paths(routes: int = 1) -> list[str]:
     return [f"/resources{number}/42" for number in range(routes)]
 
 
-def add_ours(app: FastAPI, descriptor: int, *, access_log: bool = True, token: str = "") -> Runtime:
+def add_ours(
+    app: FastAPI, descriptor: int, *, access_log: bool = True, token: str = "", settings: Settings | None = None
+) -> Runtime:
     """Mount the extension as the host's loader does; its lines go to the descriptor. `token` is the operators'."""
     access = AccessSettings(operator_token=SecretStr(token)) if token else AccessSettings()
-    settings = Settings(logs=LogSettings(access_log=access_log), access=access)
+    settings = settings or Settings(logs=LogSettings(access_log=access_log), access=access)
     router = ObservabilityExtension(settings).setup(app=app, mount_path=MOUNT_PATH)
     if router is None:
         raise RuntimeError("the extension is disabled")

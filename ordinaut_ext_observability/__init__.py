@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.health.model import HealthCheck as HealthCheck
     from ordinaut_ext_observability.health.model import HealthStatus as HealthStatus
     from ordinaut_ext_observability.health.monitor import HealthMonitor as HealthMonitor
+    from ordinaut_ext_observability.profiling.calls import profile_execution as profile_execution
     from ordinaut_ext_observability.runtime.current import configure_logging as configure_logging
     from ordinaut_ext_observability.runtime.current import current_runtime as current_runtime
     from ordinaut_ext_observability.runtime.current import get_logger as get_logger
+    from ordinaut_ext_observability.runtime.current import instrument_client as instrument_client
     from ordinaut_ext_observability.runtime.current import instrument_connection as instrument_connection
     from ordinaut_ext_observability.runtime.current import instrument_pool as instrument_pool
     from ordinaut_ext_observability.runtime.current import monitor_execution as monitor_execution
@@ -49,9 +51,10 @@ _HOMES = {
     "extension": ("get_extension", "mount"),
     "health.model": ("HealthCheck", "HealthStatus"),
     "health.monitor": ("HealthMonitor",),
+    "profiling.calls": ("profile_execution",),
     "runtime.current": (
-        *("configure_logging", "current_runtime", "get_logger", "instrument_connection", "instrument_pool"),
-        *("monitor_execution", "restore_logging"),
+        *("configure_logging", "current_runtime", "get_logger", "instrument_client", "instrument_connection"),
+        *("instrument_pool", "monitor_execution", "restore_logging"),
     ),
     "scrub.text": ("LogSanitizer",),
     "version": ("__version__",),

@@ -24,6 +24,7 @@ import pytest
 
 from tests.client_model import ClientModel
 from tests.http_receiver import HttpReceiver
+from tests.otlp import no_tracer_provider, otlp_receiver  # noqa: F401 - fixtures
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer, ServerError
 

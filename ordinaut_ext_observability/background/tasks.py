@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -58,6 +59,13 @@ def backed_off(interval_seconds: float, failures: int) -> float:
     return min(interval_seconds * 2.0 ** min(max(failures - 1, 0), 16), longest)
 
 
+def leave_untraced() -> None:
+    """Have OpenTelemetry's instrumentations make no spans in this context: no request asks for our own work."""
+    context: Any = sys.modules.get("opentelemetry.context")
+    if context is not None:
+        context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003, SLF001
+
+
 async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: ErrorListener) -> None:
     """Do the task's rounds on the running loop until `stop` is set, or until this is cancelled."""
     failures = 0
@@ -65,6 +73,7 @@ async def run_periodically(task: PeriodicTask, stop: asyncio.Event, on_error: Er
         while not stop.is_set():
             wanted = None
             try:
+                leave_untraced()
                 async with asyncio.timeout(task.deadline_seconds):
                     wanted = await task.work()
                 failures = 0

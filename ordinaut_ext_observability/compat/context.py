@@ -16,6 +16,9 @@ _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _set_here: ContextVar[RequestIds | None] = ContextVar("ordinaut_ids_set_by_host", default=None)
 """The ids that the host set itself: they are no request's that is being served, and lend their id to nobody."""
 
+queued_by: ContextVar[RequestIds | None] = ContextVar("ordinaut_queued_by", default=None)
+"""The ids of the request that queued the work at hand."""
+
 
 @never_raises
 def set_request_context(
@@ -46,6 +49,7 @@ def clear_request_context() -> None:
     """Leave every id: work for nothing."""
     request_ids.set(None)
     work_ids.set({})
+    queued_by.set(None)
 
 
 @never_raises
@@ -58,6 +62,7 @@ def begin_work(worker_id: object, task_id: object) -> None:
     work = {**_texts(task_id=task_id), "run_id": generate_run_id(), **_texts(worker_id=worker_id)}
     work_ids.set(work)
     origin = runtime().merged.origin_of(work["task_id"])
+    queued_by.set(origin)
     if origin is not None:
         _bind((*origin[:2], random_ids.take()[32:], origin[3]))
 

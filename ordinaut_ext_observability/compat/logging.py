@@ -24,6 +24,7 @@ from ordinaut_ext_observability.compat.context import (
     set_request_context,
 )
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises, runtime
+from ordinaut_ext_observability.compat.tracing import STEP, report, step_span
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, Event
@@ -109,12 +110,16 @@ class StructuredLogger:
             begin_work(named.get("worker_id", ""), named["task_id"])
         elif event.name == "security_event" and "event_type" in named:  # the line's own type is `security_event`
             named["security_event_type"] = named.pop("event_type")
+        elif event.name == "pipeline_step_started":
+            report(STEP, step_span(named.get("step_id"), named.get("tool_address")))
         # The host says this at a request's start (status 0) and its end; where we serve, the access line says it.
         if event.name == "api_request" and (not named.get("status_code") or _access_line_is_written()):
             level = logging.DEBUG
         elif not named.get("success", True):
             level = logging.ERROR
         self._log(level, event.message, {"event_type": event.name, **named})
+        if event.name == "pipeline_step_completed":
+            report(STEP, None, None if named.get("success", True) else "failed")
         if event.security:
             runtime().logs.audit.record(event.name, named)
 

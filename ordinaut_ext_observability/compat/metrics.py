@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.compat import tracing
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises, runtime
 from ordinaut_ext_observability.metrics.wrapping import within
@@ -36,10 +37,14 @@ def _reports(arguments: str, *families: str, audit: str = "", **defaults: object
 
     @never_raises
     def report(_self: OrchestrationMetrics, /, *args: object, **named: object) -> None:
-        given = {**defaults, **dict(zip(names, args, strict=False)), **named}
+        given: dict[str, Any] = {**defaults, **dict(zip(names, args, strict=False)), **named}
         _report(given, given.get(names[-1], 0.0), *families)
         if audit:
             runtime().logs.audit.record(audit, given)
+        if "tool_calls" in families:
+            facts = {f"tool.{name.removeprefix('tool_')}": _text(given.get(name)) for name in names[:3]}
+            error = "failed" if facts["tool.status_code"] >= "400" else None
+            tracing.Span("call_tool", facts, seconds=given.get("duration", 0.0)).__enter__().end(error)
 
     return report
 
@@ -92,7 +97,11 @@ class OrchestrationMetrics:
         step_name = _text(step_id).rsplit(STEP_ID_SEPARATOR, 1)[0]
         step = {"tool_addr": tool_addr, "step_id": step_name, "task_id": task_id}
         result = "step_successes" if success else "step_failures"
-        _report({**step, "error_type": _text(error_type) or "unknown"}, duration, result, "step_seconds")
+        error = _text(error_type) or "unknown"
+        _report({**step, "error_type": error}, duration, result, "step_seconds")
+        failure = None if success else error
+        if not tracing.report(tracing.STEP, None, failure):
+            tracing.step_span(step_name, tool_addr, duration).__enter__().end(failure)
 
     @never_raises
     def record_pipeline_execution(self, task_id: Any = "", status: Any = "", **_: Any) -> None:
@@ -106,12 +115,15 @@ class OrchestrationMetrics:
         if ended and since == _ENDED:
             return
         _report({"task_id": task, "status": outcome}, None, "pipeline_executions")
+        if outcome == "started":
+            tracing.report(tracing.RUN, tracing.pipeline_span())
         if ended:
             labels = {"task_id": task, "task_type": "pipeline", "pipeline_type": "pipeline"}
             labels["status"] = "success" if outcome == "success" else "error"
             seconds = None if since is None else now - since
             _report(labels, seconds, "task_executions", "pipeline_seconds")
             self.record_task_run(task, "", outcome, seconds)
+            tracing.report(tracing.RUN, None, None if outcome == "success" else outcome)
 
     @never_raises
     def record_task_run(

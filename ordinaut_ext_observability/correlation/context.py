@@ -6,6 +6,7 @@ creator, and a change in one never shows in another.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -23,6 +24,9 @@ Source of the trace fields: https://www.w3.org/TR/trace-context/#traceparent-hea
 request_ids: ContextVar[RequestIds | None] = ContextVar("ordinaut_request_ids", default=None)
 """The ids of the request the running code belongs to."""
 
+SCOPE_KEY = "ordinaut_observability_ids"
+"""The ids' place in the ASGI scope: a measured application mounted in another has those of the outer one."""
+
 WORK_FIELDS = ("task_id", "run_id", "step_id", "agent_id", "worker_id")
 """The ids of the work at hand, in the order of the log line."""
 
@@ -30,6 +34,20 @@ NO_WORK: Mapping[str, str] = MappingProxyType({})
 
 work_ids: ContextVar[Mapping[str, str]] = ContextVar("ordinaut_work_ids", default=NO_WORK)
 """The known ones of `WORK_FIELDS`. The mapping is never changed, only replaced."""
+
+
+def current_ids() -> RequestIds | None:
+    """The ids of the request with the span that is current in it; None outside of both."""
+    return with_current_span(request_ids.get())
+
+
+def with_current_span(ids: RequestIds | None) -> RequestIds | None:
+    """The ids with the trace of OpenTelemetry's current span, if there is one: not where nobody imported it."""
+    get_current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if get_current_span is None or not (span := get_current_span().get_span_context()).is_valid:
+        return ids
+    trace_id = f"{span.trace_id:032x}"
+    return (ids[0] if ids else trace_id, trace_id, f"{span.span_id:016x}", bool(span.trace_flags & 1))
 
 
 def current_correlation_id() -> str | None:
@@ -43,11 +61,21 @@ def current_traceparent() -> str | None:
 
     Works without a tracer: the ids are those accepted from the caller, else generated for the request.
     """
-    ids = request_ids.get()
+    ids = current_ids()
     if ids is None:
         return None
     _, trace_id, span_id, sampled = ids
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
+
+
+def outgoing_fields() -> dict[str, str]:
+    """What an outgoing call or event carries: `traceparent`, and what else OpenTelemetry's propagators add to it."""
+    fields: dict[str, str] = {}
+    if inject := getattr(sys.modules.get("opentelemetry.propagate"), "inject", None):
+        inject(fields)
+    if own := current_traceparent():
+        fields.setdefault("traceparent", own)
+    return fields
 
 
 _Entered = tuple["RequestContext", RequestIds | None, Mapping[str, str], Any]

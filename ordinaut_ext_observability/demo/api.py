@@ -20,6 +20,8 @@ from pydantic import BaseModel
 from redis.asyncio import Redis
 
 from observability.metrics import orchestrator_metrics
+from observability.tracing import event_fields
+from ordinaut_ext_observability import current_runtime
 from ordinaut_ext_observability.demo.database import connect
 from ordinaut_ext_observability.demo.standin_host import ExtensionSpec, create_lean_app
 from ordinaut_ext_observability.demo.workload import SYSTEM_AGENT_ID
@@ -62,6 +64,12 @@ async def _write_audit(database: Any, action: str, subject_id: UUID | None = Non
     await database.execute(sql, SYSTEM_AGENT_ID, action, subject_id)
 
 
+async def _queue(database: Any, rows: str, *arguments: Any) -> None:
+    """Queue work, and say which request did, as the extension finds out by itself where it is done by SQLAlchemy."""
+    for row in await database.fetch(f"INSERT INTO due_work (task_id, run_at) {rows} RETURNING task_id", *arguments):
+        current_runtime().merged.note_queued(str(row["task_id"]))
+
+
 @router.get("/tasks/")
 async def list_tasks(database: Database) -> list[dict[str, Any]]:
     rows = await database.fetch("SELECT id, title, schedule_kind::text, schedule_expr, status FROM task LIMIT 100")
@@ -89,7 +97,7 @@ async def show_task(task_id: UUID, database: Database) -> Any:
 async def run_now(task_id: UUID, database: Database) -> Any:
     if not await database.fetchval("SELECT 1 FROM task WHERE id = $1", task_id):
         return _not_found(task_id)
-    await database.execute("INSERT INTO due_work (task_id, run_at) VALUES ($1, now())", task_id)
+    await _queue(database, "VALUES ($1, now())", task_id)
     await _write_audit(database, "task.run_now", task_id)
     return {"task_id": task_id, "queued": True}
 
@@ -117,13 +125,11 @@ async def publish(new: NewEvent, request: Request, database: Database) -> dict[s
         "source_agent_id": str(SYSTEM_AGENT_ID),
         "published_at": datetime.now(UTC).isoformat(),
         "published_by": str(SYSTEM_AGENT_ID),
+        **event_fields(),
     }
     await request.app.state.redis.xadd("events", fields, maxlen=_EVENTS_KEPT)
-    await database.execute(
-        "INSERT INTO due_work (task_id, run_at) SELECT id, now() FROM task "
-        "WHERE schedule_kind = 'event' AND schedule_expr = $1 AND status = 'active'",
-        new.topic,
-    )
+    due = "SELECT id, now() FROM task WHERE schedule_kind = 'event' AND schedule_expr = $1 AND status = 'active'"
+    await _queue(database, due, new.topic)
     await _write_audit(database, "event.published")
     return {"event_id": event_id}
 

@@ -21,7 +21,7 @@ _KEPT = (
     *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
     *("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"),
 )
-"""The variables a process needs. Anything else may be a setting of ours, of the host or of a client library."""
+"""The variables a process needs, beside OpenTelemetry's. Others may be settings of ours, of the host or of a client."""
 
 
 class Processes:
@@ -113,7 +113,7 @@ def _command(module: str) -> list[str]:
 
 def _clean_environment(home: Path) -> dict[str, str]:
     """The caller's environment without settings; `home` holds no client's configuration either."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("OTEL_")}
     python_path = os.environ.get("PYTHONPATH", "")
     if _TOP in python_path.split(os.pathsep):  # this package is found by it
         kept["PYTHONPATH"] = python_path

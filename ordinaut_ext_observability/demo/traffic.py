@@ -14,6 +14,7 @@ import httpx
 from redis import exceptions
 from redis.asyncio import Redis
 
+from observability.tracing import continue_event
 from ordinaut_ext_observability.demo.workload import ORDER_PLACED, SYSTEM_AGENT_ID, TASKS
 
 _PAUSE_SECONDS = 0.3
@@ -97,9 +98,10 @@ async def _read_events(redis: Redis, chance: random.Random) -> None:
     (group,) = await redis.xinfo_groups("events")
     count = _LONGEST_LAG if (group.get("lag") or 0) > _LONGEST_LAG else 1
     for _, entries in await redis.xreadgroup("mailers", "mailer-1", {"events": ">"}, count=count):
-        for entry, _fields in entries:
-            if chance.random() < 0.98:
-                await redis.xack("events", "mailers", entry)
+        for entry, fields in entries:
+            with continue_event(fields):
+                if chance.random() < 0.98:
+                    await redis.xack("events", "mailers", entry)
     await redis.xadd(_EXTENSION_STREAM, {"payload": "{}"}, maxlen=1000)
 
 

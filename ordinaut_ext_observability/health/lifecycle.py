@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
@@ -21,6 +22,9 @@ class LoopWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due_at = 0.0
         self._lag_seconds = self._largest_lag_seconds = 0.0
+        self.thread_id = 0  # the loop's
+        self.last_stall: dict[str, object] | None = None
+        """What was captured of the last stall."""
 
     @property
     def watching(self) -> bool:
@@ -31,7 +35,7 @@ class LoopWatch:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch this loop, from its own thread. Watching the same loop again does nothing."""
         if self._loop is not loop:
-            self._loop, self._lag_seconds = loop, 0.0
+            self._loop, self._lag_seconds, self.thread_id = loop, 0.0, threading.get_ident()
             self._schedule(loop)
 
     def stop(self) -> None:
@@ -66,7 +70,7 @@ class Lifecycle:
     """Started, ready, alive: each why not, "" where it is so. Read from memory: a probe never waits for anything."""
 
     def __init__(self, loop_watch: LoopWatch, loop_blocked_seconds: float, monitor: HealthMonitor) -> None:
-        self._loop_watch = loop_watch
+        self.loop_watch = loop_watch
         self._loop_blocked_seconds = loop_blocked_seconds
         self.monitor = monitor
         self.mounted = False
@@ -79,17 +83,17 @@ class Lifecycle:
     def start_watching(self) -> None:
         """Watch the running loop, and run checks on it. Without one, it is watched from the first request on."""
         with contextlib.suppress(RuntimeError):
-            self._loop_watch.start(asyncio.get_running_loop())
+            self.loop_watch.start(asyncio.get_running_loop())
             self.monitor.start()
 
     def stop_watching(self) -> None:
         """End what runs on the host's loop; call it there, or once the loop is closed."""
-        self._loop_watch.stop()
+        self.loop_watch.stop()
         self.monitor.stop()
 
     def why_not_live(self) -> str:
         """The reason while the event loop has been blocked for too long; nothing else counts."""
-        return "event_loop_blocked" if self._loop_watch.blocked_seconds() > self._loop_blocked_seconds else ""
+        return "event_loop_blocked" if self.loop_watch.blocked_seconds() > self._loop_blocked_seconds else ""
 
     def why_not_started(self) -> str:
         """The reason until the host has finished starting."""

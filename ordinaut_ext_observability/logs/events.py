@@ -16,7 +16,7 @@ from typing import Any
 
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.correlation.context import WORK_FIELDS, request_ids, work_ids
+from ordinaut_ext_observability.correlation.context import WORK_FIELDS, current_ids, work_ids
 from ordinaut_ext_observability.logs.event_types import Event, FieldsP
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode, encode_line, json_text, put
@@ -51,7 +51,7 @@ def lay_out_head(event: Event[Any], logger_name: str, code: CodeType) -> str:
 
 def add_context(line: dict[str, object]) -> None:
     """Add the ids of the request and of the work the running code belongs to."""
-    ids = request_ids.get()
+    ids = current_ids()
     if ids is not None:
         line["correlation_id"] = line["request_id"] = ids[0]
         line["trace_id"] = ids[1]
@@ -98,7 +98,7 @@ class EventLog:
             self.audit(event.name, fields)
         elif level < (self._logger.level or self._threshold):
             return
-        ids = request_ids.get()
+        ids = current_ids()
         rest = None
         if not work_ids.get() and _are_usual(map(type, fields.values())):
             try:

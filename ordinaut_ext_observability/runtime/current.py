@@ -7,6 +7,7 @@ import os
 import threading
 from typing import Any
 
+from ordinaut_ext_observability.correlation.context import outgoing_fields
 from ordinaut_ext_observability.metrics.execution import ExecutionMonitor
 from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.settings.load import Settings, load_settings
@@ -105,6 +106,19 @@ def instrument_pool(pool: Any, name: str = "asyncpg") -> Any:
 
     runtime = _enabled_runtime()
     return pool if runtime is None else InstrumentedPool(pool, runtime.clients.metrics(), name)
+
+
+def instrument_client(client: Any) -> Any:
+    """The httpx client given, asynchronous or not, whose requests now count, each with the time to its answer's head.
+
+    They carry a `traceparent` unless they have one, each of a chain of redirects; else it behaves as before. Raises
+    TypeError for what is no client. With `ORDINAUT_OBS_DISABLED` nothing is done.
+    """
+    from ordinaut_ext_observability.metrics.http_client import instrument
+
+    if runtime := _enabled_runtime():
+        instrument(client, runtime.metrics, outgoing_fields)
+    return client
 
 
 monitor_execution = ExecutionMonitor(lambda: None if (runtime := _enabled_runtime()) is None else runtime.metrics)

@@ -51,6 +51,9 @@ class HostIntegration:
             quiet_endpoints=runtime.settings.logs.access_log_quiet_endpoints,
             is_own=self._is_own,
         )
+        in_flight = weakref.WeakMethod(self._recorder.requests_in_flight)  # a thread must not lead to the application
+        runtime.stalls.requests_in_flight = lambda: (alive := in_flight()) and alive()
+        runtime.tracing.recorder = weakref.ref(self._recorder)  # it leads to the application
         # Started with the first request where the server sent no lifespan.
         self._mounting = Mounting(app, lambda inner: ObservabilityMiddleware(inner, self._recorder, self._start))
         self._root_metrics: RootMetrics | None = None

@@ -16,7 +16,7 @@ from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.sender import Sender
 from ordinaut_ext_observability.alerts.notifications.silences import announcements
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.configured import ConfiguredRouting
+from ordinaut_ext_observability.alerts.routing.defaults import ConfiguredRouting
 from ordinaut_ext_observability.alerts.routing.routes import Integration
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.background.clock import Clock

@@ -7,12 +7,15 @@ import weakref
 from dataclasses import asdict
 from typing import Any
 
+import psutil
+
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.health.lifecycle import Lifecycle, LoopWatch
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.health.setup import make_monitor
+from ordinaut_ext_observability.health.stalls import StallWatch
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
@@ -26,6 +29,7 @@ from ordinaut_ext_observability.runtime.logs import ProcessLogs
 from ordinaut_ext_observability.runtime.part import Part
 from ordinaut_ext_observability.runtime.ports import Ports
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
+from ordinaut_ext_observability.runtime.tracing import Tracing
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
@@ -53,6 +57,7 @@ class Runtime:
         if self.logs.file is not None:
             monitor.register_check("log_file", self.logs.check_file, required=False)
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
+        self.tracing = Tracing(settings, metrics, self.scrubber, self.logs.event, self.lifecycle)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         if self.merged.relay is not None:
             self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
@@ -61,6 +66,7 @@ class Runtime:
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
         )
         self.history = KeptHistory(settings.history, metrics, self.clock, self.merged.shown_registry)
+        self.stalls = StallWatch(loop_watch, metrics, self.clock, self.logs.event)
         self.alerts = Alerts(
             settings, metrics, self.clock, monitor, self.history, self.merged.open_store, self.logs.event, self.trouble
         )
@@ -72,7 +78,7 @@ class Runtime:
         self._started = False
         _describe_build(settings, metrics)
         monitor.not_configured = tuple(self.collectors.not_configured())
-        metrics.registry.refresh_with(lambda: _show_lag(metrics, loop_watch))
+        metrics.registry.refresh_with(lambda: _show_process(metrics, loop_watch))
         reset_in_forked_child(self)
         weakref.finalize(self, _stop_alive, weakref.ref(self))  # at exit
 
@@ -84,6 +90,7 @@ class Runtime:
     def parts(self) -> tuple[Part, ...]:
         """Everything that runs beside the host but its log, in the order in which it is started and stopped."""
         return (
+            self.tracing,
             self.clients,
             self.collectors,
             self.merged,
@@ -100,6 +107,7 @@ class Runtime:
     def start(self) -> None:
         """Start every part, and watch the running event loop. Starting again starts what is not running yet."""
         self.lifecycle.start_watching()
+        self.stalls.start()
         if not self._started:
             self._started = True
             self.logs.start()
@@ -165,9 +173,10 @@ def _describe_build(settings: Settings, metrics: Metrics) -> None:
     metrics.settings_problems.labels().set(len(settings.problems))
 
 
-def _show_lag(metrics: Metrics, loop_watch: LoopWatch) -> None:
+def _show_process(metrics: Metrics, loop_watch: LoopWatch) -> None:
     if loop_watch.watching:
         metrics.event_loop_lag.labels("api").set(loop_watch.lag_seconds())
+        metrics.process_memory.labels("api", "rss").set(psutil.Process().memory_info().rss)
 
 
 def _stop_alive(runtime: weakref.ref[Runtime]) -> None:

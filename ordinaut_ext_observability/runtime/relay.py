@@ -6,7 +6,7 @@ import asyncio
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.collectors.states import LOOK_SECONDS
-from ordinaut_ext_observability.correlation.context import RequestIds, request_ids
+from ordinaut_ext_observability.correlation.context import RequestIds, current_ids
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events
@@ -101,7 +101,7 @@ class MergedProcesses(Part):
 
     def note_queued(self, task_id: str) -> None:
         """The running request queued work of this task: the worker that gets it is told which request it was."""
-        ids = request_ids.get()
+        ids = current_ids()
         if ids is not None and self.relay is not None:
             self.relay.origins.push(task_id, ids)
 

@@ -52,9 +52,11 @@ class Settings:
     management: parts.ManagementSettings = field(default_factory=parts.ManagementSettings)
     relay: parts.RelaySettings = field(default_factory=parts.RelaySettings)
     collectors: parts.CollectorSettings = field(default_factory=parts.CollectorSettings)
+    tracing: parts.TracingSettings = field(default_factory=parts.TracingSettings)
     history: parts.HistorySettings = field(default_factory=parts.HistorySettings)
     alerts: parts.AlertSettings = field(default_factory=parts.AlertSettings)
     notifications: parts.NotificationSettings = field(default_factory=parts.NotificationSettings)
+    profiling: parts.ProfilingSettings = field(default_factory=parts.ProfilingSettings)
     file: ConfigFile = field(default_factory=ConfigFile)
     problems: tuple[SettingProblem, ...] = ()
 

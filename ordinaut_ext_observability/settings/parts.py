@@ -256,6 +256,27 @@ class NotificationSettings(Part):
     """A dead-man's switch, such as a check of healthchecks.io: it is called every minute while alerts are evaluated."""
 
 
+class TracingSettings(Part):
+    """Spans over OTLP/HTTP. All other `OTEL_*` variables are OpenTelemetry's own and have their effect, too."""
+
+    enabled: bool | None = Field(default=None, validation_alias=f"{PREFIX}TRACING")
+    """Trace requests. Unset: where one of the variables below names an endpoint or an exporter."""
+    endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """OpenTelemetry's variable: the collector, such as `http://localhost:4318`, which is also the default."""
+    traces_endpoint: types.ShownText = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    """OpenTelemetry's variable: the whole URL for spans, `/v1/traces` included."""
+    exporter: types.ShownText = Field(default="", validation_alias="OTEL_TRACES_EXPORTER")
+    """OpenTelemetry's variable: `none` switches tracing off where `ORDINAUT_OBS_TRACING` is unset."""
+    sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    """OpenTelemetry's variable: switches tracing off."""
+
+    @property
+    def wanted(self) -> bool:
+        """True where the process is to trace."""
+        named = self.exporter != "none" and bool(self.exporter or self.endpoint or self.traces_endpoint)
+        return not self.sdk_disabled and (named if self.enabled is None else self.enabled)
+
+
 class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name.upper()}"):
     """The metrics of the near past, kept in memory by every process that serves."""
 
@@ -268,3 +289,12 @@ class HistorySettings(Part, alias_generator=lambda name: f"{PREFIX}HISTORY_{name
     series_limit: int = Field(default=20_000, ge=100, le=200_000)
     """Series of which history is kept, each bucket of a histogram being one; of further ones there is none. 5,000 take
     14 MB with the other defaults."""
+
+
+class ProfilingSettings(Part):
+    """Profiles of functions that are decorated with `profile_execution`; read once, when the first one is."""
+
+    enabled: bool = Field(default=False, validation_alias="ENABLE_PROFILING")
+    """Sample the processor while those functions are called."""
+    directory: types.DirectoryText | None = Field(default=None, validation_alias=f"{PREFIX}PROFILE_DIR")
+    """Directory for the profiles; unset: there are none."""

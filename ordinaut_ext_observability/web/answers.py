@@ -28,9 +28,11 @@ _ERRORS = {
     401: "The token is missing or wrong.",
     403: "The client's address or origin is not allowed.",
     404: "These endpoints are off, since no token is set for them; or there is nothing of this name.",
+    409: "Another request of this kind is being answered.",
     422: "A parameter cannot be read.",
     429: "Too many requests were refused; try again in a minute.",
     500: "The extension failed.",
+    501: "This installation cannot do it.",
     503: "Too many requests of this kind are being answered.",
 }
 

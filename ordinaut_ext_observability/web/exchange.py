@@ -7,19 +7,21 @@ series, access line) is worked out by the recorder, for many requests at a time.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.correlation.context import RequestIds
+from ordinaut_ext_observability.correlation.context import RequestIds, with_current_span
 from ordinaut_ext_observability.web.recorder import RequestRecorder
 from ordinaut_ext_observability.web.request_ids import Headers
 from ordinaut_ext_observability.web.route_templates import UNMATCHED
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.tracing.requests import RequestSpan
 
 BATCH_REQUESTS = 64  # finished requests that wait before they are recorded together
 CLIENT_CLOSED_REQUEST = 499  # counted where the client left before the response was complete; the code is nginx's
@@ -27,13 +29,12 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS",
 OTHER_METHOD = "_OTHER"  # stands for every method that HTTP does not define; the name is OpenTelemetry's
 _TEMPORARY_REDIRECT = 307
 _EVENT_STREAM = b"text/event-stream"
-_loaded_modules = sys.modules
 
 
 class Exchange:
     """The facts of one request or connection."""
 
-    __slots__ = ("_receive", "_recorder", "_send", "finished", "ids", "scope", "started")
+    __slots__ = ("_receive", "_recorder", "_send", "finished", "ids", "scope", "span", "started")
 
     def __init__(self, recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = monotonic_seconds()
@@ -43,6 +44,12 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.finished = False
+        self.span: RequestSpan | None = None
+
+    def leave_span(self) -> None:
+        """Make the span that was current before current again."""
+        if self.span is not None:
+            self.span.leave()
 
     def endpoint(self) -> str:
         """The full template of the route that answered."""
@@ -129,8 +136,8 @@ class HttpExchange(Exchange):
     def _begin(self, message: Message) -> Message:
         """The response begins: note what it is, and return a copy of the message with our headers."""
         self.status = int(message["status"])
-        if "opentelemetry.trace" in _loaded_modules:
-            self.ids = _ids_of_current_span(self.ids)
+        if self.span is None:  # the host's trace is also its logs'
+            self.ids = with_current_span(self.ids) or self.ids
         try:
             headers, named = self.with_own_headers(message.get("headers"))
         except (TypeError, AttributeError, ValueError):  # no list of pairs: the message stays as it is
@@ -192,18 +199,29 @@ class HttpExchange(Exchange):
         if isinstance(error, OSError) and gone:
             return
         rare.exception_type = type(error).__name__
+        if self.span is not None:
+            self.span.fail(error)
         endpoint = self.endpoint()
         self._recorder.metrics.http_exceptions.labels(self.known_method(), endpoint, rare.exception_type).inc()
         self._recorder.trouble.errors.note(error, endpoint)
 
     def abandon(self) -> None:
-        """The application is done and its response is not complete: the server makes it, or cuts it off."""
+        """The application is done. Where its response is not complete, the server makes it, or cuts it off."""
         try:
-            self._note().disconnected = self._is_disconnected()  # now: for an incomplete response the server closes it
-            if not self.status:
-                self._extend_servers_headers()
+            if not self.finished:
+                self._note().disconnected = self._is_disconnected()  # now: the server closes it for such a response
+                if not self.status:
+                    self._extend_servers_headers()
         finally:
             self.finish()
+            if self.span is not None:
+                self._end_span(self.span)
+
+    def _end_span(self, span: RequestSpan) -> None:
+        endpoint = self.endpoint()
+        route = {} if endpoint is UNMATCHED else {"http.route": endpoint}
+        told = {"http.response.status_code": self.outcome(), "url.path": self.scope["path"], **route}
+        span.end(" ".join((self.known_method(), *route.values())), told, self.seconds)
 
     def _extend_servers_headers(self) -> None:
         """Put our headers among those that uvicorn adds to this response. Other servers have none.
@@ -249,14 +267,3 @@ class HttpExchange(Exchange):
 def _lower_name(name: bytes | str) -> bytes:
     """A header's name in lower case. ASGI asks for bytes; some servers take text as well."""
     return (name.encode("latin-1") if isinstance(name, str) else bytes(name)).lower()
-
-
-def _ids_of_current_span(ids: RequestIds) -> RequestIds:
-    """The ids with the trace of OpenTelemetry's current span, if there is one: the host's trace is also its logs'.
-
-    We import OpenTelemetry nowhere: without its module in the process there is no span.
-    """
-    context = _loaded_modules["opentelemetry.trace"].get_current_span().get_span_context()
-    if not context.is_valid:
-        return ids
-    return (ids[0], f"{context.trace_id:032x}", f"{context.span_id:016x}", bool(context.trace_flags & 1))

@@ -35,6 +35,8 @@ class ObservabilityMiddleware:
             if kind == "http":
                 exchange = HttpExchange(self._recorder, scope, receive, send)
                 self._recorder.in_progress.add(exchange)
+                if self._recorder.tracer is not None:
+                    self._recorder.tracer.begin(exchange)
             elif kind == "websocket":
                 exchange = WebSocketExchange(self._recorder, scope, receive, send)
             if exchange is not None and self._on_first_request is not None:
@@ -56,11 +58,12 @@ class ObservabilityMiddleware:
             self._call(exchange.note_failure, error)
             raise
         finally:
-            if not exchange.finished:
+            if not exchange.finished or exchange.span is not None:
                 self._call(exchange.abandon)
             if around is not None:
                 request_ids.set(around[0])
                 work_ids.set(around[1])
+                exchange.leave_span()
 
     def _call(self, method: Callable[..., None], *arguments: Any) -> None:
         try:

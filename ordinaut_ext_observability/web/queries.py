@@ -85,7 +85,7 @@ class QueryService:
         if not self._asked:
             self._places = asyncio.Semaphore(MAX_RUNNING)  # anew: a semaphore is for the loop of its first use
         self._asked += 1
-        leaving = asyncio.create_task(_wait_until_gone(request))
+        leaving = asyncio.create_task(wait_until_gone(request))
         slicer, pieces = Slicer(), list[bytes]()
         try:
             async with asyncio.timeout(seconds), self._places:
@@ -102,7 +102,8 @@ class QueryService:
         return pieces
 
 
-async def _wait_until_gone(request: Request) -> None:
+async def wait_until_gone(request: Request) -> None:
+    """Return once the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
 from ordinaut_ext_observability.logs.access import AccessLog
@@ -28,9 +28,11 @@ from ordinaut_ext_observability.web.request_ids import RequestIdReader
 from ordinaut_ext_observability.web.route_templates import UNMATCHED, EndpointResolver, plugin_of
 
 if TYPE_CHECKING:
+    from ordinaut_ext_observability.tracing.requests import RequestTracer
     from ordinaut_ext_observability.web.exchange import HttpExchange
 
 _MAX_REMEMBERED = 4096
+_IN_FLIGHT = ("method", "route", "correlation_id", "seconds")
 
 
 class RequestSeries:
@@ -88,6 +90,7 @@ class RequestRecorder:
     settings: HttpSettings
     quiet_endpoints: tuple[str, ...]  # shell patterns such as `/health/*`
     is_own: Callable[[str], bool]  # tells our endpoints from the host's
+    tracer: RequestTracer | None = field(default=None, init=False)  # None while tracing is off
     in_progress: set[HttpExchange] = field(default_factory=set, init=False)
     waiting: deque[HttpExchange] = field(default_factory=deque, init=False)
     # By the endpoint, and by the identity of the route that the router left in the scope.
@@ -120,6 +123,12 @@ class RequestRecorder:
         )
         for method in {"GET", *counted, *(child.label_values[0] for child in gauge.children())}:
             gauge.labels(method).set(counted[method])
+
+    def requests_in_flight(self) -> list[dict[str, Any]]:
+        """The 20 oldest requests without a complete response. Safe from any thread."""
+        now, oldest = monotonic_seconds(), sorted(set(self.in_progress), key=lambda exchange: exchange.started)[:20]
+        facts = ((each.known_method(), each.endpoint(), each.ids[0], round(now - each.started, 3)) for each in oldest)
+        return [dict(zip(_IN_FLIGHT, each, strict=True)) for each in facts]
 
     def _record_waiting(self) -> None:
         waiting = self.waiting

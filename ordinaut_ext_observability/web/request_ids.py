@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.correlation.context import RequestIds
+from ordinaut_ext_observability.correlation.context import SCOPE_KEY, RequestIds
 from ordinaut_ext_observability.correlation.ids import MAX_ID_LENGTH, match_client_id, parse_traceparent, random_ids
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -18,8 +18,6 @@ Headers = list[tuple[bytes, bytes]]
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
 _take_digits = random_ids.take_pooled
 
-# Key of the ASGI scope. A measured application may be mounted in another: the ids of a request are the outer one's.
-_IDS = "ordinaut_observability_ids"
 _WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
 
@@ -38,7 +36,7 @@ class RequestIdReader:
 
     def read(self, scope: Scope) -> RequestIds:
         """The request's ids, with a span id of our own."""
-        ids: RequestIds | None = scope.get(_IDS)
+        ids: RequestIds | None = scope.get(SCOPE_KEY)
         if ids is None:
             try:
                 digits = _take_digits()
@@ -50,7 +48,7 @@ class RequestIdReader:
                 if name in _ID_HEADERS:
                     ids = self._continue(ids[1], ids[2], headers, scope)
                     break
-            scope[_IDS] = ids
+            scope[SCOPE_KEY] = ids
         return ids
 
     def parent_id(self, scope: Scope) -> str | None:

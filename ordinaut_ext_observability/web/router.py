@@ -11,10 +11,12 @@ from ordinaut_ext_observability.web.answers import json_response
 from ordinaut_ext_observability.web.endpoints import (
     alertmanager,
     alerts,
+    debugging,
     health,
     incidents,
     loggers,
     metrics,
+    profiling,
     prometheus,
     prometheus_rules,
     trouble,
@@ -62,8 +64,10 @@ ENDPOINTS = (
     *alerts.ENDPOINTS,
     *incidents.ENDPOINTS,
     *trouble.ENDPOINTS,
+    *debugging.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,
     *alertmanager.ENDPOINTS,
+    *profiling.ENDPOINTS,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+from ordinaut_ext_observability.profiling.sampler import SAMPLER
 
 MOUNT = "/ext/observability"
 TOKEN = "an-operators-token-0123456789"
@@ -41,8 +44,9 @@ bodies = st.recursive(
 
 
 @pytest.fixture
-def served(serve: Any) -> Any:
-    return serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+def served(serve: Any) -> Iterator[Any]:
+    with SAMPLER._turn:  # a profile is refused, since it would take its ten seconds
+        yield serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
 
 
 def failures_of(served: Any, headers: dict[str, str], examples: int) -> list[str]:

@@ -386,6 +386,31 @@ def test_one_worker_is_killed_and_the_demo_goes_on(demo: RunningDemo, eventually
     assert demo.process.poll() is None
 
 
+def test_key_performance_indicators_have_data(demo: RunningDemo, eventually: Any) -> None:
+    """Every query of the page, while there are two samples of all that it needs."""
+    page = (Path(__file__).parents[2] / "docs" / "kpis.md").read_text()
+    queries = re.findall(r"```promql\n(.*?)\n```", page, re.DOTALL)
+    assert len(queries) > 12
+    index = re.search(r"http://operator:\S+", demo.child.out)
+    assert index
+    missing: dict[str, Any] = dict.fromkeys(queries)
+
+    def ask(query: str) -> bool:
+        parameters = {"query": query}
+        answer = httpx.get(f"{index[0]}api/v1/query", params=parameters, timeout=10, trust_env=False, verify=False)
+        missing[query] = answer.text
+        result = answer.json()["data"]["result"]
+        return any(float(series["value"][1]) >= 0 for series in result)  # a route of no requests has no number
+
+    def all_have_data() -> bool:
+        for query in list(missing):
+            if ask(query):
+                del missing[query]
+        return not missing
+
+    assert eventually(all_have_data, 90), missing
+
+
 def test_closed_terminal_ends_everything_and_leaves_nothing(demo: RunningDemo) -> None:
     """The last test of the demo that all share. Ctrl-C and SIGTERM do so too, above."""
     demo.end(signal.SIGHUP)

@@ -6,11 +6,14 @@ longer, but lets nothing wait longer.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +25,7 @@ import pytest
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.relay.redis_store import RedisRelayStore
 from ordinaut_ext_observability.relay.series_list import SeriesList, number_at
+from tests.otlp import OtlpReceiver
 
 MOST_ADDED_SECONDS = 0.5
 
@@ -99,7 +103,10 @@ def stop_host(start: Start, free_port: Callable[[], int], eventually: Callable[.
     def run(environ: Mapping[str, str], around: Any, wait: Callable[[], None]) -> float:
         port = free_port()
         process = start(HOST, "-m", "uvicorn", "--port", str(port), "program:app", environ=environ, around=around)
-        assert eventually(lambda: process.poll() is not None or is_open(port), 30.0)
+        assert eventually(lambda: process.poll() is not None or is_open(port), 90.0)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30.0)) as connection:
+            connection.request("GET", "/nowhere")
+            assert connection.getresponse().status == 404
         return stop(process, wait)
 
     return run
@@ -173,6 +180,29 @@ def test_a_stop_waits_half_a_second_longer_at_most(
     with ThreadPoolExecutor() as pool:
         without, with_us = pool.map(measure, ({}, environ), (around, around), (lambda: None, wait))
     assert with_us - without < MOST_ADDED_SECONDS, (without, with_us)
+
+
+def test_a_stop_waits_half_a_second_longer_at_most_for_a_collector_of_spans(stop_host: Callable[..., float]) -> None:
+    receivers = {trouble: OtlpReceiver() for trouble in ("refused", "hanging", "503")}
+    receivers["refused"].close()
+    receivers["hanging"].hanging = True
+    receivers["503"].status = 503
+
+    def measure(trouble: str) -> float:
+        if trouble == "none":
+            return stop_host({}, list, lambda: None)
+        receiver = receivers[trouble]
+        wait = (lambda: None) if trouble == "refused" else lambda: assert_set(receiver.asked)
+        return stop_host({"WITH_US": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}, list, wait)
+
+    def assert_set(event: threading.Event) -> None:
+        assert event.wait(30.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        without, *with_us = pool.map(measure, ("none", *receivers))
+    for trouble in ("hanging", "503"):
+        receivers[trouble].close()
+    assert max(with_us) - without < MOST_ADDED_SECONDS, (without, with_us)
 
 
 LOGS_A_LINE = """

@@ -44,8 +44,18 @@ LINK_PATH = "/links/{link}"
 ALIVE_PATHS = ("/-/healthy", "/-/ready")
 TROUBLE_PATHS = ("/errors", "/errors/{fingerprint}", "/requests/slow")
 LOGGER_PATHS = ("/loggers", "/loggers/{name}")
+DEBUG_PATHS = ("/debug/stacks",)
 OPERATOR_ENDPOINTS = (
-    *(*OPERATOR_PATHS, "/health/checks", *LOGGER_PATHS, *TROUBLE_PATHS, *API_PATHS, *RULE_PATHS, *ALERTMANAGER_PATHS),
+    *(
+        *OPERATOR_PATHS,
+        "/health/checks",
+        *LOGGER_PATHS,
+        *DEBUG_PATHS,
+        *TROUBLE_PATHS,
+        *API_PATHS,
+        *RULE_PATHS,
+        *ALERTMANAGER_PATHS,
+    ),
 )
 SCRAPE_PATHS = (*(f"{MOUNT}/{path}" for path in ("metrics", "health", "alerts", "rules")), "/metrics")
 
@@ -253,7 +263,8 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
         method = endpoint["methods"].partition(",")[0]
         needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"] or method == "POST"
         expected = (200, 400, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
-        answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN))
+        window = {"window": "1s"} if endpoint["path"].startswith("/debug/") else {}
+        answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN), params=window)
         assert answer.status_code in expected or endpoint["path"] in RULE_PATHS  # which have no answer yet
 
 
@@ -374,7 +385,7 @@ ANSWERS = {
     "/alerts/{fingerprint}/why": {200, 401, 404, 422, 429, 500, 503},
     "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
     **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
-    **dict.fromkeys(TROUBLE_PATHS, {200, 401, 404, 422, 429, 500}),
+    **dict.fromkeys((*TROUBLE_PATHS, *DEBUG_PATHS), {200, 401, 404, 422, 429, 500}),
     **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALERTMANAGER_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALIVE_PATHS, {200, 401, 403, 429, 500}),
@@ -395,6 +406,7 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
         for status, answer in responses.items():
             kinds = {"text/plain", "application/openmetrics-text"} if (path, status) == ("/metrics", "200") else None
             kinds = {"text/plain"} if path in ALIVE_PATHS and status == "200" else kinds
+            kinds = {"application/json", "text/plain"} if path in DEBUG_PATHS and status == "200" else kinds
             kinds = {"text/html"} if path == LINK_PATH and status != "500" else kinds
             assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
             assert answer["description"]

@@ -76,8 +76,6 @@ class Delivery:
     next_try_ms: int = 0
     error: str = ""
     """The reason why the last try failed."""
-    under_way: bool = field(default=False, compare=False)
-    """True while it is being sent: until that has ended its group is not looked at again for this integration."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further facts that explain it, for messages."""
 

@@ -11,7 +11,7 @@ from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert,
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.silences import Kind, Muted, Mutes, Silence
 from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
-from ordinaut_ext_observability.alerts.routing.configured import ConfiguredRouting
+from ordinaut_ext_observability.alerts.routing.defaults import ConfiguredRouting
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
 from ordinaut_ext_observability.errors import ObservabilityError

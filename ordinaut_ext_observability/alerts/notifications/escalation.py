@@ -8,7 +8,7 @@ anew when an acknowledgement or a silence ends. Nothing here reads a clock; time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
@@ -30,11 +30,7 @@ class Escalation:
     """Finds the receivers that a group has escalated to."""
 
     def __init__(
-        self,
-        policies: Sequence[EscalationConfig],
-        routing: Routing,
-        ledger: Ledger,
-        event: events.LogEvent,
+        self, policies: Sequence[EscalationConfig], routing: Routing, ledger: Ledger, event: events.LogEvent
     ) -> None:
         self.policies = policies
         self._routing = routing
@@ -82,19 +78,16 @@ class Escalation:
         known = self._routing.receivers.get(receiver)
         return [delivery_key(group.key, each.key) for each in known.integrations] if known is not None else []
 
+    def _waiting_ms(self, keys: Iterable[str]) -> list[int]:
+        """The times since when something is to be sent under these keys."""
+        return [self._ledger.outbox[key].created_ms for key in keys if key in self._ledger.outbox]
+
     def _began_ms(self, group: Group, receiver: str) -> int | None:
         """The time since when a receiver knows of what fires now, or is to be told; None: it does not."""
         keys = self._keys(group, receiver)
-        times = [
-            self._ledger.told[key].since_ms
-            for key in keys
-            if key in self._ledger.told and self._ledger.told[key].firing
-        ]
-        return min(
-            [*times, *(self._ledger.outbox[key].created_ms for key in keys if key in self._ledger.outbox)], default=None
-        )
+        told = [self._ledger.told[key] for key in keys if key in self._ledger.told]
+        return min([*(each.since_ms for each in told if each.firing), *self._waiting_ms(keys)], default=None)
 
     def _is_down(self, group: Group, receiver: str, now_ms: int) -> bool:
         keys = self._keys(group, receiver)
-        waiting = [self._ledger.outbox[key].created_ms for key in keys if key in self._ledger.outbox]
-        return min(waiting, default=now_ms) + DOWN_MS <= now_ms or not self.refused.isdisjoint(keys)
+        return min(self._waiting_ms(keys), default=now_ms) + DOWN_MS <= now_ms or not self.refused.isdisjoint(keys)

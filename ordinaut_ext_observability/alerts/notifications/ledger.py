@@ -33,6 +33,8 @@ class Ledger:
     def __init__(self) -> None:
         self.told: dict[str, Told] = {}
         self.outbox: dict[str, Delivery] = {}
+        self.under_way: set[str] = set()
+        """Keys of deliveries that are being sent: until that has ended they stay as they are."""
         self._changed: dict[tuple[str, str], Record] = {}
 
     def restore(self, tables: Mapping[str, Mapping[str, bytes]]) -> tuple[list[NotifiedAlert], int]:
@@ -43,14 +45,11 @@ class Ledger:
         outbox = read_records(Delivery, tables.get(OUTBOX, {}))
         told = read_records(Told, tables.get(TOLD, {}))
         changes = read_records(NotifiedAlert, tables.get(CHANGES, {}))
-        kept = sum(len(tables.get(name, ())) for name in TABLES)
-        self.told |= {key: each for key, each in told.items() if not self._knows(TOLD, key)}
-        self.outbox |= {key: each for key, each in outbox.items() if not self._knows(OUTBOX, key)}
+        unreadable = sum(len(tables.get(name, ())) for name in TABLES) - len(outbox) - len(told) - len(changes)
+        waiting = {key: each for key, each in outbox.items() if (OUTBOX, key) not in self._changed}
+        self.told, self.outbox = told | self.told, waiting | self.outbox
         alerts = [alert for delivery in self.outbox.values() for alert in delivery.alerts]
-        return [*alerts, *changes.values()], kept - len(outbox) - len(told) - len(changes)
-
-    def _knows(self, table: str, key: str) -> bool:
-        return key in (self.told if table == TOLD else self.outbox) or (table, key) in self._changed
+        return [*alerts, *changes.values()], unreadable
 
     def take_changed(self) -> list[Record]:
         """The records that changed since; what could not be written is given back by `keep_changed`."""

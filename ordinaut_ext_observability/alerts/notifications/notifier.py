@@ -66,8 +66,6 @@ class Notifier:
         """Facts: what was told, and what is to be sent."""
         self.escalation = Escalation(policies, routing, self.ledger, event)
         self._strict = strict
-        self._in_effect: dict[str, Silence] = {}
-        """Those acknowledgements, snoozes and maintenances at the last look."""
         self._taken: dict[str, NotifiedAlert] = {}
         """The alerts as they were taken last: one that is the same again is no news."""
         self._unconfirmed: set[str] = set()
@@ -118,11 +116,7 @@ class Notifier:
 
     def take_silences(self, silences: dict[str, Silence], now_ms: int) -> None:
         """Take the silences as they are; where one that Alertmanager does not have begins or ends, look at once."""
-        in_effect = {
-            each.id: each for each in silences.values() if each.kind != "silence" and each.state(now_ms) == "active"
-        }
-        changed = [(self._in_effect | in_effect)[name] for name in self._in_effect.keys() ^ in_effect.keys()]
-        self.mutes.silences, self._in_effect = silences, in_effect
+        changed = self.mutes.take_silences(silences, now_ms)
         for group in self.groups if changed else ():
             if any(silence.matches(alert.labels) for silence in changed for alert in group.alerts.values()):
                 group.hurry(now_ms)
@@ -143,7 +137,7 @@ class Notifier:
 
     def note_delivered(self, delivery: Delivery, now_ms: int) -> None:
         """It arrived: note what its receiver knows now."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         self.escalation.refused.discard(delivery.key)
         self.ledger.note_told(delivery, self._muted_by_now(delivery))
         self.ledger.remove(delivery, "sent", now_ms)
@@ -153,7 +147,7 @@ class Notifier:
 
     def note_failed(self, delivery: Delivery, error: DeliveryError, now_ms: int) -> None:
         """It did not arrive: try it again later, unless the same would be refused again."""
-        delivery.under_way = False
+        self.ledger.under_way.discard(delivery.key)
         delivery.note_failure(error, now_ms)
         if error.permanent:
             self.ledger.remove(delivery, "failed", now_ms)
@@ -192,7 +186,7 @@ class Notifier:
         """Queue a delivery where there is a reason; True where one waits to be sent."""
         key = delivery_key(group.key, integration.key)
         told, waiting = self.ledger.told.get(key), self.ledger.outbox.get(key)
-        if waiting is not None and waiting.under_way:
+        if key in self.ledger.under_way:
             return True
         shown = [alert for alert in group.alerts.values() if self._is_shown(alert, muted, told, now_ms)]
         firing = [alert.fingerprint for alert in shown if not alert.is_resolved(now_ms)]

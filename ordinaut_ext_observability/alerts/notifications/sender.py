@@ -49,7 +49,7 @@ class Sender:
             key = delivery.integration
             if key in self._tasks or self._rests_until_ms.get(key, 0) > now_ms:
                 continue
-            delivery.under_way = True
+            notifier.ledger.under_way.add(delivery.key)
             self._tasks[key] = asyncio.get_running_loop().create_task(self._send(notifier, delivery))
 
     def next_try_ms(self, notifier: Notifier) -> int | None:

@@ -119,8 +119,18 @@ class Mutes:
         self._routing = routing
         self.silences: dict[str, Silence] = {}
         """By id. Whoever runs the notifier reads them from the store, where any process writes."""
+        self._in_effect: dict[str, Silence] = {}
+        """The acknowledgements, snoozes and maintenances that were active at the last look."""
         self._sources: list[dict[tuple[str, ...], list[NotifiedAlert]]] = []
         """Sources of each rule, by the labels that have to be equal."""
+
+    def take_silences(self, silences: dict[str, Silence], now_ms: int) -> list[Silence]:
+        """Take the silences as they are; those of other kinds than Alertmanager's that began or ended since."""
+        in_effect = {
+            each.id: each for each in silences.values() if each.kind != "silence" and each.state(now_ms) == "active"
+        }
+        before, self._in_effect, self.silences = self._in_effect, in_effect, silences
+        return [(before | in_effect)[name] for name in before.keys() ^ in_effect.keys()]
 
     def begin(self, alerts: Iterable[NotifiedAlert], now_ms: int) -> None:
         """Note which alerts fire and may inhibit others."""

@@ -88,6 +88,10 @@ class ExtensionMetrics(MetricSet):
         "ordinaut_observability_request_ids_rejected_total{reason}",
         "Correlation ids of clients that were replaced, by reason.",
     )
+    spans = counter(
+        "ordinaut_observability_spans_total{outcome}",
+        "Spans exported (a collector took them) or dropped (it did not, in time, or too many waited).",
+    )
     errors_seen = counter(
         "ordinaut_observability_errors_seen_total{outcome}",
         "Errors logged or left to the server: grouped, counted_before (logged earlier), not_looked_at (too many).",

@@ -36,3 +36,11 @@ class HealthMetrics(MetricSet):
         "orchestrator_process_event_loop_lag_seconds{process}",
         "How late the host's event loop last ran a timer; while it is blocked, for how long it has been.",
     )
+    event_loop_stalls = counter(
+        "orchestrator_process_event_loop_stalls_total{process}",
+        "Times that the host's event loop ran nothing for a second or longer.",
+    )
+    process_memory = gauge(
+        "orchestrator_process_memory_bytes{process,type}",
+        "Memory of the process that serves, of the largest where there are several: rss, what it holds in RAM.",
+    )

@@ -86,3 +86,12 @@ class HttpMetrics(MetricSet):
         "orchestrator_websocket_message_bytes_total{endpoint,direction}",
         "Payload of WebSocket messages on connections that have ended; text as UTF-8.",
     )
+    http_client_requests = counter(
+        "orchestrator_http_client_requests_total{host,method,status}",
+        "Requests of instrumented httpx clients, by status code or, without an answer, the exception's type.",
+    )
+    http_client_seconds = histogram(
+        "orchestrator_http_client_request_duration_seconds{host,method}",
+        "Time from sending a request to the head of its answer, or to the failure.",
+        buckets=REQUEST,
+    )

@@ -22,7 +22,8 @@ _NAME = "^[A-Za-z0-9_.:-]{1,128}$"  # others cannot be asked for, and are not li
 _Name = Annotated[str, Path(pattern=_NAME)]
 
 
-def _read_seconds(given: object) -> float:
+def read_seconds(given: object) -> float:
+    """Seconds of a duration such as `10m`, or of a number of seconds. Raises ValueError with what is accepted."""
     try:
         return parse_duration(str(given)) / 1000
     except ValueError:
@@ -33,7 +34,7 @@ class LevelChange(BaseModel, extra="forbid"):
     """A level for a logger, null for the one from before, and the time after which it ends."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None
-    seconds: Annotated[float, BeforeValidator(_read_seconds)] = Field(600.0, alias="for", ge=1.0, le=LONGEST_SECONDS)
+    seconds: Annotated[float, BeforeValidator(read_seconds)] = Field(600.0, alias="for", ge=1.0, le=LONGEST_SECONDS)
 
 
 async def _loggers(request: Request) -> Response:

@@ -10,7 +10,7 @@ import pytest
 
 from ordinaut_ext_observability.compat import EAGER, load_extension_eagerly
 
-IMPORTS = "import observability.logging, observability.metrics, observability.health, observability.alerts"
+IMPORTS = "import observability.logging, observability.metrics, observability.health, observability.alerts, observability.tracing"
 
 
 def test_needs_the_standard_library_alone(run_code: Callable[[str], Any]) -> None:
@@ -28,6 +28,7 @@ from observability.metrics import *
 from observability.logging import *
 from observability.health import *
 from observability.alerts import *
+from observability.tracing import *
 """)
     assert (child.process.returncode, child.out, child.err) == (0, "", "")
 
