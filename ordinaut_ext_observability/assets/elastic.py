@@ -11,13 +11,13 @@ from ordinaut_ext_observability.logs.event_types import EVENTS, NAMES_OF_EVERY_L
 _TYPES: Final = {
     "date": "timestamp",
     "text": "message|exception",
-    "double": ".*_ms|.*_seconds|seconds|current_value|threshold",
-    "long": ".*_bytes|line|process|status_code|attempt|firing|resolved|line_number|rules|files|length"
-    "|refusals_not_logged|jobs_created|queue_depth|active_leases|fields_left_out",
-    "boolean": "success",
-    "flattened": "details|context",
+    "double": "float|.*_ms|.*_seconds|current_value|threshold",
+    "long": "int|int . None|.*_bytes|line|process|status_code|attempt|jobs_created|queue_depth"
+    "|active_leases|fields_left_out",
+    "boolean": "bool|success|security_event",
+    "flattened": r"list\[dict.*|details|context",
 }
-"""Names of fields by Elasticsearch's type; all others are keywords."""
+"""Annotated types of fields, and names of fields without one, by Elasticsearch's type; all others are keywords."""
 _KEYWORD: Final = {"type": "keyword", "ignore_above": 1024}
 _CONTEXT: Final = ("task_id", "agent_id", "request_id")
 _SOMETIMES: Final = ("run_id", "step_id", "worker_id", "exception_type", "exception", "fields_left_out", *_CONTEXT)
@@ -25,8 +25,9 @@ _SOMETIMES: Final = ("run_id", "step_id", "worker_id", "exception_type", "except
 
 def index_template() -> str:
     """The template's JSON, for `PUT _index_template/ordinaut-logs`."""
-    fields = {*NAMES_OF_EVERY_LINE, *_SOMETIMES, *(field for event in EVENTS for field in event.fields)}
-    properties = {field: _type_of(field) for field in sorted(fields)}
+    fields = dict.fromkeys([*NAMES_OF_EVERY_LINE, *_SOMETIMES, "security_event"], "")
+    fields |= {field: event.types.get(field, "") for event in EVENTS for field in event.fields}
+    properties = {field: _type_of(field, fields[field]) for field in sorted(fields)}
     mappings = {
         "dynamic_templates": [{"texts": {"match_mapping_type": "string", "mapping": _KEYWORD}}],
         "properties": properties | {"task_context": {"properties": dict.fromkeys(_CONTEXT, _KEYWORD)}},
@@ -37,6 +38,7 @@ def index_template() -> str:
     return json.dumps({**template, "template": {"settings": settings, "mappings": mappings}}, indent=2) + "\n"
 
 
-def _type_of(field: str) -> dict[str, Any]:
-    found = next((kind for kind, names in _TYPES.items() if re.fullmatch(names, field)), None)
+def _type_of(field: str, annotated: str) -> dict[str, Any]:
+    matches = (kind for kind, pattern in _TYPES.items() for text in (annotated, field) if re.fullmatch(pattern, text))
+    found = next(matches, None)
     return {"type": found} if found else _KEYWORD

@@ -76,8 +76,5 @@ def _with_secret_files(value: Any) -> Any:
         return [_with_secret_files(each) for each in value]
     if not isinstance(value, Mapping):
         return value
-    kept = {name: _with_secret_files(each) for name, each in value.items() if name not in _OURS}
-    return {
-        f"{name}_file" if name in SECRETS else name: f"{_SECRETS_FOLDER}/{name}" if name in SECRETS else each
-        for name, each in kept.items()
-    }
+    kept = {name: _with_secret_files(each) for name, each in value.items() if name not in _OURS and name not in SECRETS}
+    return kept | {f"{name}_file": f"{_SECRETS_FOLDER}/{name}" for name in value if name in SECRETS}

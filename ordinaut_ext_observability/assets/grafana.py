@@ -15,7 +15,6 @@ _DATASOURCE: Final = {"type": "prometheus", "uid": "prometheus"}  # as Ordinaut'
 _SCHEMA_VERSION: Final = 39
 """Version of the JSON: Grafana 11's. Newer ones migrate it, and 10 reads what is used of it."""
 _COLUMNS: Final = 24
-_SIZES: Final = {"stat": (4, 4), "timeseries": (8, 8), "table": (8, 8), "bargauge": (8, 8)}
 _SAMPLED: Final = re.compile(r"\b((?:orchestrator|ordinaut_observability|process)_\w+|up)\b(?![\w(])(\{)?")
 """Names of what is scraped; what rules record has colons, and no label `instance`."""
 _FILTER: Final = 'job=~"$job",instance=~"$instance"'
@@ -74,8 +73,8 @@ def _dashboard(defined: Mapping[str, Any], url: str) -> dict[str, Any]:
 
 
 def _annotation(name: str, query: str, title: str, color: str) -> dict[str, Any]:
-    enabled = {"enable": True, "iconColor": color, "step": "60s"}
-    return {"name": name, "datasource": _DATASOURCE, "expr": query, "titleFormat": title, **enabled}
+    look = {"enable": True, "iconColor": color, "titleFormat": title, "step": "60s"}
+    return {"name": name, "datasource": _DATASOURCE, "expr": query, **look}
 
 
 def _variable(label: str, series: str) -> dict[str, Any]:
@@ -101,50 +100,36 @@ def _panels(rows: Mapping[str, Any], url: str) -> Iterator[dict[str, Any]]:
     number = y = 0
     for title, panels in rows.items():
         number, x, height = number + 1, 0, 0
-        yield {
-            "id": number,
-            "type": "row",
-            "title": title,
-            "collapsed": False,
-            "panels": [],
-            "gridPos": _at(0, y, 24, 1),
-        }
+        place = {"x": 0, "y": y, "w": _COLUMNS, "h": 1}
+        yield {"id": number, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": place}
         y += 1
         for panel in panels:
-            w, h = _SIZES[panel.get("type", "timeseries")]
+            w, h = (4, 4) if panel.get("type") == "stat" else (8, 8)
             w = panel.get("width", w)
             if x + w > _COLUMNS:
                 x, y, height = 0, y + height, 0
             number += 1
-            yield {"id": number, **_panel(panel, url), "gridPos": _at(x, y, w, h)}
+            yield {"id": number, **_panel(panel, url), "gridPos": {"x": x, "y": y, "w": w, "h": h}}
             x, height = x + w, max(height, h)
         y += height
 
 
-def _at(x: int, y: int, w: int, h: int) -> dict[str, int]:
-    return {"x": x, "y": y, "w": w, "h": h}
-
-
 def _panel(panel: Mapping[str, Any], url: str) -> dict[str, Any]:
     kind = panel.get("type", "timeseries")
-    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-    if "warn" in panel:
-        steps.append({"color": "orange", "value": panel["warn"]})
-    links = [{"title": "Runbook", "url": runbook_url(url, panel["runbook"])}] if "runbook" in panel else []
+    runbook = {"title": "Runbook", "url": runbook_url(url, panel.get("runbook", "")), "targetBlank": True}
+    steps = [{"color": "green", "value": None}, {"color": "orange", "value": panel.get("warn")}]
+    defaults: dict[str, Any] = {
+        "unit": panel.get("unit", "short"),
+        "thresholds": {"mode": "absolute", "steps": steps if "warn" in panel else steps[:1]},
+    }
     return {
         "type": kind,
         "title": panel["title"],
         "description": panel["description"],
         "datasource": _DATASOURCE,
-        "links": [{**link, "targetBlank": True} for link in links],
-        "fieldConfig": {
-            "defaults": {
-                "unit": panel.get("unit", "short"),
-                "min": 0 if kind == "timeseries" and "budget" not in panel["title"] else None,
-                "thresholds": {"mode": "absolute", "steps": steps},
-            },
-            "overrides": [],
-        },
+        "interval": panel.get("interval"),
+        "links": [runbook] if "runbook" in panel else [],
+        "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": _OPTIONS[kind],
         "targets": list(map(partial(_target, kind), "ABCDEFGH", panel["queries"].items())),
     }

@@ -16,9 +16,9 @@ from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, show_dur
 from ordinaut_ext_observability.assets.data import read_definitions
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
-MIN_EVENTS = 0.33
-"""Events that the long windows ask for, or they say nothing: 20, as a sum of rates per second taken once a minute."""
 _BUDGET_WINDOW = "30d"
+_MIN_EVENTS = 0.33
+"""Events that a window asks for, or it says nothing: 20, as a sum of rates per second taken once a minute."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -95,11 +95,8 @@ def _recorded(slo: Mapping[str, Any], windows: Iterable[Mapping[str, Any]], exis
             yield {"record": rates[name], "expr": query}
     ratios = {"5m": f"{rates['bad']} / {rates['all']}"}
     for window in (*(each[name] for each in windows for name in ("short", "long")), _BUDGET_WINDOW):
-        least = "" if window.endswith("m") else f" > {MIN_EVENTS}"
-        total = f"sum_over_time({rates['all']}[{window}])"
-        ratios.setdefault(
-            window, f"sum_over_time({rates['bad']}[{window}]) / {f'({total}{least})' if least else total}"
-        )
+        bad, every = (f"sum_over_time({rates[name]}[{window}])" for name in ("bad", "all"))
+        ratios.setdefault(window, f"{bad} / ({every} > {_MIN_EVENTS})")
     for window, query in ratios.items():
         if f"{series}:ratio{window}" not in existing:
             yield {"record": f"{series}:ratio{window}", "expr": query}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,10 @@ from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.assets.data import read_definitions
 from ordinaut_ext_observability.assets.export import exported_files, write_files
+from ordinaut_ext_observability.metrics.declarations import PARTS
+from ordinaut_ext_observability.metrics.declare import declarations_of
+from ordinaut_ext_observability.promql.nodes import Aggregation, Node, VectorSelector, children
+from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
 FILES = exported_files({})
@@ -131,3 +138,94 @@ def test_each_burn_rate_fires_above_its_limit_only_and_ends_soon_after(window: d
     cases = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
     (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
     run("promtool", "test", "rules", tmp_path / "cases.yaml")
+
+
+UNITS = {"short", "s", "percentunit", "bytes", "Bps", "cps", "ops", "reqps"}
+"""Those of Grafana's units that are used."""
+
+DECLARED = {each.name: each for part in PARTS for _, each in declarations_of(part)}
+DASHBOARDS = {name: json.loads(text) for name, text in FILES.items() if name.startswith("grafana/dashboards/")}
+PANELS = [(board["uid"], panel) for board in DASHBOARDS.values() for panel in board["panels"] if panel["type"] != "row"]
+RECORDED = {
+    rule["record"]
+    for name in RULE_FILES
+    for group in yaml.safe_load(FILES[name])["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
+FOREIGN = {
+    **dict.fromkeys(("up", "process_cpu_seconds_total", "process_resident_memory_bytes"), {"job", "instance"}),
+    "ALERTS": {"alertname", "alertstate", "severity"},
+}
+"""Series of Prometheus itself and of prometheus_client, with the labels that count."""
+
+
+def as_asked(expression: str) -> str:
+    """An expression of a panel as Grafana asks it, all of the variables chosen."""
+    return re.sub(r"\$(job|instance)", ".*", expression.replace("$__rate_interval", "1m").replace("$__range", "5m"))
+
+
+def labels_asked_for(node: Node) -> Iterator[tuple[str, set[str]]]:
+    """Names of the metrics below a node, each with the labels that the query names of it."""
+    grouping = set(node.grouping) if isinstance(node, Aggregation) and not node.without else set()
+    if isinstance(node, VectorSelector):
+        found = {matcher.name: matcher.value for matcher in node.matchers}
+        yield found.pop("__name__"), set(found)
+    for child in children(node):
+        for name, labels in labels_asked_for(child):
+            yield name, labels | grouping
+
+
+def check_names(expression: str) -> None:
+    for name, labels in labels_asked_for(parse(expression)):
+        if name in RECORDED:
+            assert labels == set()
+            continue
+        if name in FOREIGN:
+            assert labels <= FOREIGN[name]
+            continue
+        base = name if name in DECLARED else name.rpartition("_")[0]
+        assert base == name or (
+            name.rpartition("_")[2] in {"bucket", "count", "sum"} and DECLARED[base].kind == "histogram"
+        )
+        assert labels <= {*DECLARED[base].label_names, "le", "job", "instance"}, (name, labels)
+
+
+@pytest.mark.parametrize("name", RULE_FILES)
+def test_rules_ask_for_metrics_and_labels_that_there_are(name: str) -> None:
+    for rule in rules_of(name).values():
+        check_names(rule.query)
+
+
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=lambda board: board["uid"])
+def test_panels_ask_for_metrics_and_labels_that_there_are_and_their_legends_name_those(board: dict[str, Any]) -> None:
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            expression = as_asked(target["expr"])
+            check_names(expression)
+            legend = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            assert legend <= set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", expression)))), expression
+    for annotation in board["annotations"]["list"]:
+        check_names(annotation["expr"])
+
+
+def test_dashboards_can_be_found_and_their_panels_have_places_units_descriptions_and_runbooks() -> None:
+    uids = [board["uid"] for board in DASHBOARDS.values()]
+    assert len(set(uids)) == len(uids) == 7
+    assert {
+        "orchestrator-overview": "Ordinaut - Overview",
+        "system-overview": "Ordinaut - System Overview",
+    }.items() <= {board["uid"]: board["title"] for board in DASHBOARDS.values()}.items()
+    for board in DASHBOARDS.values():
+        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+        taken: set[tuple[int, int]] = set()
+        for panel in board["panels"]:
+            x, y, w, h = (panel["gridPos"][name] for name in "xywh")
+            cells = {(column, row) for column in range(x, x + w) for row in range(y, y + h)}
+            assert x + w <= 24 and not cells & taken, panel["title"]
+            taken |= cells
+    for _, panel in PANELS:
+        assert panel["description"].endswith(".") and panel["title"] and panel["targets"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        assert {link["url"].rpartition("/")[2] for link in panel["links"]} <= set(builtin_runbooks())
+        assert all(target["exemplar"] == (panel["type"] == "timeseries") for target in panel["targets"])
