@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ordinaut_ext_observability.alerts.builtin import builtin_groups, builtin_runbooks, threshold_of
+from ordinaut_ext_observability.alerts.builtin import builtin_groups, threshold_of
 from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.alerts.rules import AlertingRule
 from ordinaut_ext_observability.assets.data import read_definitions
@@ -28,6 +28,7 @@ from ordinaut_ext_observability.settings.sections import RuleOverride
 
 FILES = exported_files({})
 RULE_FILES = [name for name in FILES if name.startswith("prometheus/rules/")]
+BUILTIN = {rule.name: rule for group in builtin_groups() for rule in group.rules}
 SLOS = read_definitions("slos.yaml")
 
 
@@ -88,13 +89,12 @@ def test_the_built_in_rules_are_written_as_the_process_evaluates_them() -> None:
 
 
 def test_objectives_and_built_in_alerts_agree_on_what_burns_too_fast() -> None:
-    builtin = {rule.name: rule for group in builtin_groups() for rule in group.rules}
     generated = rules_of("prometheus/rules/slo.yml")
     for slo in SLOS["slos"]:
-        assert slo["runbook"] in builtin_runbooks()
+        assert slo["runbook"] in BUILTIN
         for window in SLOS["windows"]:
             alert = f"{slo['alert']}{window['name']}"
-            rule = builtin.get(alert) or generated[alert]
+            rule = BUILTIN.get(alert) or generated[alert]
             assert threshold_of(rule.query) == pytest.approx(window["factor"] * (1 - slo["objective"]))
             assert f":ratio{window['long']}" in rule.query and f":ratio{window['short']}" in rule.query
 
@@ -227,5 +227,5 @@ def test_dashboards_can_be_found_and_their_panels_have_places_units_descriptions
     for _, panel in PANELS:
         assert panel["description"].endswith(".") and panel["title"] and panel["targets"]
         assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
-        assert {link["url"].rpartition("/")[2] for link in panel["links"]} <= set(builtin_runbooks())
+        assert {link["url"].rpartition("/")[2] for link in panel["links"]} <= set(BUILTIN)
         assert all(target["exemplar"] == (panel["type"] == "timeseries") for target in panel["targets"])
