@@ -14,6 +14,7 @@ from pathlib import Path
 from ordinaut_ext_observability.alerts.builtin import builtin_groups, builtin_runbooks, threshold_of
 from ordinaut_ext_observability.alerts.rules import AlertingRule, show_duration
 from ordinaut_ext_observability.assets.export import exported_files
+from ordinaut_ext_observability.assets.kubernetes import prometheus_rule
 from ordinaut_ext_observability.logs.event_types import EVENTS
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.declarations import PARTS
@@ -136,6 +137,7 @@ GENERATED: Mapping[str, Callable[[str], str]] = {
     "docs/metrics.md": metrics_reference,
     "docs/events.md": events_reference,
     "docs/alerts-builtin.md": alerts_reference,
+    "docker/kubernetes/prometheusrule.yaml": prometheus_rule,
     "extension.yaml": catalogue_manifest,
     "ordinaut_ext_observability/extension.json": loader_manifest,
 }

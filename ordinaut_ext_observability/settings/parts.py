@@ -30,6 +30,9 @@ class GeneralSettings(Part):
 
     disabled: bool = False
     """Switch everything off: no route, no middleware, no thread."""
+    metrics: types.AlwaysTrue = Field(default=True, validation_alias="ENABLE_METRICS")
+    """Only `true`: health, history and alerts are made of metrics. `ORDINAUT_OBS_DISABLED=true` switches everything
+    off, `ORDINAUT_OBS_HTTP_METRICS=false` the measuring of requests."""
     environment: types.ShownText = Field(default="development", validation_alias="ENVIRONMENT")
     """The host's variable; shown as a label of `ordinaut_observability_build_info`."""
     version: types.ShownText = Field(default="", validation_alias="VERSION")
