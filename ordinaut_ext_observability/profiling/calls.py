@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, wall_seconds
 from ordinaut_ext_observability.logs.events import timestamp
-from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
+from ordinaut_ext_observability.metrics.execution import FunctionT, within
 from ordinaut_ext_observability.profiling.report import collapsed
 from ordinaut_ext_observability.profiling.sampler import SAMPLER
 from ordinaut_ext_observability.settings.load import load_settings
