@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 from ordinaut_ext_observability.assets.data import read_definitions
 from ordinaut_ext_observability.assets.prometheus import runbook_url
@@ -22,7 +23,7 @@ _RELEASES: Final = (
     "max by (host_version) (ordinaut_observability_build_info)"
     " unless max by (host_version) (ordinaut_observability_build_info offset 2m)"
 )
-_TRACES: Final = '/explore?left={"datasource":"jaeger","queries":[],"range":{"from":"now-1h","to":"now"}}'
+_TRACES: Final = "/explore?left=" + quote('{"datasource":"jaeger","queries":[],"range":{"from":"now-1h","to":"now"}}')
 
 
 def dashboards(url: str) -> dict[str, str]:
@@ -156,7 +157,7 @@ def _target(kind: str, letter: str, query: tuple[str, str]) -> dict[str, Any]:
         "expr": filtered(text),
         "legendFormat": legend,
         "editorMode": "code",
-        "exemplar": kind == "timeseries",
+        "exemplar": kind == "timeseries" and "_bucket" in text,
         "instant": instant,
         "range": not instant,
         "format": "table" if kind == "table" else "time_series",

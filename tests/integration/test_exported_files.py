@@ -228,4 +228,4 @@ def test_dashboards_can_be_found_and_their_panels_have_places_units_descriptions
         assert panel["description"].endswith(".") and panel["title"] and panel["targets"]
         assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
         assert {link["url"].rpartition("/")[2] for link in panel["links"]} <= set(BUILTIN)
-        assert all(target["exemplar"] == (panel["type"] == "timeseries") for target in panel["targets"])
+        assert all(target["exemplar"] == ("_bucket" in target["expr"]) for target in panel["targets"])

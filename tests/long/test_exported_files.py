@@ -1,6 +1,6 @@
 """The exported rules and dashboards on a live demo: every panel has data, in a real Prometheus and from our own API.
 
-Run it by its path: `python -m pytest -s tests/long/test_exported_files.py`. It takes about five minutes.
+Run it by its path: `python -m pytest -s tests/long/test_exported_files.py`. It takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.integration.test_exported_files import PANELS, as_asked
 
 __all__ = ["folder_for", "pytestmark", "start_demo"]
 
-SECONDS = 420.0
-"""Five minutes for the longest ranges, and what a demo that shares its processors takes more."""
+SECONDS = 900.0
+"""Some ten minutes until twenty work items were seen in the queue, which their objective asks for; all else is there in five."""
 
 NEVER_IN_THE_DEMO = {
     *("orchestrator_database_connections", "orchestrator_database_pool_wait_seconds"),
