@@ -17,7 +17,6 @@ from benchmarks.harness import Options, Result, low, milliseconds, process_cpu_s
 from benchmarks.series import as_http_metrics, fill_client, fill_ours
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
 from ordinaut_ext_observability.metrics.registry import Registry
 
 SERIES = 5000
@@ -37,15 +36,11 @@ class Kept:
     def forget(self) -> None:
         """Begin an empty history."""
         self.history = History(Clock(), retention_seconds=3600.0, max_series=4 * SERIES)
-        self.sampler = Sampler(self.history.table)
 
     def steps(self) -> Iterator[None]:
         """A tick, in the pieces between which a thread lets others go on."""
         self.time_ms += INTERVAL_MS
-        yield from self.sampler.read(self.registry.families())
-        self.history.append(self.time_ms, self.sampler.rows, self.sampler.values)
-        yield
-        yield from self.history.trim()
+        yield from self.history.read(self.time_ms, self.registry.families())
 
     def tick(self) -> float:
         """Processor time of a tick."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.harness import Options, Result, cpu_seconds_of, milliseconds, take_turns
+from benchmarks.harness import Options, Result, cpu_seconds_of, low, milliseconds, take_turns
 from ordinaut_ext_observability.profiling.sampler import IDLE, SAMPLER, Profile
 
 _PIECES = 40
@@ -57,16 +57,15 @@ def run(options: Options) -> list[Result]:
             profiles.append(profile.result() or {})
 
     candidates: dict[str, Callable[[], float]] = {"bare": cpu_seconds_of(bare), "profiled": cpu_seconds_of(profiled)}
-    seconds = take_turns(candidates, options.pick(5, 20))
-    ratio = statistics.median(ours / other for ours, other in zip(seconds["profiled"], seconds["bare"], strict=True))
+    seconds = take_turns(candidates, options.pick(10, 30))
     shares = [_share(profile, name) for profile in profiles for name in ("_hot_on_loop", "_hot_in_thread")]
-    ours, bare_seconds = statistics.median(seconds["profiled"]), statistics.median(seconds["bare"])
+    ours, peer = low(seconds["profiled"]), low(seconds["bare"])
     return [
         Result(
             "profiling",
             milliseconds(ours),
-            milliseconds(bare_seconds),
-            ratio,
+            milliseconds(peer),
+            ours / peer,
             "the same work on a loop and in its threads without a profile",
             [f"the two hot functions have {2 * statistics.fmean(shares):.0%} of what is not idle"],
         )

@@ -15,7 +15,6 @@ import prometheus_client
 from benchmarks.harness import Options, Result, cpu_seconds_of, low, milliseconds, take_turns, versions
 from ordinaut_ext_observability.background.clock import Clock, thread_cpu_seconds
 from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
 from ordinaut_ext_observability.metrics.budget import LabelBudgets
 from ordinaut_ext_observability.metrics.family import Counter
 from ordinaut_ext_observability.metrics.registry import Registry
@@ -45,13 +44,11 @@ def hour_of(series: int) -> History:
     registry = Registry()
     counters = children(registry.register(Counter(*_METRIC, budgets=_UNBOUNDED)), series)
     history = History(Clock(), retention_seconds=3600.0, max_series=2 * series)
-    sampler = Sampler(history.table)
     for tick in range(1, TICKS + 1):
         for number, child in enumerate(counters):
             child.inc(number % 7 + 1)
-        for _ in sampler.read(registry.families()):
+        for _ in history.read(_BEGAN_MS + tick * INTERVAL_MS, registry.families()):
             pass
-        history.append(_BEGAN_MS + tick * INTERVAL_MS, sampler.rows, sampler.values)
     return history
 
 

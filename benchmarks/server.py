@@ -24,7 +24,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from benchmarks.asgi import MOUNT_PATH, add_ours, add_peers, make_app
 from benchmarks.harness import dev_null
 from benchmarks.series import as_http_metrics, fill_client, fill_ours, fill_with_statuses
-from ordinaut_ext_observability.history.sampler import Sampler
 from ordinaut_ext_observability.runtime.process import Runtime
 
 SCRAPE_PATHS = {"ours": f"{MOUNT_PATH}/metrics", "peers": "/metrics"}
@@ -65,11 +64,10 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
 def _keep_an_hour(runtime: Runtime) -> None:
     """Fill the history, as if the process had been up for an hour."""
     history = runtime.history.history
-    sampler, now_ms = Sampler(history.table), history.now_ms()
+    now_ms = history.now_ms()
     for age in range(3600, 0, -15):
-        for _ in sampler.read(runtime.metrics.registry.families()):
+        for _ in history.read(now_ms - age * 1000, runtime.metrics.registry.families()):
             pass
-        history.append(now_ms - age * 1000, sampler.rows, sampler.values)
 
 
 @contextmanager

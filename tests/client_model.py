@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.utils import floatToGoString
@@ -37,7 +39,7 @@ def samples_of(family):
 
 def _add_histogram_samples(metric: Metric, child, labels, family):
     exemplars = child.exemplars or [None] * len(child.counts)
-    cumulative = child.cumulative()
+    cumulative = list(accumulate(child.counts))
     for bound, count, exemplar in zip(
         [floatToGoString(bound) for bound in (*family.bounds, float("inf"))], cumulative, exemplars, strict=True
     ):

@@ -16,8 +16,7 @@ from ordinaut_ext_observability.promql.evaluate import evaluate
 from ordinaut_ext_observability.promql.labels import drop_name
 from ordinaut_ext_observability.promql.nodes import Node, selectors_of
 from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Limits, Query, Sample
-from ordinaut_ext_observability.promql.work import pieces
+from ordinaut_ext_observability.promql.query import Limits, Query, Sample, pieces
 from ordinaut_ext_observability.scrub.text import scrub_text
 
 _LIMITS: Final = Limits(samples=5_000_000, seconds=10.0)

@@ -18,9 +18,8 @@ from ordinaut_ext_observability.cli.output import make_table
 from ordinaut_ext_observability.db.insights.advice import Advice, quoted
 from ordinaut_ext_observability.db.insights.indexes import Index, redundant, unused
 from ordinaut_ext_observability.db.insights.locks import PREPARED_TRANSACTION, LockedSession, Locks
-from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.queries import read_only_session
-from ordinaut_ext_observability.db.insights.report import Report
+from ordinaut_ext_observability.db.insights.report import Report, bytes_text, duration_text
 from ordinaut_ext_observability.db.insights.views import Connections, Statements, Tables, Transaction, XidAge
 from ordinaut_ext_observability.errors import ObservabilityError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from ordinaut_ext_observability.postgresql.connection import concerns_statement, connect, query_text
+from ordinaut_ext_observability.postgresql.connection import connect, query_text, undone_alone
 from ordinaut_ext_observability.postgresql.url import read_url
 
 _CONNECT_SECONDS = 5.0
@@ -88,22 +88,3 @@ class Database:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._connection.close(timeout=1.0)
             self.drop()
-
-
-@contextlib.asynccontextmanager
-async def undone_alone(connection: asyncpg.Connection[asyncpg.Record], **options: Any) -> AsyncIterator[None]:
-    """A transaction, or a savepoint within one: what fails in it is undone, where only a statement failed.
-
-    Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do.
-    """
-    transaction = connection.transaction(**options)
-    await transaction.start()
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, Exception) and concerns_statement(error):
-            await transaction.rollback()
-        else:
-            connection.terminate()
-        raise
-    await transaction.commit()

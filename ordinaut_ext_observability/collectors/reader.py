@@ -10,15 +10,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from ordinaut_ext_observability.collectors.activity import ActivityCollector
-from ordinaut_ext_observability.collectors.connection import ReadTransaction, undone_alone
-from ordinaut_ext_observability.collectors.queue import DriftCollector, read_queue
-from ordinaut_ext_observability.collectors.run_reading import RunsCollector
-from ordinaut_ext_observability.collectors.scheduler import read_scheduler, read_tasks
+from ordinaut_ext_observability.collectors.connection import ReadTransaction
 from ordinaut_ext_observability.collectors.states import CollectorStates, DatabaseFacts
-from ordinaut_ext_observability.collectors.workers import WorkersCollector
+from ordinaut_ext_observability.collectors.tables import ActivityCollector, WorkersCollector, read_scheduler, read_tasks
+from ordinaut_ext_observability.collectors.work import DriftCollector, RunsCollector, read_queue
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem
+from ordinaut_ext_observability.postgresql.connection import concerns_statement, postgresql_problem, undone_alone
 
 LEADERS = ("queue", "workers", "scheduler", "tasks", "runs", "activity", "drift")
 """The collectors that only the leader runs."""

@@ -28,7 +28,7 @@ from ordinaut_ext_observability.compat.tracing import STEP, report, step_span
 from ordinaut_ext_observability.correlation.context import RequestContext, work_ids
 from ordinaut_ext_observability.logs.caller import calling_frame, log_record
 from ordinaut_ext_observability.logs.event_types import HOST_EVENTS, Event
-from ordinaut_ext_observability.metrics.wrapping import within
+from ordinaut_ext_observability.metrics.execution import within
 
 __all__ = [
     "RequestContext",

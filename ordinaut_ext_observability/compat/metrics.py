@@ -12,7 +12,7 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.compat import tracing
 from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR
 from ordinaut_ext_observability.compat.guard import TimedBlock, never_raises, runtime
-from ordinaut_ext_observability.metrics.wrapping import within
+from ordinaut_ext_observability.metrics.execution import within
 
 __all__ = [
     "OrchestrationMetrics",

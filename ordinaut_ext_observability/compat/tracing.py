@@ -16,7 +16,7 @@ from ordinaut_ext_observability.compat.context import STEP_ID_SEPARATOR, queued_
 from ordinaut_ext_observability.compat.guard import never_raises, runtime
 from ordinaut_ext_observability.correlation import context as ids
 from ordinaut_ext_observability.correlation.ids import parse_traceparent, random_ids
-from ordinaut_ext_observability.metrics.wrapping import FunctionT, within
+from ordinaut_ext_observability.metrics.execution import FunctionT, within
 
 __all__ = ["Span", "continue_event", "event_fields", "pipeline_span", "step_span", "validation_span"]
 

@@ -7,19 +7,19 @@ passed on as they are; they are neither looked at nor kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import partial
-from typing import Any, TypeAlias
-
-import asyncpg
+from typing import Any, ClassVar, TypeAlias
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.db.definitions import DatabaseMetrics
 from ordinaut_ext_observability.db.statement import Statement, usable_table
 
 Call: TypeAlias = Callable[..., Awaitable[Any]]
+Describe: TypeAlias = Callable[["Proxy", tuple[Any, ...], dict[str, Any]], Statement | None]
+"""Makes the statement that a call executes from the proxy and the arguments."""
 
-_HAS_FETCHMANY = hasattr(asyncpg.Connection, "fetchmany")  # since asyncpg 0.30
+_EXECUTING = ("executemany", "fetch", "fetchmany", "fetchrow", "fetchval")
 
 
 class CallTimer:
@@ -57,6 +57,9 @@ class Proxy:
 
     __slots__ = ("_statement", "_timer", "uninstrumented")
 
+    counted: ClassVar[Mapping[str, Describe]] = {}
+    """Methods that are counted where the object has them, and what each executes."""
+
     def __init__(self, proxied: Any, timer: CallTimer, statement: Statement | None = None) -> None:
         """`statement` is what the calls execute, where all execute the same."""
         self.uninstrumented = proxied
@@ -64,23 +67,15 @@ class Proxy:
         self._statement = statement
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.uninstrumented, name)
+        value = getattr(self.uninstrumented, name)
+        describe = self.counted.get(name)
+        return value if describe is None else partial(self._run, describe, value)
+
+    def _run(self, describe: Describe, call: Call, /, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+        return self._timer.run(describe(self, arguments, options), call, *arguments, **options)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.uninstrumented!r}>"
-
-
-_Describe = Callable[[Proxy, tuple[Any, ...], dict[str, Any]], Statement | None]
-
-
-def _counted(name: str, describe: _Describe | None = None) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The method with this name, counted as the proxy's statement, or what `describe` makes of proxy and arguments."""
-
-    def call(self: Proxy, /, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        statement = self._statement if describe is None else describe(self, arguments, options)
-        return self._timer.run(statement, getattr(self.uninstrumented, name), *arguments, **options)
-
-    return call
 
 
 def _by_text(self: Proxy, arguments: tuple[Any, ...], options: dict[str, Any]) -> Statement | None:
@@ -107,26 +102,25 @@ class InstrumentedConnection(Proxy):
 
     __slots__ = ("__weakref__",)
 
-    fetch = _counted("fetch", _by_text)
-    fetchrow = _counted("fetchrow", _by_text)
-    fetchval = _counted("fetchval", _by_text)
-    executemany = _counted("executemany", _by_text)
-    if _HAS_FETCHMANY:
-        fetchmany = _counted("fetchmany", _by_text)
-    copy_from_query = _counted("copy_from_query", lambda *given: _on_table("copy", _by_text(*given)))
-    copy_from_table = _counted("copy_from_table", _by_table)
-    copy_to_table = _counted("copy_to_table", _by_table)
-    copy_records_to_table = _counted("copy_records_to_table", _by_table)
+    counted: ClassVar[Mapping[str, Describe]] = {
+        **dict.fromkeys(_EXECUTING, _by_text),
+        **dict.fromkeys(("copy_from_table", "copy_to_table", "copy_records_to_table"), _by_table),
+        "copy_from_query": lambda *given: _on_table("copy", _by_text(*given)),
+    }
 
     def __init__(self, connection: Any, metrics: DatabaseMetrics) -> None:
         super().__init__(connection, CallTimer(metrics))
 
-    def execute(self, query: str, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        timer = self._timer
-        statement = timer.metrics.statement(query)
-        if statement is not None and statement.operation == "transaction":
-            return self._control(statement, query, *arguments, **options)
-        return timer.run(statement, self.uninstrumented.execute, query, *arguments, **options)
+    async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """Execute statements; the status says how a transaction ended that is begun and ended by its text."""
+        metrics = self._timer.metrics
+        statement = metrics.statement(query)
+        status = await self._timer.run(statement, self.uninstrumented.execute, query, *arguments, **options)
+        # ROLLBACK is also what the server says of ROLLBACK TO a savepoint.
+        is_end = statement is not None and statement.operation == "transaction" and status in {"COMMIT", "ROLLBACK"}
+        if is_end and not self.uninstrumented.is_in_transaction():
+            metrics.record_transaction(committed=status == "COMMIT")
+        return status
 
     async def prepare(self, query: str, **options: Any) -> InstrumentedStatement:
         """Prepare a statement, which counts as an operation of its own."""
@@ -142,27 +136,16 @@ class InstrumentedConnection(Proxy):
     def transaction(self, **options: Any) -> InstrumentedTransaction:
         return InstrumentedTransaction(self.uninstrumented.transaction(**options), self._timer, self.uninstrumented)
 
-    async def _control(self, statement: Statement, query: str, *arguments: Any, **options: Any) -> Any:
-        """Execute what begins or ends a transaction by its text; the status says how it ended."""
-        status = await self._timer.run(statement, self.uninstrumented.execute, query, *arguments, **options)
-        # ROLLBACK is also what the server says of ROLLBACK TO a savepoint.
-        if status in {"COMMIT", "ROLLBACK"} and not self.uninstrumented.is_in_transaction():
-            self._timer.metrics.record_transaction(committed=status == "COMMIT")
-        return status
-
 
 class InstrumentedStatement(Proxy):
     """Behaves as the prepared statement it is given, and counts its executions."""
 
     __slots__ = ()
 
-    fetch = _counted("fetch")
-    fetchrow = _counted("fetchrow")
-    fetchval = _counted("fetchval")
-    executemany = _counted("executemany")
-    if _HAS_FETCHMANY:
-        fetchmany = _counted("fetchmany")
-    explain = _counted("explain", lambda self, *_: _on_table("explain", self._statement))
+    counted: ClassVar[Mapping[str, Describe]] = {
+        **dict.fromkeys(_EXECUTING, lambda self, *_: self._statement),
+        "explain": lambda self, *_: _on_table("explain", self._statement),
+    }
 
     def cursor(self, *arguments: Any, **options: Any) -> InstrumentedCursor:
         return InstrumentedCursor(self.uninstrumented.cursor(*arguments, **options), self._timer, self._statement)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
 import weakref
@@ -11,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
-from ordinaut_ext_observability.db.definitions import DatabaseMetrics
+from ordinaut_ext_observability.db.definitions import DatabaseMetrics, harmless
 from ordinaut_ext_observability.db.statement import Statement
 
 if TYPE_CHECKING:
@@ -54,24 +53,12 @@ def instrument_engines(metrics: DatabaseMetrics, on_queued: OnQueued | None = No
     return events
 
 
-def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
-    """The listener; its failures are counted, and reach no statement and no transaction."""
-
-    @functools.wraps(listener)
-    def listen(events: EngineEvents, *arguments: Any) -> None:
-        try:
-            listener(events, *arguments)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            events.metrics.count_failure()
-
-    return listen
-
-
 class EngineEvents:
     """Measures all engines until it is removed."""
 
     def __init__(self, metrics: DatabaseMetrics, on_queued: OnQueued | None) -> None:
         self.metrics = metrics
+        self.count_failure = metrics.count_failure
         self.on_queued = on_queued
         # On the execution context, which is made for each statement; each listener has a name of its own.
         self._started = f"_ordinaut_started_{id(self):x}"
@@ -101,31 +88,25 @@ class EngineEvents:
             "rollback_twophase": self._rolling_back,
         }
 
-    @_harmless
+    @harmless
     def _connected(self, connection: Connection) -> None:
         engine = connection.engine
         self.metrics.watch_pool("async" if engine.dialect.is_async else "sync", engine.pool, _use)
 
-    # The two that run for every statement catch their failures themselves, which is faster.
-
+    @harmless
     def _before(self, _connection: Any, _cursor: Any, _text: str, _parameters: Any, context: Any, _many: Any) -> None:
-        try:
-            if context is not None:
-                setattr(context, self._started, monotonic_seconds())
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.metrics.count_failure()
+        if context is not None:
+            setattr(context, self._started, monotonic_seconds())
 
+    @harmless
     def _after(self, connection: Connection, cursor: Any, text: str, parameters: Any, context: Any, many: Any) -> None:
-        try:
-            statement = self._record(text, context)
-            if statement is not None and statement.table == _QUEUE and statement.operation == "insert":
-                # By their names, whatever the driver's way of passing them is, where SQLAlchemy made the text.
-                rows = getattr(context, "compiled_parameters", None) or (parameters if many else [parameters])
-                self._remember(connection, cursor, text, rows, context)
-        except Exception:  # noqa: BLE001 - no failure of ours may reach the statement
-            self.metrics.count_failure()
+        statement = self._record(text, context)
+        if statement is not None and statement.table == _QUEUE and statement.operation == "insert":
+            # By their names, whatever the driver's way of passing them is, where SQLAlchemy made the text.
+            rows = getattr(context, "compiled_parameters", None) or (parameters if many else [parameters])
+            self._remember(connection, cursor, text, rows, context)
 
-    @_harmless
+    @harmless
     def _failed(self, failure: ExceptionContext) -> None:
         statement: Statement | None
         if (text := failure.statement) is not None:
@@ -137,14 +118,14 @@ class EngineEvents:
             error = error.__cause__  # what asyncpg raised, around which SQLAlchemy puts an error of its own
         self.metrics.record(statement, None, error)
 
-    @_harmless
+    @harmless
     def _committing(self, connection: Connection, *_: Any) -> None:
         if self._queued and self.on_queued is not None:
             for task in self._queued.pop(connection, ()):
                 self.on_queued(task)
         self.metrics.record_transaction(committed=True)
 
-    @_harmless
+    @harmless
     def _rolling_back(self, connection: Connection, *_: Any) -> None:
         self._queued.pop(connection, None)
         self.metrics.record_transaction(committed=False)

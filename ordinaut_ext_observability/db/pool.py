@@ -24,7 +24,8 @@ class InstrumentedPool(Proxy):
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
-        return partial(self._on_connection, name) if name in vars(InstrumentedConnection) else value
+        is_statement = name == "execute" or name in InstrumentedConnection.counted
+        return partial(self._on_connection, name) if is_statement else value
 
     def acquire(self, **options: Any) -> InstrumentedAcquisition:
         return InstrumentedAcquisition(self.uninstrumented.acquire(**options), self._timer.metrics, self._name)

@@ -2,8 +2,7 @@
 
 A metric is one entry of a set; its family is an attribute of the set's instance, ready to count::
 
-    class QueueMetrics(MetricSet):
-        title = "Queue"
+    class QueueMetrics(MetricSet, title="Queue"):
         depth = gauge("orchestrator_queue_depth{queue}", "Work that is due.")
 
 
@@ -110,6 +109,9 @@ class MetricSet:
 
     title: ClassVar[str] = ""
     """Heading in the documentation."""
+
+    def __init_subclass__(cls, *, title: str = "") -> None:
+        cls.title = title or cls.title
 
     def __init__(self, registry: Registry) -> None:
         """Bind every declaration; those another set has bound to the registry are shared with it.

@@ -87,13 +87,11 @@ class FamilyRenderer:
         self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
         self._layout: tuple[object, dict[int, Any]] = (family.blocks, {})
         """The blocks of the family, and their templates by the block's place."""
-        self._with_dots: FamilyRenderer | None = None
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
         """The family's text: the header lines first, then a piece per block."""
-        if escaping == DOTS:  # the only scheme that touches our names; seldom asked for, so made then
-            self._with_dots = self._with_dots or FamilyRenderer(self._family, escaping)
-            yield from self._with_dots.pieces(openmetrics=openmetrics)
+        if escaping == DOTS:  # the only scheme that touches our names; seldom asked for, so laid out anew each time
+            yield from FamilyRenderer(self._family, escaping).pieces(openmetrics=openmetrics)
             return
         yield self._headers[openmetrics]
         blocks: Any = self._family.blocks
@@ -117,10 +115,6 @@ def describe(family: AnyFamily) -> Metric:
 
 def _labels(family: AnyFamily, values: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(family.label_names, values, strict=True))
-
-
-def _bound_texts(family: Histogram) -> list[str]:
-    return [format_value(bound) for bound in (*family.bounds, float("inf"))]
 
 
 def _escape(value: str) -> str:
@@ -174,7 +168,7 @@ class _HistogramTemplate:
     def __init__(self, family: Histogram, escape_name: Callable[[str], str]) -> None:
         self._family = family
         self._escape_name = escape_name
-        self._bounds = _bound_texts(family)
+        self._bounds = [format_value(bound) for bound in (*family.bounds, float("inf"))]
         self._lines_per_child = len(self._bounds) + 2
         self._laid_out = (0, "")
 

@@ -14,7 +14,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
@@ -98,10 +97,6 @@ class HistogramChild:
             if self.exemplars is None:
                 self.exemplars = [None] * len(self.counts)
             self.exemplars[bisect_left(self._bounds, exemplar.value)] = exemplar
-
-    def cumulative(self) -> list[int]:
-        """Observations at or below each bound; the last is the number of all."""
-        return list(accumulate(self.counts))
 
 
 ChildT = TypeVar("ChildT", CounterChild, GaugeChild, HistogramChild)

@@ -7,10 +7,12 @@ transaction: begun read-only, it would be none for a URL that asks for `target_s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -128,3 +130,22 @@ def concerns_statement(error: BaseException) -> bool:
         problem = postgresql_problem(error)
         return problem not in {Problem.UNREACHABLE, Problem.REFUSED, Problem.TOO_MANY_CONNECTIONS}
     return not isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError))
+
+
+@contextlib.asynccontextmanager
+async def undone_alone(connection: Connection, **options: Any) -> AsyncIterator[None]:
+    """A transaction, or a savepoint within one: what fails in it is undone, where only a statement failed.
+
+    Not the way of asyncpg's, which would wait for a server that hangs to undo what it did not do.
+    """
+    transaction = connection.transaction(**options)
+    await transaction.start()
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) and concerns_statement(error):
+            await transaction.rollback()
+        else:
+            connection.terminate()
+        raise
+    await transaction.commit()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import ExecutionError
+from ordinaut_ext_observability.promql.functions.values import STATISTICS, Statistic, quantile
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Aggregation, String
-from ordinaut_ext_observability.promql.statistics import STATISTICS, Statistic, quantile
+from ordinaut_ext_observability.promql.query import Parts, Paused, pieces
 from ordinaut_ext_observability.promql.times import format_value
-from ordinaut_ext_observability.promql.work import Parts, Paused, pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator

@@ -21,8 +21,7 @@ from ordinaut_ext_observability.promql import aggregate, nodes, operators, selec
 from ordinaut_ext_observability.promql.errors import BadQueryError
 from ordinaut_ext_observability.promql.functions import calls
 from ordinaut_ext_observability.promql.labels import Vector, drop_name
-from ordinaut_ext_observability.promql.query import Answer, Limits, Query, Sample
-from ordinaut_ext_observability.promql.work import Parts, Paused, Work, pieces, unique
+from ordinaut_ext_observability.promql.query import Answer, Limits, Parts, Paused, Query, Sample, Work, pieces, unique
 
 KeyT = TypeVar("KeyT")
 ResultT = TypeVar("ResultT")

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from ordinaut_ext_observability.history.series import Labels, value_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.functions.values import defined
+from ordinaut_ext_observability.promql.functions.values import defined, divide
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector, drop_name, grouping, with_value
 from ordinaut_ext_observability.promql.nodes import Binary, Matching
-from ordinaut_ext_observability.promql.statistics import divide
-from ordinaut_ext_observability.promql.work import Parts, Paused, pieces, unique
+from ordinaut_ext_observability.promql.query import Parts, Paused, pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator

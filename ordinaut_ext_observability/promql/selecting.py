@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.history.series import Labels, Series, is_stale
 from ordinaut_ext_observability.promql.labels import LabelsChange, Vector
 from ordinaut_ext_observability.promql.nodes import MatrixSelector, Subquery, VectorSelector
-from ordinaut_ext_observability.promql.work import PIECE, Parts, pieces
+from ordinaut_ext_observability.promql.query import PIECE, Parts, pieces
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator

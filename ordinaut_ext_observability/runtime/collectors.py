@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.collectors.states import LOOK_SECONDS, UNREAD, CollectorStates
-from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
+from ordinaut_ext_observability.db.definitions import InsightMetrics
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 from ordinaut_ext_observability.logs import event_types as events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from ordinaut_ext_observability.background.clock import Clock
@@ -11,7 +11,6 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
 from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.sampler import Sampler
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.runtime.part import Part
@@ -44,7 +43,6 @@ class KeptHistory(Part):
     def reset_after_fork(self) -> None:
         """Begin with nothing: what the parent kept is the parent's."""
         self.history.clear()
-        self._sampler = Sampler(self.history.table)
 
     def start(self, *, serves: bool) -> None:
         """Begin to keep history, where there is an application to serve."""
@@ -74,7 +72,7 @@ class KeptHistory(Part):
         registry = await self._shown()
         registry.refresh()
         time_ms, slicer = self.history.now_ms(), Slicer()
-        async for _ in slicer.slices(self._steps(registry, time_ms)):
+        async for _ in slicer.slices(self.history.read(time_ms, registry.families())):
             pass
         self._tell(time_ms, slicer.cpu_seconds)
         self.after_tick(time_ms)
@@ -84,17 +82,11 @@ class KeptHistory(Part):
     async def _finish(self) -> None:
         await self.at_end()
 
-    def _steps(self, registry: Registry, time_ms: int) -> Iterator[None]:
-        sampler = self._sampler
-        yield from sampler.read(registry.families())
-        self.history.append(time_ms, sampler.rows, sampler.values)
-        yield from self.history.trim()
-
     def _tell(self, time_ms: int, cpu_seconds: float) -> None:
         metrics = self._metrics
         metrics.overhead_seconds.labels("history").inc(cpu_seconds)
         metrics.history_series.labels().set(self.history.series_count())
         metrics.history_samples.labels().set(self.history.count_samples())
         metrics.history_last_tick.labels().set(time_ms / 1000)
-        if self._sampler.refused:
-            metrics.history_refused.labels().inc(self._sampler.refused)
+        if self.history.refused:
+            metrics.history_refused.labels().inc(self.history.refused)

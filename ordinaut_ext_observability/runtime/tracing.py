@@ -27,7 +27,7 @@ class Tracing(Part):
     scrubber: Scrubber | None
     event: events.LogEvent
     lifecycle: Lifecycle
-    recorder: Callable[[], RequestRecorder | None] = field(default=lambda: None, init=False)
+    recorder: Callable[[], RequestRecorder | None] = field(default_factory=lambda: lambda: None, init=False)
     """Finds the recorder of the application whose requests are traced, while that exists."""
     _began: bool = field(default=False, init=False)
     _outlet: Outlet | None = field(default=None, init=False)
@@ -60,6 +60,8 @@ class Tracing(Part):
             self._note = "on: spans go where the tracer provider of the process sends them"
         self._instrumentors = instrument_clients()
         if recorder is not None:
+            if outlet is not None:  # newer FastAPIs make spans, too, as soon as there is a provider, which is ours
+                getattr(recorder.endpoints.app, "_telemetry", {})["tracing"] = False
             quiet = (*recorder.quiet_endpoints, *recorder.settings.exclude_endpoints)
             recorder.tracer = RequestTracer(quiet, recorder.is_own)
 
@@ -69,8 +71,8 @@ class Tracing(Part):
         if (recorder := self.recorder()) is not None:
             recorder.tracer = None
         if self._outlet is not None and self._outlet.sender is not None:
-            self._outlet.sender.stop(ends_at)
-            self._outlet.sender = None
+            sender, self._outlet.sender = self._outlet.sender, None
+            sender.stop(ends_at)
         self._began, self._outlet = False, None
 
     def notes(self) -> dict[str, str]:

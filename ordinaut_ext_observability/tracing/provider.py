@@ -66,7 +66,7 @@ def instrument_clients() -> list[Any]:
                 instrumentor = entry.load()()
                 if not instrumentor.is_instrumented_by_opentelemetry:
                     instrumentor.instrument(**({"engines": _engines()} if entry.name == "sqlalchemy" else {}))
-                    switched_on.append(instrumentor)
+                    switched_on += [instrumentor] if instrumentor.is_instrumented_by_opentelemetry else []
     return switched_on
 
 

@@ -22,17 +22,14 @@ _SPAN = "ordinaut_observability_span"  # in the scope
 
 
 class RequestSpan:
-    """The span of one request, current until `leave`."""
+    """The span of one request, current in its context; also after its end where a server may still log."""
 
     __slots__ = ("_span", "_token")
 
-    def __init__(self, span: Span, context: Context) -> None:
+    def __init__(self, span: Span, context: Context, *, by_server: bool) -> None:
         self._span = span
-        self._token = attach(trace.set_span_in_context(span, context))
-
-    def leave(self) -> None:
-        """Make what was current before current again."""
-        detach(self._token)
+        token = attach(trace.set_span_in_context(span, context))
+        self._token = None if by_server else token
 
     def fail(self, error: BaseException) -> None:
         """Note what the application raised."""
@@ -41,6 +38,8 @@ class RequestSpan:
 
     def end(self, name: str, attributes: dict[str, Any], seconds: float) -> None:
         """End it as long after its start as the request took."""
+        if self._token is not None:
+            detach(self._token)
         span: Any = self._span
         if span.is_recording():
             span.update_name(name)
@@ -62,9 +61,9 @@ class RequestTracer:
         self._headers = frozenset(name.encode() for name in propagate.get_global_textmap().fields)
 
     def begin(self, exchange: Any) -> None:
-        """Give the request a span and its ids, unless an outer layer, or FastAPI's instrumentation, does."""
+        """Give the request a span and its ids, unless the host or an outer layer of ours does."""
         scope, ids = exchange.scope, exchange.ids
-        if _SPAN in scope or getattr(scope.get("app"), "_is_instrumented_by_opentelemetry", False):
+        if _SPAN in scope or _traces_itself(scope):
             return
         path, context = scope["path"].removeprefix(scope.get("root_path", "")), Context()
         if self._is_quiet(path) or self._is_own(path):
@@ -73,10 +72,20 @@ class RequestTracer:
             if not self._headers.isdisjoint(dict(scope["headers"])):
                 carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
                 context = propagate.extract(carrier, context)
-            attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
+            attributes = {"http.request.method": exchange.known_method(), "url.scheme": scope.get("scheme", "http")}
             server = zip(("server.address", "server.port"), scope.get("server") or (), strict=False)
             attributes.update(pair for pair in server if pair[1] is not None)
-            span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, attributes)
-        exchange.span = scope[_SPAN] = RequestSpan(span, context)
+            span = self._tracer.start_span(exchange.known_method(), context, SpanKind.SERVER, attributes)
+        exchange.span = scope[_SPAN] = RequestSpan(span, context, by_server="spec_version" in (scope.get("asgi") or ()))
         # A correlation id that we made is the trace's.
         exchange.ids = scope[SCOPE_KEY] = with_current_span(None if ids[0] == ids[1] else ids) or ids
+
+
+def _traces_itself(scope: Any) -> bool:
+    """True where a layer of the host, OpenTelemetry's, Starlette's or FastAPI's own, makes the request's span."""
+    app = scope.get("app")
+    if getattr(app, "_is_instrumented_by_opentelemetry", False) or getattr(
+        scope.get("fastapi.telemetry"), "span", None
+    ):
+        return True
+    return any("OpenTelemetryMiddleware" in str(layer.cls) for layer in getattr(app, "user_middleware", ()))

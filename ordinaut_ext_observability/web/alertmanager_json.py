@@ -12,8 +12,7 @@ from ordinaut_ext_observability.alerts.notifications.silences import Silence
 from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, match_all, parse_matchers
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.promql.errors import QueryError
-from ordinaut_ext_observability.promql.matchers import LabelMatcher
-from ordinaut_ext_observability.promql.regex import compile_regex
+from ordinaut_ext_observability.promql.matchers import LabelMatcher, compile_regex
 from ordinaut_ext_observability.promql.times import parse_time
 from ordinaut_ext_observability.version import __version__
 

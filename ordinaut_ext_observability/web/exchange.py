@@ -46,11 +46,6 @@ class Exchange:
         self.finished = False
         self.span: RequestSpan | None = None
 
-    def leave_span(self) -> None:
-        """Make the span that was current before current again."""
-        if self.span is not None:
-            self.span.leave()
-
     def endpoint(self) -> str:
         """The full template of the route that answered."""
         return self._recorder.endpoints.resolve(self.scope)

@@ -63,7 +63,6 @@ class ObservabilityMiddleware:
             if around is not None:
                 request_ids.set(around[0])
                 work_ids.set(around[1])
-                exchange.leave_span()
 
     def _call(self, method: Callable[..., None], *arguments: Any) -> None:
         try:

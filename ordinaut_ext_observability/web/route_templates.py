@@ -28,7 +28,7 @@ class EndpointResolver:
 
     def __init__(self, app: Any) -> None:
         """`app` is the outermost application: a Starlette or FastAPI instance, or anything with `routes`."""
-        self._app = app
+        self.app = app
         # Keyed by identity, since routes are not hashable; the objects are kept so that no other gets their ids.
         self._remembered: dict[tuple[int, int, int, str], tuple[str, object]] = {}
 
@@ -47,7 +47,7 @@ class EndpointResolver:
             return remembered[0]
         template = self._find(scope, scope["path"], mounted_at)
         # Before Starlette 0.50 a plain route leaves its function only, which other routes may have as well.
-        if route is not None or sum(getattr(other, "endpoint", None) is endpoint for other in self._app.routes) <= 1:
+        if route is not None or sum(getattr(other, "endpoint", None) is endpoint for other in self.app.routes) <= 1:
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = (template, (route, endpoint, context))
@@ -70,7 +70,7 @@ class EndpointResolver:
         asked = {name: scope[name] for name in scope.keys() - LEFT_BY_ROUTERS}
         asked |= {"path": path, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         for _ in range(_MAX_DEPTH):
-            template = _match(self._app, asked, scope.get("endpoint"), _MAX_DEPTH)
+            template = _match(self.app, asked, scope.get("endpoint"), _MAX_DEPTH)
             if template is not None:
                 return template
             # Where this application is itself mounted in another, the path to it comes first.

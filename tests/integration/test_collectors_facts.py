@@ -13,11 +13,12 @@ import pytest
 
 from tests.client_model import ClientModel
 from ordinaut_ext_observability.collectors import collector as collector_module
-from ordinaut_ext_observability.collectors import run_reading
+from ordinaut_ext_observability.collectors import work as work_module
 from ordinaut_ext_observability.collectors.collector import ExtraQuery
-from ordinaut_ext_observability.collectors.connection import Database, instant, query, undone_alone
-from ordinaut_ext_observability.collectors.queue import read_queue
+from ordinaut_ext_observability.collectors.connection import Database, instant, query
+from ordinaut_ext_observability.collectors.work import read_queue
 from ordinaut_ext_observability.collectors.reader import CHECKPOINT
+from ordinaut_ext_observability.postgresql.connection import undone_alone
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from tests.collectors import collect, make_collector
@@ -237,7 +238,7 @@ async def add_runs(host, task, number, began="clock_timestamp()"):
 
 @pytest.mark.parametrize("began", ["now()", "now() + n * interval '1 ms'"])
 def test_more_runs_than_are_read_at_once_are_read_the_next_times(database_url, monkeypatch, began):
-    monkeypatch.setattr(run_reading, "_MOST_ROWS", 3)
+    monkeypatch.setattr(work_module, "_MOST_ROWS", 3)
 
     @on(database_url)
     async def _(host):

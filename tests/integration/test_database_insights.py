@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from ordinaut_ext_observability.demo.servers import PostgresServer
-from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
+from ordinaut_ext_observability.db.definitions import InsightMetrics
 from ordinaut_ext_observability.db.insights.locks import Locks, read_locks
 from ordinaut_ext_observability.db.insights.queries import read_row, read_rows
 from ordinaut_ext_observability.db.insights.report import Report, read_parts

@@ -31,6 +31,7 @@ def test_api_event_and_worker_are_one_linked_story(
     redis_url: str,
     otlp_receiver: OtlpReceiver,
     free_port: Callable[[], int],
+    eventually: Callable[..., bool],
 ) -> None:
     postgres_server.run_sql(initial_rows(datetime.now(UTC)), database_url.rsplit("/", 1)[1])
     environ = {
@@ -45,13 +46,16 @@ def test_api_event_and_worker_are_one_linked_story(
     children = [api, start_child("-c", SUBSCRIBER, environ=environ)]
     children.append(start_child("-m", "ordinaut_ext_observability.demo.worker", "7", "0.01", environ=environ))
     api.wait_for_port(port)
-    otlp_receiver.spans(1, name="execute_pipeline")  # the worker has begun: it asks where later work comes from
+    # The worker has begun: it asks where later work comes from.
+    assert eventually(lambda: "pipeline_step_started" in children[-1].err, 60.0), children[-1].err
+    otlp_receiver.spans(1, name="execute_pipeline")
     answer = httpx.post(f"http://127.0.0.1:{port}/events/", json={"topic": ORDER_PLACED}, timeout=30, trust_env=False)
     assert answer.status_code == 200, api.err
 
-    request = otlp_receiver.span(name="POST /events/")
     handled = otlp_receiver.span(name="handle_event")
-    assert (handled.trace_id, handled.parent_id, handled.kind) == (request.trace_id, request.span_id, "CONSUMER")
+    request = otlp_receiver.span(span_id=handled.parent_id)
+    assert (request.name, request.kind, handled.kind) == ("POST /events/", "SERVER", "CONSUMER")
+    assert handled.trace_id == request.trace_id
     of_request = otlp_receiver.spans(3, trace_id=request.trace_id, kind="CLIENT")
     systems = {span.attributes.get("db.system", span.attributes.get("db.system.name")) for span in of_request}
     assert systems == {"postgresql", "redis"}

@@ -37,6 +37,7 @@ def traced(no_tracer_provider: None, clean_process: pytest.MonkeyPatch) -> Itera
     yield receiver
     receiver.close()
     clear_request_context()
+    current_runtime().logs.setup.restore()
     errors = current_runtime().metrics.internal_errors.children()
     assert {child.label_values: child.value for child in errors} == {}
 

@@ -357,7 +357,7 @@ class TestFaults:
         assert eventually(lambda: host.value(*requests) == shown + host.tools_asked - asked)
         assert "Traceback" not in host.child.err
         allowed = host.value(INTERNAL, "collector_checkpoint") if collector == "redis" else 0
-        assert host.value(INTERNAL) == allowed
+        assert host.value(INTERNAL) == allowed, [line for line in host.page().splitlines() if INTERNAL in line]
 
     def test_it_ends_within_seconds_although_postgres_hangs(self, system: System, lasting: tuple[str, Host]) -> None:
         """The last one: its host is gone."""

@@ -180,7 +180,9 @@ def test_provider_of_the_host_stays_and_gets_the_spans(
     app.add_api_route("/tasks/{task_id}", lambda task_id: task_id)
     served = serve_traced(app)
     ask(served, "/tasks/41")
-    assert eventually(lambda: [span.name for span in exporter.get_finished_spans()] == ["GET /tasks/{task_id}"])
+    assert eventually(lambda: any(span.parent is None for span in exporter.get_finished_spans()))
+    spans = [span for span in exporter.get_finished_spans() if span.kind is trace.SpanKind.SERVER]
+    assert [span.name for span in spans] == ["GET /tasks/{task_id}"]  # ours, or that of a newer FastAPI
     assert trace.get_tracer_provider() is provider
     assert served.runtime.notes()["tracing"] == "on: spans go where the tracer provider of the process sends them"
     assert not otlp_receiver.asked.is_set()
@@ -210,6 +212,7 @@ def test_queries_and_calls_are_children_of_the_request_without_literals_and_our_
 ) -> None:
     import asyncpg
     import redis.asyncio
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
     from sqlalchemy import create_engine, text
 
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
@@ -229,12 +232,11 @@ def test_queries_and_calls_are_children_of_the_request_without_literals_and_our_
     served = serve_traced(app, DATABASE_URL=database_url, REDIS_URL=redis_url, RELAY_INTERVAL_SECONDS="0.1")
     ask(served, "/everything")
     span = otlp_receiver.span(kind="SERVER")
-    asked = {
-        span.attributes["db.statement"]
-        for span in otlp_receiver.spans(3, kind="CLIENT", parent_id=span.span_id)
-        if "db.statement" in span.attributes
-    }
-    assert asked == {"SELECT ? WHERE ? <> ?", "SET ? ?", "SELECT ?, ? WHERE ? <> ?"}
+    expected = {"SELECT ? WHERE ? <> ?", "SET ? ?"}
+    if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:  # it knows SQLAlchemy up to 2.0
+        expected.add("SELECT ?, ? WHERE ? <> ?")
+    found = otlp_receiver.spans(len(expected), kind="CLIENT", parent_id=span.span_id)
+    assert {span.attributes.get("db.statement") for span in found} - {None} == expected
     assert eventually(lambda: served.runtime.collectors.states.leads)
     served.stop()
     assert {span.trace_id for span in otlp_receiver.spans()} == {span.trace_id}
@@ -278,6 +280,7 @@ def test_client_in_this_process_has_its_own_span_back(
 SCRIPT = """
 import asyncio, os, sys, time
 from fastapi import FastAPI
+before = set(sys.modules)  # newer FastAPIs import OpenTelemetry's interface
 from ordinaut_ext_observability.extension import ObservabilityExtension
 
 async def call(app):
@@ -307,7 +310,7 @@ async def main():
     async with app.router.lifespan_context(app):
         assert await call(app) == 200
         print(app.state.ordinaut_observability._runtime.notes()["tracing"])
-        print(sorted(name for name in sys.modules if name.startswith("opentelemetry.")))
+        print(sorted(name for name in sys.modules.keys() - before if name.startswith("opentelemetry.")))
         if "fork" in sys.argv:
             fork(app.state.ordinaut_observability._runtime.metrics.spans.labels("exported"))
 

@@ -27,7 +27,7 @@ from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
-from ordinaut_ext_observability.promql.regex import compile_regex
+from ordinaut_ext_observability.promql.matchers import compile_regex
 from tests.promql.run import run_to_end
 
 END_MS = 1_700_000_000_000

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.history.series import STALE, Series, labels_of
 from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.functions.histograms import bucket_fraction, bucket_quantile
+from ordinaut_ext_observability.promql.functions.samples import bucket_fraction, bucket_quantile
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
-from ordinaut_ext_observability.promql.statistics import compensated, mean, quantile, total, variance
+from ordinaut_ext_observability.promql.functions.values import compensated, mean, quantile, total, variance
 from tests.promql.run import run_to_end
 
 VALUES = st.one_of(st.floats(width=32), st.integers(0, 100).map(float))

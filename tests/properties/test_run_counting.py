@@ -19,8 +19,8 @@ from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.connection import Database, ReadTransaction
 from ordinaut_ext_observability.metrics.declarations.system import SystemMetrics
-from ordinaut_ext_observability.collectors.queue import read_queue
-from ordinaut_ext_observability.collectors.run_reading import RunsCollector
+from ordinaut_ext_observability.collectors.work import read_queue
+from ordinaut_ext_observability.collectors.work import RunsCollector
 from ordinaut_ext_observability.collectors.runs import Lease, Run, RunCounter
 from ordinaut_ext_observability.metrics.registry import Registry
 

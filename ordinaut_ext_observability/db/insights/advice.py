@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 
 from ordinaut_ext_observability.db.insights.indexes import Index, Redundancy, redundant, unused
-from ordinaut_ext_observability.db.insights.quantities import bytes_text
 from ordinaut_ext_observability.db.insights.queries import Connection, read_row, read_rows
+from ordinaut_ext_observability.db.insights.report import bytes_text
 from ordinaut_ext_observability.db.insights.views import HOST_TABLES, Server, TableUsage, read_tables
 from ordinaut_ext_observability.postgresql.connection import concerns_statement
 

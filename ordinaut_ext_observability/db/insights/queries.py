@@ -9,7 +9,13 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from ordinaut_ext_observability.errors import ObservabilityError
-from ordinaut_ext_observability.postgresql.connection import FAILURES, concerns_statement, connect, query_text
+from ordinaut_ext_observability.postgresql.connection import (
+    FAILURES,
+    concerns_statement,
+    connect,
+    query_text,
+    undone_alone,
+)
 from ordinaut_ext_observability.postgresql.url import read_url
 from ordinaut_ext_observability.scrub.sql import normalised
 
@@ -67,16 +73,12 @@ async def read_only_session(url: str, timeout_seconds: float) -> AsyncIterator[C
         unusable = f"{error}: expected postgresql://user:password@host:port/database"
         raise ObservabilityError("; ".join(getattr(error, "__notes__", [unusable]))) from None
     try:
-        async with connection.transaction(readonly=True):
-            try:
-                await connection.execute(
-                    f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)};"
-                    f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"
-                )
-                yield connection
-            except OSError:
-                connection.terminate()  # else a server that hangs would be waited for to undo what it did not do
-                raise
+        async with undone_alone(connection, readonly=True):
+            await connection.execute(
+                f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)};"
+                f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"
+            )
+            yield connection
     except Exception as error:
         if concerns_statement(error):
             raise

@@ -5,10 +5,8 @@ from __future__ import annotations
 from ordinaut_ext_observability.metrics.declare import MetricSet, counter, gauge
 
 
-class AlertMetrics(MetricSet):
+class AlertMetrics(MetricSet, title="Alerts"):
     """Rules, and alerts as every process that serves knows them."""
-
-    title = "Alerts"
 
     alerts = gauge(
         "orchestrator_alerts{severity,state}",

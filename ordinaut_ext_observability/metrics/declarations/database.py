@@ -21,20 +21,16 @@ MAX_STATEMENTS = 10
 """Statements shown: those that took most time."""
 
 
-class PoolMetrics(MetricSet):
+class PoolMetrics(MetricSet, title="PostgreSQL: pools"):
     """Connections of pools."""
-
-    title = "PostgreSQL: pools"
 
     database_connections = gauge(
         "orchestrator_database_connections{pool,state}", "Connections of the host's database pools.", merged_by="sum"
     )
 
 
-class DatabaseClientMetrics(MetricSet):
+class DatabaseClientMetrics(MetricSet, title="PostgreSQL: clients"):
     """Statements, transactions and pools as this process sees them."""
-
-    title = "PostgreSQL: clients"
 
     query_seconds = histogram(
         "orchestrator_database_query_duration_seconds{operation,table}",
@@ -64,10 +60,8 @@ class DatabaseClientMetrics(MetricSet):
     )
 
 
-class DatabaseServerMetrics(MetricSet):
+class DatabaseServerMetrics(MetricSet, title="PostgreSQL: server"):
     """Read from the statistics views that each help text names."""
-
-    title = "PostgreSQL: server"
 
     transactions = counter(
         "orchestrator_database_server_transactions_total{outcome}",

@@ -15,10 +15,8 @@ QUERY = Buckets(
 )
 
 
-class ExtensionMetrics(MetricSet):
+class ExtensionMetrics(MetricSet, title="The extension itself"):
     """The extension's own work, its failures and what it costs."""
-
-    title = "The extension itself"
 
     label_overflow = counter(
         "ordinaut_observability_label_overflow_total{metric,label}",

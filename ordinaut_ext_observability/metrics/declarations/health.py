@@ -10,10 +10,8 @@ CHECK = Buckets(
 )
 
 
-class HealthMetrics(MetricSet):
+class HealthMetrics(MetricSet, title="Health and process"):
     """Checks, and the event loop they run on."""
-
-    title = "Health and process"
 
     health_status = gauge(
         "orchestrator_health_status{check}",

@@ -16,10 +16,8 @@ CONNECTION = Buckets(
 )
 
 
-class HttpMetrics(MetricSet):
+class HttpMetrics(MetricSet, title="HTTP"):
     """Requests as the middleware sees them."""
-
-    title = "HTTP"
 
     http_requests = counter(
         "orchestrator_http_requests_total{method,endpoint,status_code}",

@@ -11,10 +11,8 @@ PING = Buckets(
 )
 
 
-class RedisServerMetrics(MetricSet):
+class RedisServerMetrics(MetricSet, title="Redis"):
     """Read with PING, INFO, and XLEN and XINFO of the streams."""
-
-    title = "Redis"
 
     up = gauge("orchestrator_redis_up", "1 while Redis answers, else 0.")
     ping_seconds = histogram(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from ordinaut_ext_observability.metrics.declare import MetricSet, counter
 
 
-class SecurityMetrics(MetricSet):
+class SecurityMetrics(MetricSet, title="Security"):
     """Events and attempts as the host reports them."""
-
-    title = "Security"
 
     security_events = counter(
         "orchestrator_security_events_total{event_type,severity,result}", "Security events of the host."

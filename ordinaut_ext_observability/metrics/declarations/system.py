@@ -25,10 +25,8 @@ TASK = Source("task", "tasks")
 AUDIT_LOG = Source("audit_log", "activity")
 
 
-class QueueMetrics(MetricSet):
+class QueueMetrics(MetricSet, title="Queue and workers"):
     """Facts that both a process may report and the collectors read, from the table that is named."""
-
-    title = "Queue and workers"
 
     active_workers = WORKER_HEARTBEAT.gauge(
         "orchestrator_active_workers",
@@ -55,10 +53,8 @@ class QueueMetrics(MetricSet):
     )
 
 
-class TableMetrics(QueueMetrics):
+class TableMetrics(QueueMetrics, title="Read from the host's tables"):
     """Facts of the whole installation."""
-
-    title = "Read from the host's tables"
 
     oldest_age = DUE_WORK.gauge(
         "orchestrator_oldest_due_work_age_seconds",
@@ -151,10 +147,8 @@ class TableMetrics(QueueMetrics):
     )
 
 
-class CollectorMetrics(MetricSet):
+class CollectorMetrics(MetricSet, title="The collectors"):
     """The reading itself: its age, its time, its failures."""
-
-    title = "The collectors"
 
     collector_age = gauge(
         "ordinaut_observability_collector_age_seconds{collector}",

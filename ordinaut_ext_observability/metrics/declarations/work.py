@@ -10,10 +10,8 @@ WORK = Buckets(
 )
 
 
-class WorkMetrics(MetricSet):
+class WorkMetrics(MetricSet, title="Tasks, pipelines, steps and tools"):
     """Work as the processes report it that do it."""
-
-    title = "Tasks, pipelines, steps and tools"
 
     task_executions = counter(
         "orchestrator_task_executions_total{status,task_type}",
@@ -54,10 +52,8 @@ class WorkMetrics(MetricSet):
     )
 
 
-class WorkerMetrics(MetricSet):
+class WorkerMetrics(MetricSet, title="Workers and scheduler"):
     """Workers and the scheduler as they report themselves."""
-
-    title = "Workers and scheduler"
 
     worker_heartbeats = counter("orchestrator_worker_heartbeat_total{worker_id}", "Heartbeats of workers.")
     worker_states = gauge("orchestrator_worker_state{worker_id,state}", "1 for the state a worker said it is in last.")

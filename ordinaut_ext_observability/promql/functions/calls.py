@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Final
 from ordinaut_ext_observability.history.series import NAME, Labels
 from ordinaut_ext_observability.promql import selecting
 from ordinaut_ext_observability.promql.aggregate import by_value
-from ordinaut_ext_observability.promql.functions.histograms import histogram
-from ordinaut_ext_observability.promql.functions.ranges import RANGE_FUNCTIONS, RangeFunction
-from ordinaut_ext_observability.promql.functions.relabel import relabelled
+from ordinaut_ext_observability.promql.functions.samples import RANGE_FUNCTIONS, RangeFunction, histogram
 from ordinaut_ext_observability.promql.functions.values import VALUE_FUNCTIONS, ValueFunction, floor, larger, smaller
-from ordinaut_ext_observability.promql.labels import Vector, drop_name, with_value
+from ordinaut_ext_observability.promql.labels import Vector, drop_name, relabelled, with_value
 from ordinaut_ext_observability.promql.nodes import Call, MatrixSelector, Node, Subquery, VectorSelector
+from ordinaut_ext_observability.promql.query import Parts, pieces, unique
 from ordinaut_ext_observability.promql.selecting import Batches, Window
-from ordinaut_ext_observability.promql.work import Parts, pieces, unique
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.promql.evaluate import Evaluator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 
 from ordinaut_ext_observability.collectors.windows import IdWindow
-from ordinaut_ext_observability.collectors.workers import WorkersCollector
+from ordinaut_ext_observability.collectors.tables import WorkersCollector
 from ordinaut_ext_observability.collectors.windows import WindowCounts
 
 NOW = 1_700_000_000.0

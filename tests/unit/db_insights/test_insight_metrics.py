@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ordinaut_ext_observability.db.insight_metrics import InsightMetrics
+from ordinaut_ext_observability.db.definitions import InsightMetrics
 from ordinaut_ext_observability.db.insights.views import Connections, Longest
 from ordinaut_ext_observability.db.insights.locks import Locks
 from ordinaut_ext_observability.db.insights.report import Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ordinaut_ext_observability.db.insights.quantities import bytes_text, duration_text
+from ordinaut_ext_observability.db.insights.report import bytes_text, duration_text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.promql.errors import BadQueryError, ExecutionError
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
-from ordinaut_ext_observability.promql.regex import compile_regex
+from ordinaut_ext_observability.promql.matchers import compile_regex
 
 
 @pytest.mark.parametrize(
