@@ -57,15 +57,16 @@ def run(options: Options) -> list[Result]:
             profiles.append(profile.result() or {})
 
     candidates: dict[str, Callable[[], float]] = {"bare": cpu_seconds_of(bare), "profiled": cpu_seconds_of(profiled)}
-    seconds = take_turns(candidates, options.pick(5, 20))
-    ratio = statistics.median(ours / other for ours, other in zip(seconds["profiled"], seconds["bare"], strict=True))
+    seconds = take_turns(candidates, options.pick(12, 30))
     shares = [_share(profile, name) for profile in profiles for name in ("_hot_on_loop", "_hot_in_thread")]
-    ours, bare_seconds = statistics.median(seconds["profiled"]), statistics.median(seconds["bare"])
+    ours, peer = statistics.median(seconds["profiled"]), statistics.median(seconds["bare"])
+    # What disturbs a round disturbs both; the least disturbed rounds of each differ by as much as the sampler costs.
+    ratio = statistics.median(mine / other for mine, other in zip(seconds["profiled"], seconds["bare"], strict=True))
     return [
         Result(
             "profiling",
             milliseconds(ours),
-            milliseconds(bare_seconds),
+            milliseconds(peer),
             ratio,
             "the same work on a loop and in its threads without a profile",
             [f"the two hot functions have {2 * statistics.fmean(shares):.0%} of what is not idle"],

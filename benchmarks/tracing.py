@@ -116,8 +116,8 @@ def _serve(kind: str) -> None:
 
         def finish_work() -> None:
             settled()
-            if runtime.tracing._sender is not None:
-                runtime.tracing._sender._send()
+            if runtime.tracing._outlet is not None and runtime.tracing._outlet.sender is not None:
+                runtime.tracing._outlet.sender._send()
 
     elif kind == "peer":
         finish_work = _add_peer(app)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from ordinaut_ext_observability.alerts.builtin import BUILTIN, apply_overrides, builtin_groups
 from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
 from ordinaut_ext_observability.alerts.rules import RuleGroup
+from ordinaut_ext_observability.alerts.runbooks import link_runbooks
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
 Signature = tuple[int, ...]
@@ -21,10 +22,11 @@ class LoadedRules:
     Every method may be called from any thread; reading takes a fraction of a second, a large file some.
     """
 
-    def __init__(self, patterns: Sequence[str], overrides: Mapping[str, RuleOverride]) -> None:
-        """`patterns` are paths, which may have shell wildcards. Nothing is read yet."""
+    def __init__(self, patterns: Sequence[str], overrides: Mapping[str, RuleOverride], url: str = "") -> None:
+        """`patterns` are paths, which may have shell wildcards; runbooks are below `url`. Nothing is read yet."""
         self._patterns = patterns
         self._overrides = overrides
+        self._url = url
         self._lock = threading.Lock()
         self.readings = 0
         """Counts the times that files were read; then, `groups` may be others."""
@@ -51,7 +53,8 @@ class LoadedRules:
             problems: dict[str, RuleFileError] = {}
             groups = {BUILTIN: self._groups.get(BUILTIN, ())}
             if not groups[BUILTIN]:
-                groups[BUILTIN], self.override_problems = apply_overrides(builtin_groups(), self._overrides)
+                found, self.override_problems = apply_overrides(builtin_groups(), self._overrides)
+                groups[BUILTIN] = link_runbooks(found, self._url)
             for path, signature in seen.items():
                 if not all_files and self._seen.get(path) == signature:
                     groups[path] = self._groups.get(path, ())

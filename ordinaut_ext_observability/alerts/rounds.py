@@ -78,7 +78,7 @@ class Rounds:
         self._event = event
         self._engine = Engine(history, settings.history, settings.alerts.external_url)
         self._conditions = Conditions(history, health)
-        self.rules = LoadedRules(settings.file.rule_files, settings.file.rules)
+        self.rules = LoadedRules(settings.file.rule_files, settings.file.rules, settings.alerts.external_url)
         # After a leader's end, another leads as soon as the lease has ended, and a tick has come.
         self.shared = SharedStates(open_store, max(_SHORTEST_LEASE_SECONDS, self._patience_seconds))
         self.progress = Progress()

@@ -7,12 +7,15 @@ the other files are generated as a whole.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
-from ordinaut_ext_observability.alerts.builtin import builtin_groups, builtin_runbooks, threshold_of
+from ordinaut_ext_observability.alerts.builtin import builtin_groups, threshold_of
 from ordinaut_ext_observability.alerts.rules import AlertingRule, show_duration
+from ordinaut_ext_observability.alerts.runbooks import built_in_alerts, make_runbook, meaning_of
 from ordinaut_ext_observability.assets.export import exported_files
 from ordinaut_ext_observability.logs.event_types import EVENTS
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
@@ -96,7 +99,7 @@ def events_reference(_current: str) -> str:
 
 
 def alerts_reference(_current: str) -> str:
-    """Every built-in alert with its threshold, its meaning and what to do."""
+    """Every built-in alert with its threshold, its meaning and its runbook."""
     lines = [
         "# Built-in alerts",
         "",
@@ -107,15 +110,20 @@ def alerts_reference(_current: str) -> str:
     for group in builtin_groups():
         rows = [_alert_row(rule) for rule in group.rules if isinstance(rule, AlertingRule)]
         lines += ["", f"## {group.name}", ""]
-        lines += _table("alert | severity | when | for | meaning | what to do", rows)
+        lines += _table("alert and runbook | severity | when | for | meaning", rows)
     return "\n".join(lines) + "\n"
 
 
 def _alert_row(rule: AlertingRule) -> tuple[str, ...]:
-    runbook, compared = builtin_runbooks()[rule.name], " ".join(rule.query.split()[-2:])
+    compared = " ".join(rule.query.split()[-2:])
     when = "always" if threshold_of(rule.query) is None else f"`{compared}`"
-    told = runbook.meaning, " ".join(runbook.mend)
-    return f"`{rule.name}`", str(rule.labels["severity"]), when, show_duration(rule.for_ms), *told
+    link, severity = f"[{rule.name}](runbooks/{rule.name}.md)", str(rule.labels["severity"])
+    return link, severity, when, show_duration(rule.for_ms), meaning_of(rule.name)
+
+
+def runbook_page(alert: str, _current: str) -> str:
+    """The runbook of a built-in alert, with links to the pages that it names."""
+    return re.sub(r"\bdocs/([\w.-]+\.md)", r"[\1](../\1)", make_runbook(alert))
 
 
 def loader_manifest(_current: str) -> str:
@@ -136,6 +144,7 @@ GENERATED: Mapping[str, Callable[[str], str]] = {
     "docs/metrics.md": metrics_reference,
     "docs/events.md": events_reference,
     "docs/alerts-builtin.md": alerts_reference,
+    **{f"docs/runbooks/{alert}.md": partial(runbook_page, alert) for alert in built_in_alerts()},
     "extension.yaml": catalogue_manifest,
     "ordinaut_ext_observability/extension.json": loader_manifest,
 }

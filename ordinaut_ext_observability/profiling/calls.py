@@ -46,8 +46,7 @@ class _Sessions:
         """Start a profile, if it is time for one."""
         if (now := monotonic_seconds()) >= self._next_at:
             self._next_at = now + 2 * SESSION_SECONDS
-            with suppress(RuntimeError):  # there are no more threads, and the call needs none
-                # No daemon: it writes what it has when the program ends.
+            with suppress(RuntimeError):  # no thread is left; one is no daemon, so it writes before the program ends
                 threading.Thread(target=self._profile, name="observability-profile").start()
         return nullcontext()
 

@@ -71,8 +71,8 @@ class Tracing(Part):
         if (recorder := self.recorder()) is not None:
             recorder.tracer = None
         if self._outlet is not None and self._outlet.sender is not None:
-            self._outlet.sender.stop(ends_at)
-            self._outlet.sender = None
+            sender, self._outlet.sender = self._outlet.sender, None
+            sender.stop(ends_at)
         self._began, self._outlet = False, None
 
     def notes(self) -> dict[str, str]:

@@ -218,7 +218,8 @@ class AlertSettings(Part, alias_generator=lambda name: f"{PREFIX}ALERTS_{name.up
     """Evaluate the built-in rules and those of `rule_files` in the configuration file."""
     external_url: types.ExternalUrl = Field(default="", validation_alias=f"{PREFIX}EXTERNAL_URL")
     """The URL under which people reach our endpoints, such as `https://ordinaut.example.com/ext/observability`:
-    templates of alerts make links with it, as `{{ $externalURL }}`. Unset: empty."""
+    messages lead to runbooks and alerts there, and templates of alerts make links with it, as `{{ $externalURL }}`.
+    Unset: empty, and there are no links."""
     settle_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
     """Seconds after the start in which no alert begins to fire and none is resolved: there is little history yet."""
 

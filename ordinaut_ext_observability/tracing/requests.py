@@ -72,10 +72,10 @@ class RequestTracer:
             if not self._headers.isdisjoint(dict(scope["headers"])):
                 carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
                 context = propagate.extract(carrier, context)
-            attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
+            attributes = {"http.request.method": exchange.known_method(), "url.scheme": scope.get("scheme", "http")}
             server = zip(("server.address", "server.port"), scope.get("server") or (), strict=False)
             attributes.update(pair for pair in server if pair[1] is not None)
-            span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, attributes)
+            span = self._tracer.start_span(exchange.known_method(), context, SpanKind.SERVER, attributes)
         exchange.span = scope[_SPAN] = RequestSpan(span, context, by_server="spec_version" in (scope.get("asgi") or ()))
         # A correlation id that we made is the trace's.
         exchange.ids = scope[SCOPE_KEY] = with_current_span(None if ids[0] == ids[1] else ids) or ids

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ordinaut_ext_observability.background.slicer import pause
@@ -13,6 +14,13 @@ from ordinaut_ext_observability.correlation.context import current_correlation_i
 
 NO_STORE = {"Cache-Control": "no-store"}
 JSON_HEADERS = {**NO_STORE, "Content-Type": "application/json"}
+_PAGE_HEADERS = {
+    **NO_STORE,
+    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",  # the address may be a key
+    "X-Content-Type-Options": "nosniff",
+}
+_PAGE_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 
 _ERROR_SCHEMA = {
     "type": "object",
@@ -64,6 +72,11 @@ class PiecewiseResponse(Response):
 def json_response(content: Mapping[str, Any], status_code: int = 200) -> JSONResponse:
     """An answer that caches do not keep: the next one may differ."""
     return JSONResponse(content, status_code, NO_STORE)
+
+
+def html_page(status_code: int, title: str, body: str) -> HTMLResponse:
+    """A page without scripts; `body` is HTML, the title text."""
+    return HTMLResponse(f"{_PAGE_HEAD}<title>{escape(title)}</title>{body}", status_code, _PAGE_HEADERS)
 
 
 def error_response(

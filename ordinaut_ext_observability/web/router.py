@@ -19,6 +19,7 @@ from ordinaut_ext_observability.web.endpoints import (
     profiling,
     prometheus,
     prometheus_rules,
+    runbooks,
     trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
@@ -63,6 +64,7 @@ ENDPOINTS = (
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
     *incidents.ENDPOINTS,
+    *runbooks.ENDPOINTS,
     *trouble.ENDPOINTS,
     *debugging.ENDPOINTS,
     *prometheus_rules.ENDPOINTS,

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability.profiling.memory import _one_session
 from ordinaut_ext_observability.profiling.sampler import SAMPLER
 
 MOUNT = "/ext/observability"
@@ -45,7 +46,7 @@ bodies = st.recursive(
 
 @pytest.fixture
 def served(serve: Any) -> Iterator[Any]:
-    with SAMPLER._turn:  # a profile is refused, since it would take its ten seconds
+    with SAMPLER._turn, _one_session:  # profiles and comparisons are refused, since they would take their time
         yield serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
 
 

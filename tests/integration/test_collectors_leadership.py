@@ -52,7 +52,7 @@ def total(open_stores, name="orchestrator_task_runs_total"):
     reading = series.read(stores)
     stores.close()
     reading.total.extend([0] * (series.size - len(reading.total)))
-    return sum(number_at(reading.total, each.place) for each in series.series if each.key[0].name == name)
+    return sum(number_at(reading.total, each.start) for each in series.series if each.key[0].name == name)
 
 
 def runs(collector):

@@ -1,4 +1,4 @@
-"""The built-in alert rules and their runbooks as data: `rules.yaml`, a plain Prometheus rule file, and `runbooks.yaml`.
+"""The built-in alert rules as data: `rules.yaml`, a plain Prometheus rule file.
 
 An alert's expression ends in one comparison with a number, at its top. That number is the alert's threshold.
 """
@@ -11,12 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
 
-import yaml
-from pydantic import TypeAdapter
-
-from ordinaut_ext_observability.alerts.rule_files import YAML_LOADER, parse_rules
+from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration
@@ -28,28 +24,10 @@ BUILTIN = "builtin"
 _THRESHOLD = re.compile(r"(?P<before>.*[<>=]\s*)(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*", re.DOTALL)
 
 
-class Runbook(NamedTuple):
-    """Help for whoever gets an alert."""
-
-    meaning: str
-    """Text about what is the matter, and what it leads to."""
-    check: list[str]
-    """Text about where to look."""
-    mend: list[str]
-    """Text about what to do."""
-
-
 @cache
 def builtin_groups() -> tuple[RuleGroup, ...]:
     """The groups of the rule file as it is shipped."""
-    return parse_rules(_read("rules.yaml"), BUILTIN)
-
-
-@cache
-def builtin_runbooks() -> dict[str, Runbook]:
-    """The runbook of each built-in alert, by the alert's name."""
-    found = yaml.load(_read("runbooks.yaml"), YAML_LOADER)  # noqa: S506 - it is safe, and in C where that is there
-    return TypeAdapter(dict[str, Runbook]).validate_python(found)
+    return parse_rules(files(__package__).joinpath("rules.yaml").read_text("utf-8"), BUILTIN)
 
 
 def threshold_of(expression: str) -> float | None:
@@ -91,7 +69,3 @@ def _overridden(rule: AlertingRule, override: RuleOverride) -> AlertingRule:
         query = _THRESHOLD.sub(rf"\g<before>{override.threshold!r}", rule.query, count=1)
         rule = replace(rule, query=query, expression=parse(query))
     return rule if override.hold is None else replace(rule, for_ms=parse_duration(override.hold))
-
-
-def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text("utf-8")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.notifications.desk import EVERYTHING, AlertDesk, RefusedError
@@ -21,20 +21,11 @@ from ordinaut_ext_observability.alerts.notifications.silences import Silence
 from ordinaut_ext_observability.alerts.routing.fields import Duration, Matchers
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.cluster.base import ClusterUnavailableError
-from ordinaut_ext_observability.web.answers import NO_STORE, error_response, json_response
+from ordinaut_ext_observability.web.answers import error_response, html_page, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 
 _HOUR_MS: Final = 3_600_000
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
-_PAGE_HEADERS: Final = {
-    **NO_STORE,
-    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",  # the address is the key
-    "X-Content-Type-Options": "nosniff",
-}
-_PAGE_HEAD: Final = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-)
 
 
 class HoldBody(BaseModel, extra="forbid"):
@@ -106,8 +97,7 @@ def _open(desk: AlertDesk, action: str, fingerprint: str, acts: bool) -> Respons
 
 def _page(status_code: int, title: str, text: str, form: str = "") -> Response:
     """A page without scripts; what an alert says is text in it."""
-    body = f"<title>{escape(title)}</title><h1>{escape(title)}</h1><p>{escape(text)}</p>{form}"
-    return HTMLResponse(_PAGE_HEAD + body, status_code, _PAGE_HEADERS)
+    return html_page(status_code, title, f"<h1>{escape(title)}</h1><p>{escape(text)}</p>{form}")
 
 
 _ACKNOWLEDGE = 'acknowledge an alert: {"by": "me", "for": "2h", "comment": "…"}, all as you like'

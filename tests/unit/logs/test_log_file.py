@@ -56,7 +56,8 @@ class Follower:
             try:
                 if path.stat().st_ino not in self._files:
                     file = path.open("rb")  # by now maybe another than looked at
-                    self._files.setdefault(os.fstat(file.fileno()).st_ino, file)
+                    if self._files.setdefault(os.fstat(file.fileno()).st_ino, file) is not file:
+                        file.close()
             except FileNotFoundError:  # renamed or deleted meanwhile: seen in the next round, or before
                 continue
         for inode, file in self._files.items():
