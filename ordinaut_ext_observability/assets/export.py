@@ -30,7 +30,6 @@ _OURS = {"log_configs", "function_configs"}
 """Ways that only the process has."""
 _SECRETS_FOLDER = "/etc/alertmanager/secrets"
 
-
 LOCAL_URL = "http://localhost:8080"
 """The host's URL as people see it, where none is given: Ordinaut's port on their own machine."""
 
@@ -40,13 +39,14 @@ def exported_files(overrides: Mapping[str, RuleOverride], url: str = LOCAL_URL) 
 
     `overrides` change built-in rules, by the alert's name; `url` is the host's, for links to it.
     """
+    ours = f"{url.rstrip('/')}/ext/observability".replace("{", "%7B")  # in rules, a template would begin there
     return {
         **read_files(),
-        "prometheus/rules/ordinaut.yml": builtin_rules(overrides, url),
-        "prometheus/rules/slo.yml": slo_rules(url),
+        "prometheus/rules/ordinaut.yml": builtin_rules(overrides, ours),
+        "prometheus/rules/slo.yml": slo_rules(ours),
         "alertmanager/alertmanager.yml": alertmanager_config(),
         "logs/elasticsearch-template.json": index_template(),
-        **{f"grafana/dashboards/{name}": text for name, text in dashboards(url).items()},
+        **{f"grafana/dashboards/{name}": text for name, text in dashboards(ours).items()},
     }
 
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ordinaut_ext_observability.assets.data import read_definitions
-from ordinaut_ext_observability.assets.prometheus import runbook_url
 
 _DATASOURCE: Final = {"type": "prometheus", "uid": "prometheus"}  # as Ordinaut's own provisioning names it
 _SCHEMA_VERSION: Final = 39
@@ -27,7 +26,7 @@ _TRACES: Final = "/explore?left=" + quote('{"datasource":"jaeger","queries":[],"
 
 
 def dashboards(url: str) -> dict[str, str]:
-    """The JSON of every dashboard, by its file's name; `url` is the host's, for links to it."""
+    """The JSON of every dashboard, by its file's name; `url`: of our endpoints."""
     return {
         f"{each['uid']}.json": json.dumps(_dashboard(each, url), indent=2, ensure_ascii=False) + "\n"
         for each in read_definitions("dashboards.yaml")
@@ -42,7 +41,7 @@ def filtered(query: str) -> str:
 def _dashboard(defined: Mapping[str, Any], url: str) -> dict[str, Any]:
     links = [
         {"title": "Ordinaut dashboards", "type": "dashboards", "tags": ["ordinaut"], "asDropdown": True},
-        {"title": "Runbooks", "type": "link", "url": runbook_url(url, "")},
+        {"title": "Runbooks", "type": "link", "url": f"{url}/runbooks"},
         {"title": "Traces", "type": "link", "url": _TRACES, "targetBlank": True},
     ]
     return {
@@ -117,7 +116,7 @@ def _panels(rows: Mapping[str, Any], url: str) -> Iterator[dict[str, Any]]:
 
 def _panel(panel: Mapping[str, Any], url: str) -> dict[str, Any]:
     kind = panel.get("type", "timeseries")
-    runbook = {"title": "Runbook", "url": runbook_url(url, panel.get("runbook", "")), "targetBlank": True}
+    runbook = {"title": "Runbook", "url": f"{url}/runbooks/{panel.get('runbook')}", "targetBlank": True}
     steps = [{"color": "green", "value": None}, {"color": "orange", "value": panel.get("warn")}]
     defaults: dict[str, Any] = {
         "unit": panel.get("unit", "short"),

@@ -13,6 +13,7 @@ import yaml
 
 from ordinaut_ext_observability.alerts.builtin import apply_overrides, builtin_groups
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, show_duration
+from ordinaut_ext_observability.alerts.runbooks import link_runbooks
 from ordinaut_ext_observability.assets.data import read_definitions
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
@@ -40,17 +41,17 @@ def to_yaml(data: Any, comment: str) -> str:
 
 
 def builtin_rules(overrides: Mapping[str, RuleOverride], url: str) -> str:
-    """The built-in rules with the changes of a configuration file, as a rule file."""
+    """The built-in rules with the changes of a configuration file, as a rule file; `url`: of our endpoints."""
     groups = [
         {"name": group.name}
         | ({"interval": show_duration(group.interval_ms)} if group.interval_ms else {})
-        | {"rules": [_as_written(rule, url) for rule in group.rules]}
-        for group in apply_overrides(builtin_groups(), overrides)[0]
+        | {"rules": list(map(_as_written, group.rules))}
+        for group in link_runbooks(apply_overrides(builtin_groups(), overrides)[0], url)
     ]
     return to_yaml({"groups": groups}, "Generated. The rules as the extension evaluates them: docs/alerts-builtin.md.")
 
 
-def _as_written(rule: Rule, url: str) -> dict[str, Any]:
+def _as_written(rule: Rule) -> dict[str, Any]:
     if not isinstance(rule, AlertingRule):
         return {"record": rule.name, "expr": rule.query} | ({"labels": dict(rule.labels)} if rule.labels else {})
     durations = {"for": rule.for_ms, "keep_firing_for": rule.keep_firing_for_ms}
@@ -59,20 +60,12 @@ def _as_written(rule: Rule, url: str) -> dict[str, Any]:
         "expr": rule.query,
         **{name: show_duration(value) for name, value in durations.items() if value},
         "labels": {name: str(label) for name, label in rule.labels.items()},
-        "annotations": {
-            **{name: str(text) for name, text in rule.annotations.items()},
-            "runbook_url": runbook_url(url, rule.name),
-        },
+        "annotations": {name: str(text) for name, text in rule.annotations.items()},
     }
 
 
-def runbook_url(url: str, alert: str) -> str:
-    """Address of an alert's runbook; `url` is the host's own."""
-    return f"{url.rstrip('/')}/ext/observability/runbooks/{alert}"
-
-
 def slo_rules(url: str) -> str:
-    """Recorded ratios, budgets left and burn-rate alerts of every objective, as a rule file."""
+    """Recorded ratios, budgets and burn-rate alerts of every objective, as a rule file; `url`: of our endpoints."""
     defined = read_definitions("slos.yaml")
     existing = {rule.name for group in builtin_groups() for rule in group.rules}
     groups = [
@@ -121,6 +114,6 @@ def _alerts(
                 "summary": f"Too many {what}",
                 "description": f"Share of {what} in the last {window['long']}: {{{{ $value | humanizePercentage }}}},"
                 f" and it goes on. Allowed: {allowed:.4g}.",
-                "runbook_url": runbook_url(url, slo["runbook"]),
+                "runbook_url": f"{url}/runbooks/{slo['runbook']}",
             },
         }
