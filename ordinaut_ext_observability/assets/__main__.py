@@ -16,6 +16,8 @@ from pathlib import Path
 from ordinaut_ext_observability.alerts.builtin import builtin_groups, threshold_of
 from ordinaut_ext_observability.alerts.rules import AlertingRule, show_duration
 from ordinaut_ext_observability.alerts.runbooks import built_in_alerts, make_runbook, meaning_of
+from ordinaut_ext_observability.assets.export import exported_files
+from ordinaut_ext_observability.assets.kubernetes import prometheus_rule
 from ordinaut_ext_observability.logs.event_types import EVENTS
 from ordinaut_ext_observability.manifest import ENTRY_POINT, manifest
 from ordinaut_ext_observability.metrics.declarations import PARTS
@@ -143,6 +145,7 @@ GENERATED: Mapping[str, Callable[[str], str]] = {
     "docs/metrics.md": metrics_reference,
     "docs/events.md": events_reference,
     "docs/alerts-builtin.md": alerts_reference,
+    "docker/kubernetes/prometheusrule.yaml": prometheus_rule,
     **{f"docs/runbooks/{alert}.md": partial(runbook_page, alert) for alert in built_in_alerts()},
     "extension.yaml": catalogue_manifest,
     "ordinaut_ext_observability/extension.json": loader_manifest,
@@ -152,9 +155,10 @@ GENERATED: Mapping[str, Callable[[str], str]] = {
 
 def outdated(repository: Path) -> dict[str, str]:
     """The files that are not what they would be generated as, with their new texts."""
-    present = {path: repository / path for path in GENERATED}
+    exported = {f"docker/{path}": text for path, text in exported_files({}).items()}
+    present = {path: repository / path for path in (*GENERATED, *exported)}
     current = {path: file.read_text(encoding="utf-8") if file.exists() else "" for path, file in present.items()}
-    new = {path: make(current[path]) for path, make in GENERATED.items()}
+    new = {path: make(current[path]) for path, make in GENERATED.items()} | exported
     return {path: text for path, text in new.items() if text != current[path]}
 
 

@@ -53,6 +53,8 @@ def show_alerts(
     if context.invoked_subcommand is not None:
         return 0
     answer = _show("alerts", url, token, timeout, as_json=as_json)
+    if answer["status"] == "firing" and not as_json:
+        typer.echo("What to do about a built-in alert: GET /runbooks/ALERT.")
     return _STATUS[answer["status"]]
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -169,6 +170,23 @@ def doctor(
     urls = (url,) if url else ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
     sections = examine(urls, Tokens(password or token, scrape_token), timeout)
     return 1 if print_sections(Console(highlight=False), sections) else 0
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made, and files there are replaced.")],
+    url: Annotated[str, typer.Option(help="The host as people reach it, for links.")] = "http://localhost:8080",
+) -> None:
+    """Write what is deployed beside the host: Prometheus, Alertmanager, Grafana, log shippers, OTLP collector.
+
+    Changes to built-in rules in the configuration file are in it.
+    """
+    from ordinaut_ext_observability.assets.export import exported_files, write_files
+    from ordinaut_ext_observability.settings.load import load_settings
+
+    files = exported_files(load_settings().file.rules, url)
+    write_files(folder, files)
+    typer.echo(f"{len(files)} files are in {folder}; docs/assets.md says how to use each.")
 
 
 @app.command()

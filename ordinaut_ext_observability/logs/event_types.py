@@ -31,7 +31,7 @@ _CATEGORIES = {
 class Event(Generic[FieldsP]):
     """A kind of log line: its `event_type`, level, message and category, and the names of its fields in their order."""
 
-    __slots__ = ("category", "fields", "level", "message", "name", "security")
+    __slots__ = ("category", "fields", "level", "message", "name", "security", "types")
 
     # Not a dataclass: the host imports this with its loggers, and `dataclasses` costs as much as all of our part.
     def __init__(
@@ -42,6 +42,7 @@ class Event(Generic[FieldsP]):
         self.message = message
         self.fields = fields
         self.security = security
+        self.types: dict[str, Any] = {}  # annotations of those fields that have one
         listed = [category for category, beginnings in _CATEGORIES.items() if name.startswith(beginnings)]
         self.category = "security" if security else listed[0] if listed else "system"
 
@@ -61,7 +62,9 @@ def declare(
         fields = function.__code__.co_varnames
         if not NAMES_OF_EVERY_LINE.isdisjoint(fields):
             raise ValueError(f"a field of {name} has a name that every line has")
-        return Event(name, level, message, fields, security=security)
+        event: Event[FieldsP] = Event(name, level, message, fields, security=security)
+        event.types = function.__annotations__
+        return event
 
     return make
 

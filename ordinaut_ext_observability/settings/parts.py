@@ -30,6 +30,9 @@ class GeneralSettings(Part):
 
     disabled: bool = False
     """Switch everything off: no route, no middleware, no thread."""
+    metrics: types.AlwaysTrue = Field(default=True, validation_alias="ENABLE_METRICS")
+    """Only `true`: health, history and alerts are made of metrics. `ORDINAUT_OBS_DISABLED=true` switches everything
+    off, `ORDINAUT_OBS_HTTP_METRICS=false` the measuring of requests."""
     environment: types.ShownText = Field(default="development", validation_alias="ENVIRONMENT")
     """The host's variable; shown as a label of `ordinaut_observability_build_info`."""
     version: types.ShownText = Field(default="", validation_alias="VERSION")
@@ -218,7 +221,8 @@ class AlertSettings(Part, alias_generator=lambda name: f"{PREFIX}ALERTS_{name.up
     """Evaluate the built-in rules and those of `rule_files` in the configuration file."""
     external_url: types.ExternalUrl = Field(default="", validation_alias=f"{PREFIX}EXTERNAL_URL")
     """The URL under which people reach our endpoints, such as `https://ordinaut.example.com/ext/observability`:
-    templates of alerts make links with it, as `{{ $externalURL }}`. Unset: empty."""
+    messages lead to runbooks and alerts there, and templates of alerts make links with it, as `{{ $externalURL }}`.
+    Unset: empty, and there are no links."""
     settle_seconds: float = Field(default=30.0, ge=0.0, le=3600.0)
     """Seconds after the start in which no alert begins to fire and none is resolved: there is little history yet."""
 

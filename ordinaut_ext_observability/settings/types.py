@@ -77,6 +77,8 @@ def _is_time_zone(name: str) -> bool:
         return False
 
 
+AlwaysTrue = Annotated[bool, _must(bool, "cannot be false")]
+"""A switch that others know, and that cannot be switched here."""
 ShownText = Annotated[str, AfterValidator(mask_value)]
 """Text that goes into labels and reports, and nowhere else."""
 PathText = Annotated[str, _must(lambda path: "://" not in path, "is a URL where a path is expected")]

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from collections.abc import Callable
 from typing import Any
 
@@ -232,7 +233,9 @@ def test_queries_and_calls_are_children_of_the_request_without_literals_and_our_
     served = serve_traced(app, DATABASE_URL=database_url, REDIS_URL=redis_url, RELAY_INTERVAL_SECONDS="0.1")
     ask(served, "/everything")
     span = otlp_receiver.span(kind="SERVER")
-    expected = {"SELECT ? WHERE ? <> ?", "SET ? ?"}
+    expected = {"SET ? ?"}
+    if find_spec("opentelemetry.instrumentation.asyncpg"):  # no extra has it: its releases come later than the others
+        expected.add("SELECT ? WHERE ? <> ?")
     if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:  # it knows SQLAlchemy up to 2.0
         expected.add("SELECT ?, ? WHERE ? <> ?")
     found = otlp_receiver.spans(len(expected), kind="CLIENT", parent_id=span.span_id)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from fastapi import FastAPI
 
 from ordinaut_ext_observability.alerts.runbooks import built_in_alerts
 from ordinaut_ext_observability.web.endpoints.runbooks import to_html
+from tests.runbooks import RUNBOOKS, codes, queries
 
 MOUNT = "/ext/observability"
+TOKEN = "an-operators-token-0123456789"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -51,3 +56,24 @@ def test_a_page_has_nothing_but_what_runbooks_need() -> None:
         '<ul><li>one <a href="B">B</a></li><li>two</li></ul>'
         "<ol><li>[x](javascript:x) [y](//evil)</li></ol><pre>a &lt; 1\n</pre>"
     )
+
+
+def test_every_query_of_every_runbook_is_answered(serve: Callable[..., Any]) -> None:
+    served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN)
+    for query in sorted({query for text in RUNBOOKS.values() for query in queries(text)}):
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        answer = served.get(f"{MOUNT}/api/v1/query", params={"query": query}, headers=headers)
+        assert answer.status_code == 200 and "warnings" not in answer.json(), (query, answer.text)
+
+
+def test_postgresql_takes_the_statements_of_runbooks(database_url: str) -> None:
+    statements = {code for text in RUNBOOKS.values() for code in codes(text) if re.match("SELECT |VACUUM ", code)}
+    assert len(statements) > 5
+
+    async def execute() -> None:
+        connection = await asyncpg.connect(database_url)
+        for statement in statements:
+            await connection.execute(statement.replace("PID", "0"))
+        await connection.close()
+
+    asyncio.run(execute())

@@ -84,14 +84,14 @@ def test_every_route_that_is_not_a_public_probe_asks_for_a_token(serve: Any) -> 
     assert {status for (_, path), status in told.items() if path in PUBLIC} == {200}
 
 
-def test_scrape_tier_is_metrics_health_and_alerts(serve: Any) -> None:
+def test_scrape_tier_is_metrics_health_alerts_and_runbooks(serve: Any) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
     open_to_scrapers = {
         path
         for path in {route.path for route in routes_of(served.face)}
         if served.get(f"{MOUNT}{path}", headers=bearer(SCRAPE_TOKEN)).status_code == 200
     }
-    assert open_to_scrapers == {"/metrics", "/health", "/alerts", "/rules", *ALIVE_PATHS} | PUBLIC
+    assert open_to_scrapers == {"/metrics", "/health", "/alerts", "/rules", "/runbooks", *ALIVE_PATHS} | PUBLIC
 
 
 @pytest.mark.parametrize("probe", sorted(PUBLIC))
@@ -384,11 +384,12 @@ ANSWERS = {
     "/notifications": {200, 401, 404, 422, 429, 500, 503},
     "/alerts/{fingerprint}/why": {200, 401, 404, 422, 429, 500, 503},
     "/loggers/{name}": {200, 400, 401, 404, 422, 429, 500},
-    **dict.fromkeys(("/alerts", "/rules"), {200, 401, 403, 429, 500}),
+    **dict.fromkeys(("/alerts", "/rules", "/runbooks"), {200, 401, 403, 429, 500}),
     **dict.fromkeys((*TROUBLE_PATHS, *DEBUG_PATHS), {200, 401, 404, 422, 429, 500}),
     **dict.fromkeys(RULE_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALERTMANAGER_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
     **dict.fromkeys(ALIVE_PATHS, {200, 401, 403, 429, 500}),
+    "/runbooks/{alert}": {200, 401, 403, 404, 422, 429, 500},
     LINK_PATH: {200, 403, 404, 429, 500, 503},
     **dict.fromkeys(API_PATHS, {200, 400, 401, 404, 422, 429, 500, 503}),
 }
@@ -408,6 +409,7 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
             kinds = {"text/plain"} if path in ALIVE_PATHS and status == "200" else kinds
             kinds = {"application/json", "text/plain"} if path in DEBUG_PATHS and status == "200" else kinds
             kinds = {"text/html"} if path == LINK_PATH and status != "500" else kinds
+            kinds = {"text/html", "text/markdown"} if path.startswith("/runbooks") and status == "200" else kinds
             assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
             assert answer["description"]
             schema = next(iter(answer["content"].values()))["schema"]

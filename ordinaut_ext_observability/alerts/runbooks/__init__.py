@@ -17,7 +17,7 @@ from ordinaut_ext_observability.alerts.templates import compile_template
 _RUNBOOK = """\
 # {name}
 
-{summary}. Severity: {severity}. It fires when this has been true for {hold}:
+{summary}. Severity: {severity}. It fires when this has {held}:
 
 ```promql
 {query}
@@ -48,8 +48,9 @@ def read_runbook(alert: str) -> str:
 def make_runbook(alert: str) -> str:
     """The whole runbook of an alert, in Markdown. Raises KeyError where the alert is none of the built-in ones."""
     text, rule = read_runbook(alert), built_in_alerts()[alert]
+    held = f"had a result for {show_duration(rule.for_ms)}" if rule.for_ms else "a result"
     facts = {"summary": rule.annotations["summary"], "severity": rule.labels["severity"], "query": rule.query.strip()}
-    return _RUNBOOK.format(name=alert, hold=show_duration(rule.for_ms), text=text, **facts)
+    return _RUNBOOK.format(name=alert, held=held, text=text, **facts)
 
 
 def meaning_of(alert: str) -> str:

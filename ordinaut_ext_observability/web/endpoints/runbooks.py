@@ -90,7 +90,7 @@ ENDPOINTS = (
         "scrape",
         _runbook,
         "what a built-in alert means, and what to do",
-        {200: "The runbook.", 404: None},
+        {200: "The runbook.", 404: None, 422: None},
         _TYPES,
     ),
 )

@@ -90,6 +90,7 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
         "page      Gone      resolved  3 s     [Gone] is so",
         "",
         "2 alerts fire, 1 pending (severity info not counted). Evaluated 4 s ago by the process that answers.",
+        "What to do about a built-in alert: GET /runbooks/ALERT.",
     ]
 
 
