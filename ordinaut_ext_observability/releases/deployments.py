@@ -1,6 +1,6 @@
 """Deployments of the host, known to all processes through a document that they share.
 
-They are posted. Where processes share a store, a `VERSION` new to its environment is one, when a process starts with it.
+They are posted. Where processes share a store, a `VERSION` that is new to its environment is one, too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.settings.parts import GeneralSettings
 
-DOCUMENT: Final = "deployments-1"
-"""Name of the document, with the number of its format."""
-MAX_DEPLOYMENTS: Final = 100
-"""Deployments kept, 20 kB of JSON: three months of one a day. Past it the oldest go."""
+MAX_DEPLOYMENTS: Final = 100  # kept, the newest: 20 kB of JSON, three months of one a day
 OUTCOMES: Final = ("failed", "success")
 Text = Annotated[str, Field(max_length=100)]
 Seconds = Annotated[float | None, Field(ge=0, le=7 * 86_400)]
@@ -31,13 +28,11 @@ class Deployment(BaseModel, frozen=True):
 
     version: Annotated[Text, Field(min_length=1)]
     environment: Text = ""
-    time: float = Field(default_factory=wall_seconds, ge=0, le=2**32)
-    """Seconds since 1970."""
+    time: float = Field(default_factory=wall_seconds, ge=0, le=2**32)  # seconds since 1970
     success: bool = True
     commit: Text = ""
     duration_seconds: Seconds = None
-    test_coverage: float | None = Field(default=None, ge=0, le=100)
-    """Percent."""
+    test_coverage: float | None = Field(default=None, ge=0, le=100)  # percent
 
 
 _document = TypeAdapter(tuple[Deployment, ...])
@@ -51,8 +46,7 @@ class Deployments:
         self._metrics, self._event, self._shared = metrics, event, shared
         self._own = Deployment(version=settings.version[:100] or "-", environment=settings.environment[:100])
         self._waiting = deque([self._own] if shared and settings.version else [], MAX_DEPLOYMENTS)
-        self.known: tuple[Deployment, ...] = ()
-        """The newest last."""
+        self.known: tuple[Deployment, ...] = ()  # the newest last
 
     def add(self, new: Deployment) -> Deployment:
         """Keep a deployment, and return it with its environment: this process's where it has none."""

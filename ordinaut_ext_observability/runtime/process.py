@@ -21,7 +21,7 @@ from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.declarations.http import REQUEST
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.relay.log_levels import LogLevels
-from ordinaut_ext_observability.releases.deployments import DOCUMENT, Deployments
+from ordinaut_ext_observability.releases.deployments import Deployments
 from ordinaut_ext_observability.runtime.alerts import Alerts
 from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.database_clients import DatabaseClients
@@ -60,11 +60,10 @@ class Runtime:
         self.lifecycle = Lifecycle(loop_watch, settings.management.loop_blocked_seconds, monitor)
         self.tracing = Tracing(settings, metrics, self.scrubber, self.logs.event, self.lifecycle)
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
-        shared = self.merged.relay is not None
-        self.deployments = Deployments(settings.general, metrics, self.logs.event, shared=shared)
+        self.deployments = Deployments(settings.general, metrics, self.logs.event, shared=self.merged.relay is not None)
         if self.merged.relay is not None:
             self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
-            self.merged.relay.documents[DOCUMENT] = self.deployments.exchange
+            self.merged.relay.documents["deployments-1"] = self.deployments.exchange
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database

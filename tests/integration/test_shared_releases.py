@@ -31,9 +31,9 @@ def test_version_is_a_deployment_once_and_all_processes_know_what_was_posted(
     def start_api(version: str) -> Any:
         return serve(FastAPI(), OPERATOR_TOKEN=OPERATOR["Authorization"][7:], VERSION=version, **settings)
 
-    def known(api: Any) -> list[tuple[str, bool]]:
+    def known(api: Any) -> list[tuple[str, float | None]]:
         deployments = api.get(DEPLOYMENTS, headers=OPERATOR).json()["deployments"]
-        return [(each["version"], each["seen"]) for each in deployments]
+        return [(each["version"], each["duration_seconds"]) for each in deployments]
 
     def work(version: str) -> None:
         worker = start_child("-c", WORKER, environ={**shared, "VERSION": version})
@@ -44,18 +44,16 @@ def test_version_is_a_deployment_once_and_all_processes_know_what_was_posted(
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("orchestrator_deployments_"))
 
     first = start_api("1.0")
-    assert eventually(lambda: known(first) == [("1.0", True)])
+    assert eventually(lambda: known(first) == [("1.0", None)])
     work("1.0")
     work("1.1")
-    assert eventually(lambda: known(first) == [("1.1", True), ("1.0", True)])
+    assert eventually(lambda: known(first) == [("1.1", None), ("1.0", None)])
     second = start_api("1.1")
     posted = second.post(DEPLOYMENTS, headers=OPERATOR, json={"version": "1.1", "commit": "4f1c9a2", "duration": 42})
-    assert posted.status_code == 200, posted.text
-    assert eventually(
-        lambda: known(first) == [("1.1", False), ("1.0", True)]
-    )  # the same deployment, now with its facts
+    assert posted.status_code == 202, posted.text
+    assert eventually(lambda: known(first) == [("1.1", 42), ("1.0", None)])  # the same deployment, now with its facts
     assert eventually(lambda: total(first) == total(second) == 2)
     assert first.value("orchestrator_deployment_last_duration_seconds") == 42
     work("1.0")  # an old process that starts again during a roll-out is no deployment
-    assert known(first) == [("1.1", False), ("1.0", True)]
+    assert known(first) == [("1.1", 42), ("1.0", None)]
     assert first.internal_errors() == second.internal_errors() == {}

@@ -19,7 +19,7 @@ VIEWER_TOKEN = "a-viewers-token-0123456789"
 SCRAPE_TOKEN = "a-scrapers-token-0123456789"
 CHANGE = Endpoint("/change", "operator", lambda: Response(), "", {}, methods=("POST",))
 PUBLIC = {"/health/live", "/health/ready", "/health/startup"}
-OPERATOR_PATHS = ("/", "/config")
+OPERATOR_PATHS = ("/", "/config", "/events/deployment", "/routes")
 API_PATHS = tuple(
     f"/api/v1/{path}"
     for path in (
@@ -379,6 +379,7 @@ ANSWERS = {
     "/metrics": {200, 400, 401, 403, 429, 500, 503},
     "/health": {200, 401, 403, 429, 500, 503},
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
+    "/routes": {200, 401, 404, 429, 500, 503},
     "/health/checks": {200, 401, 404, 422, 429, 500},
     "/loggers": {200, 401, 404, 429, 500},
     "/notifications": {200, 401, 404, 422, 429, 500, 503},

@@ -36,8 +36,7 @@ async def _add(request: Request, body: DeploymentBody) -> Response:
 
 
 async def _list(request: Request) -> Response:
-    known = context_of(request).deployments.known
-    return json_response({"deployments": [_annotation(each) for each in reversed(known)]})
+    return json_response({"deployments": [_annotation(each) for each in context_of(request).deployments.known[::-1]]})
 
 
 def _annotation(each: Deployment) -> dict[str, Any]:

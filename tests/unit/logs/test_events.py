@@ -166,6 +166,7 @@ def test_the_list_has_every_event_with_its_fields_and_marks_those_of_security() 
     assert {event.name for event in EVENTS if event.security} == {
         "access_refused",
         "alerts_escalated",
+        "deployment",
         "error_group_resolved",
         "log_level_changed",
         "operator_action",
