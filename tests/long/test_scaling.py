@@ -25,7 +25,9 @@ from ordinaut_ext_observability.relay.store import RelayStore
 from tests.clock import ManualClock
 
 WORKERS, REPLICAS, TASKS, ROUTES = 1_000, 50, 200, 60
-INTERVAL_SECONDS, TICK_SECONDS, TICKS = 2.0, 15, 240
+TICK_SECONDS, TICKS = 15, 240
+_MEASURED = 50
+"""Processes of which memory is measured: tracing makes the others slow."""
 
 PER_WORKER = 4
 """Series of a worker: heartbeats, leases, the lease's length, its state."""
@@ -99,55 +101,71 @@ def timed(name: str, call: Callable[[], Any]) -> Any:
 
 def test_a_large_installation_has_the_series_that_are_calculated(publishers: Publishers) -> None:
     tracemalloc.start()
-    workers = [publishers.add() for _ in range(WORKERS)]
-    print(
-        f"\n{type(publishers.store).__name__}; a process's own families: {tracemalloc.get_traced_memory()[0] / WORKERS / 1000:.0f} kB"
-    )
+    workers = [publishers.add() for _ in range(_MEASURED)]
+    families_kb = tracemalloc.get_traced_memory()[0] / _MEASURED / 1000
     tracemalloc.stop()
+    workers += [publishers.add() for _ in range(WORKERS - _MEASURED)]
     replicas = [publishers.add() for _ in range(REPLICAS)]
+    print(f"\n{publishers.store.name}; what a process has of its own, before it counts: {families_kb:.0f} kB")
+    idle = count_series(replicas[0])
+
+    def count() -> None:
+        for number, metrics in enumerate(workers):
+            work(metrics, number)
+        for metrics in replicas:
+            serve(metrics)
 
     def publish() -> None:
         for exchange in publishers.exchanges:
-            exchange.publish(serves=False, interval_seconds=1e6)
+            exchange.publish(serves=False, interval_seconds=3_600)
 
-    base = sum(
-        1 if family.kind != "histogram" else len(family.bounds) + 3
-        for family in replicas[0].registry.families()
-        for _ in family.children()
-    )
-    for number, metrics in enumerate(workers):
-        work(metrics, number)
-    for metrics in replicas:
-        serve(metrics)
+    count()
     timed(f"first publication of {WORKERS + REPLICAS} processes, one after the other", publish)
-    for number, metrics in enumerate(workers):
-        work(metrics, number)
+    count()
     timed("a publication in which each counted something", publish)
     timed("a publication in which nobody counted anything", publish)
     reader = publishers.exchanges[-1]
-    timed("first reading of the total", reader.publish_and_read)
-    timed("a reading of the total", reader.publish_and_read)
-    reader.merged.registry.refresh()
+    timed("first reading of the total by a replica", reader.publish_and_read)
+    timed("a reading", reader.publish_and_read)
+    merged = reader.merged.registry
+    timed("gauges of all processes", merged.refresh)
+    text = timed("text of a scrape", lambda: "".join(merged.pieces(openmetrics=False)))
     entry = encode_entry(workers[0].registry.families(), serves=False, interval_seconds=2.0)
-    print(f"entry of a worker: {len(entry)} bytes; processes seen: {reader.process_count}")
+    print(f"text of a scrape: {len(text) / 1e6:.1f} MB; entry of a worker: {len(entry)} bytes")
+    series, held_bytes = keep_an_hour(merged)
+    calculated = idle + WORKERS * PER_WORKER + TASKS * PER_TASK + ROUTES * PER_ROUTE
+    print(f"series: {series}, calculated {calculated}, of them {idle} of an idle process")
+    print(f"memory of an hour: {held_bytes / 1e6:.1f} MB, calculated {series * (700 + 8 * TICKS) / 1e6:.1f} MB")
+    assert series == calculated
+    assert held_bytes < series * (700 + 8 * TICKS)
+    assert reader.process_count == WORKERS + REPLICAS
+    assert 'orchestrator_worker_heartbeat_total{worker_id="worker-0999"} 2' in text
+    requests = (
+        f'orchestrator_http_requests_total{{endpoint="/things/7/{{id}}",method="GET",status_code="404"}} {2 * REPLICAS}'
+    )
+    assert requests in text
+
+
+def keep_an_hour(registry: Registry) -> tuple[int, int]:
+    """The series of an hour of history, and the bytes that it takes."""
     clock = ManualClock()
     tracemalloc.start()
     history = History(clock, retention_seconds=3600, max_series=200_000)
 
     def tick() -> None:
-        for _ in history.read(history.now_ms(), reader.merged.registry.families()):
+        for _ in history.read(history.now_ms(), registry.families()):
             pass
         clock.advance(TICK_SECONDS)
 
-    timed("first tick of history", tick)
-    timed("a tick of history", tick)
+    timed("first sample of history (traced)", tick)
+    timed("a sample of history (traced)", tick)
     for _ in range(TICKS - 2):
         tick()
-    series, held = history.series_count(), tracemalloc.get_traced_memory()[0]
+    held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    calculated = base + WORKERS * PER_WORKER + TASKS * PER_TASK + ROUTES * PER_ROUTE
-    print(f"series: {series}, calculated {calculated}, of an idle process {base}; samples: {history.count_samples()}")
-    print(f"memory of an hour: {held / 1e6:.1f} MB, estimated {history.estimate_bytes() / 1e6:.1f} MB")
-    text = timed("text of a scrape", lambda: "".join(reader.merged.registry.pieces(openmetrics=False)))
-    print(f"text of a scrape: {len(text) / 1e6:.1f} MB; {text.count(chr(10))} lines")
-    assert reader.process_count == WORKERS + REPLICAS
+    return history.series_count(), held
+
+
+def count_series(metrics: Metrics) -> int:
+    """The series of a process as Prometheus counts them: each bucket of a histogram is one."""
+    return sum(len(family) * (len(family.bounds) + 3 if family.bounds else 1) for family in metrics.registry.families())
