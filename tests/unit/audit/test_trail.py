@@ -150,7 +150,7 @@ def test_a_flood_of_one_kind_is_cut_counted_and_leaves_room_for_others(audited: 
     kept.trail.close(10)
     assert (kept.counted("written"), kept.counted("too_many")) == (RECORDS_PER_MINUTE + 1, 50)
     assert sum(record["event_type"] == "operator_action" for record in records(kept)) == 1
-    assert {"too_many": 50} in [record["fields"] for record in records(kept)]
+    assert sum(record["fields"].get("too_many", 0) for record in records(kept)) == 50
 
 
 def test_threads_at_once_make_one_valid_chain(audited: Make) -> None:
