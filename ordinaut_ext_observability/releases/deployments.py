@@ -43,7 +43,7 @@ class Deployments:
 
     def __init__(self, settings: GeneralSettings, metrics: Metrics, event: events.LogEvent, *, shared: bool) -> None:
         """Not `shared`, they are known in this process alone, at once; else once `exchange` is called."""
-        self._metrics, self._event, self._shared = metrics, event, shared
+        self._metrics, self._event, self._shared, self._read = metrics, event, shared, b""
         self._own = Deployment(version=settings.version[:100] or "-", environment=settings.environment[:100])
         self._waiting = deque([self._own] if shared and settings.version else [], MAX_DEPLOYMENTS)
         self.known: tuple[Deployment, ...] = ()  # the newest last
@@ -57,12 +57,11 @@ class Deployments:
         return new
 
     def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
-        """Read the document of all processes; where it was lost or damaged, the next one has what is known here.
-
-        Add what waits; what `write` does not take is added the next time.
-        """
-        with suppress(ValueError):
-            self._show(_document.validate_json(shared))
+        """Read the document of all processes, and add what waits; what `write` does not take is added the next time."""
+        if shared != self._read:
+            self._read = shared
+            with suppress(ValueError):  # lost or damaged: the next one has what is known here
+                self._show(_document.validate_json(shared))
         while self._waiting and self._add(self._waiting[0], write):
             self._waiting.popleft()
 
