@@ -7,10 +7,13 @@ place, in linear time: what repeats is possessive, and begins only where it coul
 from __future__ import annotations
 
 import re
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.scrub.keys import NAME_NEEDS, NAME_PARTS, is_secret
 
 compiled = cache(re.compile)
@@ -177,6 +180,25 @@ def shared_prefilter() -> Prefilter:
         return prefilter_with_re()
 
 
+class _InCpp:
+    """The turn of the thread that is in C++. As the process ends, the main thread takes it and keeps it.
+
+    Python then unwinds the stacks of other threads that ask for its own lock, and C++ aborts the process for that.
+    """
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+        reset_in_forked_child(self)
+        weakref.finalize(self, lambda: _in_cpp.turn.acquire(timeout=1.0))  # at exit, after those that are made later
+
+    def reset_after_fork(self) -> None:
+        """Begin free: it may be a thread's that the child has not."""
+        self.turn = threading.RLock()
+
+
+_in_cpp = _InCpp()
+
+
 def prefilter_with_re2() -> Prefilter:
     """All kinds in one run over the text, in linear time. Raises ImportError without `google-re2`."""
     import re2
@@ -184,12 +206,19 @@ def prefilter_with_re2() -> Prefilter:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes are compared: any text will do, also what is no Unicode
     one_of = re2.Set.SearchSet(options)
-    for kind in KINDS:
-        one_of.Add(kind.hint)
-    one_of.Compile()
+    with _in_cpp.turn:
+        for kind in KINDS:
+            one_of.Add(kind.hint)
+        one_of.Compile()
     # The wrapper around this takes a tenth of the time, for what is not needed here.
     match: Callable[[bytes], list[int]] = getattr(one_of, "_set", one_of).Match
-    return lambda text: match(text.encode("utf-8", "surrogatepass"))
+
+    def match_in_turn(text: str) -> list[int]:
+        given = text.encode("utf-8", "surrogatepass")
+        with _in_cpp.turn:
+            return match(given)
+
+    return match_in_turn
 
 
 def prefilter_with_re() -> Prefilter:

@@ -212,7 +212,9 @@ def test_websocket_stays_what_it_was_while_it_fails(serve: Any, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("destination", ["closed", "full", "not for writing"])
-def test_log_that_cannot_be_written_costs_only_its_lines(serve: Any, expected: list[Any], destination: str) -> None:
+def test_log_that_cannot_be_written_costs_only_its_lines(
+    serve: Any, expected: list[Any], destination: str, eventually: Any
+) -> None:
     served = serve(make_app())
     with contextlib.ExitStack() as stack:
         if destination == "closed":
@@ -225,7 +227,8 @@ def test_log_that_cannot_be_written_costs_only_its_lines(serve: Any, expected: l
         stack.callback(setattr, writer, "_destination", writer._destination)
         writer._destination = Destination(unusable)
         assert same_redirects(answers(served), served) == expected
-        served.expect(LOG_LINES, len(REQUESTS), outcome="dropped")
+        # A busy machine has lines of its own, such as that of a loop that was blocked.
+        assert eventually(lambda: served.value(LOG_LINES, outcome="dropped") >= len(REQUESTS))
     served.get("/in-a-thread")
     assert served.log.line(path="/in-a-thread", message="request")["status_code"] == 200
 

@@ -126,7 +126,8 @@ def test_a_comparison_of_memory_names_the_leaks_line(api: Any) -> None:
     LEAKED.clear()
     body = answers[0].json()
     assert body["lines"][0]["line"].startswith(f"{__file__}:")
-    assert 2_000_000 < body["lines"][0]["bytes"] <= body["growth"]["bytes"]
+    assert body["lines"][0]["bytes"] > 2_000_000
+    assert body["growth"]["bytes"] > 1_000_000  # less than that line's, where others gave memory back
     assert not tracemalloc.is_tracing()
     assert api.log.lines(event_type="operator_action", endpoint="/debug/memory", status_code=200)
 

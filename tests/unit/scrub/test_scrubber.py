@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import subprocess
+import sys
 import uuid
 from collections import UserDict
 from dataclasses import dataclass
@@ -17,9 +19,9 @@ import orjson
 import pytest
 
 from ordinaut_ext_observability.scrub import scrubber as module
-from ordinaut_ext_observability.scrub.patterns import is_card, is_iban
+
 from ordinaut_ext_observability.scrub.keys import is_secret
-from ordinaut_ext_observability.scrub.patterns import prefilter_with_re, prefilter_with_re2
+from ordinaut_ext_observability.scrub.patterns import is_card, is_iban, prefilter_with_re, prefilter_with_re2
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 
 SECRET = "hunter2XcorrectY"
@@ -265,3 +267,22 @@ def test_what_cannot_be_looked_at_is_dropped(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Scrubber, "_replace", lambda *_: 1 / 0)
     assert scrubber.text(f"password={SECRET}") == "[REDACTED_FAILED]"
     assert errors
+
+
+ENDS_MEANWHILE = """
+import threading, time
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
+scrubber = Scrubber()
+def scrub():
+    while True:
+        scrubber.lines(["lorem ipsum " * 5000])
+for _ in range(3):
+    threading.Thread(target=scrub, daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+def test_process_that_ends_while_threads_scrub_ends_well() -> None:
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", ENDS_MEANWHILE], capture_output=True, timeout=60, check=False)
+        assert (ended.returncode, ended.stderr) == (0, b"")
