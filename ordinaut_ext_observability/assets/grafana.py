@@ -19,8 +19,8 @@ _SAMPLED: Final = re.compile(r"\b((?:orchestrator|ordinaut_observability|process
 """Names of what is scraped; what rules record has colons, and no label `instance`."""
 _FILTER: Final = 'job=~"$job",instance=~"$instance"'
 _RELEASES: Final = (
-    "max by (host_version) (ordinaut_observability_build_info)"
-    " unless max by (host_version) (ordinaut_observability_build_info offset 2m)"
+    "max by (version, commit) (orchestrator_deployment_info)"
+    " unless max by (version, commit) (orchestrator_deployment_info offset 2m)"
 )
 _TRACES: Final = "/explore?left=" + quote('{"datasource":"jaeger","queries":[],"range":{"from":"now-1h","to":"now"}}')
 
@@ -58,7 +58,7 @@ def _dashboard(defined: Mapping[str, Any], url: str) -> dict[str, Any]:
         "links": links,
         "annotations": {
             "list": [
-                _annotation("Releases", _RELEASES, "release {{host_version}}", "blue"),
+                _annotation("Releases", _RELEASES, "release {{version}} {{commit}}", "blue"),
                 _annotation("Alerts", 'ALERTS{alertstate="firing",severity="critical"}', "{{alertname}}", "red"),
             ]
         },
@@ -66,6 +66,7 @@ def _dashboard(defined: Mapping[str, Any], url: str) -> dict[str, Any]:
             "list": [
                 _variable("job", "ordinaut_observability_build_info"),
                 _variable("instance", 'ordinaut_observability_build_info{job=~"$job"}'),
+                _RELEASED,
             ]
         },
         "panels": list(_panels(defined["rows"], url)),
@@ -93,6 +94,18 @@ def _variable(label: str, series: str) -> dict[str, Any]:
         "allValue": ".*",
         "current": {"text": "All", "value": "$__all"},
     }
+
+
+_RELEASED: Final = {
+    "name": "released",
+    "label": "last release",
+    "description": "When the last release was, in seconds since 1970: panels compare before and after.",
+    "type": "query",
+    "datasource": _DATASOURCE,
+    "query": {"query": "query_result(max(orchestrator_deployment_last_timestamp_seconds))", "refId": "released"},
+    "regex": r"/(\d+(?:\.\d+)?) \d+$/",
+    "refresh": 2,
+}
 
 
 def _panels(rows: Mapping[str, Any], url: str) -> Iterator[dict[str, Any]]:
