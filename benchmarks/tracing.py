@@ -1,4 +1,4 @@
-"""What tracing adds to a request, sampled and sampled out, and what it costs where it is not asked for.
+"""The cost that tracing adds to a request, sampled and sampled out, and where it is not asked for.
 
 OpenTelemetry's FastAPIInstrumentor with its defaults is measured in the bare host, with the SDK's batch processor; ours
 as what it adds to our layer, all of it with its sending thread. Both send to a receiver in another process. A tracer

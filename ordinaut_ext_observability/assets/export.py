@@ -1,4 +1,4 @@
-"""What an operator deploys beside the host: `ordinaut-observability export DIR`; also kept under `docker/`.
+"""Files that an operator deploys beside the host: `ordinaut-observability export DIR`; also kept under `docker/`.
 
 The same definitions give the same bytes.
 """

@@ -1,4 +1,4 @@
-"""What commands print: JSON, and tables without lines."""
+"""The output of commands: JSON, and tables without lines."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def current_traceparent() -> str | None:
 
 
 def outgoing_fields() -> dict[str, str]:
-    """What an outgoing call or event carries: `traceparent`, and what else OpenTelemetry's propagators add to it."""
+    """Fields that go out with a call or event: `traceparent`, and what else OpenTelemetry's propagators add to it."""
     fields: dict[str, str] = {}
     if inject := getattr(sys.modules.get("opentelemetry.propagate"), "inject", None):
         inject(fields)

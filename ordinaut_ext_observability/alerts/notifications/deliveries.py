@@ -1,4 +1,4 @@
-"""What a group is told through an integration: what was told last, the reason to tell again, what is to be sent.
+"""Deliveries to an integration about a group: what was told last, the reason to tell again, what is to be sent.
 
 The decision is Alertmanager's, with the reason as a word: `DedupStage` in
 https://github.com/prometheus/alertmanager/blob/main/notify/notify.go

@@ -88,7 +88,7 @@ class NotificationStore:
         self.write(records)
 
     def sending(self) -> tuple[dict[str, Told], dict[str, Delivery]]:
-        """What was told and what waits, by group and integration."""
+        """All that was told and that waits, by group and integration."""
         told, outbox = self.read(TOLD, OUTBOX)
         return read_records(Told, told), read_records(Delivery, outbox)
 
