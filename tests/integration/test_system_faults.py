@@ -274,20 +274,17 @@ def hung(server: PostgresServer | RedisServer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def out_of_connections(system: System, database: str) -> Iterator[None]:
-    """Another client of the same user takes all there are, that of the collectors too."""
+    """Another client of the same user takes all there are, that of the collectors too, also where they connect anew."""
     url = system.url(database)
+    ours = "FROM pg_stat_activity WHERE application_name = 'ordinaut-observability'"
     with contextlib.ExitStack() as taken:
-
-        def take() -> None:
+        client = taken.enter_context(psycopg.connect(url, autocommit=True))
+        ended = 1
+        while ended:
             with contextlib.suppress(psycopg.OperationalError):
                 while True:
                     taken.enter_context(psycopg.connect(url))
-
-        take()
-        system.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ordinaut-observability'"
-        )
-        take()
+            ((ended,),) = client.execute(f"SELECT count(pg_terminate_backend(pid)) {ours}").fetchall()
         yield
 
 
