@@ -24,7 +24,7 @@ class LoopWatch:
         self._lag_seconds = self._largest_lag_seconds = 0.0
         self.thread_id = 0  # the loop's
         self.last_stall: dict[str, object] | None = None
-        """What was captured of the last stall."""
+        """The last stall, as it was captured."""
 
     @property
     def watching(self) -> bool:

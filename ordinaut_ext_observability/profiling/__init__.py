@@ -1,1 +1,1 @@
-"""Where a live process spends its time and memory, looked at for a while and on request."""
+"""Time and memory of a live process, looked at for a while and on request."""

@@ -137,6 +137,6 @@ class Alerts(Part):
 
 
 def _make_links(settings: Settings) -> Links | None:
-    """What makes and reads the links in messages; None: there are none."""
+    """Makes and reads the links in messages; None: there are none."""
     token, url = settings.access.operator_token, settings.alerts.external_url
     return Links(token.get_secret_value(), url) if token is not None and url else None

@@ -151,7 +151,7 @@ def test_it_says_from_the_first_second_what_it_does(demo: RunningDemo) -> None:
 
 
 def test_every_line_fits_80_columns_where_the_command_is_short(demo: RunningDemo) -> None:
-    """As it is in the README's folder, with temporary files in /tmp."""
+    """With the command of the README's folder, and temporary files in /tmp."""
     assert len(demo.child.out.strip().splitlines()) <= 32
     usual = demo.child.out.replace(COMMAND, ".venv/bin/ordinaut-observability").replace(str(demo.folder), "/tmp")
     assert [line for line in usual.splitlines() if len(line) > 80] == []

@@ -61,7 +61,7 @@ def run(program: str, *arguments: object, **variables: str) -> str:
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    """As Compose understands its file, with every profile."""
+    """The file as Compose understands it, with every profile."""
     composed = run("docker-compose", "-f", COMPOSE, "--profile", "elk", "config", "--format", "json", **REQUIRED)
     return json.loads(composed)["services"]
 

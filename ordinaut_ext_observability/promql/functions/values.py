@@ -190,7 +190,7 @@ STATISTICS: Final[dict[str, Statistic]] = {
     "stdvar": variance,
     "sum": total,
 }
-"""What is computed of a group's values, and of a range's. An extreme is NaN only if all values are."""
+"""Functions of a group's values, and of a range's. An extreme is NaN only if all values are."""
 
 
 def regression(times: Sequence[int], values: Sequence[float], origin_ms: int) -> tuple[float, float]:
