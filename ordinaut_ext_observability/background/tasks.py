@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -61,8 +62,9 @@ def backed_off(interval_seconds: float, failures: int) -> float:
 
 def leave_untraced() -> None:
     """Have OpenTelemetry's instrumentations make no spans in this context: no request asks for our own work."""
-    context: Any = sys.modules.get("opentelemetry.context")
-    if context is not None:
+    if "opentelemetry.context" in sys.modules:
+        # Imported again: another thread may be in the middle of its first import, and this waits for it.
+        context = importlib.import_module("opentelemetry.context")
         context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003, SLF001
 
 

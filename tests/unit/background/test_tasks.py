@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -230,3 +233,25 @@ class TestThread:
 
         asyncio.run(main())
         assert seen == [False]
+
+
+def test_work_waits_for_a_first_import_of_opentelemetry_in_another_thread(tmp_path: Path) -> None:
+    """A module that is still imported is in `sys.modules`, without what it will have."""
+    package = tmp_path / "opentelemetry"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "context.py").write_text(
+        "import time\ntime.sleep(0.5)\n_SUPPRESS_INSTRUMENTATION_KEY = 'key'\nattach = lambda context: None\n"
+        "set_value = lambda key, value: None\n"
+    )
+    program = (
+        "import sys, threading, time\n"
+        "from ordinaut_ext_observability.background.tasks import leave_untraced\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "threading.Thread(target=__import__, args=('opentelemetry.context',)).start()\n"
+        "while 'opentelemetry.context' not in sys.modules: time.sleep(0.001)\n"
+        "assert not hasattr(sys.modules['opentelemetry.context'], 'attach')\n"
+        "leave_untraced()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 0, ran.stderr
