@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ def test_a_process_that_ends_before_its_first_publication_has_exchanged_its_docu
     ended = make()
     ended.relay.documents["words"] = lambda document, write: write(document + b"said")
     asyncio.run(ended.relay._leave())  # all that is left to do where the stop comes first
-    assert open_store().get("words").content == b"said"
+    with closing(open_store()) as store:
+        assert store.get("words").content == b"said"
 
 
 def test_stopping_what_never_started_does_nothing(make: Any) -> None:
