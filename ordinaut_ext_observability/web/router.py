@@ -21,6 +21,7 @@ from ordinaut_ext_observability.web.endpoints import (
     prometheus_rules,
     releases,
     runbooks,
+    session,
     trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
@@ -61,6 +62,7 @@ ENDPOINTS = (
     metrics.METRICS,
     Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
+    *session.ENDPOINTS,
     *loggers.ENDPOINTS,
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,
