@@ -14,6 +14,7 @@ NAMES = (
     "request_cost",
     "throughput",
     "exposition",
+    "turns",
     "scrape_interference",
     "processes",
     "collection",
