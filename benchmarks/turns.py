@@ -13,12 +13,11 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from statistics import median
 from typing import Any
 
 import uvicorn
 
-from benchmarks.harness import Options, Result, milliseconds
+from benchmarks.harness import Options, Result, low, milliseconds
 from benchmarks.rules import RULES, Evaluated
 from benchmarks.server import QUERY_PATH, SCRAPE_PATHS, Connection, http_protocol, make_configuration
 from ordinaut_ext_observability.background.slicer import Slicer
@@ -51,9 +50,9 @@ def run(options: Options) -> list[Result]:
 
 
 def _row(budget: str, longest: list[float], work: str) -> Result:
-    typical = median(longest)
-    notes = [f"{work}; median of {len(longest)} times, the longest was {milliseconds(max(longest))}"]
-    return Result(budget, milliseconds(typical), "-", typical * 1000, "nothing", notes)
+    settled = low(longest)
+    notes = [f"{work}; of {len(longest)} times, the longest: {milliseconds(max(longest))}"]
+    return Result(budget, milliseconds(settled), "-", settled * 1000, "nothing", notes)
 
 
 def _turns_of_requests(name: str, lines: int, path: str, times: int) -> list[float]:

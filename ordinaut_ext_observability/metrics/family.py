@@ -20,8 +20,8 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
-BLOCK_SERIES = 200
-"""Series rendered without a pause; a family is cut into blocks of this many."""
+BLOCK_SERIES = 100
+"""Series of a block, which is rendered without a pause: 0.3 ms for one of histograms, three while they are new."""
 
 MergedBy = Literal["sum", "max"]
 
