@@ -12,6 +12,7 @@ from benchmarks.harness import Options, Verdict, judge, print_table, rows_missin
 
 NAMES = (
     "request_cost",
+    "paced",
     "throughput",
     "exposition",
     "turns",
