@@ -22,6 +22,8 @@ NAMES = (
     "history",
     "queries",
     "rules",
+    "idle",
+    "stop",
     "log_event",
     "log_record",
     "scrub",
