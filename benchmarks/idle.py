@@ -1,8 +1,8 @@
 """Processor time of a server that nobody asks anything, extrapolated to an hour.
 
-Three processes beside each other: the bare host (uvicorn looks ten times a second if it is to stop), with the extension
-alone, and with the extension connected to a real PostgreSQL with the host's schema and a real Redis. Whatever belongs to
-the start is over before the measuring begins. The servers' own time is not counted.
+Three processes beside each other: the bare host (uvicorn looks ten times a second if it is to stop), with the
+extension alone, and with the extension connected to a real PostgreSQL with the host's schema and a real Redis. The
+start is over before the measuring begins. What PostgreSQL and Redis use themselves is not counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Processor time that a request adds to the whole server process when requests come at a steady pace.
 
-At few requests a second every wake-up of a thread counts, which other rows do not see: `request_cost` has no server, and
-`throughput` no rest. Three servers, each a process: the bare host, with everything on, with the peers. They are asked in
-turns, by this process, at 50 and 500 requests a second and at half of what the slowest can serve. The bare host's
-processor time per request is subtracted on both sides.
+At few requests a second every wake-up of a thread counts, which other rows do not see: `request_cost` has no server,
+and `throughput` no rest. Three servers, each a process: the bare host, with everything on, with the peers. They are
+asked in turns, by this process, at 50 and 500 requests a second and at half of what the slowest can serve. The bare
+host's processor time per request is subtracted on both sides.
 """
 
 from __future__ import annotations
