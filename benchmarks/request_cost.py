@@ -119,15 +119,14 @@ def run(options: Options) -> list[Result]:
 def _compare_growth(cost: dict[str, float]) -> Result:
     """Growth of what we cost beyond the smallest wrapper, whose own cost is too small to divide by."""
     one, hundred = (cost[f"ours{routes}"] - cost[f"wrapper{routes}"] for routes in ("", ", 100"))
+    wrapper = [microseconds(cost[f"wrapper{routes}"] - cost[f"bare{routes}"]) for routes in ("", ", 100")]
     return Result(
         "request_growth_with_routes",
         microseconds(hundred),
         microseconds(one),
         hundred / one,
         "ourselves with one route; subtracted on both sides is a middleware that adds two constant headers",
-        [
-            f"it adds {microseconds(cost['wrapper'] - cost['bare'])}, {microseconds(cost['wrapper, 100'] - cost['bare, 100'])}"
-        ],
+        [f"that middleware adds {' and '.join(wrapper)}"],
     )
 
 
