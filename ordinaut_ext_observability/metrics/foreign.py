@@ -9,7 +9,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -49,7 +48,7 @@ class ForeignMetrics:
     def __init__(
         self,
         *,
-        reserved_names: Callable[[], AbstractSet[str]],
+        reserved_names: Callable[[], set[str]],
         on_clash: Callable[[str], None],
         on_error: Callable[[BaseException], None],
         registry: CollectorRegistry = REGISTRY,
@@ -116,11 +115,7 @@ class ForeignMetrics:
             self._on_error(error)
 
     def _pieces_of(
-        self,
-        metric: Metric,
-        reserved: AbstractSet[str],
-        only: frozenset[str] | None,
-        print_part: Callable[[Metric], str],
+        self, metric: Metric, reserved: set[str], only: frozenset[str] | None, print_part: Callable[[Metric], str]
     ) -> list[str]:
         pieces = []
         try:

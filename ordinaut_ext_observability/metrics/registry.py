@@ -79,9 +79,9 @@ class Registry:
         """Families in the order of registration."""
         return list(self._renderers)
 
-    def names(self) -> frozenset[str]:
+    def names(self) -> set[str]:
         """Every family name and sample name in use."""
-        return self._names
+        return set(self._names)
 
     def series_count(self) -> int:
         """The number of children of all families; a histogram's child prints several lines."""
