@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.types import Scope
@@ -17,9 +17,11 @@ from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
-from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
+
+if TYPE_CHECKING:  # importing it takes a server, and few processes have a port of their own
+    from ordinaut_ext_observability.web.management import ManagementServer
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
@@ -60,6 +62,8 @@ def make_context(
 
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
     """The port for scrapers and probes beside the host's own, whose endpoints answer from this context."""
+    from ordinaut_ext_observability.web.management import ManagementServer
+
     management = runtime.settings.management
     context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
 
@@ -73,6 +77,7 @@ def make_management_server(runtime: Runtime, context: EndpointContext, mount_pat
 
 def make_exporter(runtime: Runtime) -> ManagementServer:
     """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
+    from ordinaut_ext_observability.web.management import ManagementServer
 
     async def own_registry() -> Registry:
         return runtime.metrics.registry

@@ -76,8 +76,11 @@ def routes_of(face: Any) -> Iterator[APIRoute]:
 
 def test_every_route_that_is_not_a_public_probe_asks_for_a_token(serve: Any) -> None:
     served = serve(FastAPI(), OPERATOR_TOKEN=TOKEN, SCRAPE_TOKEN=SCRAPE_TOKEN)
-    asked = sorted({(method, route.path) for route in routes_of(served.face) for method in route.methods})
-    told = {(method, path): served.client.request(method, f"{MOUNT}{path}").status_code for method, path in asked}
+    asked = {(method, route.path) for route in routes_of(served.face) for method in route.methods}
+    asked |= {("HEAD", path) for method, path in asked if method == "GET"}
+    told = {
+        (method, path): served.client.request(method, f"{MOUNT}{path}").status_code for method, path in sorted(asked)
+    }
     assert {
         path for (_, path), status in told.items() if status not in (401, 429)
     } == PUBLIC  # 429: there were too many
