@@ -1,0 +1,1 @@
+"""The status page: what it shows, its plots, and the document that a browser gets."""
