@@ -165,6 +165,7 @@
   try { by.value = localStorage.getItem("ordinaut-by") || ""; } catch { /* the browser keeps nothing */ }
   by.addEventListener("change", () => { try { localStorage.setItem("ordinaut-by", by.value); } catch { /* as above */ } });
 
+  if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);
   document.documentElement.classList.add("scripted");
   showTimes();
   setInterval(showTimes, 1000);
