@@ -34,6 +34,8 @@ MAX_REMEMBERED: Final = 16
 """Pages remembered: one for each view, some 200 kB."""
 MAX_ROUTES: Final = 300
 """Routes offered to choose from."""
+MAX_TEXT: Final = 600
+"""Characters shown of one text of the host: the page stays small, whatever they are."""
 RANGES: Final = ("15m", "1h", "6h", "24h")
 """Ranges offered; any other may stand in the URL."""
 
@@ -141,7 +143,10 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
     import jinja2
 
     def scrub(value: Any) -> Any:
-        return scrubber.text(value) if scrubber is not None and type(value) is str else value
+        if type(value) is not str:  # numbers, and what is HTML already
+            return value
+        text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]} …"
+        return scrubber.text(text) if scrubber is not None else text
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),

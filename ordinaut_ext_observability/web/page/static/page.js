@@ -100,7 +100,7 @@
   const actor = () => by.value.trim() || "operator";
   const calls = {
     ack: (at) => ["POST", `alerts/${at.dataset.fingerprint}/ack`, {by: actor()}, "Acknowledged."],
-    snooze: (at) => ["POST", "silences", {matchers: matchers(at), for: "1h", by: actor(), comment: "snoozed on the status page"}, "Snoozed for an hour."],
+    snooze: (at) => ["POST", `alerts/${at.dataset.fingerprint}/ack`, {kind: "snooze", for: "1h", by: actor()}, "Snoozed for an hour."],
     silence: (at, form) => ["POST", "silences", {matchers: matchers(at), by: actor(), ...fields(form)}, "Silenced."],
     maintenance: (_, form) => ["POST", "maintenance", {by: actor(), ...fields(form)}, "The maintenance has begun."],
     end: (_, button) => ["DELETE", `api/v2/silence/${encodeURIComponent(button.dataset.id)}`, undefined, "It has ended."],
