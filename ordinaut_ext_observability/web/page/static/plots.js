@@ -5,25 +5,25 @@
   const split = (text) => (text ? text.split(";") : []);
 
   function show(plot, index) {
-    const times = split(plot.dataset.times), figure = plot.closest("figure");
-    const at = Math.max(0, Math.min(times.length - 1, index));
-    const time = new Date(times[at] * 1000).toLocaleTimeString();
+    const xs = split(plot.dataset.xs), [start, end] = split(plot.dataset.span).map(Number);
+    const at = Math.max(0, Math.min(xs.length - 1, index)), figure = plot.closest("figure");
+    const time = new Date(start + (xs[at] / 600) * (end - start)).toLocaleTimeString();
     const values = plot.dataset.values.split("|").map((line) => split(line)[at]);
-    const labels = [...figure.querySelectorAll(".legend li")].map((item) => item.textContent.trim().split(" ")[0]);
     plot.dataset.at = at;
-    plot.querySelector(".cursor").setAttribute("d", `M${split(plot.dataset.xs)[at]} 0V999`);
-    figure.querySelectorAll(".legend b").forEach((place, line) => {
+    plot.querySelector(".cursor").setAttribute("d", `M${xs[at]} 0V140`);
+    const said = [...figure.querySelectorAll(".legend li")].map((item, line) => {
+      const place = item.querySelector("b");
       place.dataset.last ??= place.textContent;
       place.textContent = values[line];
+      return `${item.querySelector("span").textContent} ${values[line]}`;
     });
-    figure.querySelector("output").textContent = time;
-    return `${time}: ${labels.map((label, line) => `${label} ${values[line]}`).join(", ")}`;
+    figure.querySelector("output").textContent = `${time}: ${said.join(", ")}`;
   }
 
   function hide(plot) {
     const figure = plot.closest("figure");
     delete plot.dataset.at;
-    plot.querySelector(".cursor").setAttribute("d", "");
+    plot.querySelector(".cursor").removeAttribute("d");
     figure.querySelectorAll(".legend b[data-last]").forEach((place) => {
       place.textContent = place.dataset.last;
       delete place.dataset.last;
@@ -49,12 +49,12 @@
   document.addEventListener("keydown", (event) => {
     const plot = plotOf(event);
     if (!plot) return;
-    const last = split(plot.dataset.times).length - 1, at = Number(plot.dataset.at ?? last + 1);
+    const last = split(plot.dataset.xs).length - 1, at = Number(plot.dataset.at ?? last + 1);
     const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
     if (event.key === "Escape") hide(plot);
     if (next === undefined) return;
     event.preventDefault();
-    plot.closest("figure").querySelector("output").textContent = show(plot, next);
+    show(plot, next);
   });
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element && event.target.closest("[data-copy]");
