@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from html import escape
 from typing import Any
 
@@ -16,8 +19,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 JSON_HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 _PAGE_HEADERS = {
     **NO_STORE,
-    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",  # the address may be a key
+    "Referrer-Policy": "same-origin",  # the address may be a key; with no-referrer our own forms had no Origin
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -74,9 +76,22 @@ def json_response(content: Mapping[str, Any], status_code: int = 200) -> JSONRes
     return JSONResponse(content, status_code, NO_STORE)
 
 
-def html_page(status_code: int, title: str, body: str) -> HTMLResponse:
-    """A page without scripts; `body` is HTML, the title text."""
-    return HTMLResponse(f"{_PAGE_HEAD}<title>{escape(title)}</title>{body}", status_code, _PAGE_HEADERS)
+def html_page(status_code: int, title: str, body: str, *, style: str = "", script: str = "") -> HTMLResponse:
+    """A whole page: `body` is HTML, the title text. No style and no script but these, put into it, apply."""
+    policy = _content_security_policy(style, script)
+    # In the page as well, since the host may replace the header by a laxer one.
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
+    page = _PAGE_HEAD + head + (style and f"<style>{style}</style>") + body + (script and f"<script>{script}</script>")
+    headers = {**_PAGE_HEADERS, "Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
+    return HTMLResponse(page, status_code, headers)
+
+
+@lru_cache(maxsize=16)  # there are fewer pages of ours
+def _content_security_policy(style: str, script: str) -> str:
+    hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (style, script))
+    styles, scripts = (f"'sha256-{value}'" for value in hashes)
+    common = "default-src 'none'; form-action 'self'; base-uri 'none'; connect-src 'self'; img-src data:"
+    return f"{common}; style-src {styles}; script-src {scripts}"
 
 
 def error_response(

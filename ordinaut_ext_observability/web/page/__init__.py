@@ -1,1 +1,1 @@
-"""The status page: what it shows, its plots, and the document that a browser gets."""
+"""The status page: says whether all is well, and since when not, from what is in memory."""
