@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from heapq import nlargest
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
 from ordinaut_ext_observability.alerts.notifications.alert import notified_alert
@@ -34,15 +32,8 @@ _OUTCOMES: Final = {"sent": "healthy", "failed": "unhealthy", "dropped": "degrad
 """Statuses as which the journal shows what came of notifications."""
 
 Facts = dict[str, Any]
-
-
-class Reason(NamedTuple):
-    """A reason for the state; since when in milliseconds since 1970, and the section that says more."""
-
-    status: str
-    words: str
-    since_ms: int | None = None
-    section: str = ""
+Reason = tuple[str, str, int | None, str]
+"""A status, the reason for it in words, since when in milliseconds since 1970, and the section that says more."""
 
 
 class Moment:
@@ -88,9 +79,9 @@ def _urgency(alert: AlertState) -> tuple[str, int, int]:
 
 
 def _state(moment: Moment) -> Facts:
-    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason.status))
-    status = reasons[0].status if reasons else "healthy"
-    begun = [each.since_ms for each in reasons if each.status == status and each.since_ms is not None]
+    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
+    status = reasons[0][0] if reasons else "healthy"
+    begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
     ended = [*map(moment.since_ms, moment.checks), *(alert.resolved_at_ms for alert in moment.ended)]
     since_ms = min(begun, default=None) if reasons else max(filter(None, ended), default=None)
     firing = [each for each in moment.alerts if each.state == "firing" and weight_of(each) != "healthy"]
@@ -102,23 +93,23 @@ def _state(moment: Moment) -> Facts:
 def _reasons(moment: Moment) -> Iterable[Reason]:
     lifecycle = moment.context.lifecycle
     if lifecycle.why_not_live():
-        yield Reason("unhealthy", "The event loop of this process is blocked: it answers late or not at all.")
+        yield "unhealthy", "The event loop of this process is blocked: it answers late or not at all.", None, ""
     if lifecycle.stopping:
-        yield Reason("degraded", "The host is stopping.")
+        yield "degraded", "The host is stopping.", None, ""
     elif lifecycle.why_not_started():
-        yield Reason(UNKNOWN, "The host is starting.")
+        yield UNKNOWN, "The host is starting.", None, ""
     if not moment.checks:
-        yield Reason(UNKNOWN, "No check runs in this process.", None, "checks")
+        yield UNKNOWN, "No check runs in this process.", None, "checks"
     for check in moment.checks:
         if (status := status_of(check)) != "healthy":
             words = f"Check {check.name} is {check.shown_status}{f': {check.message}' if check.message else ''}"
-            yield Reason(status, words, moment.since_ms(check), "checks")
+            yield status, words, moment.since_ms(check), "checks"
     if moment.rounds is not None and moment.rounds.overview()["status"] == UNKNOWN:
-        yield Reason(UNKNOWN, "It is not known yet which alerts fire.", None, "alerts")
+        yield UNKNOWN, "It is not known yet which alerts fire.", None, "alerts"
     for alert in moment.alerts:
         if alert.state == "firing" and (status := weight_of(alert)) != "healthy":
             words = f"Alert {alert.label('alertname')}: {alert.annotations.get('summary') or 'it fires'}"
-            yield Reason(status, words, alert.fired_at_ms, "alerts")
+            yield status, words, alert.fired_at_ms, "alerts"
 
 
 def _alerts(moment: Moment) -> Facts:
@@ -153,22 +144,6 @@ def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int
     return [each for each in cut if each[0] < each[1]]
 
 
-def _errors(moment: Moment) -> Facts:
-    groups, age_seconds = moment.context.trouble.errors.known()
-    newest = nlargest(30, groups.items(), key=lambda item: item[1]["last_seen"])
-    return {"groups": newest, "total": len(groups), "shared": age_seconds is not None}
-
-
-def _slow(moment: Moment) -> Facts:
-    trouble = moment.context.trouble
-    requests = sorted(trouble.requests(), key=itemgetter("time"), reverse=True)
-    return _first(30, "requests", requests) | {"slow_seconds": trouble.slow_seconds}
-
-
-def _journal(moment: Moment) -> Facts:
-    return _first(50, "entries", sorted(_entries(moment), reverse=True))
-
-
 def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
     """Times in milliseconds since 1970, kinds, what came of it, the status it is shown as, names and words."""
     for name, changes in moment.changes.items():
@@ -195,28 +170,13 @@ def _loggers(moment: Moment) -> Facts:
     return {"loggers": described, "total": len(names), "names": sorted(known)[:100]}
 
 
-def _about(moment: Moment) -> Facts:
-    notes = {name: note for name, note in moment.overview.items() if isinstance(note, str) and name != "health"}
-    problems, deployments = moment.overview.get("settings_problems", ()), moment.context.deployments.known
-    return {"notes": notes, "problems": problems, "deployments": deployments[:-6:-1]}
-
-
-def _first(most: int, name: str, items: Sequence[Any]) -> Facts:
-    return {name: items[:most], "total": len(items)}
-
-
-SECTIONS: Final[dict[str, Callable[[Moment], Facts]]] = {
+JUDGED: Final[dict[str, Callable[[Moment], Facts]]] = {
     "state": _state,
     "alerts": _alerts,
     "checks": _checks,
-    "http": lambda _: {},
-    "queue": lambda _: {},
     "workers": lambda moment: {"values": list(read_values(moment.history, "workers"))},
     "database": lambda moment: {"values": list(read_values(moment.history, "database"))},
-    "errors": _errors,
-    "slow": _slow,
-    "journal": _journal,
+    "journal": lambda moment: {"entries": sorted(_entries(moment), reverse=True)},
     "loggers": _loggers,
-    "about": _about,
 }
-"""Finders of the facts of each section, in the order of the page."""
+"""Finders of the facts of sections; other sections show what the moment has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -20,7 +21,7 @@ from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
-from ordinaut_ext_observability.web.page.facts import SECTIONS, Moment
+from ordinaut_ext_observability.web.page.facts import JUDGED, Moment
 from ordinaut_ext_observability.web.page.plots import Plots, ResultT, Steps
 from ordinaut_ext_observability.web.page.svg import figure_html, strip_svg
 from ordinaut_ext_observability.web.page.values import in_words
@@ -33,15 +34,18 @@ REMEMBERED_SECONDS: Final = 2.0
 """Time for which a rendered page is given to others: however many have it open, it is rendered once in this time."""
 MAX_REMEMBERED: Final = 16
 """Pages remembered: one for each view, some 200 kB."""
-MAX_ROUTES: Final = 300
-"""Routes offered to choose from."""
 MAX_TEXT: Final = 600
 """Characters shown of one text of the host: the page stays small, whatever they are."""
+MAX_ROUTES: Final = 300
+"""Routes offered to choose from."""
 RANGES: Final = ("15m", "1h", "6h", "24h")
 """Ranges offered; any other may stand in the URL."""
+SECTIONS: Final = (
+    *("state", "alerts", "checks", "http", "queue", "workers"),
+    *("database", "errors", "slow", "journal", "loggers", "about"),
+)
 
 _FOLDER: Final = Path(__file__).parent
-
 Piece = tuple[str, str]
 """The name of a part of the page, and some of its text."""
 
@@ -73,8 +77,7 @@ class StatusPage:
 
     async def document(self, context: EndpointContext, scope: Scope, view: View) -> Document:
         """The page in this view: at most `REMEMBERED_SECONDS` old."""
-        now = monotonic_seconds()
-        begun_at, rendering = self._documents.get(view, (0.0, None))
+        now, (begun_at, rendering) = monotonic_seconds(), self._documents.get(view, (0.0, None))
         if rendering is None or now - begun_at > REMEMBERED_SECONDS:
             self._documents.pop(view, None)
             rendering = asyncio.create_task(self._render(context, scope, view))
@@ -90,14 +93,14 @@ class StatusPage:
     async def _render(self, context: EndpointContext, scope: Scope, view: View) -> Document:
         if self._environment is None:
             self._environment = await in_daemon_thread(_make_environment, context.scrubber)
-        slicer, found = Slicer(), dict[str, list[str]]()
+        slicer, found = Slicer(), defaultdict[str, list[str]](list)
         async for pieces in slicer.slices(self._render_parts(self._environment, context, scope, view)):
             for name, text in pieces:
-                found.setdefault(name, []).append(text)
+                found[name].append(text)
         parts = {name: "".join(texts) for name, texts in found.items()}
+        context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         title, body = parts.pop("title").strip(), parts.pop("page")
         content = orjson.dumps({"title": title, "sections": parts})
-        context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         return Document(title, body, content, f'"{blake2b(content, digest_size=16).hexdigest()}"')
 
     def _render_parts(
@@ -105,27 +108,25 @@ class StatusPage:
     ) -> Iterator[Piece]:
         """The texts of the title, of each section and of the whole page, a little at each step."""
         moment, sections = Moment(context, context.overview(scope)), dict[str, str]()
-        markers = [(round(each.time * 1000), each.version) for each in context.deployments.known]
-        facts: dict[str, Any] = {"view": view, "history": moment.history, "markers": markers}
+        facts: dict[str, Any] = {"view": view, "moment": moment, "history": moment.history, "sections": sections}
+        facts["markers"] = [(round(each.time * 1000), each.version) for each in context.deployments.known]
         yield "title", ""
         if moment.history is not None:
             seconds = parse_duration(view.range) / 1000
             facts["plots"] = yield from _stepwise(self._plots.read(moment.history, view.route, seconds))
             facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, seconds))
-        for name, find in SECTIONS.items():
-            found = facts | find(moment)
-            if name == "state":
-                facts["status"] = found["status"]
-                yield "title", environment.get_template("title.html").render(found)
+        for name in (*SECTIONS, "title", "page"):
+            if name == "page":
+                facts["routes"] = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
+                facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
+            found = JUDGED[name](moment) if name in JUDGED else {}
+            facts |= found if name == "state" else {}
+            yield name, ""
             texts = []
-            for text in environment.get_template(f"{name}.html").generate(found):
+            for text in environment.get_template(f"{name}.html").generate(facts | found):
                 texts.append(text)
                 yield name, text
             sections[name] = "".join(texts)
-        routes = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
-        ranges = sorted({*RANGES, view.range}, key=parse_duration)
-        whole = {"routes": routes, "ranges": ranges, "sections": sections, "now_ms": moment.now_ms}
-        yield from (("page", text) for text in environment.get_template("page.html").generate(facts | whole))
 
 
 def _stepwise(work: Steps[ResultT]) -> Generator[Piece, None, ResultT]:
@@ -143,22 +144,18 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
     """The templates, compiled, whose values are scrubbed. Takes some tens of milliseconds: call it in a thread."""
     import jinja2
 
-    def scrub(value: Any) -> Any:
-        if type(value) is not str:  # numbers, and what is HTML already
+    def shown(value: Any) -> Any:
+        if type(value) is not str:  # a number, or HTML already
             return value
         text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]} …"
         return scrubber.text(text) if scrubber is not None else text
 
+    loader, strict = jinja2.FileSystemLoader(_FOLDER / "templates"), jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
-        undefined=jinja2.StrictUndefined,
-        finalize=scrub,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, undefined=strict, finalize=shown, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"words": in_words, "iso": lambda at: at if isinstance(at, str) else rfc3339(at)}
-    environment.filters["matchers"] = matchers_text
+    environment.filters |= {"words": in_words, "matchers": matchers_text}
+    environment.filters["iso"] = lambda at: at if isinstance(at, str) else rfc3339(at)
     environment.globals |= {"strip": strip_svg, "figure": figure_html}
     for name in environment.list_templates():
         environment.get_template(name)
@@ -168,6 +165,5 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
 @lru_cache(1)
 def static_texts() -> tuple[str, str]:
     """The style sheet and the script."""
-    folder = _FOLDER / "static"
-    scripts = [path.read_text() for name in ("page.js", "plots.js") if (path := folder / name).exists()]
-    return (folder / "page.css").read_text(), "\n".join(scripts)
+    style, *scripts = ((_FOLDER / "static" / name).read_text() for name in ("page.css", "page.js", "plots.js"))
+    return style, "\n".join(scripts)
