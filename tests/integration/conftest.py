@@ -23,7 +23,6 @@ from ordinaut_ext_observability.runtime.collectors import Collectors
 from ordinaut_ext_observability.runtime.relay import MergedProcesses
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
 from ordinaut_ext_observability.settings.load import load_settings
-from tests.browser import browser, open_tab  # noqa: F401 - fixtures
 
 SECRET = "s3cr3t-argument"
 """An argument of statements, which must not show in any metric."""
