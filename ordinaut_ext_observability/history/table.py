@@ -195,8 +195,10 @@ class Table:
 
 
 def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
-    values = dict(labels)
-    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
+    for matcher in matchers:  # a dictionary of the labels would take longer than all the rest
+        if not matcher.matches(value_of(labels, matcher.name)):
+            return False
+    return True
 
 
 def _cut(row: Row, times: array[int], start: int) -> Series:

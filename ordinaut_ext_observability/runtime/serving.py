@@ -18,6 +18,7 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
+from ordinaut_ext_observability.web.page.page import StatusPage
 from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
 
@@ -53,6 +54,7 @@ def make_context(
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,
+        page=StatusPage(),
         overview=overview,
         scrubber=runtime.scrubber,
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from html import escape
 from typing import Any
 
@@ -16,8 +19,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 JSON_HEADERS = {**NO_STORE, "Content-Type": "application/json"}
 _PAGE_HEADERS = {
     **NO_STORE,
-    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",  # the address may be a key
+    "Referrer-Policy": "same-origin",  # the address may be a key; with no-referrer our own forms had no Origin
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -74,9 +76,26 @@ def json_response(content: Mapping[str, Any], status_code: int = 200) -> JSONRes
     return JSONResponse(content, status_code, NO_STORE)
 
 
-def html_page(status_code: int, title: str, body: str) -> HTMLResponse:
-    """A page without scripts; `body` is HTML, the title text."""
-    return HTMLResponse(f"{_PAGE_HEAD}<title>{escape(title)}</title>{body}", status_code, _PAGE_HEADERS)
+def html_page(status_code: int, title: str, body: str, *, style: str = "", script: str = "") -> HTMLResponse:
+    """A whole page: `body` is HTML, the title text. No style and no script but these, put into it, apply."""
+    policy = _content_security_policy(style, script)
+    # In the page as well: the host may replace the header by a laxer one.
+    parts = [
+        _PAGE_HEAD,
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>',
+    ]
+    parts += [f"<style>{style}</style>" if style else "", body, f"<script>{script}</script>" if script else ""]
+    headers = {**_PAGE_HEADERS, "Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
+    return HTMLResponse("".join(parts), status_code, headers)
+
+
+@lru_cache(maxsize=16)  # of each page of ours, with its style and its script, there is one
+def _content_security_policy(style: str, script: str) -> str:
+    allowed = ["default-src 'none'; form-action 'self'; base-uri 'none'"]
+    for kind, text, besides in (("style", style, "img-src data:"), ("script", script, "connect-src 'self'")):
+        if text:
+            allowed.append(f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'; {besides}")
+    return "; ".join(allowed)
 
 
 def error_response(

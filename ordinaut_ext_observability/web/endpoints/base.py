@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
     from ordinaut_ext_observability.alerts.rounds import Rounds
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
+    from ordinaut_ext_observability.web.page.page import StatusPage
     from ordinaut_ext_observability.web.queries import QueryService
 
 Tier = Literal["public", "scrape", "links", "operator"]
@@ -83,6 +84,7 @@ class EndpointContext:
     levels: LogLevels
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
+    page: StatusPage
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
     scrubber: Scrubber | None = None

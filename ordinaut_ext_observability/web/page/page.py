@@ -1,0 +1,138 @@
+"""The status page: rendered from memory in slices of time, and remembered for a moment for all who have it open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+from starlette.types import Scope
+
+from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
+from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
+from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.promql.times import parse_duration
+from ordinaut_ext_observability.scrub.scrubber import Scrubber
+from ordinaut_ext_observability.web.endpoints.base import EndpointContext
+from ordinaut_ext_observability.web.page.facts import SECTIONS, Moment
+from ordinaut_ext_observability.web.page.values import in_words
+from ordinaut_ext_observability.web.route_templates import list_routes
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+REMEMBERED_SECONDS: Final = 2.0
+"""Time for which a rendered page is given to others: however many have it open, it is rendered once in this time."""
+MAX_REMEMBERED: Final = 16
+"""Pages remembered: one for each view, some 200 kB."""
+MAX_ROUTES: Final = 300
+"""Routes offered to choose from."""
+RANGES: Final = ("15m", "1h", "6h", "24h")
+"""Ranges offered; any other may stand in the URL."""
+
+_FOLDER: Final = Path(__file__).parent
+
+Piece = tuple[str, str]
+"""The name of a part of the page, and some of its text."""
+
+
+class View(NamedTuple):
+    """The part of the page that is looked at, and whether who looks may change things."""
+
+    route: str
+    range: str
+    may_change: bool
+
+
+class Document(NamedTuple):
+    """A rendered page: as a whole, and as JSON by sections."""
+
+    title: str
+    body: str
+    json: bytes
+    etag: str
+
+
+class StatusPage:
+    """Renders the page on one event loop. Make one per loop."""
+
+    def __init__(self) -> None:
+        self._documents: dict[View, tuple[float, int, asyncio.Task[Document]]] = {}
+        self._environment: Environment | None = None
+
+    async def document(self, context: EndpointContext, scope: Scope, view: View) -> Document:
+        """The page in this view: at most `REMEMBERED_SECONDS` old, and not older than the last change by an operator."""
+        now, actions = monotonic_seconds(), context.access.actions
+        begun_at, seen, rendering = self._documents.get(view, (0.0, 0, None))
+        if rendering is None or now - begun_at > REMEMBERED_SECONDS or seen != actions:
+            self._documents.pop(view, None)
+            rendering = asyncio.create_task(self._render(context, scope, view))
+            self._documents[view] = now, actions, rendering
+            if len(self._documents) > MAX_REMEMBERED:
+                del self._documents[next(iter(self._documents))]
+        return await asyncio.shield(rendering)  # others wait for it, too
+
+    async def _render(self, context: EndpointContext, scope: Scope, view: View) -> Document:
+        if self._environment is None:
+            self._environment = await in_daemon_thread(_make_environment, context.scrubber)
+        slicer, found = Slicer(), dict[str, list[str]]()
+        async for pieces in slicer.slices(_render_parts(self._environment, context, scope, view)):
+            for name, text in pieces:
+                found.setdefault(name, []).append(text)
+        parts = {name: "".join(texts) for name, texts in found.items()}
+        title, body = parts.pop("title").strip(), parts.pop("page")
+        content = orjson.dumps({"title": title, "sections": parts})
+        context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
+        return Document(title, body, content, f'"{blake2b(content, digest_size=16).hexdigest()}"')
+
+
+def _render_parts(environment: Environment, context: EndpointContext, scope: Scope, view: View) -> Iterator[Piece]:
+    """The texts of the title, of each section and of the whole page, a little at each step."""
+    moment, html = Moment(context, context.overview(scope)), dict[str, str]()
+    yield "title", ""
+    for name, find in SECTIONS.items():
+        facts = find(moment) | {"view": view, "history": moment.history}
+        yield name, ""
+        if name == "state":
+            status = facts["status"]
+            yield from (("title", text) for text in environment.get_template("title.html").generate(facts))
+        texts = []
+        for text in environment.get_template(f"{name}.html").generate(facts):
+            texts.append(text)
+            yield name, text
+        html[name] = "".join(texts)
+    routes = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
+    ranges = sorted({*RANGES, view.range}, key=parse_duration)
+    facts = {"view": view, "status": status, "routes": routes, "ranges": ranges, "sections": html}
+    page = environment.get_template("page.html").generate(facts, now_ms=moment.now_ms)
+    yield from (("page", text) for text in page)
+
+
+def _make_environment(scrubber: Scrubber | None) -> Environment:
+    """The templates, compiled, whose values are scrubbed. Takes some tens of milliseconds: call it in a thread."""
+    import jinja2
+
+    def scrub(value: Any) -> Any:
+        return scrubber.text(value) if scrubber is not None and type(value) is str else value
+
+    loader = jinja2.FileSystemLoader(_FOLDER / "templates")
+    strict = {"undefined": jinja2.StrictUndefined, "autoescape": True, "finalize": scrub}
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **strict)
+    environment.filters |= {"words": in_words, "iso": lambda at: at if isinstance(at, str) else rfc3339(at)}
+    environment.globals["strip"] = lambda *_: ""
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
+@lru_cache(1)
+def static_texts() -> tuple[str, str]:
+    """The style sheet and the script."""
+    folder = _FOLDER / "static"
+    scripts = [path.read_text() for name in ("page.js", "plots.js") if (path := folder / name).exists()]
+    return (folder / "page.css").read_text(), "\n".join(scripts)
