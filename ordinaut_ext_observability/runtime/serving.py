@@ -54,7 +54,7 @@ def make_context(
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,
-        page=StatusPage(),
+        page=StatusPage(runtime.clock),
         overview=overview,
         scrubber=runtime.scrubber,
     )

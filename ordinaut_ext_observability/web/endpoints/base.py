@@ -150,6 +150,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
                 if changes:
                     context.access.report_action(request, endpoint.path, reply.status_code)
+                    context.page.forget()
                 return reply
 
             return answer

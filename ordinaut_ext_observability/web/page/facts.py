@@ -41,6 +41,12 @@ _CRITICAL: Final = ("critical", "page")
 Facts = dict[str, Any]
 
 
+def seen_by(desk: Any) -> Any:  # until the desk has it
+    from types import SimpleNamespace
+
+    return desk.seen() if hasattr(desk, "seen") else SimpleNamespace(silences=[], journal=[], age_seconds=None)
+
+
 class Reason(NamedTuple):
     """A reason for the state, in words; since when in milliseconds since 1970, where that is known."""
 
@@ -58,11 +64,13 @@ class Moment:
         self.overview = overview
         self.monitor = context.lifecycle.monitor
         self.rounds = context.alerts()
-        self.seen = context.desk.seen()
+        self.seen = seen_by(context.desk)
         self.now_ms = context.desk.now_ms()
         self.history: History | None = None
         with suppress(UnavailableError):
             self.history = context.queries.source()
+        self.markers = [(round(each.time * 1000), each.version) for each in context.deployments.known]
+        """Deployments, as plots mark them: the time and a label."""
         self.checks = sorted(self.monitor.report().checks, key=lambda check: -RANKS.index(_status_of(check)))
         known = list(self.rounds.report.alerts()) if self.rounds is not None else []
         self.ended = [alert for alert in known if alert.state == "resolved"]

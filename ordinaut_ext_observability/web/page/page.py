@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -13,13 +13,14 @@ import orjson
 from starlette.types import Scope
 
 from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
-from ordinaut_ext_observability.background.clock import monotonic_seconds
+from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.page.facts import SECTIONS, Moment
+from ordinaut_ext_observability.web.page.plots import Plots, ResultT, Steps
 from ordinaut_ext_observability.web.page.values import in_words
 from ordinaut_ext_observability.web.route_templates import list_routes
 
@@ -61,27 +62,32 @@ class Document(NamedTuple):
 class StatusPage:
     """Renders the page on one event loop. Make one per loop."""
 
-    def __init__(self) -> None:
-        self._documents: dict[View, tuple[float, int, asyncio.Task[Document]]] = {}
+    def __init__(self, clock: Clock) -> None:
+        self._plots = Plots(clock)
+        self._documents: dict[View, tuple[float, asyncio.Task[Document]]] = {}
         self._environment: Environment | None = None
 
     async def document(self, context: EndpointContext, scope: Scope, view: View) -> Document:
-        """The page in this view: at most `REMEMBERED_SECONDS` old, and not older than the last change by an operator."""
-        now, actions = monotonic_seconds(), context.access.actions
-        begun_at, seen, rendering = self._documents.get(view, (0.0, 0, None))
-        if rendering is None or now - begun_at > REMEMBERED_SECONDS or seen != actions:
+        """The page in this view: at most `REMEMBERED_SECONDS` old."""
+        now = monotonic_seconds()
+        begun_at, rendering = self._documents.get(view, (0.0, None))
+        if rendering is None or now - begun_at > REMEMBERED_SECONDS:
             self._documents.pop(view, None)
             rendering = asyncio.create_task(self._render(context, scope, view))
-            self._documents[view] = now, actions, rendering
+            self._documents[view] = now, rendering
             if len(self._documents) > MAX_REMEMBERED:
                 del self._documents[next(iter(self._documents))]
         return await asyncio.shield(rendering)  # others wait for it, too
+
+    def forget(self) -> None:
+        """Forget what is remembered: somebody has changed something."""
+        self._documents.clear()
 
     async def _render(self, context: EndpointContext, scope: Scope, view: View) -> Document:
         if self._environment is None:
             self._environment = await in_daemon_thread(_make_environment, context.scrubber)
         slicer, found = Slicer(), dict[str, list[str]]()
-        async for pieces in slicer.slices(_render_parts(self._environment, context, scope, view)):
+        async for pieces in slicer.slices(self._render_parts(self._environment, context, scope, view)):
             for name, text in pieces:
                 found.setdefault(name, []).append(text)
         parts = {name: "".join(texts) for name, texts in found.items()}
@@ -90,27 +96,42 @@ class StatusPage:
         context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         return Document(title, body, content, f'"{blake2b(content, digest_size=16).hexdigest()}"')
 
+    def _render_parts(
+        self, environment: Environment, context: EndpointContext, scope: Scope, view: View
+    ) -> Iterator[Piece]:
+        """The texts of the title, of each section and of the whole page, a little at each step."""
+        moment, sections = Moment(context, context.overview(scope)), dict[str, str]()
+        facts = {"view": view, "history": moment.history, "markers": moment.markers}
+        yield "title", ""
+        if moment.history is not None:
+            seconds = parse_duration(view.range) / 1000
+            facts["plots"] = yield from _stepwise(self._plots.read(moment.history, view.route, seconds))
+            facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, seconds))
+        for name, find in SECTIONS.items():
+            found = facts | find(moment)
+            if name == "state":
+                facts["status"] = found["status"]
+                yield "title", environment.get_template("title.html").render(found)
+            texts = []
+            for text in environment.get_template(f"{name}.html").generate(found):
+                texts.append(text)
+                yield name, text
+            sections[name] = "".join(texts)
+        routes = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
+        ranges = sorted({*RANGES, view.range}, key=parse_duration)
+        whole = {"routes": routes, "ranges": ranges, "sections": sections, "now_ms": moment.now_ms}
+        yield from (("page", text) for text in environment.get_template("page.html").generate(facts | whole))
 
-def _render_parts(environment: Environment, context: EndpointContext, scope: Scope, view: View) -> Iterator[Piece]:
-    """The texts of the title, of each section and of the whole page, a little at each step."""
-    moment, html = Moment(context, context.overview(scope)), dict[str, str]()
-    yield "title", ""
-    for name, find in SECTIONS.items():
-        facts = find(moment) | {"view": view, "history": moment.history}
-        yield name, ""
-        if name == "state":
-            status = facts["status"]
-            yield from (("title", text) for text in environment.get_template("title.html").generate(facts))
-        texts = []
-        for text in environment.get_template(f"{name}.html").generate(facts):
-            texts.append(text)
-            yield name, text
-        html[name] = "".join(texts)
-    routes = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
-    ranges = sorted({*RANGES, view.range}, key=parse_duration)
-    facts = {"view": view, "status": status, "routes": routes, "ranges": ranges, "sections": html}
-    page = environment.get_template("page.html").generate(facts, now_ms=moment.now_ms)
-    yield from (("page", text) for text in page)
+
+def _stepwise(work: Steps[ResultT]) -> Generator[Piece, None, ResultT]:
+    """The work's result, its steps being ours."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: ResultT = done.value
+            return result
+        yield "title", ""
 
 
 def _make_environment(scrubber: Scrubber | None) -> Environment:
