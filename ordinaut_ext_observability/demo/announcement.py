@@ -38,10 +38,9 @@ class Service:
         return f"{self.url}{MOUNT_PATH}"
 
     @property
-    def index_url(self) -> str:
-        """The operator index, with the token where it may be shown."""
-        login = f"operator:{self.token}@" if self.token else ""
-        return f"{self.mount_url}/".replace("://", f"://{login}", 1)
+    def page_url(self) -> str:
+        """The status page, signed in where the token may be shown: a fragment is sent to no server."""
+        return f"{self.mount_url}/" + (f"#token={self.token}" if self.token else "")
 
 
 def announcement(service: Service, title: str, *, pages: Sequence[str] = (), commands: Sequence[str] = ()) -> str:
@@ -52,9 +51,9 @@ def announcement(service: Service, title: str, *, pages: Sequence[str] = (), com
         (
             f"{title}\n",
             "Look at it in a browser:",
+            f"  page     {service.page_url}",
             f"  metrics  {service.mount_url}/metrics",
             f"  health   {service.mount_url}/health",
-            f"  index    {service.index_url}",
             *(f"  {page}" for page in pages),
             "\nNext, in another terminal, in this folder:",
             f"  {command} check \\\n    --token {token} {service.url}",
@@ -72,10 +71,10 @@ def announcement(service: Service, title: str, *, pages: Sequence[str] = (), com
 
 
 def open_in_browser(service: Service) -> None:
-    """Open the operator index where a person sits at a screen; nothing happens elsewhere."""
+    """Open the status page where a person sits at a screen; nothing happens elsewhere."""
     has_screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if sys.stdout.isatty() and has_screen:
-        webbrowser.open(service.index_url)
+        webbrowser.open(service.page_url)
 
 
 def _command_line() -> str:

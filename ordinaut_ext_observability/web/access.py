@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 from collections import Counter
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -31,6 +31,7 @@ _WINDOW_SECONDS = 60.0
 _MAX_REMEMBERED_HOSTS = 1024
 _MAX_ADDRESS_LENGTH = 64  # an IPv6 address with its zone; behind a proxy it may be any text that a client wrote
 _IPV6_NETWORK_BITS = 64  # what one customer of a provider has at least
+COOKIE = "ordinaut_observability"  # of a browser that has signed in: the token, percent-encoded
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="observability", Basic realm="observability"'}
 
 
@@ -59,34 +60,40 @@ class AccessControl:
         if not self._scrapers.holds(client):
             raise self._refuse(request, "scrape", 403, "address", "This address may not scrape.")
         if self.settings.scrape_token is not None:
-            self._check_token(request, "scrape", self.settings.scrape_token)
+            self._check_token(request, "scrape", _credentials(request)[1], self.settings.scrape_token)
 
     def sees_details(self, request: Request) -> bool:
         """Tell whether an operator or a viewer asks, at an endpoint that others may ask, too."""
-        _, given = _credentials(request.headers.get("authorization", ""))
-        tokens = (self.settings.operator_token, self.settings.viewer_token)
-        return given is not None and any(_are_equal(given, token) for token in tokens)
+        return self.may_change(request) or _are_equal(_credentials(request)[1], self.settings.viewer_token)
+
+    def may_change(self, request: Request) -> bool:
+        """Tell whether an operator asks, not a viewer."""
+        return _are_equal(_credentials(request)[1], self.settings.operator_token)
 
     @property
     def is_open_to_operators(self) -> bool:
         """False: no token of the operator tier is set, so it is off."""
         return self.settings.operator_token is not None or self.settings.viewer_token is not None
 
-    def check_operator(self, request: Request, *, changes: bool) -> None:
+    def check_operator(self, request: Request, *, changes: bool, typed: str | None = None) -> None:
         """Let an operator pass, who `changes` something or not, or a viewer, who does not, or raise `Refusal`.
 
-        404 while no token is set, 401 for a wrong one, 403 for a change by a viewer or from another site's page, 429
-        after too many.
+        A token `typed` into our form counts alone. 404 while no token is set, 401 for a wrong one, 403 for a change by
+        a viewer, a change or a form from another site's page, 429 after too many.
         """
         operator, viewer = self.settings.operator_token, self.settings.viewer_token
         if not self.is_open_to_operators:
-            hint = "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN to turn them on."
+            hint = (
+                "Operator endpoints are off: set ORDINAUT_OBS_OPERATOR_TOKEN, 16 characters or more, to turn them on."
+            )
             raise Refusal(404, "not_found", hint)
-        scheme, token = self._check_token(request, "operator", operator, viewer)
+        scheme, given = _credentials(request) if typed is None else ("form", typed or None)
+        token = self._check_token(request, "operator", given, operator, viewer)
         if changes and token != operator:
             raise self._refuse(request, "operator", 403, "viewer", "The viewer token changes nothing.")
-        # A browser sends a Basic password along with any page's request; a Bearer token only where a program put it.
-        if changes and scheme == "basic" and not _same_origin(request):
+        # A browser sends these along with any page's request; a Bearer token only where a program put it.
+        guarded = scheme == "form" or (changes and scheme in ("basic", "cookie"))
+        if guarded and not _same_origin(request, or_unknown=scheme == "basic"):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
     def report_action(self, request: Request, endpoint: str, status_code: int) -> None:
@@ -99,14 +106,13 @@ class AccessControl:
         """Count a link that is not valid; the status to answer with."""
         return self._refuse(request, "links", 403, "invalid_link", "").response.status_code
 
-    def _check_token(self, request: Request, tier: str, *accepted: SecretStr | None) -> tuple[str, SecretStr]:
-        """The scheme the right token was given under, and that token."""
-        scheme, given = _credentials(request.headers.get("authorization", ""))
-        if given is None:
-            raise self._refuse(request, tier, 401, "missing_token", "A bearer token is needed.")
+    def _check_token(self, request: Request, tier: str, given: str | None, *accepted: SecretStr | None) -> SecretStr:
+        """The accepted token that was given."""
         for token in accepted:
             if token is not None and _are_equal(given, token):
-                return scheme, token
+                return token
+        if given is None or given == cookie_of(request):  # an old cookie is as none: nobody has typed it
+            raise self._refuse(request, tier, 401, "missing_token", "A token is needed.")
         raise self._refuse(request, tier, 401, "wrong_token", "The token is wrong.")
 
     def _refuse(self, request: Request, tier: str, status_code: int, reason: str, message: str) -> Refusal:
@@ -130,12 +136,24 @@ class AccessControl:
             return Refusal(429, "too_many_refusals", "Too many refused requests; wait a minute.", {"Retry-After": "60"})
         self._answered[network] += 1
         if status_code == 401:
-            return Refusal(401, "unauthorized", message, _CHALLENGE)
+            by_script = (
+                request.headers.get("sec-fetch-mode", "navigate") != "navigate" or cookie_of(request) is not None
+            )
+            return Refusal(401, "unauthorized", message, {} if by_script else _CHALLENGE)  # with it, browsers ask
         return Refusal(status_code, "forbidden", message)
 
 
-def _credentials(header: str) -> tuple[str, str | None]:
-    """The scheme in lower case, and the token or the password without the spaces around it."""
+def cookie_of(request: Request) -> str | None:
+    """The token in our cookie; of several the first, which has the longest path."""
+    pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
+    return next((unquote(value) for name, _, value in pairs if name == COOKIE), None)
+
+
+def _credentials(request: Request) -> tuple[str, str | None]:
+    """The scheme in lower case, and the token or the password without the spaces around it; else that of the cookie."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return "cookie", cookie_of(request)
     scheme, _, value = header.partition(" ")
     scheme, value = scheme.lower(), value.strip()
     if scheme == "basic":
@@ -148,18 +166,18 @@ def _credentials(header: str) -> tuple[str, str | None]:
     return scheme, value
 
 
-def _are_equal(given: str, token: SecretStr | None) -> bool:
+def _are_equal(given: str | None, token: SecretStr | None) -> bool:
     """Compare in a time that tells nothing about the token; False where there is none."""
     expected = b"" if token is None else token.get_secret_value().encode()
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected) and token is not None
+    return hmac.compare_digest((given or "").encode("utf-8", "surrogatepass"), expected) and token is not None
 
 
-def _same_origin(request: Request) -> bool:
+def _same_origin(request: Request, *, or_unknown: bool) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return or_unknown if origin is None else urlsplit(origin).netloc == request.headers.get("host")
 
 
 class AddressList:

@@ -79,23 +79,19 @@ def json_response(content: Mapping[str, Any], status_code: int = 200) -> JSONRes
 def html_page(status_code: int, title: str, body: str, *, style: str = "", script: str = "") -> HTMLResponse:
     """A whole page: `body` is HTML, the title text. No style and no script but these, put into it, apply."""
     policy = _content_security_policy(style, script)
-    # In the page as well: the host may replace the header by a laxer one.
-    parts = [
-        _PAGE_HEAD,
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>',
-    ]
-    parts += [f"<style>{style}</style>" if style else "", body, f"<script>{script}</script>" if script else ""]
+    # In the page as well, since the host may replace the header by a laxer one.
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
+    page = _PAGE_HEAD + head + (style and f"<style>{style}</style>") + body + (script and f"<script>{script}</script>")
     headers = {**_PAGE_HEADERS, "Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
-    return HTMLResponse("".join(parts), status_code, headers)
+    return HTMLResponse(page, status_code, headers)
 
 
-@lru_cache(maxsize=16)  # of each page of ours, with its style and its script, there is one
+@lru_cache(maxsize=16)  # there are fewer pages of ours
 def _content_security_policy(style: str, script: str) -> str:
-    allowed = ["default-src 'none'; form-action 'self'; base-uri 'none'"]
-    for kind, text, besides in (("style", style, "img-src data:"), ("script", script, "connect-src 'self'")):
-        if text:
-            allowed.append(f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'; {besides}")
-    return "; ".join(allowed)
+    hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (style, script))
+    styles, scripts = (f"'sha256-{value}'" for value in hashes)
+    common = "default-src 'none'; form-action 'self'; base-uri 'none'; connect-src 'self'; img-src data:"
+    return f"{common}; style-src {styles}; script-src {scripts}"
 
 
 def error_response(

@@ -22,6 +22,7 @@ from ordinaut_ext_observability.web.endpoints import (
     prometheus_rules,
     releases,
     runbooks,
+    session,
     trouble,
 )
 from ordinaut_ext_observability.web.endpoints.base import (
@@ -67,6 +68,7 @@ ENDPOINTS = (
     Endpoint("/", "operator", _index, "the status page for a browser; else state and endpoints", _SAID, _INDEX_TYPES),
     page.PAGE,
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
+    *session.ENDPOINTS,
     *loggers.ENDPOINTS,
     *prometheus.ENDPOINTS,
     *alerts.ENDPOINTS,

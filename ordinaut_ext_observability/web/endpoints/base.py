@@ -32,6 +32,7 @@ from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.answers import PiecewiseResponse, Refusal, describe_answer, error_response
+from ordinaut_ext_observability.web.sign_in import sign_in_page
 
 if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
@@ -55,7 +56,7 @@ class Endpoint:
 
     path: str
     tier: Tier
-    """Who may ask: anyone, scrapers, whoever has a signed link (its handler sees to that), operators."""
+    """Who may ask: anyone, scrapers, who has a signed link or signs in (handlers see to it), operators."""
     handler: Callable[..., Any]
     description: str
     answers: Mapping[int, str | None]
@@ -138,7 +139,8 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                         context.access.check_operator(request, changes=changes)
                     reply = _scrubbed(await handle(request), context.scrubber)
                 except Refusal as refusal:  # which the access control tells of
-                    return refusal.response
+                    by_person = endpoint.tier != "scrape" and "text/html" in request.headers.get("accept", "")
+                    return sign_in_page(request, refusal, path=endpoint.path) if by_person else refusal.response
                 except RequestValidationError as error:
                     problem = error.errors()[0]
                     place, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")

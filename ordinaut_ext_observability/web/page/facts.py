@@ -1,4 +1,4 @@
-"""The facts that the status page shows, by section, as plain values.
+"""The facts that the status page shows, by section.
 
 All are in memory: nothing here asks a store, a database or anything else that may keep it waiting.
 """
@@ -15,14 +15,10 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
-from ordinaut_ext_observability.alerts.fingerprint import fingerprint
 from ordinaut_ext_observability.alerts.notifications.alert import notified_alert
-from ordinaut_ext_observability.alerts.notifications.silences import Silence
-from ordinaut_ext_observability.alerts.routing.matchers import matchers_text
 from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.health.model import UNKNOWN, CheckReport, HealthStatus, Transition
 from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.trouble.recent import is_open
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.page.values import read_values
 from ordinaut_ext_observability.web.queries import UnavailableError
@@ -37,14 +33,10 @@ STRIP_STEP_MS: Final = 15_000
 """Steps in which a strip's end moves: for so long a page of which nothing changed is the same."""
 _CRITICAL: Final = ("critical", "page")
 """Severities for which somebody is woken: while such an alert fires, the state is unhealthy."""
+_OUTCOMES: Final = {"sent": "healthy", "failed": "unhealthy", "dropped": "degraded"}
+"""Tones in which the journal shows what came of notifications."""
 
 Facts = dict[str, Any]
-
-
-def seen_by(desk: Any) -> Any:  # until the desk has it
-    from types import SimpleNamespace
-
-    return desk.seen() if hasattr(desk, "seen") else SimpleNamespace(silences=[], journal=[], age_seconds=None)
 
 
 class Reason(NamedTuple):
@@ -52,140 +44,124 @@ class Reason(NamedTuple):
 
     status: str
     words: str
-    since_ms: int | None
-    section: str
+    since_ms: int | None = None
+    section: str = ""
+
+
+class Entry(NamedTuple):
+    """An entry of the journal."""
+
+    at_ms: int
+    kind: str
+    status: str
+    tone: str
+    name: str
+    words: str
 
 
 class Moment:
     """The things that sections are made of, as they are at one moment."""
 
     def __init__(self, context: EndpointContext, overview: Facts) -> None:
-        self.context = context
-        self.overview = overview
-        self.monitor = context.lifecycle.monitor
-        self.rounds = context.alerts()
-        self.seen = seen_by(context.desk)
-        self.now_ms = context.desk.now_ms()
+        self.context, self.overview = context, overview
+        self.rounds, self.seen, self.now_ms = context.alerts(), context.desk.seen(), context.desk.now_ms()
         self.history: History | None = None
         with suppress(UnavailableError):
             self.history = context.queries.source()
-        self.markers = [(round(each.time * 1000), each.version) for each in context.deployments.known]
-        """Deployments, as plots mark them: the time and a label."""
-        self.checks = sorted(self.monitor.report().checks, key=lambda check: -RANKS.index(_status_of(check)))
+        report = context.lifecycle.monitor.report()
+        self.not_configured = report.not_configured
+        self.checks = sorted(report.checks, key=lambda check: -RANKS.index(status_of(check)))
+        self.transitions = {each.name: context.lifecycle.monitor.history(each.name) for each in self.checks}
         known = list(self.rounds.report.alerts()) if self.rounds is not None else []
         self.ended = [alert for alert in known if alert.state == "resolved"]
         self.alerts = sorted(
             (alert for alert in known if alert.state != "resolved"),
-            key=lambda alert: (alert.state, -RANKS.index(_weight(alert)), -alert.active_at_ms),
+            key=lambda alert: (alert.state, -RANKS.index(weight_of(alert)), -alert.active_at_ms),
         )
 
 
-def _state(moment: Moment) -> Facts:
-    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason.status))
-    status = reasons[0].status if reasons else "healthy"
-    begins = [each.since_ms for each in reasons if each.status == status and each.since_ms is not None]
-    changes = [_ms(each) for check in moment.checks for each in moment.monitor.history(check.name)[-1:]]
-    changes += [alert.resolved_at_ms or 0 for alert in moment.ended]
-    since_ms = min(begins, default=None) if reasons else max(changes, default=None)
-    firing = [alert for alert in moment.alerts if alert.state == "firing" and _weight(alert) != "healthy"]
-    return {"status": status, "reasons": reasons, "since_ms": since_ms, "firing": len(firing)}
-
-
-def _reasons(moment: Moment) -> Iterable[Reason]:
-    lifecycle, rounds = moment.context.lifecycle, moment.rounds
-    if lifecycle.why_not_live():
-        yield Reason("unhealthy", "The event loop of this process is blocked: it answers late or not at all.", None, "")
-    if lifecycle.stopping:
-        yield Reason("degraded", "The host is stopping.", None, "")
-    elif lifecycle.why_not_started():
-        yield Reason(UNKNOWN, "The host is starting.", None, "")
-    if not moment.checks:
-        yield Reason(UNKNOWN, "No check runs in this process.", None, "checks")
-    for check in moment.checks:
-        if (status := _status_of(check)) != "healthy":
-            since = [_ms(each) for each in moment.monitor.history(check.name)[-1:]]
-            words = f"Check {check.name} is {check.shown_status}{f': {check.message}' if check.message else ''}"
-            yield Reason(status, words, since[0] if since else None, "checks")
-    if rounds is not None and rounds.overview()["status"] == UNKNOWN:
-        yield Reason(UNKNOWN, "It is not known yet which alerts fire.", None, "alerts")
-    for alert in moment.alerts:
-        if alert.state == "firing" and (status := _weight(alert)) != "healthy":
-            summary = alert.annotations.get("summary") or "it fires"
-            yield Reason(status, f"Alert {alert.label('alertname')}: {summary}", alert.fired_at_ms, "alerts")
-
-
-def _status_of(check: CheckReport) -> str:
+def status_of(check: CheckReport) -> str:
     """The check's part in the state: one that is not required makes it degraded at most."""
     if check.known and check.status is HealthStatus.UNHEALTHY and not check.required:
         return "degraded"
     return check.shown_status
 
 
-def _weight(alert: AlertState) -> str:
+def weight_of(alert: AlertState) -> str:
     """The state that an alert stands for while it fires."""
     severity = alert.label("severity")
     return "unhealthy" if severity in _CRITICAL else "healthy" if severity in NO_TROUBLE else "degraded"
 
 
+def _state(moment: Moment) -> Facts:
+    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason.status))
+    status = reasons[0].status if reasons else "healthy"
+    if reasons:
+        times = [each.since_ms for each in reasons if each.status == status and each.since_ms is not None]
+    else:  # the time of the last change for the better: the latest of all, so times are negative for `min`
+        times = [-_ms(changes[-1]) for changes in moment.transitions.values() if changes]
+        times += [-(alert.resolved_at_ms or 0) for alert in moment.ended]
+    firing = [alert for alert in moment.alerts if alert.state == "firing" and weight_of(alert) != "healthy"]
+    healthy = [check for check in moment.checks if check.shown_status == "healthy"]
+    facts = {"status": status, "reasons": reasons, "since_ms": abs(min(times)) if times else None}
+    return facts | {"firing": len(firing), "healthy": len(healthy), "checks": len(moment.checks)}
+
+
+def _reasons(moment: Moment) -> Iterable[Reason]:
+    lifecycle = moment.context.lifecycle
+    if lifecycle.why_not_live():
+        yield Reason("unhealthy", "The event loop of this process is blocked: it answers late or not at all.")
+    if lifecycle.stopping:
+        yield Reason("degraded", "The host is stopping.")
+    elif lifecycle.why_not_started():
+        yield Reason(UNKNOWN, "The host is starting.")
+    if not moment.checks:
+        yield Reason(UNKNOWN, "No check runs in this process.", None, "checks")
+    for check in moment.checks:
+        if (status := status_of(check)) != "healthy":
+            changes, said = moment.transitions[check.name], f": {check.message}" if check.message else ""
+            words = f"Check {check.name} is {check.shown_status}{said}"
+            yield Reason(status, words, _ms(changes[-1]) if changes else None, "checks")
+    if moment.rounds is not None and moment.rounds.overview()["status"] == UNKNOWN:
+        yield Reason(UNKNOWN, "It is not known yet which alerts fire.", None, "alerts")
+    for alert in moment.alerts:
+        if alert.state == "firing" and (status := weight_of(alert)) != "healthy":
+            words = f"Alert {alert.label('alertname')}: {alert.annotations.get('summary') or 'it fires'}"
+            yield Reason(status, words, alert.fired_at_ms, "alerts")
+
+
 def _alerts(moment: Moment) -> Facts:
-    now_ms, holds = moment.now_ms, [each for each in moment.seen.silences if each.state(moment.now_ms) != "expired"]
+    now_ms, rounds = moment.now_ms, moment.rounds
+    holds = [each for each in moment.seen.silences if each.state(now_ms) != "expired"]
     shown = []
     for alert in moment.alerts[: MOST["alerts"]]:
-        labels, notified = dict(alert.labels), notified_alert(alert)
-        shown.append(
-            {
-                "name": labels.pop("alertname", ""),
-                "severity": labels.pop("severity", ""),
-                "weight": _weight(alert),
-                "state": alert.state,
-                "since_ms": alert.fired_at_ms or alert.active_at_ms,
-                "annotations": alert.annotations,
-                "labels": ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())),
-                "matchers": [f'{name}="{value}"' for name, value in alert.labels],
-                "fingerprint": fingerprint(dict(alert.labels)),
-                "holds": [_hold(each) for each in holds if each.mutes(notified, now_ms)],
-            }
-        )
-    off = moment.overview.get("alerts", "") if moment.rounds is None else ""
-    problems = moment.rounds.troubles() if moment.rounds is not None else []
-    holds = sorted(holds, key=lambda each: each.ends_at_ms)
-    return {
-        **{"alerts": shown, "more": len(moment.alerts) - len(shown), "off": off, "problems": problems},
-        "holds": [_hold(each) | {"state": each.state(now_ms)} for each in holds[: MOST["holds"]]],
-        "more_holds": max(0, len(holds) - MOST["holds"]),
-        "told_by": moment.context.desk.told_by,
-    }
-
-
-def _hold(silence: Silence) -> Facts:
-    facts = {"id": silence.id, "kind": silence.kind, "by": silence.created_by, "comment": silence.comment}
-    times = {"since_ms": silence.starts_at_ms, "until_ms": silence.ends_at_ms}
-    return facts | times | {"matchers": matchers_text(silence.matchers)}
+        notified = notified_alert(alert)
+        muted_by = [each for each in holds if each.mutes(notified, now_ms)]
+        shown.append((alert, weight_of(alert), notified.fingerprint, muted_by))
+    facts = {"alerts": shown, "total": len(moment.alerts), "more": len(moment.alerts) - len(shown)}
+    facts |= {"off": moment.overview.get("alerts", "off") if rounds is None else ""}
+    facts |= {"problems": rounds.troubles() if rounds is not None else [], "told_by": moment.context.desk.told_by}
+    return facts | {"holds": holds[: MOST["holds"]], "more_holds": max(0, len(holds) - MOST["holds"])}
 
 
 def _checks(moment: Moment) -> Facts:
-    end_ms = moment.now_ms - moment.now_ms % STRIP_STEP_MS
-    shown, monitor = [], moment.monitor
+    end_ms, ratio = moment.now_ms - moment.now_ms % STRIP_STEP_MS, moment.context.lifecycle.monitor.uptime_ratio
+    shown = []
     for check in moment.checks[: MOST["checks"]]:
-        transitions = monitor.history(check.name)
-        ratios = [monitor.uptime_ratio(check.name, timedelta(hours=hours)) for hours in (1, 24)]
-        facts = {"name": check.name, "status": check.shown_status, "required": check.required, "stale": check.stale}
-        facts |= {"message": check.message, "since_ms": _ms(transitions[-1]) if transitions else None}
-        shown.append(facts | {"uptime": ratios, "segments": _segments(transitions, end_ms)})
-    report = monitor.report()
-    more = len(moment.checks) - len(shown)
-    return {"checks": shown, "more": more, "end_ms": end_ms, "not_configured": report.not_configured}
+        changes = moment.transitions[check.name]
+        ratios = [ratio(check.name, timedelta(hours=hours)) for hours in (1, 24)]
+        shown.append((check, _ms(changes[-1]) if changes else None, ratios, _segments(changes, end_ms)))
+    facts = {"checks": shown, "total": len(moment.checks), "more": len(moment.checks) - len(shown)}
+    return facts | {"start_ms": end_ms - STRIP_MS, "end_ms": end_ms, "not_configured": moment.not_configured}
 
 
 def _segments(transitions: list[Transition], end_ms: int) -> list[tuple[int, int, str]]:
     """Times of the last hour, each with the status that a check had; before the first of them nothing is known."""
-    starts = [(_ms(each), each.after.value if each.after is not None else UNKNOWN) for each in transitions]
-    edges = [(end_ms - STRIP_MS, UNKNOWN), *starts, (end_ms, "")]
-    segments = [
-        (max(start, end_ms - STRIP_MS), min(end, end_ms), status)
-        for (start, status), (end, _) in zip(edges, edges[1:], strict=False)
-    ]
-    return [each for each in segments if each[0] < each[1]]
+    since_ms = end_ms - STRIP_MS
+    edges = [(since_ms, UNKNOWN), *((_ms(each), each.after.value if each.after else UNKNOWN) for each in transitions)]
+    ends = [*(start for start, _ in edges[1:]), end_ms]
+    found = [(max(start, since_ms), min(end, end_ms), status) for (start, status), end in zip(edges, ends, strict=True)]
+    return [each for each in found if each[0] < each[1]]
 
 
 def _values(section: str, moment: Moment) -> Facts:
@@ -194,52 +170,54 @@ def _values(section: str, moment: Moment) -> Facts:
 
 def _errors(moment: Moment) -> Facts:
     groups, age_seconds = moment.context.trouble.errors.known()
-    newest = nlargest(MOST["errors"], groups.items(), key=lambda item: item[1]["last_seen"])
-    shown = [group | {"fingerprint": name, "open": is_open(group)} for name, group in newest]
-    return {"groups": shown, "more": len(groups) - len(shown), "shared": age_seconds is not None}
+    shown = nlargest(MOST["errors"], groups.items(), key=lambda item: item[1]["last_seen"])
+    return {"groups": shown, "total": len(groups), "more": len(groups) - len(shown), "shared": age_seconds is not None}
 
 
 def _slow(moment: Moment) -> Facts:
     trouble = moment.context.trouble
-    requests = trouble.requests()
-    shown = nlargest(MOST["slow"], requests, key=itemgetter("time"))
-    return {"requests": shown, "more": len(requests) - len(shown), "slow_seconds": trouble.slow_seconds}
+    known = trouble.requests()
+    shown = nlargest(MOST["slow"], known, key=itemgetter("time"))
+    facts = {"requests": shown, "total": len(known), "more": len(known) - len(shown)}
+    return facts | {"slow_seconds": trouble.slow_seconds}
 
 
 def _journal(moment: Moment) -> Facts:
-    entries: list[tuple[int, str, str, str, str]] = []
-    """The time, what it is about, what came of it, whose it is, and words."""
-    for check in moment.checks:
-        for each in moment.monitor.history(check.name):
-            before, after = ((side.value if side else UNKNOWN) for side in (each.before, each.after))
-            entries.append((_ms(each), "check", after, check.name, f"was {before}. {each.message}"))
-    for alert in (*moment.alerts, *moment.ended):
-        for at_ms, state in ((alert.fired_at_ms, "firing"), (alert.resolved_at_ms, "resolved")):
-            if at_ms is not None:
-                entries.append((at_ms, "alert", state, alert.label("alertname"), alert.annotations.get("summary", "")))
-    for each in moment.seen.journal:
-        names = ", ".join(sorted({alert["alertname"] for alert in each["alerts"]}))
-        words = f"{each['reason'].replace('_', ' ')}, to {each['receiver']}. {each['error'] or ''}"
-        entries.append((each["at_ms"], "notification", each["outcome"], names, words))
+    entries = list(_entries(moment))
     shown = nlargest(MOST["journal"], entries)
     return {"entries": shown, "more": len(entries) - len(shown)}
 
 
+def _entries(moment: Moment) -> Iterable[Entry]:
+    for name, changes in moment.transitions.items():
+        for each in changes:
+            before, after = (side.value if side else UNKNOWN for side in (each.before, each.after))
+            if each.before or after != "healthy":  # else it is well from the start
+                yield Entry(_ms(each), "check", after, after, name, f"It was {before}. {each.message}")
+    for alert in (*moment.alerts, *moment.ended):
+        name, summary = alert.label("alertname"), alert.annotations.get("summary", "")
+        if alert.fired_at_ms is not None:
+            yield Entry(alert.fired_at_ms, "alert", "firing", weight_of(alert), name, summary)
+        if alert.resolved_at_ms is not None:
+            yield Entry(alert.resolved_at_ms, "alert", "resolved", "healthy", name, summary)
+    for entry in moment.seen.journal:
+        names = ", ".join(sorted({alert["alertname"] for alert in entry["alerts"]}))
+        words = f"{entry['reason'].replace('_', ' ')}, to {entry['receiver']}. {entry['error'] or ''}"
+        outcome = entry["outcome"]
+        yield Entry(entry["at_ms"], "notification", outcome, _OUTCOMES.get(outcome, UNKNOWN), names, words)
+
+
 def _loggers(moment: Moment) -> Facts:
     known = logging.root.manager.loggerDict.copy()
-    names = [name for name, each in sorted(known.items()) if isinstance(each, logging.Logger) and each.level]
-    shown = [moment.context.levels.describe(name) for name in ("root", *names[: MOST["loggers"] - 1])]
-    return {"loggers": shown, "more": 1 + len(names) - len(shown), "names": sorted(known)[: MOST["loggers"]]}
+    names = ["root", *(name for name in sorted(known) if getattr(known[name], "level", 0))]
+    shown = [moment.context.levels.describe(name) for name in names[: MOST["loggers"]]]
+    return {"loggers": shown, "more": len(names) - len(shown), "names": sorted(known)[: MOST["loggers"]]}
 
 
 def _about(moment: Moment) -> Facts:
-    notes = {name: note for name, note in moment.overview.items() if isinstance(note, str)}
-    return {
-        "notes": notes,
-        "problems": moment.overview.get("settings_problems", ()),
-        "not_configured": moment.monitor.report().not_configured,
-        "deployments": moment.context.deployments.known[:-6:-1],
-    }
+    notes = {name: note for name, note in moment.overview.items() if isinstance(note, str) and name != "health"}
+    problems, deployments = moment.overview.get("settings_problems", ()), moment.context.deployments.known
+    return {"notes": notes, "problems": problems, "deployments": deployments[:-6:-1]}
 
 
 def _ms(transition: Transition) -> int:
@@ -250,8 +228,8 @@ SECTIONS: Final[dict[str, Callable[[Moment], Facts]]] = {
     "state": _state,
     "alerts": _alerts,
     "checks": _checks,
-    "http": lambda _moment: {},
-    "queue": lambda _moment: {},
+    "http": lambda _: {},
+    "queue": lambda _: {},
     "workers": partial(_values, "workers"),
     "database": partial(_values, "database"),
     "errors": _errors,
@@ -260,3 +238,4 @@ SECTIONS: Final[dict[str, Callable[[Moment], Facts]]] = {
     "loggers": _loggers,
     "about": _about,
 }
+"""Finders of each section's facts, in the order of the page."""

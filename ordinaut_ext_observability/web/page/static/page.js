@@ -13,15 +13,17 @@
   };
 
   // ---- moments: absolute in the document, relative on the screen
-  const relative = (seconds) => {
-    const past = seconds >= 0, size = Math.abs(seconds);
+  const duration = (seconds) => {
+    const size = Math.abs(seconds);
     const [unit, each] = size < 90 ? ["s", 1] : size < 5400 ? ["min", 60] : size < 172800 ? ["h", 3600] : ["d", 86400];
-    const text = `${Math.round(size / each)} ${unit}`;
-    return past ? (size < 1 ? "now" : `${text} ago`) : `in ${text}`;
+    return `${Math.round(size / each)} ${unit}`;
   };
+  const relative = (seconds) => (seconds < -1 ? `in ${duration(seconds)}` : seconds < 1 ? "now" : `${duration(seconds)} ago`);
   const showTimes = () => {
     for (const each of document.querySelectorAll("main time")) {
-      const at = new Date(each.dateTime), text = relative((Date.now() - at) / 1000);
+      const at = new Date(each.dateTime), seconds = (Date.now() - at) / 1000;
+      let text = each.dataset.for === undefined ? relative(seconds) : `for ${duration(seconds)}`;
+      if (each.dataset.for === "full") text += `, since ${seconds < 86400 ? at.toLocaleTimeString() : at.toLocaleString()}`;
       if (each.textContent !== text) { each.textContent = text; each.title = at.toLocaleString(); }
     }
     const state = paused ? "Paused." : wait > EVERY_MS ? "The server does not answer; trying again." : "Kept up to date.";
@@ -43,7 +45,7 @@
     if (!old || !fresh) return;
     const before = keyed(old), after = keyed(fresh), active = document.activeElement;
     const focused = old.contains(active) ? [...before].find(([, each]) => each === active)?.[0] : undefined;
-    const scrolled = [...old.querySelectorAll(".scroll, .journal")].map((each) => [each.scrollTop, each.scrollLeft]);
+    const scrolled = [...old.querySelectorAll(".scroll")].map((each) => [each.scrollTop, each.scrollLeft]);
     for (const [key, each] of before) {
       const twin = after.get(key);
       if (!twin) continue;
@@ -51,7 +53,7 @@
       if (each.matches("input, select, textarea")) twin.value = each.value;
     }
     old.replaceWith(fresh);
-    fresh.querySelectorAll(".scroll, .journal").forEach((each, number) => {
+    fresh.querySelectorAll(".scroll").forEach((each, number) => {
       [each.scrollTop, each.scrollLeft] = scrolled[number] || [0, 0];
     });
     if (focused !== undefined) (after.get(focused) || fresh.querySelector("h2")).focus({preventScroll: true});
@@ -109,7 +111,7 @@
       return ["PUT", `loggers/${encodeURIComponent(name)}`, change, `The level of ${name} is ${change.level} now.`];
     },
   };
-  const matchers = (at) => JSON.parse(at.dataset.matchers);
+  const matchers = (at) => JSON.parse(at.dataset.labels).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   const act = async (each) => {
     const [method, path, body, done] = calls[each.dataset.action](each.closest("[data-fingerprint]"), each);
     const buttons = each.tagName === "BUTTON" ? [each] : [...each.querySelectorAll("button")];
