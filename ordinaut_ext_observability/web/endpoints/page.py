@@ -46,7 +46,7 @@ async def _document(request: Request, route: str, range_text: str) -> Document |
     if not 60_000 <= range_ms <= _LONGEST_MS:
         return error_response(422, "invalid_request", "range: give a duration from 1m to 24h, such as 1h.")
     context = context_of(request)
-    view = View(route, range_text, getattr(context.access, "may_change", lambda _: True)(request))
+    view = View(route, range_text, context.access.may_change(request))
     return await context.page.document(context, request.scope, view)
 
 

@@ -13,6 +13,7 @@ import orjson
 from starlette.types import Scope
 
 from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
+from ordinaut_ext_observability.alerts.routing.matchers import matchers_text
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.slicer import Slicer
@@ -33,6 +34,8 @@ MAX_REMEMBERED: Final = 16
 """Pages remembered: one for each view, some 200 kB."""
 MAX_ROUTES: Final = 300
 """Routes offered to choose from."""
+MAX_TEXT: Final = 600
+"""Characters shown of one text of the host: the page stays small, whatever they are."""
 RANGES: Final = ("15m", "1h", "6h", "24h")
 """Ranges offered; any other may stand in the URL."""
 
@@ -101,7 +104,8 @@ class StatusPage:
     ) -> Iterator[Piece]:
         """The texts of the title, of each section and of the whole page, a little at each step."""
         moment, sections = Moment(context, context.overview(scope)), dict[str, str]()
-        facts = {"view": view, "history": moment.history, "markers": moment.markers}
+        markers = [(round(each.time * 1000), each.version) for each in context.deployments.known]
+        facts: dict[str, Any] = {"view": view, "history": moment.history, "markers": markers}
         yield "title", ""
         if moment.history is not None:
             seconds = parse_duration(view.range) / 1000
@@ -139,13 +143,23 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
     import jinja2
 
     def scrub(value: Any) -> Any:
-        return scrubber.text(value) if scrubber is not None and type(value) is str else value
+        if type(value) is not str:  # numbers, and what is HTML already
+            return value
+        text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]} …"
+        return scrubber.text(text) if scrubber is not None else text
 
-    loader = jinja2.FileSystemLoader(_FOLDER / "templates")
-    strict = {"undefined": jinja2.StrictUndefined, "autoescape": True, "finalize": scrub}
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **strict)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+        undefined=jinja2.StrictUndefined,
+        finalize=scrub,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"words": in_words, "iso": lambda at: at if isinstance(at, str) else rfc3339(at)}
+    environment.filters["matchers"] = matchers_text
     environment.globals["strip"] = lambda *_: ""
+    environment.globals["figure"] = lambda *_: ""
     for name in environment.list_templates():
         environment.get_template(name)
     return environment

@@ -100,7 +100,7 @@
   const actor = () => by.value.trim() || "operator";
   const calls = {
     ack: (at) => ["POST", `alerts/${at.dataset.fingerprint}/ack`, {by: actor()}, "Acknowledged."],
-    snooze: (at) => ["POST", "silences", {matchers: matchers(at), for: "1h", by: actor(), comment: "snoozed on the status page"}, "Snoozed for an hour."],
+    snooze: (at) => ["POST", `alerts/${at.dataset.fingerprint}/ack`, {kind: "snooze", for: "1h", by: actor()}, "Snoozed for an hour."],
     silence: (at, form) => ["POST", "silences", {matchers: matchers(at), by: actor(), ...fields(form)}, "Silenced."],
     maintenance: (_, form) => ["POST", "maintenance", {by: actor(), ...fields(form)}, "The maintenance has begun."],
     end: (_, button) => ["DELETE", `api/v2/silence/${encodeURIComponent(button.dataset.id)}`, undefined, "It has ended."],
@@ -165,6 +165,7 @@
   try { by.value = localStorage.getItem("ordinaut-by") || ""; } catch { /* the browser keeps nothing */ }
   by.addEventListener("change", () => { try { localStorage.setItem("ordinaut-by", by.value); } catch { /* as above */ } });
 
+  if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);
   document.documentElement.classList.add("scripted");
   showTimes();
   setInterval(showTimes, 1000);
