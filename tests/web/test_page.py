@@ -35,7 +35,9 @@ def start(serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
     def start(alerts: int = 0, summary: str = "It is down", **settings: str) -> Any:
         config = tmp_path / "observability.yaml"
         rules = tmp_path / "rules.yml"
-        rules.write_text("groups:\n- name: tests\n  rules:\n  " + "  ".join(RULE % (each, summary) for each in range(alerts)))
+        rules.write_text(
+            "groups:\n- name: tests\n  rules:\n  " + "  ".join(RULE % (each, summary) for each in range(alerts))
+        )
         files = f"rule_files: [{rules}]\n" if alerts else ""
         config.write_text(f"{files}rules: {{HealthCheckNotHealthy: {{enabled: false}}}}\n")
         defaults = {"CONFIG": str(config), "OPERATOR_TOKEN": TOKEN, "VIEWER_TOKEN": VIEWER, "DISABLED_CHECKS": DISABLED}

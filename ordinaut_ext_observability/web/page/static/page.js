@@ -31,10 +31,10 @@
   };
 
   // ---- replacing a section: focus, open details and typed text stay
-  const keyOf = (each) => each.id || each.dataset.key || each.dataset.action && `${each.dataset.action} ${each.getAttribute("aria-label")}` || each.dataset.copy;
+  const keyOf = (each) => each.id || each.dataset.key || each.closest("figure")?.id + (each.dataset.action || "") + (each.getAttribute("aria-label") || each.tagName);
   const keyed = (root) => {
     const found = new Map();
-    for (const each of root.querySelectorAll("[id], [data-key], [data-action], [data-copy]")) found.set(keyOf(each), each);
+    for (const each of root.querySelectorAll("[id], [data-key], [data-action], [data-copy], .plot-area")) found.set(keyOf(each), each);
     for (const [number, each] of root.querySelectorAll("details:not([data-key])").entries()) found.set(`details ${number}`, each);
     return found;
   };
@@ -134,22 +134,11 @@
     buttons.forEach((button) => { button.disabled = false; });
     ask();
   };
-  const copy = async (button) => {
-    const source = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(button.dataset.copy || source.textContent);
-      tell("Copied.");
-    } catch { // no permission, or no TLS
-      getSelection().selectAllChildren(source);
-      tell("It is selected: copy it with the keyboard.");
-    }
-  };
-
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     if (button.dataset.action) act(button);
-    else if (button.dataset.copy !== undefined) copy(button);
+    else if (button.dataset.copy !== undefined) setTimeout(() => tell(`${button.textContent}.`), 200); // plots.js copies
   });
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.action) { event.preventDefault(); act(event.target); }
