@@ -36,12 +36,20 @@ def start(serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
         config = tmp_path / "observability.yaml"
         rules = tmp_path / "rules.yml"
         rules.write_text(
-            "groups:\n- name: tests\n  rules:\n  " + "  ".join(RULE % (each, summary) for each in range(alerts))
+            "groups:\n- name: tests\n  interval: 1s\n  rules:\n  "
+            + "  ".join(RULE % (each, summary) for each in range(alerts))
         )
         files = f"rule_files: [{rules}]\n" if alerts else ""
         config.write_text(f"{files}rules: {{HealthCheckNotHealthy: {{enabled: false}}}}\n")
-        defaults = {"CONFIG": str(config), "OPERATOR_TOKEN": TOKEN, "VIEWER_TOKEN": VIEWER, "DISABLED_CHECKS": DISABLED}
-        return serve(FastAPI(), **{**defaults, "HISTORY_INTERVAL_SECONDS": "1", **settings})
+        defaults = {
+            "CONFIG": str(config),
+            "OPERATOR_TOKEN": TOKEN,
+            "VIEWER_TOKEN": VIEWER,
+            "HEALTH_DISABLED_CHECKS": DISABLED,
+        }
+        return serve(
+            FastAPI(), **{**defaults, "HISTORY_INTERVAL_SECONDS": "1", "ALERTS_SETTLE_SECONDS": "0", **settings}
+        )
 
     return start
 
@@ -78,23 +86,18 @@ def test_browser_gets_the_page_and_a_program_the_index(start: Any) -> None:
     assert served.internal_errors() == {}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "required", "shown", "said"),
-    [
+def test_state_is_the_worst_of_what_is_known_and_unknown_is_not_well(start: Any) -> None:
+    served = start()
+    for outcome, required, shown, said in (
         (Outcome(HealthStatus.UNHEALTHY, "refused"), True, "unhealthy", "Check payments is unhealthy: refused"),
         (Outcome(HealthStatus.UNHEALTHY, "refused"), False, "degraded", "Check payments is unhealthy: refused"),
         (Outcome(HealthStatus.DEGRADED, "slow"), True, "degraded", "Check payments is degraded: slow"),
         (unknown("nobody answers"), False, "unknown", "Nothing is known to be wrong. But not all could be found out."),
         (Outcome(HealthStatus.HEALTHY), True, "healthy", "All is well"),
-    ],
-)
-def test_state_is_the_worst_of_what_is_known_and_unknown_is_not_well(
-    start: Any, outcome: Any, required: bool, shown: str, said: str
-) -> None:
-    served = start()
-    set_check(served, outcome, required=required)
-    assert eventually(lambda: status(served) == shown), words(served, "state")
-    assert said in words(served, "state")
+    ):
+        set_check(served, outcome, required=required)
+        assert eventually(lambda: status(served) == shown), words(served, "state")
+        assert said in words(served, "state")
 
 
 def test_alert_that_fires_is_a_reason_and_says_who_works_on_it(start: Any) -> None:
@@ -107,7 +110,7 @@ def test_alert_that_fires_is_a_reason_and_says_who_works_on_it(start: Any) -> No
     assert "Acknowledged by Ada" in words(served, "alerts")
     assert "Down0 alert It is down" in words(served, "journal")
     assert "data-action" not in ask(served, token=VIEWER).text
-    assert "Acknowledged by Ada" in ask(served, token=VIEWER).text
+    assert "by Ada" in ask(served, token=VIEWER).text
 
 
 def test_section_shows_so_many_items_and_says_how_many_more_there_are(start: Any) -> None:
@@ -115,7 +118,7 @@ def test_section_shows_so_many_items_and_says_how_many_more_there_are(start: Any
     for number in range(120):
         served.runtime.health_monitor.register_check(f"check{number}", lambda: None)
         logging.getLogger(f"tests.page.{number}").setLevel("ERROR")
-    assert eventually(lambda: "5 more" in words(served, "alerts"))
+    assert eventually(lambda: re.search(r"\d more: GET alerts", words(served, "alerts")))
     assert "more" in words(served, "checks") and "more" in words(served, "loggers")
     sections = ask(served).json()["sections"]
     assert [sections[name].count('<th scope="row">') for name in ("checks", "loggers")] == [100, 100]
@@ -163,8 +166,8 @@ def test_unchanged_page_is_not_sent_again_and_a_change_shows_at_once(
 def test_many_who_look_share_one_rendering(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     served, made = start(), []
     monkeypatch.setattr(page_module, "REMEMBERED_SECONDS", 60.0)
+    moment = page_module.Moment
     monkeypatch.setattr(page_module, "Moment", lambda *given: made.append(1) or moment(*given))
-    moment = page_module.facts.Moment
 
     async def look() -> set[str]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -173,15 +176,15 @@ def test_many_who_look_share_one_rendering(start: Any, monkeypatch: pytest.Monke
         return {answer.headers["ETag"] for answer in answers}
 
     assert len(asyncio.run(look())) == len(made) == 1
-    for number in range(40):
+    for number in range(20):
         ask(served, f"page?route=/{number}")
     assert len(served.face._endpoint_context.page._documents) == page_module.MAX_REMEMBERED
 
 
-@pytest.mark.parametrize("given", ["x", "0", "1s", "25h"])
-def test_range_that_cannot_be_shown_is_refused_with_what_is_accepted(start: Any, given: str) -> None:
+def test_range_that_cannot_be_shown_is_refused_with_what_is_accepted(start: Any) -> None:
     served = start()
-    for accept in ("text/html", "*/*"):
-        answer = ask(served, f"page?range={given}", headers={"Accept": accept})
-        assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
-        assert "from 1m to 24h" in answer.json()["message"]
+    for given in ("x", "0", "1s", "25h"):
+        for path, accept in (("page", "*/*"), ("", "text/html")):
+            answer = ask(served, f"{path}?range={given}", headers={"Accept": accept})
+            assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
+            assert "from 1m to 24h" in answer.json()["message"]

@@ -9,6 +9,7 @@ from math import ceil, floor, log10
 from typing import Final
 
 from ordinaut_ext_observability.web.page.plots import FILE, Plot
+from ordinaut_ext_observability.web.page.values import in_words
 
 _MARKUP: Final[dict[str, str]] = {name: text.replace("\n", "") for name, text in FILE["markup"].items()}
 _WIDTH, _HEIGHT, _TOP = 600, 140, 14  # of what is drawn, in its own unit, and the place above it
@@ -16,27 +17,16 @@ _DASHES: Final = ("", "7 3", "2 3", "9 3 2 3")
 _BAR_HEIGHTS: Final = {"degraded": 11, "unhealthy": 16}  # others: 6
 _MAX_MARKERS: Final = 20
 _ROUND_SECONDS: Final = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
-_SIZES: Final = ((86_400, " d"), (3600, " h"), (60, " min"), (1, " s"), (0.001, " ms"))
 
 Markers = Iterable[tuple[float, str]]
 """Times in milliseconds since 1970, and what happened then."""
 
 
-def format_value(value: float | None, unit: str) -> str:
-    """A value in three digits with its unit, `seconds`, `ratio`, `rate` or `count`: `12.3 ms` for 0.0123 seconds."""
-    if value is None:
-        return "\N{EN DASH}"
-    scales = {"seconds": next((size for size in _SIZES if value >= size[0]), _SIZES[-1]), "ratio": (0.01, "%")}
-    size, name = scales.get(unit, (1, "/s" if unit == "rate" else ""))
-    value /= size
-    return (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") + name
-
-
 def ticks(top: float, unit: str) -> list[float]:
-    """Two to five round numbers, from 0 to `top` or above."""
-    top = top if top > 1e-9 else 0.01 if unit == "ratio" else 1.0
+    """Two to five round numbers of the unit (`s`, `%`, or none), from 0 to `top` or above."""
+    top = top if top > 1e-9 else 0.01 if unit == "%" else 1.0
     power = 10.0 ** floor(log10(top / 4))
-    steps = _ROUND_SECONDS if unit == "seconds" and top > 60 else (power, 2 * power, 5 * power, 10 * power)
+    steps = _ROUND_SECONDS if unit == "s" and top > 60 else (power, 2 * power, 5 * power, 10 * power)
     step = next((step for step in steps if step * 4.000001 >= top), top / 4)
     return [step * number for number in range(ceil(top / step - 1e-6) + 1)]
 
@@ -54,11 +44,11 @@ def plot_svg(plot: Plot, markers: Markers) -> str:
     unit, path, span = plot.panel.unit, _MARKUP["path"].format, max(1, plot.end_ms - plot.start_ms)
     scale = ticks(max((value for _, values in plot.lines for value in values if value is not None), default=0), unit)
     drawn = path("grid", "", "".join(f"M0 {_short(_y(tick, scale))}H{_WIDTH}" for tick in scale), "")
-    texts = [(0.0, _y(tick, scale) + _TOP - 3, "start", format_value(tick, unit)) for tick in scale[1:]]
+    texts = [(0.0, _y(tick, scale) + _TOP - 3, "start", in_words(tick, unit)) for tick in scale[1:]]
     step = next((each * 1000 for each in _ROUND_SECONDS if each * 4000 >= span), span)
     for ago in range(0, span + 1, step):
         anchor = "end" if ago == 0 else "middle" if ago < span else "start"
-        said = f"{format_value(ago / 1000, 'seconds')} ago" if ago else "now"
+        said = f"{in_words(ago / 1000, 's')} ago" if ago else "now"
         texts.append((100 - 100 * ago / span, _TOP + _HEIGHT + 15, anchor, said))
     xs = [_short(_WIDTH * (time - plot.start_ms) / span) for time in plot.times_ms]
     legend, described = "", []
@@ -77,7 +67,7 @@ def plot_svg(plot: Plot, markers: Markers) -> str:
         description=escape(" ".join(described)),
         span=f"{plot.start_ms};{plot.end_ms}",
         xs=";".join(xs),
-        values="|".join(";".join(format_value(value, unit) for value in values) for _, values in plot.lines),
+        values="|".join(";".join(in_words(value, unit) for value in values) for _, values in plot.lines),
         drawn=drawn,
         texts="".join(_MARKUP["text"].format(*text) for text in texts),
         legend=legend,
@@ -95,7 +85,7 @@ def strip_svg(segments: Iterable[tuple[float, float, str]], start_ms: float, end
                 escape(status), round(x * _WIDTH, 1), 16 - height, round(max(width * _WIDTH, 1), 1), height
             )
             seconds[status] += (last - first) / 1000
-    said = ", ".join(f"{status} for {format_value(each, 'seconds')}" for status, each in seconds.items())
+    said = ", ".join(f"{status} for {in_words(each, 's')}" for status, each in seconds.items())
     return _MARKUP["strip"].format(title=escape(label), description=escape(said or "nothing is known"), bars=bars)
 
 
@@ -103,7 +93,7 @@ def _extremes(values: Sequence[float | None], unit: str) -> tuple[str, str, str]
     """The lowest, the highest and the last value."""
     known = [value for value in values if value is not None]
     low, high, last = min(known, default=None), max(known, default=None), values[-1] if values else None
-    return format_value(low, unit), format_value(high, unit), format_value(last, unit)
+    return in_words(low, unit), in_words(high, unit), in_words(last, unit)
 
 
 def _joined(xs: Sequence[str], values: Sequence[float | None], scale: Sequence[float]) -> str:

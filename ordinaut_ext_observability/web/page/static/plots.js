@@ -1,4 +1,4 @@
-// Values of a plot under the pointer, or chosen by arrow keys while it has the focus; queries to the clipboard.
+// Values of a plot under the pointer, or chosen by arrow keys while it has the focus.
 // Listens on the document, so that figures may be replaced at any time.
 (() => {
   "use strict";
@@ -55,17 +55,5 @@
     if (next === undefined) return;
     event.preventDefault();
     show(plot, next);
-  });
-  document.addEventListener("click", async (event) => {
-    const button = event.target instanceof Element && event.target.closest("[data-copy]");
-    if (!button) return;
-    const code = button.parentElement.querySelector("code");
-    getSelection().selectAllChildren(code);
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Selected: press Ctrl+C"; // without https there is no clipboard
-    }
   });
 })();
