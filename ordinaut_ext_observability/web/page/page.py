@@ -22,7 +22,8 @@ from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.page.facts import SECTIONS, Moment
 from ordinaut_ext_observability.web.page.plots import Plots, ResultT, Steps
-from ordinaut_ext_observability.web.page.svg import figure_html, format_value, strip_svg
+from ordinaut_ext_observability.web.page.svg import figure_html, strip_svg
+from ordinaut_ext_observability.web.page.values import in_words
 from ordinaut_ext_observability.web.route_templates import list_routes
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"words": format_value, "iso": lambda at: at if isinstance(at, str) else rfc3339(at)}
+    environment.filters |= {"words": in_words, "iso": lambda at: at if isinstance(at, str) else rfc3339(at)}
     environment.filters["matchers"] = matchers_text
     environment.globals |= {"strip": strip_svg, "figure": figure_html}
     for name in environment.list_templates():
