@@ -107,7 +107,9 @@ class StatusPage:
         self, environment: Environment, context: EndpointContext, scope: Scope, view: View
     ) -> Iterator[Piece]:
         """The texts of the title, of each section and of the whole page, a little at each step."""
-        moment, sections = Moment(context, context.overview(scope)), dict[str, str]()
+        overview, sections = context.overview(scope), dict[str, str]()
+        yield "title", ""
+        moment = Moment(context, overview)
         facts: dict[str, Any] = {"view": view, "moment": moment, "history": moment.history, "sections": sections}
         facts["markers"] = [(round(each.time * 1000), each.version) for each in context.deployments.known]
         yield "title", ""
