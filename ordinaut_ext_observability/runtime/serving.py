@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.types import Scope
@@ -18,9 +19,11 @@ from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.management import ManagementServer
-from ordinaut_ext_observability.web.page.page import StatusPage
 from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.web.page.page import StatusPage
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
@@ -43,6 +46,12 @@ def make_context(
     def kept_history() -> History | None:
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
+    @cache
+    def status_page() -> StatusPage:
+        from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
+
+        return StatusPage(runtime.clock)
+
     return EndpointContext(
         lifecycle=runtime.lifecycle,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
@@ -54,7 +63,7 @@ def make_context(
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,
-        page=StatusPage(runtime.clock),
+        page=status_page,
         overview=overview,
         scrubber=runtime.scrubber,
     )

@@ -37,7 +37,7 @@ from ordinaut_ext_observability.web.endpoints.base import (
 
 async def _index(request: Request, route: page.Route = "", range: page.Range = "1h") -> Response:  # noqa: A002 - as in the URL
     if "text/html" in request.headers.get("accept", ""):
-        return await page.answer_page(request, route, range)
+        return await page.answer_page(request, route, range, whole=True)
     context = context_of(request)
     settings = context.access.settings
     scrapers = "bearer token needed" if settings.scrape_token else "open to the addresses allowed to scrape"

@@ -113,11 +113,13 @@ def test_alert_that_fires_is_a_reason_and_says_who_works_on_it(start: Any) -> No
     assert "by Ada" in ask(served, token=VIEWER).text
 
 
-def test_section_shows_so_many_items_and_says_how_many_more_there_are(start: Any) -> None:
+def test_section_shows_so_many_items_and_says_how_many_more_there_are(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served = start(alerts=55)
     for number in range(120):
         served.runtime.health_monitor.register_check(f"check{number}", lambda: None)
-        logging.getLogger(f"tests.page.{number}").setLevel("ERROR")
+        monkeypatch.setattr(logging.getLogger(f"tests.bounds.{number}"), "level", logging.ERROR)
     assert eventually(lambda: re.search(r"\d more: GET alerts", words(served, "alerts")))
     assert "more" in words(served, "checks") and "more" in words(served, "loggers")
     sections = ask(served).json()["sections"]
@@ -178,7 +180,7 @@ def test_many_who_look_share_one_rendering(start: Any, monkeypatch: pytest.Monke
     assert len(asyncio.run(look())) == len(made) == 1
     for number in range(20):
         ask(served, f"page?route=/{number}")
-    assert len(served.face._endpoint_context.page._documents) == page_module.MAX_REMEMBERED
+    assert len(served.face._endpoint_context.page()._documents) == page_module.MAX_REMEMBERED
 
 
 def test_range_that_cannot_be_shown_is_refused_with_what_is_accepted(start: Any) -> None:

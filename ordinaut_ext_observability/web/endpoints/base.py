@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.releases.deployments import Deployments
@@ -85,7 +86,8 @@ class EndpointContext:
     levels: LogLevels
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
-    page: StatusPage
+    page: Callable[[], StatusPage]
+    """Gives the status page; imports it first, which is for a thread."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
     scrubber: Scrubber | None = None
@@ -152,7 +154,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
                 if changes:
                     context.access.report_action(request, endpoint.path, reply.status_code)
-                    context.page.forget()
+                    (await in_daemon_thread(context.page)).forget()
                 return reply
 
             return answer

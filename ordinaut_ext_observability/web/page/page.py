@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -74,10 +73,13 @@ class StatusPage:
         self._plots = Plots(clock)
         self._documents: dict[View, tuple[float, asyncio.Task[Document]]] = {}
         self._environment: Environment | None = None
+        texts = [(_FOLDER / "static" / name).read_text() for name in ("page.css", "page.js", "plots.js")]
+        self.style, self.script = texts[0], "\n".join(texts[1:])
 
-    async def document(self, context: EndpointContext, scope: Scope, view: View) -> Document:
-        """The page in this view: at most `REMEMBERED_SECONDS` old."""
-        now, (begun_at, rendering) = monotonic_seconds(), self._documents.get(view, (0.0, None))
+    async def document(self, context: EndpointContext, scope: Scope, *looked_at: Any) -> Document:
+        """The page in the `View` of what is looked at: at most `REMEMBERED_SECONDS` old."""
+        view, now = View(*looked_at), monotonic_seconds()
+        begun_at, rendering = self._documents.get(view, (0.0, None))
         if rendering is None or now - begun_at > REMEMBERED_SECONDS:
             self._documents.pop(view, None)
             rendering = asyncio.create_task(self._render(context, scope, view))
@@ -162,10 +164,3 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
-
-
-@lru_cache(1)
-def static_texts() -> tuple[str, str]:
-    """The style sheet and the script."""
-    style, *scripts = ((_FOLDER / "static" / name).read_text() for name in ("page.css", "page.js", "plots.js"))
-    return style, "\n".join(scripts)
