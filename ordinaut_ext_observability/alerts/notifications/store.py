@@ -28,8 +28,7 @@ from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 
 _POSTED_SECONDS: Final = 15 * 60.0
 """An alert that was posted is forgotten so long after its end."""
-_MAX_BYTES: Final = 64_000  # of what is known in memory: every process reads it with each publication
-_MAX_ENTRIES, _MAX_ALERTS, _MAX_UNSENT = 50, 10, 1_000
+_MAX_BYTES, _MAX_ENTRIES, _MAX_ALERTS, _MAX_UNSENT = 64_000, 50, 10, 1_000  # each process reads them at each interval
 
 ValueT = TypeVar("ValueT")
 ItemT = TypeVar("ItemT", Silence, dict[str, Any])
@@ -40,7 +39,7 @@ class Seen(NamedTuple):
     """Silences and the journal as one process knows them without asking: the newest first, 64 kB at most."""
 
     silences: list[Silence]  # that have not ended
-    journal: list[dict[str, Any]]  # 50 entries at most; each names 10 of its `alerts`, and has their `alert_count`
+    journal: list[dict[str, Any]]  # 50 entries at most; each names 10 of its `alerts` (`alert_count` has all)
     age_seconds: float | None  # since it read what others know; None: it never did
 
 
@@ -146,21 +145,19 @@ class NotificationStore:
     def _note(self, items: dict[str, ItemT]) -> dict[str, ItemT]:
         """Know what was read or written, and return it."""
         with self._noting:
-            before, self._known = self._known, self._newest(self._known, items)
-            news: dict[str, _Item] = {
-                key: each for key, each in items.items() if self._known.get(key) != before.get(key)
-            }
+            old, self._known = self._known, self._newest(self._known, items)
+            news: dict[str, _Item] = {key: it for key, it in items.items() if self._known.get(key) != old.get(key)}
             self._unsent = dict([*(self._unsent | news).items()][-_MAX_UNSENT:])
         return items
 
     def _newest(self, old: Mapping[str, _Item], new: Mapping[str, _Item]) -> dict[str, _Item]:
         """The later of each: silences that have not ended, then entries; as many as may be."""
-        latest = dict(sorted([*old.items(), *new.items()], key=_changed_ms))
-        newest = sorted(latest.items(), key=_changed_ms, reverse=True)
+        latest = dict(sorted([*old.items(), *new.items()], key=_changed_ms)).items()
+        newest = sorted(latest, key=_changed_ms, reverse=True)
         silences = [item for item in newest if isinstance(item[1], Silence) and item[1].ends_at_ms > self.now_ms()]
-        entries = [(key, _shortened(each)) for key, each in newest if isinstance(each, dict)][:_MAX_ENTRIES]
+        entries = [(key, it | {"alerts": it["alerts"][:_MAX_ALERTS]}) for key, it in newest if isinstance(it, dict)]
         kept, left = dict[str, _Item](), _MAX_BYTES
-        for key, each in [*silences, *entries]:
+        for key, each in [*silences, *entries[:_MAX_ENTRIES]]:
             if (size := len(orjson.dumps(each))) <= left:
                 kept[key], left = each, left - size
         return kept
@@ -179,7 +176,3 @@ class NotificationStore:
 
 def _changed_ms(item: tuple[str, _Item]) -> int:
     return item[1].updated_at_ms if isinstance(item[1], Silence) else int(item[1].get("at_ms", 0))
-
-
-def _shortened(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"alert_count": len(entry["alerts"])} | entry | {"alerts": entry["alerts"][:_MAX_ALERTS]}

@@ -39,7 +39,8 @@ class Installation:
 
     def journal(self, name: str, outcome: str, alerts: int = 1) -> list[Any]:
         named = [{"fingerprint": str(number), "alertname": "Down"} for number in range(alerts)]
-        return [make_record(JOURNAL, name, {"id": name, "at_ms": self.now, "outcome": outcome, "alerts": named})]
+        entry = {"id": name, "at_ms": self.now, "outcome": outcome, "alert_count": alerts, "alerts": named}
+        return [make_record(JOURNAL, name, entry)]
 
     def exchange(self, *processes: NotificationStore) -> None:
         for process in processes:
