@@ -20,6 +20,7 @@ NAMES = (
     "history",
     "queries",
     "rules",
+    "page",
     "log_event",
     "log_record",
     "scrub",

@@ -200,7 +200,7 @@ def _meets(labels: Labels, pairs: Collection[object], others: Collection[Matcher
     for pair in pairs:
         if pair not in labels:
             return False
-    for matcher in others:
+    for matcher in others:  # noqa: SIM110 - a third faster than a generator
         if not matcher.matches(value_of(labels, matcher.name)):
             return False
     return True

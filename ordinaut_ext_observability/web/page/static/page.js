@@ -134,21 +134,21 @@
     buttons.forEach((button) => { button.disabled = false; });
     ask();
   };
-  const copy = async (button) => {
-    const source = button.previousElementSibling;
+  const copy = async (code) => {
+    getSelection().selectAllChildren(code);
     try {
-      await navigator.clipboard.writeText(source.textContent);
+      await navigator.clipboard.writeText(code.textContent);
       tell("Copied.");
     } catch { // no permission, or no TLS
-      getSelection().selectAllChildren(source);
       tell("It is selected: copy it with the keyboard.");
     }
   };
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     if (button.dataset.action) act(button);
-    else if (button.dataset.copy !== undefined) copy(button);
+    else if (button.dataset.copy !== undefined) copy(button.parentElement.querySelector("code"));
   });
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.action) { event.preventDefault(); act(event.target); }
