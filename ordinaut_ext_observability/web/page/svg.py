@@ -45,7 +45,7 @@ def plot_svg(plot: Plot, markers: Markers) -> str:
     scale = ticks(max((value for _, values in plot.lines for value in values if value is not None), default=0), unit)
     drawn = path("grid", "", "".join(f"M0 {_short(_y(tick, scale))}H{_WIDTH}" for tick in scale), "")
     texts = [(0.0, _y(tick, scale) + _TOP - 3, "start", in_words(tick, unit)) for tick in scale[1:]]
-    step = next((each * 1000 for each in _ROUND_SECONDS if each * 4000 >= span), span)
+    step = next((each * 1000 for each in _ROUND_SECONDS if each * 3000 >= span), span)
     for ago in range(0, span + 1, step):
         anchor = "end" if ago == 0 else "middle" if ago < span else "start"
         said = f"{in_words(ago / 1000, 's')} ago" if ago else "now"
