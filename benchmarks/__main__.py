@@ -24,6 +24,7 @@ NAMES = (
     "rules",
     "idle",
     "stop",
+    "page",
     "log_event",
     "log_record",
     "scrub",

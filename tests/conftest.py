@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.browser import browser, open_tab  # noqa: F401 - fixtures
 from tests.client_model import ClientModel
 from tests.http_receiver import HttpReceiver
 from tests.otlp import no_tracer_provider, otlp_receiver  # noqa: F401 - fixtures

@@ -162,9 +162,10 @@ class Table:
             return
         times = times[low:high]
         name = next((each for each in matchers if each.name == NAME and each.equal_to is not None), None)
-        others = [matcher for matcher in matchers if matcher is not name]
+        pairs = [(each.name, each.equal_to) for each in matchers if each.equal_to and each is not name]
+        others = [each for each in matchers if not each.equal_to]
         for number, row in enumerate(self._rows(name.equal_to if name else None), 1):
-            if not others or _meets(row.labels, others):
+            if _meets(row.labels, pairs, others):
                 series = _cut(row, times, first + low)
                 if series.values:
                     yield series
@@ -194,9 +195,15 @@ class Table:
             del self._by_name[name]
 
 
-def _meets(labels: Labels, matchers: Collection[Matcher]) -> bool:
-    values = dict(labels)
-    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
+def _meets(labels: Labels, pairs: Collection[object], others: Collection[Matcher]) -> bool:
+    """Tell whether there are all these labels, and the others meet their conditions. Many rows are asked, few meet."""
+    for pair in pairs:
+        if pair not in labels:
+            return False
+    for matcher in others:  # noqa: SIM110 - a third faster than a generator
+        if not matcher.matches(value_of(labels, matcher.name)):
+            return False
+    return True
 
 
 def _cut(row: Row, times: array[int], start: int) -> Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -20,8 +21,9 @@ from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
 from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
 
-if TYPE_CHECKING:  # importing it takes a server, and few processes have a port of their own
+if TYPE_CHECKING:  # importing a server takes long, and few processes have a port of their own; the page takes templates
     from ordinaut_ext_observability.web.management import ManagementServer
+    from ordinaut_ext_observability.web.page.page import StatusPage
 
 _EXPORTER_PORTS_TO_TRY = 10
 """Ports from the exporter's on: several workers on one machine have the same settings."""
@@ -44,6 +46,12 @@ def make_context(
     def kept_history() -> History | None:
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
+    @cache
+    def status_page() -> StatusPage:
+        from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
+
+        return StatusPage(runtime.clock)
+
     return EndpointContext(
         lifecycle=runtime.lifecycle,
         scrapes=ScrapeService(metrics, foreign, shown, runtime.alerts.series),
@@ -55,6 +63,7 @@ def make_context(
         access=AccessControl(runtime.settings.access, metrics, runtime.clock, runtime.logs.event),
         levels=runtime.levels,
         config=runtime.config,
+        page=status_page,
         overview=overview,
         scrubber=runtime.scrubber,
     )

@@ -16,6 +16,7 @@ from ordinaut_ext_observability.web.endpoints import (
     incidents,
     loggers,
     metrics,
+    page,
     profiling,
     prometheus,
     prometheus_rules,
@@ -34,7 +35,9 @@ from ordinaut_ext_observability.web.endpoints.base import (
 )
 
 
-async def _index(request: Request) -> Response:
+async def _index(request: Request, route: page.Route = "", range: page.Range = "1h") -> Response:  # noqa: A002 - as in the URL
+    if "text/html" in request.headers.get("accept", ""):
+        return await page.answer_page(request, route, range, whole=True)
     context = context_of(request)
     settings = context.access.settings
     scrapers = "bearer token needed" if settings.scrape_token else "open to the addresses allowed to scrape"
@@ -55,12 +58,15 @@ async def _config(request: Request) -> Response:
     return json_response(context_of(request).config())
 
 
-_STATE = "The extension's state, and its endpoints."
+_STATE = "The status page for a browser; else the extension's state, and its endpoints."
+_SAID = {200: _STATE, 422: None}
+_INDEX_TYPES = ("application/json", "text/html")
 
 ENDPOINTS = (
     *health.ENDPOINTS,
     metrics.METRICS,
-    Endpoint("/", "operator", _index, "the state of the extension, and its endpoints", {200: _STATE}),
+    Endpoint("/", "operator", _index, "the status page for a browser; else state and endpoints", _SAID, _INDEX_TYPES),
+    page.PAGE,
     Endpoint("/config", "operator", _config, "settings in effect, secrets masked", {200: "The settings."}),
     *session.ENDPOINTS,
     *loggers.ENDPOINTS,

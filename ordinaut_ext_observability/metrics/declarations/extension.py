@@ -31,7 +31,7 @@ class ExtensionMetrics(MetricSet, title="The extension itself"):
     overhead_seconds = counter(
         "ordinaut_observability_overhead_seconds_total{component}",
         "CPU time the extension took from the host: recorder (what is done for finished requests), scrape, log_writer, "
-        "history, query, alerts.",
+        "history, query, alerts, page (what the status page shows).",
     )
     build_info = gauge(
         "ordinaut_observability_build_info{version,python_version,environment,host_version}",

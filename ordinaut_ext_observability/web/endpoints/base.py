@@ -26,6 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.health.lifecycle import Lifecycle
 from ordinaut_ext_observability.relay.log_levels import LogLevels
 from ordinaut_ext_observability.releases.deployments import Deployments
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
     from ordinaut_ext_observability.alerts.rounds import Rounds
     from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
+    from ordinaut_ext_observability.web.page.page import StatusPage
     from ordinaut_ext_observability.web.queries import QueryService
 
 Tier = Literal["public", "scrape", "links", "operator"]
@@ -85,6 +87,8 @@ class EndpointContext:
     levels: LogLevels
     config: Callable[[], dict[str, Any]]
     """Gives the settings in effect."""
+    page: Callable[[], StatusPage]
+    """Gives the status page; imports it first, which is for a thread."""
     overview: Callable[[Scope], dict[str, Any]]
     """Gives what the index says besides the endpoints, to the request of this scope."""
     scrubber: Scrubber | None = None
@@ -162,6 +166,7 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     reply = error_response(500, "internal_error", "The extension failed; see its internal error count.")
                 if changes:
                     context.access.report_action(request, endpoint.path, reply.status_code)
+                    (await in_daemon_thread(context.page)).forget()
                 return reply
 
             return answer

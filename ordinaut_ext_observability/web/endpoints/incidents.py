@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, Field
 from starlette.requests import Request
@@ -35,8 +35,12 @@ class HoldBody(BaseModel, extra="forbid"):
     matchers: Matchers = Field(default=[])
 
 
-async def _acknowledge(request: Request, fingerprint: str, body: HoldBody) -> Response:
-    return await _begin(request, AlertDesk.hold, fingerprint, "acknowledgement", body.for_ms, body.by, body.comment)
+class AlertHoldBody(HoldBody):
+    kind: Literal["acknowledgement", "snooze"] = "acknowledgement"
+
+
+async def _acknowledge(request: Request, fingerprint: str, body: AlertHoldBody) -> Response:
+    return await _begin(request, AlertDesk.hold, fingerprint, body.kind, body.for_ms, body.by, body.comment)
 
 
 async def _silence(request: Request, body: HoldBody) -> Response:
@@ -100,7 +104,7 @@ def _page(status_code: int, title: str, text: str, form: str = "") -> Response:
     return html_page(status_code, title, f"<h1>{escape(title)}</h1><p>{escape(text)}</p>{form}")
 
 
-_ACKNOWLEDGE = 'acknowledge an alert: {"by": "me", "for": "2h", "comment": "…"}, all as you like'
+_ACKNOWLEDGE = 'acknowledge an alert: {"by": "me", "for": "2h", "comment": "…", "kind": "snooze"}, all as you like'
 _SILENCE = 'silence alerts: {"matchers": ["node=a"], "for": "2h", "by": "me", "comment": "…"}'
 _START = 'begin a maintenance: {"for": "30m", "reason": "…", "by": "me", "matchers": ["node=a"]}'
 _FOLLOW = "acknowledge or snooze an alert, by a signed link in a message"
