@@ -272,9 +272,11 @@ def test_news_disturb_nobody_who_types(page: Page, host: Installation) -> None:
     expect(why).to_have_value("half a sentence")
 
 
-def test_operator_resolves_an_error_and_changes_a_level(page: Page, host: Installation) -> None:
+def test_operator_resolves_an_error_and_changes_a_level(open_tab: Any, host: Installation) -> None:
     host.served.get("/fails")
-    page.reload()
+    assert eventually(lambda: host.call("GET", "errors").json()["errors"])
+    page = open_tab()
+    sign_in(page, host.url, TOKEN)
     errors, loggers = page.locator("#errors"), page.locator("#loggers")
     errors.locator("[data-action=resolve]").click()
     expect(errors).to_contain_text("resolved")

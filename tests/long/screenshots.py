@@ -75,13 +75,14 @@ def remember_an_hour(runtime: Any, routes: dict[str, tuple[float, float]], *, qu
 def take(page: Any, name: str, height: int) -> None:
     """Write the picture of a page from its top, as small as a document bears."""
     page.wait_for_timeout(6_000)  # asked once more, as an open page is
-    path, width = FOLDER / f"{name}.png", page.viewport_size["width"]
-    whole = page.evaluate("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, whole)}
-    picture = indexed(page.context.new_page(), page.screenshot(full_page=True, clip=clip))
-    assert len(picture) <= LARGEST_BYTES, f"{path} has {len(picture)} bytes: take less of the page"
+    clip = {"x": 0, "y": 0, "width": page.viewport_size["width"]}
+    tall, picture = page.evaluate("document.documentElement.scrollHeight"), b""
+    for height in range(min(height, tall), 400, -100):
+        picture = indexed(page.context.new_page(), page.screenshot(full_page=True, clip={**clip, "height": height}))
+        if len(picture) <= LARGEST_BYTES:
+            break
     FOLDER.mkdir(exist_ok=True)
-    path.write_bytes(picture)
+    (FOLDER / f"{name}.png").write_bytes(picture)
 
 
 def indexed(page: Any, png: bytes) -> bytes:
