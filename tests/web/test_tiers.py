@@ -265,7 +265,7 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
         assert endpoint["enabled"] is True
         method = endpoint["methods"].partition(",")[0]
         needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"] or method == "POST"
-        expected = (200, 400, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
+        expected = (200, 400, 401, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
         expected = (401,) if endpoint["path"] in ("/login", "/logout") else expected  # a form
         window = {"window": "1s"} if endpoint["path"].startswith("/debug/") else {}
         answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN), params=window)
@@ -383,6 +383,8 @@ ANSWERS = {
     "/metrics": {200, 400, 401, 403, 429, 500, 503},
     "/health": {200, 401, 403, 429, 500, 503},
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
+    "/": {200, 401, 404, 422, 429, 500},
+    "/page": {200, 304, 401, 404, 422, 429, 500},
     "/routes": {200, 401, 404, 429, 500, 503},
     "/health/checks": {200, 401, 404, 422, 429, 500},
     "/loggers": {200, 401, 404, 429, 500},
