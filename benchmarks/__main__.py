@@ -12,14 +12,18 @@ from benchmarks.harness import Options, Verdict, judge, print_table, rows_missin
 
 NAMES = (
     "request_cost",
+    "paced",
     "throughput",
     "exposition",
+    "turns",
     "scrape_interference",
     "processes",
     "collection",
     "history",
     "queries",
     "rules",
+    "idle",
+    "stop",
     "page",
     "log_event",
     "log_record",

@@ -14,7 +14,6 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,8 @@ def judge(result: Result) -> Verdict:
     budget = _BUDGETS[result.budget]
     unit = budget.get("unit", "")
     bound = budget.get("at_most") or budget["at_least"]
-    limit = float(Fraction(bound))
+    above, _, below = bound.partition("/")
+    limit = float(above) / float(below or 1)
     sign = "≤" if "at_most" in budget else "≥"
     missing = result.figure / limit - 1 if sign == "≤" else 1 - result.figure / limit
     figure = f"{result.figure:+.2f} {unit}" if unit else _ratio(result.figure)

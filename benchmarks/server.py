@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import IO, Any, Literal
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from benchmarks.asgi import MOUNT_PATH, add_ours, add_peers, make_app
 from benchmarks.harness import dev_null
 from benchmarks.series import as_http_metrics, fill_client, fill_ours, fill_with_statuses
 from ordinaut_ext_observability.runtime.process import Runtime
+from ordinaut_ext_observability.settings.load import load_settings
 
 SCRAPE_PATHS = {"ours": f"{MOUNT_PATH}/metrics", "peers": "/metrics"}
 TOKEN = "benchmark-operator-token"
@@ -44,6 +46,8 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
         runtime = add_ours(app, dev_null())
         if series_lines:
             fill_ours(runtime.metrics.registry, as_http_metrics(series_lines))
+    elif name == "connected":
+        add_ours(app, dev_null(), settings=load_settings())
     elif name == "queried":
         runtime = add_ours(app, dev_null(), token=TOKEN)
         fill_with_statuses(runtime.metrics.registry, series_lines)
@@ -71,12 +75,15 @@ def _keep_an_hour(runtime: Runtime) -> None:
 
 
 @contextmanager
-def serving(name: str, series_lines: int = 0) -> Iterator[tuple[int, int]]:
-    """The port and the process id of a server in that configuration."""
+def serving(
+    name: str, series_lines: int = 0, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[int, int]]:
+    """The port and the process id of a server in that configuration, with further variables in its environment."""
     child = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", name, str(series_lines)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     stdin, stdout = _pipe(child.stdin), _pipe(child.stdout)
     try:

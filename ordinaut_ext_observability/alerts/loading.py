@@ -6,12 +6,15 @@ import glob
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ordinaut_ext_observability.alerts.builtin import BUILTIN, apply_overrides, builtin_groups
-from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
 from ordinaut_ext_observability.alerts.rules import RuleGroup
 from ordinaut_ext_observability.alerts.runbooks import link_runbooks
 from ordinaut_ext_observability.settings.sections import RuleOverride
+
+if TYPE_CHECKING:  # importing it takes YAML
+    from ordinaut_ext_observability.alerts.rule_files import RuleFileError
 
 Signature = tuple[int, ...]
 
@@ -48,6 +51,8 @@ class LoadedRules:
 
     def read_changed(self, *, all_files: bool = False) -> list[str]:
         """Read the files that changed since the last time, or all. Raises nothing; returns what is `refused`."""
+        from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
+
         with self._lock:
             seen = self._look()
             problems: dict[str, RuleFileError] = {}

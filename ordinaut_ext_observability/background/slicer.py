@@ -42,16 +42,19 @@ class Slicer:
         self._slice_seconds = slice_seconds
 
     async def slices(self, work: Iterable[ResultT]) -> AsyncIterator[list[ResultT]]:
-        """The results of each slice, of all steps that began within its time; the last slice may have none."""
+        """The results of each slice, which ends where another step as long would exceed it; the last may have none."""
         steps, goes_on = iter(work), True
         while goes_on:
-            ends_at, cpu_started = monotonic_seconds() + self._slice_seconds, thread_cpu_seconds()
+            before, cpu_started = monotonic_seconds(), thread_cpu_seconds()
+            ends_at = before + self._slice_seconds
             results, goes_on = [], False
             for result in steps:
                 results.append(result)
-                if monotonic_seconds() >= ends_at:
+                now = monotonic_seconds()
+                if now + (now - before) > ends_at:
                     goes_on = True
                     break
+                before = now
             self.cpu_seconds += thread_cpu_seconds() - cpu_started
             yield results
             if goes_on:

@@ -71,7 +71,8 @@ def render_gauges(
     escape_name = _dotted if escaping == DOTS else str
     yield f"# HELP {escape_name(name)} {documentation}\n# TYPE {escape_name(name)} gauge\n"
     for labels, value in series:
-        yield _line(name, dict(labels), "%s", escape_name) % format_value(value)
+        escaped = {label: _escape(text) for label, text in labels.items()}
+        yield _line(name, escaped, "%s", escape_name) % format_value(value)
 
 
 class FamilyRenderer:
@@ -114,7 +115,7 @@ def describe(family: AnyFamily) -> Metric:
 
 
 def _labels(family: AnyFamily, values: tuple[str, ...]) -> dict[str, str]:
-    return dict(zip(family.label_names, values, strict=True))
+    return dict(zip(family.label_names, map(_escape, values), strict=True))
 
 
 def _escape(value: str) -> str:
@@ -126,11 +127,11 @@ def _dotted(name: str) -> str:
 
 
 def _line(name: str, labels: dict[str, str], place: str, escape_name: Callable[[str], str]) -> str:
-    """One line as a `%` template: the series laid out, a place for its number."""
+    """One line as a `%` template: the series laid out, a place for its number. Label values are escaped already."""
     name = escape_name(name)
     if not labels:
         return f"{name} {place}\n"
-    pairs = ",".join(f'{escape_name(label)}="{_escape(value)}"' for label, value in sorted(labels.items()))
+    pairs = ",".join(f'{escape_name(label)}="{value}"' for label, value in sorted(labels.items()))
     return f"{name}{{{pairs.replace('%', '%%')}}} {place}\n"
 
 
@@ -189,7 +190,9 @@ class _HistogramTemplate:
         lines = []
         for child in children:
             labels = _labels(self._family, child.label_values)
-            lines += [_line(f"{name}_bucket", {**labels, "le": bound}, "%d.0", escape_name) for bound in self._bounds]
+            # Laid out once for all buckets: an escaped value has no line break, so the first one is the bound's place.
+            bucket = _line(f"{name}_bucket", {**labels, "le": "\n"}, "%d.0", escape_name)
+            lines += [bucket.replace("\n", bound, 1) for bound in self._bounds]
             lines.append(_line(f"{name}_count", labels, "%d.0", escape_name))
             lines.append(_line(f"{name}_sum", labels, "%s", escape_name))
         return "".join(lines)

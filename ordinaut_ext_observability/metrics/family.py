@@ -20,8 +20,8 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.errors import MetricDefinitionError
 from ordinaut_ext_observability.metrics.budget import MAX_VALUE_LENGTH, LabelBudgets, LabelGuard
 
-BLOCK_SERIES = 200
-"""Series rendered without a pause; a family is cut into blocks of this many."""
+BLOCK_SERIES = 100
+"""Series of a block, rendered without a pause: histograms in some 0.3 ms, while they are new in one to two."""
 
 MergedBy = Literal["sum", "max"]
 

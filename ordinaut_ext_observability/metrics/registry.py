@@ -32,6 +32,7 @@ class Registry:
         self._buckets = buckets or {}
         self._bound: dict[object, Any] = {}
         self._renderers: dict[AnyFamily, FamilyRenderer] = {}
+        self._names: frozenset[str] = frozenset()
         self._refreshers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
@@ -58,10 +59,11 @@ class Registry:
     def register(self, family: FamilyT) -> FamilyT:
         """Add a family; raises MetricDefinitionError where another one has that name, or prints a series of it."""
         with self._lock:
-            clash = sample_names(family) & self.names()
+            clash = sample_names(family) & self._names
             if clash:
                 raise MetricDefinitionError(f"{', '.join(sorted(clash))} is registered already")
             self._renderers = {**self._renderers, family: FamilyRenderer(family)}
+            self._names |= sample_names(family)
         return family
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
@@ -79,7 +81,7 @@ class Registry:
 
     def names(self) -> set[str]:
         """Every family name and sample name in use."""
-        return {name for family in self._renderers for name in sample_names(family)}
+        return set(self._names)
 
     def series_count(self) -> int:
         """The number of children of all families; a histogram's child prints several lines."""

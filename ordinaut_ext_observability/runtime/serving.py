@@ -18,11 +18,11 @@ from ordinaut_ext_observability.runtime.process import Runtime
 from ordinaut_ext_observability.web.access import AccessControl
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
 from ordinaut_ext_observability.web.endpoints.metrics import ScrapeService
-from ordinaut_ext_observability.web.management import ManagementServer
 from ordinaut_ext_observability.web.queries import QueryService
 from ordinaut_ext_observability.web.router import build_router
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # importing a server takes long, and few processes have a port of their own; the page takes templates
+    from ordinaut_ext_observability.web.management import ManagementServer
     from ordinaut_ext_observability.web.page.page import StatusPage
 
 _EXPORTER_PORTS_TO_TRY = 10
@@ -71,6 +71,8 @@ def make_context(
 
 def make_management_server(runtime: Runtime, context: EndpointContext, mount_path: str) -> ManagementServer:
     """The port for scrapers and probes beside the host's own, whose endpoints answer from this context."""
+    from ordinaut_ext_observability.web.management import ManagementServer
+
     management = runtime.settings.management
     context = replace(context, overview=lambda _: {})  # the thread must not lead to the application
 
@@ -84,6 +86,7 @@ def make_management_server(runtime: Runtime, context: EndpointContext, mount_pat
 
 def make_exporter(runtime: Runtime) -> ManagementServer:
     """The port of a process that serves no HTTP itself: all endpoints, about that process alone."""
+    from ordinaut_ext_observability.web.management import ManagementServer
 
     async def own_registry() -> Registry:
         return runtime.metrics.registry

@@ -5,10 +5,14 @@ A setting that cannot be used has its default; the problem is reported with its 
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import SecretStr
@@ -17,7 +21,7 @@ from ordinaut_ext_observability.scrub.text import mask_value
 from ordinaut_ext_observability.settings import parts
 from ordinaut_ext_observability.settings.environment import read_given
 from ordinaut_ext_observability.settings.parts import PREFIX, Part
-from ordinaut_ext_observability.settings.reading import Unusable, read_config_file, read_usable
+from ordinaut_ext_observability.settings.reading import Unusable, read_usable
 from ordinaut_ext_observability.settings.sections import ConfigFile
 from ordinaut_ext_observability.settings.types import EVERYWHERE
 
@@ -71,20 +75,36 @@ class Setting(NamedTuple):
 
     variable: str
     default: str
-    description: str
     secret: bool
     part: str
     name: str
 
+    @property
+    def description(self) -> str:
+        """The docstring of the field, and a hint for a secret."""
+        hint = f" Or set `{self.variable}_FILE` to the path of a file that holds it." if self.secret else ""
+        return _docstrings()[_PARTS[self.part].__name__, self.name] + hint
+
+
+@cache
+def _docstrings() -> dict[tuple[str, str], str]:
+    """The docstrings of fields, by class and field. They stand in the source alone, and reading that takes time."""
+    return {
+        (kind.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
+        for kind in ast.parse(inspect.getsource(parts)).body
+        if isinstance(kind, ast.ClassDef)
+        for field, text in pairwise(kind.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
 
 def _settings() -> Iterator[Setting]:
     for part, model in _PARTS.items():
+        generate: Any = model.model_config["alias_generator"]  # pydantic asks it once it builds the model, at first use
         for name, info in model.model_fields.items():
-            variable = str(info.validation_alias)
+            variable = str(info.validation_alias or generate(name))
             secret = SecretStr.__name__ in str(info.annotation)  # it stands inside Optional and Annotated
-            hint = f" Or set `{variable}_FILE` to the path of a file that holds it." if secret else ""
-            description = " ".join((info.description or "").split()) + hint
-            yield Setting(variable, _text(info.default), description, secret, part, name)
+            yield Setting(variable, _text(info.default), secret, part, name)
 
 
 def _text(value: object) -> str:
@@ -114,7 +134,7 @@ def load_settings(config: str | None = None) -> Settings:
     problems = list(_unknown_variables())
     loaded: dict[str, Any] = {name: _load_part(name, model, problems) for name, model in _PARTS.items()}
     path = config or loaded["general"].config
-    file, wrong = read_config_file(ConfigFile, path, os.environ) if path else (ConfigFile(), {})
+    file, wrong = _read_file(path) if path else (ConfigFile.model_construct(), {})
     for place, problem in wrong.items():
         told = f"{place}: {problem}" if place else f"The file {problem}."
         problems.append(SettingProblem(f"{PREFIX}CONFIG", mask_value(path), told))
@@ -126,12 +146,19 @@ def load_settings(config: str | None = None) -> Settings:
     return Settings(**loaded, file=file, problems=tuple(problems))
 
 
+def _read_file(path: str) -> tuple[ConfigFile, dict[str, str]]:
+    from ordinaut_ext_observability.settings.config_file import read_config_file  # takes YAML, and few have a file
+
+    return read_config_file(ConfigFile, path, os.environ)
+
+
 def _load_part(part: str, model: type[Part], problems: list[SettingProblem]) -> Part:
     """The part; a setting that cannot be used has its default, or what is closed (`_CLOSED`)."""
     settings = {setting.variable: setting for setting in SETTINGS if setting.part == part}
     given = {name: read_given(name, os.environ, is_secret=setting.secret) for name, setting in settings.items()}
     usable = {name: Unusable(value.problem) if value.problem else value.text for name, value in given.items()}
-    loaded, wrong = read_usable(model, {name: value for name, value in usable.items() if value})
+    set_here = {name: value for name, value in usable.items() if value}
+    loaded, wrong = read_usable(model, set_here) if set_here else (model.model_construct(), {})
     closed: dict[str, Any] = {}
     for variable, setting in settings.items():
         place = next((place for place in wrong if place[0] == variable), None)  # the first fault is enough
@@ -157,7 +184,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
     """Values that took effect, by variable, for showing: secrets as `set` or `unset`, passwords in others masked."""
     return {
         variable: _shown(getattr(getattr(settings, part), name), secret=secret)
-        for variable, _, _, secret, part, name in SETTINGS
+        for variable, _, secret, part, name in SETTINGS
     }
 
 

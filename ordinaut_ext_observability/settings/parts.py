@@ -20,7 +20,7 @@ class Part(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # most installations set variables of few parts
         alias_generator=lambda name: f"{PREFIX}{name.upper()}",
     )
 

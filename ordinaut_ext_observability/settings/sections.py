@@ -101,12 +101,12 @@ class ScrubSection(Section):
 class ConfigFile(Section):
     """The sections of the configuration file, each with its model."""
 
-    health: HealthSection = HealthSection()
+    health: HealthSection = HealthSection.model_construct()
     rules: dict[str, RuleOverride] = Field(default={}, max_length=500)
     """Changes to built-in alert rules, by the alert's name."""
     rule_files: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(default=[], max_length=100)
     """Paths of further rule files."""
-    scrub: ScrubSection = ScrubSection()
+    scrub: ScrubSection = ScrubSection.model_construct()
     alertmanager: dict[str, Any] = Field(default={}, max_length=20)
     """Routes, receivers, inhibition, time intervals, as in `alertmanager.yml`; read by `alerts/routing/config.py`."""
     escalations: list[Any] = Field(default=[], max_length=100)

@@ -40,7 +40,7 @@ def _must(accept: Callable[[Any], object], problem: str) -> AfterValidator:
 
 
 def _like(pattern: str, problem: str) -> AfterValidator:
-    return _must(re.compile(pattern, re.ASCII | re.DOTALL).fullmatch, problem)
+    return _must(lambda text: re.fullmatch(pattern, text, re.ASCII | re.DOTALL), problem)
 
 
 def _split(value: Any) -> Any:

@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 from collections import Counter
 from functools import lru_cache
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -92,8 +92,7 @@ class AccessControl:
         if changes and token != operator:
             raise self._refuse(request, "operator", 403, "viewer", "The viewer token changes nothing.")
         # A browser sends these along with any page's request; a Bearer token only where a program put it.
-        guarded = scheme == "form" or (changes and scheme in ("basic", "cookie"))
-        if guarded and not _same_origin(request, or_unknown=scheme == "basic"):
+        if scheme != "bearer" and (changes or scheme == "form") and not _same_origin(request, scheme):
             raise self._refuse(request, "operator", 403, "cross_origin", "Changes need the same origin.")
 
     def report_action(self, request: Request, endpoint: str, status_code: int) -> None:
@@ -151,11 +150,10 @@ def cookie_of(request: Request) -> str | None:
 
 def _credentials(request: Request) -> tuple[str, str | None]:
     """The scheme in lower case, and the token or the password without the spaces around it; else that of the cookie."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return "cookie", cookie_of(request)
-    scheme, _, value = header.partition(" ")
+    scheme, _, value = request.headers.get("authorization", "cookie").partition(" ")
     scheme, value = scheme.lower(), value.strip()
+    if scheme == "cookie":
+        return scheme, cookie_of(request)
     if scheme == "basic":
         try:
             value = base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
@@ -172,12 +170,13 @@ def _are_equal(given: str | None, token: SecretStr | None) -> bool:
     return hmac.compare_digest((given or "").encode("utf-8", "surrogatepass"), expected) and token is not None
 
 
-def _same_origin(request: Request, *, or_unknown: bool) -> bool:
+def _same_origin(request: Request, scheme: str) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return or_unknown if origin is None else urlsplit(origin).netloc == request.headers.get("host")
+    # Programs, which tell no origin, send Basic.
+    return scheme == "basic" if origin is None else origin.partition("://")[2] == request.headers.get("host")
 
 
 class AddressList:

@@ -88,8 +88,7 @@ def html_page(status_code: int, title: str, body: str, *, style: str = "", scrip
 
 @lru_cache(maxsize=16)  # there are fewer pages of ours
 def _content_security_policy(style: str, script: str) -> str:
-    hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (style, script))
-    styles, scripts = (f"'sha256-{value}'" for value in hashes)
+    styles, scripts = (f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in (style, script))
     common = "default-src 'none'; form-action 'self'; base-uri 'none'; connect-src 'self'; img-src data:"
     return f"{common}; style-src {styles}; script-src {scripts}"
 

@@ -12,18 +12,14 @@ from starlette.responses import Response
 from ordinaut_ext_observability.web.access import COOKIE, cookie_of
 from ordinaut_ext_observability.web.answers import Refusal, html_page
 
-_FILES = (files(__package__) / f"sign_in.{kind}" for kind in ("html", "css", "js"))
-_FORM, _STYLE, _SCRIPT = (file.read_text(encoding="utf-8") for file in _FILES)
+_FORM, _STYLE, _SCRIPT = ((files(__package__) / f"sign_in.{kind}").read_text("utf8") for kind in ("html", "css", "js"))
 
 
 def sign_in_page(request: Request, problem: Exception, to: str | None = None, *, path: str = "/login") -> Response:
-    """The page instead of the endpoint at `path`: its form leads back there, or `to` another; none where access is off.
-
-    A cookie that is of no use is ended.
-    """
+    """The page instead of the endpoint at `path`: its form leads back there, or `to` another. A useless cookie ends."""
     status = problem.response.status_code if isinstance(problem, Refusal) else 400
     segments, depth, site = request.scope["path"].split("/"), path.count("/"), request.headers.get("sec-fetch-site", "")
-    here = "/".join(segments[-depth:]) + f"?{request.url.query}" if to is None else to
+    here = "/".join(segments[-depth:]) + f"?{request.url.query}" * bool(request.url.query) if to is None else to
     form = "" if status == 404 else _FORM.format("../" * (depth - 1), escape(site), escape(here))
     body = f"<main><h1>Sign in</h1><p>{escape(str(problem))}</p>{form}</main>"
     page = html_page(status, "Sign in", body, style=_STYLE, script=_SCRIPT)
@@ -35,5 +31,4 @@ def sign_in_page(request: Request, problem: Exception, to: str | None = None, *,
 
 def set_cookie(request: Request, token: str) -> str:
     """The header that has a browser keep a token. Without a path, that is the folder of the address it asked."""
-    secure = "; Secure" if request.scope["scheme"] == "https" else ""
-    return f"{COOKIE}={quote(token, safe='')}; HttpOnly; SameSite=Strict{secure}"
+    return f"{COOKIE}={quote(token, safe='')}; HttpOnly; SameSite=Strict" + "; Secure" * (request.url.scheme == "https")

@@ -130,7 +130,7 @@ def test_the_stores_are_closed_with_the_thread(make, database_url):
     collecting.start(serves=True)
     assert eventually(lambda: has_read(collecting))
     collecting.stop(monotonic_seconds() + STOP_SECONDS)
-    assert [store.closed for store in stores] == [1]
+    assert eventually(lambda: [store.closed for store in stores] == [1])
 
 
 def test_a_forked_child_reads_anew_and_leaves_the_parent_alone(make, database_url, redis_url):

@@ -30,8 +30,8 @@ def url(request: Any, start_child: Any, eventually: Any) -> str:
         environ={"ORDINAUT_OBS_HISTORY_INTERVAL_SECONDS": "1"},
     )
     assert eventually(lambda: "static_configs" in child.out, 30), child.err
-    [url] = re.findall(r"http://operator:\S+", child.out)
-    base = re.sub(r"operator:[^@]+@|/ext/.*", "", url)
+    [(base, path, token)] = re.findall(r"(http://[^/]+)(\S+)#token=(\S+)", child.out)
+    url = base.replace("://", f"://operator:{token}@") + path
     child.wait_for_port(int(base.rpartition(":")[2]))
 
     def is_in_history() -> bool:

@@ -58,8 +58,10 @@ def get(url: str, **options: Any) -> httpx.Response:
 def test_every_url_it_prints_answers(served: tuple[Any, str]) -> None:
     child, base = served
     urls = re.findall(r"http://\S+", child.out)
-    assert {f"{base}{MOUNT}/metrics", f"{base}{MOUNT}/health", f"{base}/tools", base} <= set(urls)
-    assert {url: get(url).status_code for url in urls if url != base} == dict.fromkeys(set(urls) - {base}, 200)
+    page, *others = (url for url in urls if url != base)
+    assert (page, get(page).status_code) == (f"{base}{MOUNT}/#token={tokens(child)[0]}", 401)
+    assert {f"{base}{MOUNT}/metrics", f"{base}{MOUNT}/health", f"{base}/tools"} <= set(others)
+    assert {url: get(url).status_code for url in others} == dict.fromkeys(others, 200)
 
 
 def test_every_line_fits_80_columns(served: tuple[Any, str]) -> None:
@@ -114,8 +116,8 @@ def test_access_lines_go_to_stderr_and_nothing_else_does(served: tuple[Any, str]
 
 
 def tokens(child: Any) -> list[str]:
-    """The tokens in its commands and in its operator URL."""
-    return [*re.findall(r"--token \"?([^\s\"]+)", child.out), *re.findall(r"http://operator:([^@]+)@", child.out)]
+    """The tokens in its commands and in the URL of its page."""
+    return [*re.findall(r"--token \"?([^\s\"]+)", child.out), *re.findall(r"/#token=(\S+)", child.out)]
 
 
 def test_made_token_is_another_each_time(served: tuple[Any, str]) -> None:

@@ -190,3 +190,16 @@ def test_range_that_cannot_be_shown_is_refused_with_what_is_accepted(start: Any)
             answer = ask(served, f"{path}?range={given}", headers={"Accept": accept})
             assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
             assert "from 1m to 24h" in answer.json()["message"]
+
+
+def test_a_part_that_fails_hides_no_other(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    served = start()
+
+    def fail(_moment: Any) -> Any:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setitem(page_module.JUDGED, "loggers", fail)
+    sections = ask(served).json()["sections"]
+    assert list(sections) == SECTIONS
+    assert "cannot be shown" in sections["loggers"] and "secret" not in sections["loggers"]
+    assert 'data-status="' in sections["state"]

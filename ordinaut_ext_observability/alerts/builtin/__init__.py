@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
-from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration
@@ -27,6 +26,8 @@ _THRESHOLD = re.compile(r"(?P<before>.*[<>=]\s*)(?P<number>-?\d+(?:\.\d+)?(?:e[+
 @cache
 def builtin_groups() -> tuple[RuleGroup, ...]:
     """The groups of the rule file as it is shipped."""
+    from ordinaut_ext_observability.alerts.rule_files import parse_rules  # takes YAML: not while the host starts
+
     return parse_rules(files(__package__).joinpath("rules.yaml").read_text("utf-8"), BUILTIN)
 
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from pydantic import SecretStr
 
 from ordinaut_ext_observability.alerts.routing.routes import Integration, Routing
@@ -94,6 +93,8 @@ class ConfiguredRouting:
 
 def default_config(settings: NotificationSettings) -> dict[str, Any]:
     """The routing by severity, as `alertmanager.yml` would have it; ways that are not set are left out."""
+    import yaml  # not while the host starts
+
     slack = _named("slack", api_url=settings.slack_webhook_url)
     pagerduty = _named("pagerduty", routing_key=settings.pagerduty_routing_key, url=settings.pagerduty_url)
     webhook = _named("webhook", url=settings.webhook_url, secret=settings.webhook_secret)

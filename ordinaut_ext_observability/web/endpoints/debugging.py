@@ -8,7 +8,6 @@ import threading
 from contextlib import closing
 from typing import Annotated, Any, Literal
 
-import yaml
 from fastapi import Query
 from pydantic import BeforeValidator
 from starlette.requests import Request
@@ -56,6 +55,8 @@ async def _stacks(request: Request, format: Literal["json", "text"] | None = Non
     as_text = (format or request.headers.get("accept", ""))[:4] == "text"
 
     def read() -> str:
+        import yaml  # not while the host starts
+
         with forks_held_off():  # one at a time, too
             threads = [(thread.name, thread_stack(thread.ident)) for thread in threading.enumerate()]
             tasks = [(task.get_name(), task_stack(task)) for task in asyncio.all_tasks(loop)]

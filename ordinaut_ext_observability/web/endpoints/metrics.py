@@ -15,7 +15,7 @@ from starlette.responses import Response
 from ordinaut_ext_observability.alerts.report import ALERT_SERIES, AlertSeries
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import DaemonExecutor, in_daemon_thread
-from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.background.slicer import Slicer, pause
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.exposition import OPENMETRICS_END, render_gauges
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
@@ -103,6 +103,7 @@ class ScrapeService:
         started = monotonic_seconds()
         metrics.scrape_series.labels().set(registry.series_count())
         registry.refresh()
+        await pause()
         size = 0
         body: list[bytes] = []
         compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW) if request.gzip else None

@@ -43,6 +43,10 @@ SECTIONS: Final = (
     *("state", "alerts", "checks", "http", "queue", "workers"),
     *("database", "errors", "slow", "journal", "loggers", "about"),
 )
+_FAILED: Final = (
+    '<section id="{0}" aria-labelledby="{0}-title"><h2 id="{0}-title">{1}</h2>'
+    "<p>This part cannot be shown: the extension failed, which its internal error count tells.</p></section>"
+)
 
 _FOLDER: Final = Path(__file__).parent
 Piece = tuple[str, str]
@@ -123,14 +127,21 @@ class StatusPage:
             if name == "page":
                 facts["routes"] = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
                 facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
-            found = JUDGED[name](moment) if name in JUDGED else {}
-            facts |= found if name == "state" else {}
-            yield name, ""
             texts = []
-            for text in environment.get_template(f"{name}.html").generate(facts | found):
-                texts.append(text)
-                yield name, text
+            try:
+                found = JUDGED[name](moment) if name in JUDGED else {}
+                facts |= found if name == "state" else {}
+                yield name, ""
+                for text in environment.get_template(f"{name}.html").generate(facts | found):
+                    texts.append(text)
+                    yield name, ""
+            except Exception:
+                context.queries.metrics.count_internal_error("page")
+                if name not in SECTIONS[1:]:
+                    raise  # without a state there is no page
+                texts = [_FAILED.format(name, name.capitalize())]
             sections[name] = "".join(texts)
+            yield name, sections[name]
 
 
 def _stepwise(work: Steps[ResultT]) -> Generator[Piece, None, ResultT]:

@@ -33,6 +33,9 @@ from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
 
 STEPS: Final = 60  # columns of a plot: one a minute in an hour, as often as rules record
+SPANS_MS: Final = tuple(minutes * 60_000 for minutes in (5, 15, 30, 60, 180, 360, 720))
+"""Ranges that are shown where the history is no longer: most of a plot of an hour would be empty after a start."""
+_RECORDED: Final = "ordinaut:http_requests:rate5m"  # results of rules are kept for longer than metrics
 SHORTEST_STEP_MS: Final = 15_000  # the usual interval of the history: more columns would repeat samples
 MAX_REMEMBERED: Final = 8  # routes with ranges: those of a few people who look at different things
 MAX_ROUTES: Final = 30
@@ -105,6 +108,8 @@ class Plots:
     def read(self, source: History, route: str, range_seconds: float) -> Steps[dict[str, Plot]]:
         """The plots by name, of all routes or of one, up to now."""
         newest_ms, range_ms = self._begin(source), round(range_seconds * 1000)
+        since_ms = min(filter(None, (source.kept_since_ms, source.since_ms({_RECORDED}))), default=newest_ms)
+        range_ms = next((span for span in SPANS_MS if newest_ms - since_ms <= span < range_ms), range_ms)
         step_ms = -(-range_ms // STEPS // SHORTEST_STEP_MS) * SHORTEST_STEP_MS
         last_ms = newest_ms - (newest_ms - self._first_ms) % step_ms
         end_ms = max(newest_ms, round(self._clock.wall() * 1000) // step_ms * step_ms)

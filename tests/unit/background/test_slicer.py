@@ -33,8 +33,12 @@ def run(work: Slicer, pieces: Iterator[int]) -> list[list[int]]:
     return asyncio.run(main())
 
 
-def test_a_slice_ends_with_the_step_that_uses_up_its_time(clock: list[float]) -> None:
-    assert run(Slicer(slice_seconds=10), steps(clock, [4, 4, 4, 1, 20, 3])) == [[0, 1, 2], [3, 4], [5]]
+def test_a_slice_ends_where_another_step_as_long_as_the_last_would_exceed_its_time(clock: list[float]) -> None:
+    assert run(Slicer(slice_seconds=10), steps(clock, [4, 4, 2, 5, 3, 3])) == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_longer_step_than_a_slice_ends_it(clock: list[float]) -> None:
+    assert run(Slicer(slice_seconds=10), steps(clock, [1, 20, 3])) == [[0, 1], [2]]
 
 
 def test_short_work_is_one_slice(clock: list[float]) -> None:

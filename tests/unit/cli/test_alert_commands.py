@@ -76,9 +76,9 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
 def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Service) -> None:
     service.alert("Watchdog", "info", "firing", 7300)
     service.alert("Slow", "warning", "firing", 90_000 * 2)
-    service.alert("Late", "critical", "pending", 39.6)
+    service.alert("Late", "critical", "pending", 2400)
     service.alert("Down", "critical", "firing", 700)
-    service.alert("Gone", "page", "resolved", 2.6)
+    service.alert("Gone", "page", "resolved", 170)
     done = run("alerts")
     assert done.returncode == 1
     assert lines(done) == [
@@ -86,8 +86,8 @@ def test_what_fires_comes_first_and_the_worst_of_it(run: Command, service: Servi
         "critical  Down      firing    12 min  [Down] is so",
         "warning   Slow      firing    2 d     [Slow] is so",
         "info      Watchdog  firing    2 h     [Watchdog] is so",
-        "critical  Late      pending   40 s    [Late] is so",
-        "page      Gone      resolved  3 s     [Gone] is so",
+        "critical  Late      pending   40 min  [Late] is so",
+        "page      Gone      resolved  3 min   [Gone] is so",
         "",
         "2 alerts fire, 1 pending (severity info not counted). Evaluated 4 s ago by the process that answers.",
         "What to do about a built-in alert: GET /runbooks/ALERT.",

@@ -14,7 +14,7 @@ import pytest
 from ordinaut_ext_observability.settings.sections import CallableCheckEntry, HttpCheckEntry
 from ordinaut_ext_observability.settings.sections import ConfigFile
 from ordinaut_ext_observability.settings.load import load_settings
-from ordinaut_ext_observability.settings.reading import MAX_FILE_BYTES, read_config_file
+from ordinaut_ext_observability.settings.config_file import MAX_FILE_BYTES, read_config_file
 
 SECRET = "hunter2XcorrectY"
 URL = "url: https://example.com/health"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ordinaut_ext_observability.settings.sections import ConfigFile
-from ordinaut_ext_observability.settings.reading import read_config_file
+from ordinaut_ext_observability.settings.config_file import read_config_file
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "configuration.md"
