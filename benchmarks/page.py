@@ -1,4 +1,4 @@
-"""The plots and the table of routes of the status page, rendered for the first time, with 500 routes of 14 buckets.
+"""The status page of a host with 500 routes of 14 buckets: rendered for the first time, and again.
 
 Against `prometheus_client.generate_latest` of 5,000 series. Cost is processor time; that of a step is its thread's.
 """
@@ -6,18 +6,20 @@ Against `prometheus_client.generate_latest` of 5,000 series. Cost is processor t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator
+from collections.abc import Iterator
 
 import prometheus_client
+from fastapi import FastAPI
 
 from benchmarks.harness import Options, Result, cpu_seconds_of, low, milliseconds, take_turns, versions
 from benchmarks.queries import piece_seconds
 from benchmarks.series import as_http_metrics, fill_client
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.extension import ObservabilityExtension
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, labels_of
-from ordinaut_ext_observability.web.page.plots import Plots
-from ordinaut_ext_observability.web.page.svg import figure_html
+from ordinaut_ext_observability.manifest import MOUNT_PATH
+from ordinaut_ext_observability.web.page.page import StatusPage, View, _make_environment
 
 ROUTES = 500
 TICKS = 240
@@ -51,33 +53,45 @@ def hour() -> History:
     return history
 
 
-def rendering(plots: Plots, history: History, route: str = "") -> Generator[None, None, None]:
-    """What a page has of it."""
-    drawn = yield from plots.read(history, route, RANGE_SECONDS)
-    yield from plots.read_routes(history, RANGE_SECONDS)
-    for plot in drawn.values():
-        assert not plot.absent, plot
-        assert "<path" in figure_html(plot, [(plot.end_ms - 60_000, "1.4.2")])
-        yield
+class Installation:
+    """A host with the extension that has this hour, and a page of it."""
+
+    def __init__(self) -> None:
+        app = FastAPI()
+        ObservabilityExtension().setup(app=app, mount_path=MOUNT_PATH)
+        face = app.state.ordinaut_observability
+        face._runtime.history.history = hour()
+        self._context, self._scope = face._endpoint_context, {"type": "http", "app": app}
+        self._environment = _make_environment(self._context.scrubber)
+        self.page = StatusPage(Clock())
+
+    def steps(self, page: StatusPage, route: str = "") -> Iterator[tuple[str, str]]:
+        """The steps of rendering."""
+        return page._render_parts(self._environment, self._context, self._scope, View(route, "1h", may_change=True))
 
 
 def run(options: Options) -> list[Result]:
-    history, peer = hour(), prometheus_client.CollectorRegistry()
+    host, peer = Installation(), prometheus_client.CollectorRegistry()
     fill_client(peer, as_http_metrics(5_000))
-    route, known = "/resources/3/items/{item_id}", Plots(Clock())
     candidates = {
-        "all": cpu_seconds_of(lambda: list(rendering(Plots(Clock()), history))),
-        "route": cpu_seconds_of(lambda: list(rendering(Plots(Clock()), history, route))),
-        "again": cpu_seconds_of(lambda: list(rendering(known, history))),
+        "page": cpu_seconds_of(lambda: list(host.steps(StatusPage(Clock())))),
+        "page_route": cpu_seconds_of(lambda: list(host.steps(StatusPage(Clock()), "/resources/3/items/{item_id}"))),
+        "page_again": cpu_seconds_of(lambda: list(host.steps(host.page))),
         "generate": cpu_seconds_of(lambda: prometheus_client.generate_latest(peer)),
     }
     rounds = options.pick(5, 25)
     figures = {name: low(values) for name, values in take_turns(candidates, rounds).items()}
-    generated, peer_name = figures["generate"], f"{versions('prometheus-client')}, generate_latest of 5,000 series"
-    pieces = [piece_seconds(rendering(Plots(Clock()), history)) for _ in range(rounds)]
+    generated, peer_name = figures.pop("generate"), f"{versions('prometheus-client')}, generate_latest of 5,000 series"
+    results = [
+        Result(name, milliseconds(ours), milliseconds(generated), ours / generated, peer_name)
+        for name, ours in figures.items()
+    ]
+    pieces = [piece_seconds(host.steps(StatusPage(Clock()))) for _ in range(rounds)]
     longest = max(low(piece) for piece in zip(*pieces, strict=True))
-    results = []
-    for name, budget in (("all", "page_plots"), ("route", "page_plots_route"), ("again", "page_plots_again")):
-        ours = figures[name]
-        results.append(Result(budget, milliseconds(ours), milliseconds(generated), ours / generated, peer_name))
-    return [*results, Result("page_piece", milliseconds(longest), "-", longest * 1000, "nothing")]
+    texts = "".join(text for name, text in host.steps(host.page) if name == "page")
+    kilobytes = len((texts + host.page.style + host.page.script).encode()) / 1000
+    return [
+        *results,
+        Result("page_piece", milliseconds(longest), "-", longest * 1000, "nothing"),
+        Result("page_size", f"{kilobytes:.0f} kB", "-", kilobytes, "nothing"),
+    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -46,11 +46,15 @@ def make_context(
     def kept_history() -> History | None:
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
-    @cache
+    pages, making = list[StatusPage](), threading.Lock()
+
     def status_page() -> StatusPage:
         from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
 
-        return StatusPage(runtime.clock)
+        with making:
+            if not pages:
+                pages.append(StatusPage(runtime.clock))
+        return pages[0]
 
     return EndpointContext(
         lifecycle=runtime.lifecycle,

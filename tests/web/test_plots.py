@@ -118,17 +118,18 @@ def test_a_process_without_samples_says_why_there_are_no_plots() -> None:
         "No value is known: PostgreSQL is not read, or not yet.",
     }
     assert "<svg" not in figure_html(drawn["queue-depth"], [])
-    assert result_of(Host().plots.read_routes(Host().history, HOUR)) == ([], 0, 1)
+    assert result_of(Host().plots.read_routes(Host().history, "", HOUR)) == ([], 0, 1)
 
 
 def test_table_has_the_busiest_routes_and_goes_on_where_counters_began_anew() -> None:
     host = Host(*(f"/{number}" for number in range(MAX_ROUTES + 5)), HOSTILE).run(60).run(20, began_anew_at=70)
-    rows, others, seconds = result_of(host.plots.read_routes(host.history, HOUR))
+    rows, others, seconds = result_of(host.plots.read_routes(host.history, "", HOUR))
     assert (len(rows), others, seconds) == (MAX_ROUTES, 6, 900)
     number = MAX_ROUTES + 6
     assert rows[0].route == HOSTILE
     assert rows[0].rate == pytest.approx(5 * number * 59 / 900)  # the tick of the new beginning had none yet
     assert rows[0][2:] == pytest.approx((0.2, 0.325, 1.0, 1.0))
+    assert result_of(host.plots.read_routes(host.history, HOSTILE, HOUR)) == ([rows[0]], 0, 900)
 
 
 def drawing(*lines: list[float | None], name: str = "http-latency", marker: str = "1.2.3") -> tuple[Plot, ET.Element]:

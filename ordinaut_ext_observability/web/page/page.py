@@ -122,7 +122,7 @@ class StatusPage:
         if moment.history is not None:
             seconds = parse_duration(view.range) / 1000
             facts["plots"] = yield from _stepwise(self._plots.read(moment.history, view.route, seconds))
-            facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, seconds))
+            facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, view.route, seconds))
         for name in (*SECTIONS, "title", "page"):
             if name == "page":
                 facts["routes"] = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]

@@ -4,7 +4,7 @@
 
     plots = Plots(Clock())
     drawn = yield from plots.read(history, route="", range_seconds=3600.0)
-    rows, others, seconds = yield from plots.read_routes(history, 3600.0)
+    rows, others, seconds = yield from plots.read_routes(history, route="", range_seconds=3600.0)
     html = figure_html(drawn["http-rate"], markers=[])
 """
 
@@ -134,31 +134,32 @@ class Plots:
         self._remember(("plots", route, range_seconds), ((newest_ms, end_ms), plots))
         return plots
 
-    def read_routes(self, source: History, range_seconds: float) -> Steps[tuple[list[RouteRow], int, int]]:
-        """The routes with the most requests, the number of others that had some, and of how many seconds this is.
+    def read_routes(self, source: History, route: str, range_seconds: float) -> Steps[tuple[list[RouteRow], int, int]]:
+        """The one route, or those with the most requests; the number of others that had some; of how many seconds.
 
-        These are the range, or what the history has of it, 15 minutes at most. It is no PromQL, which takes twice as
-        long for hundreds of routes.
+        The seconds are the range, or what the history has of it, 15 minutes at most. It is no PromQL, which takes twice
+        as long for hundreds of routes.
         """
         newest_ms = self._begin(source)
         known_seconds = (newest_ms - (source.kept_since_ms or newest_ms)) // 1000
         seconds = max(1, min(round(range_seconds), MAX_TABLE_SECONDS, known_seconds))
-        tick, rows, others = self._remembered.get(("routes", seconds), (None, [], 0))
+        tick, rows, others = self._remembered.get(("routes", route, seconds), (None, [], 0))
         if tick != newest_ms:
             start_ms = newest_ms - seconds * 1000
-            requests = yield from _read_growth(source.select([_REQUESTS], start_ms, newest_ms), "status_code")
-            called = [(sum(growth.values()), route) for route, growth in requests.items() if any(growth.values())]
+            wanted = [_REQUESTS, LabelMatcher("endpoint", "=", route)] if route else [_REQUESTS]
+            requests = yield from _read_growth(source.select(wanted, start_ms, newest_ms), "status_code")
+            called = [(sum(growth.values()), each) for each, growth in requests.items() if any(growth.values())]
             shown = nlargest(MAX_ROUTES, called)
-            rows, others, of_shown = [], len(called) - len(shown), _OneOf("endpoint", {route for _, route in shown})
+            rows, others, of_shown = [], len(called) - len(shown), _OneOf("endpoint", {each for _, each in shown})
             yield
             buckets = yield from _read_growth(source.select([_BUCKETS, of_shown], start_ms, newest_ms), "le")
-            for number, route in shown:
-                failed = sum(growth for status, growth in requests[route].items() if status.startswith("5"))
-                counts = [(float(bound), growth) for bound, growth in buckets[route].items()]
+            for number, each in shown:
+                failed = sum(growth for status, growth in requests[each].items() if status.startswith("5"))
+                counts = [(float(bound), growth) for bound, growth in buckets[each].items()]
                 quantiles = (_value(counts, share) for share in (0.5, 0.95, 0.99))
-                rows.append(RouteRow(route, number / seconds, failed / number, *quantiles))
+                rows.append(RouteRow(each, number / seconds, failed / number, *quantiles))
                 yield
-        self._remember(("routes", seconds), (newest_ms, rows, others))
+        self._remember(("routes", route, seconds), (newest_ms, rows, others))
         return rows, others, seconds
 
     def _begin(self, source: History) -> int:
