@@ -265,7 +265,7 @@ def test_index_lists_exactly_the_endpoints_there_are(serve: Any) -> None:
         assert endpoint["enabled"] is True
         method = endpoint["methods"].partition(",")[0]
         needs_more = endpoint["path"].startswith("/api/v1/") or "{" in endpoint["path"] or method == "POST"
-        expected = (200, 400, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
+        expected = (200, 400, 401, 403, 404, 422) if needs_more else (200,)  # a query, a name, a body
         expected = (401,) if endpoint["path"] in ("/login", "/logout") else expected  # a form
         window = {"window": "1s"} if endpoint["path"].startswith("/debug/") else {}
         answer = served.client.request(method, f"{MOUNT}{endpoint['path']}", headers=bearer(TOKEN), params=window)
@@ -383,6 +383,8 @@ ANSWERS = {
     "/metrics": {200, 400, 401, 403, 429, 500, 503},
     "/health": {200, 401, 403, 429, 500, 503},
     **dict.fromkeys(OPERATOR_PATHS, {200, 401, 404, 429, 500}),
+    "/": {200, 401, 404, 422, 429, 500},
+    "/page": {200, 304, 401, 404, 422, 429, 500},
     "/routes": {200, 401, 404, 429, 500, 503},
     "/health/checks": {200, 401, 404, 422, 429, 500},
     "/loggers": {200, 401, 404, 429, 500},
@@ -411,6 +413,7 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
     for path, responses in told.items():
         for status, answer in responses.items():
             kinds = {"text/plain", "application/openmetrics-text"} if (path, status) == ("/metrics", "200") else None
+            kinds = {"application/json", "text/html"} if (path, status) == ("/", "200") else kinds
             kinds = {"text/plain"} if path in ALIVE_PATHS and status == "200" else kinds
             kinds = {"application/json", "text/plain"} if path in DEBUG_PATHS and status == "200" else kinds
             kinds = {"text/html"} if path == LINK_PATH and status != "500" else kinds
@@ -418,11 +421,11 @@ def test_hosts_openapi_document_names_the_type_and_the_status_of_each_answer(ser
             assert set(answer["content"]) == (kinds or {"application/json"}), (path, status)
             assert answer["description"]
             schema = next(iter(answer["content"].values()))["schema"]
-            assert schema["type"] == ("string" if kinds else "object")
+            assert schema["type"] == ("string" if kinds and path != "/" else "object")
             others = API_PATHS + RULE_PATHS + ALERTMANAGER_PATHS
             if (
                 kinds is None
-                and status not in ("200", "503")
+                and status not in ("200", "304", "503")
                 and not (path in others and status in ("400", "404", "422", "500"))
             ):
                 assert set(schema["required"]) == {"error", "message", "request_id"}
