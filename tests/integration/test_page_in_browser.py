@@ -372,6 +372,7 @@ def test_texts_of_others_are_inert_and_break_no_layout(open_tab: Any, hostile_ho
         expect(page.locator(f"#{section}")).to_contain_text("alert(1)", timeout=SOON_MS)
     expect(page.locator("#http")).to_contain_text("<script>", timeout=SOON_MS)
     assert page.locator("img[src=x], section script").count() == 0
+    assert "\u202e" not in page.locator("main").inner_text()
     found: dict[int, list[str]] = {}
     for width in (320, 1280, 3840):
         page.set_viewport_size({"width": width, "height": 900})

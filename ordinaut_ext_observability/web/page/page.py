@@ -155,6 +155,10 @@ def _stepwise(work: Steps[ResultT]) -> Generator[Piece, None, ResultT]:
         yield "title", ""
 
 
+_DIRECTIONS: Final = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}")
+"""Characters that turn the direction of text: one that is not ended turns what follows, too."""
+
+
 def _make_environment(scrubber: Scrubber | None) -> Environment:
     """The templates, compiled, whose values are scrubbed. Takes some tens of milliseconds: call it in a thread."""
     import jinja2
@@ -162,7 +166,7 @@ def _make_environment(scrubber: Scrubber | None) -> Environment:
     def shown(value: Any) -> Any:
         if type(value) is not str:  # a number, or HTML already
             return value
-        text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]} …"
+        text = (value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]} …").translate(_DIRECTIONS)
         return scrubber.text(text) if scrubber is not None else text
 
     loader, strict = jinja2.FileSystemLoader(_FOLDER / "templates"), jinja2.StrictUndefined
