@@ -46,7 +46,8 @@ def make_context(
     def kept_history() -> History | None:
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
-    pages, making = list[StatusPage](), threading.Lock()
+    pages: list[StatusPage] = []
+    making = threading.Lock()
 
     def status_page() -> StatusPage:
         from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
