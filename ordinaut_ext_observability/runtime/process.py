@@ -62,8 +62,8 @@ class Runtime:
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.deployments = Deployments(settings.general, metrics, self.logs.event, shared=self.merged.relay is not None)
         if self.merged.relay is not None:
-            self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
-            self.merged.relay.documents["deployments-1"] = self.deployments.exchange
+            self.merged.relay.documents["errors-1"] = errors  # with the number of its format
+            self.merged.relay.documents["deployments-1"] = self.deployments
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
