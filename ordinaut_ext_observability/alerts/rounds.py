@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -15,7 +15,7 @@ from ordinaut_ext_observability.alerts.evaluation import Engine, Readiness
 from ordinaut_ext_observability.alerts.loading import LoadedRules
 from ordinaut_ext_observability.alerts.notifications.ledger import change_record
 from ordinaut_ext_observability.alerts.report import Report, build_report
-from ordinaut_ext_observability.alerts.states import AlertState, RuleState
+from ordinaut_ext_observability.alerts.states import AlertState
 from ordinaut_ext_observability.alerts.storage import SharedStates, decode, encode
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.slicer import Slicer
@@ -110,25 +110,23 @@ class Rounds:
             found = await self._conditions.ask(time_ms, slicer)
             engine.take_conditions(found, time_ms)
         progress.evaluated_at = self._clock.monotonic()
-        states = engine.alerting_states()
         if leads:
-            await self._commit(states, engine.transitions, time_ms)
-        alerts = [
-            alert for state in states.values() for alert in state.alerts.values() if alert.fired_at_ms is not None
-        ]
+            await self._commit(engine.transitions, time_ms)
+        states = engine.alerting_states().values()
+        alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
         self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
 
-    async def _commit(self, states: Mapping[str, RuleState], transitions: Sequence[AlertState], time_ms: int) -> None:
+    async def _commit(self, transitions: Sequence[AlertState], time_ms: int) -> None:
         """Write the states, then tell what fires or is resolved by them: every transition comes here, once.
 
         So that nobody's page or resolve is lost, each is a record of its own in the same write. Nothing is told where
         another process has written: it leads, and finds the same.
         """
-        content = encode(states, time_ms)
+        content = encode(self._engine.alerting_states(), time_ms)
         if not await asyncio.to_thread(self.shared.save, content, [change_record(alert) for alert in transitions]):
             return
         self.progress.states_at = self.progress.evaluated_at

@@ -7,13 +7,11 @@ of a loop waits for, and the end of the interpreter again.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
@@ -27,16 +25,8 @@ _LONGEST_WORK_SECONDS = 5.0
 """The longest wait for a part that still works: its work takes milliseconds, but the machine may be overwhelmed."""
 
 
-_IDLE_SECONDS = 1.0
-"""Time for which a thread waits for another call: starting one costs 0.2 ms, and the checks of a round need a dozen."""
-
-_idle: list[SimpleQueue[Callable[[], None]]] = []
-"""The queues of threads that wait for a call, of all executors."""
-os.register_at_fork(after_in_child=_idle.clear)
-
-
 class DaemonExecutor(ThreadPoolExecutor):
-    """Runs each call at once, in a daemon thread that has no other. Shutting it down waits for none of them."""
+    """Runs each call in a daemon thread of its own. Shutting it down waits for none of them."""
 
     def submit(self, fn: Callable[..., ResultT], /, *args: Any, **kwargs: Any) -> Future[ResultT]:
         """Start the call. Raises RuntimeError where there are no more threads, as while the interpreter ends."""
@@ -45,32 +35,15 @@ class DaemonExecutor(ThreadPoolExecutor):
         def run() -> None:
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(Context().run(fn, *args, **kwargs))
+                    future.set_result(fn(*args, **kwargs))
                 except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                     future.set_exception(error)
 
-        try:
-            _idle.pop().put(run)
-        except IndexError:
-            threading.Thread(target=_run_calls, args=([run],), name="observability-call", daemon=True).start()
+        threading.Thread(target=run, name="observability-call", daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as inherited
         """Do nothing: a call that still runs ends by itself, or with the process."""
-
-
-def _run_calls(calls: list[Callable[[], None]]) -> None:
-    queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    while calls:
-        calls.pop()()  # kept nowhere: it leads to what it was called with
-        _idle.append(queue)
-        try:
-            calls.append(queue.get(timeout=_IDLE_SECONDS))
-        except Empty:
-            try:
-                _idle.remove(queue)
-            except ValueError:  # it was given one just now
-                calls.append(queue.get())
 
 
 def join_until(thread: threading.Thread, ends_at: float | None) -> None:

@@ -101,11 +101,8 @@ class HistogramChild:
 ChildT = TypeVar("ChildT", CounterChild, GaugeChild, HistogramChild)
 
 
-class Family(Generic[ChildT]):
-    """One metric: its name, its help, its label names and a child per set of label values.
-
-    No `ABC`: `isinstance` would take ten times as long, and is asked of each family every other second.
-    """
+class Family(Generic[ChildT]):  # not an ABC: `isinstance` would take ten times as long
+    """One metric: its name, its help, its label names and a child per set of label values."""
 
     kind: ClassVar[str]
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -23,17 +23,6 @@ from ordinaut_ext_observability.relay.store import RelayStore
 
 _TICKS_PER_READING = 5
 """Publications for one reading of what others said: scrapes and history read by themselves, and failures at once."""
-
-
-class SharedDocument(Protocol):
-    """A part's document in the store."""
-
-    @property
-    def waits(self) -> bool:
-        """True while the part has something to write."""
-
-    def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
-        """Take what the document has, and write another where something waits; False: what was read is outdated."""
 
 
 @dataclass(slots=True)
@@ -93,8 +82,11 @@ class Relay(BackgroundThread):
         self.exchange = exchange
         self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
-        self.documents: dict[str, SharedDocument] = {}
-        """By name: exchanged with each reading, and after a publication where they wait."""
+        self.documents: dict[str, Any] = {}
+        """By name: what has `waits` and `exchange`, which is called after each reading, and while something waits.
+
+        It takes a document's content, and what writes another (False: it is outdated).
+        """
         self._siblings = siblings
         self._interval_seconds = interval_seconds
         self._serves = False
@@ -120,8 +112,9 @@ class Relay(BackgroundThread):
     def start(self, *, serves: bool = False) -> None:
         """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
         self._serves |= serves
+        self._ticks = 0  # who serves from now on reads at once
         if not self.started:
-            self._asked, self._ticks = None, 0
+            self._asked = None
         super().start()
 
     def read_total(self) -> Future[bool]:
@@ -175,9 +168,8 @@ class Relay(BackgroundThread):
         if store is not None:
             with suppress(ClusterUnavailableError):  # there is a next time
                 held = store.get(name)
-                self.documents[name].exchange(
-                    held.content, lambda content: store.write([Put(name, held.version, content)])
-                )
+                document = self.documents[name]
+                document.exchange(held.content, lambda content: store.write([Put(name, held.version, content)]))
 
     def _answer(self, asked: Future[bool]) -> None:
         if self._asked is asked:

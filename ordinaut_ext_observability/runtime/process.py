@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import weakref
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -38,6 +40,9 @@ from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
+
+
+_process_of = lru_cache(maxsize=1)(psutil.Process)  # making one reads files; another process, after a fork, has its own
 
 
 class Runtime:
@@ -179,7 +184,7 @@ def _describe_build(settings: Settings, metrics: Metrics) -> None:
 def _show_process(metrics: Metrics, loop_watch: LoopWatch) -> None:
     if loop_watch.watching:
         metrics.event_loop_lag.labels("api").set(loop_watch.lag_seconds())
-        metrics.process_memory.labels("api", "rss").set(psutil.Process().memory_info().rss)
+        metrics.process_memory.labels("api", "rss").set(_process_of(os.getpid()).memory_info().rss)
 
 
 def _stop_alive(runtime: weakref.ref[Runtime]) -> None:
