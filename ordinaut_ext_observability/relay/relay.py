@@ -147,7 +147,8 @@ class Relay(BackgroundThread):
         self.origins.send()
 
     async def _leave(self) -> None:
-        self._guarded(partial(self._exchange_documents, every=False))
+        is_early = self.exchange.store is None and not self.state.failing  # it ends before its first publication
+        self._guarded(self._take_part if is_early else partial(self._exchange_documents, every=False))
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:

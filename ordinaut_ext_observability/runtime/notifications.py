@@ -203,6 +203,7 @@ class Notifications(Part):
                 tables = await asyncio.to_thread(store.read, *TABLES)
                 for _ in range(notifier.restore(dict(zip(TABLES, tables, strict=True)), store.now_ms())):
                     self._metrics.count_internal_error("notification_records")
+                await asyncio.to_thread(store.journal)  # known from now on
                 lead.restored = True
             silences, posted = await asyncio.to_thread(store.silences_and_posted)
             now_ms = store.now_ms()

@@ -10,7 +10,7 @@ from typing import Final
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
 from ordinaut_ext_observability.alerts.notifications.silences import Kind, Muted, Mutes, Silence
-from ordinaut_ext_observability.alerts.notifications.store import NotificationStore
+from ordinaut_ext_observability.alerts.notifications.store import NotificationStore, Seen
 from ordinaut_ext_observability.alerts.routing.defaults import ConfiguredRouting
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text, sort_matchers
 from ordinaut_ext_observability.alerts.routing.routes import Route, Routing
@@ -106,6 +106,10 @@ class AlertDesk:
     def silences(self) -> list[Silence]:
         """Every silence that is remembered. Raises `ClusterUnavailableError`."""
         return list(self.store.silences().values())
+
+    def seen(self) -> Seen:
+        """Silences and the newest of the journal from memory, also for an event loop; others' are seconds old."""
+        return Seen([], [], None) if self.told_by else self.store.seen()
 
     def set_silence(self, silence: Silence) -> str:
         """Make a silence, or change the one of its id; the id it has then.

@@ -137,6 +137,7 @@ def journal_entry(delivery: Delivery, outcome: str, now_ms: int) -> dict[str, An
     return {name: getattr(delivery, name) for name in names} | {
         "at_ms": now_ms,
         "outcome": outcome,
+        "alert_count": len(delivery.alerts),
         "alerts": [
             {
                 "fingerprint": alert.fingerprint,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,16 @@ def test_a_process_that_ends_at_once_has_published(make: Any, eventually: Any) -
         worker.start()
         worker.relay.stop()
     assert eventually(lambda: api.scrape() == 20), api.scrape()
+
+
+def test_a_process_that_ends_before_its_first_publication_has_exchanged_its_documents(
+    make: Any, open_store: Any
+) -> None:
+    ended = make()
+    ended.relay.documents["words"] = lambda document, write: write(document + b"said")
+    asyncio.run(ended.relay._leave())  # all that is left to do where the stop comes first
+    with closing(open_store()) as store:
+        assert store.get("words").content == b"said"
 
 
 def test_stopping_what_never_started_does_nothing(make: Any) -> None:
