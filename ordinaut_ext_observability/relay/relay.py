@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -23,6 +23,17 @@ from ordinaut_ext_observability.relay.store import RelayStore
 
 _TICKS_PER_READING = 5
 """Publications for one reading of what others said: scrapes and history read by themselves, and failures at once."""
+
+
+class SharedDocument(Protocol):
+    """A part's side of a document in the store."""
+
+    @property
+    def waits(self) -> bool:
+        """True while there is something to write."""
+
+    def exchange(self, content: bytes, write: Callable[[bytes], bool], /) -> None:
+        """Take the content, and write another where something waits; False: what was read is outdated."""
 
 
 @dataclass(slots=True)
@@ -82,11 +93,8 @@ class Relay(BackgroundThread):
         self.exchange = exchange
         self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
-        self.documents: dict[str, Any] = {}
-        """By name: what has `waits` and `exchange`, which is called after each reading, and while something waits.
-
-        It takes a document's content, and what writes another (False: it is outdated).
-        """
+        self.documents: dict[str, SharedDocument] = {}
+        """By name: exchanged with each reading, and after a publication where something waits."""
         self._siblings = siblings
         self._interval_seconds = interval_seconds
         self._serves = False
@@ -163,13 +171,12 @@ class Relay(BackgroundThread):
     def _exchange_documents(self, *, every: bool) -> None:
         for name, document in self.documents.items():
             if every or document.waits:
-                self._call(self._exchange_document, name, self.exchange.store)
+                self._call(self._exchange_document, name, document, self.exchange.store)
 
-    def _exchange_document(self, name: str, store: RelayStore | None) -> None:
+    def _exchange_document(self, name: str, document: SharedDocument, store: RelayStore | None) -> None:
         if store is not None:
             with suppress(ClusterUnavailableError):  # there is a next time
                 held = store.get(name)
-                document = self.documents[name]
                 document.exchange(held.content, lambda content: store.write([Put(name, held.version, content)]))
 
     def _answer(self, asked: Future[bool]) -> None:

@@ -82,7 +82,7 @@ class Runtime:
         self.logs.setup.lifted = self.levels.lifted
         if self.merged.relay is not None:
             self.merged.relay.exchange.on_watched = self.levels.follow
-            self.merged.relay.documents["notifications-1"] = self.alerts.desk.store.exchange
+            self.merged.relay.documents["notifications-1"] = self.alerts.desk.store
         self.ports = Ports(self.logs.event)
         self._started = False
         _describe_build(settings, metrics)
