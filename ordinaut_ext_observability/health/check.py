@@ -60,11 +60,12 @@ class RegisteredCheck:
     latest: tuple[HealthStatus | None, HealthCheck, float] | None = None
     """The status, the result, and when that came: one tuple, since other threads read it."""
 
-    @property
-    def on_loop(self) -> bool:
-        """True where a call makes a coroutine."""
+    on_loop: bool = field(init=False)
+    """True where a call makes a coroutine."""
+
+    def __post_init__(self) -> None:
         call = getattr(self.function, "__call__", None)  # noqa: B004
-        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+        self.on_loop = inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
 
     async def run_once(self, clock: Clock) -> tuple[HealthCheck, Transition | None]:
         """The result of one run, and the transition it made, if it made one."""

@@ -22,10 +22,9 @@ class HealthStatus(Enum):
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
 
-    @property
-    def severity(self) -> int:
+    def __init__(self, _value: object) -> None:
+        self.severity = len(type(self).__members__)
         """0 for healthy, 1 for degraded, 2 for unhealthy."""
-        return list(HealthStatus).index(self)
 
     def __lt__(self, other: HealthStatus) -> bool:
         return self.severity < other.severity

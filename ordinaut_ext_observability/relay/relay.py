@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.tasks import BackgroundThread, PeriodicTask
@@ -19,6 +20,20 @@ from ordinaut_ext_observability.relay.exchange import Exchange
 from ordinaut_ext_observability.relay.origin_queue import OriginQueue
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.relay.store import RelayStore
+
+_TICKS_PER_READING = 5
+"""Publications for one reading of what others said: scrapes and history read by themselves, and failures at once."""
+
+
+class SharedDocument(Protocol):
+    """A part's side of a document in the store."""
+
+    @property
+    def waits(self) -> bool:
+        """True while there is something to write."""
+
+    def exchange(self, content: bytes, write: Callable[[bytes], bool], /) -> None:
+        """Take the content, and write another where something waits; False: what was read is outdated."""
 
 
 @dataclass(slots=True)
@@ -78,8 +93,8 @@ class Relay(BackgroundThread):
         self.exchange = exchange
         self._new_state = partial(StoreState, metrics, clock, event)
         self.origins = OriginQueue(self, clock, exchange, metrics.relay_failures.labels("origin").inc)
-        self.documents: dict[str, Callable[[bytes, Callable[[bytes], bool]], None]] = {}
-        """By name: called after publications with a document, and what writes another (False: it is outdated)."""
+        self.documents: dict[str, SharedDocument] = {}
+        """By name: exchanged with each reading, and after a publication where something waits."""
         self._siblings = siblings
         self._interval_seconds = interval_seconds
         self._serves = False
@@ -87,6 +102,7 @@ class Relay(BackgroundThread):
 
     def _know_nothing(self) -> None:
         self.state = self._new_state()
+        self._ticks = 0
         self._alone = False
         """Set where the store fails and no other process on this machine serves at this one's address."""
         self._asked: Future[bool] | None = None
@@ -104,6 +120,7 @@ class Relay(BackgroundThread):
     def start(self, *, serves: bool = False) -> None:
         """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
         self._serves |= serves
+        self._ticks = 0  # who serves from now on reads at once
         if not self.started:
             self._asked = None
         super().start()
@@ -139,25 +156,28 @@ class Relay(BackgroundThread):
 
     async def _leave(self) -> None:
         is_early = self.exchange.store is None and not self.state.failing  # it ends before its first publication
-        self._guarded(self._take_part if is_early else self._exchange_documents)
+        self._guarded(self._take_part if is_early else partial(self._exchange_documents, every=False))
         self._guarded(self.exchange.leave)
 
     def _take_part(self) -> None:
         # Said before the first reading: so of several processes that start, at most one thinks it is alone.
         self.exchange.publish(serves=self._serves, interval_seconds=self._interval_seconds)
-        if self._serves:
+        is_due = self.state.failing or self._ticks % _TICKS_PER_READING == 0
+        self._ticks += 1
+        if self._serves and is_due:
             self.exchange.read()
-        self._exchange_documents()
+        self._exchange_documents(every=is_due)
 
-    def _exchange_documents(self) -> None:
-        for name in self.documents:
-            self._call(self._exchange_document, name, self.exchange.store)
+    def _exchange_documents(self, *, every: bool) -> None:
+        for name, document in self.documents.items():
+            if every or document.waits:
+                self._call(self._exchange_document, name, document, self.exchange.store)
 
-    def _exchange_document(self, name: str, store: RelayStore | None) -> None:
+    def _exchange_document(self, name: str, document: SharedDocument, store: RelayStore | None) -> None:
         if store is not None:
             with suppress(ClusterUnavailableError):  # there is a next time
                 held = store.get(name)
-                self.documents[name](held.content, lambda content: store.write([Put(name, held.version, content)]))
+                document.exchange(held.content, lambda content: store.write([Put(name, held.version, content)]))
 
     def _answer(self, asked: Future[bool]) -> None:
         if self._asked is asked:

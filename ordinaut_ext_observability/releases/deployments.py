@@ -56,6 +56,11 @@ class Deployments:
             self.exchange(b"", lambda _: True)
         return new
 
+    @property
+    def waits(self) -> bool:
+        """True while something is not in the document of all processes."""
+        return bool(self._waiting)
+
     def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
         """Read the document of all processes, and add what waits; what `write` does not take is added the next time."""
         if shared != self._read:

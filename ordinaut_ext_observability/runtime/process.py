@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import weakref
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -40,6 +42,9 @@ _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
 
 
+_process_of = lru_cache(maxsize=1)(psutil.Process)  # making one reads files; another process, after a fork, has its own
+
+
 class Runtime:
     """The parts of one process. At most one host application has it mounted."""
 
@@ -62,8 +67,8 @@ class Runtime:
         self.merged = MergedProcesses(settings, metrics, self.clock, monitor, self.logs.event)
         self.deployments = Deployments(settings.general, metrics, self.logs.event, shared=self.merged.relay is not None)
         if self.merged.relay is not None:
-            self.merged.relay.documents["errors-1"] = errors.exchange  # with the number of its format
-            self.merged.relay.documents["deployments-1"] = self.deployments.exchange
+            self.merged.relay.documents["errors-1"] = errors  # with the number of its format
+            self.merged.relay.documents["deployments-1"] = self.deployments
         self.collectors = Collectors(settings, metrics, self.clock, monitor, self.merged, self.logs.event)
         self.clients = DatabaseClients(
             metrics, self.merged.note_queued, watch_engines=settings.collectors.instrument_database
@@ -77,7 +82,7 @@ class Runtime:
         self.logs.setup.lifted = self.levels.lifted
         if self.merged.relay is not None:
             self.merged.relay.exchange.on_watched = self.levels.follow
-            self.merged.relay.documents["notifications-1"] = self.alerts.desk.store.exchange
+            self.merged.relay.documents["notifications-1"] = self.alerts.desk.store
         self.ports = Ports(self.logs.event)
         self._started = False
         _describe_build(settings, metrics)
@@ -180,7 +185,7 @@ def _describe_build(settings: Settings, metrics: Metrics) -> None:
 def _show_process(metrics: Metrics, loop_watch: LoopWatch) -> None:
     if loop_watch.watching:
         metrics.event_loop_lag.labels("api").set(loop_watch.lag_seconds())
-        metrics.process_memory.labels("api", "rss").set(psutil.Process().memory_info().rss)
+        metrics.process_memory.labels("api", "rss").set(_process_of(os.getpid()).memory_info().rss)
 
 
 def _stop_alive(runtime: weakref.ref[Runtime]) -> None:

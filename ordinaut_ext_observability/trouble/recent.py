@@ -195,6 +195,11 @@ class ErrorGroups:
             add_groups(self._unsent, {fingerprint: resolved})
         self._event(events.ERROR_RESOLVED, fingerprint=fingerprint, exception_type=group["exception_type"])
 
+    @property
+    def waits(self) -> bool:
+        """True while something is unsent."""
+        return bool(self._unsent)
+
     def exchange(self, shared: bytes, write: Callable[[bytes], bool]) -> None:
         """Add what is unsent to the document of all processes. What `write` does not take is sent the next time."""
         with self._lock:

@@ -123,6 +123,11 @@ class NotificationStore:
         age = None if self._read_at is None else self._clock.monotonic() - self._read_at
         return Seen(silences, [each for each in known if isinstance(each, dict)], age)
 
+    @property
+    def waits(self) -> bool:
+        """True while something is unsent."""
+        return bool(self._unsent)
+
     def exchange(self, document: bytes, write: Callable[[bytes], bool]) -> None:
         """Read the document of all processes, and add what is unsent; the next time, where `write` does not take it."""
         with self._noting:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,7 +135,8 @@ def test_a_process_that_ends_before_its_first_publication_has_exchanged_its_docu
     make: Any, open_store: Any
 ) -> None:
     ended = make()
-    ended.relay.documents["words"] = lambda document, write: write(document + b"said")
+    exchange = lambda content, write: write(content + b"said")  # noqa: E731
+    ended.relay.documents["words"] = SimpleNamespace(waits=True, exchange=exchange)
     asyncio.run(ended.relay._leave())  # all that is left to do where the stop comes first
     with closing(open_store()) as store:
         assert store.get("words").content == b"said"
