@@ -33,6 +33,9 @@ TIMEOUT_SECONDS = 30.0
 """Longest wait for something that is bound to happen; only a failing test waits this long."""
 
 MOUNT_PATH = "/ext/observability"
+# Tests start hundreds of processes: without it each would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PREFIX = "ORDINAUT_OBS_"
 STORE = "ORDINAUT_OBS_STORE"
 OF_THE_HOST = ("ENVIRONMENT", "VERSION", "DATABASE_URL", "REDIS_URL")
@@ -342,7 +345,7 @@ class Child:
                 stderr=err,
                 cwd=cwd or folder,
                 # Each has a working directory of its own, which would name an installation of its own.
-                env={**inherited, f"{PREFIX}INSTALLATION": "tests", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+                env={**inherited, f"{PREFIX}INSTALLATION": "tests", **environ},
                 start_new_session=True,
             )
 
