@@ -67,7 +67,9 @@
     const turn = ++asked;
     try {
       const query = new URLSearchParams(location.search);
-      const answer = await fetch(`page?${query}`, {headers: etag ? {"If-None-Match": etag} : {}, cache: "no-store"});
+      // As a person: who has signed out meanwhile gets the form, and no password window of the browser.
+      const headers = {Accept: "application/json, text/html;q=0.1", ...(etag && {"If-None-Match": etag})};
+      const answer = await fetch(`page?${query}`, {headers, cache: "no-store"});
       if (turn !== asked) return;
       if (answer.status === 401 || answer.status === 404) { location.reload(); return; }
       if (answer.status !== 304) {
