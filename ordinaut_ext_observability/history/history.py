@@ -74,7 +74,8 @@ class History:
 
     def since_ms(self, names: Collection[str | None]) -> int | None:
         """Time since when series of these names, None for any, are known: results of rules may be the older ones."""
-        recorded = [table.since_ms or 0 for table in self._recorded.values() if table.has_any(names)]
+        known = list(self._recorded.values())  # meanwhile the thread that writes may add one
+        recorded = [table.since_ms or 0 for table in known if table.has_any(names)]
         only_recorded = recorded and None not in names and not self.table.has_any(names)
         return max(recorded) if only_recorded else self.kept_since_ms
 

@@ -12,9 +12,11 @@ import pytest
 from ordinaut_ext_observability.alerts.builtin import builtin_groups
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, labels_of
+from ordinaut_ext_observability.promql.errors import QueryError
 from ordinaut_ext_observability.promql.evaluate import evaluate
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.query import Limits, Query
+from ordinaut_ext_observability.web.page import plots as plots_module
 from ordinaut_ext_observability.web.page.plots import MAX_REMEMBERED, MAX_ROUTES, PANELS, STEPS, Plot, Plots
 from ordinaut_ext_observability.web.page.svg import figure_html, plot_svg, strip_svg, ticks
 from tests.clock import ManualClock
@@ -119,6 +121,18 @@ def test_a_process_without_samples_says_why_there_are_no_plots() -> None:
     }
     assert "<svg" not in figure_html(drawn["queue-depth"], [])
     assert result_of(Host().plots.read_routes(Host().history, "", HOUR)) == ([], 0, 1)
+
+
+def test_a_query_that_fails_leaves_its_lines_unknown_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Any:
+        raise QueryError("too many samples")
+
+    monkeypatch.setattr(plots_module, "evaluate", fail)
+    plot = Host("/a").run(10).drawn()["http-latency"]
+    assert "too many samples" in plot.absent
+    assert [(legend, set(values)) for legend, values in plot.lines] == [
+        (each, {None}) for each in ("p50", "p95", "p99")
+    ]
 
 
 def test_table_has_the_busiest_routes_and_goes_on_where_counters_began_anew() -> None:

@@ -126,7 +126,8 @@ class Plots:
                     for (legend, *_), line in zip(panel.lines, queries, strict=True):
                         lines.append((legend, (yield from self._read_line(source, line, steps, newest_ms))))
                 except QueryError as error:
-                    absent, lines = f"The query failed: {error}.", []
+                    absent = f"The query failed: {error}."
+                    lines = [(legend, [None for _ in times]) for legend, *_ in panel.lines]
                 absent = "" if any(value is not None for _, values in lines for value in values) else absent
                 shown = [" / ".join(line) for line in queries]
                 plots[panel.name] = Plot(panel, shown, times, lines, end_ms - range_ms, end_ms, absent)

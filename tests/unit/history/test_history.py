@@ -176,3 +176,16 @@ def test_results_of_an_evaluation_during_which_the_clock_is_set_back_lie_in_no_f
     now = tick(history, 2.0)
     history.record("group", began, [(RATE, 5.0)])
     assert selected(history)["job:rate,job=api"] == [(now, 5.0)]
+
+
+def test_a_group_that_comes_while_somebody_asks_since_when_disturbs_nobody(history, clock, monkeypatch):
+    first = tick(history, 1.0)
+    history.record("a", first, [(RATE, 1.0)])
+    has_any = module.Table.has_any
+
+    def while_another_is_recorded(table, names):
+        history.record("b", first, [(labels_of({NAME: "other"}), 1.0)])
+        return has_any(table, names)
+
+    monkeypatch.setattr(module.Table, "has_any", while_another_is_recorded)
+    assert history.since_ms({"job:rate"}) == first
