@@ -203,3 +203,10 @@ def test_a_part_that_fails_hides_no_other(start: Callable[..., Any], monkeypatch
     assert list(sections) == SECTIONS
     assert "cannot be shown" in sections["loggers"] and "secret" not in sections["loggers"]
     assert 'data-status="' in sections["state"]
+
+
+def test_names_that_no_text_can_hold_are_shown_in_part(start: Callable[..., Any]) -> None:
+    logging.getLogger("\udce9-of-the-page").setLevel("DEBUG")  # from a path that is not UTF-8
+    served = start()
+    assert "?-of-the-page" in ask(served).json()["sections"]["loggers"]
+    assert ask(served, "", headers={"Accept": "text/html"}).status_code == 200

@@ -77,7 +77,7 @@ class StatusPage:
         self._plots = Plots(clock)
         self._documents: dict[View, tuple[float, asyncio.Task[Document]]] = {}
         self._environment: Environment | None = None
-        texts = [(_FOLDER / "static" / name).read_text() for name in ("page.css", "page.js", "plots.js")]
+        texts = [(_FOLDER / "static" / name).read_text("utf-8") for name in ("page.css", "page.js", "plots.js")]
         self.style, self.script = texts[0], "\n".join(texts[1:])
 
     async def document(self, context: EndpointContext, scope: Scope, *looked_at: Any) -> Document:
@@ -103,7 +103,8 @@ class StatusPage:
         async for pieces in slicer.slices(self._render_parts(self._environment, context, scope, view)):
             for name, text in pieces:
                 found[name].append(text)
-        parts = {name: "".join(texts) for name, texts in found.items()}
+        # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
+        parts = {name: "".join(texts).encode("utf-8", "replace").decode() for name, texts in found.items()}
         context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         title, body = parts.pop("title").strip(), parts.pop("page")
         content = orjson.dumps({"title": title, "sections": parts})

@@ -12,7 +12,7 @@ from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import NAME, is_stale
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
-VALUES: Final = tomllib.loads(Path(__file__).with_name("values.toml").read_text())
+VALUES: Final = tomllib.loads(Path(__file__).with_name("values.toml").read_text("utf-8"))
 """Values by section."""
 LOOKBACK_MS: Final = 5 * 60_000
 """Age from which on a sample is no current value: that of queries."""
