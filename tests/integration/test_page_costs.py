@@ -16,7 +16,7 @@ TOKEN = "an-operators-token-0123456789"
 PAGE = "/ext/observability/page"
 CLIENTS = 100
 QUESTIONS = 5
-"""Of each client, one after the other: sooner than a page asks, which does every 5 s."""
+"""Questions of each client, one after the other: sooner than a page asks, which does every 5 s."""
 
 
 def test_a_hundred_open_pages_ask_redis_and_postgresql_nothing(

@@ -117,7 +117,7 @@ class NotificationStore:
         return [entry for _, entry in sorted(self._note(entries).items(), key=_changed_ms, reverse=True)]
 
     def seen(self) -> Seen:
-        """What is known in memory, never asking the store: also for an event loop."""
+        """Silences and journal as known in memory, never asking the store: also for an event loop."""
         known, now_ms = self._known.values(), self.now_ms()
         silences = [each for each in known if isinstance(each, Silence) and each.ends_at_ms > now_ms]
         age = None if self._read_at is None else self._clock.monotonic() - self._read_at
