@@ -34,7 +34,7 @@ NEVER_IN_THE_DEMO = {
 }
 """Metrics of what the demo does not have, or of failures that it has none of."""
 ONLY_IN_PROMETHEUS = re.compile(r"\bup\b|\bprocess_|:error_budget_left|:ratio30d")
-"""What Prometheus itself or rules/slo.yml adds."""
+"""Series that Prometheus itself or rules/slo.yml adds."""
 
 
 @contextlib.contextmanager
@@ -63,7 +63,7 @@ def prometheus(folder: Path, target: str, port: int) -> Iterator[str]:
 
 
 def provoke(client: httpx.Client) -> None:
-    """What is rare by nature: a deployment, a wrong token, an answer to a query."""
+    """Cause what is rare by nature: a deployment, a wrong token, an answer to a query."""
     told = {"version": "1.4.2", "commit": "4f1c9a2", "duration": "90s", "test_coverage": 87.5}
     assert client.post(f"{MOUNT}/events/deployment", json=told).status_code == 202
     client.get(f"{MOUNT}/api/v1/query", params={"query": "1"})

@@ -1,4 +1,4 @@
-"""What docs/upgrade.md says is left behind, and docs/scaling.md gives to Prometheus."""
+"""Claims of the docs: docs/upgrade.md about what is left behind, docs/scaling.md about what is given to Prometheus."""
 
 from __future__ import annotations
 

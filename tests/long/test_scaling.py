@@ -33,10 +33,10 @@ _MEASURED = 50
 PER_WORKER = 4
 """Series of a worker: heartbeats, leases, the lease's length, its state."""
 PER_TASK = 2 * (2 + 2 * 15) + 15 + 3 + 15
-"""Of a task with two outcomes and one step: runs and their times as workers report them and as rows have them, times of
+"""Metrics of a task with two outcomes and one step: runs and their times as workers report them and as rows have them, times of
 executions, executions by what became of them, times of the step."""
 PER_ROUTE = 14 + 2 + 2
-"""Of a route that answers with two statuses: times, bytes of both ways, requests."""
+"""Metrics of a route that answers with two statuses: times, bytes of both ways, requests."""
 
 
 class Publishers:
@@ -72,7 +72,7 @@ def work(metrics: Metrics, worker: int) -> None:
 
 
 def read_rows(registry: Registry) -> None:
-    """What the process that reads the database counts in a while."""
+    """Metrics that the process that reads the database counts in a while."""
     for number in range(TASKS):
         for status, success in (("success", "true"), ("failed", "false")):
             registry.bind(SystemMetrics.runs).labels(status, f"task-{number:04}", "agent").inc()
