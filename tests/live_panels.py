@@ -86,9 +86,6 @@ def ask_every_panel(demo: RunningDemo, folder: Path, port: int, seconds: float) 
 
     No rule may have failed. Prints the metrics that were never seen.
     """
-    token = re.search(r"operator:([^@]+)@", demo.child.out)
-    assert token
-    headers = {"Authorization": f"Bearer {token[1]}"}
     released = int(time.time() + seconds / 2)  # with numbers on both sides of it
     absent = re.compile(rf"\b({'|'.join(NEVER_IN_THE_DEMO)})(_bucket|_count)?\b")
     left = {
@@ -98,7 +95,7 @@ def ask_every_panel(demo: RunningDemo, folder: Path, port: int, seconds: float) 
         if not absent.search(target["expr"])
     }
     with (
-        httpx.Client(base_url=demo.base_url, headers=headers, timeout=30, trust_env=False, verify=False) as own,
+        httpx.Client(base_url=demo.base_url, headers=demo.headers, timeout=30, trust_env=False, verify=False) as own,
         prometheus(folder, demo.base_url.removeprefix("http://"), port) as url,
         httpx.Client(base_url=url, timeout=30, trust_env=False) as theirs,
     ):
