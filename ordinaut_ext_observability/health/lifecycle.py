@@ -10,8 +10,8 @@ from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.health.model import HealthReport, HealthStatus
 from ordinaut_ext_observability.health.monitor import HealthMonitor
 
-BEAT_SECONDS = 0.25
-"""Time between signs of life of the loop: four a second cost nothing, and a quarter of a second is no lag yet."""
+BEAT_SECONDS = 0.5
+"""Time between signs of life of the loop: each wakes an idle process, and half a second is no stall yet."""
 
 
 class LoopWatch:

@@ -62,10 +62,11 @@ class AccessLog:
     ) -> None:
         """Write a request's line. `ended_at` is seconds since 1970, `details` more of the object: empty, or `,"…`."""
         correlation_id, trace_id, span_id, _ = ids
+        end = "" if "url_path" in details else "\n"  # a line with its break is not scrubbed
         self.writer.write(
             f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
-            f"{layout}{duration_seconds * 1000:.3f}{details}}}" + ("" if "url_path" in details else "\n"),
+            f"{layout}{duration_seconds * 1000:.3f}{details}}}{end}",
             urgent=level == "ERROR",
         )
 

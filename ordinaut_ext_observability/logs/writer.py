@@ -184,7 +184,8 @@ class LogWriter:
             if shown is not looked_at:
                 scrubbed = iter(shown)
                 lines = [line if line[-1:] == "\n" else next(scrubbed) for line in lines]
-            data = ("\n".join(lines) + "\n").replace("\n\n", "\n").encode("utf-8", "backslashreplace")
+            text = "".join([line if line[-1:] == "\n" else f"{line}\n" for line in lines])
+            data = text.encode("utf-8", "backslashreplace")
             written = self._hand_on(lines) if self.writers else self._destination.write_lines(data)
             if written:
                 self._call(self._reports.written, written)

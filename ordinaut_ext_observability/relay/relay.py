@@ -21,7 +21,7 @@ from ordinaut_ext_observability.relay.origin_queue import OriginQueue
 from ordinaut_ext_observability.relay.siblings import Siblings
 from ordinaut_ext_observability.relay.store import RelayStore
 
-_TICKS_PER_READING = 5
+_TICKS_PER_READING = 2
 """Publications for one reading of what others said: scrapes and history read by themselves, and failures at once."""
 
 

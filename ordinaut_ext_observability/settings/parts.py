@@ -194,7 +194,7 @@ class RelaySettings(Part):
     """The same as `ORDINAUT_OBS_STORE=file:` and a file in this directory, where that is unset."""
     state_home: types.PathText | None = Field(default=None, validation_alias="XDG_STATE_HOME")
     """The user's variable: the file is made in `ordinaut-observability` there. Unset: `~/.local/state`."""
-    interval_seconds: float = Field(default=2.0, validation_alias=f"{PREFIX}RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0)
+    interval_seconds: float = Field(default=5.0, validation_alias=f"{PREFIX}RELAY_INTERVAL_SECONDS", ge=0.1, le=60.0)
     """Seconds between publications of what a process counted. A process that is killed loses what it counted since."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS",
 OTHER_METHOD = "_OTHER"  # stands for every method that HTTP does not define; the name is OpenTelemetry's
 _TEMPORARY_REDIRECT = 307
 _EVENT_STREAM = b"text/event-stream"
+_server_timing = lru_cache(4096)(lambda tenths_of_ms: b"app;dur=%.1f" % (tenths_of_ms / 10))
+_LENGTHS = frozenset(map(len, (b"content-type", b"location", b"x-request-id", b"x-correlation-id")))
 
 
 class Exchange:
@@ -51,7 +54,7 @@ class Exchange:
         return self._recorder.endpoints.resolve(self.scope)
 
     def with_own_headers(self, headers: Any) -> tuple[Headers, dict[bytes, bytes]]:
-        """These headers and ours, and these by their names in lower case.
+        """These headers and ours, and those that we look at, by their names in lower case.
 
         Ours are `X-Correlation-ID`, `X-Request-ID` where there is none, and beside the host's own `Server-Timing` with
         the milliseconds until now, when the response begins. The list is a copy, since the application may send the
@@ -60,23 +63,16 @@ class Exchange:
         """
         if not isinstance(headers, (list, tuple)):
             raise TypeError
-        headers = list(headers)
-        try:
-            named = dict(headers)
-            lower = b"".join(named).islower()
-        except TypeError:  # text, or bytes that can change
-            lower = False
-        if not lower:  # names may come in any case
-            named = {_lower_name(name): value for name, value in headers}
-        own_id = self.ids[0].encode("ascii")
-        if b"x-correlation-id" in named:
+        looked_at = {_lower_name(name): value for name, value in headers if len(name) in _LENGTHS}
+        if b"x-correlation-id" in looked_at:
             headers = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
-        if b"x-request-id" not in named:
+        own_id = self.ids[0].encode("ascii")
+        headers = [*headers, (b"x-correlation-id", own_id)]
+        if b"x-request-id" not in looked_at:
             headers.append((b"x-request-id", own_id))
-        headers.append((b"x-correlation-id", own_id))
         if self._recorder.settings.server_timing:
-            headers.append((b"server-timing", b"app;dur=%.1f" % ((monotonic_seconds() - self.started) * 1000)))
-        return headers, named
+            headers.append((b"server-timing", _server_timing(int((monotonic_seconds() - self.started) * 10_000))))
+        return headers, looked_at
 
 
 @dataclass(slots=True)

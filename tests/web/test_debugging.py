@@ -23,7 +23,7 @@ OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 CANARY = "canary-4711"
 STALLED = "event_loop_blocked"
 LEAKED: list[bytearray] = []
-seconds_blocked = 1.3
+seconds_blocked = 1.8
 
 
 def sleep_in_python(canary: str) -> None:
