@@ -37,7 +37,12 @@ def run(options: Options) -> list[Result]:
     hour = {name: ((after[name] or 0.0) - (before[name] or 0.0)) * _HOUR_SECONDS / seconds for name in processes}
     return [
         Result(
-            row, f"{hour[name]:.1f} s/h", f"{hour['bare']:.1f} s/h", hour[name], "the bare host", [f"in {seconds} s"]
+            row,
+            f"{hour[name]:.1f} s/h",
+            f"{hour['bare']:.1f} s/h",
+            hour[name] / hour["bare"],
+            "the bare host",
+            [f"in {seconds} s"],
         )
         for row, name in (("idle", "connected"), ("idle_alone", "ours"))
     ]
