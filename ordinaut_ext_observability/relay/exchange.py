@@ -210,9 +210,9 @@ def gauge_values(families: Iterable[AnyFamily]) -> Iterator[GaugeValue]:
 def encode_entry(families: Iterable[AnyFamily], *, serves: bool, interval_seconds: float) -> bytes:
     """The content of the entry of a process with these families."""
     gauges = [
-        [gauge.name, gauge.label_names, [[child.label_values, child.value] for child in gauge.children()]]
+        [gauge.name, gauge.label_names, children]
         for gauge in families
-        if isinstance(gauge, Gauge) and len(gauge)
+        if isinstance(gauge, Gauge) and (children := [[each.label_values, each.value] for each in gauge.children()])
     ]
     return orjson.dumps({"serves": serves, "interval": interval_seconds, "gauges": gauges})
 
