@@ -165,19 +165,31 @@ class LogWriter:
                     self.thread = None  # a line added from here on starts a new one
                     return
             if self._bell.get() != _NOW:
-                with contextlib.suppress(Empty):  # whatever rings next is in a hurry
-                    self._bell.get(timeout=GATHER_SECONDS)
-            self._pace = _IDLE  # before the queue is emptied: a line added from here on wakes the thread again
-            started = thread_cpu_seconds()
-            self._write_queued()
-            self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)
+                self._gather()
+            while self._write_gathered() > 1 and not self._ending:
+                # Lines come all the time: none need wake the thread, which looks again by itself.
+                self._pace = _SOON
+                self._gather()
 
-    def _write_queued(self) -> None:
+    def _gather(self) -> None:
+        with contextlib.suppress(Empty):  # whatever rings is in a hurry
+            self._bell.get(timeout=GATHER_SECONDS)
+
+    def _write_gathered(self) -> int:
+        self._pace = _IDLE  # before the queue is emptied: a line added from here on wakes the thread again
+        started = thread_cpu_seconds()
+        number = self._write_queued()
+        self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)
+        return number
+
+    def _write_queued(self) -> int:
+        number = 0
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         for callback in self.before_writing:
             self._call(callback)
         while self._queue:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
+            number += len(lines)
             self._call(self.on_lines, lines)
             looked_at = [line for line in lines if line[-1:] != "\n"]
             shown = self.scrub(looked_at) if looked_at else looked_at
@@ -193,6 +205,7 @@ class LogWriter:
                 self._call(self._reports.dropped, len(lines) - written)
         for flush in flushes:
             flush.set()
+        return number
 
     def _hand_on(self, lines: list[str]) -> int:
         for writer in self.writers:

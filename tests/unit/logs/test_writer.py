@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -166,6 +167,25 @@ def test_lines_do_not_wait_to_be_gathered_where_there_is_reason_to_hurry(
 
 
 @pytest.mark.usefixtures("eager_switching")
+def test_lines_that_come_all_the_time_wake_the_thread_once(pipe: Pipe) -> None:
+    """It looks again by itself, also where nobody wrote for a while in between."""
+    rings: list[int] = []
+
+    class Bell(SimpleQueue[int]):
+        def put(self, item: int, block: bool = True, timeout: float | None = None) -> None:
+            rings.append(item)
+            super().put(item)
+
+    pipe.writer._bell = Bell()
+    for begun in (1, 2):
+        for number in range(40):
+            pipe.writer.write(f"{begun} {number}")
+            time.sleep(GATHER_SECONDS / 10)
+        assert pipe.read_lines(40) == [f"{begun} {number}" for number in range(40)]
+        time.sleep(3 * GATHER_SECONDS)
+    assert len(rings) <= 4  # two, and a busy machine makes pauses; without that one in each interval, eight
+
+
 def test_lines_of_several_threads_arrive_whole_and_each_threads_in_order(pipe: Pipe) -> None:
     def write(name: str) -> None:
         for number in range(400):
