@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
 from ordinaut_ext_observability.web.page import page as page_module
+from ordinaut_ext_observability.web.page.values import in_words
 from tests.conftest import eventually
 
 MOUNT = "/ext/observability"
@@ -98,6 +99,35 @@ def test_state_is_the_worst_of_what_is_known_and_unknown_is_not_well(start: Any)
         set_check(served, outcome, required=required)
         assert eventually(lambda: status(served) == shown), words(served, "state")
         assert said in words(served, "state")
+
+
+def test_soon_after_a_start_it_is_not_known_which_alerts_fire(start: Any) -> None:
+    served = start(ALERTS_SETTLE_SECONDS="60")
+    set_check(served, Outcome(HealthStatus.HEALTHY, ""))
+    assert eventually(lambda: status(served) == "unknown")
+    assert "It is not known yet which alerts fire" in words(served, "state")
+
+
+def test_a_process_that_evaluates_no_alerts_does_not_say_that_none_fires(start: Any) -> None:
+    served = start(ALERTS="false")
+    set_check(served, Outcome(HealthStatus.HEALTHY, ""))
+    assert eventually(lambda: status(served) == "healthy")
+    assert "no alert fires" not in words(served, "state")
+    assert "This process evaluates no alerts" in words(served, "state")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (0.9997, "%", "99.97%"),
+        (1.0, "%", "100%"),
+        (0.9996, "s", "1,000 ms"),
+        (-5000.0, "", "-5,000"),
+        (90.0, "s", "1.5 min"),
+    ],
+)
+def test_numbers_are_not_rounded_to_what_they_are_not(value: float, unit: str, expected: str) -> None:
+    assert in_words(value, unit) == expected
 
 
 def test_alert_that_fires_is_a_reason_and_says_who_works_on_it(start: Any) -> None:

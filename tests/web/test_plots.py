@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Generator
+from math import nan
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
@@ -65,8 +66,8 @@ class Host:
             self.history.append(self.history.now_ms(), self.rows, values)
         return self
 
-    def drawn(self, route: str = "") -> dict[str, Plot]:
-        return result_of(self.plots.read(self.history, route, HOUR))
+    def drawn(self, route: str = "", seconds: float = HOUR) -> dict[str, Plot]:
+        return result_of(self.plots.read(self.history, route, seconds))
 
 
 def test_plots_of_a_route_are_what_their_queries_give() -> None:
@@ -98,6 +99,16 @@ def test_each_step_is_evaluated_once_and_few_views_are_remembered() -> None:
     before = host.plots.evaluated
     assert host.drawn("/a")["http-rate"].end_ms < first["http-rate"].end_ms
     assert host.plots.evaluated - before >= evaluated
+
+
+def test_ranges_of_the_same_step_disturb_no_other() -> None:
+    host = Host("/a").run(300)
+    for seconds in (3000.0, HOUR, 3000.0):
+        host.run(1)
+        for each in (seconds, HOUR):
+            plot = host.drawn("/a", each)["http-rate"]
+            assert {len(values) for _, values in plot.lines} == {len(plot.times_ms)}
+            assert [value for _, values in plot.lines for value in values[10:] if value is None] == []
 
 
 def test_durations_of_all_routes_are_read_from_what_is_recorded() -> None:
@@ -144,6 +155,15 @@ def test_table_has_the_busiest_routes_and_goes_on_where_counters_began_anew() ->
     assert rows[0].rate == pytest.approx(5 * number * 59 / 900)  # the tick of the new beginning had none yet
     assert rows[0][2:] == pytest.approx((0.2, 0.325, 1.0, 1.0))
     assert result_of(host.plots.read_routes(host.history, HOSTILE, HOUR)) == ([rows[0]], 0, 900)
+
+
+def test_a_counter_that_ended_and_came_back_lower_has_grown_by_what_came_since() -> None:
+    host = Host("/a")
+    for value in (50.0, 50.0, nan, 1.0, 3.0):
+        host.clock.advance(15)
+        host.history.append(host.history.now_ms(), host.rows[:1], array("d", [value]))
+    ((row,), others, seconds) = result_of(host.plots.read_routes(host.history, "", HOUR))
+    assert (row.rate * seconds, row.error_ratio, others) == (pytest.approx(3.0), 0.0, 0)
 
 
 def drawing(*lines: list[float | None], name: str = "http-latency", marker: str = "1.2.3") -> tuple[Plot, ET.Element]:

@@ -33,7 +33,7 @@ async def answer_page(request: Request, route: str, range_text: str, *, whole: b
     if whole:
         return html_page(200, title, body, style=page.style, script=page.script)
     headers = {**JSON_HEADERS, "ETag": etag}
-    if request.headers.get("if-none-match") == etag:
+    if request.headers.get("if-none-match", "").removeprefix("W/") == etag:  # a proxy that compresses makes it weak
         return Response(status_code=304, headers=headers)
     return PiecewiseResponse([content], headers)  # scrubbed as it was rendered
 

@@ -32,7 +32,10 @@ async def _login(request: Request) -> Response:
 
 
 async def _logout(request: Request) -> Response:
-    context_of(request).access.check_operator(request, changes=False, typed=cookie_of(request) or "")
+    try:
+        context_of(request).access.check_operator(request, changes=False, typed=cookie_of(request) or "")
+    except Refusal as problem:
+        return sign_in_page(request, problem, "")
     return sign_in_page(request, Refusal(200, "signed_out", "Signed out."), "")
 
 

@@ -53,8 +53,9 @@ class Moment:
         self.alerts = sorted((each for each in known if each.state != "resolved"), key=_urgency)
 
     def since_ms(self, check: CheckReport) -> int | None:
-        """Time of the last change of a check's status."""
-        return ms_of(self.changes[check.name][-1]) if self.changes[check.name] else None
+        """Time of the last change of a check's status; None where it has had no result for long."""
+        changes = self.changes[check.name]
+        return ms_of(changes[-1]) if changes and not check.stale else None
 
 
 def status_of(check: CheckReport) -> str:
@@ -82,12 +83,16 @@ def _state(moment: Moment) -> Facts:
     reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
     status = reasons[0][0] if reasons else "healthy"
     begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
-    ended = [*map(moment.since_ms, moment.checks), *(alert.resolved_at_ms for alert in moment.ended)]
+    ended = [*map(moment.since_ms, moment.checks)]
+    ended += [alert.resolved_at_ms for alert in moment.ended if weight_of(alert) != "healthy"]
+    # Resolved alerts are kept for minutes: the journal knows of those that somebody was told of for longer.
+    ended += [entry["at_ms"] for entry in moment.seen.journal if entry.get("status") == "resolved"]
     since_ms = min(begun, default=None) if reasons else max(filter(None, ended), default=None)
     firing = [each for each in moment.alerts if each.state == "firing" and weight_of(each) != "healthy"]
     healthy = [check for check in moment.checks if check.shown_status == "healthy"]
     counts = {"firing": len(firing), "healthy": len(healthy), "checks": len(moment.checks)}
-    return {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
+    judged = moment.rounds is not None
+    return {"status": status, "reasons": reasons, "since_ms": since_ms, "judged": judged, **counts}
 
 
 def _reasons(moment: Moment) -> Iterable[Reason]:
@@ -104,12 +109,18 @@ def _reasons(moment: Moment) -> Iterable[Reason]:
         if (status := status_of(check)) != "healthy":
             words = f"Check {check.name} is {check.shown_status}{f': {check.message}' if check.message else ''}"
             yield status, words, moment.since_ms(check), "checks"
-    if moment.rounds is not None and moment.rounds.overview()["status"] == UNKNOWN:
+    if not _knows_alerts(moment):
         yield UNKNOWN, "It is not known yet which alerts fire.", None, "alerts"
     for alert in moment.alerts:
         if alert.state == "firing" and (status := weight_of(alert)) != "healthy":
             words = f"Alert {alert.label('alertname')}: {alert.annotations.get('summary') or 'it fires'}"
             yield status, words, alert.fired_at_ms, "alerts"
+
+
+def _knows_alerts(moment: Moment) -> bool:
+    """True where all alerts that should fire do, or nobody evaluates any: soon after a start none may fire yet."""
+    told = moment.rounds.overview() if moment.rounds is not None else None
+    return told is None or (told["status"] != UNKNOWN and (told["settled"] or not told["evaluated_here"]))
 
 
 def _alerts(moment: Moment) -> Facts:
@@ -118,10 +129,12 @@ def _alerts(moment: Moment) -> Facts:
     alerts = []
     for alert in moment.alerts[:50]:
         notified = notified_alert(alert)
-        muted_by = [each for each in holds if each.mutes(notified, now_ms)]
+        muted_by = [each for each in holds if each.mutes(notified, now_ms)][:5]
         alerts.append((alert, weight_of(alert), notified.fingerprint, muted_by))
-    off = "" if rounds is not None else moment.overview.get("alerts", "off")
+    off = "" if rounds is not None else moment.overview.get("alerts", "not known to this process")
+    telling = [each.state for each in moment.alerts if weight_of(each) != "healthy"]
     facts = {"off": off, "problems": rounds.troubles() if rounds is not None else (), "told_by": told_by}
+    facts |= {"alerts_firing": telling.count("firing"), "alerts_pending": telling.count("pending")}
     return facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
 
 
@@ -147,7 +160,7 @@ def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int
 def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
     """Times in milliseconds since 1970, kinds, what came of it, the status it is shown as, names and words."""
     for name, changes in moment.changes.items():
-        for each in changes:
+        for each in changes[-50:]:
             before, after = (side.value if side else UNKNOWN for side in (each.before, each.after))
             if each.before or after != "healthy":  # else it was well from the start
                 yield ms_of(each), "check", after, after, name, f"It was {before}. {each.message}"

@@ -101,7 +101,7 @@ class Plots:
         self._first_ms = 0
         """A tick: steps are multiples from there."""
         self._remembered: dict[tuple[object, ...], Any] = {}
-        """Samples by query and step, plots by route and range, tables by window; the last used stand last."""
+        """Samples by query and steps, plots by route and range, tables by window; the last used stand last."""
         self.evaluated = 0
         """Steps evaluated so far."""
 
@@ -182,14 +182,14 @@ class Plots:
         for query in queries:
             quantile = _QUANTILE.fullmatch(query)
             expression, share = (quantile[2], float(quantile[1])) if quantile else (query, None)
-            known = self._remembered.get((expression, steps.step), {})
+            known = self._remembered.get((expression, steps.step, len(steps)), {})
             samples = {time: known[time] for time in (*steps, newest_ms) if time in known}
             first = next((time for time in steps if time not in samples), steps.stop)
             for missing in range(first, steps.stop, steps.step), range(newest_ms, newest_ms + 1):
                 if missing and missing[-1] not in samples:
                     samples |= yield from _evaluate(source, expression, missing)
                     self.evaluated += len(missing)
-            self._remember((expression, steps.step), samples)
+            self._remember((expression, steps.step, len(steps)), samples)
             results.append([])
             for each in samples.values():
                 results[-1].append(_value(each, share))
@@ -231,7 +231,7 @@ def _read_growth(found: Iterator[Series | None], label: str) -> Steps[defaultdic
             continue
         values = list(series.values)
         increase = values[-1] - values[0]
-        if not isfinite(increase) or values != sorted(values):  # rarely: there is a mark of its end, or it began anew
+        if not isfinite(sum(values)) or values != sorted(values):  # rarely: it ended, or began anew
             numbers = filter(isfinite, values)
             increase = sum([after - before if after >= before else after for before, after in pairwise(numbers)])
         growth[value_of(series.labels, "endpoint")][value_of(series.labels, label)] += increase

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Final
 
 from ordinaut_ext_observability.history.history import History
-from ordinaut_ext_observability.history.series import NAME, is_stale
+from ordinaut_ext_observability.history.series import NAME
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 
 VALUES: Final = tomllib.loads(Path(__file__).with_name("values.toml").read_text("utf-8"))
@@ -33,7 +33,7 @@ def read_values(history: History | None, section: str) -> Iterator[tuple[str, st
         pairs = [(NAME, each["metric"]), *([each["label"]] if "label" in each else [])]
         matchers = [LabelMatcher(name, "=", value) for name, value in pairs]
         for series in history.select(matchers, now_ms - LOOKBACK_MS, now_ms):
-            if series is not None and not is_stale(value := series.values[-1]):
+            if series is not None and not isnan(value := series.values[-1]):
                 yield each["title"], in_words(value, each.get("unit", "")), not least <= value <= most
 
 
@@ -41,7 +41,8 @@ def in_words(value: float | None, unit: str = "") -> str:
     """A number with its unit, as people write it: `in_words(90, "s")` is "1.5 min"; a dash where nothing is known."""
     if value is None or value != value:  # noqa: PLR0124 - true of a NaN alone
         return "-"
-    for least, size, name in _SIZES.get(unit, ()):
-        if abs(value) >= least:
-            return f"{value / size:.3g}{name}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if unit == "%" and 0.9985 < value < 1:
+        return f"{int(value * 10_000) / 100:g}%"  # never rounded up to all
+    size, name = next(((size, name) for least, size, name in _SIZES.get(unit, ()) if abs(value) >= least), (1, ""))
+    number = value / size
+    return f"{number:,.0f}{name}" if abs(number) >= 99.95 else f"{number:.3g}{name}"

@@ -69,7 +69,7 @@
       const query = new URLSearchParams(location.search);
       // As a person: who has signed out meanwhile gets the form, and no password window of the browser.
       const headers = {Accept: "application/json, text/html;q=0.1", ...(etag && {"If-None-Match": etag})};
-      const answer = await fetch(`page?${query}`, {headers, cache: "no-store"});
+      const answer = await fetch(`page?${query}`, {headers, cache: "no-store", signal: AbortSignal.timeout(15000)});
       if (turn !== asked) return;
       if (answer.status === 401 || answer.status === 404) { location.reload(); return; }
       if (answer.status !== 304) {
@@ -85,8 +85,11 @@
       }
       wait = EVERY_MS;
       seenAt = new Date();
+      const asOf = document.getElementById("as-of");
+      asOf.dateTime = seenAt.toISOString();
+      asOf.textContent = `${asOf.dateTime.slice(11, 19)} UTC`;
     } catch {
-      wait = Math.min(wait * 2, LONGEST_MS); // it is down or restarts: what is shown is old, and says so
+      wait = Math.min(wait * 2, LONGEST_MS); // it is down, hangs or restarts: what is shown is old, and says so
     }
     showTimes();
     if (turn === asked) timer = setTimeout(ask, wait);
