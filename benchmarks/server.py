@@ -104,14 +104,17 @@ def cpu_seconds(process: int) -> float | None:
     """Processor time that process has used; None where the system does not tell (Linux does)."""
     try:
         threads = os.listdir(f"/proc/{process}/task")
-        return sum(_cpu_nanoseconds(f"/proc/{process}/task/{thread}/schedstat") for thread in threads) / 1e9
     except OSError:
         return None
+    return sum(_cpu_nanoseconds(f"/proc/{process}/task/{thread}/schedstat") for thread in threads) / 1e9
 
 
 def _cpu_nanoseconds(path: str) -> int:
-    with open(path) as file:
-        return int(file.read().split()[0])
+    try:
+        with open(path) as file:
+            return int(file.read().split()[0])
+    except (FileNotFoundError, ProcessLookupError):  # the thread ended just now
+        return 0
 
 
 class Connection:

@@ -125,7 +125,6 @@ class Engine:
             # Ticks come a little early or late: the nearest one is meant.
             if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
-            self._due_ms[place] = now_ms + group.interval_ms
             for table, rules in tables.items():
                 results: list[Sample] = []
                 for rule in rules:
@@ -134,6 +133,7 @@ class Engine:
                 if table in self._names:
                     self.refused += self._history.record(table, now_ms, results)
                     yield
+            self._due_ms[place] = now_ms + group.interval_ms
 
     def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
         state, started, at_ms = self.state_of(group, rule), monotonic_seconds(), now_ms - group.query_offset_ms

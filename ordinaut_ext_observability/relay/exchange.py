@@ -29,8 +29,10 @@ _TRIES = 3
 LIVING_INTERVALS = 2
 """A process that said nothing for so many of its intervals has no gauges any more: it ended, or hangs."""
 
-EXPIRY_INTERVALS = 30
-"""An entry is kept for so many: whether others serve must be known for longer than a hiccup of the machine takes."""
+
+def expiry_seconds(interval_seconds: float) -> float:
+    """The time an entry is kept: whether others serve must be known for longer than a hiccup of the machine takes."""
+    return max(12 * interval_seconds, min(60.0, 30 * interval_seconds))
 
 
 class Said(NamedTuple):
@@ -108,7 +110,7 @@ class Exchange:
 
         def say() -> OwnEntry:
             content = encode_entry(self._published(), serves=serves, interval_seconds=interval_seconds)
-            return content, EXPIRY_INTERVALS * interval_seconds
+            return content, expiry_seconds(interval_seconds)
 
         try:
             self._publish(say)

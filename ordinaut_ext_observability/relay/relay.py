@@ -120,7 +120,7 @@ class Relay(BackgroundThread):
     def start(self, *, serves: bool = False) -> None:
         """Begin publishing; `serves`: this process shows the total, from now on. May be called again."""
         self._serves |= serves
-        self._ticks = 0  # who serves from now on reads at once
+        self._ticks = 0  # who serves from now on reads at its next tick
         if not self.started:
             self._asked = None
         super().start()

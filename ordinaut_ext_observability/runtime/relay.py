@@ -40,7 +40,7 @@ class MergedProcesses(Part):
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = settings.relay.interval_seconds
-        self._sign_seconds = 2 * max(settings.collectors.interval_seconds, self._interval_seconds, LOOK_SECONDS)
+        self._sign_seconds = 2 * max(settings.collectors.interval_seconds, LOOK_SECONDS) + 4 * self._interval_seconds
         """Whoever reads for all looked at its server within this time, or does so no more."""
         self._siblings = Siblings()
         self.collected = metrics.registry

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from traceback import walk_tb
 from typing import Any, Final
@@ -204,10 +205,13 @@ class ErrorGroups:
         """Add what is unsent to the document of all processes. What `write` does not take is sent the next time."""
         with self._lock:
             sent, self._unsent = self._unsent, {}
-        content, written = shared or b"{}", not sent
+        groups: Groups = {}
+        with suppress(ValueError):  # lost or damaged: the next one has what is known here
+            groups = read if isinstance(read := orjson.loads(shared), dict) else {}
+        content, written = orjson.dumps(groups), not sent
         try:
             if sent:
-                content = orjson.dumps(add_groups(orjson.loads(content), sent))
+                content = orjson.dumps(add_groups(groups, sent))
                 written = write(content)
         finally:
             with self._lock:

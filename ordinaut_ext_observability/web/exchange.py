@@ -71,7 +71,7 @@ class Exchange:
         if b"x-request-id" not in looked_at:
             headers.append((b"x-request-id", own_id))
         if self._recorder.settings.server_timing:
-            headers.append((b"server-timing", _server_timing(int((monotonic_seconds() - self.started) * 10_000))))
+            headers.append((b"server-timing", _server_timing(int((monotonic_seconds() - self.started) * 10_000 + 0.5))))
         return headers, looked_at
 
 

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds, thread_cpu_seconds, wall_seconds
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.logs.access import AccessLog
 from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.metrics.declarations import Metrics
@@ -100,6 +101,13 @@ class RequestRecorder:
     def __post_init__(self) -> None:
         self.metrics.registry.refresh_with(_while_alive(self.refresh))
         self.access_log.writer.before_writing.append(_while_alive(self.record_waiting))
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin with nothing: the parent's requests are the parent's to record."""
+        self._recording = threading.Lock()
+        self.waiting.clear()
+        self.in_progress.clear()
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""

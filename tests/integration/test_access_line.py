@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import contextlib
 import os
 import re
 from typing import Any
@@ -93,6 +94,18 @@ def test_line_has_the_documented_fields_in_their_order(served: Any) -> None:
     assert (line["method"], line["path"], line["status_code"]) == ("GET", "/tasks/{task_id}", 200)
     assert 0 < line["duration_ms"] < 5000
     assert line["response_bytes"] == len('"41"')
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_writes_no_line_of_a_request_of_its_parent(served: Any) -> None:
+    served.get("/tasks/41")  # its line waits to be gathered with others
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            served.runtime.logs.writer.flush(5.0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len([line for line in last_line_of(served) if line["message"] == "request"]) == 1
 
 
 def test_line_of_a_request_with_a_body_tells_its_bytes(served: Any) -> None:

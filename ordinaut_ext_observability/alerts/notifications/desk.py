@@ -119,7 +119,7 @@ class AlertDesk:
         """
         now_ms = self.now_ms()
         known = self.store.silences()
-        self._check(silence, len(known), now_ms)
+        self._check(silence, len(known) - (silence.id in known), now_ms)
         changed = []
         if silence.id:
             before = known[silence.id]
@@ -152,11 +152,13 @@ class AlertDesk:
         if kind != "silence" and not 0 < for_ms <= _LONGEST_MS:
             raise RefusedError("give a time of at most 24h, and go on with another one then")
         now_ms = self.now_ms()
-        new = Silence("", sort_matchers(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind)
-        for known in self.silences():
-            if (known.kind, known.matchers, known.state(now_ms)) == (kind, new.matchers, "active"):
-                self.expire_silence(known.id)
-        return replace(new, id=self.set_silence(new))
+        new = Silence(str(uuid.uuid4()), sort_matchers(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind)
+        known = self.silences()
+        ended = [each for each in known if (each.kind, each.matchers) == (kind, new.matchers)]
+        ended = [each for each in ended if each.state(now_ms) == "active"]
+        self._check(new, len(known) - len(ended), now_ms)
+        self._write([*(each.expired(now_ms) for each in ended), new])  # together: nothing is told in between
+        return new
 
     def maintenances(self, by: str = "") -> list[Silence]:
         """Those that are on, of anybody or of one author. Raises `ClusterUnavailableError`."""

@@ -160,7 +160,9 @@ class NotificationStore:
         latest = dict(sorted([*old.items(), *new.items()], key=_changed_ms)).items()
         newest = sorted(latest, key=_changed_ms, reverse=True)
         silences = [item for item in newest if isinstance(item[1], Silence) and item[1].ends_at_ms > self.now_ms()]
-        entries = [(key, it | {"alerts": it["alerts"][:_MAX_ALERTS]}) for key, it in newest if isinstance(it, dict)]
+        entries = [
+            (key, it | {"alerts": (it.get("alerts") or [])[:_MAX_ALERTS]}) for key, it in newest if isinstance(it, dict)
+        ]
         kept, left = dict[str, _Item](), _MAX_BYTES
         for key, each in [*silences, *entries[:_MAX_ENTRIES]]:
             if (size := len(orjson.dumps(each))) <= left:

@@ -36,7 +36,7 @@ class HealthMetrics(MetricSet, title="Health and process"):
     )
     event_loop_stalls = counter(
         "orchestrator_process_event_loop_stalls_total{process}",
-        "Times that the host's event loop ran nothing for a second or longer.",
+        "Times that the host's event loop ran nothing for 1.5 s or longer; from one second on it may count.",
     )
     process_memory = gauge(
         "orchestrator_process_memory_bytes{process,type}",

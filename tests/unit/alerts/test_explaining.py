@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ordinaut_ext_observability.alerts.notifications import desk as desk_module
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import DeliveryError
-from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk
+from ordinaut_ext_observability.alerts.notifications.desk import AlertDesk, RefusedError
 from ordinaut_ext_observability.alerts.notifications.explaining import explain, journal_of
 from ordinaut_ext_observability.alerts.notifications.notifier import Notifier
 from ordinaut_ext_observability.alerts.notifications.silences import Silence
@@ -139,3 +141,16 @@ def test_alert_names_everything_that_mutes_it(installation: Installation) -> Non
 
 def test_nothing_is_said_of_an_alert_that_nobody_knows(installation: Installation) -> None:
     assert explain(installation.desk, "0123456789abcdef") is None
+
+
+def test_a_silence_ends_only_where_the_one_in_its_place_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation()
+    begin = partial(installation.desk.begin, "maintenance", by="ada", comment="")
+    begin(60_000)
+    monkeypatch.setattr(desk_module, "MAX_SILENCES", 1)
+    again = begin(120_000)
+    assert installation.desk.maintenances() == [again]
+    monkeypatch.setattr(desk_module, "MAX_SILENCES", 0)
+    with pytest.raises(RefusedError, match="silences"):
+        begin(180_000)
+    assert installation.desk.maintenances() == [again]

@@ -229,6 +229,20 @@ def test_processes_add_up_through_their_document(made: Made) -> None:
     assert (made.group()[1]["count"], made.group()[1]["reopenings"]) == (8, 1)
 
 
+@pytest.mark.parametrize("damaged", [b"not JSON", b"[]"])
+def test_a_damaged_document_is_written_anew(made: Made, damaged: bytes) -> None:
+    document = Document()
+    document.content = damaged
+    made.exchange(document)
+    assert made.groups() == {}
+    made.fail()
+    made.exchange(document)
+    assert made.group()[1]["count"] == 1
+    other = Made(made.clock)
+    other.exchange(document)
+    assert other.groups() == made.groups()
+
+
 def test_what_was_seen_before_it_was_resolved_elsewhere_opens_nothing(made: Made) -> None:
     other, document = Made(made.clock), Document()
     other.fail()
