@@ -166,17 +166,16 @@ class LogWriter:
                     return
             if self._bell.get() != _NOW:
                 self._gather()
-            while self._write_gathered() > 1 and not self._ending:
-                # Lines come all the time: none need wake the thread, which looks again by itself.
-                self._pace = _SOON
-                self._gather()
+            while self._write_gathered(_SOON) > 1 and not self._ending:
+                self._gather()  # where lines come all the time, none need wake the thread
+            self._write_gathered(_IDLE)
 
     def _gather(self) -> None:
         with contextlib.suppress(Empty):  # whatever rings is in a hurry
             self._bell.get(timeout=GATHER_SECONDS)
 
-    def _write_gathered(self) -> int:
-        self._pace = _IDLE  # before the queue is emptied: a line added from here on wakes the thread again
+    def _write_gathered(self, pace: int) -> int:
+        self._pace = pace  # before the queue is emptied: where it is idle, a line added from here on wakes the thread
         started = thread_cpu_seconds()
         number = self._write_queued()
         self._call(self._reports.cpu_seconds, thread_cpu_seconds() - started)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -167,19 +168,31 @@ def test_lines_do_not_wait_to_be_gathered_where_there_is_reason_to_hurry(
 
 
 @pytest.mark.usefixtures("eager_switching")
-def test_lines_that_come_all_the_time_wake_the_thread_once(pipe: Pipe) -> None:
+@pytest.mark.parametrize("made_late", [False, True])
+def test_lines_that_come_all_the_time_wake_the_thread_once(pipe: Pipe, made_late: bool) -> None:
     """It looks again by itself, also where nobody wrote for a while in between."""
     rings: list[int] = []
+    waiting: deque[str] = deque()
+    writer = pipe.writer
 
     class Bell(SimpleQueue[int]):
         def put(self, item: int, block: bool = True, timeout: float | None = None) -> None:
             rings.append(item)
             super().put(item)
 
-    pipe.writer._bell = Bell()
+    def write(line: str) -> None:
+        if made_late:  # as access lines are
+            waiting.append(line)
+            if len(waiting) == 1:
+                writer.wake()
+        else:
+            writer.write(line)
+
+    writer._bell = Bell()
+    writer.before_writing.append(lambda: [writer.write(waiting.popleft()) for _ in range(len(waiting))] and None)
     for begun in (1, 2):
         for number in range(40):
-            pipe.writer.write(f"{begun} {number}")
+            write(f"{begun} {number}")
             time.sleep(GATHER_SECONDS / 10)
         assert pipe.read_lines(40) == [f"{begun} {number}" for number in range(40)]
         time.sleep(3 * GATHER_SECONDS)
