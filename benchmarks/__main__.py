@@ -48,13 +48,15 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     _forget_settings()
     verdicts: list[Verdict] = []
-    for name in arguments.names or NAMES:
-        started = time.perf_counter()
-        print(f"{name} …", end=" ", flush=True)
-        results = importlib.import_module(f"benchmarks.{name}").run(Options(quick=arguments.quick))
-        verdicts += map(judge, results)
-        print(f"{time.perf_counter() - started:.0f} s", flush=True)
-    print_table(verdicts)
+    try:
+        for name in arguments.names or NAMES:
+            started = time.perf_counter()
+            print(f"{name} …", end=" ", flush=True)
+            results = importlib.import_module(f"benchmarks.{name}").run(Options(quick=arguments.quick))
+            verdicts += map(judge, results)
+            print(f"{time.perf_counter() - started:.0f} s", flush=True)
+    finally:  # also where one fails: the others took minutes
+        print_table(verdicts)
     if not arguments.names:
         for row, reason in rows_missing().items():
             print(f"not measured: {row} ({reason})")
