@@ -54,7 +54,7 @@ class RunningDemo:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an operator's request carries."""
+        """The headers of an operator's request."""
         return {"Authorization": f"Bearer {self.token}"}
 
     @property
