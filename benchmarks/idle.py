@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.harness import Options, Result
-from benchmarks.server import cpu_seconds, serving
+from benchmarks.server import known_cpu_seconds, serving
 from ordinaut_ext_observability.demo import servers
 from ordinaut_ext_observability.demo.servers import PostgresServer, RedisServer
 
@@ -31,10 +31,10 @@ def run(options: Options) -> list[Result]:
             for name in ("bare", "ours", "connected")
         }
         time.sleep(_START_SECONDS)
-        before = {name: cpu_seconds(process) for name, process in processes.items()}
+        before = {name: known_cpu_seconds(process) for name, process in processes.items()}
         time.sleep(seconds)
-        after = {name: cpu_seconds(process) for name, process in processes.items()}
-    hour = {name: ((after[name] or 0.0) - (before[name] or 0.0)) * _HOUR_SECONDS / seconds for name in processes}
+        after = {name: known_cpu_seconds(process) for name, process in processes.items()}
+    hour = {name: (after[name] - before[name]) * _HOUR_SECONDS / seconds for name in processes}
     return [
         Result(
             row,

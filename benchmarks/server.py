@@ -109,6 +109,14 @@ def cpu_seconds(process: int) -> float | None:
     return sum(_cpu_nanoseconds(f"/proc/{process}/task/{thread}/schedstat") for thread in threads) / 1e9
 
 
+def known_cpu_seconds(process: int) -> float:
+    """The same. Raises RuntimeError where the system does not tell."""
+    used = cpu_seconds(process)
+    if used is None:
+        raise RuntimeError("the system does not tell the processor time of another process")
+    return used
+
+
 def _cpu_nanoseconds(path: str) -> int:
     try:
         with open(path) as file:

@@ -31,7 +31,10 @@ LIVING_INTERVALS = 2
 
 
 def expiry_seconds(interval_seconds: float) -> float:
-    """The time an entry is kept: whether others serve must be known for longer than a hiccup of the machine takes."""
+    """The time an entry is kept, a minute or twelve intervals; thirty where they are shorter than two seconds.
+
+    Whether others serve must be known for longer than a hiccup of the machine takes.
+    """
     return max(12 * interval_seconds, min(60.0, 30 * interval_seconds))
 
 

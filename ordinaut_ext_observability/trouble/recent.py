@@ -208,11 +208,10 @@ class ErrorGroups:
         groups: Groups = {}
         with suppress(ValueError):  # lost or damaged: the next one has what is known here
             groups = read if isinstance(read := orjson.loads(shared), dict) else {}
-        content, written = orjson.dumps(groups), not sent
+        content, written = b"", False
         try:
-            if sent:
-                content = orjson.dumps(add_groups(groups, sent))
-                written = write(content)
+            content = orjson.dumps(add_groups(groups, sent))
+            written = not sent or write(content)
         finally:
             with self._lock:
                 if written:

@@ -157,6 +157,11 @@ def test_section_shows_so_many_items_and_says_how_many_more_there_are(
     assert sections["alerts"].count("<article") <= 50
 
 
+def test_all_alerts_are_counted_where_some_are_shown(start: Any) -> None:
+    served = start(alerts=55)
+    assert eventually(lambda: "Alerts 55 firing, 0 pending" in words(served, "alerts"))
+
+
 def test_empty_host_is_told_what_is_not_known_and_what_to_set(start: Any) -> None:
     served = start(HISTORY="false")
     for section, said in (

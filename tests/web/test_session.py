@@ -141,6 +141,11 @@ def test_signing_out_ends_the_cookie(served: Any) -> None:
     assert served.get(f"{MOUNT}/config").status_code == 401
 
 
+def test_signing_out_with_a_cookie_that_has_ended_leads_to_the_page_and_not_back_to_the_form(served: Any) -> None:
+    page = served.post(f"{MOUNT}/logout", headers={**PAGE, **OWN, "Cookie": f"{COOKIE}=an-earlier-token"})
+    assert (page.status_code, Form(page).fields["to"]) == (401, "")
+
+
 def test_cookie_of_an_earlier_token_is_as_none_and_ended(served: Any) -> None:
     for path in ("/", "/config", "/api/v1/query?query=1", "/loggers/host"):
         sign_in(served)

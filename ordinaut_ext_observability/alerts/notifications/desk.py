@@ -154,8 +154,8 @@ class AlertDesk:
         now_ms = self.now_ms()
         new = Silence(str(uuid.uuid4()), sort_matchers(matchers), now_ms, now_ms + for_ms, now_ms, by, comment, kind)
         known = self.silences()
-        ended = [each for each in known if (each.kind, each.matchers) == (kind, new.matchers)]
-        ended = [each for each in ended if each.state(now_ms) == "active"]
+        like_it = (kind, new.matchers, "active")
+        ended = [each for each in known if (each.kind, each.matchers, each.state(now_ms)) == like_it]
         self._check(new, len(known) - len(ended), now_ms)
         self._write([*(each.expired(now_ms) for each in ended), new])  # together: nothing is told in between
         return new

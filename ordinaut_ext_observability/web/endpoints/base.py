@@ -154,7 +154,8 @@ def route_class(context: EndpointContext, endpoint: Endpoint) -> type[APIRoute]:
                     reply = _scrubbed(await handle(request), context.scrubber)
                 except Refusal as refusal:  # which the access control tells of
                     by_person = endpoint.tier != "scrape" and "text/html" in request.headers.get("accept", "")
-                    return sign_in_page(request, refusal, path=endpoint.path) if by_person else refusal.response
+                    to = None if "GET" in endpoint.methods else ""  # a form's address cannot be looked at
+                    return sign_in_page(request, refusal, to, path=endpoint.path) if by_person else refusal.response
                 except RequestValidationError as error:
                     problem = error.errors()[0]
                     place, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")

@@ -32,10 +32,7 @@ async def _login(request: Request) -> Response:
 
 
 async def _logout(request: Request) -> Response:
-    try:
-        context_of(request).access.check_operator(request, changes=False, typed=cookie_of(request) or "")
-    except Refusal as problem:
-        return sign_in_page(request, problem, "")
+    context_of(request).access.check_operator(request, changes=False, typed=cookie_of(request) or "")
     return sign_in_page(request, Refusal(200, "signed_out", "Signed out."), "")
 
 

@@ -88,11 +88,15 @@ def _state(moment: Moment) -> Facts:
     # Resolved alerts are kept for minutes: the journal knows of those that somebody was told of for longer.
     ended += [entry["at_ms"] for entry in moment.seen.journal if entry.get("status") == "resolved"]
     since_ms = min(begun, default=None) if reasons else max(filter(None, ended), default=None)
-    firing = [each for each in moment.alerts if each.state == "firing" and weight_of(each) != "healthy"]
+    telling = [alert.state for alert in moment.alerts if weight_of(alert) != "healthy"]
     healthy = [check for check in moment.checks if check.shown_status == "healthy"]
-    counts = {"firing": len(firing), "healthy": len(healthy), "checks": len(moment.checks)}
-    judged = moment.rounds is not None
-    return {"status": status, "reasons": reasons, "since_ms": since_ms, "judged": judged, **counts}
+    counts = {
+        "firing": telling.count("firing"),
+        "pending": telling.count("pending"),
+        "healthy": len(healthy),
+        "checks": len(moment.checks),
+    }
+    return {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
 
 
 def _reasons(moment: Moment) -> Iterable[Reason]:
@@ -129,12 +133,10 @@ def _alerts(moment: Moment) -> Facts:
     alerts = []
     for alert in moment.alerts[:50]:
         notified = notified_alert(alert)
-        muted_by = [each for each in holds if each.mutes(notified, now_ms)][:5]
+        muted_by = [each for each in holds if each.mutes(notified, now_ms)]
         alerts.append((alert, weight_of(alert), notified.fingerprint, muted_by))
     off = "" if rounds is not None else moment.overview.get("alerts", "not known to this process")
-    telling = [each.state for each in moment.alerts if weight_of(each) != "healthy"]
     facts = {"off": off, "problems": rounds.troubles() if rounds is not None else (), "told_by": told_by}
-    facts |= {"alerts_firing": telling.count("firing"), "alerts_pending": telling.count("pending")}
     return facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
 
 

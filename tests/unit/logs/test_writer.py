@@ -167,7 +167,6 @@ def test_lines_do_not_wait_to_be_gathered_where_there_is_reason_to_hurry(
     assert pipe.read_lines(len(lines))[:1001] == lines[:1001]
 
 
-@pytest.mark.usefixtures("eager_switching")
 @pytest.mark.parametrize("made_late", [False, True])
 def test_lines_that_come_all_the_time_wake_the_thread_once(pipe: Pipe, made_late: bool) -> None:
     """It looks again by itself, also where nobody wrote for a while in between."""
@@ -199,6 +198,7 @@ def test_lines_that_come_all_the_time_wake_the_thread_once(pipe: Pipe, made_late
     assert len(rings) <= 4  # two, and a busy machine makes pauses; without that one in each interval, eight
 
 
+@pytest.mark.usefixtures("eager_switching")
 def test_lines_of_several_threads_arrive_whole_and_each_threads_in_order(pipe: Pipe) -> None:
     def write(name: str) -> None:
         for number in range(400):
