@@ -100,7 +100,7 @@ def test_a_stall_names_the_function_that_blocks_and_the_request_in_flight(api: A
         lines = [line for line in api.log.all_lines() if line["event_type"] == STALLED]
         return [line for line in lines if f"sleep_in_{how}" in str(line["stack"])]
 
-    assert eventually(lambda: bool(caught()))
+    assert eventually(lambda: bool(caught()), 30)
     line = [line for line in api.log.lines(event_type=STALLED) if f"sleep_in_{how}" in str(line["stack"])][0]
     assert any(f"{__file__}:" in each for each in line["stack"])
     (request,) = line["requests"]
