@@ -234,12 +234,14 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 Settle = Callable[[], object]
 
 
-def settle(runtime: Runtime) -> Settle:
+def settle(app: FastAPI) -> Settle:
     """What is left to do once requests are answered: recording them, writing their lines."""
+    integration = app.state.ordinaut_observability
+    record, flush = integration._recorder.record_waiting, integration._runtime.logs.writer.flush
 
     def finish_work() -> None:
-        runtime.metrics.registry.refresh()
-        if not runtime.logs.writer.flush(10.0):
+        record()
+        if not flush(10.0):
             raise RuntimeError("lines were not written")
 
     return finish_work

@@ -80,5 +80,7 @@ async def _measure(app: object, finish_work: Settle | None, requests: int) -> fl
 
 if __name__ == "__main__":
     host = make_app()
-    ours = settle(add_ours(host, dev_null())) if sys.argv[1] == "ours" else None
-    print(asyncio.run(_measure(host, ours, int(sys.argv[2]))))
+    with_ours = sys.argv[1] == "ours"
+    if with_ours:
+        add_ours(host, dev_null())
+    print(asyncio.run(_measure(host, settle(host) if with_ours else None, int(sys.argv[2]))))

@@ -70,7 +70,11 @@ def run(options: Options) -> list[Result]:
     descriptor = dev_null()
 
     def ours(access_log: bool) -> Callable[[Any], Settle]:
-        return lambda app: settle(add_ours(app, descriptor, access_log=access_log))
+        def configure(app: Any) -> Settle:
+            add_ours(app, descriptor, access_log=access_log)
+            return settle(app)
+
+        return configure
 
     def peers(access_line: AccessLine) -> Callable[[Any], None]:
         return lambda app: add_peers(app, descriptor, access_line)

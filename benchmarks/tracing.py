@@ -112,7 +112,7 @@ def _serve(kind: str) -> None:
     finish_work: Any = None
     if kind == "ours":
         runtime = add_ours(app, dev_null(), settings=load_settings())
-        settled = settle(runtime)
+        settled = settle(app)
 
         def finish_work() -> None:
             settled()

@@ -64,7 +64,7 @@ def begin_work(worker_id: object, task_id: object) -> None:
     origin = runtime().merged.origin_of(work["task_id"])
     queued_by.set(origin)
     if origin is not None:
-        _bind((*origin[:2], random_ids.take()[32:], origin[3]))
+        _bind((*origin[:2], random_ids.take()[1], origin[3]))
 
 
 def get_request_context() -> dict[str, str | None]:
@@ -116,8 +116,7 @@ def _bind_request(request_id: str) -> bool:
     if current is not None and current[0] == usable:
         return False
     if current is None or current is _set_here.get():
-        digits = random_ids.take()
-        current = ("", digits[:32], digits[32:], False)
+        current = ("", *random_ids.take(), False)
     _bind((usable, *current[1:]))
     return True
 

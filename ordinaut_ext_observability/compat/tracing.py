@@ -139,7 +139,7 @@ def continue_event(fields: Mapping[Any, Any], name: str = "handle_event") -> Ite
     """
     before, carried = ids.request_ids.get(), _texts(fields) or {}
     if caller := parse_traceparent(carried.get("traceparent", "").encode()):
-        ids.request_ids.set((caller[0], caller[0], random_ids.take()[32:], caller[2]))
+        ids.request_ids.set((caller[0], caller[0], random_ids.take()[1], caller[2]))
     try:
         with ids.RequestContext(correlation_id=carried.get("correlation_id")), Span(name, event=carried) as span:
             yield span

@@ -43,7 +43,9 @@ def current_ids() -> RequestIds | None:
 
 def with_current_span(ids: RequestIds | None) -> RequestIds | None:
     """The ids with the trace of OpenTelemetry's current span, if there is one: not where nobody imported it."""
-    get_current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if "opentelemetry.trace" not in sys.modules:
+        return ids
+    get_current_span = getattr(sys.modules["opentelemetry.trace"], "get_current_span", None)
     if get_current_span is None or not (span := get_current_span().get_span_context()).is_valid:
         return ids
     trace_id = f"{span.trace_id:032x}"
@@ -142,6 +144,6 @@ class RequestContext:
         _entered.set(entered[3])
 
     def _ids(self) -> RequestIds:
-        digits = random_ids.take()
-        correlation_id, trace_id, _, sampled = request_ids.get() or (digits[:32], digits[:32], "", False)
-        return (self._given_id or correlation_id, trace_id, digits[32:], sampled)
+        trace_id, span_id = random_ids.take()
+        correlation_id, trace_id, _, sampled = request_ids.get() or (trace_id, trace_id, "", False)
+        return (self._given_id or correlation_id, trace_id, span_id, sampled)

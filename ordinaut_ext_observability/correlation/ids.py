@@ -10,8 +10,8 @@ import re
 
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
 
-_BYTES_PER_REQUEST = 24  # 16 for the trace id, 8 for the span id
-_HEX_PER_REQUEST = 2 * _BYTES_PER_REQUEST
+_TRACE_ID_BYTES = 16
+_SPAN_ID_BYTES = 8
 _REQUESTS_PER_REFILL = 256
 
 MAX_ID_LENGTH = 128
@@ -27,7 +27,7 @@ _MAX_TRACEPARENT_LENGTH = 512
 
 
 class RandomIds:
-    """A pool of random hex digits: one system call serves 256 requests.
+    """A pool of pairs: a trace id of 32 random hex digits, a span id of 16. Two system calls serve 256 requests.
 
     Safe from any thread. A forked child starts with an empty pool, so it never repeats its parent's ids.
     """
@@ -35,23 +35,24 @@ class RandomIds:
     __slots__ = ("__weakref__", "_pool", "take_pooled")
 
     def __init__(self) -> None:
-        self._pool: list[str] = []
+        self._pool: list[tuple[str, str]] = []
         self.take_pooled = self._pool.pop
-        """The digits of one request; raises IndexError when the pool is empty. A call less per request."""
+        """A pair; raises IndexError when the pool is empty. A call less per request."""
         reset_in_forked_child(self)
 
-    def take(self) -> str:
-        """48 random hex digits: the first 32 are a trace id, the last 16 a span id."""
+    def take(self) -> tuple[str, str]:
+        """A trace id and a span id."""
         try:
             return self.take_pooled()
         except IndexError:
             return self.refill()
 
-    def refill(self) -> str:
-        """Fill the pool, and return the digits of one request."""
-        digits = os.urandom(_BYTES_PER_REQUEST * _REQUESTS_PER_REFILL).hex()
-        self._pool += [digits[at : at + _HEX_PER_REQUEST] for at in range(0, len(digits), _HEX_PER_REQUEST)]
-        return os.urandom(_BYTES_PER_REQUEST).hex()
+    def refill(self) -> tuple[str, str]:
+        """Fill the pool, and return a pair that was never in it: other threads may have emptied it again."""
+        trace_ids = os.urandom(_TRACE_ID_BYTES * _REQUESTS_PER_REFILL).hex(" ", _TRACE_ID_BYTES).split()
+        span_ids = os.urandom(_SPAN_ID_BYTES * _REQUESTS_PER_REFILL).hex(" ", _SPAN_ID_BYTES).split()
+        self._pool += zip(trace_ids, span_ids, strict=True)
+        return os.urandom(_TRACE_ID_BYTES).hex(), os.urandom(_SPAN_ID_BYTES).hex()
 
     def reset_after_fork(self) -> None:
         self._pool.clear()

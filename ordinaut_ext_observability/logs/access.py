@@ -12,7 +12,7 @@ from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.background.jitter import draw
 from ordinaut_ext_observability.correlation.context import RequestIds
 from ordinaut_ext_observability.logs.event_types import ACCESS
-from ordinaut_ext_observability.logs.events import lay_out_head, timestamp
+from ordinaut_ext_observability.logs.events import THOUSANDTHS, lay_out_head, timestamp
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import json_text
 from ordinaut_ext_observability.settings.parts import LogSettings
@@ -62,11 +62,12 @@ class AccessLog:
     ) -> None:
         """Write a request's line. `ended_at` is seconds since 1970, `details` more of the object: empty, or `,"…`."""
         correlation_id, trace_id, span_id, _ = ids
+        microseconds = int(duration_seconds * 1_000_000 + 0.5)
         end = "" if "url_path" in details else "\n"  # a line with its break is not scrubbed
         self.writer.write(
             f'{{"timestamp":"{timestamp(ended_at)}{self._heads[level]}{correlation_id}'
             f'","request_id":"{correlation_id}","trace_id":"{trace_id}","span_id":"{span_id}'
-            f"{layout}{duration_seconds * 1000:.3f}{details}}}{end}",
+            f"{layout}{microseconds // 1000}{THOUSANDTHS[microseconds % 1000]}{details}}}{end}",
             urgent=level == "ERROR",
         )
 

@@ -70,11 +70,12 @@ class Destination:
         return any(_is_file(each, self._identity) for each in self._numbers) and _is_file(path, self._identity)
 
     def write_lines(self, data: bytes) -> int:
-        """Write lines, each with its line break; the number of those that went out whole.
+        """Write lines, each with its line break; the number of those that did not go out whole.
 
         Waits for a destination that is full. Where the last line broke off, the next begins on a line of its own.
         """
-        data = b"\n" + data if self.torn else data
+        torn = self.torn
+        data = b"\n" + data if torn else data
         # A pipe takes no more at once than other processes cannot write in between.
         # Source: https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF.
         at_once = select.PIPE_BUF if self._identity is not None and stat.S_ISFIFO(self._identity[2]) else len(data)
@@ -85,10 +86,9 @@ class Destination:
                 sent += self._write_some(data, sent, at_once)
         except (OSError, ValueError) as error:
             self.error = error
-        if not sent:
-            return 0
-        torn, self.torn = self.torn, data[sent - 1 : sent] != b"\n"
-        return data.count(b"\n", 0, sent) - torn
+        if sent:
+            self.torn = data[sent - 1 : sent] != b"\n"
+        return data.count(b"\n", max(sent, torn))
 
     def _write_some(self, data: bytes, start: int, at_once: int) -> int:
         """Write as many whole lines as fit; a line that alone is longer stays whole."""

@@ -21,9 +21,12 @@ from ordinaut_ext_observability.logs.event_types import Event, FieldsP
 from ordinaut_ext_observability.logs.writer import LogWriter
 from ordinaut_ext_observability.scrub.plain_values import MAX_LINE_BYTES, encode, encode_line, json_text, put
 
+THOUSANDTHS = tuple(f".{thousandth:03d}" for thousandth in range(1000))
+"""The last three digits of a figure, faster than to format it."""
+
 # An instant that is a whole millisecond is a little less as a binary float: what is added makes up for that. The last
 # entry is for what then comes to a thousand.
-_MILLISECONDS = (*(f".{millisecond:03d}Z" for millisecond in range(1000)), ".999Z")
+_MILLISECONDS = (*(f"{thousandth}Z" for thousandth in THOUSANDTHS), ".999Z")
 _FLOAT_ERROR = 0.0005
 
 _text_of_second = lru_cache(2)(lambda second: datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))

@@ -45,23 +45,24 @@ class LogFile(Destination):
         self._failed_at = -SAME_PROBLEM_SECONDS
 
     def write_lines(self, data: bytes) -> int:
-        """Write lines, each with its line break; the number of those that went out whole."""
-        written, problem = 0, ""
+        """Write lines, each with its line break; the number of those that did not go out whole."""
+        lost, problem = 0, ""
         try:
             while data:
                 self._take_number()
                 end = self._end_of_file(data)
-                written += self._file.write_lines(data[:end])
+                lost = self._file.write_lines(data[:end])
+                data = data[end:]
                 if self._file.error is not None:
                     raise self._file.error
-                data = data[end:]
         except (OSError, ValueError) as error:
+            lost += data.count(b"\n")
             problem = getattr(error, "strerror", None) or str(error)
             failed_before, self._failed_at = self._failed_at, monotonic_seconds()
             if self._failed_at - failed_before > SAME_PROBLEM_SECONDS:
                 self._tell(problem)
         self.problem = problem
-        return written
+        return lost
 
     def _take_number(self) -> None:
         """Lock a number and open its file, unless that is done and both are still there."""

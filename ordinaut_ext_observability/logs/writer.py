@@ -190,21 +190,21 @@ class LogWriter:
             lines = [self._queue.popleft() for _ in range(min(len(self._queue), _LINES_PER_WRITE))]
             number += len(lines)
             self._call(self.on_lines, lines)
-            looked_at = [line for line in lines if line[-1:] != "\n"]
-            shown = self.scrub(looked_at) if looked_at else looked_at
-            if shown is not looked_at:
-                scrubbed = iter(shown)
-                lines = [line if line[-1:] == "\n" else next(scrubbed) for line in lines]
-            text = "".join([line if line[-1:] == "\n" else f"{line}\n" for line in lines])
-            data = text.encode("utf-8", "backslashreplace")
-            written = self._hand_on(lines) if self.writers else self._destination.write_lines(data)
-            if written:
-                self._call(self._reports.written, written)
-            if written < len(lines):
-                self._call(self._reports.dropped, len(lines) - written)
+            looked_at = [line for line in lines if not line.endswith("\n")]
+            if looked_at:
+                shown = iter(self.scrub(looked_at))
+                lines = [line if line.endswith("\n") else f"{next(shown)}\n" for line in lines]
+            lost = self._hand_on(lines) if self.writers else self._write_lines(lines)
+            if lost < len(lines):
+                self._call(self._reports.written, len(lines) - lost)
+            if lost:
+                self._call(self._reports.dropped, lost)
         for flush in flushes:
             flush.set()
         return number
+
+    def _write_lines(self, lines: list[str]) -> int:
+        return self._destination.write_lines("".join(lines).encode("utf-8", "backslashreplace"))
 
     def _hand_on(self, lines: list[str]) -> int:
         for writer in self.writers:
@@ -212,7 +212,7 @@ class LogWriter:
                 is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event' in line
                 writer.write(line, urgent=is_kept)
             writer.wake(urgent=True)  # they have waited already
-        return len(lines)
+        return 0
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         try:

@@ -25,10 +25,10 @@ class _PooledIds(RandomIdGenerator):
     """Ids from our pool: OpenTelemetry's come from the host's random numbers, which would then be others."""
 
     def generate_trace_id(self) -> int:
-        return int(random_ids.take()[:32], 16)
+        return int(random_ids.take()[0], 16)
 
     def generate_span_id(self) -> int:
-        return int(random_ids.take()[32:], 16)
+        return int(random_ids.take()[1], 16)
 
 
 class Outlet(SpanProcessor):

@@ -66,7 +66,7 @@ class Exchange:
         looked_at = {_lower_name(name): value for name, value in headers if len(name) in _LENGTHS}
         if b"x-correlation-id" in looked_at:
             headers = [header for header in headers if _lower_name(header[0]) != b"x-correlation-id"]
-        own_id = self.ids[0].encode("ascii")
+        own_id = self.ids[0].encode()
         headers = [*headers, (b"x-correlation-id", own_id)]
         if b"x-request-id" not in looked_at:
             headers.append((b"x-request-id", own_id))
@@ -134,8 +134,9 @@ class HttpExchange(Exchange):
         except (TypeError, AttributeError, ValueError):  # no list of pairs: the message stays as it is
             self._extend_servers_headers()
             return message
-        media_type = named.get(b"content-type")
-        if media_type is not None and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
+        media_type = named.get(b"content-type", b"")
+        # That of JSON is shorter.
+        if len(media_type) >= len(_EVENT_STREAM) and media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
             endpoint = self._note().stream_endpoint = self.endpoint()
             self._recorder.metrics.streams_open.labels(endpoint).inc()
         if self.status == _TEMPORARY_REDIRECT:
@@ -257,4 +258,6 @@ class HttpExchange(Exchange):
 
 def _lower_name(name: bytes | str) -> bytes:
     """A header's name in lower case. ASGI asks for bytes; some servers take text as well."""
-    return (name.encode("latin-1") if isinstance(name, str) else bytes(name)).lower()
+    if type(name) is not bytes:
+        name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
+    return name.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from starlette.types import Scope
 
@@ -16,7 +17,8 @@ from ordinaut_ext_observability.web.access import AddressList
 Headers = list[tuple[bytes, bytes]]
 
 _ID_HEADERS = frozenset((b"x-request-id", b"x-correlation-id", b"traceparent"))
-_take_digits = random_ids.take_pooled
+_name_of = itemgetter(0)
+_take_pooled = random_ids.take_pooled
 
 _WARNING_SECONDS = 60.0  # between two warnings about ids: one tells of the habit, the metric counts the cases
 
@@ -39,15 +41,13 @@ class RequestIdReader:
         ids: RequestIds | None = scope.get(SCOPE_KEY)
         if ids is None:
             try:
-                digits = _take_digits()
+                trace_id, span_id = _take_pooled()
             except IndexError:
-                digits = random_ids.refill()
-            ids = (digits[:32], digits[:32], digits[32:], False)
+                trace_id, span_id = random_ids.refill()
+            ids = (trace_id, trace_id, span_id, False)
             headers = scope["headers"]
-            for name, _ in headers:
-                if name in _ID_HEADERS:
-                    ids = self._continue(ids[1], ids[2], headers, scope)
-                    break
+            if not _ID_HEADERS.isdisjoint(map(_name_of, headers)):
+                ids = self._continue(trace_id, span_id, headers, scope)
             scope[SCOPE_KEY] = ids
         return ids
 

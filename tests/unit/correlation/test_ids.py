@@ -16,15 +16,15 @@ InForkedChild = Callable[[Callable[[], bytes]], bytes]
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 
 
-def test_ids_are_48_lower_case_hex_digits() -> None:
+def test_ids_are_32_and_16_lower_case_hex_digits() -> None:
     ids = RandomIds()
-    assert all(re.fullmatch(r"[0-9a-f]{48}", ids.take()) for _ in range(600))
+    assert all(re.fullmatch(r"[0-9a-f]{32} [0-9a-f]{16}", " ".join(ids.take())) for _ in range(600))
 
 
 def test_ten_thousand_ids_are_all_different_and_so_are_their_parts() -> None:
     ids = RandomIds()
     taken = [ids.take() for _ in range(10_000)]
-    assert len(set(taken)) == len({digits[:32] for digits in taken}) == len({digits[32:] for digits in taken}) == 10_000
+    assert len({trace_id for trace_id, _ in taken}) == len({span_id for _, span_id in taken}) == 10_000
 
 
 def test_two_pools_share_no_id() -> None:
@@ -58,9 +58,9 @@ def test_forgetting_empties_the_pool_for_callers_that_hold_its_method_too() -> N
 @pytest.mark.usefixtures("eager_switching")
 def test_threads_never_get_the_same_id() -> None:
     ids = RandomIds()
-    taken: list[list[str]] = [[] for _ in range(8)]
+    taken: list[list[tuple[str, str]]] = [[] for _ in range(8)]
 
-    def take(mine: list[str]) -> None:
+    def take(mine: list[tuple[str, str]]) -> None:
         for _ in range(2000):
             mine.append(ids.take())  # noqa: PERF401 - one at a time, so that the threads mix
 
@@ -69,7 +69,7 @@ def test_threads_never_get_the_same_id() -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len({digits for mine in taken for digits in mine}) == 8 * 2000
+    assert len({pair for mine in taken for pair in mine}) == 8 * 2000
 
 
 def test_a_forked_child_and_its_parent_take_different_ids(in_forked_child: InForkedChild) -> None:
@@ -80,20 +80,20 @@ def test_a_forked_child_and_its_parent_take_different_ids(in_forked_child: InFor
         try:
             leftover = take_pooled()
         except IndexError:
-            leftover = ""
-        return "\n".join([leftover, *(random_ids.take() for _ in range(600))]).encode()
+            leftover = ("", "")
+        return "\n".join(map("".join, [leftover, *(random_ids.take() for _ in range(600))])).encode()
 
     leftover, *childs = in_forked_child(take_in_child).decode().split("\n")
     assert leftover == ""
     assert len(set(childs)) == 600
-    assert {random_ids.take() for _ in range(600)}.isdisjoint(childs)
+    assert {"".join(random_ids.take()) for _ in range(600)}.isdisjoint(childs)
 
 
 def test_any_pool_starts_empty_in_a_forked_child(in_forked_child: InForkedChild) -> None:
     ids = RandomIds()
     ids.refill()
-    childs = in_forked_child(lambda: "\n".join(ids.take() for _ in range(100)).encode()).decode().split("\n")
-    assert {ids.take() for _ in range(100)}.isdisjoint(childs)
+    childs = in_forked_child(lambda: "\n".join("".join(ids.take()) for _ in range(100)).encode()).decode().split("\n")
+    assert {"".join(ids.take()) for _ in range(100)}.isdisjoint(childs)
 
 
 @pytest.mark.parametrize(
