@@ -186,7 +186,7 @@ class History:
 
     def count_samples(self) -> int:
         """Count the samples of metrics and rules."""
-        return sum(table.count_samples() for table in self._tables())
+        return sum(table.sample_count for table in self._tables())
 
     def estimate_bytes(self) -> int:
         """Estimate the memory that all of it takes."""
