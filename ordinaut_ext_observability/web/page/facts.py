@@ -6,9 +6,10 @@ All are in memory: nothing here asks a store, a database or anything else that m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
@@ -34,6 +35,8 @@ _OUTCOMES: Final = {"sent": "healthy", "failed": "unhealthy", "dropped": "degrad
 Facts = dict[str, Any]
 Reason = tuple[str, str, int | None, str]
 """A status, the reason for it in words, since when in milliseconds since 1970, and the section that says more."""
+Entry = tuple[int, str, str, str, str, str]
+"""A time in milliseconds since 1970, a kind, what came of it, the status it is shown as, a name and words."""
 
 
 class Moment:
@@ -79,8 +82,12 @@ def _urgency(alert: AlertState) -> tuple[str, int, int]:
     return alert.state, -RANKS.index(weight_of(alert)), -alert.active_at_ms  # firing before pending
 
 
-def _state(moment: Moment) -> Facts:
-    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
+def _state(moment: Moment) -> Iterator[Facts]:
+    reasons: list[Reason] = []
+    for reason in _reasons(moment):
+        reasons.append(reason)
+        yield {}
+    reasons.sort(key=lambda reason: -RANKS.index(reason[0]))
     status = reasons[0][0] if reasons else "healthy"
     begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
     ended = [*map(moment.since_ms, moment.checks)]
@@ -96,7 +103,7 @@ def _state(moment: Moment) -> Facts:
         "healthy": len(healthy),
         "checks": len(moment.checks),
     }
-    return {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
+    yield {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
 
 
 def _reasons(moment: Moment) -> Iterable[Reason]:
@@ -127,7 +134,7 @@ def _knows_alerts(moment: Moment) -> bool:
     return told is None or (told["status"] != UNKNOWN and (told["settled"] or not told["evaluated_here"]))
 
 
-def _alerts(moment: Moment) -> Facts:
+def _alerts(moment: Moment) -> Iterator[Facts]:
     now_ms, rounds, told_by = moment.now_ms, moment.rounds, moment.context.desk.told_by
     holds = [each for each in moment.seen.silences if each.state(now_ms) != "expired"]
     alerts = []
@@ -135,19 +142,21 @@ def _alerts(moment: Moment) -> Facts:
         notified = notified_alert(alert)
         muted_by = [each for each in holds if each.mutes(notified, now_ms)]
         alerts.append((alert, weight_of(alert), notified.fingerprint, muted_by))
+        yield {}
     off = "" if rounds is not None else moment.overview.get("alerts", "not known to this process")
     facts = {"off": off, "problems": rounds.troubles() if rounds is not None else (), "told_by": told_by}
-    return facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
+    yield facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
 
 
-def _checks(moment: Moment) -> Facts:
+def _checks(moment: Moment) -> Iterator[Facts]:
     end_ms, uptime = moment.now_ms - moment.now_ms % STRIP_STEP_MS, moment.context.lifecycle.monitor.uptime_ratio
     checks = []
     for check in moment.checks[:100]:
         ratios = [uptime(check.name, timedelta(hours=hours)) for hours in (1, 24)]
         checks.append((check, moment.since_ms(check), ratios, _segments(moment.changes[check.name], end_ms)))
+        yield {}
     times = {"start_ms": end_ms - STRIP_MS, "end_ms": end_ms}
-    return {"checks": checks, "total": len(moment.checks), "not_configured": moment.health.not_configured, **times}
+    yield {"checks": checks, "total": len(moment.checks), "not_configured": moment.health.not_configured, **times}
 
 
 def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int, str]]:
@@ -159,8 +168,15 @@ def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int
     return [each for each in cut if each[0] < each[1]]
 
 
-def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
-    """Times in milliseconds since 1970, kinds, what came of it, the status it is shown as, names and words."""
+def _journal(moment: Moment) -> Iterator[Facts]:
+    entries, newest, total = iter(_entries(moment)), list[Entry](), 0
+    while some := list(islice(entries, 100)):
+        newest, total = sorted([*newest, *some], reverse=True)[:50], total + len(some)
+        yield {}
+    yield {"entries": newest, "total": total}
+
+
+def _entries(moment: Moment) -> Iterable[Entry]:
     for name, changes in moment.changes.items():
         for each in changes[-50:]:
             before, after = (side.value if side else UNKNOWN for side in (each.before, each.after))
@@ -178,20 +194,20 @@ def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
         yield entry["at_ms"], "notification", entry["outcome"], _OUTCOMES.get(entry["outcome"], UNKNOWN), names, words
 
 
-def _loggers(moment: Moment) -> Facts:
+def _loggers(moment: Moment) -> Iterator[Facts]:
     known = logging.root.manager.loggerDict.copy()
     names = ["root", *(name for name in sorted(known) if getattr(known[name], "level", 0))]
     described = [moment.context.levels.describe(name) for name in names[:100]]
-    return {"loggers": described, "total": len(names), "names": sorted(known)[:100]}
+    yield {"loggers": described, "total": len(names), "names": sorted(known)[:100]}
 
 
-JUDGED: Final[dict[str, Callable[[Moment], Facts]]] = {
+JUDGED: Final[dict[str, Callable[[Moment], Iterable[Facts]]]] = {
     "state": _state,
     "alerts": _alerts,
     "checks": _checks,
-    "workers": lambda moment: {"values": list(read_values(moment.history, "workers"))},
-    "database": lambda moment: {"values": list(read_values(moment.history, "database"))},
-    "journal": lambda moment: {"entries": sorted(_entries(moment), reverse=True)},
+    "workers": lambda moment: [{"values": list(read_values(moment.history, "workers"))}],
+    "database": lambda moment: [{"values": list(read_values(moment.history, "database"))}],
+    "journal": _journal,
     "loggers": _loggers,
 }
-"""Finders of the facts of sections; other sections show what the moment has."""
+"""Finders of the facts of sections, a little at a step; other sections show what the moment has."""

@@ -16,7 +16,7 @@ from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
-from ordinaut_ext_observability.background.slicer import Slicer
+from ordinaut_ext_observability.background.slicer import Slicer, pause
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
@@ -103,11 +103,11 @@ class StatusPage:
         async for pieces in slicer.slices(self._render_parts(self._environment, context, scope, view)):
             for name, text in pieces:
                 found[name].append(text)
-        # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
-        parts = {name: "".join(texts).encode("utf-8", "replace").decode() for name, texts in found.items()}
+        parts = {name: "".join(texts) for name, texts in found.items()}
         context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         title, body = parts.pop("title").strip(), parts.pop("page")
         content = orjson.dumps({"title": title, "sections": parts})
+        await pause()
         return Document(title, body, content, f'"{blake2b(content, digest_size=16).hexdigest()}"')
 
     def _render_parts(
@@ -126,13 +126,19 @@ class StatusPage:
             facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, view.route, seconds))
         for name in (*SECTIONS, "title", "page"):
             if name == "page":
-                facts["routes"] = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
+                routes = set()
+                for _, route in list_routes(scope.get("app")):
+                    routes.add(route)
+                    yield name, ""
+                facts["routes"] = sorted(routes)[:MAX_ROUTES]
                 facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
             texts = []
             try:
-                found = JUDGED[name](moment) if name in JUDGED else {}
+                found: dict[str, Any] = {}
+                for some in JUDGED[name](moment) if name in JUDGED else ():
+                    found |= some
+                    yield name, ""
                 facts |= found if name == "state" else {}
-                yield name, ""
                 for text in environment.get_template(f"{name}.html").generate(facts | found):
                     texts.append(text)
                     yield name, ""
@@ -141,7 +147,10 @@ class StatusPage:
                 if name not in SECTIONS[1:]:
                     raise  # without a state there is no page
                 texts = [_FAILED.format(name, name.capitalize())]
-            sections[name] = "".join(texts)
+            text = "".join(texts)
+            yield name, ""
+            # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
+            sections[name] = text.encode("utf-8", "replace").decode()
             yield name, sections[name]
 
 
