@@ -39,7 +39,7 @@ class History:
 
     ::
 
-        time_ms = history.now_ms()
+        time_ms = history.begin_tick()
         for _ in history.read(time_ms, registry.families()): ...
         for series in history.select([name_is_up], time_ms - 300_000, time_ms): ...
     """
@@ -80,7 +80,11 @@ class History:
         return max(recorded) if only_recorded else self.kept_since_ms
 
     def now_ms(self) -> int:
-        """The time in milliseconds since 1970. Where the clock was set back, all samples are moved back with it.
+        """The time in milliseconds since 1970."""
+        return round(self._clock.wall() * 1000)
+
+    def begin_tick(self) -> int:
+        """The time of a tick, for the thread that writes. Where the clock was set back, all samples are moved with it.
 
         So none lies in the future, and what was a minute ago still is. A clock set forward leaves a gap.
         """

@@ -63,7 +63,7 @@ class Host:
             self.clock.advance(15)
             count = self.ticks - (began_anew_at if self.ticks >= began_anew_at else 0)
             values = array("d", [growth * count for growth in self.growth])
-            self.history.append(self.history.now_ms(), self.rows, values)
+            self.history.append(self.history.begin_tick(), self.rows, values)
         return self
 
     def drawn(self, route: str = "", seconds: float = HOUR) -> dict[str, Plot]:
@@ -161,7 +161,7 @@ def test_a_counter_that_ended_and_came_back_lower_has_grown_by_what_came_since()
     host = Host("/a")
     for value in (50.0, 50.0, nan, 1.0, 3.0):
         host.clock.advance(15)
-        host.history.append(host.history.now_ms(), host.rows[:1], array("d", [value]))
+        host.history.append(host.history.begin_tick(), host.rows[:1], array("d", [value]))
     ((row,), others, seconds) = result_of(host.plots.read_routes(host.history, "", HOUR))
     assert (row.rate * seconds, row.error_ratio, others) == (pytest.approx(3.0), 0.0, 0)
 

@@ -26,7 +26,7 @@ def trim(kept):
 
 
 def tick(history, value):
-    time_ms = history.now_ms()
+    time_ms = history.begin_tick()
     history.append(time_ms, [history.table.open(UP)], array("d", [value]))
     trim(history)
     return time_ms
@@ -57,6 +57,19 @@ def test_a_clock_set_back_takes_metrics_and_results_with_it(history, clock, sele
         "up": [(second - 15_000, 1.0), (second, 2.0)],
         "job:rate,job=api": [(second - 15_000, 5.0)],
     }
+
+
+def test_a_clock_set_back_is_followed_once_whoever_asks_for_the_time_meanwhile(history, clock, monkeypatch, selected):
+    first = tick(history, 1.0)
+    clock.advance(15)
+    clock.set_by -= 3600
+    assert history.now_ms() == first + 15_000 - 3_600_000
+    assert selected(history) == {"up": [(first, 1.0)]}, "who asks moves nothing: another thread may be writing a tick"
+    shift = module.Table.shift
+    monkeypatch.setattr(module.Table, "shift", lambda table, by_ms: (history.now_ms(), shift(table, by_ms)))
+    second = tick(history, 2.0)
+    assert selected(history) == {"up": [(second - 15_000, 1.0), (second, 2.0)]}
+    assert history.shifted_ms == -3_600_000
 
 
 def test_a_clock_set_forward_leaves_a_gap_and_what_is_too_old_is_dropped(history, clock, selected):
