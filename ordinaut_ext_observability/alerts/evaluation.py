@@ -112,9 +112,9 @@ class Engine:
         """The state of a rule."""
         return self.states[key_of(group, rule)]
 
-    def alerting_states(self) -> dict[str, RuleState]:
-        """The states of alerting rules, by `key_of`."""
-        return {key: self.states[key] for key, rule in self._keyed() if isinstance(rule, AlertingRule)}
+    def alerting_states(self) -> Iterator[tuple[str, RuleState]]:
+        """The states of alerting rules with their `key_of`."""
+        return ((key, self.states[key]) for key, rule in self._keyed() if isinstance(rule, AlertingRule))
 
     def _keyed(self) -> Iterator[tuple[str, Rule]]:
         return ((key_of(group, rule), rule) for group in self.groups() for rule in group.rules)

@@ -56,7 +56,7 @@ def test_states_that_were_stored_or_moved_with_the_clock_go_on_as_if_nothing_had
         if tick == at:
             moved.shift(by_ms)
             offset = by_ms
-            written_ms, states = decode(encode({"key": moved}, START))
+            written_ms, states = decode(b"".join(encode([("key", moved)], START)))
             assert written_ms == START
             moved = states["key"]
         found = {labels: Instance(float("inf"), {}) for labels in sorted(holds)}
@@ -79,7 +79,7 @@ def test_until_all_is_settled_nothing_begins_to_fire_and_nothing_ends(rule, hist
 def test_what_was_restored_ends_only_once_the_history_is_complete() -> None:
     rule, state = AlertingRule("A", "1", Number(1.0)), RuleState()
     update(state, rule, 0, {LABELS[0]})
-    _, states = decode(encode({"key": state}, START))
+    _, states = decode(b"".join(encode([("key", state)], START)))
     state = states["key"]
     assert update(state, rule, 1, set(), complete=False) == []
     assert update(state, rule, 2, set(), complete=True) == [("x", False)]
