@@ -49,7 +49,7 @@ def hour() -> History:
         time_ms = now_ms - (TICKS - tick) * 15_000
         history.append(time_ms, rows, array("d", [float(growth * tick) for _, growth, _ in pairs]))
         if tick % 4 == 0:
-            history.record("http", time_ms, results)
+            list(history.record("http", time_ms, results))
     return history
 
 

@@ -88,7 +88,7 @@ class Evaluated:
         for _ in encode(self.engine.alerting_states(), self.time_ms):
             yield
         report = yield from build_report(self.engine, self.time_ms)
-        self.history.record(_TABLE, self.time_ms, islice(report.samples.items(), _KEPT_SERIES))
+        yield from self.history.record(_TABLE, self.time_ms, islice(report.samples.items(), _KEPT_SERIES))
         self.report = report
         yield
 

@@ -230,7 +230,7 @@ class Rounds:
         """Put what is known now where it is seen: the report, the history, the metrics."""
         metrics, engine = self._metrics, self._engine
         self.report = report = yield from build_report(engine, time_ms)
-        self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
+        yield from self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
         yield
         metrics.history_refused.labels().inc(engine.refused)
         engine.refused = 0

@@ -6,7 +6,7 @@ A registry's families are read into it: the numbers that a scrape would show, wi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from math import inf
 from typing import Any
@@ -150,13 +150,13 @@ class History:
         for table in self._tables():
             yield from table.trim()
 
-    def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> int:
+    def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> Generator[None, None, int]:
         """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
 
-        A group that is there no more ends with a last call without results. Returns the number of those for which
-        there was no room.
+        A group that is there no more ends with a last call without results. It takes a step for each; they are there
+        at the end. Returns the number of those for which there was no room.
         """
-        table = self._recorded.setdefault(group, Table(retention_ms=RECORDED_RETENTION_MS, max_series=0))
+        table = self._recorded.get(group) or Table(retention_ms=RECORDED_RETENTION_MS, max_series=0)
         held = self.series_count() - self.table.series_count
         table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
         table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
@@ -167,9 +167,11 @@ class History:
                 table.max_series += 1
                 row = table.open(labels)
             opened.append((row, value))
+            yield
         known = {row: value for row, value in opened if row is not None}
         # The clock may have been set back since the evaluation began.
         table.append(min(time_ms, self.table.last_ms or time_ms), list(known), array("d", known.values()))
+        self._recorded[group] = table
         return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:

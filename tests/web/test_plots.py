@@ -119,7 +119,7 @@ def test_durations_of_all_routes_are_read_from_what_is_recorded() -> None:
     query = Query(recorded[0].expression, host.history.table.last_ms, host.history.table.last_ms)
     answer: Any = result_of(evaluate(query, host.history, Limits())).value
     results = [(labels_of({**dict(labels), NAME: RECORDED}), value) for labels, value in answer]
-    host.history.record("ordinaut-http", host.history.table.last_ms, results)
+    list(host.history.record("ordinaut-http", host.history.table.last_ms, results))
     host.run(1)
     assert host.drawn()["http-latency"].lines[0][1][-1] == pytest.approx(0.325)
 
