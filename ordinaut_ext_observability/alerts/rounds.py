@@ -107,16 +107,13 @@ class Rounds:
         async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads)):
             pass
         if leads:
-            found = await self._conditions.ask(time_ms, slicer)
-            engine.take_conditions(found, time_ms)
+            engine.take_conditions(await self._conditions.ask(time_ms, slicer), time_ms)
         progress.evaluated_at = self._clock.monotonic()
         if leads:
             await self._commit(engine.transitions, time_ms, slicer)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
-        alerts: list[AlertState] = []
-        async for states in slicer.slices(engine.alerting_states()):
-            for _, state in states:
-                alerts += [alert for alert in state.alerts.values() if alert.fired_at_ms is not None]
+        found = slicer.slices(engine.alerting_states())
+        alerts = [each async for some in found for _, rule in some for each in rule.alerts.values() if each.fired_at_ms]
         self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
         async for _ in slicer.slices(self._show(time_ms)):
             pass
@@ -231,7 +228,6 @@ class Rounds:
         metrics, engine = self._metrics, self._engine
         self.report = report = yield from build_report(engine, time_ms)
         yield from self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
-        yield
         metrics.history_refused.labels().inc(engine.refused)
         engine.refused = 0
         metrics.alerts.replace(report.count_alerts())

@@ -79,12 +79,8 @@ class History:
         only_recorded = recorded and None not in names and not self.table.has_any(names)
         return max(recorded) if only_recorded else self.kept_since_ms
 
-    def now_ms(self) -> int:
-        """The time in milliseconds since 1970."""
-        return round(self._clock.wall() * 1000)
-
     def begin_tick(self) -> int:
-        """The time of a tick, for the thread that writes. Where the clock was set back, all samples are moved with it.
+        """The time of a tick in milliseconds since 1970; where the clock was set back, all samples are moved with it.
 
         So none lies in the future, and what was a minute ago still is. A clock set forward leaves a gap.
         """
@@ -153,8 +149,8 @@ class History:
     def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> Generator[None, None, int]:
         """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
 
-        A group that is there no more ends with a last call without results. It takes a step for each; they are there
-        at the end. Returns the number of those for which there was no room.
+        A group that is there no more ends with a last call without results. A step for each opens its series, the last
+        writes all. Returns the number of those for which there was no room.
         """
         table = self._recorded.get(group) or Table(retention_ms=RECORDED_RETENTION_MS, max_series=0)
         held = self.series_count() - self.table.series_count

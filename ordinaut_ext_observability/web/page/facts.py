@@ -35,8 +35,6 @@ _OUTCOMES: Final = {"sent": "healthy", "failed": "unhealthy", "dropped": "degrad
 Facts = dict[str, Any]
 Reason = tuple[str, str, int | None, str]
 """A status, the reason for it in words, since when in milliseconds since 1970, and the section that says more."""
-Entry = tuple[int, str, str, str, str, str]
-"""A time in milliseconds since 1970, a kind, what came of it, the status it is shown as, a name and words."""
 
 
 class Moment:
@@ -83,11 +81,7 @@ def _urgency(alert: AlertState) -> tuple[str, int, int]:
 
 
 def _state(moment: Moment) -> Iterator[Facts]:
-    reasons: list[Reason] = []
-    for reason in _reasons(moment):
-        reasons.append(reason)
-        yield {}
-    reasons.sort(key=lambda reason: -RANKS.index(reason[0]))
+    reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
     status = reasons[0][0] if reasons else "healthy"
     begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
     ended = [*map(moment.since_ms, moment.checks)]
@@ -142,7 +136,6 @@ def _alerts(moment: Moment) -> Iterator[Facts]:
         notified = notified_alert(alert)
         muted_by = [each for each in holds if each.mutes(notified, now_ms)]
         alerts.append((alert, weight_of(alert), notified.fingerprint, muted_by))
-        yield {}
     off = "" if rounds is not None else moment.overview.get("alerts", "not known to this process")
     facts = {"off": off, "problems": rounds.troubles() if rounds is not None else (), "told_by": told_by}
     yield facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
@@ -169,14 +162,15 @@ def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int
 
 
 def _journal(moment: Moment) -> Iterator[Facts]:
-    entries, newest, total = iter(_entries(moment)), list[Entry](), 0
+    entries, newest, total = iter(_entries(moment)), list[tuple[Any, ...]](), 0
     while some := list(islice(entries, 100)):
         newest, total = sorted([*newest, *some], reverse=True)[:50], total + len(some)
         yield {}
     yield {"entries": newest, "total": total}
 
 
-def _entries(moment: Moment) -> Iterable[Entry]:
+def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
+    """Times in milliseconds since 1970, kinds, what came of it, the status it is shown as, names and words."""
     for name, changes in moment.changes.items():
         for each in changes[-50:]:
             before, after = (side.value if side else UNKNOWN for side in (each.before, each.after))
@@ -205,8 +199,8 @@ JUDGED: Final[dict[str, Callable[[Moment], Iterable[Facts]]]] = {
     "state": _state,
     "alerts": _alerts,
     "checks": _checks,
-    "workers": lambda moment: [{"values": list(read_values(moment.history, "workers"))}],
-    "database": lambda moment: [{"values": list(read_values(moment.history, "database"))}],
+    "workers": lambda moment: [{"values": list(read_values(moment.history, "workers", moment.now_ms))}],
+    "database": lambda moment: [{"values": list(read_values(moment.history, "database", moment.now_ms))}],
     "journal": _journal,
     "loggers": _loggers,
 }

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from ordinaut_ext_observability.alerts.notifications.alert import rfc3339
 from ordinaut_ext_observability.alerts.routing.matchers import matchers_text
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
-from ordinaut_ext_observability.background.slicer import Slicer, pause
+from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.scrub.scrubber import Scrubber
 from ordinaut_ext_observability.web.endpoints.base import EndpointContext
@@ -107,7 +108,6 @@ class StatusPage:
         context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         title, body = parts.pop("title").strip(), parts.pop("page")
         content = orjson.dumps({"title": title, "sections": parts})
-        await pause()
         return Document(title, body, content, f'"{blake2b(content, digest_size=16).hexdigest()}"')
 
     def _render_parts(
@@ -126,15 +126,10 @@ class StatusPage:
             facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, view.route, seconds))
         for name in (*SECTIONS, "title", "page"):
             if name == "page":
-                routes = set()
-                for _, route in list_routes(scope.get("app")):
-                    routes.add(route)
-                    yield name, ""
-                facts["routes"] = sorted(routes)[:MAX_ROUTES]
+                facts["routes"] = sorted({route for _, route in islice(list_routes(scope.get("app")), MAX_ROUTES)})
                 facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
-            texts = []
+            texts, found = list[str](), dict[str, Any]()
             try:
-                found: dict[str, Any] = {}
                 for some in JUDGED[name](moment) if name in JUDGED else ():
                     found |= some
                     yield name, ""
