@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability.alerts import storage
 from ordinaut_ext_observability.alerts.rules import AlertingRule
-from ordinaut_ext_observability.alerts.states import RESOLVED_RETENTION_MS, Instance, RuleState, samples_of
+from ordinaut_ext_observability.alerts.states import RESOLVED_RETENTION_MS, AlertState, Instance, RuleState, samples_of
 from ordinaut_ext_observability.alerts.storage import decode, encode
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.nodes import Number
@@ -64,6 +65,19 @@ def test_states_that_were_stored_or_moved_with_the_clock_go_on_as_if_nothing_had
         assert len(moved.update(rule, START + offset + tick * TICK, found)) == len(expected)
     moved.shift(-offset)
     assert list(moved.alerts.values()) == list(plain.alerts.values())
+
+
+def test_states_are_stored_in_a_piece_for_each_rule_and_late_ones_of_a_long_document_without_annotations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storage, "MAX_BYTES", 2)
+    states = {key: RuleState() for key in ("first", "second")}
+    for state in states.values():
+        state.alerts[LABELS[0]] = AlertState(LABELS[0], 1.0, {"summary": "down"}, START)
+    pieces = list(encode(states.items(), START))
+    assert len(pieces) == 2 + len(states)
+    _, read = decode(b"".join(pieces))
+    assert [state.alerts[LABELS[0]].annotations for state in read.values()] == [{"summary": "down"}, {}]
 
 
 @given(rules, histories)
