@@ -198,7 +198,7 @@ def test_texts_are_text_whatever_they_are() -> None:
     assert ET.fromstring(absent).findtext("p") == HOSTILE
     strip = ET.fromstring(strip_svg([(0, 50, "healthy"), (60, 200, HOSTILE)], 0, 100, HOSTILE))
     assert strip.findtext("title") == HOSTILE
-    assert [bar.get("d") for bar in strip.iter("path")] == ["M0 10h300v6H0z", "M360 10h240v6H360z"]
+    assert [bar.get("d") for bar in strip.iter("path")] == ["M0 10h300V16H0z", "M360 10h240V16H360z"]
 
 
 def test_lines_differ_by_more_than_their_colour_and_a_picture_has_no_style_of_its_own() -> None:

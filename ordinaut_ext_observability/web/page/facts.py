@@ -82,6 +82,7 @@ def _urgency(alert: AlertState) -> tuple[str, int, int]:
 
 def _state(moment: Moment) -> Iterator[Facts]:
     reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
+    yield {}
     status = reasons[0][0] if reasons else "healthy"
     begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
     ended = [*map(moment.since_ms, moment.checks)]

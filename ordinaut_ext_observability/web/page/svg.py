@@ -81,8 +81,7 @@ def strip_svg(segments: Iterable[tuple[float, float, str]], start_ms: float, end
         first, last = max(start, start_ms), min(end, end_ms)
         if first < last:
             x, width = _short(_WIDTH * (first - start_ms) / span), _short(max(_WIDTH * (last - first) / span, 1))
-            height = _BAR_HEIGHTS.get(status, 6)
-            bars[status] += f"M{x} {16 - height}h{width}v{height}H{x}z"
+            bars[status] += f"M{x} {16 - _BAR_HEIGHTS.get(status, 6)}h{width}V16H{x}z"
             seconds[status] += (last - first) / 1000
     said = ", ".join(f"{status} for {in_words(each, 's')}" for status, each in seconds.items())
     drawn = "".join(_MARKUP["bar"].format(escape(status), path) for status, path in bars.items())
