@@ -44,12 +44,12 @@ def hour() -> History:
     for name in (_SECONDS[1:], "schedule_drift_seconds_bucket"):
         recorded += [(name, float(growth), {"le": bound}) for bound, growth in buckets]
     results = [(labels_of({**labels, NAME: f"ordinaut:{name}:rate5m"}), value) for name, value, labels in recorded]
-    now_ms = history.now_ms()
+    now_ms = history.begin_tick()
     for tick in range(1, TICKS + 1):
         time_ms = now_ms - (TICKS - tick) * 15_000
         history.append(time_ms, rows, array("d", [float(growth * tick) for _, growth, _ in pairs]))
         if tick % 4 == 0:
-            history.record("http", time_ms, results)
+            list(history.record("http", time_ms, results))
     return history
 
 

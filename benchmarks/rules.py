@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from time import perf_counter
 
 import prometheus_client
@@ -17,6 +17,7 @@ from benchmarks.harness import Options, Result, low, milliseconds, process_cpu_s
 from benchmarks.series import as_http_metrics, fill_client
 from ordinaut_ext_observability.alerts.evaluation import Engine
 from ordinaut_ext_observability.alerts.report import build_report
+from ordinaut_ext_observability.alerts.rounds import _KEPT_SERIES, _TABLE
 from ordinaut_ext_observability.alerts.rule_files import parse_rules
 from ordinaut_ext_observability.alerts.storage import encode
 from ordinaut_ext_observability.background.clock import Clock
@@ -84,10 +85,10 @@ class Evaluated:
     def steps(self) -> Iterator[None]:
         """A tick of rules, in the pieces between which a thread lets others go on."""
         yield from self.engine.evaluate_due(self.time_ms, alerts=True)
-        encode(self.engine.alerting_states(), self.time_ms)
-        yield
+        for _ in encode(self.engine.alerting_states(), self.time_ms):
+            yield
         report = yield from build_report(self.engine, self.time_ms)
-        self.history.record("ALERTS", self.time_ms, report.samples.items())
+        yield from self.history.record(_TABLE, self.time_ms, islice(report.samples.items(), _KEPT_SERIES))
         self.report = report
         yield
 

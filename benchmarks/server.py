@@ -68,7 +68,7 @@ def make_configuration(name: str, series_lines: int) -> FastAPI:
 def _keep_an_hour(runtime: Runtime) -> None:
     """Fill the history, as if the process had been up for an hour."""
     history = runtime.history.history
-    now_ms = history.now_ms()
+    now_ms = history.begin_tick()
     for age in range(3600, 0, -15):
         for _ in history.read(now_ms - age * 1000, runtime.metrics.registry.families()):
             pass

@@ -74,7 +74,7 @@ class Engine:
                 if names := {rule.name for rule in rules if isinstance(rule, RecordingRule)}:
                     self._names[table] = names
         for ended in before.keys() - self._names.keys():
-            self._history.record(ended, now_ms, ())
+            list(self._history.record(ended, now_ms, ()))
         self._due_ms = {place: due for place, due in self._due_ms.items() if place in self._groups}
         self.states = {key: self.states.get(key) or RuleState() for key, _ in self._keyed()}
 
@@ -112,9 +112,9 @@ class Engine:
         """The state of a rule."""
         return self.states[key_of(group, rule)]
 
-    def alerting_states(self) -> dict[str, RuleState]:
-        """The states of alerting rules, by `key_of`."""
-        return {key: self.states[key] for key, rule in self._keyed() if isinstance(rule, AlertingRule)}
+    def alerting_states(self) -> Iterator[tuple[str, RuleState]]:
+        """The states of alerting rules with their `key_of`."""
+        return ((key, self.states[key]) for key, rule in self._keyed() if isinstance(rule, AlertingRule))
 
     def _keyed(self) -> Iterator[tuple[str, Rule]]:
         return ((key_of(group, rule), rule) for group in self.groups() for rule in group.rules)
@@ -131,8 +131,7 @@ class Engine:
                     if isinstance(rule, RecordingRule) or alerts:
                         yield from self._evaluate(group, rule, now_ms, results)
                 if table in self._names:
-                    self.refused += self._history.record(table, now_ms, results)
-                    yield
+                    self.refused += yield from self._history.record(table, now_ms, results)
             self._due_ms[place] = now_ms + group.interval_ms
 
     def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:

@@ -107,26 +107,26 @@ class Rounds:
         async for _ in slicer.slices(engine.evaluate_due(time_ms, alerts=leads)):
             pass
         if leads:
-            found = await self._conditions.ask(time_ms, slicer)
-            engine.take_conditions(found, time_ms)
+            engine.take_conditions(await self._conditions.ask(time_ms, slicer), time_ms)
         progress.evaluated_at = self._clock.monotonic()
         if leads:
-            await self._commit(engine.transitions, time_ms)
-        states = engine.alerting_states().values()
-        alerts = [alert for state in states for alert in state.alerts.values() if alert.fired_at_ms is not None]
-        self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
+            await self._commit(engine.transitions, time_ms, slicer)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
+        found = slicer.slices(engine.alerting_states())
+        alerts = [each async for some in found for _, rule in some for each in rule.alerts.values() if each.fired_at_ms]
+        self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)
 
-    async def _commit(self, transitions: Sequence[AlertState], time_ms: int) -> None:
+    async def _commit(self, transitions: Sequence[AlertState], time_ms: int, slicer: Slicer) -> None:
         """Write the states, then tell what fires or is resolved by them: every transition comes here, once.
 
         So that nobody's page or resolve is lost, each is a record of its own in the same write. Nothing is told where
         another process has written: it leads, and finds the same.
         """
-        content = encode(self._engine.alerting_states(), time_ms)
+        pieces = slicer.slices(encode(self._engine.alerting_states(), time_ms))
+        content = b"".join([piece async for some in pieces for piece in some])
         if not await asyncio.to_thread(self.shared.save, content, [change_record(alert) for alert in transitions]):
             return
         self.progress.states_at = self.progress.evaluated_at
@@ -227,7 +227,7 @@ class Rounds:
         """Put what is known now where it is seen: the report, the history, the metrics."""
         metrics, engine = self._metrics, self._engine
         self.report = report = yield from build_report(engine, time_ms)
-        self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
+        yield from self._history.record(_TABLE, time_ms, islice(report.samples.items(), _KEPT_SERIES))
         metrics.history_refused.labels().inc(engine.refused)
         engine.refused = 0
         metrics.alerts.replace(report.count_alerts())

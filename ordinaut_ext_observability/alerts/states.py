@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule
-from ordinaut_ext_observability.history.series import NAME, Labels, labels_of
+from ordinaut_ext_observability.history.series import NAME, Labels, labels_of, value_of
 from ordinaut_ext_observability.promql.errors import ExecutionError
 
 RESOLVED_RETENTION_MS: Final = 15 * 60_000
@@ -48,7 +48,7 @@ class AlertState:
 
     def label(self, name: str) -> str:
         """The value of a label, such as `alertname` or `severity`; empty where there is none."""
-        return dict(self.labels).get(name, "")
+        return value_of(self.labels, name)
 
     def shift(self, by_ms: int) -> None:
         """Move all times, as when the clock was set."""

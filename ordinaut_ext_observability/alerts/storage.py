@@ -4,7 +4,7 @@
 
     shared = SharedStates(open_store, ttl_seconds=40.0)
     written = shared.exchange()             # takes the lease, or sees who leads; what somebody else wrote since
-    if shared.leads: shared.save(encode(states, now_ms))
+    if shared.leads: shared.save(b"".join(encode(states, now_ms)))
 
 While the store does not answer, who led leads on, and whoever never heard of it leads for itself: an alert told twice
 is better than one told by nobody.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ _NAME: Final = "alerts"
 _FORMAT: Final = 2
 """Number of the document's format; what another version of this package wrote otherwise is not read."""
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""Longest document. Annotations are left out of a longer one: 1,000 alerts with usual texts take a quarter."""
+"""Longest document. Past its half annotations are left out: 1,000 alerts with usual texts take a quarter."""
 
 
 class SharedStates:
@@ -104,19 +104,20 @@ class SharedStates:
                 store.close()
 
 
-def encode(states: Mapping[str, RuleState], written_ms: int) -> bytes:
-    """The document with the states of rules, by their keys."""
-    rules: dict[str, list[Any]] = {}
-    for key, state in states.items():
+def encode(states: Iterable[tuple[str, RuleState]], written_ms: int) -> Iterator[bytes]:
+    """The document with the states of rules, by their keys, in pieces to be joined."""
+    yield b"[%d,%d,{" % (_FORMAT, written_ms)
+    size = 0
+    for key, state in states:
         alerts = list(state.alerts.values())
         values = [repr(alert.value) for alert in alerts]  # as text: JSON has no infinities
-        rules[key] = [alerts, values, state.health, state.error, state.seconds, state.evaluated_at_ms]
-    content = orjson.dumps([_FORMAT, written_ms, rules])
-    if len(content) > MAX_BYTES:
-        for rule in rules.values():
-            rule[0] = [replace(alert, annotations={}) for alert in rule[0]]
-        content = orjson.dumps([_FORMAT, written_ms, rules])
-    return content
+        if size > MAX_BYTES // 2:
+            alerts = [replace(alert, annotations={}) for alert in alerts]
+        rule = [alerts, values, state.health, state.error, state.seconds, state.evaluated_at_ms]
+        piece = b"%b%b:%b" % (b"," if size else b"", orjson.dumps(key), orjson.dumps(rule))
+        size += len(piece)
+        yield piece
+    yield b"}]"
 
 
 def decode(content: bytes) -> tuple[int, dict[str, RuleState]]:

@@ -6,7 +6,7 @@ A registry's families are read into it: the numbers that a scrape would show, wi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from math import inf
 from typing import Any
@@ -39,7 +39,7 @@ class History:
 
     ::
 
-        time_ms = history.now_ms()
+        time_ms = history.begin_tick()
         for _ in history.read(time_ms, registry.families()): ...
         for series in history.select([name_is_up], time_ms - 300_000, time_ms): ...
     """
@@ -79,8 +79,8 @@ class History:
         only_recorded = recorded and None not in names and not self.table.has_any(names)
         return max(recorded) if only_recorded else self.kept_since_ms
 
-    def now_ms(self) -> int:
-        """The time in milliseconds since 1970. Where the clock was set back, all samples are moved back with it.
+    def begin_tick(self) -> int:
+        """The time of a tick in milliseconds since 1970; where the clock was set back, all samples are moved with it.
 
         So none lies in the future, and what was a minute ago still is. A clock set forward leaves a gap.
         """
@@ -146,13 +146,13 @@ class History:
         for table in self._tables():
             yield from table.trim()
 
-    def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> int:
+    def record(self, group: str, time_ms: int, results: Iterable[tuple[Labels, float]]) -> Generator[None, None, int]:
         """Write the results of a group of recording rules, all of one evaluation; series missing from it have ended.
 
-        A group that is there no more ends with a last call without results. Returns the number of those for which
-        there was no room.
+        A group that is there no more ends with a last call without results. A step for each opens its series, the last
+        writes all. Returns the number of those for which there was no room.
         """
-        table = self._recorded.setdefault(group, Table(retention_ms=RECORDED_RETENTION_MS, max_series=0))
+        table = self._recorded.get(group) or Table(retention_ms=RECORDED_RETENTION_MS, max_series=0)
         held = self.series_count() - self.table.series_count
         table.max_series = MAX_RECORDED_SERIES - (held - table.series_count)
         table.max_ticks = MAX_RECORDED_SAMPLES // max(1, held)
@@ -163,9 +163,11 @@ class History:
                 table.max_series += 1
                 row = table.open(labels)
             opened.append((row, value))
+            yield
         known = {row: value for row, value in opened if row is not None}
         # The clock may have been set back since the evaluation began.
         table.append(min(time_ms, self.table.last_ms or time_ms), list(known), array("d", known.values()))
+        self._recorded[group] = table
         return sum(row is None for row, _ in opened)
 
     def select(self, matchers: Collection[Matcher], start_ms: int, end_ms: int) -> Iterator[Series | None]:
@@ -186,7 +188,7 @@ class History:
 
     def count_samples(self) -> int:
         """Count the samples of metrics and rules."""
-        return sum(table.count_samples() for table in self._tables())
+        return sum(table.sample_count for table in self._tables())
 
     def estimate_bytes(self) -> int:
         """Estimate the memory that all of it takes."""

@@ -54,6 +54,8 @@ class Table:
         """The number of the oldest tick, counted from the first there was, and the times of all that are kept."""
         self._trimmed = 0
         """Number of the tick before which nothing is kept."""
+        self.sample_count = 0
+        """Samples that take memory, 8 bytes each."""
         self._by_name: dict[str, dict[Labels, Row]] = {}
         self._written: Sequence[Row] = ()
         self._live: set[Row] = set()
@@ -75,10 +77,6 @@ class Table:
     def series_count(self) -> int:
         """Series that are kept, those included that have ended."""
         return len(self._live) + len(self._ended)
-
-    def count_samples(self) -> int:
-        """Count the samples that take memory, 8 bytes each."""
-        return sum(len(row.samples[1]) for row in self._rows())
 
     def has_any(self, names: Collection[str | None]) -> bool:
         """Tell whether there are series of one of these names."""
@@ -106,6 +104,7 @@ class Table:
             if (missing := next_tick - first - len(values)) > 0:
                 row.has_holes = True  # first, so that whoever sees the holes knows
                 values.extend([_HOLE] * missing)
+                self.sample_count += missing
             self._ended.pop(row, None)
             self._live.add(row)
         return row
@@ -130,6 +129,7 @@ class Table:
             self._come_and_go(rows)
         for row, value in zip(rows, values, strict=True):
             row.samples[1].append(value)
+        self.sample_count += len(rows)
         times = times + array("q", [max(time_ms, times[-1] + 1) if times else time_ms])
         dropped = max(bisect_left(times, times[-1] - self._retention_ms), len(times) - max(1, self.max_ticks))
         self._ticks = (first + dropped, times[dropped:])
@@ -146,6 +146,7 @@ class Table:
                 self._drop(row)
             elif first < oldest:
                 row.samples = (oldest, values[oldest - first :])
+                self.sample_count -= len(values) - len(row.samples[1])
             if number % _AT_ONCE == 0:
                 yield
 
@@ -184,11 +185,14 @@ class Table:
             raise ValueError("a series stands twice in one tick")
         for row in set(self._written) - now:
             row.samples[1].append(STALE)
+            self.sample_count += 1
         self._ended.update(dict.fromkeys(self._live - now))
         self._written, self._live = rows, now
 
     def _drop(self, row: Row) -> None:
         del self._ended[row]
+        self.sample_count -= len(row.samples[1])
+        row.samples = (0, array("d"))  # a trim under way may have it still: it is not to count it again
         name = value_of(row.labels, NAME)
         del self._by_name[name][row.labels]
         if not self._by_name[name]:

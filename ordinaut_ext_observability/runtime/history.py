@@ -71,7 +71,7 @@ class KeptHistory(Part):
         """Read a tick; returns the seconds until the next one is due."""
         registry = await self._shown()
         registry.refresh()
-        time_ms, slicer = self.history.now_ms(), Slicer()
+        time_ms, slicer = self.history.begin_tick(), Slicer()
         async for _ in slicer.slices(self.history.read(time_ms, registry.families())):
             pass
         self._tell(time_ms, slicer.cpu_seconds)

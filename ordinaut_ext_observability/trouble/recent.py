@@ -227,6 +227,11 @@ class RecentTrouble:
         """A request is slow from `slow_seconds` on."""
         self.errors = errors
         self.slow_seconds = slow_seconds
+        self.reset_after_fork()
+        reset_in_forked_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin with none: those of the parent are the parent's to show."""
         self._requests: dict[str, deque[dict[str, Any]]] = {}
 
     def add_request(self, route: str, facts: dict[str, Any]) -> None:

@@ -104,10 +104,12 @@ class RequestRecorder:
         reset_in_forked_child(self)
 
     def reset_after_fork(self) -> None:
-        """Begin with nothing: the parent's requests are the parent's to record."""
+        """Begin with nothing: the parent's requests, streams and WebSockets are the parent's to record."""
         self._recording = threading.Lock()
         self.waiting.clear()
         self.in_progress.clear()
+        for child in (*self.metrics.streams_open.children(), *self.metrics.websockets_open.children()):
+            child.set(0)  # without the lock, which another thread of the parent may have held
 
     def record_waiting(self) -> None:
         """Record what waits, unless another thread is at it."""

@@ -42,7 +42,7 @@ def remember_an_hour(runtime: Any, routes: dict[str, tuple[float, float]], *, qu
     """Read an hour of made-up traffic into the history: a morning with a bad quarter of an hour."""
     chance, metrics, registry = random.Random(1), runtime.metrics, Registry()
     apart = TableMetrics(registry)
-    history, now_ms = runtime.history.history, runtime.history.history.now_ms()
+    history, now_ms = runtime.history.history, runtime.history.history.begin_tick()
     for number in range(3600 // TICK_SECONDS, 0, -1):
         minute = 60 - number * TICK_SECONDS / 60
         is_bad = 31 <= minute < 38

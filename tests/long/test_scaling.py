@@ -165,7 +165,7 @@ def keep_an_hour(registry: Registry) -> tuple[int, int]:
     history = History(clock, retention_seconds=3600, max_series=200_000)
 
     def tick() -> None:
-        for _ in history.read(history.now_ms(), registry.families()):
+        for _ in history.read(history.begin_tick(), registry.families()):
             pass
         clock.advance(TICK_SECONDS)
 

@@ -94,6 +94,7 @@ def test_a_table_has_the_samples_of_the_retention_and_no_others(
             for _ in table.trim():
                 pass
             model.append(now, step[1])
+            assert table.sample_count == sum(len(row.samples[1]) for row in table._rows())
         else:
             start, end, name = now + step[0], now + step[0] + step[1], step[2]
             matchers = [Equal(NAME, name)] if name is not None else []
@@ -121,7 +122,7 @@ def test_a_full_table_keeps_to_its_bounds_and_the_newest(present: list[set[str]]
             pass
         assert len(rows) >= min(len(names), max_series) - len(set(present[number - 1] if number else ()) - names)
         assert table.series_count <= max_series
-        assert table.count_samples() <= max_series * (10 + 16)
+        assert table.sample_count == sum(len(row.samples[1]) for row in table._rows()) <= max_series * (10 + 16)
         seen = [each for each in table.select([], number, number) if each is not None]
         assert {dict(each.labels)["series"] for each in seen if not is_stale(each.values[-1])} == set(rows)
         assert table.since_ms == max(0, number - 9)

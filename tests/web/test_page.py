@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from ordinaut_ext_observability.health.model import HealthStatus, Outcome, unknown
+from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.health.check import MAX_TRANSITIONS
+from ordinaut_ext_observability.health.model import HealthStatus, Outcome, Transition, unknown
+from ordinaut_ext_observability.web.page import facts as facts_module
 from ordinaut_ext_observability.web.page import page as page_module
 from ordinaut_ext_observability.web.page.values import in_words
 from tests.conftest import eventually
@@ -160,6 +164,32 @@ def test_section_shows_so_many_items_and_says_how_many_more_there_are(
 def test_all_alerts_are_counted_where_some_are_shown(start: Any) -> None:
     served = start(alerts=55)
     assert eventually(lambda: "Alerts 55 firing, 0 pending" in words(served, "alerts"))
+
+
+def test_no_step_of_the_page_looks_at_more_than_a_check_or_a_hundred_changes(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, looked_at = start(HISTORY="false"), list[int]()
+    context, at = served.face._endpoint_context, datetime.now(UTC)
+    for number in range(20):
+        served.runtime.health_monitor.register_check(f"check{number}", lambda: None)
+        changes = served.runtime.health_monitor._checks[f"check{number}"].transitions
+        changes.extend([Transition(at, HealthStatus.HEALTHY, HealthStatus.UNHEALTHY, "")] * MAX_TRANSITIONS)
+    ms_of = facts_module.ms_of
+    monkeypatch.setattr(facts_module, "ms_of", lambda change: looked_at.append(1) or ms_of(change))
+    page, view = page_module.StatusPage(Clock()), page_module.View("", "1h", True)
+    total = 0
+    for _ in page._render_parts(page_module._make_environment(None), context, {"type": "http"}, view):
+        assert len(looked_at) <= MAX_TRANSITIONS + 1
+        total += len(looked_at)
+        looked_at.clear()
+    assert total > 20 * MAX_TRANSITIONS
+
+
+def test_settings_that_are_wrong_are_shown_in_part(start: Any) -> None:
+    served = start(LABEL_BUDGET="none", **{f"MISSPELT_{number}": "1" for number in range(25)})
+    assert ask(served).json()["sections"]["about"].count('class="problem"') == 20
+    assert "2 more: GET config has all" in words(served, "about")
 
 
 def test_empty_host_is_told_what_is_not_known_and_what_to_set(start: Any) -> None:

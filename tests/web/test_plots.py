@@ -63,7 +63,7 @@ class Host:
             self.clock.advance(15)
             count = self.ticks - (began_anew_at if self.ticks >= began_anew_at else 0)
             values = array("d", [growth * count for growth in self.growth])
-            self.history.append(self.history.now_ms(), self.rows, values)
+            self.history.append(self.history.begin_tick(), self.rows, values)
         return self
 
     def drawn(self, route: str = "", seconds: float = HOUR) -> dict[str, Plot]:
@@ -119,7 +119,7 @@ def test_durations_of_all_routes_are_read_from_what_is_recorded() -> None:
     query = Query(recorded[0].expression, host.history.table.last_ms, host.history.table.last_ms)
     answer: Any = result_of(evaluate(query, host.history, Limits())).value
     results = [(labels_of({**dict(labels), NAME: RECORDED}), value) for labels, value in answer]
-    host.history.record("ordinaut-http", host.history.table.last_ms, results)
+    list(host.history.record("ordinaut-http", host.history.table.last_ms, results))
     host.run(1)
     assert host.drawn()["http-latency"].lines[0][1][-1] == pytest.approx(0.325)
 
@@ -161,7 +161,7 @@ def test_a_counter_that_ended_and_came_back_lower_has_grown_by_what_came_since()
     host = Host("/a")
     for value in (50.0, 50.0, nan, 1.0, 3.0):
         host.clock.advance(15)
-        host.history.append(host.history.now_ms(), host.rows[:1], array("d", [value]))
+        host.history.append(host.history.begin_tick(), host.rows[:1], array("d", [value]))
     ((row,), others, seconds) = result_of(host.plots.read_routes(host.history, "", HOUR))
     assert (row.rate * seconds, row.error_ratio, others) == (pytest.approx(3.0), 0.0, 0)
 
@@ -198,7 +198,7 @@ def test_texts_are_text_whatever_they_are() -> None:
     assert ET.fromstring(absent).findtext("p") == HOSTILE
     strip = ET.fromstring(strip_svg([(0, 50, "healthy"), (60, 200, HOSTILE)], 0, 100, HOSTILE))
     assert strip.findtext("title") == HOSTILE
-    assert [(bar.get("x"), bar.get("width")) for bar in strip.iter("rect")] == [("0", "300"), ("360", "240")]
+    assert [bar.get("d") for bar in strip.iter("path")] == ["M0 10h300V16H0z", "M360 10h240V16H360z"]
 
 
 def test_lines_differ_by_more_than_their_colour_and_a_picture_has_no_style_of_its_own() -> None:

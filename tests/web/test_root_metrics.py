@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Gauge, make_asgi_app
 from starlette.exceptions import HTTPException
@@ -218,6 +219,17 @@ def test_index_says_whose_the_path_is(set_up: Any, serve_bare: Any, tmp_path: Pa
     index = served.get(f"{MOUNT}/", headers={"Authorization": f"Bearer {TOKEN}"}).json()
     assert index["root_metrics"] == ("on" if is_ours else "off: the host answers that path itself")
     assert is_ours is (host in LEAVE_IT)
+
+
+def test_index_asks_no_route_that_cannot_take_the_path(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, asked = FastAPI(), list[str]()
+    for number in range(50):
+        app.add_api_route(f"/items/{number}", lambda: None)
+    served = serve(app)
+    matches = APIRoute.matches
+    monkeypatch.setattr(APIRoute, "matches", lambda route, scope: asked.append(route.path) or matches(route, scope))
+    assert served.face._overview({"type": "http"})["root_metrics"] == "on"
+    assert not [path for path in asked if path.startswith("/items/")]
 
 
 def test_path_of_ours_is_measured_as_ours_and_the_hosts_as_the_hosts(serve: Any) -> None:

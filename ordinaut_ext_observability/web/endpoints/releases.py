@@ -67,7 +67,7 @@ async def _routes(request: Request) -> Response:
 def _read_calls(history: History) -> dict[tuple[str, str], tuple[int, int]]:
     """Requests by method (`*`: any) and route, and the time in ms of the sample that showed the last; 0: unknown."""
     calls, since_ms = {("", ""): (0, 0)} if history.kept_since_ms else {}, history.kept_since_ms or 0
-    for series in history.select(_REQUESTS, 0, history.now_ms()):
+    for series in history.select(_REQUESTS, 0, history.table.last_ms):
         if series is not None:
             labels, times, values = dict(series.labels), series.timestamps, series.values
             first = 0 if times[0] > since_ms else inf  # the first sample of all has the calls of any time before

@@ -6,9 +6,10 @@ All are in memory: nothing here asks a store, a database or anything else that m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts import NO_TROUBLE
@@ -79,8 +80,9 @@ def _urgency(alert: AlertState) -> tuple[str, int, int]:
     return alert.state, -RANKS.index(weight_of(alert)), -alert.active_at_ms  # firing before pending
 
 
-def _state(moment: Moment) -> Facts:
+def _state(moment: Moment) -> Iterator[Facts]:
     reasons = sorted(_reasons(moment), key=lambda reason: -RANKS.index(reason[0]))
+    yield {}
     status = reasons[0][0] if reasons else "healthy"
     begun = [since_ms for each, _, since_ms, _ in reasons if each == status and since_ms is not None]
     ended = [*map(moment.since_ms, moment.checks)]
@@ -96,7 +98,7 @@ def _state(moment: Moment) -> Facts:
         "healthy": len(healthy),
         "checks": len(moment.checks),
     }
-    return {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
+    yield {"status": status, "reasons": reasons, "since_ms": since_ms, **counts}
 
 
 def _reasons(moment: Moment) -> Iterable[Reason]:
@@ -127,7 +129,7 @@ def _knows_alerts(moment: Moment) -> bool:
     return told is None or (told["status"] != UNKNOWN and (told["settled"] or not told["evaluated_here"]))
 
 
-def _alerts(moment: Moment) -> Facts:
+def _alerts(moment: Moment) -> Iterator[Facts]:
     now_ms, rounds, told_by = moment.now_ms, moment.rounds, moment.context.desk.told_by
     holds = [each for each in moment.seen.silences if each.state(now_ms) != "expired"]
     alerts = []
@@ -137,17 +139,18 @@ def _alerts(moment: Moment) -> Facts:
         alerts.append((alert, weight_of(alert), notified.fingerprint, muted_by))
     off = "" if rounds is not None else moment.overview.get("alerts", "not known to this process")
     facts = {"off": off, "problems": rounds.troubles() if rounds is not None else (), "told_by": told_by}
-    return facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
+    yield facts | {"alerts": alerts, "total": len(moment.alerts), "holds": holds[:50], "more_holds": len(holds) - 50}
 
 
-def _checks(moment: Moment) -> Facts:
+def _checks(moment: Moment) -> Iterator[Facts]:
     end_ms, uptime = moment.now_ms - moment.now_ms % STRIP_STEP_MS, moment.context.lifecycle.monitor.uptime_ratio
     checks = []
     for check in moment.checks[:100]:
         ratios = [uptime(check.name, timedelta(hours=hours)) for hours in (1, 24)]
         checks.append((check, moment.since_ms(check), ratios, _segments(moment.changes[check.name], end_ms)))
+        yield {}
     times = {"start_ms": end_ms - STRIP_MS, "end_ms": end_ms}
-    return {"checks": checks, "total": len(moment.checks), "not_configured": moment.health.not_configured, **times}
+    yield {"checks": checks, "total": len(moment.checks), "not_configured": moment.health.not_configured, **times}
 
 
 def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int, str]]:
@@ -157,6 +160,14 @@ def _segments(changes: list[Transition], end_ms: int) -> Sequence[tuple[int, int
     ends = [*(start_ms for start_ms, _ in edges[1:]), end_ms]
     cut = [(max(start, begin_ms), min(end, end_ms), status) for (start, status), end in zip(edges, ends, strict=True)]
     return [each for each in cut if each[0] < each[1]]
+
+
+def _journal(moment: Moment) -> Iterator[Facts]:
+    entries, newest, total = iter(_entries(moment)), list[tuple[Any, ...]](), 0
+    while some := list(islice(entries, 100)):
+        newest, total = sorted([*newest, *some], reverse=True)[:50], total + len(some)
+        yield {}
+    yield {"entries": newest, "total": total}
 
 
 def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
@@ -178,20 +189,20 @@ def _entries(moment: Moment) -> Iterable[tuple[int, str, str, str, str, str]]:
         yield entry["at_ms"], "notification", entry["outcome"], _OUTCOMES.get(entry["outcome"], UNKNOWN), names, words
 
 
-def _loggers(moment: Moment) -> Facts:
+def _loggers(moment: Moment) -> Iterator[Facts]:
     known = logging.root.manager.loggerDict.copy()
     names = ["root", *(name for name in sorted(known) if getattr(known[name], "level", 0))]
     described = [moment.context.levels.describe(name) for name in names[:100]]
-    return {"loggers": described, "total": len(names), "names": sorted(known)[:100]}
+    yield {"loggers": described, "total": len(names), "names": sorted(known)[:100]}
 
 
-JUDGED: Final[dict[str, Callable[[Moment], Facts]]] = {
+JUDGED: Final[dict[str, Callable[[Moment], Iterable[Facts]]]] = {
     "state": _state,
     "alerts": _alerts,
     "checks": _checks,
-    "workers": lambda moment: {"values": list(read_values(moment.history, "workers"))},
-    "database": lambda moment: {"values": list(read_values(moment.history, "database"))},
-    "journal": lambda moment: {"entries": sorted(_entries(moment), reverse=True)},
+    "workers": lambda moment: [{"values": list(read_values(moment.history, "workers", moment.now_ms))}],
+    "database": lambda moment: [{"values": list(read_values(moment.history, "database", moment.now_ms))}],
+    "journal": _journal,
     "loggers": _loggers,
 }
-"""Finders of the facts of sections; other sections show what the moment has."""
+"""Finders of the facts of sections, a little at a step; other sections show what the moment has."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -103,8 +104,7 @@ class StatusPage:
         async for pieces in slicer.slices(self._render_parts(self._environment, context, scope, view)):
             for name, text in pieces:
                 found[name].append(text)
-        # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
-        parts = {name: "".join(texts).encode("utf-8", "replace").decode() for name, texts in found.items()}
+        parts = {name: "".join(texts) for name, texts in found.items()}
         context.queries.metrics.overhead_seconds.labels("page").inc(slicer.cpu_seconds)
         title, body = parts.pop("title").strip(), parts.pop("page")
         content = orjson.dumps({"title": title, "sections": parts})
@@ -126,13 +126,14 @@ class StatusPage:
             facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, view.route, seconds))
         for name in (*SECTIONS, "title", "page"):
             if name == "page":
-                facts["routes"] = sorted({route for _, route in list_routes(scope.get("app"))})[:MAX_ROUTES]
+                facts["routes"] = sorted({route for _, route in islice(list_routes(scope.get("app")), MAX_ROUTES)})
                 facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
-            texts = []
+            texts, found = list[str](), dict[str, Any]()
             try:
-                found = JUDGED[name](moment) if name in JUDGED else {}
+                for some in JUDGED[name](moment) if name in JUDGED else ():
+                    found |= some
+                    yield name, ""
                 facts |= found if name == "state" else {}
-                yield name, ""
                 for text in environment.get_template(f"{name}.html").generate(facts | found):
                     texts.append(text)
                     yield name, ""
@@ -141,7 +142,10 @@ class StatusPage:
                 if name not in SECTIONS[1:]:
                     raise  # without a state there is no page
                 texts = [_FAILED.format(name, name.capitalize())]
-            sections[name] = "".join(texts)
+            text = "".join(texts)
+            yield name, ""
+            # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
+            sections[name] = text.encode("utf-8", "replace").decode()
             yield name, sections[name]
 
 

@@ -76,17 +76,16 @@ def plot_svg(plot: Plot, markers: Markers) -> str:
 
 def strip_svg(segments: Iterable[tuple[float, float, str]], start_ms: float, end_ms: float, label: str) -> str:
     """A bar of statuses, each from a time to a time in milliseconds since 1970; nothing where none is known."""
-    bars, seconds, span = "", defaultdict[str, float](float), max(1, end_ms - start_ms)
+    bars, seconds, span = defaultdict[str, str](str), defaultdict[str, float](float), max(1, end_ms - start_ms)
     for start, end, status in segments:
         first, last = max(start, start_ms), min(end, end_ms)
         if first < last:
-            x, width, height = (first - start_ms) / span, (last - first) / span, _BAR_HEIGHTS.get(status, 6)
-            bars += _MARKUP["bar"].format(
-                escape(status), round(x * _WIDTH, 1), 16 - height, round(max(width * _WIDTH, 1), 1), height
-            )
+            x, width = _short(_WIDTH * (first - start_ms) / span), _short(max(_WIDTH * (last - first) / span, 1))
+            bars[status] += f"M{x} {16 - _BAR_HEIGHTS.get(status, 6)}h{width}V16H{x}z"
             seconds[status] += (last - first) / 1000
     said = ", ".join(f"{status} for {in_words(each, 's')}" for status, each in seconds.items())
-    return _MARKUP["strip"].format(title=escape(label), description=escape(said or "nothing is known"), bars=bars)
+    drawn = "".join(_MARKUP["bar"].format(escape(status), path) for status, path in bars.items())
+    return _MARKUP["strip"].format(title=escape(label), description=escape(said or "nothing is known"), bars=drawn)
 
 
 def _extremes(values: Sequence[float | None], unit: str) -> tuple[str, str, str]:

@@ -24,12 +24,12 @@ _SIZES: Final = {
 """By unit: the least value, what it is divided by, and the name."""
 
 
-def read_values(history: History | None, section: str) -> Iterator[tuple[str, str, bool]]:
+def read_values(history: History | None, section: str, now_ms: int) -> Iterator[tuple[str, str, bool]]:
     """The title, the value in words and whether it needs a look, of those that are known."""
     if history is None:
         return
     for each in VALUES[section]:
-        now_ms, (least, most) = history.now_ms(), each.get("ok", (-inf, inf))
+        least, most = each.get("ok", (-inf, inf))
         pairs = [(NAME, each["metric"]), *([each["label"]] if "label" in each else [])]
         matchers = [LabelMatcher(name, "=", value) for name, value in pairs]
         for series in history.select(matchers, now_ms - LOOKBACK_MS, now_ms):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordinaut_ext_observability.alerts import storage
 from ordinaut_ext_observability.alerts.rules import AlertingRule
-from ordinaut_ext_observability.alerts.states import RESOLVED_RETENTION_MS, Instance, RuleState, samples_of
+from ordinaut_ext_observability.alerts.states import RESOLVED_RETENTION_MS, AlertState, Instance, RuleState, samples_of
 from ordinaut_ext_observability.alerts.storage import decode, encode
 from ordinaut_ext_observability.promql.errors import ExecutionError
 from ordinaut_ext_observability.promql.nodes import Number
@@ -56,7 +57,7 @@ def test_states_that_were_stored_or_moved_with_the_clock_go_on_as_if_nothing_had
         if tick == at:
             moved.shift(by_ms)
             offset = by_ms
-            written_ms, states = decode(encode({"key": moved}, START))
+            written_ms, states = decode(b"".join(encode([("key", moved)], START)))
             assert written_ms == START
             moved = states["key"]
         found = {labels: Instance(float("inf"), {}) for labels in sorted(holds)}
@@ -64,6 +65,19 @@ def test_states_that_were_stored_or_moved_with_the_clock_go_on_as_if_nothing_had
         assert len(moved.update(rule, START + offset + tick * TICK, found)) == len(expected)
     moved.shift(-offset)
     assert list(moved.alerts.values()) == list(plain.alerts.values())
+
+
+def test_states_are_stored_in_a_piece_for_each_rule_and_late_ones_of_a_long_document_without_annotations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storage, "MAX_BYTES", 2)
+    states = {key: RuleState() for key in ("first", "second")}
+    for state in states.values():
+        state.alerts[LABELS[0]] = AlertState(LABELS[0], 1.0, {"summary": "down"}, START)
+    pieces = list(encode(states.items(), START))
+    assert len(pieces) == 2 + len(states)
+    _, read = decode(b"".join(pieces))
+    assert [state.alerts[LABELS[0]].annotations for state in read.values()] == [{"summary": "down"}, {}]
 
 
 @given(rules, histories)
@@ -79,7 +93,7 @@ def test_until_all_is_settled_nothing_begins_to_fire_and_nothing_ends(rule, hist
 def test_what_was_restored_ends_only_once_the_history_is_complete() -> None:
     rule, state = AlertingRule("A", "1", Number(1.0)), RuleState()
     update(state, rule, 0, {LABELS[0]})
-    _, states = decode(encode({"key": state}, START))
+    _, states = decode(b"".join(encode([("key", state)], START)))
     state = states["key"]
     assert update(state, rule, 1, set(), complete=False) == []
     assert update(state, rule, 2, set(), complete=True) == [("x", False)]

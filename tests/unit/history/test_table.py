@@ -103,7 +103,7 @@ def test_a_series_that_ended_is_dropped_after_its_last_sample(table, selected):
     assert table.series_count == 2
     for time_ms in range(1300, 2700, 100):
         write(table, time_ms, [labels("n", 1)])
-    assert (table.series_count, table.count_samples()) == (1, 11)
+    assert (table.series_count, table.sample_count) == (1, 11)
 
 
 def test_a_series_that_was_opened_and_not_written_leaves_no_trace(table, selected):

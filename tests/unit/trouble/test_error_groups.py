@@ -288,6 +288,13 @@ def test_a_forked_child_begins_with_nothing(made: Made, in_forked_child: Callabl
     assert len(made.groups()) == 1
 
 
+def test_a_forked_child_remembers_no_requests(made: Made, in_forked_child: Callable[..., bytes]) -> None:
+    recent = RecentTrouble(made.errors, 1.0)
+    recent.add_request("/work", {})
+    assert in_forked_child(lambda: str(len(recent.requests())).encode()) == b"0"
+    assert len(recent.requests()) == 1
+
+
 def test_an_odd_exception_is_an_internal_error_at_most(made: Made) -> None:
     class Meta(type):
         @property
