@@ -5,7 +5,6 @@ An alert's expression ends in one comparison with a number, at its top. That num
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -52,6 +51,8 @@ def apply_overrides(
     for name, override in overrides.items():
         rule = alerts.get(name)
         if rule is None:
+            import difflib  # not while the host starts
+
             close = difflib.get_close_matches(name[:64], alerts, n=1)
             similar = f" (did you mean {close[0]}?)" if close else ""
             problems[name] = f"there is no such built-in rule{similar}"
