@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
@@ -19,16 +19,15 @@ from starlette.responses import Response
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
-from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.nodes import names_read
-from ordinaut_ext_observability.promql.parse import format_query, parse
-from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, Parameters, invalid, parsed, read_parameters
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.query import Query
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -61,6 +60,11 @@ def _query_range(parameters: Parameters, context: EndpointContext) -> Work:
 
 
 def _evaluate(parameters: Parameters, context: EndpointContext, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
+    from ordinaut_ext_observability.promql.evaluate import evaluate
+    from ordinaut_ext_observability.promql.nodes import names_read
+    from ordinaut_ext_observability.promql.parse import parse
+    from ordinaut_ext_observability.promql.query import Limits, Query
+
     service, limit = context.queries, parameters.limit()
     source = service.source()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
@@ -153,6 +157,8 @@ def _build_info(_parameters: Parameters, _context: EndpointContext) -> Work:
 
 
 def _format_query(parameters: Parameters, _context: EndpointContext) -> Work:
+    from ordinaut_ext_observability.promql.parse import format_query
+
     return render_success([orjson.dumps(parsed("query", parameters.text("query"), format_query))])
 
 
