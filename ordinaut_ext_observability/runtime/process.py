@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import weakref
-from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +153,7 @@ class Runtime:
         """The settings in effect and what was wrong with those that are not."""
         return {
             "settings": effective_values(self.settings),
-            "problems": [asdict(problem) for problem in self.settings.problems],
+            "problems": [problem._asdict() for problem in self.settings.problems],
         }
 
 

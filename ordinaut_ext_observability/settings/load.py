@@ -30,8 +30,7 @@ MAX_UNKNOWN_NAMES = 20
 _MASKED = "<masked>"
 
 
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
+class SettingProblem(NamedTuple):
     """One setting that was not used as given."""
 
     variable: str

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -52,8 +52,7 @@ _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One endpoint below the mount path."""
 
     path: str
