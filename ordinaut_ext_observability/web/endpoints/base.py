@@ -124,7 +124,8 @@ class _Route(APIRoute):
     Making one takes half a millisecond, which is also why the route of GET answers HEAD.
     """
 
-    stream_item_type = form_limits = None  # asked by FastAPI 0.137 and later of routes that are never made
+    # Looked for in every route, by FastAPI 0.137 and later and by `route_templates`: no reason to make one.
+    stream_item_type = form_limits = starlette_route = effective_route_contexts = None
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
         self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
