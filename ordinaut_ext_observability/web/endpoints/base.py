@@ -129,13 +129,15 @@ class _Route(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
         self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
-        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
         self._described: dict[str, Any] | None = described
 
     def __getattr__(self, name: str) -> Any:
-        if (described := self.__dict__.pop("_described", None)) is None:
+        if name in ("path_regex", "path_format", "param_convertors"):
+            self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
+        elif (described := self.__dict__.pop("_described", None)) is None:
             raise AttributeError(name)
-        super().__init__(self.path, self.endpoint, **described)
+        else:
+            super().__init__(self.path, self.endpoint, **described)
         return getattr(self, name)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
