@@ -118,14 +118,17 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
+_MADE = vars(APIRoute("/", lambda: None)).keys()
+"""What a route has once it is made, in the FastAPI that is installed; others look for more in every route."""
+
+
 class _Route(APIRoute):
     """Is made when it is asked for more than how it was described. A host makes all again as it includes our router.
 
     Making one takes half a millisecond, which is also why the route of GET answers HEAD.
     """
 
-    # Looked for in every route, by FastAPI 0.137 and later and by `route_templates`: no reason to make one.
-    stream_item_type = form_limits = starlette_route = effective_route_contexts = None
+    stream_item_type = form_limits = None  # asked by FastAPI 0.137 and later of routes that are never made
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
         self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
@@ -134,7 +137,7 @@ class _Route(APIRoute):
     def __getattr__(self, name: str) -> Any:
         if name in ("path_regex", "path_format", "param_convertors"):
             self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
-        elif (described := self.__dict__.pop("_described", None)) is None:
+        elif name not in _MADE or (described := self.__dict__.pop("_described", None)) is None:
             raise AttributeError(name)
         else:
             super().__init__(self.path, self.endpoint, **described)
