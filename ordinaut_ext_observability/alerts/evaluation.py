@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup, key_of, show_duration
 from ordinaut_ext_observability.alerts.states import AlertState, Instance, RuleState
@@ -13,9 +13,6 @@ from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import Labels, labels_of
 from ordinaut_ext_observability.settings.parts import HistorySettings
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.query import Sample
 
 MAX_ALERTS: Final = 5_000
 """Alerts of all rules. A rule that would have more fails and has none: nobody could look at them."""
@@ -127,7 +124,7 @@ class Engine:
             if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
             for table, rules in tables.items():
-                results: list[Sample] = []
+                results: list[Any] = []
                 for rule in rules:
                     if isinstance(rule, RecordingRule) or alerts:
                         yield from self._evaluate(group, rule, now_ms, results)
@@ -136,7 +133,7 @@ class Engine:
                     yield
             self._due_ms[place] = now_ms + group.interval_ms
 
-    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
+    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Any]) -> Pieces:
         from ordinaut_ext_observability.alerts.results import (
             Results,
             recorded,

@@ -6,7 +6,7 @@ import os
 import platform
 import weakref
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
@@ -35,15 +35,12 @@ from ordinaut_ext_observability.settings.load import Settings, effective_values
 from ordinaut_ext_observability.trouble.recent import ErrorGroups, RecentTrouble
 from ordinaut_ext_observability.version import __version__
 
-if TYPE_CHECKING:
-    import psutil
-
 _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
 
 
 @lru_cache(maxsize=1)  # making one reads files; another process, after a fork, has its own
-def _process_of(pid: int) -> psutil.Process:
+def _process_of(pid: int) -> Any:
     import psutil  # not while the host starts
 
     return psutil.Process(pid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import orjson
@@ -23,8 +22,9 @@ from ordinaut_ext_observability.alerts.notifications.records import (
 )
 from ordinaut_ext_observability.alerts.notifications.silences import RETENTION_MS, Silence
 from ordinaut_ext_observability.background.clock import Clock
-from ordinaut_ext_observability.background.fork import forks_held_off, reset_in_forked_child
+from ordinaut_ext_observability.background.fork import reset_in_forked_child
 from ordinaut_ext_observability.cluster.base import Cluster, ClusterUnavailableError, Record
+from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
 
 _POSTED_SECONDS: Final = 15 * 60.0
 """An alert that was posted is forgotten so long after its end."""
@@ -50,7 +50,7 @@ class NotificationStore:
     """
 
     def __init__(self, open_store: Callable[[], Cluster] | None, clock: Clock) -> None:
-        self._open = open_store or partial(_open_in_memory, clock)
+        self._open = open_store or (lambda: SqliteCluster(MEMORY, clock))
         self._clock = clock
         self._store: Cluster | None = None
         self._of_parent: Cluster | None = None
@@ -183,10 +183,3 @@ class NotificationStore:
 
 def _changed_ms(item: tuple[str, _Item]) -> int:
     return item[1].updated_at_ms if isinstance(item[1], Silence) else int(item[1].get("at_ms", 0))
-
-
-def _open_in_memory(clock: Clock) -> Cluster:
-    with forks_held_off():
-        from ordinaut_ext_observability.cluster.sqlite import MEMORY, SqliteCluster
-
-    return SqliteCluster(MEMORY, clock)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -25,9 +25,6 @@ from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseRespon
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, EndpointContext, context_of
 from ordinaut_ext_observability.web.prometheus_json import render_answer, render_error, render_labels, render_success
 from ordinaut_ext_observability.web.queries import MAX_SECONDS, Parameters, invalid, parsed, read_parameters
-
-if TYPE_CHECKING:
-    from ordinaut_ext_observability.promql.query import Query
 
 Work = Iterator[bytes | None]
 """Work in short steps, some of which give a piece of the answer."""
@@ -87,7 +84,7 @@ def _cut(results: list[Any], limit: int) -> list[str]:
     return [_TRUNCATED]
 
 
-def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
+def _infos(query: Any, since_ms: int | None, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
     earliest = query.earliest_ms()
     if earliest is None:
