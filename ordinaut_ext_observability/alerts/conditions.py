@@ -8,14 +8,10 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from ordinaut_ext_observability.alerts.manager import known_managers
-from ordinaut_ext_observability.alerts.results import Results
 from ordinaut_ext_observability.alerts.rules import AlertingRule
-from ordinaut_ext_observability.alerts.templates import compile_template
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.health.model import HealthReport
 from ordinaut_ext_observability.history.series import SampleSource
-from ordinaut_ext_observability.promql.nodes import Number
-from ordinaut_ext_observability.promql.parse import parse
 
 _QUERIES: Final = {
     "queue_depth": "max(orchestrator_queue_depth)",
@@ -39,6 +35,9 @@ Answers = dict[Condition, tuple[bool | None, str]]
 
 def known_conditions() -> list[AlertingRule]:
     """Those that somebody added to a manager, each name and severity once, as rules without an expression."""
+    from ordinaut_ext_observability.alerts.templates import compile_template  # with the rules, in a thread
+    from ordinaut_ext_observability.promql.nodes import Number
+
     keys = {(rule.name, rule.severity.value): None for manager in known_managers() for rule in manager.rules}
     return [
         AlertingRule(name, "a condition in Python", Number(0.0), labels={"severity": compile_template(severity)})
@@ -71,6 +70,9 @@ class Conditions:
         That is `queue_depth`, `task_failure_rate` of the last hour (0 to 1), `database_status`, `database_error`, and
         the status of every health check by its name.
         """
+        from ordinaut_ext_observability.alerts.results import Results
+        from ordinaut_ext_observability.promql.parse import parse
+
         checks = self._health().checks
         context |= {check.name: check.shown_status for check in checks}
         for check in checks:

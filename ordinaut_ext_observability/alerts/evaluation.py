@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from ordinaut_ext_observability.alerts.results import Results, recorded
 from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup, key_of, show_duration
 from ordinaut_ext_observability.alerts.states import AlertState, Instance, RuleState
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import Labels, labels_of
-from ordinaut_ext_observability.promql.query import Sample
 from ordinaut_ext_observability.settings.parts import HistorySettings
 
 MAX_ALERTS: Final = 5_000
@@ -46,7 +44,7 @@ class Engine:
         self._history = history
         self._interval_ms = round(kept.interval_seconds * 1000)
         self._retention_ms = round(kept.retention_seconds * 1000)
-        self._results = Results(history, external_url)
+        self._external_url = external_url
         self._groups: dict[str, tuple[RuleGroup, dict[str, list[Rule]]]] = {}
         """Each group, and its rules by the table of the history that has what they record."""
         self._names: dict[str, set[str]] = {}
@@ -126,7 +124,7 @@ class Engine:
             if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
             for table, rules in tables.items():
-                results: list[Sample] = []
+                results: list[Any] = []
                 for rule in rules:
                     if isinstance(rule, RecordingRule) or alerts:
                         yield from self._evaluate(group, rule, now_ms, results)
@@ -134,14 +132,20 @@ class Engine:
                     self.refused += yield from self._history.record(table, now_ms, results)
             self._due_ms[place] = now_ms + group.interval_ms
 
-    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
+    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Any]) -> Pieces:
+        from ordinaut_ext_observability.alerts.results import (
+            Results,
+            recorded,
+        )  # which came with the rules, in a thread
+
         state, started, at_ms = self.state_of(group, rule), monotonic_seconds(), now_ms - group.query_offset_ms
         try:
-            vector = yield from self._results.vector(rule.expression, at_ms)
+            evaluator = Results(self._history, self._external_url)
+            vector = yield from evaluator.vector(rule.expression, at_ms)
             if isinstance(rule, RecordingRule):
                 results += yield from recorded(rule, vector, group.limit)
             else:
-                found = yield from self._results.alerts_of(rule, vector, at_ms)
+                found = yield from evaluator.alerts_of(rule, vector, at_ms)
                 self._update(group, rule, state, now_ms, found)
             state.health, state.error = "ok", ""
         except ObservabilityError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ordinaut_ext_observability.alerts.builtin import BUILTIN, apply_overrides, builtin_groups
 from ordinaut_ext_observability.alerts.rules import RuleGroup
 from ordinaut_ext_observability.alerts.runbooks import link_runbooks
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
 if TYPE_CHECKING:  # importing it takes YAML
@@ -51,7 +52,9 @@ class LoadedRules:
 
     def read_changed(self, *, all_files: bool = False) -> list[str]:
         """Read the files that changed since the last time, or all. Raises nothing; returns what is `refused`."""
-        from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
+        with forks_held_off():
+            from ordinaut_ext_observability.alerts import results  # noqa: F401 - here, not on the loop that evaluates
+            from ordinaut_ext_observability.alerts.rule_files import RuleFileError, read_rule_file
 
         with self._lock:
             seen = self._look()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ordinaut_ext_observability.alerts.templates import Template
-from ordinaut_ext_observability.promql.nodes import Node, names_read
-from ordinaut_ext_observability.promql.query import Query
+if TYPE_CHECKING:  # what parses and evaluates is imported in a thread, not while the host starts
+    from ordinaut_ext_observability.alerts.templates import Template
+    from ordinaut_ext_observability.promql.nodes import Node
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,16 @@ class _Rule:
     @cached_property
     def lookback_ms(self) -> int:
         """Milliseconds that the rule looks back: 300,000 for `rate(requests_total[5m])`, 0 for `up == 0`."""
+        from ordinaut_ext_observability.promql.query import Query
+
         earliest = Query(self.expression, start_ms=0, end_ms=0).earliest_ms()
         return max(0, -earliest) if earliest is not None else 0
 
     @cached_property
     def names_read(self) -> frozenset[str | None]:
         """Names of the series that the rule asks for, None for any."""
+        from ordinaut_ext_observability.promql.nodes import names_read
+
         return names_read(self.expression)
 
 

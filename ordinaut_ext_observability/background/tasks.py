@@ -18,8 +18,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS, join_until, run_on_own_loop
@@ -38,8 +37,7 @@ ErrorListener = Callable[[str, Exception], None]
 """Called with a task's name and what its work raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodicTask:
+class PeriodicTask(NamedTuple):
     """Work that is done at once and then at every interval."""
 
     name: str

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.fork import reset_in_forked_child
-from ordinaut_ext_observability.collectors.runs import Lease
 from ordinaut_ext_observability.errors import Problem
 from ordinaut_ext_observability.logs import event_types as events
 from ordinaut_ext_observability.metrics.declarations.system import CollectorMetrics
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.collectors.runs import Lease
 
 NOT_CONNECTED = "none: not connected"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import inspect
 import types
 from collections import deque
@@ -205,6 +204,8 @@ class CheckRun:
                     try:
                         steps.close()
                     except RuntimeError:  # it ignores this, too, and would when the interpreter frees it: it never does
+                        import ctypes  # not while the host starts
+
                         ctypes.pythonapi.Py_IncRef(ctypes.py_object(awaitable))
                     raise
                 step, value = steps.throw, error

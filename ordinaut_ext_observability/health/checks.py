@@ -7,15 +7,14 @@ import resource
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ordinaut_ext_observability.background.clock import Clock
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.health.check import BLOCKED_SECONDS
 from ordinaut_ext_observability.health.lifecycle import LoopWatch
 from ordinaut_ext_observability.health.model import CheckFunction, HealthStatus, Outcome
@@ -124,11 +123,11 @@ class TaskSuccessCheck:
 class CpuCheck:
     """The machine's CPUs, since the run before."""
 
-    def __init__(self) -> None:
-        self._before = _cpu_seconds()
+    _before: tuple[float, float] | None = None
 
     def run(self) -> Outcome:
-        now, cpus = _cpu_seconds(), psutil.cpu_count() or 1
+        now, cpus = _cpu_seconds(), _psutil().cpu_count() or 1
+        self._before = self._before or now
         total, idle = (after - before for after, before in zip(now, self._before, strict=True))
         if total < cpus:  # not even a second
             return Outcome(HealthStatus.HEALTHY, "not measured for long enough yet")
@@ -138,12 +137,20 @@ class CpuCheck:
         return judge(used, NEARLY_USED, f"CPU {used:.0%} used", details)
 
 
+@cache
+def _psutil() -> Any:
+    """The library, imported by the thread that checks: not while the host starts."""
+    with forks_held_off():
+        import psutil
+    return psutil
+
+
 def _cpu_seconds() -> tuple[float, float]:
     """Seconds that the CPUs have had, and idled away, since the machine started.
 
     Not psutil's own percentages: they count from the same thread's reading before, which may be the host's.
     """
-    times = psutil.cpu_times()
+    times = _psutil().cpu_times()
     # Linux counts guests' time in `user` and `nice`, too.
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total, times.idle + getattr(times, "iowait", 0.0)
@@ -151,12 +158,12 @@ def _cpu_seconds() -> tuple[float, float]:
 
 def memory(limits: Limits = NEARLY_USED, cgroup: Path = _CGROUP) -> Outcome:
     """Memory of the container where there is a limit on it, else of the machine."""
-    machine = psutil.virtual_memory()
+    machine = _psutil().virtual_memory()
     used, total, scope = machine.total - machine.available, machine.total, "machine"
     container = _container_memory(cgroup)
     if container is not None and container[1] < total:
         (used, total), scope = container, "container"
-    process_bytes = psutil.Process().memory_info().rss
+    process_bytes = _psutil().Process().memory_info().rss
     details = {"scope": scope, "used_bytes": used, "total_bytes": total, "process_bytes": process_bytes}
     return judge(used / total, limits, f"memory {used / total:.0%} used", details)
 
@@ -181,7 +188,7 @@ def _container_memory(cgroup: Path) -> tuple[int, int] | None:
 
 def disk(paths: tuple[str, ...], limits: Limits = NEARLY_USED) -> Outcome:
     """The file systems that hold these paths."""
-    percents = {path: psutil.disk_usage(path).percent for path in paths}
+    percents = {path: _psutil().disk_usage(path).percent for path in paths}
     fullest = max(percents, key=percents.__getitem__)
     what = f"disk of {fullest} {percents[fullest]:.0f}% used"
     return judge(percents[fullest] / 100, limits, what, {"used_percent": percents})
@@ -189,7 +196,7 @@ def disk(paths: tuple[str, ...], limits: Limits = NEARLY_USED) -> Outcome:
 
 def file_descriptors(limits: Limits = MANY_OPEN) -> Outcome:
     """Open file descriptors against the process's limit: without a free one no connection is accepted."""
-    used, (limit, _) = psutil.Process().num_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    used, (limit, _) = _psutil().Process().num_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
     ratio = used / limit if limit > 0 else 0.0  # -1: there is none
     return judge(ratio, limits, f"file descriptors {ratio:.0%} used", {"open": used, "limit": limit})
 
@@ -200,8 +207,8 @@ class NetworkCheck:
     _before: tuple[int, int] | None = None
 
     def run(self) -> Outcome:
-        up = [name for name, state in psutil.net_if_stats().items() if state.isup and name != "lo"]
-        counters = psutil.net_io_counters()
+        up = [name for name, state in _psutil().net_if_stats().items() if state.isup and name != "lo"]
+        counters = _psutil().net_io_counters()
         if counters is None or not up:
             return Outcome(HealthStatus.DEGRADED, "no network interface is up besides loopback", {"up": up})
         failed = counters.errin + counters.errout + counters.dropin + counters.dropout

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 CheckFunction = Callable[[], Any | Awaitable[Any]]
 """Returns None, a dict of details, a bool, a `HealthStatus` or an `Outcome`; raising means unhealthy."""
@@ -62,8 +62,7 @@ class HealthCheck:
     known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A change of a check's status, with the message of the run that made it. None: the status is not known."""
 
     at: datetime
@@ -124,8 +123,7 @@ def uptime_ratio(transitions: Sequence[Transition], now: datetime, window: timed
     return None if latest is None else float(latest in _UP)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(NamedTuple):
     """A check as it stands."""
 
     name: str
@@ -146,8 +144,7 @@ class CheckReport:
         return self.status.value if self.known else UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
+class HealthReport(NamedTuple):
     """All checks as they stand."""
 
     status: HealthStatus

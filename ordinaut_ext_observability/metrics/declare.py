@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, Self, TypeVar, overload
 
 from ordinaut_ext_observability.metrics.family import AnyFamily, Counter, Gauge, Histogram, MergedBy
 
@@ -29,8 +29,7 @@ _UNITS = ("seconds", "bytes", "ratio")
 _LABEL = re.compile("[^{},]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Buckets:
+class Buckets(NamedTuple):
     """Upper bounds of a histogram's buckets, ascending, and why it has these."""
 
     reason: str
@@ -78,8 +77,7 @@ class Declaration(Generic[FamilyT]):
         return next((unit for unit in _UNITS if f"_{unit}" in self.name), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where numbers come from; without a table this process counts them, or asks a server for them."""
 
     table: str = ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -81,13 +82,15 @@ class FamilyRenderer:
     def __init__(self, family: AnyFamily, escaping: str = "") -> None:
         self._family = family
         self._escape_name = _dotted if escaping == DOTS else str
-        self._headers = {
-            openmetrics: render_with_client(describe(family), openmetrics=openmetrics, escaping=escaping)
-            for openmetrics in (False, True)
-        }
+        self._escaping = escaping
         self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
         self._layout: tuple[object, dict[int, Any]] = (family.blocks, {})
         """The blocks of the family, and their templates by the block's place."""
+
+    @cached_property  # when it is first asked for: few are before the host has started
+    def _headers(self) -> dict[bool, str]:
+        metric, escaping = describe(self._family), self._escaping
+        return {each: render_with_client(metric, openmetrics=each, escaping=escaping) for each in (False, True)}
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
         """The family's text: the header lines first, then a piece per block."""

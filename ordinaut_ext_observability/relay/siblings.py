@@ -17,9 +17,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import psutil
-
-from ordinaut_ext_observability.background.fork import reset_in_forked_child
+from ordinaut_ext_observability.background.fork import forks_held_off, reset_in_forked_child
 
 _PREFIX = "ordinaut-observability/serves/"
 _NAME = re.compile(rf"@{_PREFIX}(\S+)/[0-9a-f]+$", re.MULTILINE)
@@ -43,6 +41,8 @@ class Siblings:
 
         Takes longer the more connections there are: call it in a thread of ours.
         """
+        with forks_held_off():
+            import psutil  # not while the host starts
         with self._lock:
             try:
                 self._bind_names(_own_addresses() if self._started else set())
@@ -82,6 +82,8 @@ def servers_by_address() -> Counter[str]:
 
 def _own_addresses() -> set[str]:
     """Where this process listens: `127.0.0.1:8000`, or the digest of a Unix socket's path."""
+    import psutil
+
     process = psutil.Process()
     connections = process.net_connections if hasattr(process, "net_connections") else process.connections
     own = set()

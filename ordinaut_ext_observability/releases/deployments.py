@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -23,7 +24,7 @@ Text = Annotated[str, Field(max_length=100)]
 Seconds = Annotated[float | None, Field(ge=0, le=7 * 86_400)]
 
 
-class Deployment(BaseModel, frozen=True):
+class Deployment(BaseModel, frozen=True, defer_build=True):
     """One version that came into an environment, or failed to."""
 
     version: Annotated[Text, Field(min_length=1)]
@@ -35,7 +36,7 @@ class Deployment(BaseModel, frozen=True):
     test_coverage: float | None = Field(default=None, ge=0, le=100)  # percent
 
 
-_document = TypeAdapter(tuple[Deployment, ...])
+_document = cache(lambda: TypeAdapter(tuple[Deployment, ...]))  # not while the host starts
 
 
 class Deployments:
@@ -66,7 +67,7 @@ class Deployments:
         if shared != self._read:
             self._read = shared
             with suppress(ValueError):  # lost or damaged: the next one has what is known here
-                self._show(_document.validate_json(shared))
+                self._show(_document().validate_json(shared))
         while self._waiting and self._add(self._waiting[0], write):
             self._waiting.popleft()
 
@@ -79,7 +80,7 @@ class Deployments:
         last = [each for each in self.known if each.environment == new.environment][-1:]
         again = [each for each in same if each in last and each.commit in ("", new.commit)]
         kept = (*(each for each in self.known if each not in again), new)[-MAX_DEPLOYMENTS:]
-        if not write(_document.dump_json(kept)):
+        if not write(_document().dump_json(kept)):
             return False
         self._show(kept)
         self._metrics.deployments.labels(new.environment, OUTCOMES[new.success]).inc(not again)

@@ -6,8 +6,8 @@ A new check is a function here, and a line in `_CHECKS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 from ordinaut_ext_observability.collectors.states import (
     UNREAD,
@@ -106,8 +106,7 @@ def checks_of(server: str) -> list[str]:
     return [name for name, (of, _, _) in _CHECKS.items() if of == server]
 
 
-@dataclass(frozen=True, slots=True)
-class CollectedChecks:
+class CollectedChecks(NamedTuple):
     """Finds out how it stands, from the states."""
 
     states: CollectorStates

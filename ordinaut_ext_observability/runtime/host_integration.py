@@ -7,7 +7,6 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -143,7 +142,7 @@ class HostIntegration:
             else "eagerly",
             "root_metrics": root_metrics,
             **self._runtime.notes(),
-            "settings_problems": [asdict(problem) for problem in self._runtime.settings.problems],
+            "settings_problems": [problem._asdict() for problem in self._runtime.settings.problems],
         }
 
 

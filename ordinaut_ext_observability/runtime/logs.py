@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from ordinaut_ext_observability.audit.trail import AuditTrail
 from ordinaut_ext_observability.health.model import HealthStatus, Outcome
@@ -49,7 +49,7 @@ class ProcessLogs:
         if not self._settings.general.scrub:
             self.event(events.SCRUBBING_OFF)
         for problem in self._settings.problems:
-            self.event(events.SETTING_NOT_USED, **asdict(problem))
+            self.event(events.SETTING_NOT_USED, **problem._asdict())
         self.configure_if_asked()
 
     def configure_if_asked(self) -> None:

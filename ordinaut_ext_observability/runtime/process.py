@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import weakref
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
-
-import psutil
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
 from ordinaut_ext_observability.background.daemon_threads import STOP_SECONDS
@@ -42,7 +39,11 @@ _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
 
 
-_process_of = lru_cache(maxsize=1)(psutil.Process)  # making one reads files; another process, after a fork, has its own
+@lru_cache(maxsize=1)  # making one reads files; another process, after a fork, has its own
+def _process_of(pid: int) -> Any:
+    import psutil  # not while the host starts
+
+    return psutil.Process(pid)
 
 
 class Runtime:
@@ -149,7 +150,7 @@ class Runtime:
         """The settings in effect and what was wrong with those that are not."""
         return {
             "settings": effective_values(self.settings),
-            "problems": [asdict(problem) for problem in self.settings.problems],
+            "problems": [problem._asdict() for problem in self.settings.problems],
         }
 
 

@@ -6,7 +6,6 @@ A setting that cannot be used has its default; the problem is reported with its 
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import os
 from collections.abc import Iterable, Iterator
@@ -31,8 +30,7 @@ MAX_UNKNOWN_NAMES = 20
 _MASKED = "<masked>"
 
 
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
+class SettingProblem(NamedTuple):
     """One setting that was not used as given."""
 
     variable: str
@@ -209,6 +207,8 @@ def _unknown_variables() -> Iterator[SettingProblem]:
     known |= {f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known)
     for variable in unknown[:MAX_UNKNOWN_NAMES]:
+        import difflib  # not while the host starts: few have any
+
         close = difflib.get_close_matches(variable[:64].upper(), known, n=1)  # its time grows with the square
         hint = f"did you mean {close[0]}?" if close else "the documentation lists all settings."
         yield SettingProblem(mask_value(variable), _MASKED, f"No such setting; {hint}")

@@ -3,7 +3,7 @@
 A setting's variable is its name in capitals after the prefix of its part, or what `validation_alias` says.
 """
 
-from __future__ import annotations
+# No annotations from __future__ here: pydantic would compile each text, at the start of every host.
 
 from pydantic import BaseModel, ConfigDict, Field
 

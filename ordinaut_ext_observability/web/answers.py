@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from hashlib import sha256
 from html import escape
 from typing import Any
@@ -101,7 +101,8 @@ def error_response(
     return JSONResponse(body, status_code, {**NO_STORE, **(headers or {})})
 
 
-def describe_answer(status_code: int, description: str | None, media_types: Sequence[str]) -> dict[str, Any]:
+@cache  # many endpoints have the same answers
+def describe_answer(status_code: int, description: str | None, media_types: tuple[str, ...]) -> dict[str, Any]:
     """The description of an answer, for OpenAPI. Without a text it is an error in our shape; errors are JSON."""
     if description is None:
         return {"description": _ERRORS[status_code], "content": {"application/json": {"schema": _ERROR_SCHEMA}}}

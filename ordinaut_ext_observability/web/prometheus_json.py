@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from math import isfinite
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 
 from ordinaut_ext_observability.history.series import Labels, Series
 from ordinaut_ext_observability.logs.events import timestamp
 from ordinaut_ext_observability.promql.errors import ExecutionError
-from ordinaut_ext_observability.promql.query import Answer, Sample
 from ordinaut_ext_observability.promql.times import format_value
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.query import Answer, Sample
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Longest answer: an hour of 5,000 series takes 22 MB, and no panel of a dashboard can draw a tenth of that."""

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 
 from ordinaut_ext_observability.background.clock import Clock
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.metrics.declarations import Metrics
 from ordinaut_ext_observability.metrics.registry import Registry
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError, QueryTimeoutError
-from ordinaut_ext_observability.promql.nodes import VectorSelector
-from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration, parse_time
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.nodes import VectorSelector
 
 MAX_RUNNING = 4
 """Queries that take turns: a long one lets a short one pass, and neighbours wait for four slices at most."""
@@ -89,7 +92,7 @@ class QueryService:
         slicer, pieces = Slicer(), list[bytes]()
         try:
             async with asyncio.timeout(seconds), self._places:
-                async for results in slicer.slices(await in_daemon_thread(begin)):
+                async for results in slicer.slices(await in_daemon_thread(_begin, begin)):
                     pieces += filter(None, results)
                     if leaving.done():
                         raise QueryCanceledError
@@ -100,6 +103,19 @@ class QueryService:
             self._asked -= 1
             self.metrics.overhead_seconds.labels("query").inc(slicer.cpu_seconds)
         return pieces
+
+
+def _begin(begin: Callable[[], Iterator[bytes | None]]) -> Iterator[bytes | None]:
+    _import_language()
+    return begin()
+
+
+@cache  # so that later queries wait for nobody's import
+def _import_language() -> None:
+    """Import what parses and evaluates queries: in a thread of ours, not while the host starts."""
+    with forks_held_off():
+        import ordinaut_ext_observability.promql.evaluate
+        import ordinaut_ext_observability.promql.parse  # noqa: F401 - for those who import it where they need it
 
 
 async def wait_until_gone(request: Request) -> None:
@@ -132,6 +148,9 @@ class Parameters(dict[str, list[str]]):
 
     def selectors(self) -> list[VectorSelector]:
         """The selectors given as `match[]`. Raises BadQueryError where one is none."""
+        from ordinaut_ext_observability.promql.nodes import VectorSelector
+        from ordinaut_ext_observability.promql.parse import parse
+
         selectors = []
         for text in self.get("match[]", []):
             selector = parsed("match[]", text, parse)

@@ -13,6 +13,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from ordinaut_ext_observability.web.route_templates import list_routes
+
 
 def make_items_router() -> APIRouter:
     router = APIRouter()
@@ -462,3 +464,19 @@ def test_websocket_routes(serve: Any) -> None:
     served.expect("orchestrator_websocket_connections_total", 2)
     endpoints = {labels["endpoint"] for labels, _ in served.samples("orchestrator_websocket_connections_total")}
     assert endpoints == {"/v1/rooms/{room}", "/tenants/{tenant}/rooms/{room}"}
+
+
+def test_routes_of_ours_are_not_made_before_they_are_asked(serve: Any) -> None:
+    """Making all takes 30 ms: neither a host's start nor its first requests wait for it."""
+    app = FastAPI()
+    app.add_api_route("/tasks", lambda: "tasks")
+    served = serve(app, INCLUDE_OWN_ENDPOINTS="true")
+    for path in ("/tasks", "/nowhere", "/ext/observability/health/live"):
+        served.get(path)
+    answered = [("/tasks", "200"), ("<unmatched>", "404"), ("/ext/observability/health/live", "200")]
+    served.expect_requests({("GET", path, status): 1 for path, status in answered})
+    assert ("GET", "/tasks") in [*list_routes(app)]
+    routers = (app.router, *(vars(each).get("original_router", APIRouter()) for each in app.routes))
+    ours = [each for router in routers for each in router.routes if type(each).__name__ == "ObservabilityRoute"]
+    assert len(ours) > 50
+    assert {each.path for each in ours if "_described" not in vars(each)} <= {"/ext/observability/health/live"}

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.web import prometheus_json, queries
-from ordinaut_ext_observability.web.endpoints import prometheus
 from ordinaut_ext_observability.promql.times import format_value
 from tests.samples import FIRST, Samples
 
@@ -447,8 +446,9 @@ def test_no_query_is_parsed_on_the_hosts_loop(
             asyncio.get_running_loop()
         return parse(text)
 
-    monkeypatch.setattr(prometheus, "parse", parse_elsewhere)
-    monkeypatch.setattr(prometheus, "format_query", lambda text: parse_elsewhere(text) and text)
+    language = "ordinaut_ext_observability.promql.parse"
+    monkeypatch.setattr(f"{language}.parse", parse_elsewhere)
+    monkeypatch.setattr(f"{language}.format_query", lambda text: parse_elsewhere(text) and text)
     assert api.get(path, **{parameter: "up"}).status_code == 200
 
 

@@ -5,7 +5,6 @@ An alert's expression ends in one comparison with a number, at its top. That num
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +12,6 @@ from functools import cache
 from importlib.resources import files
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
-from ordinaut_ext_observability.promql.parse import parse
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
@@ -52,6 +50,8 @@ def apply_overrides(
     for name, override in overrides.items():
         rule = alerts.get(name)
         if rule is None:
+            import difflib  # not while the host starts
+
             close = difflib.get_close_matches(name[:64], alerts, n=1)
             similar = f" (did you mean {close[0]}?)" if close else ""
             problems[name] = f"there is no such built-in rule{similar}"
@@ -67,6 +67,8 @@ def apply_overrides(
 def _overridden(rule: AlertingRule, override: RuleOverride) -> AlertingRule:
     rule = replace(rule, no_data=override.no_data == "alert")
     if override.threshold is not None:
+        from ordinaut_ext_observability.promql.parse import parse
+
         query = _THRESHOLD.sub(rf"\g<before>{override.threshold!r}", rule.query, count=1)
         rule = replace(rule, query=query, expression=parse(query))
     return rule if override.hold is None else replace(rule, for_ms=parse_duration(override.hold))

@@ -11,9 +11,8 @@ needed, on the event loop on which it sends::
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.notifications.deliveries import Delivery, DeliveryError
@@ -24,8 +23,7 @@ TRY_SECONDS: Final = 10.0
 """Longest try. Receivers answer within a second; one that does not is asked again later."""
 
 
-@dataclass(frozen=True)
-class ChannelContext:
+class ChannelContext(NamedTuple):
     """Facts about the process that sends, for channels."""
 
     event: events.LogEvent = lambda *_, **__: None

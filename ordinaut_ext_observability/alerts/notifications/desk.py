@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert, rfc3339
 from ordinaut_ext_observability.alerts.notifications.links import Links
@@ -32,8 +32,7 @@ class RefusedError(ObservabilityError):
     """Somebody asked for what cannot be done; the message says why and what would be accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeenAlert:
+class SeenAlert(NamedTuple):
     """An alert with what decides about telling it."""
 
     alert: NotifiedAlert

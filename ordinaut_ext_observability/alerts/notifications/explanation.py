@@ -11,18 +11,15 @@ from typing import Any, Final
 from ordinaut_ext_observability.alerts.builtin import threshold_of
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.report import Report
-from ordinaut_ext_observability.alerts.results import Results
 from ordinaut_ext_observability.background.clock import wall_seconds
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import Labels, labels_of
 from ordinaut_ext_observability.logs.events import timestamp
-from ordinaut_ext_observability.promql.parse import parse
-from ordinaut_ext_observability.promql.query import Limits
 from ordinaut_ext_observability.trouble.recent import RecentTrouble
 
-_LIMITS: Final = Limits(samples=500_000, seconds=0.5)
-"""A page does not wait for an explanation."""
+_SAMPLES, _SECONDS = 500_000, 0.5
+"""Bounds on each query: a page does not wait for an explanation."""
 _RECENT_SECONDS: Final = 3600.0
 """An error or request that is older is hardly behind an alert of now."""
 _TIMED: Final = "sum by (method, endpoint) (rate(orchestrator_http_request_duration_seconds_{}[5m]))"
@@ -68,7 +65,11 @@ def _values(report: Report, wanted: Mapping[Labels, str], values: dict[str, str]
 
 
 def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
-    now = wall_seconds()
+    from ordinaut_ext_observability.alerts.results import Results
+    from ordinaut_ext_observability.promql.parse import parse
+    from ordinaut_ext_observability.promql.query import Limits
+
+    now, limits = wall_seconds(), Limits(samples=_SAMPLES, seconds=_SECONDS)
     since, newest = timestamp(now - _RECENT_SECONDS), trouble.errors.newest_group()
     if newest is not None and newest[1]["last_seen"] >= since:
         about["Newest error"] = f"{_ERROR.format_map(newest[1])}, group {newest[0]}"
@@ -76,6 +77,6 @@ def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> 
     if failed:
         about["Failed request"] = _REQUEST.format_map(max(failed, key=itemgetter("time")))
     for name, query in _QUERIES.items():
-        found = yield from Results(history).vector(parse(f"topk(1, {query})"), round(now * 1000), _LIMITS)
+        found = yield from Results(history).vector(parse(f"topk(1, {query})"), round(now * 1000), limits)
         for labels, value in found:
             about[name] = f"{' '.join(text for _, text in reversed(labels))} ({round(value, 1):g})"

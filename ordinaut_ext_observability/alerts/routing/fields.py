@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, parse_matchers
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
@@ -50,7 +50,5 @@ HostAndPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Duration = Annotated[int, BeforeValidator(_duration)]
 Matchers = Annotated[Any, BeforeValidator(_matchers)]
 Regexes = dict[str, Annotated[str, AfterValidator(_regex)]]
-Secret = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value)]
-"""Shown nowhere but where it is written out."""
 SecretFile = Annotated[str, AfterValidator(_from_file)]
 """The path of a file; what is kept is its content."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ordinaut_ext_observability.alerts.routing.matchers import match_all
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
@@ -70,8 +70,7 @@ class Integration:
     """What the channel is made from, validated. Holds secrets: never shown."""
 
 
-@dataclass(frozen=True)
-class Receiver:
+class Receiver(NamedTuple):
     """Somebody who is told, by every one of these ways."""
 
     name: str

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, SerializerFunctionWrapHandler, model_serializer
 
 from ordinaut_ext_observability.alerts.routing.fields import (
     Duration,
@@ -17,7 +17,6 @@ from ordinaut_ext_observability.alerts.routing.fields import (
     HttpUrl,
     Matchers,
     Regexes,
-    Secret,
     SecretFile,
     read_durations,
 )
@@ -25,6 +24,9 @@ from ordinaut_ext_observability.alerts.routing.intervals import MAX_ENTRIES, Tim
 from ordinaut_ext_observability.alerts.routing.matchers import make_matcher, match_all, sort_matchers
 from ordinaut_ext_observability.promql.matchers import LabelMatcher
 from ordinaut_ext_observability.settings.reading import Section
+
+Secret = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value)]
+"""Shown nowhere but where it is written out."""
 
 
 def all_matchers(

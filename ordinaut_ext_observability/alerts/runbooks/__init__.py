@@ -12,7 +12,6 @@ from importlib.resources import files
 
 from ordinaut_ext_observability.alerts.builtin import builtin_groups
 from ordinaut_ext_observability.alerts.rules import AlertingRule, RuleGroup, show_duration
-from ordinaut_ext_observability.alerts.templates import compile_template
 
 _RUNBOOK = """\
 # {name}
@@ -72,5 +71,7 @@ def link_runbooks(groups: Iterable[RuleGroup], url: str) -> tuple[RuleGroup, ...
 
 
 def _linked(rule: AlertingRule, url: str) -> AlertingRule:
+    from ordinaut_ext_observability.alerts.templates import compile_template
+
     link = compile_template(f"{url}/runbooks/{rule.name}")
     return replace(rule, annotations={**rule.annotations, "runbook_url": link})

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +23,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, compile_path
 from starlette.types import Receive, Scope, Send
 
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
@@ -52,8 +52,7 @@ _CONTEXT = "ordinaut_observability"
 """Key of the ASGI scope."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One endpoint below the mount path."""
 
     path: str
@@ -115,11 +114,34 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.description,
         "responses": {code: describe_answer(code, text, endpoint.media_types) for code, text in answers.items()},
         "response_class": Response,  # without a type of its own, whatever the host's default is
+        "response_model": None,
     }
 
 
+_MADE = vars(APIRoute("/", lambda: None)).keys()
+"""What a route has once it is made, in the FastAPI that is installed; others look for more in every route."""
+
+
 class _Route(APIRoute):
-    """Answers HEAD as GET. A route of its own for it would take a millisecond to make, at the host's start."""
+    """Is made when it is asked for more than how it was described. A host makes all again as it includes our router.
+
+    Making one takes half a millisecond, which is also why the route of GET answers HEAD.
+    """
+
+    stream_item_type = form_limits = None  # asked by FastAPI 0.137 and later of routes that are never made
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
+        self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
+        self._described: dict[str, Any] | None = described
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("path_regex", "path_format", "param_convertors"):
+            self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
+        elif name not in _MADE or (described := self.__dict__.pop("_described", None)) is None:
+            raise AttributeError(name)
+        else:
+            super().__init__(self.path, self.endpoint, **described)
+        return getattr(self, name)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return super().matches({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope)

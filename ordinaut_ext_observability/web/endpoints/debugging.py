@@ -16,7 +16,6 @@ from starlette.responses import Response
 from ordinaut_ext_observability.background.daemon_threads import in_daemon_thread
 from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.health.stalls import task_stack, thread_stack
-from ordinaut_ext_observability.profiling.memory import MemoryTracker
 from ordinaut_ext_observability.web.answers import NO_STORE, PiecewiseResponse, error_response, json_response
 from ordinaut_ext_observability.web.endpoints.base import Endpoint, context_of
 from ordinaut_ext_observability.web.endpoints.loggers import read_seconds
@@ -31,6 +30,8 @@ async def _memory(request: Request, window: _Window = 30.0) -> Response:
     left = threading.Event()
 
     def compare() -> list[tuple[int, int, str]] | None:
+        with forks_held_off():
+            from ordinaut_ext_observability.profiling.memory import MemoryTracker
         with closing(MemoryTracker()) as tracker:
             began = tracker.take_snapshot("before")
             if began and not left.wait(window):

@@ -19,10 +19,6 @@ from starlette.responses import Response
 from ordinaut_ext_observability.background.clock import monotonic_seconds
 from ordinaut_ext_observability.history.series import Labels
 from ordinaut_ext_observability.promql.errors import BadQueryError, QueryError
-from ordinaut_ext_observability.promql.evaluate import evaluate
-from ordinaut_ext_observability.promql.nodes import names_read
-from ordinaut_ext_observability.promql.parse import format_query, parse
-from ordinaut_ext_observability.promql.query import Limits, Query
 from ordinaut_ext_observability.promql.times import MAX_MS, MIN_MS
 from ordinaut_ext_observability.version import __version__
 from ordinaut_ext_observability.web.answers import JSON_HEADERS, PiecewiseResponse
@@ -61,6 +57,11 @@ def _query_range(parameters: Parameters, context: EndpointContext) -> Work:
 
 
 def _evaluate(parameters: Parameters, context: EndpointContext, start_ms: int, end_ms: int, step_ms: int = 0) -> Work:
+    from ordinaut_ext_observability.promql.evaluate import evaluate
+    from ordinaut_ext_observability.promql.nodes import names_read
+    from ordinaut_ext_observability.promql.parse import parse
+    from ordinaut_ext_observability.promql.query import Limits, Query
+
     service, limit = context.queries, parameters.limit()
     source = service.source()
     lookback_ms = parameters.duration_ms("lookback_delta", _LOOKBACK_MS)
@@ -83,7 +84,7 @@ def _cut(results: list[Any], limit: int) -> list[str]:
     return [_TRUNCATED]
 
 
-def _infos(query: Query, since_ms: int | None, now: float) -> list[str]:
+def _infos(query: Any, since_ms: int | None, now: float) -> list[str]:
     """A remark where the query looks back before what is kept, since what is not known is not zero."""
     earliest = query.earliest_ms()
     if earliest is None:
@@ -153,6 +154,8 @@ def _build_info(_parameters: Parameters, _context: EndpointContext) -> Work:
 
 
 def _format_query(parameters: Parameters, _context: EndpointContext) -> Work:
+    from ordinaut_ext_observability.promql.parse import format_query
+
     return render_success([orjson.dumps(parsed("query", parameters.text("query"), format_query))])
 
 

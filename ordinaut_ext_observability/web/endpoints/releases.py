@@ -27,7 +27,7 @@ from ordinaut_ext_observability.web.route_templates import list_routes
 _REQUESTS = (LabelMatcher(NAME, "=", HttpMetrics.http_requests.name),)
 
 
-class DeploymentBody(Deployment, frozen=True, extra="forbid"):
+class DeploymentBody(Deployment, frozen=True, extra="forbid", defer_build=False):
     duration_seconds: Annotated[Seconds, BeforeValidator(read_seconds)] = Field(default=None, alias="duration")
 
 
