@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule, RecordingRule, Rule, RuleGroup, key_of, show_duration
 from ordinaut_ext_observability.alerts.states import AlertState, Instance, RuleState
@@ -13,6 +13,9 @@ from ordinaut_ext_observability.errors import ObservabilityError
 from ordinaut_ext_observability.history.history import RECORDED_RETENTION_MS, History
 from ordinaut_ext_observability.history.series import Labels, labels_of
 from ordinaut_ext_observability.settings.parts import HistorySettings
+
+if TYPE_CHECKING:
+    from ordinaut_ext_observability.promql.query import Sample
 
 MAX_ALERTS: Final = 5_000
 """Alerts of all rules. A rule that would have more fails and has none: nobody could look at them."""
@@ -124,7 +127,7 @@ class Engine:
             if now_ms < self._due_ms.get(place, now_ms) - self._interval_ms // 2:
                 continue
             for table, rules in tables.items():
-                results: list[Any] = []
+                results: list[Sample] = []
                 for rule in rules:
                     if isinstance(rule, RecordingRule) or alerts:
                         yield from self._evaluate(group, rule, now_ms, results)
@@ -132,11 +135,8 @@ class Engine:
                     self.refused += yield from self._history.record(table, now_ms, results)
             self._due_ms[place] = now_ms + group.interval_ms
 
-    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Any]) -> Pieces:
-        from ordinaut_ext_observability.alerts.results import (
-            Results,
-            recorded,
-        )  # which came with the rules, in a thread
+    def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
+        from ordinaut_ext_observability.alerts.results import Results, recorded  # imported with the rules, in a thread
 
         state, started, at_ms = self.state_of(group, rule), monotonic_seconds(), now_ms - group.query_offset_ms
         try:
