@@ -51,8 +51,7 @@ class ObservabilityMiddleware:
         # own, where what was bound around the call must be back after it.
         around = None if "spec_version" in (scope.get("asgi") or ()) else (request_ids.get(), work_ids.get())
         request_ids.set(exchange.ids)
-        if work_ids.get() is not NO_WORK:
-            work_ids.set(NO_WORK)
+        work_ids.set(NO_WORK)
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
