@@ -35,7 +35,7 @@ Answers = dict[Condition, tuple[bool | None, str]]
 
 def known_conditions() -> list[AlertingRule]:
     """Those that somebody added to a manager, each name and severity once, as rules without an expression."""
-    from ordinaut_ext_observability.alerts.templates import compile_template  # with the rules, in a thread
+    from ordinaut_ext_observability.alerts.templates import compile_template  # LoadedRules imported it, in a thread
     from ordinaut_ext_observability.promql.nodes import Number
 
     keys = {(rule.name, rule.severity.value): None for manager in known_managers() for rule in manager.rules}

@@ -136,7 +136,7 @@ class Engine:
             self._due_ms[place] = now_ms + group.interval_ms
 
     def _evaluate(self, group: RuleGroup, rule: Rule, now_ms: int, results: list[Sample]) -> Pieces:
-        from ordinaut_ext_observability.alerts.results import Results, recorded  # imported with the rules, in a thread
+        from ordinaut_ext_observability.alerts.results import Results, recorded  # LoadedRules imported it, in a thread
 
         state, started, at_ms = self.state_of(group, rule), monotonic_seconds(), now_ms - group.query_offset_ms
         try:

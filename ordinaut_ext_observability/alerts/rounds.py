@@ -113,8 +113,9 @@ class Rounds:
             await self._commit(engine.transitions, time_ms, slicer)
         engine.transitions = []  # not before: where the write is cancelled, the next round commits them
         found = slicer.slices(engine.alerting_states())
-        alerts = [each async for some in found for _, rule in some for each in rule.alerts.values() if each.fired_at_ms]
-        self.tell(alerts if self.shared.leads else None, engine.readiness.settled)
+        alerts = [alert async for some in found for _, rule in some for alert in rule.alerts.values()]
+        fired = [alert for alert in alerts if alert.fired_at_ms is not None]
+        self.tell(fired if self.shared.leads else None, engine.readiness.settled)
         async for _ in slicer.slices(self._show(time_ms)):
             pass
         self._metrics.overhead_seconds.labels("alerts").inc(slicer.cpu_seconds)

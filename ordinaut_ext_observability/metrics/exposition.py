@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -83,21 +82,21 @@ class FamilyRenderer:
         self._family = family
         self._escape_name = _dotted if escaping == DOTS else str
         self._escaping = escaping
+        self._headers: dict[bool, str] = {}
         self._template_type: Any = _HistogramTemplate if isinstance(family, Histogram) else _NumberTemplate
         self._layout: tuple[object, dict[int, Any]] = (family.blocks, {})
         """The blocks of the family, and their templates by the block's place."""
-
-    @cached_property  # when it is first asked for: few are before the host has started
-    def _headers(self) -> dict[bool, str]:
-        metric, escaping = describe(self._family), self._escaping
-        return {each: render_with_client(metric, openmetrics=each, escaping=escaping) for each in (False, True)}
 
     def pieces(self, *, openmetrics: bool, escaping: str = "") -> Iterator[str]:
         """The family's text: the header lines first, then a piece per block."""
         if escaping == DOTS:  # the only scheme that touches our names; seldom asked for, so laid out anew each time
             yield from FamilyRenderer(self._family, escaping).pieces(openmetrics=openmetrics)
             return
-        yield self._headers[openmetrics]
+        header = self._headers.get(openmetrics)
+        if header is None:  # laid out when it is asked for: not while the host starts
+            header = render_with_client(describe(self._family), openmetrics=openmetrics, escaping=self._escaping)
+            self._headers[openmetrics] = header
+        yield header
         blocks: Any = self._family.blocks
         laid_out, templates = self._layout
         if laid_out is not blocks:

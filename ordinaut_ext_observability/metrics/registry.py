@@ -67,7 +67,7 @@ class Registry:
         return family
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
-        """Call this before every rendering, to bring gauges up to date. It must not do I/O."""
+        """Call this before every rendering, to bring gauges up to date. It must not wait."""
         self._refreshers.append(refresher)
 
     def refresh(self) -> None:

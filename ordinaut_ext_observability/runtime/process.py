@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import resource
 import weakref
-from functools import lru_cache
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ordinaut_ext_observability.background.clock import Clock, monotonic_seconds
@@ -37,13 +38,6 @@ from ordinaut_ext_observability.version import __version__
 
 _WRITING_SECONDS = 0.1
 """Time for lines to be written although everything else took as long as it may."""
-
-
-@lru_cache(maxsize=1)  # making one reads files; another process, after a fork, has its own
-def _process_of(pid: int) -> Any:
-    import psutil  # not while the host starts
-
-    return psutil.Process(pid)
 
 
 class Runtime:
@@ -186,7 +180,9 @@ def _describe_build(settings: Settings, metrics: Metrics) -> None:
 def _show_process(metrics: Metrics, loop_watch: LoopWatch) -> None:
     if loop_watch.watching:
         metrics.event_loop_lag.labels("api").set(loop_watch.lag_seconds())
-        metrics.process_memory.labels("api", "rss").set(_process_of(os.getpid()).memory_info().rss)
+        with suppress(OSError):  # Linux alone tells it so
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            metrics.process_memory.labels("api", "rss").set(pages * resource.getpagesize())
 
 
 def _stop_alive(runtime: weakref.ref[Runtime]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from starlette.types import Scope
 
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.manifest import MOUNT_PATH
 from ordinaut_ext_observability.metrics.foreign import ForeignMetrics
@@ -47,14 +47,13 @@ def make_context(
         return runtime.history.history if runtime.lifecycle.mounted and runtime.settings.history.enabled else None
 
     pages: list[StatusPage] = []
-    making = threading.Lock()
 
     def status_page() -> StatusPage:
-        from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
+        if not pages:
+            with forks_held_off():  # which one thread at a time does
+                from ordinaut_ext_observability.web.page.page import StatusPage  # once somebody looks
 
-        with making:
-            if not pages:
-                pages.append(StatusPage(runtime.clock))
+                pages[:] = pages or [StatusPage(runtime.clock)]
         return pages[0]
 
     return EndpointContext(

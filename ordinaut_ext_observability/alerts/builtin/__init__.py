@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from ordinaut_ext_observability.alerts.rules import AlertingRule, Rule, RuleGroup
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.promql.times import parse_duration
 from ordinaut_ext_observability.settings.sections import RuleOverride
 
@@ -50,8 +51,8 @@ def apply_overrides(
     for name, override in overrides.items():
         rule = alerts.get(name)
         if rule is None:
-            import difflib  # not while the host starts
-
+            with forks_held_off():
+                import difflib  # not while the host starts
             close = difflib.get_close_matches(name[:64], alerts, n=1)
             similar = f" (did you mean {close[0]}?)" if close else ""
             problems[name] = f"there is no such built-in rule{similar}"

@@ -12,6 +12,7 @@ from ordinaut_ext_observability.alerts.builtin import threshold_of
 from ordinaut_ext_observability.alerts.notifications.alert import NotifiedAlert
 from ordinaut_ext_observability.alerts.report import Report
 from ordinaut_ext_observability.background.clock import wall_seconds
+from ordinaut_ext_observability.background.fork import forks_held_off
 from ordinaut_ext_observability.background.slicer import Slicer
 from ordinaut_ext_observability.history.history import History
 from ordinaut_ext_observability.history.series import Labels, labels_of
@@ -65,9 +66,10 @@ def _values(report: Report, wanted: Mapping[Labels, str], values: dict[str, str]
 
 
 def _causes(history: History, trouble: RecentTrouble, about: dict[str, str]) -> Iterator[None]:
-    from ordinaut_ext_observability.alerts.results import Results
-    from ordinaut_ext_observability.promql.parse import parse
-    from ordinaut_ext_observability.promql.query import Limits
+    with forks_held_off():
+        from ordinaut_ext_observability.alerts.results import Results
+        from ordinaut_ext_observability.promql.parse import parse
+        from ordinaut_ext_observability.promql.query import Limits
 
     now, limits = wall_seconds(), Limits(samples=_SAMPLES, seconds=_SECONDS)
     since, newest = timestamp(now - _RECENT_SECONDS), trouble.errors.newest_group()

@@ -119,29 +119,29 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
 
 
 _MADE = vars(APIRoute("/", lambda: None)).keys()
-"""What a route has once it is made, in the FastAPI that is installed; others look for more in every route."""
+"""What a route has once it is made, in the FastAPI that is installed. Who probes for other names makes none."""
 
 
 class _Route(APIRoute):
     """Is made when it is asked for more than how it was described. A host makes all again as it includes our router.
 
-    Making one takes half a millisecond, which is also why the route of GET answers HEAD.
+    Making one takes half a millisecond, which is also why the route of GET answers HEAD. What was set until then, as
+    another `operation_id`, counts. Several threads may make it at once.
     """
 
     stream_item_type = form_limits = None  # asked by FastAPI 0.137 and later of routes that are never made
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
         self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
-        self._described: dict[str, Any] | None = described
+        self._described = tuple(described)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("path_regex", "path_format", "param_convertors"):
             self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
-        elif name not in _MADE or (described := self.__dict__.pop("_described", None)) is None:
-            raise AttributeError(name)
-        else:
-            super().__init__(self.path, self.endpoint, **described)
-        return getattr(self, name)
+        elif name in _MADE and (described := self.__dict__.get("_described")) is not None:
+            super().__init__(self.path, self.endpoint, **{each: self.__dict__[each] for each in described})
+            self.__dict__.pop("_described", None)
+        return object.__getattribute__(self, name)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return super().matches({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope)

@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -126,7 +125,7 @@ class StatusPage:
             facts["table"] = yield from _stepwise(self._plots.read_routes(moment.history, view.route, seconds))
         for name in (*SECTIONS, "title", "page"):
             if name == "page":
-                facts["routes"] = sorted({route for _, route in islice(list_routes(scope.get("app")), MAX_ROUTES)})
+                facts["routes"] = sorted(_first_routes(scope.get("app")))
                 facts["ranges"] = sorted({*RANGES, view.range}, key=parse_duration)
             texts, found = list[str](), dict[str, Any]()
             try:
@@ -147,6 +146,15 @@ class StatusPage:
             # A name of the host, such as a logger's, may have half a surrogate pair, which no answer can hold.
             sections[name] = text.encode("utf-8", "replace").decode()
             yield name, sections[name]
+
+
+def _first_routes(app: Any) -> set[str]:
+    routes = set[str]()
+    for _, route in list_routes(app):
+        routes.add(route)
+        if len(routes) == MAX_ROUTES:
+            break
+    return routes
 
 
 def _stepwise(work: Steps[ResultT]) -> Generator[Piece, None, ResultT]:

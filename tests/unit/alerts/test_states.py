@@ -70,10 +70,12 @@ def test_states_that_were_stored_or_moved_with_the_clock_go_on_as_if_nothing_had
 def test_states_are_stored_in_a_piece_for_each_rule_and_late_ones_of_a_long_document_without_annotations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storage, "MAX_BYTES", 2)
+    monkeypatch.setattr(storage, "MAX_BYTES", 600)
     states = {key: RuleState() for key in ("first", "second")}
     for state in states.values():
         state.alerts[LABELS[0]] = AlertState(LABELS[0], 1.0, {"summary": "down"}, START)
+    big = AlertState(LABELS[0], 1.0, {"summary": "d" * 600}, START)
+    assert "ddd" not in b"".join(encode([("one", RuleState(alerts={LABELS[0]: big}))], START)).decode()
     pieces = list(encode(states.items(), START))
     assert len(pieces) == 2 + len(states)
     _, read = decode(b"".join(pieces))
