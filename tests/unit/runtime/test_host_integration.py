@@ -26,6 +26,7 @@ def test_streams_and_connections_of_the_parent_are_not_open_in_a_forked_child(
         assert gauge.labels("/events").value == 2.0
 
 
+@pytest.mark.filterwarnings("ignore")  # FastAPI silences pydantic's for a moment, which is no thread's own
 @pytest.mark.usefixtures("eager_switching")
 def test_routes_of_ours_are_made_by_several_threads_at_once_from_what_was_set_before() -> None:
     router = ObservabilityExtension().setup(app=FastAPI(), mount_path="/ext/observability")
