@@ -134,6 +134,7 @@ class _Route(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
         self.__dict__ |= {**described, "methods": {*described["methods"]}, "path": path, "endpoint": endpoint}
         self._described = tuple(described)
+        self._literal = path.partition("{")[0]
 
     def __getattr__(self, name: str) -> Any:
         if name in ("path_regex", "path_format", "param_convertors"):
@@ -144,6 +145,8 @@ class _Route(APIRoute):
         return object.__getattribute__(self, name)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if self._literal not in scope.get("path", ""):  # where ours come first, each request of the host's asks all
+            return Match.NONE, {}
         return super().matches({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
