@@ -119,7 +119,7 @@ def route_options(endpoint: Endpoint) -> dict[str, Any]:
 
 
 _MADE = vars(APIRoute("/", lambda: None)).keys()
-"""What a route has once it is made, in the FastAPI that is installed. Who probes for other names makes none."""
+"""Attributes of a route once it is made, in the FastAPI that is installed. Who probes for other names makes none."""
 
 
 class _Route(APIRoute):
