@@ -43,9 +43,7 @@ def current_ids() -> RequestIds | None:
 
 def with_current_span(ids: RequestIds | None) -> RequestIds | None:
     """The ids with the trace of OpenTelemetry's current span, if there is one: not where nobody imported it."""
-    if "opentelemetry.trace" not in sys.modules:
-        return ids
-    get_current_span = getattr(sys.modules["opentelemetry.trace"], "get_current_span", None)
+    get_current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
     if get_current_span is None or not (span := get_current_span().get_span_context()).is_valid:
         return ids
     trace_id = f"{span.trace_id:032x}"

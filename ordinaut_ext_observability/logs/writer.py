@@ -194,7 +194,11 @@ class LogWriter:
             if looked_at:
                 shown = iter(self.scrub(looked_at))
                 lines = [line if line.endswith("\n") else f"{next(shown)}\n" for line in lines]
-            lost = self._hand_on(lines) if self.writers else self._write_lines(lines)
+            lost = 0
+            if self.writers:
+                self._hand_on(lines)
+            else:
+                lost = self._destination.write_lines("".join(lines).encode("utf-8", "backslashreplace"))
             if lost < len(lines):
                 self._call(self._reports.written, len(lines) - lost)
             if lost:
@@ -203,16 +207,12 @@ class LogWriter:
             flush.set()
         return number
 
-    def _write_lines(self, lines: list[str]) -> int:
-        return self._destination.write_lines("".join(lines).encode("utf-8", "backslashreplace"))
-
-    def _hand_on(self, lines: list[str]) -> int:
+    def _hand_on(self, lines: list[str]) -> None:
         for writer in self.writers:
             for line in lines:
                 is_kept = line.startswith(("ERROR", "CRITICAL"), LEVEL_AT) or '"security_event' in line
                 writer.write(line, urgent=is_kept)
             writer.wake(urgent=True)  # they have waited already
-        return 0
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
